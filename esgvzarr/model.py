@@ -1,0 +1,298 @@
+"""The frozen things that travel through the rooms, in order of travel.
+
+``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where) -> ``ReferenceSet`` (what a
+reader will see) -> ``Report`` (what was proved) -> ``ReferenceFile`` (what was written) -> ``AccessLink`` (what people find).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+import numpy as np
+
+from .errors import SourceError
+
+Refs = NewType("Refs", dict[str, Any])
+"""kerchunk reference specification version 1: ``{"version": 1, "refs": {key: text | [url, offset, length]}}``."""
+
+_FACET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetId:
+    """A dataset and its version: ``<master_id>.v<version>`` is its instance id, the DSID.
+
+    >>> str(DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323|node"))
+    'CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323'
+    """
+
+    master_id: str
+    version: str
+    """Digits only, usually ``YYYYMMDD``."""
+
+    @classmethod
+    def parse(cls, text: str) -> DatasetId:
+        """Read ``<master_id>.vN``, ``<master_id>#N`` (mapfile), each with or without ``|<data_node>``.
+
+        Raises:
+            SourceError: anything else. A DSID becomes a file name, so its facets hold letters, digits, ``_`` and ``-`` only.
+        """
+        bare = text.strip().split("|")[0].strip()
+        master_id, _, version = bare.rpartition("#") if "#" in bare else bare.rpartition(".v")
+        facets = master_id.split(".")
+        if not (version.isascii() and version.isdigit() and len(facets) > 1 and all(map(_FACET.match, facets)) and len(bare) < 250):
+            raise SourceError(
+                repr(text), "not a dataset id",
+                expected="<facet>.<facet>...vYYYYMMDD or <facet>.<facet>...#YYYYMMDD, facets of letters, digits, '_' and '-'",
+                todo="Copy it from the mapfile or from the index's instance_id.", code="source-dataset-id",
+            )  # fmt: skip
+        return cls(master_id, version)
+
+    @property
+    def project(self) -> str:
+        """The collection in the index: ``CMIP6``; ``CMIP7`` for ids that begin ``MIP-DRS7.CMIP7``."""
+        first, second = self.master_id.split(".")[:2]
+        return second if first == "MIP-DRS7" else first
+
+    def __str__(self) -> str:
+        return f"{self.master_id}.v{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One published file."""
+
+    name: str
+    url: str
+    """What readers will fetch: an absolute http(s) URL, or a local path where nothing is published."""
+    size: int | None = None
+    """Bytes, as the record says."""
+    checksum: str | None = None
+    checksum_type: str | None = None
+    tracking_id: str | None = None
+    path: str | None = None
+    """Where the same bytes lie on this machine, if known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRecord:
+    """One published dataset and its files."""
+
+    id: DatasetId
+    data_node: str
+    """Host, with port if not the default, that serves the files; empty for local files."""
+    files: tuple[FileRecord, ...]
+    replica: bool = False
+    pid: str | None = None
+    """Persistent identifier of the dataset, ``hdl:...``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkTable:
+    """Where the stored chunks of one variable in one file lie."""
+
+    keys: np.ndarray
+    """(chunk, dimension) int64: position in the chunk grid."""
+    offsets: np.ndarray
+    """(chunk,) int64: first byte in the file."""
+    sizes: np.ndarray
+    """(chunk,) int64: bytes as stored."""
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """One variable of one file: what the file says of it, and where its bytes are."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """As stored, with its byte order; ``object`` for strings of variable length."""
+    attrs: Mapping[str, Any]
+    """netCDF attributes without ``_FillValue``: str, int, float or lists of them, and NumPy scalars."""
+    fill_value: Any
+    """The ``_FillValue`` attribute, or None where the file has none."""
+    chunk_shape: tuple[int, ...]
+    """Elements per dimension of a stored chunk; the variable's shape where it is stored in one piece."""
+    codecs: tuple[Mapping[str, Any], ...]
+    """numcodecs configurations in the order of encoding (HDF5's filter pipeline)."""
+    chunks: ChunkTable
+    unwritten: Any = 0
+    """What netCDF reads where nothing was ever written (``_FillValue``, else the fill the file declares)."""
+    values: np.ndarray | None = None
+    """The whole variable as stored (not unpacked), if it was read; dimensions as in ``dims``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileReferences:
+    """All that one file holds: every variable, or the file was refused."""
+
+    file: FileRecord
+    format: str
+    """``hdf5`` or ``netcdf3``."""
+    dimensions: Mapping[str, int]
+    attrs: Mapping[str, Any]
+    variables: Mapping[str, Variable]
+    size: int
+    """Bytes, as found."""
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check between files found. ``refuse`` says whether it stands in the way."""
+
+    code: str
+    rule: int
+    """Number of the rule in docs/explanation/trust.md."""
+    file: str
+    expected: str
+    found: str
+    todo: str = ""
+    refuse: bool = True
+
+    def __str__(self) -> str:
+        text = f"[{self.code}, rule {self.rule}] {self.file}: expected {self.expected}, found {self.found}"
+        return f"{text}. {self.todo}" if self.todo else text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array:
+    """One Zarr array whose chunks lie in many files, or inline."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    chunk_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill_value: Any
+    codecs: tuple[Mapping[str, Any], ...]
+    attrs: Mapping[str, Any]
+    chunks: ChunkTable
+    file_index: np.ndarray
+    """(chunk,) int64: which of the reference set's files holds the chunk."""
+    inline: Mapping[str, bytes] = field(default_factory=dict)
+    """Chunk key such as ``0.0`` -> the chunk's encoded bytes."""
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks that the reference file states, inline ones included."""
+        return len(self.chunks) + len(self.inline)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """One Zarr group; the root has the path ``""``."""
+
+    path: str
+    attrs: Mapping[str, Any]
+    arrays: tuple[Array, ...]
+    file_indices: tuple[int, ...] = ()
+    """Which of the reference set's files it shows, in time order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceSet:
+    """What a reader will see of a dataset. Equal input gives equal bytes when written."""
+
+    id: DatasetId
+    files: tuple[FileReferences, ...]
+    """In time order."""
+    groups: tuple[Group, ...]
+    provenance: Mapping[str, Any]
+    warnings: tuple[Finding, ...] = ()
+
+    @property
+    def chunk_count(self) -> int:
+        """All chunks, of all arrays of all groups."""
+        return sum(array.chunk_count for group in self.groups for array in group.arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was proved, or was not."""
+
+    name: str
+    """``count``, ``values``, ``attributes``, ``time``, ``dimensions``..."""
+    subject: str
+    """Variable, or variable and file."""
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The proof of one reference file."""
+
+    dataset_id: str
+    href: str
+    checks: tuple[Check, ...]
+    tools: Mapping[str, str]
+    """Package -> version."""
+    created: str
+    """UTC, ISO 8601."""
+
+    @property
+    def passed(self) -> bool:
+        """True when something was checked and nothing failed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFile:
+    """A reference file on disk."""
+
+    path: str
+    href: str
+    """Public URL, or the path where nothing is published."""
+    size: int
+    sha256: str
+    """Lower-case hex."""
+    written: bool = True
+    """False when equal bytes were there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLink:
+    """The link that people find in an index."""
+
+    href: str
+    data_node: str
+    media_type: str
+    roles: tuple[str, ...]
+    size: int
+    sha256: str
+    open_kwargs: Mapping[str, Any]
+    local_path: str | None = None
+    """``<drs path>/<DSID>.json``, relative to the data root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger keeps of one run over one dataset."""
+
+    dataset_id: str
+    verb: str
+    """``publish`` or ``generate``."""
+    outcome: str
+    """``linked``, ``written``, ``refused``, ``failed``, ``pending``."""
+    code: str
+    """Stable error code; empty on success."""
+    detail: str
+    href: str
+    report: str
+    """The proof as JSON; empty if none was made."""
+    created: str
+    """UTC, ISO 8601."""

@@ -1,0 +1,157 @@
+"""Settings: the ``esgvzarr:`` section of esgcet's own ``esg.yaml`` < environment < argument; validated once, here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import SettingsError
+
+SECTION = "esgvzarr"
+ENVIRONMENT_PREFIX = "ESGVZARR_"
+
+
+class Settings(BaseModel):
+    """All settings. Each has a default that works on a standard data node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference_dir: Path | None = Field(
+        default=None,
+        description="Directory on the data node into which `<DSID>.json` is written. Default: beside the dataset's NetCDF files. "
+        "A name that holds `zarr` lets xarray >= 2025.12 open the plain URL with no `engine=`.",
+    )
+    reference_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Public URL prefix under which `reference_dir` is served. Needed with, and only with, `reference_dir`.",
+    )
+    data_paths: dict[str, str] = Field(
+        default_factory=dict,
+        description="Local directory -> public URL prefix of the same files. Lets metadata be read from disk instead of over HTTP, "
+        "and gives the files of a mapfile their URLs in `esgvzarr generate`.",
+    )
+    read: Literal["auto", "http", "local"] = Field(
+        default="auto",
+        description="Where metadata is read from: `local` paths, the published `http` URLs, or `auto`: the local path "
+        "where there is one whose size agrees with the record, else HTTP. The references hold the published URLs in any case.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts (`host` or `host:port`) besides the record's own data node that may be fetched from.",
+    )
+    ca_bundle: Path | None = Field(default=None, description="PEM file of a private certificate authority. TLS is always verified.")
+    timeout_s: float = Field(default=30.0, gt=0, description="Seconds to wait for a server to connect or to send the next bytes.")
+    retries: int = Field(default=3, ge=0, le=10, description="How often a request is tried again after 429, 503 or a lost connection.")
+    connections: int = Field(default=16, ge=1, le=64, description="Connections kept open to one host at a time.")
+    poll_timeout_s: float = Field(
+        default=60.0, ge=0, description="Seconds to wait until the index shows a link that it has queued (HTTP 202)."
+    )
+    media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
+        default="application/vnd.zarr+kerchunk",
+        description="Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 opens only the second.",
+    )
+    proof_samples: int = Field(
+        default=8, ge=0, description="Chunks of each data variable that are read back at random, besides first, last and boundary chunks."
+    )
+    strict: bool = Field(
+        default=False,
+        description="Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, where esgpublish alone gives 0.",
+    )
+    ledger: Path = Field(
+        default=Path("~/.esg/esgvzarr.sqlite"), description="SQLite file that keeps what was done for which dataset, with which outcome."
+    )
+
+    @model_validator(mode="after")
+    def _reference_dir_has_a_url(self) -> Settings:
+        if (self.reference_dir is None) != (self.reference_url is None):
+            raise ValueError("reference_dir and reference_url go together: set both, or neither")
+        return self
+
+
+def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
+    """Merge the three sources and validate the result.
+
+    Args:
+        config: path of ``esg.yaml``; None for defaults, environment and arguments alone.
+        arguments: settings by name; None means "not given".
+
+    Raises:
+        SettingsError: names file, line and key, and a similar key where one is unknown.
+    """
+    section, lines = read_section(config) if config is not None else ({}, {})
+    values: dict[str, Any] = dict(section)
+    for name in Settings.model_fields:
+        text = os.environ.get(ENVIRONMENT_PREFIX + name.upper())
+        if text is not None:
+            values[name] = yaml.safe_load(text)
+    values.update({name: value for name, value in arguments.items() if value is not None})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        where = f"{config}, line {lines[key]}" if key in lines else str(config or "settings")
+        raise SettingsError(f"{where}, key {SECTION}.{key}".rstrip("."), _reason(first, key), todo=_todo(first, key)) from error
+
+
+def _reason(problem: Mapping[str, Any], key: str) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "no such setting"
+    return f"{problem['msg']}, got {problem['input']!r}" if key else str(problem["msg"])
+
+
+def _todo(problem: Mapping[str, Any], key: str) -> str:
+    similar = difflib.get_close_matches(key, Settings.model_fields, n=1)
+    if problem["type"] == "extra_forbidden" and similar:
+        return f"Did you mean {similar[0]!r}?"
+    return "docs/reference/settings.md has them all." if problem["type"] == "extra_forbidden" else ""
+
+
+def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Our section of ``esg.yaml`` and the line of each of its keys; both empty where there is none.
+
+    esgcet drops top-level keys that it does not know, so the file is read again.
+
+    Raises:
+        SettingsError: the file cannot be read, is not YAML, or the section is not a mapping.
+    """
+    document = read_config(config)
+    section = document.get(SECTION) or {}
+    if not isinstance(section, dict):
+        raise SettingsError(f"{config}, key {SECTION}", f"is a {type(section).__name__}", expected="a mapping of settings")
+    with open(config, encoding="utf-8") as file:
+        root = yaml.compose(file, Loader=yaml.SafeLoader)
+    nodes = [value for key, value in root.value if key.value == SECTION] if isinstance(root, yaml.MappingNode) else []
+    lines = {
+        str(key.value): key.start_mark.line + 1 for node in nodes if isinstance(node, yaml.MappingNode) for key, _ in node.value
+    }
+    return {str(key): value for key, value in section.items()}, lines
+
+
+def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:
+    """The whole of ``esg.yaml`` as a mapping.
+
+    Raises:
+        SettingsError: the file cannot be read, or is not a YAML mapping; the line is named where there is one.
+    """
+    try:
+        with open(config, encoding="utf-8") as file:
+            document = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(str(config), f"cannot be read: {error}", todo="Give the path of esg.yaml with --config.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{config}, line {mark.line + 1}" if mark else str(config)
+        raise SettingsError(where, f"is not YAML: {getattr(error, 'problem', error)}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsError(str(config), f"holds a {type(document).__name__}", expected="a mapping, as esgcet's esg.yaml")
+    return document
