@@ -1,1 +1,327 @@
-"""Bytes by URL or path. Foreign errors are translated here; nothing else in the package speaks HTTP."""
+"""Bytes by URL or path: many ranges of many files in one call. Nothing else in the package speaks HTTP.
+
+Only hosts that were allowed are fetched, redirects stay on their host, TLS is verified, every answer's status, range and length
+are checked, and what a server or disk does wrong becomes a TransportError that says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+
+from .errors import SettingsError, TransportError
+
+COALESCE_GAP = 32 * 1024
+"""Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a request."""
+COALESCE_LIMIT = 8 * 2**20
+"""Bytes. No merged range grows beyond this."""
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Range(NamedTuple):
+    """Bytes ``start`` (included) to ``stop`` (excluded) of the file at a URL or path."""
+
+    location: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first bytes of a file, and what its server says of the whole."""
+
+    data: bytes
+    size: int
+    """Bytes of the whole file."""
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+def is_url(location: str) -> bool:
+    """True for http(s) URLs, False for what must be a path on this machine."""
+    return location.startswith(("http://", "https://"))
+
+
+def host_of(url: str) -> str:
+    """``host``, or ``host:port`` where the port is not the scheme's default; lower case; the user part dropped."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise TransportError(url, f"not a URL: {error}", expected="http(s)://host/path", code="transport-bad-url") from error
+    if not parts.hostname:
+        raise TransportError(url, "has no host", expected="http(s)://host/path", code="transport-bad-url")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return name if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{name}:{port}"
+
+
+class Transport:
+    """Reads from a bounded set of hosts, and from local paths. Use as a context manager; threads may share it.
+
+    Args:
+        allowed_hosts: ``host`` or ``host:port`` that may be fetched from; nothing else is.
+        timeout_s: seconds to connect, and between two arrivals of bytes.
+        retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept to.
+        connections: kept open to one host, and requests in flight.
+        ca_bundle: PEM file of a private certificate authority.
+    """
+
+    def __init__(
+        self,
+        *,
+        allowed_hosts: Iterable[str] = (),
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        connections: int = 16,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._allowed = {host.lower() for host in allowed_hosts}
+        self._seen: dict[str, tuple[int, str | None]] = {}
+        self._pool = urllib3.PoolManager(
+            maxsize=connections,
+            block=True,
+            timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
+            retries=urllib3.Retry(
+                total=retries, backoff_factor=0.2, status_forcelist=(429, 503), redirect=False,
+                raise_on_redirect=False, raise_on_status=False, respect_retry_after_header=True,
+            ),
+            ssl_context=_tls_context(ca_bundle),
+            headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
+        )  # fmt: skip
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connections and threads."""
+        self._threads.shutdown(cancel_futures=True)
+        self._pool.clear()
+
+    def allow(self, host: str) -> None:
+        """Let ``host`` or ``host:port`` be fetched from as well."""
+        self._allowed.add(host.lower())
+
+    def read_document(self, location: str, *, limit: int = 64 * 2**20) -> bytes:
+        """The whole of a small file, by URL or path.
+
+        Raises:
+            TransportError: not there, not allowed, or larger than ``limit`` bytes.
+        """
+        if not is_url(location):
+            size = _stat(location).st_size
+            if size > limit:
+                raise _too_large(location, limit)
+            return _read_path(location, 0, size)
+        with self._get(location, {}) as response:
+            if response.status != 200:
+                raise _status_error(location, response)
+            body = _body(location, response, limit + 1)
+            if len(body) > limit:
+                raise _too_large(location, limit)
+            return body
+
+    def read_heads(self, locations: Sequence[str], count: int) -> list[Head]:
+        """The first ``count`` bytes of each file, all at once; shorter where the file is."""
+        return list(self._threads.map(lambda location: self._read_head(location, count), locations))
+
+    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """The bytes of each range, in the order given; near ones are fetched together.
+
+        Raises:
+            TransportError: among others, where a range reaches beyond the end of its file.
+        """
+        spans = _coalesce(ranges)
+        bodies = list(self._threads.map(lambda span: self._read_range(span[0]), spans))
+        parts: list[bytes] = [b""] * len(ranges)
+        for (span, members), body in zip(spans, bodies, strict=True):
+            for member in members:
+                wanted = ranges[member]
+                parts[member] = body[wanted.start - span.start : wanted.stop - span.start]
+        return parts
+
+    def _read_head(self, location: str, count: int) -> Head:
+        if not is_url(location):
+            size = _stat(location).st_size
+            return Head(_read_path(location, 0, min(count, size)), size)
+        body, size, headers = self._fetch(location, 0, count, shorter=True)
+        self._seen[location] = (size, headers.get("ETag"))
+        return Head(body, size, headers.get("ETag"), headers.get("Last-Modified"))
+
+    def _read_range(self, span: Range) -> bytes:
+        if span.stop <= span.start:
+            return b""
+        if not is_url(span.location):
+            return _read_path(span.location, span.start, span.stop)
+        body, size, headers = self._fetch(span.location, span.start, span.stop)
+        known = self._seen.get(span.location)
+        if known is not None and known != (size, headers.get("ETag")):
+            raise TransportError(
+                span.location, f"was replaced while it was read: {known} became {(size, headers.get('ETag'))}",
+                expected="the size and ETag of its first bytes", todo="Try again when the file is settled.",
+                code="transport-changed", retryable=True,
+            )  # fmt: skip
+        return body
+
+    def _fetch(self, url: str, start: int, stop: int, *, shorter: bool = False) -> tuple[bytes, int, Any]:
+        """One range: its bytes, the size of the whole file, the headers."""
+        with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as response:
+            if response.status != 206:
+                raise _status_error(url, response)
+            match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+            first, last, size = map(int, match.groups()) if match else (-1, -1, -1)
+            expected = min(stop, size) if shorter else stop
+            if first != start or last + 1 != expected:
+                raise TransportError(
+                    url, f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes {start}-{stop - 1}",
+                    expected="the range that was asked for",
+                    todo="The file is shorter than it says of itself, or its server does not keep to RFC 9110.",
+                    code="transport-range-wrong",
+                )  # fmt: skip
+            body = _body(url, response, expected - start + 1)
+        if len(body) != expected - start:
+            raise TransportError(
+                url, f"sent {len(body)} bytes for bytes {start}-{expected - 1}", expected=f"{expected - start}",
+                todo="The answer was cut short: try again, then look at the data node.", code="transport-truncated", retryable=True,
+            )  # fmt: skip
+        return body, size, response.headers
+
+    @contextmanager
+    def _get(self, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """A GET that follows redirects within the host only; the body is still to be read."""
+        response = self._open(url, headers)
+        for _ in range(3):
+            target = response.get_redirect_location()
+            if not target:
+                break
+            response.drain_conn()
+            target = urljoin(url, target)
+            if urlsplit(target).hostname != urlsplit(url).hostname:
+                raise _redirected(url, target)
+            response = self._open(target, headers)
+        try:
+            if response.status in (200, 206) and "html" in response.headers.get("Content-Type", ""):
+                raise TransportError(
+                    url, "answered with an HTML page", expected="the file itself",
+                    todo="Access may be restricted (a login page), or the URL wrong: open it in a browser.",
+                    code="transport-html",
+                )  # fmt: skip
+            yield response
+        finally:
+            if response.status in (200, 206) and not getattr(response, "_fp_bytes_read", 1):
+                response.close()  # an unread body, maybe gigabytes: cheaper to drop the connection
+            response.release_conn()
+
+    def _open(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        host = host_of(url)
+        if host not in self._allowed:
+            raise TransportError(
+                url, f"host {host} is not allowed", expected=f"one of {sorted(self._allowed) or 'none'}",
+                todo="Only the record's data node is fetched from; add others to `allowed_hosts`.", code="transport-host-refused",
+            )  # fmt: skip
+        try:
+            return self._pool.request("GET", url, headers={**self._pool.headers, **headers}, preload_content=False, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise _lost(url, error) from error
+
+
+def _tls_context(ca_bundle: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(str(ca_bundle), f"cannot be used as ca_bundle: {error}", expected="a PEM file") from error
+
+
+def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:
+    """Merged ranges, each with the positions of those that it serves."""
+    spans: list[tuple[Range, list[int]]] = []
+    for position in sorted(range(len(ranges)), key=ranges.__getitem__):
+        wanted = ranges[position]
+        if spans:
+            span, members = spans[-1]
+            stop = max(span.stop, wanted.stop)
+            if span.location == wanted.location and wanted.start - span.stop <= COALESCE_GAP and stop - span.start <= COALESCE_LIMIT:
+                spans[-1] = (span._replace(stop=stop), [*members, position])
+                continue
+        spans.append((wanted, [position]))
+    return spans
+
+
+def _body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    try:
+        return response.read(limit)
+    except urllib3.exceptions.HTTPError as error:
+        raise _lost(url, error) from error
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise TransportError(path, f"cannot be read: {error.strerror}", code="transport-path") from error
+
+
+def _read_path(path: str, start: int, stop: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            data = file.read(stop - start)
+    except OSError as error:
+        raise TransportError(path, f"cannot be read: {error.strerror}", code="transport-path") from error
+    if len(data) != stop - start:
+        raise TransportError(
+            path, f"ends at byte {start + len(data)}", expected=f"at least {stop} bytes", code="transport-truncated"
+        )  # fmt: skip
+    return data
+
+
+def _status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportError:
+    status = response.status
+    if status == 200:
+        return TransportError(
+            url, "the server ignores Range (status 200)", expected="206 Partial Content",
+            todo="Turn on byte ranges on the data node: without them no reader can stream.", code="transport-no-range",
+        )  # fmt: skip
+    todo = {
+        401: "The data are restricted: references are for data that anyone can read.",
+        403: "The data are restricted: references are for data that anyone can read.",
+        404: "Is the dataset published, and its data root served?",
+    }.get(status, "")
+    return TransportError(
+        url, f"HTTP status {status}", todo=todo, code=f"transport-http-{status}", retryable=status in (429, 500, 502, 503, 504)
+    )
+
+
+def _redirected(url: str, target: str) -> TransportError:
+    return TransportError(
+        url, f"redirects to {host_of(target)}", expected="the file itself",
+        todo="Access may be restricted (a login page): references are for data that anyone can read.", code="transport-redirected",
+    )  # fmt: skip
+
+
+def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, urllib3.exceptions.SSLError):
+        return TransportError(
+            url, f"TLS failed: {reason}", todo="Set `ca_bundle` for a private certificate authority.", code="transport-tls"
+        )
+    return TransportError(
+        url, f"no answer: {reason}", todo="Is the server up, and reachable from here?", code="transport-unreachable", retryable=True
+    )
+
+
+def _too_large(location: str, limit: int) -> TransportError:
+    return TransportError(location, f"is larger than {limit} bytes", expected="a small document", code="transport-too-large")
