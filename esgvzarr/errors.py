@@ -83,6 +83,8 @@ class TransportError(EsgvzarrError):
     """Bytes cannot be had from a URL or path. ``retryable`` says whether trying later can help."""
 
     code = "transport-failed"
+    retry_after_s = 0.0
+    """Seconds that the server asked to wait; 0 where it did not say."""
 
 
 class FormatError(EsgvzarrError):

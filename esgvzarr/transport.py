@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -24,6 +25,8 @@ COALESCE_GAP = 32 * 1024
 """Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a request."""
 COALESCE_LIMIT = 8 * 2**20
 """Bytes. No merged range grows beyond this."""
+_LONGEST_PAUSE_S = 60.0
+_T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -91,13 +94,11 @@ class Transport:
             maxsize=connections,
             block=True,
             timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
-            retries=urllib3.Retry(
-                total=retries, backoff_factor=0.2, status_forcelist=(429, 503), redirect=False,
-                raise_on_redirect=False, raise_on_status=False, respect_retry_after_header=True,
-            ),
+            retries=False,
             ssl_context=_tls_context(ca_bundle),
             headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
-        )  # fmt: skip
+        )
+        self._retries = retries
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
 
     def __enter__(self) -> Transport:
@@ -126,13 +127,7 @@ class Transport:
             if size > limit:
                 raise _too_large(location, limit)
             return _read_path(location, 0, size)
-        with self._get(location, {}) as response:
-            if response.status != 200:
-                raise _status_error(location, response)
-            body = _body(location, response, limit + 1)
-            if len(body) > limit:
-                raise _too_large(location, limit)
-            return body
+        return self._retried(lambda: self._fetch_document(location, limit))
 
     def read_heads(self, locations: Sequence[str], count: int) -> list[Head]:
         """The first ``count`` bytes of each file, all at once; shorter where the file is."""
@@ -157,7 +152,7 @@ class Transport:
         if not is_url(location):
             size = _stat(location).st_size
             return Head(_read_path(location, 0, min(count, size)), size)
-        body, size, headers = self._fetch(location, 0, count, shorter=True)
+        body, size, headers = self._retried(lambda: self._fetch(location, 0, count, shorter=True))
         self._seen[location] = (size, headers.get("ETag"))
         return Head(body, size, headers.get("ETag"), headers.get("Last-Modified"))
 
@@ -166,7 +161,7 @@ class Transport:
             return b""
         if not is_url(span.location):
             return _read_path(span.location, span.start, span.stop)
-        body, size, headers = self._fetch(span.location, span.start, span.stop)
+        body, size, headers = self._retried(lambda: self._fetch(span.location, span.start, span.stop))
         known = self._seen.get(span.location)
         if known is not None and known != (size, headers.get("ETag")):
             raise TransportError(
@@ -174,6 +169,26 @@ class Transport:
                 expected="the size and ETag of its first bytes", todo="Try again when the file is settled.",
                 code="transport-changed", retryable=True,
             )  # fmt: skip
+        return body
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
+        """Try again after what may pass, with growing pauses, or as long as the server asks for."""
+        for tried in range(self._retries):
+            try:
+                return attempt()
+            except TransportError as error:
+                if not error.retryable:
+                    raise
+                time.sleep(min(error.retry_after_s or 0.2 * 2**tried, _LONGEST_PAUSE_S))
+        return attempt()
+
+    def _fetch_document(self, url: str, limit: int) -> bytes:
+        with self._get(url, {}) as response:
+            if response.status != 200:
+                raise _status_error(url, response)
+            body = _body(url, response, limit + 1)
+        if len(body) > limit:
+            raise _too_large(url, limit)
         return body
 
     def _fetch(self, url: str, start: int, stop: int, *, shorter: bool = False) -> tuple[bytes, int, Any]:
@@ -221,9 +236,7 @@ class Transport:
                 )  # fmt: skip
             yield response
         finally:
-            if response.status in (200, 206) and not getattr(response, "_fp_bytes_read", 1):
-                response.close()  # an unread body, maybe gigabytes: cheaper to drop the connection
-            response.release_conn()
+            response.close()  # a body that was read to its end gave its connection back before; others are dropped unread
 
     def _open(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         host = host_of(url)
@@ -300,9 +313,14 @@ def _status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportErro
         403: "The data are restricted: references are for data that anyone can read.",
         404: "Is the dataset published, and its data root served?",
     }.get(status, "")
-    return TransportError(
-        url, f"HTTP status {status}", todo=todo, code=f"transport-http-{status}", retryable=status in (429, 500, 502, 503, 504)
-    )
+    error = TransportError(url, f"HTTP status {status}", todo=todo, code=f"transport-http-{status}", retryable=status in (429, 503))
+    error.retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+    return error
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds of a Retry-After header; 0 where it is missing, or a date."""
+    return float(retry_after) if retry_after.isdecimal() else 0.0
 
 
 def _redirected(url: str, target: str) -> TransportError:
