@@ -1,0 +1,64 @@
+"""For tests of whatever talks to an ESGF data node or index: servers on the loopback, and CMIP-like files named by their defect.
+
+As a pytest plugin (loaded with the package) the same come as fixtures: ``thredds_server``, ``stac_server``, ``pgstac_server``,
+``cmip_files``. Needs the extra ``test``; nothing of it is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .faults import (
+        Fault,
+        HtmlPage,
+        Latency,
+        LoginRedirect,
+        NoRanges,
+        Reset,
+        Status,
+        Truncated,
+        Unavailable,
+        WrongContentRange,
+        WrongLength,
+    )
+    from .requestlog import LoggedRequest, RequestLog
+    from .thredds import ThreddsServer
+
+_HOMES = {
+    "faults": (
+        "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Reset", "Status", "Truncated", "Unavailable",
+        "WrongContentRange", "WrongLength",
+    ),
+    "requestlog": ("LoggedRequest", "RequestLog"),
+    "thredds": ("ThreddsServer",),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Fault",
+    "HtmlPage",
+    "Latency",
+    "LoggedRequest",
+    "LoginRedirect",
+    "NoRanges",
+    "RequestLog",
+    "Reset",
+    "Status",
+    "ThreddsServer",
+    "Truncated",
+    "Unavailable",
+    "WrongContentRange",
+    "WrongLength",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,156 @@
+"""What data nodes do wrong, each as a frozen thing that stands between a request and its usual answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Protocol
+
+from .loopback import Asked, FileSlice, Response, text_response
+
+Answer = Callable[[Asked], Response]
+
+LOGIN_PAGE = "<!DOCTYPE html>\n<html><head><title>Log in</title></head><body><form>OpenID</form></body></html>\n"
+
+
+class Fault(Protocol):
+    """Answers in place of ``answer``, which has the usual answer."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The answer under this fault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Each request takes this much longer. Requests on other connections go on meanwhile."""
+
+    seconds: float
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """Sleep, then the usual answer."""
+        time.sleep(self.seconds)
+        return answer(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Always this status, such as 403, 404 or 500."""
+
+    code: int
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The status and its phrase."""
+        return text_response(self.code, HTTPStatus(self.code).phrase)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """503 to the first ``times`` requests of each path."""
+
+    times: int = 1
+    retry_after_s: int = 0
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """503 with ``Retry-After``, or the usual answer."""
+        return answer(asked) if asked.earlier >= self.times else text_response(503, Retry_After=str(self.retry_after_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The connection is reset at the first ``times`` requests of each path."""
+
+    times: int = 1
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """A reset, or the usual answer."""
+        return answer(asked) if asked.earlier >= self.times else Response(0, reset=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NoRanges:
+    """``Range`` is ignored: 200 and the whole file."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The answer to the same request without ``Range``."""
+        response = answer(replace(asked, range=None))
+        return replace(response, headers={name: value for name, value in response.headers.items() if name != "Accept-Ranges"})
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """The connection closes after this part of the body that ``Content-Length`` promised."""
+
+    kept: float = 0.5
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual head, and less than the usual body."""
+        response = answer(asked)
+        return replace(response, missing=response.length - int(response.length * self.kept))
+
+
+@dataclass(frozen=True, slots=True)
+class WrongLength:
+    """Every answer says that the file is ``more`` bytes longer than it is (shorter, if negative).
+
+    What is sent agrees with what is said: HEAD and 200 with a body padded or cut, 206 with the size in ``Content-Range``.
+    """
+
+    more: int
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer, for a file of another size."""
+        response = answer(asked)
+        if response.status == 206:
+            said, _, size = response.headers["Content-Range"].rpartition("/")
+            return replace(response, headers={**response.headers, "Content-Range": f"{said}/{int(size) + self.more}"})
+        if response.status != 200:
+            return response
+        if self.more >= 0:
+            return replace(response, padding=self.more)
+        kept = max(0, len(response.body) + self.more)
+        body = replace(response.body, length=kept) if isinstance(response.body, FileSlice) else response.body[:kept]
+        return replace(response, body=body)
+
+
+@dataclass(frozen=True, slots=True)
+class WrongContentRange:
+    """206 with the bytes that were asked for, and a ``Content-Range`` that names others, ``shift`` bytes on."""
+
+    shift: int = 1
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer with another ``Content-Range``."""
+        response = answer(asked)
+        if response.status != 206:
+            return response
+        said, _, size = response.headers["Content-Range"].removeprefix("bytes ").rpartition("/")
+        first, last = (int(part) + self.shift for part in said.split("-"))
+        return replace(response, headers={**response.headers, "Content-Range": f"bytes {first}-{last}/{size}"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRedirect:
+    """302 to an HTML login page, as restricted data answer.
+
+    ``ThreddsServer.login_url`` is such a page on what a client must take for another host.
+    """
+
+    location: str = "/login"
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """302 without a look at the file."""
+        return text_response(302, Location=self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlPage:
+    """200 and an HTML page in place of whatever was asked for."""
+
+    html: str = LOGIN_PAGE
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The page."""
+        return text_response(200, self.html, "text/html; charset=utf-8")

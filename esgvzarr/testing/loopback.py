@@ -1,0 +1,252 @@
+"""An HTTP/1.1 server on the loopback, in a thread: kept-alive connections, no Nagle delay, TLS with a CA of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, cast
+from urllib.parse import unquote, urlsplit
+
+from .requestlog import NOTED, LoggedRequest, RequestLog
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, as far as an answer depends on it."""
+
+    method: str
+    path: str
+    """Decoded, without the query."""
+    range: str | None = None
+    earlier: int = 0
+    """How often the same path was asked for before, since the fault that looks at it was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Bytes ``start`` to ``start + length`` of a file."""
+
+    path: Path
+    start: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, decided but not sent."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    body: bytes | FileSlice = b""
+    padding: int = 0
+    """Zero bytes after the body."""
+    missing: int = 0
+    """Bytes that ``Content-Length`` promises and that are not sent; the connection is closed instead."""
+    reset: bool = False
+    """Reset the connection and send nothing."""
+
+    @property
+    def length(self) -> int:
+        """What ``Content-Length`` says."""
+        return len(self.body) + self.padding
+
+
+def text_response(status: int, text: str = "", content_type: str = "text/plain; charset=utf-8", **headers: str) -> Response:
+    """A short answer; underscores in header names become hyphens. Without a text, the status' own phrase."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, {"Content-Type": content_type, **named}, (text or HTTPStatus(status).phrase).encode())
+
+
+class LoopbackServer:
+    """Serve ``answer`` on a free port of 127.0.0.1 while the context is open.
+
+    Args:
+        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the fly (package trustme).
+        cors: let pages of any origin read the answers, ``Range`` headers included.
+    """
+
+    ca_bundle: Path | None = None
+    """PEM file to verify the server with; None without TLS."""
+
+    def __init__(self, *, tls: bool = False, cors: bool = False) -> None:
+        self.requests = RequestLog()
+        self.cors = cors
+        self.scheme = "https" if tls else "http"
+        self._private: Path | None = None
+        self._http: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def answer(self, asked: Asked) -> Response:
+        """Decide what to say; subclasses do."""
+        return text_response(404)
+
+    def clear(self) -> None:
+        """Forget the requests so far."""
+        self.requests.clear()
+
+    @property
+    def port(self) -> int:
+        """The port, while the context is open."""
+        if self._http is None:
+            raise RuntimeError(f"{type(self).__name__} is not running: use it as a context manager")
+        return int(self._http.server_address[1])
+
+    @property
+    def host(self) -> str:
+        """``host:port``, as a data node is named in a record."""
+        return f"{'localhost' if self.scheme == 'https' else '127.0.0.1'}:{self.port}"
+
+    @property
+    def other_host(self) -> str:
+        """The same server by another name, which a client must take for another host."""
+        return f"{'127.0.0.1' if self.scheme == 'https' else 'localhost'}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """``scheme://host:port``."""
+        return f"{self.scheme}://{self.host}"
+
+    def __enter__(self) -> Self:
+        context = self._make_tls() if self.scheme == "https" else None
+        self._http = _Server(self, context)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name=type(self).__name__, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        http, thread = self._http, self._thread
+        if http is not None and thread is not None:
+            http.shutdown()
+            http.hang_up()
+            http.server_close()
+            thread.join()
+        if self._private is not None:
+            shutil.rmtree(self._private)
+        self._http = self._thread = self._private = self.ca_bundle = None
+
+    def _make_tls(self) -> ssl.SSLContext:
+        import trustme
+
+        self._private = Path(tempfile.mkdtemp(prefix="esgvzarr-tls-"))
+        authority = trustme.CA()
+        self.ca_bundle = self._private / "ca.pem"
+        authority.cert_pem.write_to_path(str(self.ca_bundle))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        return context
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, owner: LoopbackServer, context: ssl.SSLContext | None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.owner = owner
+        self._context = context
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept; the TLS handshake is left to the connection's own thread."""
+        raw, address = super().get_request()
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = raw
+        if self._context is not None:
+            connection = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close one connection."""
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open, so that their threads end."""
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away, or do not trust the certificate, are none of the server's errors."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "esgvzarr-testing"
+    wbufsize = _BLOCK  # headers and body of a small answer leave in one packet
+
+    def do_GET(self) -> None:
+        """Answer GET and HEAD."""
+        owner = cast(_Server, self.server).owner
+        asked = Asked(self.command, unquote(urlsplit(self.path).path), self.headers.get("Range"))
+        response = owner.answer(asked)
+        body_length = 0 if self.command == "HEAD" or response.reset else response.length - response.missing
+        noted = MappingProxyType({name: self.headers[name] for name in NOTED if name in self.headers})
+        logged = LoggedRequest(self.command, self.path, response.status, body_length, asked.range, noted)
+        owner.requests.append(replace(logged, connection=self.client_address[1]))
+        if response.reset:
+            self._reset()
+        else:
+            self._send_head(response, cors=owner.cors)
+            self._send_body(response, body_length)
+
+    do_HEAD = do_GET
+
+    def _reset(self) -> None:
+        """Close with RST instead of FIN, at once."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        socket.close(self.connection.detach())
+        self.close_connection = True
+
+    def _send_head(self, response: Response, *, cors: bool) -> None:
+        self.send_response(response.status)
+        for name, value in {"Content-Length": str(response.length), **response.headers}.items():
+            self.send_header(name, value)
+        if cors:
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges")
+        if response.missing:
+            self.close_connection = True
+        self.end_headers()
+
+    def _send_body(self, response: Response, length: int) -> None:
+        body = response.body
+        if isinstance(body, bytes):
+            self.wfile.write(body[:length])
+        elif length:
+            left = min(length, body.length)
+            with body.path.open("rb") as file:
+                file.seek(body.start)
+                while left and (block := file.read(min(left, _BLOCK))):
+                    self.wfile.write(block)
+                    left -= len(block)
+        if length > len(body):
+            self.wfile.write(bytes(length - len(body)))
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep quiet; the request log has it."""
