@@ -1,0 +1,77 @@
+"""Indexes: where people find the link. Built-ins and strangers register in the entry point group ``esgvzarr.indexes``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from enum import StrEnum
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import SettingsError
+from ..model import AccessLink, DatasetId
+
+GROUP = "esgvzarr.indexes"
+
+
+class LinkState(StrEnum):
+    """What became of a link."""
+
+    ADDED = "added"
+    """The index shows it."""
+    UNCHANGED = "unchanged"
+    """Nothing was to be done, and nothing was sent."""
+    PENDING = "pending"
+    """The index took the change, but did not show it in time."""
+    REMOVED = "removed"
+    """The index no longer shows it."""
+
+
+@runtime_checkable
+class Index(Protocol):
+    """An index of datasets. Every verb may be run twice."""
+
+    def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
+        """The dataset's record as the index shows it now; None if it has none."""
+        ...
+
+    def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
+        """The dataset's reference links, ours and those of other data nodes."""
+        ...
+
+    def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Let the dataset's record show the link, in place of an older one of the same data node.
+
+        Raises:
+            LinkError: the index has no such dataset, refuses the link, or cannot be reached.
+        """
+        ...
+
+    def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Take the link (same data node, same href) off the dataset's record.
+
+        Raises:
+            LinkError: the index refuses, or cannot be reached.
+        """
+        ...
+
+
+def connect(name: str, **options: Any) -> Index:
+    """Open an index by the name it is registered under.
+
+    Args:
+        name: ``stac``, ``catalog``, or what another package registered.
+        options: what that index is made with.
+
+    Raises:
+        SettingsError: no such index.
+    """
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in known:
+        similar = difflib.get_close_matches(name, known, n=1)
+        raise SettingsError(
+            f"index {name!r}", "no such index", expected=" or ".join(sorted(known)),
+            todo=f"Did you mean {similar[0]!r}?" if similar else "", code="settings-index",
+        )  # fmt: skip
+    index: Index = known[name].load()(**options)
+    return index

@@ -1,0 +1,216 @@
+"""The asset that a STAC item shows, and the one JSON Patch operation that puts it there. Pure: nothing here touches the world."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+from ..errors import LinkError
+from ..model import AccessLink
+
+KEY = "reference_file"
+PROTOCOLS = ("http", "https", "globus", "gridftp", "kerchunk", "netcdfsubset", "opendap", "wms", "wps", "s3")
+"""What the ESGF schemas allow as an asset's ``protocol``."""
+
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TRACKING_IDS = {
+    "CORDEX-CMIP6": rf"hdl:21\.14103/{_UUID}",
+    "obs4REF": rf"hdl:21\.14102/{_UUID}",
+    "input4MIPs": rf"(hdl:21\.[0-9]{{5}}/)?{_UUID}",
+}
+"""Projects whose schema wants a tracking id on every asset, and its form there."""
+
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
+_PATTERNS = {
+    "href": r"\S+",
+    "type": r"[\w.+-]+/[\w.+-]+",
+    "description": "(?!HTTPServer Link$).+",  # intake-esgf would download the JSON as data
+    "created": _TIME,
+    "updated": _TIME,
+    "protocol": "|".join(PROTOCOLS),
+    "file:checksum": "1220[0-9a-f]{64}",  # multihash: sha2-256, 32 bytes
+}
+
+Asset = Mapping[str, Any]
+Item = Mapping[str, Any]
+Operation = dict[str, Any]
+
+
+def timestamp(now: datetime) -> str:
+    """RFC 3339 in UTC, with microseconds as ESGF's items have them."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
+    """The asset for this link on this item. An older asset of the same data node leaves its date of creation.
+
+    Raises:
+        LinkError: the project wants a tracking id that the item's ``pid`` cannot be.
+    """
+    before = present_nodes(item).get(link.data_node, {})
+    asset: dict[str, Any] = {
+        "href": link.href,
+        "type": link.media_type,
+        "title": "Virtual Zarr (kerchunk references)",
+        "description": "VirtualZarr Link",
+        "roles": list(link.roles),
+        "created": before.get("created") or timestamp(now),
+        "updated": timestamp(now),
+        "protocol": "kerchunk",
+        "file:size": link.size,
+        "file:checksum": f"1220{link.sha256}",
+        "xarray:open_kwargs": dict(link.open_kwargs),
+        "cloud_format": "kerchunk",
+        "open_zarr_kwargs": {},
+    }
+    if link.data_node:
+        asset["alternate:name"] = link.data_node
+    if link.local_path is not None:
+        asset["file:local_path"] = link.local_path
+    if item.get("collection") in TRACKING_IDS:
+        asset[_tracking_key(item)] = _tracking_id(item)
+    return asset
+
+
+def _tracking_key(item: Item) -> str:
+    return f"{str(item['collection']).lower()}:tracking_id"
+
+
+def _tracking_id(item: Item) -> str:
+    project = str(item["collection"])
+    pid = str(item.get("properties", {}).get(f"{project.lower()}:pid") or "")
+    if not re.fullmatch(TRACKING_IDS[project], pid):
+        raise LinkError(
+            str(item.get("id")), f"pid {pid!r} cannot be the tracking id that {project} wants on every asset",
+            expected=TRACKING_IDS[project], todo="Register the dataset with the right PID prefix.", code="index-tracking-id",
+        )  # fmt: skip
+    return pid
+
+
+def present_nodes(item: Item) -> dict[str, dict[str, Any]]:
+    """Data node -> its reference asset on this item, the primary one first; alternates are not nested."""
+    primary = item.get("assets", {}).get(KEY)
+    if not isinstance(primary, Mapping):
+        return {}  # absent, or the string that esgcet's own generation leaves
+    nodes = {str(primary.get("alternate:name", "")): {name: value for name, value in primary.items() if name != "alternate"}}
+    for node, asset in (primary.get("alternate") or {}).items():
+        nodes.setdefault(str(node), dict(asset))
+    return nodes
+
+
+def shows(item: Item, link: AccessLink) -> bool:
+    """Whether the item has this link, with these bytes."""
+    asset = present_nodes(item).get(link.data_node, {})
+    return (asset.get("href"), asset.get("file:checksum")) == (link.href, f"1220{link.sha256}")
+
+
+def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
+    """The one operation that lets the item show the link; None if it does.
+
+    The first data node's asset is the primary one and carries the others as ``alternate``. A data node's name may hold ``-``,
+    which must not stand in a path, so the map of alternates is sent whole.
+    """
+    if shows(item, link):
+        return None
+    nodes = present_nodes(item)
+    asset = make_asset(link, item, now)
+    primary = next(iter(nodes), link.data_node)
+    others = {node: deepcopy(other) for node, other in nodes.items() if node not in (primary, link.data_node)}
+    if primary != link.data_node:
+        return {"op": "add", "path": f"/assets/{KEY}/alternate", "value": {**others, link.data_node: asset}}
+    return {"op": "add", "path": f"/assets/{KEY}", "value": {**asset, "alternate": others} if others else asset}
+
+
+def plan_removal(item: Item, link: AccessLink) -> Operation | None:
+    """The one operation that takes the link off the item; None if it is not there.
+
+    ESGF's API knows no removal of an asset, so all of the item's assets are put in place again, less this one. Where it was the
+    primary asset, the first of its alternates takes its place.
+    """
+    nodes = present_nodes(item)
+    if nodes.get(link.data_node, {}).get("href") != link.href:
+        return None
+    del nodes[link.data_node]
+    assets = {name: deepcopy(asset) for name, asset in item["assets"].items() if name != KEY}
+    if nodes:
+        primary, *others = nodes
+        assets[KEY] = {**nodes[primary], **({"alternate": {node: nodes[node] for node in others}} if others else {})}
+    return {"op": "replace", "path": "/assets", "value": assets}
+
+
+def apply(item: Item, operation: Operation) -> dict[str, Any]:
+    """The item as it is after ``operation`` (one that was planned here; the general case is the server's)."""
+    changed: dict[str, Any] = deepcopy(dict(item))
+    *parents, last = operation["path"].split("/")[1:]
+    target = changed
+    for name in parents:
+        target = target.setdefault(name, {})
+    target[last] = deepcopy(operation["value"])
+    return changed
+
+
+def read_links(item: Item) -> tuple[AccessLink, ...]:
+    """The reference links that the item shows. What another publisher left out is empty or 0."""
+    return tuple(_read_link(node, asset) for node, asset in present_nodes(item).items())
+
+
+def _read_link(node: str, asset: Asset) -> AccessLink:
+    checksum = str(asset.get("file:checksum") or "")
+    return AccessLink(
+        href=str(asset.get("href", "")),
+        data_node=node,
+        media_type=str(asset.get("type", "")),
+        roles=tuple(asset.get("roles") or ()),
+        size=int(asset.get("file:size") or 0),
+        sha256=checksum.removeprefix("1220") if checksum.startswith("1220") else "",
+        open_kwargs=dict(asset.get("xarray:open_kwargs") or {}),
+        local_path=asset.get("file:local_path"),
+    )
+
+
+def check_asset(asset: Asset, item: Item) -> None:
+    """Check what is about to be sent, by the rules of the ESGF schemas, of the field's readers and of pystac: the API hardly looks.
+
+    Raises:
+        LinkError: names the field, what it holds and what it must hold.
+    """
+    for name, pattern in _PATTERNS.items():
+        value = asset.get(name)
+        _require(isinstance(value, str) and bool(re.fullmatch(pattern, value)), item, name, value, pattern)
+    roles, size = asset.get("roles"), asset.get("file:size")
+    _require(isinstance(roles, list) and bool(roles) and all(type(role) is str for role in roles), item, "roles", roles, "strings")
+    _require(type(size) is int and size > 0, item, "file:size", size, "bytes, at least 1")
+    _require("name" not in asset, item, "name", asset.get("name"), "no such field")
+    node, nodes = asset.get("alternate:name"), _file_nodes(item)
+    _require(node in nodes or not nodes, item, "alternate:name", node, f"a data node of the item's files: {sorted(nodes)}")
+    if item.get("collection") in TRACKING_IDS:
+        key = _tracking_key(item)
+        _require(asset.get(key) == _tracking_id(item), item, key, asset.get(key), "the item's pid")
+    _check_with_pystac(asset, item)
+
+
+def _file_nodes(item: Item) -> set[str]:
+    """Data nodes that serve the item's files: the API asks whether one may publish for them. None where nothing is served."""
+    assets = [asset for name, asset in item.get("assets", {}).items() if name != KEY and isinstance(asset, Mapping)]
+    names = [asset["alternate:name"] for asset in assets if "alternate:name" in asset]
+    return {*names, *(node for asset in assets for node in asset.get("alternate") or {})}
+
+
+def _check_with_pystac(asset: Asset, item: Item) -> None:
+    import pystac
+
+    linked = apply(item, {"op": "add", "path": f"/assets/{KEY}", "value": dict(asset)})
+    try:
+        again = pystac.Item.from_dict(linked, preserve_dict=True).to_dict(include_self_link=False, transform_hrefs=False)
+    except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LinkError(str(item.get("id")), f"is not a STAC item: {error}", code="index-item-invalid") from error
+    _require(again["assets"][KEY] == dict(asset), item, "", again["assets"][KEY], "an asset that pystac writes as it reads it")
+
+
+def _require(holds: bool, item: Item, name: str, found: object, expected: str) -> None:
+    if not holds:
+        subject = f"{item.get('id')}, asset {KEY} {name}".rstrip()
+        raise LinkError(subject, repr(found), expected=expected, code="index-asset-invalid")

@@ -1,0 +1,251 @@
+"""A static STAC catalogue on disk, for those without a server: it can be served by any web server, or opened as it is.
+
+::
+
+    DIRECTORY/catalog.json
+    DIRECTORY/CMIP6/collection.json
+    DIRECTORY/CMIP6/<DSID>/<DSID>.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import LinkError
+from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from . import LinkState
+from .asset import Operation, apply, check_asset, plan, plan_removal, present_nodes, read_links, timestamp
+
+EXTENSIONS = (
+    "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+)
+MULTIHASHES = {"SHA256": "1220", "MD5": "d50110"}
+"""checksum_type -> what a multihash of that kind begins with."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class CatalogIndex:
+    """A static STAC catalogue. Files are written whole or not at all, and equal input gives equal bytes.
+
+    Args:
+        directory: where it lies, or shall lie.
+        now: the time, in UTC, for ``created`` and ``updated``.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], *, now: Callable[[], datetime] = _utc_now) -> None:
+        self._root = Path(directory)
+        self._now = now
+
+    def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
+        """The item as it is on disk; None if there is none.
+
+        Raises:
+            LinkError: the file is there but cannot be read.
+        """
+        return _read_json(self._item_path(dataset_id))
+
+    def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
+        """The reference links that the item shows; none where there is no item."""
+        return read_links(self.find(dataset_id) or {})
+
+    def add_dataset(self, record: DatasetRecord, *, time_range: tuple[str, str] | None = None) -> bool:
+        """Make the item of a dataset, and its collection and catalogue, where they are absent.
+
+        Args:
+            record: the dataset.
+            time_range: first and last time of the data, RFC 3339. Without it the item is dated by the dataset's version.
+
+        Returns:
+            False if the item was there; it is left as it is.
+        """
+        path = self._item_path(record.id)
+        with self._locked():
+            if path.exists():
+                return False
+            _write_json(path, make_item(record, self._now(), time_range))
+            self._list_in_collection(record.id)
+        return True
+
+    def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Let the item show the link.
+
+        Raises:
+            LinkError: no such item, or the link makes no valid asset.
+        """
+        with self._locked():
+            item = self.find(dataset_id)
+            if item is None:
+                raise LinkError(
+                    str(dataset_id),
+                    f"is not in the catalogue {self._root}",
+                    todo="Add the dataset first.",
+                    code="index-item-missing",
+                )
+            operation = plan(item, link, self._now())
+            if operation is None:
+                return LinkState.UNCHANGED
+            check_asset(present_nodes(apply(item, operation))[link.data_node], item)
+            self._change(dataset_id, item, operation)
+            return LinkState.ADDED
+
+    def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Take the link off the item; the item stays."""
+        with self._locked():
+            item = self.find(dataset_id)
+            operation = plan_removal(item, link) if item is not None else None
+            if item is None or operation is None:
+                return LinkState.UNCHANGED
+            self._change(dataset_id, item, operation)
+            return LinkState.REMOVED
+
+    def _change(self, dataset_id: DatasetId, item: Mapping[str, Any], operation: Operation) -> None:
+        changed = apply(item, operation)
+        changed["properties"]["updated"] = timestamp(self._now())
+        _write_json(self._item_path(dataset_id), changed)
+
+    def _item_path(self, dataset_id: DatasetId) -> Path:
+        return self._root / dataset_id.project / str(dataset_id) / f"{dataset_id}.json"
+
+    def _list_in_collection(self, dataset_id: DatasetId) -> None:
+        project = dataset_id.project
+        collection = self._root / project / "collection.json"
+        href = f"./{dataset_id}/{dataset_id}.json"
+        _add_child(collection, _make_collection(project), {"rel": "item", "href": href, "type": "application/geo+json"})
+        link = {"rel": "child", "href": f"./{project}/collection.json", "type": "application/json", "title": project}
+        _add_child(self._root / "catalog.json", _make_catalog(), link)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time: a collection lists all its items."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with open(self._root / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def make_item(record: DatasetRecord, now: datetime, time_range: tuple[str, str] | None = None) -> dict[str, Any]:
+    """The STAC item of a dataset, its files as assets, named as ESGF's own items are. It claims no place on earth."""
+    import pystac
+
+    project, namespace = record.id.project, record.id.project.lower()
+    properties: dict[str, Any] = {
+        "title": record.id.master_id, "base_id": record.id.master_id, "version": record.id.version, "project": project,
+        "created": timestamp(now), "updated": timestamp(now),
+    }  # fmt: skip
+    if record.pid:
+        properties[f"{namespace}:pid"] = record.pid
+    if time_range:
+        properties["start_datetime"], properties["end_datetime"] = time_range
+    when = None if time_range else _version_date(record.id.version) or now
+    item = pystac.Item(str(record.id), None, None, when, properties, stac_extensions=list(EXTENSIONS), collection=project)
+    for key, file in zip(_asset_keys(record.files), record.files, strict=True):
+        item.assets[key] = pystac.Asset.from_dict(_file_asset(record, file, now))
+    for rel, href in (("root", "../../catalog.json"), ("parent", "../collection.json"), ("collection", "../collection.json")):
+        item.add_link(pystac.Link(rel, href, media_type="application/json"))
+    return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _version_date(version: str) -> datetime | None:
+    try:
+        return datetime.strptime(version, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _asset_keys(files: tuple[FileRecord, ...]) -> list[str]:
+    """File names; of equal names in different directories, the second and later ones get a number."""
+    keys: list[str] = []
+    for file in files:
+        earlier = sum(other.name == file.name for other in files[: len(keys)])
+        keys.append(f"{file.name}.{earlier + 1}" if earlier else file.name)
+    return keys
+
+
+def _file_asset(record: DatasetRecord, file: FileRecord, now: datetime) -> dict[str, Any]:
+    scheme = file.url.partition("://")[0]
+    multihash = MULTIHASHES.get((file.checksum_type or "").upper())
+    fields = {
+        "href": file.url,
+        "type": "application/netcdf",
+        "description": "HTTPServer Link",
+        "roles": ["data"],
+        "alternate:name": record.data_node or None,
+        "file:size": file.size,
+        "file:checksum": f"{multihash}{file.checksum}".lower() if multihash and file.checksum else None,
+        f"{record.id.project.lower()}:tracking_id": file.tracking_id,
+        "created": timestamp(now),
+        "updated": timestamp(now),
+        "protocol": scheme if scheme in ("http", "https") else None,
+        "file:local_path": f"{str(record.id).replace('.', '/')}/{file.name}",
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _make_collection(project: str) -> dict[str, Any]:
+    import pystac
+
+    everywhere = pystac.Extent(pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([None, None]))
+    collection = pystac.Collection(
+        project, f"{project} datasets with virtual Zarr references", everywhere, title=project, license="other"
+    )
+    for rel in ("root", "parent"):
+        collection.add_link(pystac.Link(rel, "../catalog.json", media_type="application/json"))
+    return collection.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _make_catalog() -> dict[str, Any]:
+    import pystac
+
+    catalog = pystac.Catalog("esgvzarr", "Datasets with virtual Zarr references", title="esgvzarr")
+    return catalog.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _add_child(path: Path, new: dict[str, Any], link: dict[str, Any]) -> None:
+    parent = _read_json(path) or new
+    if link in parent["links"]:
+        return
+    _write_json(path, {**parent, "links": [*parent["links"], link]})
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise LinkError(str(path), f"cannot be read: {error}", expected="a STAC document", code="index-item-invalid") from error
+    if not isinstance(document, dict):
+        raise LinkError(str(path), "holds no object", expected="a STAC document", code="index-item-invalid")
+    return document
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all: a dot-file in the same directory, then a rename."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".esgvzarr-")
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            os.unlink(beside)
+            raise
+    except OSError as error:
+        raise LinkError(str(path), f"cannot be written: {error.strerror}", code="index-write-failed") from error

@@ -1,0 +1,159 @@
+"""A STAC API: read through the discovery API, changed through the transaction API, one JSON Patch operation at a time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from ..errors import LinkError, TransportError
+from ..model import AccessLink, DatasetId
+from ..transport import Transport
+from . import LinkState
+from .asset import Item, Operation, apply, check_asset, plan, plan_removal, present_nodes, read_links, shows
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.1, 5.0, 1.6
+
+
+class Patcher(Protocol):
+    """What changes an item: `esgvzarr.bridge.TransactionClient`, or anything that speaks for another API."""
+
+    def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
+        """Send one JSON Patch operation and give back the HTTP status below 300, or raise a LinkError."""
+        ...
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class StacIndex:
+    """A STAC API with ESGF's transactions.
+
+    Args:
+        api_url: discovery API, without a trailing ``/``; its host is allowed on the transport.
+        client: sends the changes.
+        transport: reads the items.
+        poll_timeout_s: seconds to wait until the discovery API shows the dataset, and then the change.
+        now: the time, in UTC, for ``created`` and ``updated``.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        client: Patcher,
+        transport: Transport,
+        *,
+        poll_timeout_s: float = 60.0,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._api_url = api_url.rstrip("/")
+        self._client, self._transport, self._poll_timeout_s, self._now = client, transport, poll_timeout_s, now
+
+    def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
+        """The item as the discovery API shows it now; None if it shows none.
+
+        Raises:
+            LinkError: the API cannot be reached, or answers with something else than an item.
+        """
+        url = f"{self._api_url}/collections/{dataset_id.project}/items/{dataset_id}"
+        try:
+            item = json.loads(self._transport.read_document(url))
+        except TransportError as error:
+            if error.code == "transport-http-404":
+                return None
+            found = f"the index cannot be read: {error.found}"
+            raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
+        except ValueError as error:
+            raise LinkError(url, "answers with no JSON", expected="a STAC item", code="index-item-invalid") from error
+        if not isinstance(item, dict) or item.get("id") != str(dataset_id) or not isinstance(item.get("assets"), dict):
+            raise LinkError(url, "answers with something else", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
+        return item
+
+    def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
+        """The reference links that the item shows now; none where there is no item."""
+        item = self.find(dataset_id)
+        return read_links(item) if item is not None else ()
+
+    def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Let the item show the link. A dataset that was registered just now is waited for.
+
+        Raises:
+            LinkError: no such item, the API refuses or cannot be reached, or another node changed the links at the same moment.
+        """
+        item = self._wait_for_item(dataset_id)
+        operation = plan(item, link, self._now())
+        if operation is None:
+            return LinkState.UNCHANGED
+        expected = apply(item, operation)
+        check_asset(present_nodes(expected)[link.data_node], item)
+        self._patch(item, operation)
+        for shown in self._looks(dataset_id):
+            if shown is not None and shows(shown, link):
+                _check_others(shown, expected, link)
+                return LinkState.ADDED
+        return LinkState.PENDING
+
+    def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Take the link off the item. The link of an item that is gone is gone.
+
+        Raises:
+            LinkError: the API refuses or cannot be reached, or another node changed the links at the same moment.
+        """
+        item = self.find(dataset_id)
+        operation = plan_removal(item, link) if item is not None else None
+        if item is None or operation is None:
+            return LinkState.UNCHANGED
+        self._patch(item, operation)
+        for shown in self._looks(dataset_id):
+            if shown is None:
+                return LinkState.REMOVED
+            if plan_removal(shown, link) is None:
+                _check_others(shown, apply(item, operation), link)
+                return LinkState.REMOVED
+        return LinkState.PENDING
+
+    def _patch(self, item: Item, operation: Operation) -> None:
+        status = self._client.patch(str(item["collection"]), str(item["id"]), operation)
+        log.debug("%s: %s %s: HTTP %s", item["id"], operation["op"], operation["path"], status)
+
+    def _wait_for_item(self, dataset_id: DatasetId) -> Item:
+        for item in self._looks(dataset_id):
+            if item is not None:
+                return item
+        raise LinkError(
+            str(dataset_id), f"is not in the index at {self._api_url} after {self._poll_timeout_s:g} s",
+            expected="a registered dataset", todo="Registration may be queued: esgvzarr resume tries again.",
+            code="index-item-missing", retryable=True,
+        )  # fmt: skip
+
+    def _looks(self, dataset_id: DatasetId) -> Iterator[Item | None]:
+        """The item again and again, with growing pauses, until the time is up; at least once."""
+        deadline, pause = time.monotonic() + self._poll_timeout_s, FIRST_PAUSE_S
+        while True:
+            yield self.find(dataset_id)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(pause, left))
+            pause = min(pause * GROWTH, LONGEST_PAUSE_S)
+
+
+def _check_others(shown: Item, expected: Item, link: AccessLink) -> None:
+    """Make sure that the other nodes' links are what they were when the change was planned: it put them back as a whole."""
+    there, planned = _hrefs_but(link.data_node, shown), _hrefs_but(link.data_node, expected)
+    if there != planned:
+        raise LinkError(
+            str(expected.get("id")), f"the links of other data nodes are {there}", expected=f"{planned}",
+            todo="Another node changed them at the same moment: look at the item, then run this again.",
+            code="index-changed", retryable=True,
+        )  # fmt: skip
+
+
+def _hrefs_but(data_node: str, item: Item) -> dict[str, Any]:
+    return {node: asset.get("href") for node, asset in present_nodes(item).items() if node != data_node}
