@@ -7,6 +7,7 @@ so it happens inside functions.
 from __future__ import annotations
 
 import argparse
+import builtins
 import copy
 import importlib.util
 import json
@@ -110,6 +111,8 @@ def run_esgpublish(arguments: Sequence[str], registered: Callable[[Registration]
     hook = _Hook(registered)
     with ExitStack() as stack:
         stack.enter_context(_swapped(sys, "argv", ["esgpublish", *arguments]))
+        for name in ("exit", "quit"):  # these close stdin too
+            stack.enter_context(_swapped(builtins, name, sys.exit))
         stack.enter_context(_swapped(pub_internal, "PubRunner", hook.runner(pub_internal.PubRunner)))
         for publisher in _family(BasePublisher):
             if "index_pub" in vars(publisher):
@@ -283,7 +286,7 @@ def _translated(subject: str) -> Iterator[None]:
         raise
     except (SystemExit, EOFError) as stop:
         raise PublisherError(
-            subject, "esgcet's login to the index failed", todo="Log in again with esglogin, then esgvzarr resume.",
+            subject, "esgcet's login to the index failed", todo="Log in again (esglogin), then esgvzarr resume.",
             code="publisher-login", retryable=isinstance(stop.__cause__, requests.ConnectionError | requests.Timeout),
         ) from None  # fmt: skip
     except (requests.ConnectionError, requests.Timeout) as error:
