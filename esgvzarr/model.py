@@ -123,6 +123,8 @@ class Variable:
     codecs: tuple[Mapping[str, Any], ...]
     """numcodecs configurations in the order of encoding (HDF5's filter pipeline)."""
     chunks: ChunkTable
+    inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
+    """Chunks that could not be referred to, encoded by ``codecs``; by their place in the chunk grid."""
     unwritten: Any = 0
     """What netCDF reads where nothing was ever written (``_FillValue``, else the fill the file declares)."""
     values: np.ndarray | None = None

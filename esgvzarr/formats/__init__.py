@@ -1,0 +1,133 @@
+"""Scan files: which variables they hold, and where the bytes are. One module per file format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from ..errors import FormatError, TransportError
+from ..model import FileRecord, FileReferences
+from ..transport import Head, Range, Transport
+from . import values
+from .content import Needs, SparseContent
+
+HEAD = 128 * 1024
+"""Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk indexes."""
+
+
+class Format(Protocol):
+    """A file format. A new one is a module, an entry point in the group ``esgvzarr.formats``, and tests."""
+
+    name: str
+    magics: tuple[bytes, ...]
+    """First bytes by which its files are known."""
+
+    @staticmethod
+    def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
+        """Describe a whole file, asking for bytes as they are needed. Raises FormatError, and never leaves a variable out."""
+        ...
+
+
+@cache
+def known_formats() -> tuple[type[Format], ...]:
+    """All formats that are installed."""
+    return tuple(point.load() for point in entry_points(group="esgvzarr.formats"))
+
+
+def recognise(head: bytes, subject: str) -> type[Format]:
+    """The format of a file, by its first bytes.
+
+    Raises:
+        FormatError: none that is known; the message shows what was found.
+    """
+    for known in known_formats():
+        if head.startswith(known.magics):
+            return known
+    start = head[:16].lstrip()
+    found = "an HTML page" if start[:1] == b"<" else (f"first bytes {head[:8]!r}" if head else "an empty file")
+    raise FormatError(
+        subject, f"is {found}" if found.startswith("an") else f"has {found}", expected="netCDF-4 (HDF5) or netCDF-3",
+        todo="Open the URL in a browser: it may be a login or error page that was saved as a file.", code="file-not-netcdf",
+    )  # fmt: skip
+
+
+def scan(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto") -> list[FileReferences]:
+    """Scan all files together: each round fetches what all of them need next.
+
+    Args:
+        files: what to scan. The references always hold their URLs.
+        transport: reads the bytes.
+        read: ``http``, ``local`` or ``auto``, as the setting of that name.
+
+    Raises:
+        FormatError, TransportError: a file cannot be referenced whole, or not be read.
+    """
+    places = [_location(file, read) for file in files]
+    heads = transport.read_heads(places, HEAD)
+    for file, head in zip(files, heads, strict=True):
+        _check_size(file, head)
+    contents = [SparseContent(head.size, head.data) for head in heads]
+    scans = [recognise(head.data, file.url).scan(file, content) for file, head, content in zip(files, heads, contents, strict=True)]
+    found = _in_step(scans, contents, places, transport)
+    found = [replace(one, etag=head.etag, last_modified=head.last_modified) for one, head in zip(found, heads, strict=True)]
+    return _with_values(found, contents, places, transport)
+
+
+def _location(file: FileRecord, read: str) -> str:
+    """Where the bytes are nearest."""
+    if read == "http" or file.path is None:
+        return file.url
+    if read == "local" or (file.size is not None and os.path.isfile(file.path) and os.path.getsize(file.path) == file.size):
+        return file.path
+    return file.url
+
+
+def _check_size(file: FileRecord, head: Head) -> None:
+    if file.size is not None and head.size != file.size:
+        raise TransportError(
+            file.url, f"has {head.size} bytes", expected=f"{file.size} bytes, as its record says",
+            todo="The file was replaced or cut short: publish it again, or restore it.", code="transport-size-differs",
+        )  # fmt: skip
+
+
+def _in_step(
+    scans: Sequence[Generator[Needs, None, FileReferences]], contents: Sequence[SparseContent], places: Sequence[str], transport: Transport
+) -> list[FileReferences]:
+    """Drive the scans of all files, one batch of reads a round."""
+    found: dict[int, FileReferences] = {}
+    running = dict(enumerate(scans))
+    while running:
+        needs: list[tuple[int, int, int]] = []
+        for number, scan_of_file in list(running.items()):
+            try:
+                needs += [(number, start, stop) for start, stop in next(scan_of_file)]
+            except StopIteration as stop:
+                found[number] = stop.value
+                del running[number]
+        bodies = transport.read_ranges([Range(places[number], start, stop) for number, start, stop in needs])
+        for (number, start, _), body in zip(needs, bodies, strict=True):
+            contents[number].add(start, body)
+    return [found[number] for number in range(len(scans))]
+
+
+def _with_values(
+    files: Sequence[FileReferences], contents: Sequence[SparseContent], locations: Sequence[str], transport: Transport
+) -> list[FileReferences]:
+    """Read what has to be compared or inlined, of all files in one batch."""
+    chosen = values.wanted(files)
+    needs = []
+    for number, (file, names) in enumerate(zip(files, chosen, strict=True)):
+        for name in sorted(names):
+            for start, stop in values.places(file.variables[name]):
+                needs += [(number, *gap) for gap in contents[number].gaps(start, stop)]
+    bodies = transport.read_ranges([Range(locations[number], start, stop) for number, start, stop in needs])
+    for (number, start, _), body in zip(needs, bodies, strict=True):
+        contents[number].add(start, body)
+    return [
+        values.fill_in(file, {name: [content.read(*place) for place in values.places(file.variables[name])] for name in names})
+        for file, names, content in zip(files, chosen, contents, strict=True)
+    ]

@@ -1,0 +1,162 @@
+"""Where HDF5 keeps the chunk index of a dataset, and that index read level by level.
+
+libhdf5 reads the nodes of a chunk index one after the other, which over HTTP costs a round trip each; the nodes of one level can
+be fetched at once. Only version 1 B-trees are read here, as netCDF-4 writes them by default; libhdf5 reads all others. The caller
+compares the walk with libhdf5's own chunk count and storage size.
+
+Rules: HDF5 File Format Specification version 3.0, sections III.A.1 (version 1 B-trees), IV.A.1 (object headers), IV.A.2.i (data
+layout message), IV.A.2.q (object header continuation).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .content import Needs, SparseContent, fetch
+
+UNDEFINED = 0xFFFFFFFFFFFFFFFF
+_LAYOUT, _CONTINUATION = 0x08, 0x10
+_NODE_PREFIX = 24
+_NODE_ENTRIES = 64
+"""Twice the default "indexed storage internal node K"; files with another K are left to libhdf5."""
+_MOST_BLOCKS = 100
+_DEEPEST = 16
+
+
+class IndexUnknown(Exception):
+    """Not an index that is known here: libhdf5 has to read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkIndex:
+    """The chunks of one dataset as its index states them."""
+
+    starts: np.ndarray
+    """(chunk, dimension) int64: first element of the chunk."""
+    offsets: np.ndarray
+    """(chunk,) int64: first byte in the file."""
+    sizes: np.ndarray
+    """(chunk,) int64: bytes as stored."""
+    filter_masks: np.ndarray
+    """(chunk,) int64: bit n set where filter n of the pipeline was skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    """One block of messages of an object header."""
+
+    start: int
+    stop: int
+    prefix: struct.Struct
+    """Reads type and size of a message; its size is that of a message's whole prefix."""
+
+
+def read_index(content: SparseContent, header: int, rank: int) -> Generator[Needs, None, ChunkIndex]:
+    """The chunk index of the dataset of ``rank`` dimensions whose object header begins at byte ``header``.
+
+    Raises:
+        IndexUnknown: the index is of another kind, or is not what the specification says.
+    """
+    root = yield from _find_root(content, header, rank)
+    if root == UNDEFINED:
+        return _index(np.empty(0, _entry(rank)))
+    level, addresses = None, np.array([root], np.int64)
+    for _ in range(_DEEPEST):
+        found, entries = yield from _read_level(content, addresses, rank)
+        if level is not None and found != level - 1:
+            raise IndexUnknown(f"level {found} below level {level}")
+        if found == 0:
+            return _index(entries)
+        level, addresses = found, entries["child"].astype(np.int64)
+    raise IndexUnknown("deeper than any real index")
+
+
+def _index(entries: np.ndarray) -> ChunkIndex:
+    return ChunkIndex(*(entries[name].astype(np.int64) for name in ("starts", "child", "size", "mask")))
+
+
+def _entry(rank: int) -> np.dtype[np.void]:
+    """A key and the child after it. Keys hold one more offset than the dataset has dimensions, always 0."""
+    return np.dtype([("size", "<u4"), ("mask", "<u4"), ("starts", "<u8", (rank,)), ("zero", "<u8"), ("child", "<u8")])
+
+
+def _read_level(content: SparseContent, addresses: np.ndarray, rank: int) -> Generator[Needs, None, tuple[int, np.ndarray]]:
+    """The level and all entries of the nodes at ``addresses``, which are of one level."""
+    entry = _entry(rank)
+    size = _NODE_PREFIX + _NODE_ENTRIES * entry.itemsize
+    if len(addresses) == 0 or addresses.min() <= 0 or addresses.max() + _NODE_PREFIX > content.size:
+        raise IndexUnknown("a node lies outside the file")
+    places = [(int(start), min(int(start) + size, content.size)) for start in addresses]
+    yield from fetch(content, places)
+    nodes = np.frombuffer(b"".join(content.read(*place).ljust(size, b"\0") for place in places), np.uint8).reshape(-1, size)
+    heads = np.ascontiguousarray(nodes[:, :8])
+    if (heads[:, :4].tobytes() != b"TREE" * len(nodes)) or (heads[:, 4] != 1).any() or np.ptp(heads[:, 5]):
+        raise IndexUnknown("not nodes of one level of a chunk index")
+    used = heads[:, 6:8].copy().view("<u2")[:, 0]
+    if used.max() > _NODE_ENTRIES:
+        raise IndexUnknown("nodes larger than the default")
+    entries = np.ascontiguousarray(nodes[:, _NODE_PREFIX:]).view(entry)
+    return int(heads[0, 5]), entries[np.arange(_NODE_ENTRIES) < used[:, None]]
+
+
+def _find_root(content: SparseContent, header: int, rank: int) -> Generator[Needs, None, int]:
+    """Address of the root node, from the data layout message of an object header."""
+    blocks = [(yield from _first_block(content, header))]
+    for _ in range(_MOST_BLOCKS):
+        if not blocks:
+            break
+        block = blocks.pop(0)
+        if not 0 < block.start <= block.stop <= content.size:
+            raise IndexUnknown("an object header outside the file")
+        yield from fetch(content, [(block.start, block.stop)])
+        for kind, message in _messages(content.read(block.start, block.stop), block.prefix):
+            if kind == _LAYOUT:
+                return _root_of(message, rank)
+            if kind == _CONTINUATION and len(message) >= 16:
+                blocks.append(_continued(block, *struct.unpack_from("<QQ", message)))
+    raise IndexUnknown("no data layout message")
+
+
+def _first_block(content: SparseContent, header: int) -> Generator[Needs, None, _Messages]:
+    if not 0 < header <= content.size - 32:
+        raise IndexUnknown("an object header outside the file")
+    yield from fetch(content, [(header, header + 32)])
+    prefix = content.read(header, header + 32)
+    if prefix[0] == 1:
+        return _Messages(header + 16, header + 16 + int.from_bytes(prefix[8:12], "little"), struct.Struct("<HH4x"))
+    if prefix[:4] != b"OHDR":
+        raise IndexUnknown("no object header")
+    flags = prefix[5]
+    at = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
+    width = 1 << (flags & 3)
+    start = header + at + width
+    kind = struct.Struct("<BHx2x" if flags & 4 else "<BHx")
+    return _Messages(start, start + int.from_bytes(prefix[at : at + width], "little"), kind)
+
+
+def _continued(block: _Messages, start: int, length: int) -> _Messages:
+    """A further block. Those of version 2 headers stand between a signature and a checksum."""
+    if block.prefix.format == "<HH4x":
+        return _Messages(start, start + length, block.prefix)
+    return _Messages(start + 4, start + length - 4, block.prefix)
+
+
+def _messages(block: bytes, prefix: struct.Struct) -> list[tuple[int, bytes]]:
+    messages, at = [], 0
+    while at + prefix.size <= len(block):
+        kind, size = prefix.unpack_from(block, at)
+        at += prefix.size
+        messages.append((kind, block[at : at + size]))
+        at += size
+    return messages
+
+
+def _root_of(layout: bytes, rank: int) -> int:
+    """Version 3, class 2 (chunked): rank + 1, then the address of a version 1 B-tree."""
+    if len(layout) < 11 or layout[:2] != b"\x03\x02" or layout[2] != rank + 1:
+        raise IndexUnknown("another layout, or another index")
+    return int.from_bytes(layout[3:11], "little")

@@ -1,0 +1,128 @@
+"""The bytes of a file that were fetched so far, as a file that libhdf5 can read, and that tells what is missing."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right, insort
+from collections.abc import Generator, Iterator, Sequence
+from typing import TypeVar
+
+Needs = list[tuple[int, int]]
+"""(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and goes on when they are there."""
+_T = TypeVar("_T")
+READ_AHEAD = 8 * 1024
+"""Bytes fetched at least for what libhdf5 misses: its metadata lie close together."""
+
+
+class SparseContent:
+    """Parts of a file in memory. ``missed`` collects the (start, stop) of reads that could not be served."""
+
+    def __init__(self, size: int, head: bytes = b"") -> None:
+        self.size = size
+        self.missed: list[tuple[int, int]] = []
+        self._starts: list[int] = []
+        self._pieces: dict[int, bytes] = {}
+        self.add(0, head)
+
+    def add(self, start: int, data: bytes) -> None:
+        """Keep ``data`` as the bytes from ``start``; what is known already stays."""
+        for first, last in list(self.gaps(start, start + len(data))):
+            insort(self._starts, first)
+            self._pieces[first] = data[first - start : last - start]
+
+    def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The parts of ``start`` to ``stop`` that are not known yet."""
+        position = start
+        index = max(bisect_right(self._starts, start) - 1, 0)
+        for first in self._starts[index:]:
+            if first >= stop:
+                break
+            if first > position:
+                yield position, first
+            position = max(position, first + len(self._pieces[first]))
+        if position < stop:
+            yield position, stop
+
+    def has(self, start: int, stop: int) -> bool:
+        """Whether all bytes from ``start`` to ``stop`` are known."""
+        return next(self.gaps(start, stop), None) is None
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` to ``stop``, which must be known."""
+        parts = []
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first = self._starts[index]
+            piece = self._pieces[first]
+            parts.append(piece[start - first : stop - first])
+            start = first + len(piece)
+            index += 1
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def take_missed(self) -> list[tuple[int, int]]:
+        """The missed ranges, a little wider, and an empty list from here on."""
+        missed = [(start, min(max(stop, start + READ_AHEAD), self.size)) for start, stop in self.missed]
+        self.missed = []
+        return missed
+
+
+class SparseFile(io.RawIOBase):
+    """A read-only file over a SparseContent. Reading what is not there raises OSError and is noted in ``missed``."""
+
+    def __init__(self, content: SparseContent) -> None:
+        self._content = content
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes from the start of the file."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move without reading."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._content.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill ``buffer``, or as much of it as the file has."""
+        start = self._position
+        stop = min(start + len(buffer), self._content.size)
+        if not self._content.has(start, stop):
+            self._content.missed.append((start, stop))
+            raise OSError(f"bytes {start} to {stop} are not here yet")
+        data = self._content.read(start, stop)
+        buffer[: len(data)] = data
+        self._position = stop
+        return len(data)
+
+
+def fetch(content: SparseContent, wanted: Needs) -> Generator[Needs, None, None]:
+    """Ask for the parts of ``wanted`` that are not known yet."""
+    needs = [gap for start, stop in wanted for gap in content.gaps(start, stop)]
+    if needs:
+        yield needs
+
+
+def together(scans: Sequence[Generator[Needs, None, _T]]) -> Generator[Needs, None, list[_T]]:
+    """Run several scans of one file in step, so that each round asks for what all of them need."""
+    results: dict[int, _T] = {}
+    running = dict(enumerate(scans))
+    while running:
+        needs: Needs = []
+        for number, scan in list(running.items()):
+            try:
+                needs += next(scan)
+            except StopIteration as stop:
+                results[number] = stop.value
+                del running[number]
+        if needs:
+            yield needs
+    return [results[number] for number in range(len(scans))]

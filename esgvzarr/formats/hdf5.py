@@ -1,0 +1,186 @@
+"""Scan netCDF-4 (HDF5) files. libhdf5 is the authority on what a file holds; the chunk index is read faster than it can."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
+
+import h5py
+import numcodecs
+import numpy as np
+
+from ..errors import FormatError
+from ..model import ChunkTable, FileRecord, FileReferences, Variable
+from .btree import ChunkIndex, IndexUnknown, read_index
+from .content import Needs, SparseContent, SparseFile, fetch, together
+from .hdf5_metadata import HDF5_ERRORS, Dataset, read_contents, tolerate
+
+_log = logging.getLogger(__name__)
+_MOST_RECODED = 2**20
+"""Bytes of chunks, per variable and file, that are decoded and encoded again because a filter was skipped for some."""
+_T = TypeVar("_T")
+
+
+class HDF5:
+    """netCDF-4 and other HDF5 files whose dimensions have scales."""
+
+    name = "hdf5"
+    magics = (b"\x89HDF\r\n\x1a\n",)
+
+    @staticmethod
+    def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
+        """All variables of the file, with the place of every chunk.
+
+        Raises:
+            FormatError: something in the file is damaged or cannot be referenced.
+        """
+        contents = yield from _replay(file.url, content, lambda opened: read_contents(opened, file.url, content.missed))
+        chunked = [dataset for dataset in contents.datasets if dataset.layout == "chunked"]
+        walked = yield from together([_walk(content, dataset, file.url) for dataset in chunked])
+        found = dict(zip((dataset.path for dataset in chunked), walked, strict=True))
+        indexes = yield from _replay(file.url, content, lambda opened: _confirm(opened, found, content.missed, file.url))
+        variables = {}
+        for dataset in contents.datasets:
+            shape = tuple(contents.dimensions[dim] for dim in dataset.dims)
+            variables[dataset.name] = yield from _variable(content, dataset, shape, indexes.get(dataset.path), file.url)
+        return FileReferences(file, HDF5.name, contents.dimensions, contents.attrs, variables, content.size)
+
+
+def _replay(subject: str, content: SparseContent, work: Callable[[h5py.File], _T | None]) -> Generator[Needs, None, _T]:
+    """Run ``work`` on the bytes that are here, fetch what it missed, and run it again until nothing is missing."""
+    while True:
+        result = None
+        try:
+            with h5py.File(SparseFile(content), "r") as opened:
+                result = work(opened)
+        except HDF5_ERRORS as error:
+            if not content.missed:
+                raise _damaged(subject, error) from error
+        if not content.missed and result is not None:
+            return result
+        yield content.take_missed()
+
+
+def _damaged(subject: str, error: Exception) -> FormatError:
+    truncated = "truncated file" in str(error)
+    return FormatError(
+        subject, f"libhdf5 cannot read it: {error}", expected="a whole netCDF-4 file",
+        todo="Compare its checksum with the record's, and copy it to the data node again.",
+        code="file-truncated" if truncated else "file-unreadable",
+    )  # fmt: skip
+
+
+def _walk(content: SparseContent, dataset: Dataset, subject: str) -> Generator[Needs, None, ChunkIndex | None]:
+    try:
+        return (yield from read_index(content, dataset.header, len(dataset.extent)))
+    except IndexUnknown as reason:
+        _log.debug("%s: %s: libhdf5 reads the chunk index: %s", subject, dataset.name, reason)
+        return None
+
+
+def _confirm(
+    opened: h5py.File, walked: Mapping[str, ChunkIndex | None], missed: list[tuple[int, int]], subject: str
+) -> dict[str, ChunkIndex] | None:
+    """The walked indexes where libhdf5 counts the same chunks and bytes, its own where it does not."""
+    confirmed = {path: tolerate(missed, lambda p=path, i=index: _agreed(opened[p].id, i, subject)) for path, index in walked.items()}
+    return None if missed else confirmed  # type: ignore[return-value]
+
+
+def _agreed(dataset: h5py.h5d.DatasetID, walked: ChunkIndex | None, subject: str) -> ChunkIndex:
+    stored = dataset.get_storage_size()
+    if walked is not None and len(walked.sizes) == dataset.get_num_chunks() and walked.sizes.sum() == stored:
+        return walked
+    if walked is not None:
+        _log.debug("%s: %s: libhdf5 counts other chunks than the walk", subject, dataset.name)
+    infos: list[Any] = []
+    dataset.chunk_iter(lambda info: infos.append(info))
+    index = ChunkIndex(
+        np.array([info.chunk_offset for info in infos], np.int64).reshape(len(infos), dataset.rank),
+        *(np.array([getattr(info, name) for info in infos], np.int64) for name in ("byte_offset", "size", "filter_mask")),
+    )
+    if len(infos) != dataset.get_num_chunks() or index.sizes.sum() != stored:
+        raise FormatError(
+            subject, f"libhdf5 lists {len(infos)} chunks of {dataset.name!r} and counts {dataset.get_num_chunks()}",
+            todo="The chunk index is damaged: rewrite the file.", code="file-unreadable",
+        )  # fmt: skip
+    return index
+
+
+def _variable(
+    content: SparseContent, dataset: Dataset, shape: tuple[int, ...], index: ChunkIndex | None, subject: str
+) -> Generator[Needs, None, Variable]:
+    codecs, inline = dataset.codecs, {}
+    values = dataset.values
+    if dataset.layout == "contiguous":
+        chunks = _one_piece(dataset)
+    elif index is None:
+        chunks = ChunkTable(np.empty((0, len(shape)), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+    else:
+        skipped = np.unique(index.filter_masks)
+        if len(skipped) == 1 and skipped[0]:
+            codecs = _applied(codecs, int(skipped[0]))
+            skipped = np.zeros(1, np.int64)
+        if skipped.any():
+            index, inline = yield from _recode(content, dataset, index, subject)
+        chunks = _table(index, dataset, shape, subject)
+    if values is not None and values.shape != shape:
+        values = _extended(values, shape, dataset.unwritten)
+    return Variable(
+        name=dataset.name, dims=dataset.dims, shape=shape, dtype=dataset.dtype, attrs=dataset.attrs, fill_value=dataset.fill_value,
+        chunk_shape=dataset.chunk_shape, codecs=codecs, chunks=chunks, inline=inline, unwritten=dataset.unwritten, values=values,
+    )  # fmt: skip
+
+
+def _one_piece(dataset: Dataset) -> ChunkTable:
+    """Contiguous data: one chunk, or none where nothing was written."""
+    size = int(np.prod(dataset.extent, dtype=np.int64)) * dataset.dtype.itemsize
+    count = 1 if dataset.offset is not None and size else 0
+    return ChunkTable(
+        np.zeros((count, len(dataset.extent)), np.int64), np.full(count, dataset.offset or 0, np.int64), np.full(count, size, np.int64)
+    )  # fmt: skip
+
+
+def _table(index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], subject: str) -> ChunkTable:
+    """Chunk keys in the order of the grid."""
+    keys, rest = np.divmod(index.starts, np.array(dataset.chunk_shape, np.int64))
+    if rest.any() or (index.starts >= np.array(shape, np.int64)).any():
+        raise FormatError(subject, f"{dataset.name!r} has chunks outside its grid", code="file-unreadable")
+    order = np.lexsort(keys.T[::-1])
+    return ChunkTable(keys[order], index.offsets[order], index.sizes[order])
+
+
+def _applied(codecs: tuple[Mapping[str, Any], ...], skipped: int) -> tuple[Mapping[str, Any], ...]:
+    """The filters that were applied, when those of the mask ``skipped`` were not."""
+    return tuple(codec for number, codec in enumerate(codecs) if not skipped >> number & 1)
+
+
+def _recode(
+    content: SparseContent, dataset: Dataset, index: ChunkIndex, subject: str
+) -> Generator[Needs, None, tuple[ChunkIndex, dict[tuple[int, ...], bytes]]]:
+    """Take out the chunks for which filters were skipped, encoded again as the others are: readers know one pipeline only."""
+    odd = index.filter_masks != 0
+    places = [(int(start), int(start + size)) for start, size in zip(index.offsets[odd], index.sizes[odd], strict=True)]
+    if index.sizes[odd].sum() > _MOST_RECODED:
+        raise FormatError(
+            subject, f"{odd.sum()} of {len(odd)} chunks of {dataset.name!r} were stored without some of its filters",
+            expected="one pipeline of filters for all", todo="Repack the file.", code="file-filter-mask",
+        )  # fmt: skip
+    yield from fetch(content, places)
+    inline = {}
+    for start, mask, place in zip(index.starts[odd], index.filter_masks[odd], places, strict=True):
+        data: Any = content.read(*place)
+        for codec in reversed(_applied(dataset.codecs, int(mask))):
+            data = numcodecs.get_codec(dict(codec)).decode(data)
+        for codec in dataset.codecs:
+            data = numcodecs.get_codec(dict(codec)).encode(data)
+        inline[tuple(map(int, start // np.array(dataset.chunk_shape)))] = bytes(data)
+    rest = ChunkIndex(index.starts[~odd], index.offsets[~odd], index.sizes[~odd], index.filter_masks[~odd])
+    return rest, inline
+
+
+def _extended(values: np.ndarray, shape: tuple[int, ...], unwritten: Any) -> np.ndarray:
+    """Steps that an unlimited dimension has, and the variable was never written at, read as fill."""
+    full = np.full(shape, unwritten, values.dtype)
+    full[tuple(slice(0, size) for size in values.shape)] = values
+    return full

@@ -1,0 +1,268 @@
+"""What libhdf5 says of a netCDF-4 file: variables, dimensions, attributes, types, filters, layout.
+
+Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order", "Dimensions without HDF5 Dimension Scales").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+
+from ..errors import FormatError
+
+HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
+"""What h5py raises for bytes that are damaged, or not there."""
+_HIDDEN = {
+    "_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties", "_NCCOPY", "_FillValue",
+    "DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "DIMENSION_LABELS",
+}  # fmt: skip
+"""Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
+_NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_NOT_A_COORDINATE = "_nc4_non_coord_"
+_FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 307: "bz2", 32015: "zstd"}
+"""HDF5 filter number -> numcodecs name, for the filters that readers have decoders for."""
+_MOST_STRINGS = 1_000_000
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """One variable before its chunks are known."""
+
+    name: str
+    path: str
+    """Its name in HDF5, which may differ from the variable's."""
+    header: int
+    """First byte of its object header."""
+    dims: tuple[str, ...]
+    extent: tuple[int, ...]
+    """Elements per dimension as HDF5 has them; an unlimited dimension may be longer by now."""
+    dtype: np.dtype[Any]
+    attrs: Mapping[str, Any]
+    fill_value: Any
+    layout: str
+    """``chunked``, ``contiguous`` or ``inline`` (compact data, strings of variable length: no bytes to refer to)."""
+    chunk_shape: tuple[int, ...]
+    codecs: tuple[Mapping[str, Any], ...]
+    unwritten: Any
+    offset: int | None
+    """First byte of contiguous data; None where nothing was written."""
+    values: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """The whole of a file but its chunk indexes."""
+
+    dimensions: Mapping[str, int]
+    attrs: Mapping[str, Any]
+    datasets: tuple[Dataset, ...]
+
+
+def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Contents | None:
+    """Describe every variable of ``file``.
+
+    Args:
+        file: opened over bytes that may not all be there.
+        subject: the file's URL or path, for messages.
+        missed: grows when bytes are not there. As many variables as possible are tried, so that it names much at once.
+
+    Returns:
+        None if something was missed.
+
+    Raises:
+        FormatError: something in the file cannot be referenced; nothing is ever left out.
+    """
+    nodes = {name: tolerate(missed, lambda name=name: file[name]) for name in file}
+    groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
+    if groups:
+        raise FormatError(
+            subject, f"holds the groups {groups}", expected="variables in the root group only",
+            todo="Write each group to a file of its own.", code="file-groups",
+        )  # fmt: skip
+    headers = {name: tolerate(missed, lambda node=node: _header(node.id)) for name, node in nodes.items() if node is not None}
+    scales = {name: tolerate(missed, lambda node=node: _scale(node)) for name, node in nodes.items() if node is not None}
+    if missed:
+        return None
+    names = _Names({header: name for name, header in headers.items()}, {scale[0]: name for name, scale in scales.items() if scale})
+    datasets = [
+        tolerate(missed, lambda name=name, node=node: _describe(node, name, headers[name], names, subject))
+        for name, node in nodes.items()
+        if not (scales[name] and scales[name][1].startswith(_NOT_A_VARIABLE))
+    ]
+    attrs = tolerate(missed, lambda: read_attrs(file))
+    if missed:
+        return None
+    dimensions = {_plain(name): len(nodes[name]) for name, scale in scales.items() if scale}
+    for dataset in datasets:
+        for dim, size in zip(dataset.dims, dataset.extent, strict=True):
+            dimensions[dim] = max(dimensions.get(dim, 0), size)
+    return Contents(dimensions, attrs, tuple(datasets))
+
+
+def tolerate(missed: Sequence[object], work: Callable[[], _T]) -> _T | None:
+    """Do ``work``; None if it failed for bytes that are not there yet."""
+    before = len(missed)
+    try:
+        return work()
+    except HDF5_ERRORS:
+        if len(missed) == before:
+            raise
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """How HDF5 objects are found again: by the address of their header, or by netCDF's number of a dimension."""
+
+    by_header: Mapping[int, str]
+    by_dimension_id: Mapping[int, str]
+
+
+def _header(node: h5py.h5d.DatasetID) -> int:
+    return int(h5py.h5g.get_objinfo(node, b".").objno[0])
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(_NOT_A_COORDINATE)
+
+
+def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
+    """For a dimension scale: netCDF's number of the dimension (-1 for none), and what its NAME attribute says."""
+    if not h5py.h5ds.is_scale(node.id):
+        return None
+    return int(np.ravel(node.attrs.get("_Netcdf4Dimid", -1))[0]), _text(node.attrs.get("NAME", b""))
+
+
+def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[str, ...]:
+    """The dimension names of a variable."""
+    if node.ndim == 0:
+        return ()
+    if "DIMENSION_LIST" in node.attrs:
+        listed = [h5py.h5r.dereference(refs[0], node.id) if len(refs) else None for refs in node.attrs["DIMENSION_LIST"]]
+        if None not in listed:
+            return tuple(_plain(names.by_header[_header(scale)]) for scale in listed)
+    if h5py.h5ds.is_scale(node.id):
+        if node.ndim == 1:
+            return (_plain(name),)
+        if "_Netcdf4Coordinates" in node.attrs:
+            return tuple(_plain(names.by_dimension_id[int(number)]) for number in node.attrs["_Netcdf4Coordinates"])
+    raise FormatError(
+        subject, f"the dimensions of {name!r} have no names", expected="HDF5 dimension scales, as netCDF-4 writes them",
+        todo="Write the file with a netCDF library.", code="file-dimensions-unnamed",
+    )  # fmt: skip
+
+
+def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject: str) -> Dataset:
+    creation = node.id.get_create_plist()
+    layout = {h5py.h5d.CHUNKED: "chunked", h5py.h5d.CONTIGUOUS: "contiguous", h5py.h5d.COMPACT: "inline"}.get(creation.get_layout())
+    if node.shape is None or layout is None or creation.get_external_count():
+        raise FormatError(
+            subject, f"{name!r} is not stored in this file, or has no shape", expected="chunked, contiguous or compact data",
+            todo="Repack the file, for example with nccopy.", code="file-layout-unsupported",
+        )  # fmt: skip
+    dtype = _dtype(node, name, subject)
+    layout = "inline" if dtype.kind == "O" else layout
+    dims = _dims(node, name, names, subject)
+    fill = read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None
+    chunked = layout == "chunked"
+    return Dataset(
+        name=_plain(name), path=name, header=header, dims=dims, extent=node.shape, dtype=dtype, attrs=read_attrs(node), fill_value=fill,
+        layout=layout, chunk_shape=creation.get_chunk() if chunked else node.shape,
+        codecs=_codecs(creation, dtype, name, subject) if chunked else (),
+        unwritten=_unwritten(creation, dtype), offset=node.id.get_offset() if layout == "contiguous" else None,
+        values=_inline_values(node, dtype, subject) if layout == "inline" else None,
+    )  # fmt: skip
+
+
+def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
+    """The type as stored. Enumerations are their integers, as netCDF libraries hand them out."""
+    kind = node.id.get_type()
+    if isinstance(kind, h5py.h5t.TypeEnumID):
+        kind = kind.get_super()
+    if isinstance(kind, h5py.h5t.TypeStringID):
+        if kind.is_variable_str():
+            return np.dtype(object)
+        if kind.get_size() == 1:
+            return np.dtype("S1")
+    elif isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)) and kind.dtype.itemsize <= 8:
+        return np.dtype(kind.dtype)
+    raise FormatError(
+        subject, f"{name!r} is of type {node.dtype}", expected="numbers, characters or strings",
+        todo="User-defined netCDF types have no counterpart in Zarr.", code="file-type-unsupported",
+    )  # fmt: skip
+
+
+def _codecs(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str) -> tuple[Mapping[str, Any], ...]:
+    codecs: list[Mapping[str, Any]] = []
+    for number in range(creation.get_nfilters()):
+        code, _, values, label = creation.get_filter(number)
+        match _FILTERS.get(code):
+            case "shuffle":
+                codecs.append({"id": "shuffle", "elementsize": int(values[0]) if values else dtype.itemsize})
+            case "fletcher32":
+                codecs.append({"id": "fletcher32"})
+            case ("zlib" | "bz2" | "zstd") as known:
+                codecs.append({"id": known, "level": int(values[0]) if values else 1})
+            case _:
+                raise FormatError(
+                    subject, f"{name!r} is packed with HDF5 filter {code} ({_text(label) or 'unnamed'})",
+                    expected=f"one of {', '.join(_FILTERS.values())}",
+                    todo="Readers of references have no decoder for it: repack the file.", code="filter-unsupported",
+                )  # fmt: skip
+    return tuple(codecs)
+
+
+def _unwritten(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
+    """What HDF5, and so netCDF, reads where nothing was ever written."""
+    if dtype.kind == "O":
+        return ""
+    fill = np.zeros((), dtype)
+    if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+        creation.get_fill_value(fill)
+    return fill[()]
+
+
+def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:
+    if node.size > _MOST_STRINGS:
+        raise FormatError(
+            subject, f"{node.name!r} has {node.size} strings of variable length", expected=f"at most {_MOST_STRINGS}",
+            todo="Strings cannot be referenced, only copied.", code="file-type-unsupported",
+        )  # fmt: skip
+    if dtype.kind == "O":
+        return np.asarray(node.asstr()[()], object)
+    return np.asarray(node[()], dtype)
+
+
+def read_attrs(node: h5py.Dataset | h5py.File) -> dict[str, Any]:
+    """The netCDF attributes, in the order of the file."""
+    return {name: read_attr(node.attrs, name) for name in node.attrs if name not in _HIDDEN}
+
+
+def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
+    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional NumPy array."""
+    value = attrs[name]
+    if isinstance(value, h5py.Empty):
+        return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
+    if isinstance(value, (str, bytes)):
+        return _text(value)
+    array = np.asarray(value)
+    if array.dtype.kind in "SO":
+        texts = [_text(item) for item in array.ravel()]
+        return texts[0] if len(texts) == 1 else texts
+    if array.dtype.kind not in "iufb":
+        raise FormatError(attrs._id.name.decode(), f"the attribute {name!r} is of type {array.dtype}", code="file-type-unsupported")
+    return array.ravel()[0] if array.size == 1 else array.ravel()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.rstrip(b"\0").decode("utf-8")
+        except UnicodeDecodeError:
+            return value.rstrip(b"\0").decode("latin-1")
+    return str(value)

@@ -1,0 +1,189 @@
+"""Scan netCDF-3 files: classic, 64-bit offset and 64-bit data (CDF-1, -2 and -5). The header says where every byte lies.
+
+Rules: NetCDF Classic Format Specification (Unidata), "The Format in Detail", and its notes on the padding of record variables.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError
+from ..model import ChunkTable, FileRecord, FileReferences, Variable
+from .content import Needs, SparseContent
+
+_TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
+_FILLS: Mapping[str, Any] = {
+    "i1": -127, "S1": b"\0", ">i2": -32767, ">i4": -2147483647, ">f4": 9.969209968386869e36, ">f8": 9.969209968386869e36,
+    "u1": 255, ">u2": 65535, ">u4": 4294967295, ">i8": -9223372036854775806, ">u8": 18446744073709551614,
+}  # fmt: skip
+"""What netCDF writes where a program wrote nothing."""
+_DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
+_STREAMING = 0xFFFFFFFF
+_NEXT_READ = 256 * 1024
+
+
+class NetCDF3:
+    """netCDF classic, 64-bit offset and 64-bit data files."""
+
+    name = "netcdf3"
+    magics = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+
+    @staticmethod
+    def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
+        """All variables of the file.
+
+        Raises:
+            FormatError: the header is damaged, or the data end before the header says.
+        """
+        known = min(_NEXT_READ // 2, content.size)
+        while True:
+            try:
+                header = _Header(content.read(0, known), file.url)
+                break
+            except (struct.error, IndexError, _TooShort) as error:
+                if known == content.size:
+                    raise _damaged(file.url, "its header ends before it is complete", "file-truncated") from error
+            wider = min(known + _NEXT_READ, content.size)
+            yield [(known, wider)]
+            known = wider
+        dimensions = {name: header.records if size == 0 else size for name, size in header.dimensions}
+        variables = {place.name: header.variable(place, content.size) for place in header.places}
+        return FileReferences(file, NetCDF3.name, dimensions, header.attrs, variables, content.size)
+
+
+class _TooShort(Exception):
+    """The header goes on after the bytes that are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A variable as the header lists it."""
+
+    name: str
+    dims: tuple[int, ...]
+    attrs: Mapping[str, Any]
+    kind: int
+    begin: int
+
+
+def _damaged(subject: str, found: str, code: str = "file-unreadable") -> FormatError:
+    return FormatError(
+        subject, found, expected="a whole netCDF-3 file",
+        todo="Compare its checksum with the record's, and copy it to the data node again.", code=code,
+    )  # fmt: skip
+
+
+class _Header:
+    """The header, parsed from the first bytes of a file."""
+
+    def __init__(self, data: bytes, subject: str) -> None:
+        self._data, self._at, self._subject = data, 4, subject
+        version = data[3]
+        self._count = ">Q" if version == 5 else ">I"
+        self._offset = ">I" if version == 1 else ">Q"
+        records = self._number(self._count)
+        self.dimensions = [(self._name(), self._number(self._count)) for _ in range(self._list(_DIMENSIONS))]
+        self.attrs = self._attributes()
+        self.places = [self._place() for _ in range(self._list(_VARIABLES))]
+        self.record_places = [place for place in self.places if self._is_record(place)]
+        self.records = 0 if records in (_STREAMING, 0xFFFFFFFFFFFFFFFF) else records
+        if records != self.records and self.record_places:
+            raise _damaged(subject, "was written as a stream, without its number of records")
+
+    def _take(self, count: int) -> bytes:
+        if self._at + count > len(self._data):
+            raise _TooShort
+        part = self._data[self._at : self._at + count]
+        self._at += count
+        return part
+
+    def _number(self, form: str) -> int:
+        return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
+
+    def _padded(self, count: int) -> bytes:
+        part = self._take(count)
+        self._take(-count % 4)
+        return part
+
+    def _name(self) -> str:
+        return self._padded(self._number(self._count)).decode("utf-8", "replace")
+
+    def _list(self, tag: int) -> int:
+        found, count = self._number(">I"), self._number(self._count)
+        if found not in (0, tag) or (found == 0 and count):
+            raise _damaged(self._subject, f"its header has tag {found} where {tag} or 0 should be")
+        return count
+
+    def _attributes(self) -> dict[str, Any]:
+        return {self._name(): self._value() for _ in range(self._list(_ATTRIBUTES))}
+
+    def _value(self) -> Any:
+        dtype = self._dtype(self._number(">I"))
+        data = self._padded(self._number(self._count) * dtype.itemsize)
+        if dtype.kind == "S":
+            try:
+                return data.rstrip(b"\0").decode("utf-8")
+            except UnicodeDecodeError:
+                return data.rstrip(b"\0").decode("latin-1")
+        array = np.frombuffer(data, dtype)
+        return array[0] if array.size == 1 else array
+
+    def _dtype(self, kind: int) -> np.dtype[Any]:
+        if kind not in _TYPES:
+            raise _damaged(self._subject, f"its header has the unknown type {kind}")
+        return np.dtype(_TYPES[kind])
+
+    def _place(self) -> _Place:
+        name = self._name()
+        dims = tuple(self._number(self._count) for _ in range(self._number(self._count)))
+        attrs = self._attributes()
+        kind = self._number(">I")
+        self._number(self._count)  # vsize: may be wrong for large variables, and is never needed
+        return _Place(name, dims, attrs, kind, self._number(self._offset))
+
+    def _is_record(self, place: _Place) -> bool:
+        if any(dim >= len(self.dimensions) for dim in place.dims):
+            raise _damaged(self._subject, f"{place.name!r} has a dimension that does not exist")
+        return bool(place.dims) and self.dimensions[place.dims[0]][1] == 0
+
+    def _bytes(self, place: _Place) -> int:
+        """Bytes of a fixed variable, or of one record; not padded."""
+        sizes = [self.dimensions[dim][1] for dim in place.dims[1 if self._is_record(place) else 0 :]]
+        return int(np.prod(sizes, dtype=object)) * self._dtype(place.kind).itemsize
+
+    def _record_stride(self) -> int:
+        """Bytes from one record to the next. A single record variable is not padded."""
+        sizes = [self._bytes(place) for place in self.record_places]
+        return sizes[0] if len(sizes) == 1 else sum(size + -size % 4 for size in sizes)
+
+    def variable(self, place: _Place, file_size: int) -> Variable:
+        """Where the variable's bytes lie: in one piece, or a piece per record where records are interleaved."""
+        dtype, size, record = self._dtype(place.kind), self._bytes(place), self._is_record(place)
+        shape = tuple(self.records if n == 0 else n for _, n in (self.dimensions[dim] for dim in place.dims))
+        stride = self._record_stride() if record else 0
+        interleaved = record and self.records > 1 and stride != size
+        count = self.records if interleaved else 1
+        piece = size if interleaved or not record else size * self.records
+        offsets = place.begin + np.arange(count, dtype=np.int64) * stride
+        if piece == 0:
+            offsets = offsets[:0]
+        if len(offsets) and offsets[-1] + piece > file_size:
+            raise _damaged(
+                self._subject, f"has {file_size} bytes, and {place.name!r} reaches to byte {offsets[-1] + piece}", "file-truncated"
+            )
+        keys = np.zeros((len(offsets), len(shape)), np.int64)
+        if record:
+            keys[:, 0] = np.arange(len(offsets))
+        attrs = dict(place.attrs)
+        fill = attrs.pop("_FillValue", None)
+        return Variable(
+            name=place.name, dims=tuple(self.dimensions[dim][0] for dim in place.dims), shape=shape, dtype=dtype, attrs=attrs,
+            fill_value=fill, chunk_shape=(1, *shape[1:]) if interleaved else shape, codecs=(),
+            chunks=ChunkTable(keys, offsets, np.full(len(offsets), piece, np.int64)),
+            unwritten=_FILLS[_TYPES[place.kind]] if fill is None else fill,
+        )  # fmt: skip
