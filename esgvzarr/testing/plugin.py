@@ -1,0 +1,53 @@
+"""The pytest plugin: fixtures of the servers and makers. Each imports what it needs when it is used, and no sooner."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .pgstac import PgstacServer
+    from .stac import StacServer
+    from .thredds import ThreddsServer
+
+
+@pytest.fixture
+def thredds_server(tmp_path: Path) -> Iterator[ThreddsServer]:
+    """A THREDDS data server of the files in ``tmp_path``."""
+    from .thredds import ThreddsServer
+
+    with ThreddsServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def stac_server() -> Iterator[StacServer]:
+    """An empty STAC index with transactions."""
+    from .stac import StacServer
+
+    with StacServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgstac_server() -> Iterator[PgstacServer]:
+    """The real STAC index on PostgreSQL, one for all tests; skips with the reason where it cannot run."""
+    from .pgstac import PgstacServer, available
+
+    reason = available()
+    if reason:
+        pytest.skip(f"pgstac: {reason}")
+    with PgstacServer() as server:
+        yield server
+
+
+@pytest.fixture
+def cmip_files(tmp_path: Path) -> Callable[..., list[Path]]:
+    """``write_monthly`` into ``tmp_path``, which ``thredds_server`` serves."""
+    from .datasets import write_monthly
+
+    return functools.partial(write_monthly, tmp_path)
