@@ -1,0 +1,123 @@
+"""What every index must do, as a class: a new index subclasses it and gives it the fixture ``index``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from esgvzarr.errors import LinkError
+from esgvzarr.indexes import Index, LinkState
+from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord
+
+NODE = "data-node.example.org"
+DATASET = DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323")
+FOLDER = f"https://{NODE}/thredds/fileServer/esg_dataroot/{str(DATASET).replace('.', '/')}"
+RECORD = DatasetRecord(
+    DATASET,
+    NODE,
+    tuple(
+        FileRecord(name, f"{FOLDER}/{name}", 83268, "ab" * 32, "SHA256", "hdl:21.14100/28824573-a4b4-4d45-a7b3-cd62e1f2beca")
+        for name in ("siconc_185001-185912.nc", "siconc_186001-186912.nc")
+    ),
+    pid="hdl:21.14100/489253f7-f169-3594-ba92-5c7acdd7ae3b",
+)
+LINK = AccessLink(
+    href=f"{FOLDER}/{DATASET}.json",
+    data_node=NODE,
+    media_type="application/vnd.zarr+kerchunk",
+    roles=("data", "virtual", "references"),
+    size=123456,
+    sha256="0123456789abcdef" * 4,
+    open_kwargs={"engine": "kerchunk", "chunks": {}},
+    local_path=f"{str(DATASET).replace('.', '/')}/{DATASET}.json",
+)
+CHANGED = replace(LINK, size=123457, sha256="fedcba9876543210" * 4)
+OTHER_NODES = replace(LINK, href=LINK.href.replace(NODE, "replica.example.org"), data_node="replica.example.org")
+ABSENT = DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20991231")
+
+
+class IndexTests:
+    """``index`` holds DATASET, whose files lie on both data nodes, without any reference link; it does not hold ABSENT."""
+
+    def test_follows_the_protocol(self, index: Index) -> None:
+        """An index has the verbs that others rely on."""
+        assert isinstance(index, Index)
+
+    def test_finds_the_record(self, index: Index) -> None:
+        """The record is shown as it is; one that is not there is None, not an error."""
+        record = index.find(DATASET)
+        assert record is not None
+        assert str(DATASET) in str(record["id"])
+        assert index.find(ABSENT) is None
+        assert index.links(ABSENT) == ()
+
+    def test_shows_an_added_link(self, index: Index) -> None:
+        """What was added is what is read, field for field."""
+        assert index.links(DATASET) == ()
+        assert index.add_link(DATASET, LINK) is LinkState.ADDED
+        assert index.links(DATASET) == (LINK,)
+
+    def test_adds_once(self, index: Index) -> None:
+        """The same link again changes nothing."""
+        index.add_link(DATASET, LINK)
+        before = index.find(DATASET)
+        assert index.add_link(DATASET, LINK) is LinkState.UNCHANGED
+        assert index.find(DATASET) == before
+
+    def test_replaces_its_own_link(self, index: Index) -> None:
+        """A data node has one link on a dataset: new bytes take the place of the old."""
+        index.add_link(DATASET, LINK)
+        assert index.add_link(DATASET, CHANGED) is LinkState.ADDED
+        assert index.links(DATASET) == (CHANGED,)
+
+    def test_keeps_the_links_of_other_nodes(self, index: Index) -> None:
+        """Whoever adds or changes a link leaves all others as they are."""
+        index.add_link(DATASET, OTHER_NODES)
+        assert index.add_link(DATASET, LINK) is LinkState.ADDED
+        assert index.add_link(DATASET, CHANGED) is LinkState.ADDED
+        assert set(map(str, index.links(DATASET))) == {str(OTHER_NODES), str(CHANGED)}
+
+    @pytest.mark.parametrize("first", [LINK, OTHER_NODES], ids=["ours-first", "theirs-first"])
+    def test_removes_its_own_link_only(self, index: Index, first: AccessLink) -> None:
+        """The record stays, and so do the other nodes' links, whoever came first."""
+        index.add_link(DATASET, first)
+        index.add_link(DATASET, LINK if first is OTHER_NODES else OTHER_NODES)
+        assert index.remove_link(DATASET, LINK) is LinkState.REMOVED
+        assert index.links(DATASET) == (OTHER_NODES,)
+        assert index.remove_link(DATASET, OTHER_NODES) is LinkState.REMOVED
+        assert index.links(DATASET) == ()
+
+    def test_leaves_the_rest_of_the_record_alone(self, index: Index) -> None:
+        """Adding and removing a link brings the record's files back as they were."""
+        before = index.find(DATASET)
+        index.add_link(DATASET, LINK)
+        index.remove_link(DATASET, LINK)
+        after = index.find(DATASET)
+        assert before is not None
+        assert after is not None
+        assert after["assets"] == before["assets"]
+
+    def test_removes_once(self, index: Index) -> None:
+        """What is not there needs no removing."""
+        assert index.remove_link(DATASET, LINK) is LinkState.UNCHANGED
+        assert index.remove_link(ABSENT, LINK) is LinkState.UNCHANGED
+
+    def test_removes_no_other_href(self, index: Index) -> None:
+        """A link to another place than the one named stays."""
+        index.add_link(DATASET, LINK)
+        assert index.remove_link(DATASET, replace(LINK, href=LINK.href + ".old")) is LinkState.UNCHANGED
+        assert index.links(DATASET) == (LINK,)
+
+    def test_refuses_a_dataset_that_is_not_there(self, index: Index) -> None:
+        """A link needs a registered dataset."""
+        with pytest.raises(LinkError) as caught:
+            index.add_link(ABSENT, LINK)
+        assert caught.value.code == "index-item-missing"
+
+    def test_refuses_a_link_that_would_mislead(self, index: Index) -> None:
+        """A link without a sound checksum never gets in."""
+        with pytest.raises(LinkError) as caught:
+            index.add_link(DATASET, replace(LINK, sha256="ABC"))
+        assert caught.value.code == "index-asset-invalid"
+        assert index.links(DATASET) == ()

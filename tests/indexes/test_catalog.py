@@ -1,0 +1,141 @@
+"""The static catalogue."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pystac
+import pytest
+
+from esgvzarr.errors import LinkError
+from esgvzarr.indexes import LinkState
+from esgvzarr.indexes.catalog import CatalogIndex
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+
+from .conformance import DATASET, LINK, OTHER_NODES, RECORD, IndexTests
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def catalog_at(directory: Path) -> CatalogIndex:
+    return CatalogIndex(directory, now=lambda: NOW)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.json")}
+
+
+class TestConformance(IndexTests):
+    @pytest.fixture
+    def index(self, tmp_path: Path) -> CatalogIndex:
+        index = catalog_at(tmp_path)
+        index.add_dataset(RECORD)
+        item = tmp_path / "CMIP6" / str(DATASET) / f"{DATASET}.json"
+        document = json.loads(item.read_text())
+        for asset in document["assets"].values():
+            asset["alternate"] = {OTHER_NODES.data_node: {"href": "https://replica.example.org/x.nc"}}
+        item.write_text(json.dumps(document))
+        return index
+
+
+def test_pystac_opens_the_catalogue(tmp_path: Path) -> None:
+    """pystac walks from catalog.json to the asset, and finds nothing missing, though the catalogue was moved."""
+    index = catalog_at(tmp_path / "before")
+    index.add_dataset(RECORD, time_range=("1850-01-01T00:00:00Z", "2015-01-01T00:00:00Z"))
+    index.add_link(DATASET, LINK)
+    (tmp_path / "before").rename(tmp_path / "after")
+
+    catalog = pystac.Catalog.from_file(str(tmp_path / "after" / "catalog.json"))
+    (item,) = catalog.get_items(recursive=True)
+    assert item.id == str(DATASET)
+    assert item.get_collection().id == "CMIP6"
+    assert item.get_root() is catalog
+    assert item.properties["start_datetime"] == "1850-01-01T00:00:00Z"
+    assert item.assets["reference_file"].href == LINK.href
+    assert item.assets["reference_file"].extra_fields["xarray:open_kwargs"] == LINK.open_kwargs
+    assert [asset.href for key, asset in item.assets.items() if key != "reference_file"] == [file.url for file in RECORD.files]
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    """Two catalogues made of the same at the same time are the same, byte for byte."""
+    for name in ("one", "two"):
+        index = catalog_at(tmp_path / name)
+        index.add_dataset(RECORD)
+        index.add_link(DATASET, LINK)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_a_dataset_is_added_once(tmp_path: Path) -> None:
+    """Adding a dataset again leaves its item, with its link, as it is."""
+    index = catalog_at(tmp_path)
+    assert index.add_dataset(RECORD)
+    index.add_link(DATASET, LINK)
+    before = tree(tmp_path)
+    assert not index.add_dataset(RECORD)
+    assert tree(tmp_path) == before
+
+
+def test_files_are_named_as_esgf_names_them(tmp_path: Path) -> None:
+    """A file's asset has the fields of ESGF's own items; equal names in two directories are both kept."""
+    index = catalog_at(tmp_path)
+    index.add_dataset(
+        replace(RECORD, files=(RECORD.files[0], replace(RECORD.files[0], url="https://data-node.example.org/other/x.nc")))
+    )
+    assets = index.find(DATASET)["assets"]
+    assert list(assets) == ["siconc_185001-185912.nc", "siconc_185001-185912.nc.2"]
+    assert assets["siconc_185001-185912.nc"] == {
+        "href": RECORD.files[0].url,
+        "type": "application/netcdf",
+        "description": "HTTPServer Link",
+        "roles": ["data"],
+        "alternate:name": RECORD.data_node,
+        "file:size": 83268,
+        "file:checksum": "1220" + "ab" * 32,
+        "cmip6:tracking_id": RECORD.files[0].tracking_id,
+        "created": "2026-11-20T00:00:00.000000Z",
+        "updated": "2026-11-20T00:00:00.000000Z",
+        "protocol": "https",
+        "file:local_path": f"{str(DATASET).replace('.', '/')}/siconc_185001-185912.nc",
+    }
+
+
+def test_files_that_nobody_serves(tmp_path: Path) -> None:
+    """Local files have no data node, and neither has the link to their reference."""
+    record = DatasetRecord(DATASET, "", (FileRecord("a.nc", "/data/a.nc", 10),))
+    local = replace(LINK, href="/data/x.json", data_node="", local_path=None)
+    index = catalog_at(tmp_path)
+    index.add_dataset(record)
+    assert index.add_link(DATASET, local) is LinkState.ADDED
+    assert index.links(DATASET) == (local,)
+    assert "alternate:name" not in index.find(DATASET)["assets"]["reference_file"]
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    """A collection lists the items of all writers."""
+    ids = [DatasetId(DATASET.master_id, str(20200101 + number)) for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda dataset_id: catalog_at(tmp_path).add_dataset(replace(RECORD, id=dataset_id)), ids))
+    catalog = pystac.Catalog.from_file(str(tmp_path / "catalog.json"))
+    assert sorted(item.id for item in catalog.get_items(recursive=True)) == sorted(map(str, ids))
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A place that is no directory is an error that names it, and leaves nothing behind."""
+    (tmp_path / "CMIP6").write_text("in the way")
+    with pytest.raises(LinkError, match="CMIP6"):
+        catalog_at(tmp_path).add_dataset(RECORD)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "CMIP6"]
+
+
+def test_a_broken_item_is_said(tmp_path: Path) -> None:
+    """A file that is no JSON is an error that names it, not an absent dataset."""
+    index = catalog_at(tmp_path)
+    index.add_dataset(RECORD)
+    (tmp_path / "CMIP6" / str(DATASET) / f"{DATASET}.json").write_text("{")
+    with pytest.raises(LinkError) as caught:
+        index.find(DATASET)
+    assert caught.value.code == "index-item-invalid"
