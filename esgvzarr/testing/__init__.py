@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Latency,
         LoginRedirect,
         NoRanges,
+        Problem,
         Reset,
         Status,
         Truncated,
@@ -24,14 +25,16 @@ if TYPE_CHECKING:
         WrongLength,
     )
     from .requestlog import LoggedRequest, RequestLog
+    from .stac import StacServer
     from .thredds import ThreddsServer
 
 _HOMES = {
     "faults": (
-        "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Reset", "Status", "Truncated", "Unavailable",
+        "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated", "Unavailable",
         "WrongContentRange", "WrongLength",
     ),
     "requestlog": ("LoggedRequest", "RequestLog"),
+    "stac": ("StacServer",),
     "thredds": ("ThreddsServer",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -43,8 +46,10 @@ __all__ = [
     "LoggedRequest",
     "LoginRedirect",
     "NoRanges",
+    "Problem",
     "RequestLog",
     "Reset",
+    "StacServer",
     "Status",
     "ThreddsServer",
     "Truncated",

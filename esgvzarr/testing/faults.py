@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
+import json
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
 
@@ -21,6 +24,53 @@ class Fault(Protocol):
     def apply(self, asked: Asked, answer: Answer) -> Response:
         """The answer under this fault."""
         ...
+
+
+class FaultPlan:
+    """Which faults answer for which requests; later ones stand before earlier ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._planned: list[_Planned] = []
+
+    def add(self, fault: Fault, paths: str, methods: Collection[str]) -> None:
+        """Let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty)."""
+        with self._lock:
+            self._planned.append(_Planned(fault, paths, frozenset(methods)))
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        with self._lock:
+            self._planned.clear()
+
+    def answer(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer, or what the faults make of it."""
+        with self._lock:
+            meant = [planned for planned in self._planned if planned.is_meant(asked)]
+            earlier = [planned.count(asked.path) for planned in meant]
+        for planned, count in zip(meant, earlier, strict=True):
+            answer = planned.before(answer, count)
+        return answer(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    fault: Fault
+    paths: str
+    methods: frozenset[str]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def is_meant(self, asked: Asked) -> bool:
+        return fnmatch.fnmatchcase(asked.path, self.paths) and (not self.methods or asked.method in self.methods)
+
+    def count(self, path: str) -> int:
+        """How often it was asked for before."""
+        earlier = self.counts.get(path, 0)
+        self.counts[path] = earlier + 1
+        return earlier
+
+    def before(self, answer: Answer, earlier: int) -> Answer:
+        return lambda asked: self.fault.apply(replace(asked, earlier=earlier), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +204,24 @@ class HtmlPage:
     def apply(self, asked: Asked, answer: Answer) -> Response:
         """The page."""
         return text_response(200, self.html, "text/html; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as the ESGF transaction API describes it (RFC 9457)."""
+
+    status_code: int = 403
+    title: str = "Forbidden"
+    detail: str = "You are not entitled to publish from this data node."
+    type: str = "about:blank"
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The description as JSON, with the path as its instance."""
+        body = {
+            "status_code": self.status_code,
+            "type": self.type,
+            "title": self.title,
+            "detail": self.detail,
+            "instance": asked.path,
+        }
+        return text_response(self.status_code, json.dumps(body), "application/problem+json")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-import threading
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
 from .catalogue import catalogue_of_dataset, catalogue_of_directory, catalogue_of_references, describe_file
-from .faults import LOGIN_PAGE, Answer, Fault
+from .faults import LOGIN_PAGE, Fault, FaultPlan
 from .loopback import Asked, FileSlice, LoopbackServer, Response, text_response
 
 _CATALOG = "/thredds/catalog/"
@@ -44,7 +41,7 @@ class ThreddsServer(LoopbackServer):
         self.prefix = "/" + prefix.strip("/")
         self._base, _, self._root_name = self.prefix.rpartition("/")
         self._datasets: dict[str, str] = {}
-        self._faults: list[_Setting] = []
+        self._faults = FaultPlan()
 
     @property
     def login_url(self) -> str:
@@ -67,9 +64,12 @@ class ThreddsServer(LoopbackServer):
         self._datasets[path] = catalogue_of_dataset(dataset_id, f"{self._base}/", described)
         return self.url + path
 
-    def fault(self, fault: Fault, paths: str = "*") -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob; later faults stand before earlier ones."""
-        self._faults.append(_Setting(fault, paths))
+    def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty).
+
+        Later faults stand before earlier ones.
+        """
+        self._faults.add(fault, paths, methods)
 
     def heal(self) -> None:
         """Remove all faults."""
@@ -77,11 +77,7 @@ class ThreddsServer(LoopbackServer):
 
     def answer(self, asked: Asked) -> Response:
         """The answer, faults included."""
-        answer: Answer = self._usual_answer
-        for setting in tuple(self._faults):
-            if fnmatch.fnmatchcase(asked.path, setting.paths):
-                answer = setting.before(answer)
-        return answer(asked)
+        return self._faults.answer(asked, self._usual_answer)
 
     def _usual_answer(self, asked: Asked) -> Response:
         path = asked.path
@@ -117,24 +113,6 @@ class ThreddsServer(LoopbackServer):
 
     def _relative(self, path: str | Path) -> str:
         return (self.root / path).relative_to(self.root).as_posix()
-
-
-class _Setting:
-    """A fault, the paths it is for, and how often each was asked for."""
-
-    def __init__(self, fault: Fault, paths: str) -> None:
-        self.fault, self.paths = fault, paths
-        self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
-
-    def before(self, answer: Answer) -> Answer:
-        def faulty(asked: Asked) -> Response:
-            with self._lock:
-                earlier = self._counts.get(asked.path, 0)
-                self._counts[asked.path] = earlier + 1
-            return self.fault.apply(replace(asked, earlier=earlier), answer)
-
-        return faulty
 
 
 def answer_file(root: Path, relative: str, range_header: str | None) -> Response:

@@ -1,0 +1,166 @@
+"""STAC items in memory, with the answers that stac-fastapi-pgstac gives: the state behind ``StacServer``."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Item = dict[str, Any]
+
+
+class RejectedError(Exception):
+    """A change that the API refuses.
+
+    Args:
+        status: of the answer.
+        reason: in its body.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search; what is None or empty does not restrict."""
+
+    collections: Sequence[str] = ()
+    ids: Sequence[str] = ()
+    filter: Mapping[str, Any] | None = None
+    """cql2-json, of the operators ``and``, ``or``, ``not``, ``=``, ``<>`` and ``in``."""
+    offset: int = 0
+    limit: int = 10
+
+
+class ItemStore:
+    """Items by collection and id; every change is whole or not at all."""
+
+    def __init__(self, collections: Iterable[str]) -> None:
+        self._lock = threading.Lock()
+        self._items: dict[str, dict[str, Item]] = {name: {} for name in collections}
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(self._items)
+
+    def get(self, collection: str, item_id: str) -> Item:
+        """A copy of an item.
+
+        Raises:
+            RejectedError: 404.
+        """
+        with self._lock:
+            return copy.deepcopy(self._find(collection, item_id))
+
+    def search(self, query: Query) -> tuple[list[Item], int]:
+        """A page of copies, and how many items match in all."""
+        with self._lock:
+            found = [
+                item
+                for name, items in self._items.items()
+                for item in items.values()
+                if (not query.collections or name in query.collections)
+                and (not query.ids or item["id"] in query.ids)
+                and (query.filter is None or matches(query.filter, item))
+            ]
+            return copy.deepcopy(found[query.offset : query.offset + query.limit]), len(found)
+
+    def create(self, collection: str, item: Item) -> Item:
+        """Add an item.
+
+        Raises:
+            RejectedError: 404 without the collection, 409 if the id is there, 400 for an asset that is not an object.
+        """
+        _check_assets(item)
+        with self._lock:
+            if collection not in self._items:
+                raise RejectedError(404, f"Collection {collection} does not exist")
+            if item["id"] in self._items[collection]:
+                raise RejectedError(409, f"Item {item['id']} in collection {collection} already exists")
+            self._items[collection][item["id"]] = {**copy.deepcopy(item), "collection": collection}
+            return item
+
+    def replace(self, collection: str, item_id: str, item: Item) -> Item:
+        """Put an item in the place of the one that has its id.
+
+        Raises:
+            RejectedError: 404, 400.
+        """
+        return self._change(collection, item_id, lambda _: copy.deepcopy(item))
+
+    def patch(self, collection: str, item_id: str, operations: Sequence[Mapping[str, Any]]) -> Item:
+        """Apply a JSON Patch (RFC 6902).
+
+        Raises:
+            RejectedError: 404; 500 for an operation that fails, and for ``remove``; 400 for an asset that is not an object.
+        """
+        import jsonpatch
+
+        def patched(item: Item) -> Item:
+            if any(operation["op"] == "remove" for operation in operations):
+                raise RejectedError(500, "remove is not served")
+            try:
+                return dict(jsonpatch.apply_patch(item, list(operations)))
+            except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+                raise RejectedError(500, str(error)) from error
+
+        return self._change(collection, item_id, patched)
+
+    def delete(self, collection: str, item_id: str) -> None:
+        """Forget an item.
+
+        Raises:
+            RejectedError: 404.
+        """
+        with self._lock:
+            self._find(collection, item_id)
+            del self._items[collection][item_id]
+
+    def _find(self, collection: str, item_id: str) -> Item:
+        if item_id not in self._items.get(collection, {}):
+            raise RejectedError(404, f"Item {item_id} in collection {collection} does not exist")
+        return self._items[collection][item_id]
+
+    def _change(self, collection: str, item_id: str, change: Callable[[Item], Item]) -> Item:
+        with self._lock:
+            changed = {**change(copy.deepcopy(self._find(collection, item_id))), "id": item_id, "collection": collection}
+            _check_assets(changed)
+            self._items[collection][item_id] = changed
+            return copy.deepcopy(changed)
+
+
+def _check_assets(item: Item) -> None:
+    for key, asset in item.get("assets", {}).items():
+        if not isinstance(asset, dict):
+            raise RejectedError(400, f"assets.{key} is not an object")
+
+
+def matches(expression: Mapping[str, Any], item: Item) -> bool:
+    """Whether an item fulfils a cql2-json expression; a property that it does not have equals nothing.
+
+    Raises:
+        RejectedError: 400 for an operator that is not served.
+    """
+    operator, operands = expression["op"], expression["args"]
+    if operator in ("and", "or"):
+        return (all if operator == "and" else any)(matches(operand, item) for operand in operands)
+    if operator == "not":
+        return not matches(operands[0], item)
+    if operator not in ("=", "<>", "in"):
+        raise RejectedError(400, f"operator {operator!r} is not served")
+    left, right = (_value(operand, item) for operand in operands)
+    if left is None or right is None:
+        return False
+    return bool(left in right) if operator == "in" else bool((left == right) == (operator == "="))
+
+
+def _value(operand: Any, item: Item) -> Any:
+    if not (isinstance(operand, Mapping) and "property" in operand):
+        return operand
+    name = str(operand["property"]).removeprefix("properties.")
+    return item.get(name) if name in ("id", "collection") else item.get("properties", {}).get(name)

@@ -1,0 +1,203 @@
+"""A STAC API with transactions, as an ESGF index node has it: stac-fastapi over a memory store, on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Collection, Sequence
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .faults import Fault, FaultPlan
+from .itemstore import Item, ItemStore, RejectedError
+from .loopback import Asked, Response
+from .requestlog import NOTED, LoggedRequest, RequestLog
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_PASS = Response(-1)
+
+
+class StacServer:
+    """Serve a STAC API while the context is open.
+
+    Searches take ``ids``, ``collections`` and cql2 filters. Changes are answered as stac-fastapi-pgstac does, or, with a delay, as
+    the ESGF transaction API does: 202 at once, applied later, and whatever is wrong with them is never told.
+    ``/scope`` answers esgcet's EGI client.
+
+    >>> with StacServer() as server:
+    ...     server.fault(Problem(), "/collections/*", methods=("PATCH",))
+
+    Args:
+        collections: ids of the collections that there are.
+        delay_s: seconds until a change is applied; 0 applies it before the answer.
+    """
+
+    def __init__(self, collections: Sequence[str] = ("CMIP6", "CMIP7", "input4MIPs"), delay_s: float = 0.0) -> None:
+        self.requests = RequestLog()
+        self.delay_s = delay_s
+        self.queue_loses = False
+        """Set it to have changes answered with 202 and never applied."""
+        self.rejected: list[RejectedError] = []
+        """What was wrong with queued changes."""
+        self._faults = FaultPlan()
+        self._store = ItemStore(collections)
+        self._timers: list[threading.Timer] = []
+        self._socket: socket.socket | None = None
+        self._uvicorn: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def host(self) -> str:
+        """``host:port``."""
+        if self._socket is None:
+            raise RuntimeError("StacServer is not running: use it as a context manager")
+        return f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    @property
+    def url(self) -> str:
+        """The landing page: the API's own URL."""
+        return f"http://{self.host}"
+
+    def add_item(self, item: Item) -> None:
+        """Put an item into its collection, past the API and its delay."""
+        self._store.create(item["collection"], item)
+
+    def item(self, collection: str, item_id: str) -> Item:
+        """An item as it is stored.
+
+        Raises:
+            RejectedError: there is none.
+        """
+        return self._store.get(collection, item_id)
+
+    def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty).
+
+        For faults that answer late, or in place of the API: ``Status``, ``Problem``, ``Unavailable``, ``Latency``, ``HtmlPage``.
+        """
+        self._faults.add(fault, paths, methods)
+
+    def heal(self) -> None:
+        """Remove all faults."""
+        self._faults.clear()
+        self.queue_loses = False
+
+    def clear(self) -> None:
+        """Forget the requests so far."""
+        self.requests.clear()
+
+    def __enter__(self) -> Self:
+        import uvicorn
+
+        from .stac_app import make_app
+
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        app = _Watched(make_app(self._store, self._apply), self._faults, self.requests)
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([self._socket],), name="StacServer", daemon=True)
+        self._thread.start()
+        while not self._uvicorn.started and self._thread.is_alive():
+            time.sleep(0.005)
+        if not self._uvicorn.started:
+            raise RuntimeError("StacServer did not start: its thread has ended")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        if self._uvicorn is not None and self._thread is not None:
+            self._uvicorn.should_exit = True
+            self._thread.join()
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._uvicorn = self._thread = None
+
+    def _apply(self, text: str, change: Any) -> Any:
+        from .stac_app import queued
+
+        if self.queue_loses:
+            return queued(text)
+        if not self.delay_s:
+            return change()
+        timer = threading.Timer(self.delay_s, self._apply_late, (change,))
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+        return queued(text)
+
+    def _apply_late(self, change: Any) -> None:
+        try:
+            change()
+        except RejectedError as error:
+            self.rejected.append(error)
+
+
+class _Watched:
+    """An ASGI application with faults before it and a log around it."""
+
+    def __init__(self, app: Any, faults: FaultPlan, log: RequestLog) -> None:
+        self._app, self._faults, self._log = app, faults, log
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = await _read_body(receive)
+        asked = Asked(scope["method"], scope["path"])
+        answer = await asyncio.to_thread(self._faults.answer, asked, lambda _: _PASS)
+
+        async def logged_send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._log.append(_logged(scope, body, message))
+            await send(message)
+
+        if answer is _PASS:
+            await self._app(scope, _replay(body, receive), logged_send)
+        else:
+            await _send(answer, logged_send)
+
+
+async def _read_body(receive: Any) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _replay(body: bytes, receive: Any) -> Any:
+    """The body once more, then whatever else comes."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Any:
+        return pending.pop() if pending else await receive()
+
+    return receive_again
+
+
+async def _send(answer: Response, send: Any) -> None:
+    headers = {"Content-Length": str(answer.length), **answer.headers}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _logged(scope: Any, body: bytes, start: Any) -> LoggedRequest:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    sent = dict(start["headers"]).get(b"content-length", b"0")
+    query = scope["query_string"].decode()
+    return LoggedRequest(
+        method=scope["method"],
+        path=f"{scope['path']}?{query}" if query else scope["path"],
+        status=start["status"],
+        sent=int(sent),
+        headers=MappingProxyType({name: headers[name.lower()] for name in NOTED if name.lower() in headers}),
+        body=body,
+        connection=scope["client"][1],
+    )
