@@ -67,6 +67,15 @@ def coordinate_names(variables: Mapping[str, Variable]) -> set[str]:
     return names & set(variables)
 
 
+def data_names(variables: Mapping[str, Variable], time: str | None) -> set[str]:
+    """What the files are about, as opposed to what describes it: fields that change with time, or in fixed files all fields."""
+    described = coordinate_names(variables)
+    return {
+        name for name, variable in variables.items()
+        if name not in described and variable.dims and (time is None or time in variable.dims) and variable.dtype.kind != "O"
+    }  # fmt: skip
+
+
 def _words(value: Any) -> list[str]:
     return value.replace(":", " ").split() if isinstance(value, str) else []
 
@@ -125,8 +134,6 @@ def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:
 def date_text(microseconds: int, calendar: str) -> str:
     """ISO 8601 of a time, to the second."""
     zero = cftime.datetime(1970, 1, 1, calendar=calendar)
-    seconds, rest = divmod(int(microseconds), 1_000_000)
-    del rest
-    days, seconds = divmod(seconds, 86_400)
+    days, seconds = divmod(int(microseconds) // 1_000_000, 86_400)
     date = cftime.num2date(days, f"days since {zero.isoformat()}", calendar, only_use_cftime_datetimes=True)
     return f"{date.strftime('%Y-%m-%d')}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

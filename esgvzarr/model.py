@@ -1,7 +1,7 @@
 """The frozen things that travel through the rooms, in order of travel.
 
-``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where) -> ``ReferenceSet`` (what a
-reader will see) -> ``Report`` (what was proved) -> ``ReferenceFile`` (what was written) -> ``AccessLink`` (what people find).
+``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where) -> ``Series`` (the files that
+belong together) -> ``ReferenceSet`` (what a reader will see) -> ``Report`` (what was proved) -> ``ReferenceFile`` (what was written) -> ``AccessLink`` (what people find).
 """
 
 from __future__ import annotations
@@ -163,6 +163,20 @@ class Finding:
     def __str__(self) -> str:
         text = f"[{self.code}, rule {self.rule}] {self.file}: expected {self.expected}, found {self.found}"
         return f"{text}. {self.todo}" if self.todo else text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """The files of a dataset after the checks: in time order, and known to belong together."""
+
+    files: tuple[FileReferences, ...]
+    time: str | None
+    """The dimension along which the files follow each other; None for fixed fields."""
+    times: tuple[np.ndarray, ...]
+    """For each file, int64 microseconds since 1970-01-01 of its calendar, strictly increasing over all files."""
+    warnings: tuple[Finding, ...] = ()
+    left_out: tuple[FileReferences, ...] = ()
+    """Files that add nothing: without time steps, or the same bytes as another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

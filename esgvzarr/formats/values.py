@@ -21,18 +21,19 @@ SMALL = 64 * 1024
 def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
     """For each file, the variables whose values are needed.
 
-    Time always, and its bounds where units differ between the files; coordinates of one dimension; what is small; and where there
-    are several files all that does not change with time, because it has to be equal in all of them.
+    Time always, and its bounds where units differ between the files; coordinates of one dimension; what is small and not data; and
+    where there are several files all that does not change with time, because it has to be equal in all of them.
     """
     times = [cf.time_name(file.variables) for file in files]
     units = {str(f.variables[t].attrs.get("units")) for f, t in zip(files, times, strict=True) if t is not None}
     names = []
     for file, time in zip(files, times, strict=True):
         companions = cf.time_companions(file.variables, time) if time else ()
+        data = cf.data_names(file.variables, time)
         names.append({
             name for name, variable in file.variables.items()
-            if variable.dims == (name,) or _bytes(variable) <= SMALL or (name in companions and len(units) > 1)
-            or (len(files) > 1 and time not in variable.dims)
+            if variable.dims == (name,) or (name in companions and len(units) > 1)
+            or (name not in data and (_bytes(variable) <= SMALL or (len(files) > 1 and time not in variable.dims)))
         })  # fmt: skip
     return names
 
