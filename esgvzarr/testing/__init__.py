@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         WrongContentRange,
         WrongLength,
     )
+    from .items import make_item
+    from .pgstac import PgstacServer
     from .requestlog import LoggedRequest, RequestLog
     from .stac import StacServer
     from .thredds import ThreddsServer
@@ -33,6 +35,8 @@ _HOMES = {
         "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated", "Unavailable",
         "WrongContentRange", "WrongLength",
     ),
+    "items": ("make_item",),
+    "pgstac": ("PgstacServer",),
     "requestlog": ("LoggedRequest", "RequestLog"),
     "stac": ("StacServer",),
     "thredds": ("ThreddsServer",),
@@ -46,6 +50,7 @@ __all__ = [
     "LoggedRequest",
     "LoginRedirect",
     "NoRanges",
+    "PgstacServer",
     "Problem",
     "RequestLog",
     "Reset",
@@ -56,6 +61,7 @@ __all__ = [
     "Unavailable",
     "WrongContentRange",
     "WrongLength",
+    "make_item",
 ]
 
 

@@ -8,24 +8,10 @@ import pystac_client
 import pytest
 import requests
 
-from esgvzarr.testing import Problem, StacServer, Status
+from esgvzarr.testing import Problem, StacServer, Status, make_item
 
 DSID = "CMIP6.CMIP.MOHC.UKESM.historical.r1i1p1f1.Amon.tas.gn.v20190406"
 ASSET = {"href": "https://data.example/x.json", "type": "application/json", "roles": ["data"]}
-
-
-def item(item_id: str = DSID, **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "id": item_id,
-        "collection": "CMIP6",
-        "geometry": {"type": "Polygon", "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]},
-        "bbox": [-180, -90, 180, 90],
-        "properties": {"datetime": "2000-01-01T00:00:00Z", "latest": True, "cmip6:variable_id": "tas", **properties},
-        "links": [],
-        "assets": {"data0000": {"href": "https://data.example/x.nc", "roles": ["data"]}},
-    }
 
 
 @pytest.fixture
@@ -52,26 +38,28 @@ def add_asset(value: Any) -> dict[str, Any]:
 
 
 def test_an_item_is_created_once(items_url: str) -> None:
-    assert post(items_url, item()).status_code == 201
-    assert post(items_url, item()).status_code == 409
-    assert requests.get(f"{items_url}/{DSID}", timeout=5).json()["properties"]["cmip6:variable_id"] == "tas"
+    assert post(items_url, make_item(DSID)).status_code == 201
+    assert post(items_url, make_item(DSID)).status_code == 409
+    assert requests.get(f"{items_url}/{DSID}", timeout=5).json()["properties"]["latest"] is True
 
 
 def test_an_item_is_replaced_and_deleted(items_url: str) -> None:
-    post(items_url, item())
-    assert requests.put(f"{items_url}/{DSID}", json=item(latest=False), timeout=5).json()["properties"]["latest"] is False
+    post(items_url, make_item(DSID))
+    assert (
+        requests.put(f"{items_url}/{DSID}", json=make_item(DSID, latest=False), timeout=5).json()["properties"]["latest"] is False
+    )
     assert requests.delete(f"{items_url}/{DSID}", timeout=5).status_code == 200
     assert requests.get(f"{items_url}/{DSID}", timeout=5).status_code == 404
 
 
 def test_what_is_not_there_is_404(server: StacServer, items_url: str) -> None:
     assert patch(f"{items_url}/nothing", add_asset(ASSET)).status_code == 404
-    assert post(f"{server.url}/collections/CMIP5/items", item()).status_code == 404
+    assert post(f"{server.url}/collections/CMIP5/items", make_item(DSID)).status_code == 404
     assert requests.get(f"{server.url}/collections/CMIP5", timeout=5).status_code == 404
 
 
 def test_json_patch_adds_and_replaces_an_asset(server: StacServer, items_url: str) -> None:
-    server.add_item(item())
+    server.add_item(make_item(DSID))
     assert patch(f"{items_url}/{DSID}", add_asset(ASSET)).json()["assets"]["reference_file"] == ASSET
     changed = {**ASSET, "title": "again"}
     assert patch(f"{items_url}/{DSID}", add_asset(changed)).status_code == 200
@@ -81,20 +69,26 @@ def test_json_patch_adds_and_replaces_an_asset(server: StacServer, items_url: st
 @pytest.mark.parametrize(
     ("operation", "status"),
     [
-        (add_asset("https://data.example/x.json"), 400),
         ({"op": "remove", "path": "/assets/data0000"}, 500),
         ({"op": "replace", "path": "/assets/nothing/href", "value": "x"}, 500),
     ],
 )
 def test_a_bad_patch_changes_nothing(server: StacServer, items_url: str, operation: dict[str, Any], status: int) -> None:
-    server.add_item(item())
+    server.add_item(make_item(DSID))
     assert patch(f"{items_url}/{DSID}", operation).status_code == status
-    assert server.item("CMIP6", DSID) == item()
+    assert server.item("CMIP6", DSID) == make_item(DSID)
+
+
+def test_an_asset_that_is_a_string_is_refused_by_post_and_taken_by_patch(server: StacServer, items_url: str) -> None:
+    invalid = {**make_item(DSID), "assets": {"reference_file": ASSET["href"]}}
+    assert post(items_url, invalid).status_code == 400
+    server.add_item(make_item(DSID))
+    assert patch(f"{items_url}/{DSID}", add_asset(ASSET["href"])).status_code == 200
 
 
 def test_pystac_client_finds_items_by_id_collection_and_filter(server: StacServer) -> None:
-    server.add_item(item(title="a"))
-    server.add_item(item("CMIP6.other.v1", title="b", latest=False))
+    server.add_item(make_item(DSID, title="a"))
+    server.add_item(make_item("CMIP6.other.v1", title="b", latest=False))
     client = pystac_client.Client.open(server.url)
     assert [found.id for found in client.search(ids=[DSID], collections=["CMIP6"]).items()] == [DSID]
     filters = [
@@ -113,7 +107,7 @@ def test_pystac_client_finds_items_by_id_collection_and_filter(server: StacServe
 def test_searches_are_paged(server: StacServer, method: str) -> None:
     ids = [f"CMIP6.d{number}.v1" for number in range(7)]
     for item_id in ids:
-        server.add_item(item(item_id))
+        server.add_item(make_item(item_id))
     search = pystac_client.Client.open(server.url).search(
         method=method, collections=["CMIP6"], limit=3, filter="latest = true" if method == "GET" else None
     )
@@ -122,7 +116,7 @@ def test_searches_are_paged(server: StacServer, method: str) -> None:
 
 
 def test_an_unknown_property_matches_nothing(server: StacServer) -> None:
-    server.add_item(item())
+    server.add_item(make_item(DSID))
     body = {"filter": {"op": "=", "args": [{"property": "properties.nothing"}, "x"]}, "filter-lang": "cql2-json"}
     assert post(f"{server.url}/search", body).json()["numberMatched"] == 0
 
@@ -134,7 +128,7 @@ def test_scope_for_the_egi_client(server: StacServer) -> None:
 def test_a_delay_queues_changes_and_tells_nothing_of_what_is_wrong() -> None:
     with StacServer(delay_s=0.1) as server:
         url = f"{server.url}/collections/CMIP6/items"
-        answer = post(url, item())
+        answer = post(url, make_item(DSID))
         assert (answer.status_code, answer.text) == (202, "Item queued for publication")
         assert requests.get(f"{url}/{DSID}", timeout=5).status_code == 404
         assert patch(f"{url}/nothing", add_asset(ASSET)).status_code == 202
@@ -145,7 +139,7 @@ def test_a_delay_queues_changes_and_tells_nothing_of_what_is_wrong() -> None:
 
 def test_a_queue_that_loses_says_202_and_does_nothing(server: StacServer, items_url: str) -> None:
     server.queue_loses = True
-    assert post(items_url, item()).status_code == 202
+    assert post(items_url, make_item(DSID)).status_code == 202
     assert requests.get(f"{items_url}/{DSID}", timeout=5).status_code == 404
 
 
@@ -157,7 +151,7 @@ def test_down_until_healed(server: StacServer) -> None:
 
 
 def test_a_problem_is_for_its_methods_only(server: StacServer, items_url: str) -> None:
-    server.add_item(item())
+    server.add_item(make_item(DSID))
     server.fault(Problem(), "/collections/*", methods=("PATCH",))
     answer = patch(f"{items_url}/{DSID}", add_asset(ASSET))
     assert answer.status_code == 403
@@ -166,7 +160,7 @@ def test_a_problem_is_for_its_methods_only(server: StacServer, items_url: str) -
 
 
 def test_the_log_has_bodies(server: StacServer, items_url: str) -> None:
-    server.add_item(item())
+    server.add_item(make_item(DSID))
     patch(f"{items_url}/{DSID}", add_asset(ASSET))
     (logged,) = server.requests
     assert (logged.method, logged.path, logged.status) == ("PATCH", f"/collections/CMIP6/items/{DSID}", 200)
