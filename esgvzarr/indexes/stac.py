@@ -90,14 +90,10 @@ class StacIndex:
         operation = plan(item, link, self._now())
         if operation is None:
             return LinkState.UNCHANGED
-        expected = apply(item, operation)
-        check_asset(present_nodes(expected)[link.data_node], item)
+        check_asset(present_nodes(apply(item, operation))[link.data_node], item)
         self._patch(item, operation)
-        for shown in self._looks(dataset_id):
-            if shown is not None and shows(shown, link):
-                _check_others(shown, expected, link)
-                return LinkState.ADDED
-        return LinkState.PENDING
+        done = self._confirm(dataset_id, item, link, lambda shown: shown is not None and shows(shown, link))
+        return LinkState.ADDED if done else LinkState.PENDING
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
         """Take the link off the item. The link of an item that is gone is gone.
@@ -110,17 +106,23 @@ class StacIndex:
         if item is None or operation is None:
             return LinkState.UNCHANGED
         self._patch(item, operation)
-        for shown in self._looks(dataset_id):
-            if shown is None:
-                return LinkState.REMOVED
-            if plan_removal(shown, link) is None:
-                _check_others(shown, apply(item, operation), link)
-                return LinkState.REMOVED
-        return LinkState.PENDING
+        done = self._confirm(dataset_id, item, link, lambda shown: shown is None or plan_removal(shown, link) is None)
+        return LinkState.REMOVED if done else LinkState.PENDING
 
     def _patch(self, item: Item, operation: Operation) -> None:
         status = self._client.patch(str(item["collection"]), str(item["id"]), operation)
         log.debug("%s: %s %s: HTTP %s", item["id"], operation["op"], operation["path"], status)
+
+    def _confirm(self, dataset_id: DatasetId, before: Item, link: AccessLink, done: Callable[[Item | None], bool]) -> bool:
+        """Look until the change is shown. It put the other nodes' links back as they were before: what came in between is lost."""
+        between: set[tuple[str, str]] = set()
+        for shown in self._looks(dataset_id):
+            others = _others(shown or {}, link)
+            if done(shown):
+                _check_none_lost(between - _others(before, link) - others, dataset_id)
+                return True
+            between |= others
+        return False
 
     def _wait_for_item(self, dataset_id: DatasetId) -> Item:
         for item in self._looks(dataset_id):
@@ -144,16 +146,13 @@ class StacIndex:
             pause = min(pause * GROWTH, LONGEST_PAUSE_S)
 
 
-def _check_others(shown: Item, expected: Item, link: AccessLink) -> None:
-    """Make sure that the other nodes' links are what they were when the change was planned: it put them back as a whole."""
-    there, planned = _hrefs_but(link.data_node, shown), _hrefs_but(link.data_node, expected)
-    if there != planned:
+def _others(item: Item, link: AccessLink) -> set[tuple[str, str]]:
+    return {(node, str(asset.get("href"))) for node, asset in present_nodes(item).items() if node != link.data_node}
+
+
+def _check_none_lost(lost: set[tuple[str, str]], dataset_id: DatasetId) -> None:
+    if lost:
         raise LinkError(
-            str(expected.get("id")), f"the links of other data nodes are {there}", expected=f"{planned}",
-            todo="Another node changed them at the same moment: look at the item, then run this again.",
-            code="index-changed", retryable=True,
+            str(dataset_id), f"our change went through, but it undid that of {' and '.join(node for node, _ in sorted(lost))}",
+            todo="They changed their links at the same moment, and must do so again.", code="index-changed",
         )  # fmt: skip
-
-
-def _hrefs_but(data_node: str, item: Item) -> dict[str, Any]:
-    return {node: asset.get("href") for node, asset in present_nodes(item).items() if node != data_node}

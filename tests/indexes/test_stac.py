@@ -1,0 +1,236 @@
+"""A STAC API, changed through esgcet's own client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esgvzarr.bridge import TransactionClient
+from esgvzarr.errors import LinkError, PublisherError, SettingsError
+from esgvzarr.indexes import LinkState, connect
+from esgvzarr.indexes.catalog import CatalogIndex, make_item
+from esgvzarr.indexes.stac import StacIndex
+from esgvzarr.testing.faults import Problem, Status
+from esgvzarr.testing.stac import StacServer
+from esgvzarr.transport import Transport
+
+from .conformance import CHANGED, DATASET, LINK, OTHER_NODES, RECORD, IndexTests
+
+pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+
+TOKEN = "token-that-nobody-must-see"
+THIRD = replace(LINK, href="https://third.example.org/x.json", data_node="third.example.org")
+
+
+@pytest.fixture
+def config(stac_server: StacServer, tmp_path: Path) -> dict[str, Any]:
+    """esgcet's settings for its EGI client, with every endpoint on the loopback and a login that lasts."""
+    token = tmp_path / "egi-token.json"
+    forever = {"expires_at": 4102444800, "refresh_expires_at": 4102444800}
+    token.write_text(json.dumps({"access_token": TOKEN, "refresh_token": "x", **forever}))
+    nowhere = f"{stac_server.url}/none"
+    api = {
+        "base_url": stac_server.url, "scope_endpoint": f"{stac_server.url}/scope", "client_id": "loopback",
+        "token_endpoint": nowhere, "device_endpoint": nowhere,
+    }  # fmt: skip
+    stac = {"stac_api": stac_server.url, "token_storage_file": str(token), "stac_client": {}, "stac_transaction_api": api}
+    return {"stac_config": stac, "dry_run": False}
+
+
+@pytest.fixture
+def item(stac_server: StacServer) -> dict[str, Any]:
+    """DATASET as registered, its files on all three data nodes."""
+    item = make_item(RECORD, datetime(2026, 11, 20, tzinfo=UTC))
+    for asset in item["assets"].values():
+        asset["alternate"] = {node: {"href": f"https://{node}/x.nc"} for node in (OTHER_NODES.data_node, THIRD.data_node)}
+    stac_server.add_item(item)
+    return item
+
+
+@pytest.fixture
+def transport(stac_server: StacServer) -> Transport:
+    return Transport(allowed_hosts=[stac_server.host], retries=0)
+
+
+@pytest.fixture
+def index(stac_server: StacServer, config: dict[str, Any], item: dict[str, Any], transport: Transport) -> StacIndex:
+    return StacIndex(stac_server.url, TransactionClient(config), transport, poll_timeout_s=0.5)
+
+
+def patches(server: StacServer) -> list[Any]:
+    return [json.loads(request.body) for request in server.requests if request.method == "PATCH"]
+
+
+class TestConformance(IndexTests):
+    """The API applies a change before it answers."""
+
+
+class TestConformanceQueued(IndexTests):
+    """The API answers 202 and applies a change later, as ESGF's does."""
+
+    @pytest.fixture(autouse=True)
+    def _queued(self, stac_server: StacServer) -> None:
+        stac_server.delay_s = 0.05
+
+
+def test_sends_one_operation_in_one_request(index: StacIndex, stac_server: StacServer) -> None:
+    """The API takes one operation per request, in the media type of a JSON Patch, from a client that is logged in."""
+    index.add_link(DATASET, LINK)
+    (request,) = [request for request in stac_server.requests if request.method == "PATCH"]
+    (operation,) = json.loads(request.body)
+    assert (operation["op"], operation["path"]) == ("add", "/assets/reference_file")
+    assert request.path == f"/collections/CMIP6/items/{DATASET}"
+    assert request.headers["Content-Type"] == "application/json-patch+json"
+    assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_sends_nothing_for_a_link_that_is_there(index: StacIndex, stac_server: StacServer) -> None:
+    """The second run reads the item once, and that is all: no patch, and no login either."""
+    index.add_link(DATASET, LINK)
+    stac_server.clear()
+    again = StacIndex(stac_server.url, TransactionClient({}), index._transport, poll_timeout_s=0.5)
+    assert again.add_link(DATASET, LINK) is LinkState.UNCHANGED
+    assert [request.method for request in stac_server.requests] == ["GET"]
+
+
+def test_confirms_what_was_queued(index: StacIndex, stac_server: StacServer) -> None:
+    """202 only says that the change was taken: the link counts as added once the index shows it."""
+    stac_server.delay_s = 0.2
+    assert index.add_link(DATASET, LINK) is LinkState.ADDED
+    assert index.links(DATASET) == (LINK,)
+
+
+def test_says_pending_when_a_queued_change_is_never_shown(index: StacIndex, stac_server: StacServer) -> None:
+    """A change that the queue loses is neither a success nor forgotten; the next run adds it."""
+    stac_server.queue_loses = True
+    assert index.add_link(DATASET, LINK) is LinkState.PENDING
+    stac_server.heal()
+    assert index.add_link(DATASET, LINK) is LinkState.ADDED
+
+
+def test_waits_for_a_dataset_whose_registration_is_queued(
+    stac_server: StacServer, config: dict[str, Any], transport: Transport
+) -> None:
+    """esgpublish is through when its item is queued; the link waits for the item."""
+
+    class Late(Transport):
+        """Puts the item in after the first look."""
+
+        def read_document(self, location: str, *, limit: int = 2**20) -> bytes:
+            try:
+                return super().read_document(location, limit=limit)
+            finally:
+                if not any(request.method == "PATCH" for request in stac_server.requests) and not added:
+                    added.append(stac_server.add_item(make_item(RECORD, datetime(2026, 11, 20, tzinfo=UTC))))
+
+    added: list[None] = []
+    index = StacIndex(stac_server.url, TransactionClient(config), Late(allowed_hosts=[stac_server.host]), poll_timeout_s=2)
+    assert index.add_link(DATASET, LINK) is LinkState.ADDED
+
+
+def test_shows_why_the_api_refuses(index: StacIndex, stac_server: StacServer) -> None:
+    """esgcet drops the body of an error; title and detail are what the operator needs. A token that is sent back is not."""
+    stac_server.fault(Problem(403, "Forbidden", f"No entitlement for data-node.example.org, {TOKEN}"), methods=("PATCH",))
+    with pytest.raises(LinkError, match="403: Forbidden: No entitlement for data-node") as caught:
+        index.add_link(DATASET, LINK)
+    assert caught.value.code == "index-http-403"
+    assert not caught.value.retryable
+    assert TOKEN not in str(caught.value)
+    assert index.links(DATASET) == ()
+
+
+def test_a_failing_api_may_be_tried_again(index: StacIndex, stac_server: StacServer) -> None:
+    """5xx is the server's trouble, not ours."""
+    stac_server.fault(Status(503), methods=("PATCH",))
+    with pytest.raises(LinkError) as caught:
+        index.add_link(DATASET, LINK)
+    assert (caught.value.code, caught.value.retryable) == ("index-http-503", True)
+
+
+def test_an_index_that_is_down_is_said(transport: Transport) -> None:
+    """The URL is named, and that it may be tried again."""
+    with StacServer() as gone:
+        url = gone.url
+        transport.allow(gone.host)
+    with pytest.raises(LinkError, match=url) as caught:
+        StacIndex(url, TransactionClient({}), transport, poll_timeout_s=0).add_link(DATASET, LINK)
+    assert (caught.value.code, caught.value.retryable) == ("index-unreachable", True)
+
+
+def test_a_transaction_api_that_is_down_is_said(index: StacIndex, config: dict[str, Any]) -> None:
+    """The two APIs are two servers: one may be down while the other answers."""
+    with StacServer() as gone:
+        config["stac_config"]["stac_transaction_api"]["base_url"] = gone.url
+    with pytest.raises(LinkError) as caught:
+        index.add_link(DATASET, LINK)
+    assert (caught.value.code, caught.value.retryable) == ("index-unreachable", True)
+
+
+def test_a_broken_stac_config_is_said(index: StacIndex, config: dict[str, Any]) -> None:
+    """A key that esgcet does not know is a TypeError in there, and a PublisherError out here."""
+    config["stac_config"]["stac_transaction_api"]["scope_string"] = "x"
+    with pytest.raises(PublisherError, match="stac_config") as caught:
+        index.add_link(DATASET, LINK)
+    assert caught.value.code == "publisher-stac-config"
+
+
+def test_a_login_that_failed_is_said(index: StacIndex, stac_server: StacServer, config: dict[str, Any]) -> None:
+    """esgcet exits when its login fails; we go on and say so."""
+    Path(config["stac_config"]["token_storage_file"]).write_text("{}")
+    with pytest.raises(PublisherError, match="login") as caught:
+        index.add_link(DATASET, LINK)
+    assert caught.value.code == "publisher-login"
+    assert patches(stac_server) == []
+
+
+def test_nothing_is_sent_in_a_dry_run(index: StacIndex, stac_server: StacServer, config: dict[str, Any]) -> None:
+    """esgcet's EGI client patches even then; ours does not."""
+    config["dry_run"] = True
+    with pytest.raises(PublisherError) as caught:
+        index.add_link(DATASET, LINK)
+    assert caught.value.code == "publisher-dry-run"
+    assert patches(stac_server) == []
+
+
+class _Crossing:
+    """A client that is overtaken: just before its change goes out, another node's goes through."""
+
+    def __init__(self, client: TransactionClient, other: StacIndex, server: StacServer) -> None:
+        self._client, self._other, self._server = client, other, server
+
+    def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
+        self._other.add_link(DATASET, THIRD)
+        self._server.delay_s = 0.3
+        return self._client.patch(collection, item_id, operation)
+
+
+def test_says_so_when_two_nodes_undo_each_other(
+    index: StacIndex, stac_server: StacServer, config: dict[str, Any], transport: Transport
+) -> None:
+    """Without transactions over two requests, two nodes may undo each other: then it is said who has to come again."""
+    index.add_link(DATASET, OTHER_NODES)
+    crossing = _Crossing(TransactionClient(config), index, stac_server)
+    with pytest.raises(LinkError, match=r"undid that of third\.example\.org") as caught:
+        StacIndex(stac_server.url, crossing, transport, poll_timeout_s=2).add_link(DATASET, LINK)
+    assert caught.value.code == "index-changed"
+
+
+def test_what_is_no_item_is_refused(index: StacIndex, stac_server: StacServer) -> None:
+    """A page that is not the dataset's item is never changed."""
+    stac_server.fault(Problem(200), methods=("GET",))
+    with pytest.raises(LinkError) as caught:
+        index.add_link(DATASET, CHANGED)
+    assert caught.value.code == "index-item-invalid"
+
+
+def test_connects_by_name(tmp_path: Path) -> None:
+    """Built-ins are registered as strangers are; an unknown name is met with a similar one."""
+    assert isinstance(connect("catalog", directory=tmp_path), CatalogIndex)
+    with pytest.raises(SettingsError, match="Did you mean 'catalog'"):
+        connect("catalogue")
