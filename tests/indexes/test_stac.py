@@ -198,6 +198,44 @@ def test_nothing_is_sent_in_a_dry_run(index: StacIndex, stac_server: StacServer,
     assert patches(stac_server) == []
 
 
+class TestGlobus:
+    """The same through esgcet's other client."""
+
+    @pytest.fixture
+    def config(self, stac_server: StacServer, tmp_path: Path) -> dict[str, Any]:
+        """esgcet's settings for its Globus client, with tokens that last."""
+        from globus_sdk import GroupsClient
+        from globus_sdk.token_storage import JSONTokenStorage, TokenStorageData
+
+        storage = str(tmp_path / "globus-token.json")
+        tokens = {
+            server: TokenStorageData(server, "", "urn:x", TOKEN, "x", 4102444800, "Bearer")
+            for server in ("transactions", GroupsClient.resource_server)
+        }
+        JSONTokenStorage(storage).store_token_data_by_resource_server(tokens)
+        api = {"base_url": stac_server.url, "client_id": "transactions", "scope_string": "urn:x"}
+        stac = {
+            "token_storage_file": storage,
+            "stac_client": {"redirect_uri": "https://auth.globus.org/x"},
+            "stac_transaction_api": api,
+        }
+        return {"stac_config": stac, "dry_run": False}
+
+    def test_adds_and_removes(self, index: StacIndex, stac_server: StacServer) -> None:
+        """One operation in one request, with the token."""
+        assert index.add_link(DATASET, LINK) is LinkState.ADDED
+        assert index.remove_link(DATASET, LINK) is LinkState.REMOVED
+        assert [[operation["op"] for operation in patch] for patch in patches(stac_server)] == [["add"], ["replace"]]
+        assert {r.headers["Authorization"] for r in stac_server.requests if r.method == "PATCH"} == {f"Bearer {TOKEN}"}
+
+    def test_shows_why_the_api_refuses(self, index: StacIndex, stac_server: StacServer) -> None:
+        """esgcet turns every error into False; the reason is shown all the same."""
+        stac_server.fault(Problem(403, "Forbidden", "No entitlement"), methods=("PATCH",))
+        with pytest.raises(LinkError, match="403: Forbidden: No entitlement") as caught:
+            index.add_link(DATASET, LINK)
+        assert caught.value.code == "index-http-403"
+
+
 class _Crossing:
     """A client that is overtaken: just before its change goes out, another node's goes through."""
 
