@@ -1,0 +1,200 @@
+"""CMIP-like datasets on disk: say what a file holds in a ``FileSpec``, change one thing with ``dataclasses.replace``, write it.
+
+Equal specs give equal values, and the values of a month are the same in every file that holds it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cftime
+import netCDF4
+import numpy as np
+
+DATASET_ID = "CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.tas.gn.v20190406"
+DRS_PATH = DATASET_ID.replace(".", "/")
+"""Directory of the dataset below a data root."""
+FIRST_YEAR = 1850
+
+Extra = Callable[[netCDF4.Dataset, "FileSpec"], None]
+"""Adds to an open file what a spec has no field for."""
+
+FileFormat = Literal["NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"]
+"""As netCDF4 names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """One file of a monthly dataset: ``tas(time, lat, lon)`` with its coordinates, bounds and the scalar ``height``."""
+
+    start: int = 0
+    """Months since January 1850."""
+    months: int = 12
+    units: str = "days since 1850-01-01"
+    """Of time and its bounds."""
+    calendar: str = "standard"
+    grid: tuple[int, int] = (4, 6)
+    """Latitudes, longitudes."""
+    format: FileFormat = "NETCDF4"
+    unlimited: bool = True
+    """Whether time is; a netCDF-3 file has record variables then."""
+    dtype: str = "f4"
+    """Of ``tas``, with byte order."""
+    chunks: tuple[int, int, int] | None = None
+    """Of ``tas``; None leaves it to netCDF."""
+    time_chunk: int | None = None
+    """Of ``time``; None leaves it to netCDF: 512 where time is unlimited."""
+    compression: str | None = None
+    """``zlib``, ``zstd``, ``bzip2``, ``szip``."""
+    level: int = 4
+    shuffle: bool = False
+    fletcher32: bool = False
+    fill_value: float | bool | None = 1e20
+    """``_FillValue`` and ``missing_value`` of ``tas``. None: neither, netCDF's default fill. False: neither, and no fill at all."""
+    scale_offset: tuple[float, float] | None = None
+    """``scale_factor`` and ``add_offset`` of ``tas``, for an integer ``dtype``."""
+    variable_units: str = "K"
+    height: float = 2.0
+    latitude_step: float = 1.0
+    """-1.0: north to south."""
+    latitude_noise: float = 0.0
+    """Degrees added to each latitude."""
+    unwritten: tuple[int, ...] = ()
+    """Steps of ``tas`` that are never written."""
+    omit: tuple[str, ...] = ()
+    """Variables that are left out."""
+    name: str = ""
+    """File name, with subdirectories; empty: as the DRS has it."""
+    seed: int = 0
+    extra: tuple[Extra, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """``name``, or the DRS' own."""
+        return (
+            self.name
+            or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{_stamp(self.start)}-{_stamp(self.start + self.months - 1)}.nc"
+        )
+
+    @property
+    def tracking_id(self) -> str:
+        """A handle that differs where anything else does."""
+        identity = repr(replace(self, extra=()))
+        return f"hdl:21.14100/{uuid.uuid5(uuid.NAMESPACE_URL, identity)}"
+
+
+def specs_of(lengths: Sequence[int] = (12, 12, 12), **changes: Any) -> list[FileSpec]:
+    """Specs of files that follow each other in time, of so many months each; ``changes`` are fields of all."""
+    starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    return [FileSpec(start=start, months=months, **changes) for start, months in zip(starts, lengths, strict=False)]
+
+
+def write_monthly(directory: Path, *, lengths: Sequence[int] = (12, 12, 12), **changes: Any) -> list[Path]:
+    """Write files that follow each other in time, of so many months each; ``changes`` are fields of all ``FileSpec``s."""
+    return write_files(directory, specs_of(lengths, **changes))
+
+
+def write_files(directory: Path, specs: Iterable[FileSpec]) -> list[Path]:
+    """Write one file for each spec, in their order."""
+    return [write_file(directory, spec) for spec in specs]
+
+
+def write_file(directory: Path, spec: FileSpec) -> Path:
+    """Write one file."""
+    path = Path(directory, spec.file_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with netCDF4.Dataset(path, "w", format=spec.format) as file:
+        file.setncatts(_global_attributes(spec))
+        _add_time(file, spec)
+        _add_grid(file, spec)
+        _add_height(file, spec)
+        _add_data(file, spec)
+        for add in spec.extra:
+            add(file, spec)
+    return path
+
+
+def values_of(spec: FileSpec) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """What ``tas`` holds before it is packed or rounded to its dtype."""
+    months = range(spec.start, spec.start + spec.months)
+    steps = [280 + 10 * np.random.default_rng([spec.seed, month]).standard_normal(spec.grid) for month in months]
+    return np.array(steps).reshape(spec.months, *spec.grid)
+
+
+def _stamp(month: int) -> str:
+    return f"{FIRST_YEAR + month // 12:04d}{month % 12 + 1:02d}"
+
+
+def _global_attributes(spec: FileSpec) -> dict[str, str]:
+    return {
+        "Conventions": "CF-1.7 CMIP-6.2", "activity_id": "CMIP", "creation_date": "2019-04-06T00:00:00Z",
+        "data_specs_version": "01.00.29", "experiment_id": "historical", "frequency": "mon", "grid_label": "gn", "institution_id": "MOHC", "mip_era": "CMIP6",
+        "realm": "atmos", "source_id": "UKESM1-0-LL", "table_id": "Amon", "tracking_id": spec.tracking_id,
+        "variable_id": "tas", "variant_label": "r1i1p1f2",
+    }  # fmt: skip
+
+
+def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    file.createDimension("time", None if spec.unlimited else spec.months)
+    file.createDimension("bnds", 2)
+    edges = [cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar) for month in _edges(spec)]
+    numbers = np.array(cftime.date2num(edges, spec.units, spec.calendar), dtype="f8")
+    chunks = (spec.time_chunk,) if spec.time_chunk else None
+    time = _create(file, "time", "f8", ("time",), chunksizes=chunks)
+    time.setncatts({"units": spec.units, "calendar": spec.calendar, "axis": "T", "standard_name": "time", "bounds": "time_bnds"})
+    bounds = _create(file, "time_bnds", "f8", ("time", "bnds"))
+    time[:] = (numbers[:-1] + numbers[1:]) / 2
+    bounds[:] = np.stack([numbers[:-1], numbers[1:]], axis=1)
+
+
+def _edges(spec: FileSpec) -> range:
+    return range(spec.start, spec.start + spec.months + 1)
+
+
+def _add_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    for name, size, low, high in (("lat", spec.grid[0], -90.0, 90.0), ("lon", spec.grid[1], 0.0, 360.0)):
+        file.createDimension(name, size)
+        edges = np.linspace(low, high, size + 1)
+        bounds = np.stack([edges[:-1], edges[1:]], axis=1)
+        if name == "lat":
+            bounds = bounds[:: int(spec.latitude_step)] + spec.latitude_noise
+        coordinate = _create(file, name, "f8", (name,))
+        standard, unit = ("latitude", "degrees_north") if name == "lat" else ("longitude", "degrees_east")
+        coordinate.setncatts({"units": unit, "standard_name": standard, "bounds": f"{name}_bnds"})
+        coordinate[:] = bounds.mean(axis=1)
+        _create(file, f"{name}_bnds", "f8", (name, "bnds"))[:] = bounds
+
+
+def _add_height(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    if "height" not in spec.omit:
+        height = _create(file, "height", "f8", ())
+        height.setncatts({"units": "m", "standard_name": "height", "positive": "up", "axis": "Z"})
+        height[...] = spec.height
+
+
+def _add_data(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    if "tas" in spec.omit:
+        return
+    has_fill = spec.fill_value is not None and spec.fill_value is not False
+    fill = np.dtype(spec.dtype).type(spec.fill_value) if has_fill else spec.fill_value
+    filters = {"compression": spec.compression, "complevel": spec.level} if spec.compression else {}
+    options = {**filters, "shuffle": spec.shuffle, "fletcher32": spec.fletcher32} if spec.format.startswith("NETCDF4") else {}
+    tas = _create(file, "tas", spec.dtype, ("time", "lat", "lon"), fill_value=fill, chunksizes=spec.chunks, **options)
+    tas.setncatts({"units": spec.variable_units, "standard_name": "air_temperature", "cell_methods": "area: time: mean"})
+    tas.coordinates = "height"
+    if has_fill:
+        tas.missing_value = fill
+    if spec.scale_offset:
+        tas.scale_factor, tas.add_offset = spec.scale_offset
+    values = values_of(spec)
+    for step in (step for step in range(spec.months) if step not in spec.unwritten):
+        tas[step] = values[step]
+
+
+def _create(file: netCDF4.Dataset, name: str, dtype: str, dims: tuple[str, ...], **options: Any) -> Any:
+    endian: Any = {"<": "little", ">": "big"}.get(dtype[0], "native")
+    return file.createVariable(name, np.dtype(dtype).newbyteorder("="), dims, endian=endian, **options)
