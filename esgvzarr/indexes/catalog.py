@@ -209,7 +209,8 @@ def _make_catalog() -> dict[str, Any]:
     import pystac
 
     catalog = pystac.Catalog("esgvzarr", "Datasets with virtual Zarr references", title="esgvzarr")
-    return catalog.to_dict(include_self_link=False, transform_hrefs=False)
+    document = catalog.to_dict(include_self_link=False, transform_hrefs=False)
+    return {**document, "links": [{"rel": "root", "href": "./catalog.json", "type": "application/json"}]}
 
 
 def _add_child(path: Path, new: dict[str, Any], link: dict[str, Any]) -> None:
