@@ -194,8 +194,8 @@ class Array:
     chunks: ChunkTable
     file_index: np.ndarray
     """(chunk,) int64: which of the reference set's files holds the chunk."""
-    inline: Mapping[str, bytes] = field(default_factory=dict)
-    """Chunk key such as ``0.0`` -> the chunk's encoded bytes."""
+    inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
+    """Place in the chunk grid -> the chunk's encoded bytes."""
 
     @property
     def chunk_count(self) -> int:

@@ -13,9 +13,12 @@ import numpy as np
 from .. import cf
 from ..errors import FormatError
 from ..model import FileReferences, Variable
+from ..transport import COALESCE_GAP
 
 SMALL = 64 * 1024
 """Bytes per file. A variable up to this size is read, and inlined if it fits with those of the other files."""
+FEW_READS = 64
+"""Requests per file. What is spread wider over the file, such as bounds stored step by step, stays a reference."""
 
 
 def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
@@ -29,13 +32,21 @@ def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
     names = []
     for file, time in zip(files, times, strict=True):
         companions = cf.time_companions(file.variables, time) if time else ()
-        data = cf.data_names(file.variables, time)
-        names.append({
-            name for name, variable in file.variables.items()
-            if variable.dims == (name,) or (name in companions and len(units) > 1)
-            or (name not in data and (_bytes(variable) <= SMALL or (len(files) > 1 and time not in variable.dims)))
-        })  # fmt: skip
+        needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
+        needed |= set(companions) if len(units) > 1 else set()
+        others = file.variables.keys() - cf.data_names(file.variables, time) - needed
+        needed |= {name for name in others if len(files) > 1 and time not in file.variables[name].dims}
+        names.append(needed | {name for name in others if _bytes(file.variables[name]) <= SMALL and _reads(file.variables[name]) <= FEW_READS})
     return names
+
+
+def _reads(variable: Variable) -> int:
+    """Requests that reading the variable costs, when near chunks are fetched together."""
+    if not len(variable.chunks):
+        return 0
+    order = np.argsort(variable.chunks.offsets)
+    ends = variable.chunks.offsets[order] + variable.chunks.sizes[order]
+    return 1 + int((variable.chunks.offsets[order][1:] - ends[:-1] > COALESCE_GAP).sum())
 
 
 def _bytes(variable: Variable) -> int:

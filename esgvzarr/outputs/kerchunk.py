@@ -1,0 +1,104 @@
+"""kerchunk references, version 1, as strict JSON: what stock xarray and kerchunk open.
+
+Rules: kerchunk reference specification version 1 (fsspec/kerchunk docs, "References specification"); Zarr storage specification
+version 2; xarray's ``_ARRAY_DIMENSIONS``. The bare tokens ``NaN`` and ``Infinity`` never occur: only Python reads them.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ..errors import FormatError
+from ..model import Array, Group, ReferenceSet, Refs
+
+_COMPRESSORS = {"zlib", "bz2", "zstd"}
+
+
+def encode(references: ReferenceSet) -> bytes:
+    """The reference file, byte for byte the same for the same references."""
+    return orjson.dumps(to_refs(references))
+
+
+def to_refs(references: ReferenceSet) -> Refs:
+    """The references as a dict; ``provenance`` stands beside ``refs``, where readers do not look."""
+    urls = [file.file.url for file in references.files]
+    refs: dict[str, Any] = {}
+    for group in references.groups:
+        refs.update(_group(group, urls))
+    return Refs({"version": 1, "refs": refs, "provenance": _json_value(references.provenance)})
+
+
+def _group(group: Group, urls: list[str]) -> Iterator[tuple[str, Any]]:
+    prefix = f"{group.path}/" if group.path else ""
+    yield f"{prefix}.zgroup", _text({"zarr_format": 2})
+    yield f"{prefix}.zattrs", _text(_json_value(group.attrs))
+    for array in group.arrays:
+        yield f"{prefix}{array.name}/.zarray", _text(zarray(array))
+        yield f"{prefix}{array.name}/.zattrs", _text({**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)})
+        for key, data in array.inline.items():
+            yield f"{prefix}{array.name}/{_key(key)}", "base64:" + base64.b64encode(data).decode()
+        keys, table = array.chunks.keys.tolist(), array.chunks
+        for key, number, offset, size in zip(keys, array.file_index.tolist(), table.offsets.tolist(), table.sizes.tolist(), strict=True):
+            yield f"{prefix}{array.name}/{_key(key)}", [urls[number], offset, size]
+
+
+def _key(key: Any) -> str:
+    """``0.3.1``; a scalar's only chunk is ``0``."""
+    return ".".join(map(str, key)) or "0"
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def zarray(array: Array) -> dict[str, Any]:
+    """The ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``, for which xarray takes it (rule 20)."""
+    codecs = [dict(codec) for codec in array.codecs]
+    compressor = codecs.pop() if codecs and codecs[-1]["id"] in _COMPRESSORS else None
+    return {
+        "zarr_format": 2, "shape": list(array.shape), "chunks": list(array.chunk_shape), "dtype": array.dtype.str, "order": "C",
+        "compressor": compressor, "filters": codecs or None, "fill_value": _fill_value(array),
+    }  # fmt: skip
+
+
+def _fill_value(array: Array) -> Any:
+    if array.fill_value is None:
+        return None
+    if array.dtype.kind == "O":
+        return str(array.fill_value)
+    if array.dtype.kind == "S":
+        raw = array.fill_value.encode() if isinstance(array.fill_value, str) else bytes(array.fill_value)
+        return base64.b64encode(raw.ljust(array.dtype.itemsize, b"\0")).decode()
+    return _json_value(np.asarray(array.fill_value).astype(array.dtype)[()])
+
+
+def _attributes(array: Array) -> dict[str, Any]:
+    """The array's attributes. A missing_value of NaN says nothing of floating point data, and JSON has no word for it."""
+    attrs = dict(array.attrs)
+    for name in ("scale_factor", "add_offset", "missing_value"):
+        if name in attrs and not isinstance(attrs[name], str) and not np.isfinite(np.asarray(attrs[name], np.float64)).all():
+            if name != "missing_value" or array.dtype.kind != "f":
+                raise FormatError(array.name, f"has {name} = {attrs[name]}", expected="a finite number", code="file-packing-invalid")
+            del attrs[name]
+    return {name: _json_value(value) for name, value in attrs.items()}
+
+
+def _json_value(value: Any) -> Any:
+    """NumPy and nested values as strict JSON has them; numbers that it has no word for as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _json_value(value.tolist())
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
