@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +15,9 @@ from .errors import SettingsError
 
 SECTION = "esgvzarr"
 ENVIRONMENT_PREFIX = "ESGVZARR_"
+_URL_PREFIX = r"^https?://[^\s?#]+$"
+_UrlPrefix = Annotated[str, Field(pattern=_URL_PREFIX)]
+_Directory = Annotated[str, Field(pattern=r"^/")]
 
 
 class Settings(BaseModel):
@@ -29,10 +32,10 @@ class Settings(BaseModel):
     )
     reference_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s?#]+$",
+        pattern=_URL_PREFIX,
         description="Public URL prefix under which `reference_dir` is served. Needed with, and only with, `reference_dir`.",
     )
-    data_paths: dict[str, str] = Field(
+    data_paths: dict[_Directory, _UrlPrefix] = Field(
         default_factory=dict,
         description="Local directory -> public URL prefix of the same files. Lets metadata be read from disk instead of over HTTP, "
         "and gives the files of a mapfile their URLs in `esgvzarr generate`.",
@@ -48,7 +51,9 @@ class Settings(BaseModel):
     )
     ca_bundle: Path | None = Field(default=None, description="PEM file of a private certificate authority. TLS is always verified.")
     timeout_s: float = Field(default=30.0, gt=0, description="Seconds to wait for a server to connect or to send the next bytes.")
-    retries: int = Field(default=3, ge=0, le=10, description="How often a request is tried again after 429, 503 or a lost connection.")
+    retries: int = Field(
+        default=3, ge=0, le=10, description="How often a request is tried again after 429, 503 or a lost connection."
+    )
     connections: int = Field(default=16, ge=1, le=64, description="Connections kept open to one host at a time.")
     poll_timeout_s: float = Field(
         default=60.0, ge=0, description="Seconds to wait until the index shows a link that it has queued (HTTP 202)."
@@ -58,14 +63,18 @@ class Settings(BaseModel):
         description="Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 opens only the second.",
     )
     proof_samples: int = Field(
-        default=8, ge=0, description="Chunks of each data variable that are read back at random, besides first, last and boundary chunks."
+        default=8,
+        ge=0,
+        description="Chunks of each data variable that are read back at random, besides first, last and boundary chunks.",
     )
     strict: bool = Field(
         default=False,
-        description="Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, where esgpublish alone gives 0.",
+        description="Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, "
+        "where esgpublish alone gives 0.",
     )
     ledger: Path = Field(
-        default=Path("~/.esg/esgvzarr.sqlite"), description="SQLite file that keeps what was done for which dataset, with which outcome."
+        default=Path("~/.esg/esgvzarr.sqlite"),
+        description="SQLite file that keeps what was done for which dataset, with which outcome.",
     )
 
     @model_validator(mode="after")
@@ -87,18 +96,30 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
     """
     section, lines = read_section(config) if config is not None else ({}, {})
     values: dict[str, Any] = dict(section)
+    origins = {key: f"{config}, line {line}" for key, line in lines.items()}
     for name in Settings.model_fields:
-        text = os.environ.get(ENVIRONMENT_PREFIX + name.upper())
-        if text is not None:
-            values[name] = yaml.safe_load(text)
-    values.update({name: value for name, value in arguments.items() if value is not None})
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if variable in os.environ:
+            values[name], origins[name] = _value_of(variable), f"environment variable {variable}"
+    for name, value in arguments.items():
+        if value is not None:
+            values[name], origins[name] = value, "argument"
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        where = f"{config}, line {lines[key]}" if key in lines else str(config or "settings")
+        where = origins.get(key, str(config or "settings"))
         raise SettingsError(f"{where}, key {SECTION}.{key}".rstrip("."), _reason(first, key), todo=_todo(first, key)) from error
+
+
+def _value_of(variable: str) -> Any:
+    """An environment variable's value, written as it would be in ``esg.yaml``: lists and mappings in YAML's flow form."""
+    try:
+        return yaml.safe_load(os.environ[variable])
+    except yaml.YAMLError as error:
+        found = f"is not YAML: {getattr(error, 'problem', error)}"
+        raise SettingsError(f"environment variable {variable}", found, expected="a value as in esg.yaml") from error
 
 
 def _reason(problem: Mapping[str, Any], key: str) -> str:
@@ -123,7 +144,7 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
         SettingsError: the file cannot be read, is not YAML, or the section is not a mapping.
     """
     document = read_config(config)
-    section = document.get(SECTION) or {}
+    section = {} if document.get(SECTION) is None else document[SECTION]
     if not isinstance(section, dict):
         raise SettingsError(f"{config}, key {SECTION}", f"is a {type(section).__name__}", expected="a mapping of settings")
     with open(config, encoding="utf-8") as file:
