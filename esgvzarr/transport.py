@@ -6,6 +6,7 @@ are checked, and what a server or disk does wrong becomes a TransportError that 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import ssl
@@ -343,3 +344,47 @@ def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
 
 def _too_large(location: str, limit: int) -> TransportError:
     return TransportError(location, f"is larger than {limit} bytes", expected="a small document", code="transport-too-large")
+
+
+class RangeFile(io.RawIOBase):
+    """A read-only, seekable file over HTTP, for libraries that read files. Blocks are fetched as they are needed, and kept."""
+
+    BLOCK = 256 * 1024
+
+    def __init__(self, transport: Transport, url: str) -> None:
+        self._transport, self._url, self._position = transport, url, 0
+        head = transport.read_heads([url], self.BLOCK)[0]
+        self.size = head.size
+        self._blocks = {0: head.data}
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes from the start of the file."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move without reading."""
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``, or as much of it as the file has."""
+        start, stop = self._position, min(self._position + len(buffer), self.size)
+        if stop <= start:
+            return 0
+        numbers = range(start // self.BLOCK, (stop - 1) // self.BLOCK + 1)
+        wanted = [number for number in numbers if number not in self._blocks]
+        places = [Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size)) for number in wanted]
+        self._blocks.update(zip(wanted, self._transport.read_ranges(places), strict=True))
+        data = b"".join(self._blocks[number] for number in numbers)
+        first = numbers[0] * self.BLOCK
+        buffer[: stop - start] = data[start - first : stop - first]
+        self._position = stop
+        return stop - start
