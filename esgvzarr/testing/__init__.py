@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .datasets import FileSpec, specs_of, values_of, write_file, write_files, write_monthly
+    from .defects import DEFECTS, Defect
     from .faults import (
         Fault,
         HtmlPage,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from .thredds import ThreddsServer
 
 _HOMES = {
+    "datasets": ("FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
+    "defects": ("DEFECTS", "Defect"),
     "faults": (
         "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated", "Unavailable",
         "WrongContentRange", "WrongLength",
@@ -44,7 +48,10 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DEFECTS",
+    "Defect",
     "Fault",
+    "FileSpec",
     "HtmlPage",
     "Latency",
     "LoggedRequest",
@@ -62,6 +69,11 @@ __all__ = [
     "WrongContentRange",
     "WrongLength",
     "make_item",
+    "specs_of",
+    "values_of",
+    "write_file",
+    "write_files",
+    "write_monthly",
 ]
 
 

@@ -19,6 +19,11 @@ DATASET_ID = "CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.tas.gn.v20190
 DRS_PATH = DATASET_ID.replace(".", "/")
 """Directory of the dataset below a data root."""
 FIRST_YEAR = 1850
+_COMMON_ATTRIBUTES = {
+    "Conventions": "CF-1.7 CMIP-6.2", "activity_id": "CMIP", "creation_date": "2019-04-06T00:00:00Z",
+    "data_specs_version": "01.00.29", "experiment_id": "historical", "grid_label": "gn", "institution_id": "MOHC", "mip_era": "CMIP6", "realm": "atmos",
+    "source_id": "UKESM1-0-LL", "table_id": "Amon", "variable_id": "tas", "variant_label": "r1i1p1f2",
+}  # fmt: skip
 
 Extra = Callable[[netCDF4.Dataset, "FileSpec"], None]
 """Adds to an open file what a spec has no field for."""
@@ -130,12 +135,7 @@ def _stamp(month: int) -> str:
 
 
 def _global_attributes(spec: FileSpec) -> dict[str, str]:
-    return {
-        "Conventions": "CF-1.7 CMIP-6.2", "activity_id": "CMIP", "creation_date": "2019-04-06T00:00:00Z",
-        "data_specs_version": "01.00.29", "experiment_id": "historical", "frequency": "mon", "grid_label": "gn", "institution_id": "MOHC", "mip_era": "CMIP6",
-        "realm": "atmos", "source_id": "UKESM1-0-LL", "table_id": "Amon", "tracking_id": spec.tracking_id,
-        "variable_id": "tas", "variant_label": "r1i1p1f2",
-    }  # fmt: skip
+    return {**_COMMON_ATTRIBUTES, "frequency": "mon", "tracking_id": spec.tracking_id}
 
 
 def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
@@ -197,4 +197,4 @@ def _add_data(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 def _create(file: netCDF4.Dataset, name: str, dtype: str, dims: tuple[str, ...], **options: Any) -> Any:
     endian: Any = {"<": "little", ">": "big"}.get(dtype[0], "native")
-    return file.createVariable(name, np.dtype(dtype).newbyteorder("="), dims, endian=endian, **options)
+    return file.createVariable(name, dtype, dims, endian=endian, **options)

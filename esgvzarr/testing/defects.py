@@ -1,0 +1,180 @@
+"""Datasets named by their defect: each rule of docs/explanation/trust.md as files on disk, and what must become of them.
+
+``DEFECTS[name].make(directory)`` writes the files and returns them in the order in which a record would list them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import extras
+from .datasets import Extra, FileSpec, specs_of, write_files, write_monthly
+
+EQUAL = "equal"
+"""The outcome of files that can be referenced: a reader gets what they hold, value for value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One way in which files of a dataset are hard to reference."""
+
+    name: str
+    rule: int
+    """Of docs/explanation/trust.md; 0 for files without any defect."""
+    make: Callable[[Path], list[Path]]
+    outcome: str = EQUAL
+    """``equal``, or the stable code of the refusal."""
+
+
+def _all(**changes: Any) -> Callable[[Path], list[Path]]:
+    """Three years, all files with these changes; ``lengths`` are months of each file."""
+    return lambda directory: write_monthly(directory, **changes)
+
+
+def _second(common: dict[str, Any] | None = None, **changes: Any) -> Callable[[Path], list[Path]]:
+    """Three years, of which the second file differs by these changes."""
+
+    def make(directory: Path) -> list[Path]:
+        specs = specs_of(**(common or {}))
+        specs[1] = replace(specs[1], **changes)
+        return write_files(directory, specs)
+
+    return make
+
+
+def _specs(*specs: FileSpec) -> Callable[[Path], list[Path]]:
+    """These files."""
+    return lambda directory: write_files(directory, specs)
+
+
+def _with(*extra: Extra, **changes: Any) -> Callable[[Path], list[Path]]:
+    """Three years, all files with more in them."""
+    return _all(extra=extra, **changes)
+
+
+def _spoilt(spoil: Callable[[Path], None], **changes: Any) -> Callable[[Path], list[Path]]:
+    """Three years, of which the second file is spoilt after it was written."""
+
+    def make(directory: Path) -> list[Path]:
+        files = write_monthly(directory, **changes)
+        spoil(files[1])
+        return files
+
+    return make
+
+
+def _all_spoilt(spoil: Callable[[Path], None], **changes: Any) -> Callable[[Path], list[Path]]:
+    """Three years, each file worked over after it was written."""
+
+    def make(directory: Path) -> list[Path]:
+        files = write_monthly(directory, **changes)
+        for file in files:
+            spoil(file)
+        return files
+
+    return make
+
+
+def _same_file_twice(directory: Path) -> list[Path]:
+    files = write_monthly(directory)
+    return [*files, files[1]]
+
+
+_DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1, 4, 6)}
+_FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
+_PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
+_YEAR = FileSpec()
+_NEXT = replace(_YEAR, start=12)
+
+_TABLE = (
+    Defect("plain", 0, _all()),
+    Defect("compressed", 0, _all(**_DEFLATE)),
+    Defect("single_file", 0, _all(lengths=(24,))),
+    Defect("contiguous", 0, _all(unlimited=False)),
+    Defect("scalar_differs", 1, _second(height=10.0), "coordinate-differs"),
+    Defect("auxiliary_grid", 1, _with(extras.add_auxiliary_grid)),
+    Defect("auxiliary_grid_differs", 1, _second({"extra": (extras.add_auxiliary_grid,)}, extra=(extras.add_moved_auxiliary_grid,)),
+           "coordinate-differs"),
+    Defect("partial_chunks_compressed", 2, _all(compression="zlib", **_FIVE)),
+    Defect("partial_chunks_uncompressed", 2, _all(**_FIVE)),
+    Defect("chunk_longer_than_file", 3, _all(chunks=(512, 4, 6), compression="zlib", time_chunk=512)),
+    Defect("short_last_file", 4, _all(lengths=(12, 12, 5), **_DEFLATE)),
+    Defect("short_last_file_partial_chunk", 4, _all(lengths=(12, 12, 5), compression="zlib", chunks=(6, 4, 6))),
+    Defect("unequal_lengths", 4, _all(lengths=(12, 24, 7))),
+    Defect("time_epoch_differs", 5, _second(units="days since 1851-01-01")),
+    Defect("time_unit_differs", 5, _second(units="hours since 1850-01-01 00:00:00")),
+    Defect("time_chunked_by_step", 5, _all(time_chunk=1)),
+    Defect("calendar_alias", 6, _second(calendar="gregorian")),
+    Defect("calendar_proleptic", 6, _second(calendar="proleptic_gregorian")),
+    Defect("calendar_differs", 6, _second(calendar="noleap"), "calendar-differs"),
+    Defect("packed", 7, _all(**_PACKED)),
+    Defect("packing_differs", 7, _second(_PACKED, scale_offset=(0.02, 280.0))),
+    Defect("fill_value_differs", 7, _second({"unwritten": (3,)}, fill_value=-999.0)),
+    Defect("units_differ", 7, _second(variable_units="degC"), "units-differ"),
+    Defect("dtype_differs", 8, _second(dtype="f8")),
+    Defect("byte_order_differs", 8, _second(dtype=">f4")),
+    Defect("big_endian", 8, _all(dtype=">f4", **_DEFLATE)),
+    Defect("shuffle_differs", 8, _second(_DEFLATE, shuffle=False)),
+    Defect("compression_differs", 8, _second(_DEFLATE, compression=None, shuffle=False)),
+    Defect("fletcher32_differs", 8, _second(_DEFLATE, fletcher32=True)),
+    Defect("deflate_level_differs", 8, _second(_DEFLATE, level=9)),
+    Defect("format_differs", 8, _second(format="NETCDF3_64BIT_OFFSET")),
+    Defect("chunk_shape_differs", 9, _second({"compression": "zlib", "chunks": (1, 4, 6)}, chunks=(12, 2, 3))),
+    Defect("chunk_shape_differs_uncompressed", 9, _second({"chunks": (1, 4, 6)}, chunks=(12, 4, 6))),
+    Defect("order_not_by_name", 10, _specs(replace(_YEAR, name="tas_b.nc"), replace(_NEXT, name="tas_a.nc"))),
+    Defect("overlap_differs", 11, _specs(replace(_YEAR, months=18), replace(_NEXT, seed=1)), "time-overlap"),
+    Defect("overlap_equal", 11, _specs(replace(_YEAR, months=18), _NEXT)),
+    Defect("same_file_twice", 11, _same_file_twice),
+    Defect("time_gap", 12, _specs(_YEAR, replace(_NEXT, start=24))),
+    Defect("variable_missing", 13, _second(omit=("tas",)), "variable-missing"),
+    Defect("scalar_missing", 13, _second(omit=("height",)), "variable-missing"),
+    Defect("latitude_flipped", 14, _second(latitude_step=-1), "coordinate-differs"),
+    Defect("latitude_differs", 14, _second(latitude_noise=0.5), "coordinate-differs"),
+    Defect("latitude_rounding", 14, _second(latitude_noise=1.4e-14)),
+    Defect("grid_differs", 14, _second(grid=(5, 6)), "dimension-differs"),
+    Defect("same_basename", 15, _specs(replace(_YEAR, name="a/tas.nc"), replace(_NEXT, name="b/tas.nc"))),
+    Defect("global_attributes_differ", 16, _second(extra=(extras.change_history,))),
+    Defect("scalar_integer", 17, _with(extras.add_scalar_integer)),
+    Defect("compact_layout", 18, _all_spoilt(extras.add_compact)),
+    Defect("fletcher32", 19, _all(fletcher32=True, **_DEFLATE)),
+    Defect("bzip2", 19, _all(compression="bzip2", chunks=(1, 4, 6))),
+    Defect("zstd", 19, _all(compression="zstd", chunks=(1, 4, 6))),
+    Defect("szip", 19, _all(compression="szip", chunks=(1, 4, 6)), "filter-unsupported"),
+    Defect("scale_offset_filter", 19, _all_spoilt(extras.add_scale_offset_filter), "filter-unsupported"),
+    Defect("zeros_without_fill_value", 20, _with(extras.add_zeros)),
+    Defect("no_fill", 20, _all(fill_value=False)),
+    Defect("chunks_never_written", 21, _all(fill_value=None, unwritten=(3, 7), **_DEFLATE)),
+    Defect("chunks_never_written_fill_value", 21, _all(unwritten=(3, 7), **_DEFLATE)),
+    Defect("nothing_written", 21, _all(fill_value=None, unwritten=tuple(range(12)))),
+    Defect("filter_mask", 22, _spoilt(extras.store_chunk_unfiltered, **_DEFLATE), "file-filter-mask"),
+    Defect("netcdf3_classic_records", 23, _all(format="NETCDF3_CLASSIC")),
+    Defect("netcdf3_classic_fixed", 23, _all(format="NETCDF3_CLASSIC", unlimited=False)),
+    Defect("netcdf3_offset64_records", 23, _all(format="NETCDF3_64BIT_OFFSET")),
+    Defect("netcdf3_offset64_fixed", 23, _all(format="NETCDF3_64BIT_OFFSET", unlimited=False)),
+    Defect("netcdf3_flags", 23, _with(extras.add_flags, format="NETCDF3_CLASSIC")),
+    Defect("netcdf3_packed", 23, _all(format="NETCDF3_CLASSIC", **_PACKED)),
+    Defect("netcdf4_classic_model", 23, _all(format="NETCDF4_CLASSIC")),
+    Defect("cdf5", 24, _all(format="NETCDF3_64BIT_DATA")),
+    Defect("truncated", 24, _spoilt(extras.truncate), "file-truncated"),
+    Defect("truncated_netcdf3", 24, _spoilt(extras.truncate, format="NETCDF3_CLASSIC"), "file-truncated"),
+    Defect("html_page", 24, _spoilt(extras.replace_by_html), "file-not-netcdf"),
+    Defect("empty_file", 24, _spoilt(extras.empty), "file-not-netcdf"),
+    Defect("broken_header", 24, _spoilt(extras.break_header), "file-unreadable"),
+    Defect("char_array", 25, _with(extras.add_char_array)),
+    Defect("char_array_netcdf3", 25, _with(extras.add_char_array, format="NETCDF3_CLASSIC")),
+    Defect("vlen_string", 25, _with(extras.add_vlen_string)),
+    Defect("odd_attributes", 25, _with(extras.add_odd_attributes)),
+    Defect("no_steps_in_one_file", 26, _second(months=0, name="tas_empty.nc")),
+    Defect("groups", 27, _with(extras.add_group), "file-groups"),
+    Defect("extent_shorter_than_time", 29, _with(extras.add_shorter)),
+    Defect("netcdf3_one_record_variable", 30, _specs(
+        FileSpec(months=3, format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",), extra=(extras.add_record_variable,)))),
+    Defect("netcdf3_one_record", 30, _all(lengths=(1, 1, 1), format="NETCDF3_CLASSIC")),
+    Defect("integer_auxiliary", 31, _with(extras.add_flags)),
+)  # fmt: skip
+
+DEFECTS: dict[str, Defect] = {defect.name: defect for defect in _TABLE}
+"""All, by name. Rule 28 (a source replaced later) is a matter of time: write a dataset again with another ``seed``."""
