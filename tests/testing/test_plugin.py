@@ -1,0 +1,41 @@
+"""The plugin costs nothing until a fixture is used, and its fixtures fit together."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+import esgvzarr.testing
+from esgvzarr.testing import StacServer, ThreddsServer
+
+HEAVY = ("h5py", "netCDF4", "numpy", "requests", "stac_fastapi", "trustme", "uvicorn", "xarray")
+
+
+def test_loading_the_plugin_imports_nothing_heavy() -> None:
+    code = f"import sys, esgvzarr.testing.plugin, esgvzarr.testing; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", esgvzarr.testing.__all__)
+def test_public_names_are_there(name: str) -> None:
+    assert getattr(esgvzarr.testing, name) is not None
+
+
+def test_public_names_are_sorted_and_others_are_not_there() -> None:
+    assert sorted(esgvzarr.testing.__all__) == esgvzarr.testing.__all__
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = esgvzarr.testing.no_such_name
+
+
+def test_the_thredds_server_serves_the_cmip_files(thredds_server: ThreddsServer, cmip_files: Callable[..., list[Path]]) -> None:
+    files = cmip_files(lengths=(2, 2))
+    for file in files:
+        assert requests.get(thredds_server.url_of(file), headers={"Range": "bytes=0-7"}, timeout=5).content == b"\x89HDF\r\n\x1a\n"
+
+
+def test_the_stac_server_is_empty(stac_server: StacServer) -> None:
+    assert requests.get(f"{stac_server.url}/search", timeout=5).json()["numberMatched"] == 0
