@@ -1,0 +1,68 @@
+"""The proof: references read back as the files do, or they are not published.
+
+The reader's side is stock xarray + kerchunk. The other side is an independent read of the NetCDF files (``truth``), which has no part
+in making references. Works on any kerchunk JSON, ours or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ..model import Check, FileRecord, Report
+from ..transport import Transport
+from .comparison import Comparison
+from .reading import open_shown, parse, stated
+from .truth import open_truth, stored_chunks
+
+_TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
+_LARGEST = 2 * 2**30
+
+
+def verify(
+    location: str, sources: Sequence[FileRecord], transport: Transport, *,
+    dataset_id: str = "", samples: int = 8, full: bool = False, storage_options: Mapping[str, Any] | None = None,
+) -> Report:  # fmt: skip
+    """Compare a reference file with the NetCDF files that it should show.
+
+    Counts of chunks by HDF5's own count; dimensions, types and attributes; coordinates, bounds and scalars whole; of each data
+    variable the first, last and corner chunks of each file and ``samples`` random ones, or all chunks when ``full``.
+
+    Args:
+        location: URL or path of the reference file.
+        sources: all files of the dataset; read from their path where there is one.
+        transport: reads the reference file, and files by URL.
+        dataset_id: seeds the sample; the location if empty.
+        samples: random chunks per data variable and file.
+        full: compare everything.
+        storage_options: of fsspec's reference file system, for the reader's side.
+
+    Returns:
+        A report, passed or not.
+
+    Raises:
+        ProofError: the reference file is none.
+        TransportError: it, or a source file, cannot be read.
+    """  # fmt: skip
+    parsed = parse(transport.read_document(location, limit=_LARGEST), location)
+    places = stated(parsed)
+    shown = open_shown(parsed, storage_options or {})
+    comparison = Comparison(shown, seed=dataset_id or location, samples=samples, full=full)
+    checks: list[Check] = []
+    for file in sources:
+        with open_truth(file, transport) as truth:
+            checks += comparison.file(file, truth, places, stored_chunks(file, transport))
+    checks += comparison.whole()
+    return Report(dataset_id, location, tuple(checks), _tools(), datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _tools() -> dict[str, str]:
+    found = {}
+    for name in _TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,120 @@
+"""A kerchunk reference file as its readers see it: opened by stock xarray + kerchunk, nothing decoded."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from .. import cf
+from ..errors import ProofError
+from ..model import ChunkTable, Variable
+
+if TYPE_CHECKING:
+    import xarray
+
+_NO_CHUNKS = ChunkTable(np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """One group that has arrays."""
+
+    path: str
+    dataset: xarray.Dataset
+    time: str | None
+    times: np.ndarray
+    """(time,) int64 microseconds since 1970-01-01 of the calendar; empty for fixed fields."""
+
+    def chunk_shape(self, name: str) -> tuple[int, ...]:
+        """Elements per dimension of the array's chunks."""
+        variable = self.dataset.variables[name]
+        return tuple(variable.encoding.get("chunks") or variable.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stated:
+    """What a reference file says of where chunks are: (file URL, variable) -> number and bytes; variable -> inline chunks."""
+
+    chunks: Mapping[tuple[str, str], int]
+    sizes: Mapping[tuple[str, str], int]
+    inline: Mapping[str, int]
+
+
+def parse(document: bytes, subject: str) -> dict[str, Any]:
+    """The reference file as a dict, of version 0 or 1.
+
+    Raises:
+        ProofError: not strict JSON, or not kerchunk references.
+    """
+    try:
+        parsed = orjson.loads(document)
+    except orjson.JSONDecodeError as error:
+        raise ProofError(subject, f"is not strict JSON: {error}", expected="kerchunk references", code="proof-not-json") from error
+    refs = parsed.get("refs", parsed) if isinstance(parsed, dict) else None
+    if not isinstance(refs, dict) or not any(key.endswith((".zgroup", ".zmetadata", ".zarray")) for key in refs):
+        raise ProofError(subject, "holds no references", expected="kerchunk references (version 0 or 1)", code="proof-not-references")
+    return dict(parsed)
+
+
+def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any]) -> list[Shown]:
+    """All groups that have arrays."""
+    import xarray
+
+    shown = []
+    for path in _groups(parsed.get("refs", parsed)):
+        options = {"decode_cf": False, "chunks": None, **({"group": path} if path else {})}
+        dataset = xarray.open_dataset(
+            dict(parsed), engine="kerchunk", storage_options={"skip_instance_cache": True, **storage_options}, open_dataset_options=options
+        )  # type: ignore[arg-type]
+        time = cf.time_name(described(dataset))
+        shown.append(Shown(path, dataset, time, times_of(dataset, time)))
+    return shown
+
+
+def _groups(refs: Mapping[str, Any]) -> list[str]:
+    """Paths of the groups that hold arrays."""
+    arrays = [key.removesuffix("/.zarray") for key in refs if key.endswith("/.zarray")]
+    return sorted({array.rpartition("/")[0] for array in arrays})
+
+
+def described(dataset: xarray.Dataset) -> dict[str, Variable]:
+    """The variables of an undecoded dataset, as far as CF roles need them."""
+    return {
+        str(name): Variable(str(name), tuple(map(str, v.dims)), v.shape, v.dtype, v.attrs, None, v.shape, (), _NO_CHUNKS)
+        for name, v in dataset.variables.items()
+    }  # fmt: skip
+
+
+def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
+    """Decoded times, by the dataset's own units and calendar."""
+    if time is None or not dataset.variables[time].size:
+        return np.empty(0, np.int64)
+    variable = dataset.variables[time]
+    return cf.to_microseconds(variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs))
+
+
+def stated(parsed: Mapping[str, Any]) -> Stated:
+    """Count the references by file and variable, templates resolved."""
+    templates = parsed.get("templates", {})
+    chunks: Counter[tuple[str, str]] = Counter()
+    sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
+    inline: Counter[str] = Counter()
+    for key, value in parsed.get("refs", parsed).items():
+        name, _, chunk = key.rpartition("/")
+        if chunk.startswith(".z"):
+            continue
+        variable = name.rpartition("/")[2]
+        if not isinstance(value, list):
+            inline[variable] += 1
+            continue
+        url = value[0]
+        for template, text in templates.items():
+            url = url.replace("{{" + template + "}}", text)
+        chunks[url, variable] += 1
+        sizes[url, variable] += value[2] if len(value) == 3 else 0
+    return Stated(chunks, sizes, inline)
