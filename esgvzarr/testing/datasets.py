@@ -22,7 +22,8 @@ FIRST_YEAR = 1850
 _COMMON_ATTRIBUTES = {
     "Conventions": "CF-1.7 CMIP-6.2", "activity_id": "CMIP", "creation_date": "2019-04-06T00:00:00Z",
     "data_specs_version": "01.00.29", "experiment_id": "historical", "grid_label": "gn", "institution_id": "MOHC",
-    "mip_era": "CMIP6", "realm": "atmos", "source_id": "UKESM1-0-LL", "table_id": "Amon", "variable_id": "tas", "variant_label": "r1i1p1f2",
+    "mip_era": "CMIP6", "realm": "atmos", "source_id": "UKESM1-0-LL", "table_id": "Amon", "variable_id": "tas",
+    "variant_label": "r1i1p1f2",
 }  # fmt: skip
 
 Extra = Callable[[netCDF4.Dataset, "FileSpec"], None]

@@ -86,6 +86,8 @@ def _same_file_twice(directory: Path) -> list[Path]:
 _DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1, 4, 6)}
 _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
+_LARGE: dict[str, Any] = {"grid": (600, 600), "chunks": (1, 600, 600), "compression": "zlib", "level": 1}
+"""Chunks of 1.4 MB: too large to be kept inline."""
 _YEAR = FileSpec()
 _NEXT = replace(_YEAR, start=12)
 
@@ -149,7 +151,8 @@ _TABLE = (
     Defect("chunks_never_written", 21, _all(fill_value=None, unwritten=(3, 7), **_DEFLATE)),
     Defect("chunks_never_written_fill_value", 21, _all(unwritten=(3, 7), **_DEFLATE)),
     Defect("nothing_written", 21, _all(fill_value=None, unwritten=tuple(range(12)))),
-    Defect("filter_mask", 22, _spoilt(extras.store_chunk_unfiltered, **_DEFLATE), "file-filter-mask"),
+    Defect("filter_mask", 22, _spoilt(extras.store_chunk_unfiltered, **_DEFLATE)),
+    Defect("filter_mask_large", 22, _spoilt(extras.store_chunk_unfiltered, lengths=(2, 2), **_LARGE), "file-filter-mask"),
     Defect("netcdf3_classic_records", 23, _all(format="NETCDF3_CLASSIC")),
     Defect("netcdf3_classic_fixed", 23, _all(format="NETCDF3_CLASSIC", unlimited=False)),
     Defect("netcdf3_offset64_records", 23, _all(format="NETCDF3_64BIT_OFFSET")),
