@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .datasets import FileSpec, specs_of, values_of, write_file, write_files, write_monthly
+    from .datasets import DATASET_ID, DRS_PATH, FileSpec, specs_of, values_of, write_file, write_files, write_monthly
     from .defects import DEFECTS, Defect
     from .faults import (
         Fault,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .thredds import ThreddsServer
 
 _HOMES = {
-    "datasets": ("FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
+    "datasets": ("DATASET_ID", "DRS_PATH", "FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
     "defects": ("DEFECTS", "Defect"),
     "faults": (
         "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated", "Unavailable",
@@ -48,7 +48,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DATASET_ID",
     "DEFECTS",
+    "DRS_PATH",
     "Defect",
     "Fault",
     "FileSpec",
