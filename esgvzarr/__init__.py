@@ -1,0 +1,55 @@
+"""Virtual-Zarr access to ESGF climate data that people can trust.
+
+>>> import esgvzarr
+>>> esgvzarr.DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323").version
+'20190323'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .errors import EsgvzarrError, ProofError, RefusedError
+    from .model import DatasetId, DatasetRecord, FileRecord, Report
+    from .publish import generate, publish
+    from .reader import open_dataset
+    from .settings import Settings, read_settings
+    from .sources import read_source
+    from .transport import Transport
+    from .verify import verify
+
+_HOMES = {
+    "DatasetId": "model", "DatasetRecord": "model", "EsgvzarrError": "errors", "FileRecord": "model", "ProofError": "errors",
+    "RefusedError": "errors", "Report": "model", "Settings": "settings", "Transport": "transport", "generate": "publish",
+    "open_dataset": "reader", "publish": "publish", "read_settings": "settings", "read_source": "sources", "verify": "verify",
+}  # fmt: skip
+
+__all__ = [
+    "DatasetId",
+    "DatasetRecord",
+    "EsgvzarrError",
+    "FileRecord",
+    "ProofError",
+    "RefusedError",
+    "Report",
+    "Settings",
+    "Transport",
+    "__version__",
+    "generate",
+    "open_dataset",
+    "publish",
+    "read_settings",
+    "read_source",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and only that."""
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

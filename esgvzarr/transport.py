@@ -117,6 +117,14 @@ class Transport:
         """Let ``host`` or ``host:port`` be fetched from as well."""
         self._allowed.add(host.lower())
 
+    def check_allowed(self, location: str) -> None:
+        """Raise TransportError unless ``location`` is a path, or its host was allowed."""
+        if is_url(location) and (host := host_of(location)) not in self._allowed:
+            raise TransportError(
+                location, f"host {host} is not allowed", expected=f"one of {sorted(self._allowed) or 'none'}",
+                todo="Only the record's data node is fetched from; add others to `allowed_hosts`.", code="transport-host-refused",
+            )  # fmt: skip
+
     def read_document(self, location: str, *, limit: int = 64 * 2**20) -> bytes:
         """The whole of a small file, by URL or path.
 
@@ -240,12 +248,7 @@ class Transport:
             response.close()  # a body that was read to its end gave its connection back before; others are dropped unread
 
     def _open(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        host = host_of(url)
-        if host not in self._allowed:
-            raise TransportError(
-                url, f"host {host} is not allowed", expected=f"one of {sorted(self._allowed) or 'none'}",
-                todo="Only the record's data node is fetched from; add others to `allowed_hosts`.", code="transport-host-refused",
-            )  # fmt: skip
+        self.check_allowed(url)
         try:
             return self._pool.request("GET", url, headers={**self._pool.headers, **headers}, preload_content=False, redirect=False)
         except urllib3.exceptions.HTTPError as error:

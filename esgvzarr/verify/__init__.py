@@ -21,9 +21,14 @@ _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py",
 _LARGEST = 2 * 2**30
 
 
+def read_references(location: str, transport: Transport) -> bytes:
+    """A reference file, by URL or path."""
+    return transport.read_document(location, limit=_LARGEST)
+
+
 def verify(
-    location: str, sources: Sequence[FileRecord], transport: Transport, *,
-    dataset_id: str = "", samples: int = 8, full: bool = False, storage_options: Mapping[str, Any] | None = None,
+    document: bytes, sources: Sequence[FileRecord], transport: Transport, *,
+    location: str, dataset_id: str = "", samples: int = 8, full: bool = False, storage_options: Mapping[str, Any] | None = None,
 ) -> Report:  # fmt: skip
     """Compare a reference file with the NetCDF files that it should show.
 
@@ -31,9 +36,10 @@ def verify(
     variable the first, last and corner chunks of each file and ``samples`` random ones, or all chunks when ``full``.
 
     Args:
-        location: URL or path of the reference file.
+        document: the reference file's bytes.
         sources: all files of the dataset; read from their path where there is one.
-        transport: reads the reference file, and files by URL.
+        transport: reads files by URL.
+        location: URL or path of the reference file, for messages.
         dataset_id: seeds the sample; the location if empty.
         samples: random chunks per data variable and file.
         full: compare everything.
@@ -43,10 +49,10 @@ def verify(
         A report, passed or not.
 
     Raises:
-        ProofError: the reference file is none.
-        TransportError: it, or a source file, cannot be read.
-    """  # fmt: skip
-    parsed = parse(transport.read_document(location, limit=_LARGEST), location)
+        ProofError: the reference file is none, or does not open.
+        TransportError: a source file cannot be read.
+    """
+    parsed = parse(document, location)
     places = stated(parsed)
     shown = open_shown(parsed, storage_options or {})
     comparison = Comparison(shown, seed=dataset_id or location, samples=samples, full=full)

@@ -23,7 +23,8 @@ _WHOLE = 2**20
 """Bytes per file up to which a variable that is no data is compared whole."""
 _READERS = 8
 _ROUNDING = 1e-6
-_OURS = ("esgvzarr_segments", "esgvzarr_recipe")
+_APART = ("esgvzarr_segments", "esgvzarr_recipe", "least_significant_digit")
+"""Attributes that are ours, or that xarray takes away from the files' side as it opens them."""
 
 
 class Comparison:
@@ -175,7 +176,7 @@ def _closeness(a: np.ndarray, b: np.ndarray) -> str:
 def _wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, moved: bool) -> Iterator[str]:
     """Attributes that are shown with another value than some file has, that no file has, or that all files have and are not shown."""
     for name in {*shown, *(key for attrs in versions for key in attrs)}:
-        if name in _OURS or (moved and name in ("units", "calendar", "_FillValue")):
+        if name in _APART or (moved and name in ("units", "calendar", "_FillValue")):
             continue
         values = [attrs[name] for attrs in versions if name in attrs]
         same_in_all = len(values) == len(versions) and all(_same(values[0], value) for value in values[1:])

@@ -1,0 +1,313 @@
+"""The verbs. Each takes a dataset through the rooms: scan, check, combine, prove, write, link.
+
+The proof comes before the first byte is written under a public name, and the link after it is served.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import bridge
+from .checks import check
+from .combine import combine
+from .errors import EsgvzarrError, LinkError, ProofError, SettingsError, TransportError
+from .formats import scan
+from .indexes import Index, LinkState, connect
+from .ledger import Ledger
+from .model import AccessLink, DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
+from .outputs.kerchunk import encode
+from .records import from_records
+from .settings import Settings
+from .store import remove_reference, write_reference
+from .transport import Transport, host_of, is_url
+from .verify import read_references, verify
+
+_log = logging.getLogger(__name__)
+OPEN_KWARGS = {"engine": "kerchunk", "chunks": {}}
+"""With these, ``xarray.open_dataset(href, **kwargs)`` opens a link."""
+ROLES = ("data", "virtual", "references")
+Progress = Callable[[str, str], None]
+"""Told the dataset id and what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one dataset."""
+
+    dataset_id: str
+    verb: str
+    state: str
+    """``written``, ``linked``, ``pending`` (the index has not shown the link yet), ``refused`` or ``failed``."""
+    detail: str
+    code: str = ""
+    """Stable error code; empty on success."""
+    reference: ReferenceFile | None = None
+    report: Report | None = None
+    warnings: tuple[Finding, ...] = ()
+    files: int = 0
+    chunks: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in ("written", "linked")
+
+
+def make_transport(settings: Settings) -> Transport:
+    """A transport as the settings say."""
+    return Transport(
+        allowed_hosts=settings.allowed_hosts, timeout_s=settings.timeout_s, retries=settings.retries,
+        connections=settings.connections, ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
+    )  # fmt: skip
+
+
+def make_references(record: DatasetRecord, transport: Transport, *, read: str = "auto") -> ReferenceSet:
+    """The references of a dataset, checked but not proved yet.
+
+    Raises:
+        RefusedError, FormatError, TransportError: the reason why there are none.
+    """
+    return combine(check(scan(record.files, transport, read=read), str(record.id)), record.id)
+
+
+def generate(
+    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *,
+    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
+) -> Outcome:  # fmt: skip
+    """Write the proved references of a dataset into ``directory``. No index is touched.
+
+    Args:
+        record: the dataset.
+        directory: on this machine.
+        transport: the hosts of the record's files must be allowed.
+        settings: where to read from, how much to read back.
+        href: public URL of the reference file, if it has one.
+        force: replace other bytes under the same name.
+        progress: told of each step.
+
+    Raises:
+        EsgvzarrError: nothing was written; the error says why.
+    """
+    name = str(record.id)
+    for file in record.files:
+        transport.check_allowed(file.url)
+    progress(name, f"scanning {len(record.files)} files")
+    references = make_references(record, transport, read=settings.read)
+    document = encode(references)
+    progress(name, f"proving {references.chunk_count} chunks")
+    report = prove(document, record, transport, settings, location=href or str(directory / f"{name}.json"))
+    progress(name, f"writing {len(document)} bytes")
+    reference = write_reference(document, directory, record.id, href=href, force=force)
+    detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
+    return Outcome(
+        name, "generate", "written", detail, reference=reference, report=report, warnings=references.warnings,
+        files=len(references.files), chunks=references.chunk_count,
+    )  # fmt: skip
+
+
+def prove(document: bytes, record: DatasetRecord, transport: Transport, settings: Settings, *, location: str) -> Report:
+    """The report of a passed proof.
+
+    Raises:
+        ProofError: the references do not read back as the files do.
+    """
+    report = verify(
+        document, _nearest(record.files, settings.read), transport, location=location, dataset_id=str(record.id),
+        samples=settings.proof_samples, storage_options=storage_options(record, settings),
+    )  # fmt: skip
+    if not report.passed:
+        first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
+        raise ProofError(
+            str(record.id), f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
+            expected="what the NetCDF files hold, value for value", todo="Nothing was published. Please report this as a bug.",
+        )  # fmt: skip
+    return report
+
+
+def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
+    """The files without paths that may not be used."""
+    return [FileRecord(**{**asdict(file), "path": None}) for file in files] if read == "http" else list(files)
+
+
+def storage_options(record: DatasetRecord, settings: Settings) -> dict[str, Any]:
+    """What the reader's side of the proof needs beyond the defaults: a private certificate authority."""
+    if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in record.files):
+        return {}
+    import ssl
+
+    return {"remote_options": {"ssl": ssl.create_default_context(cafile=str(settings.ca_bundle.expanduser()))}}
+
+
+def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transport: Transport, settings: Settings) -> LinkState:
+    """Let the index show the reference file, after a look at it as a user has it.
+
+    Raises:
+        TransportError, LinkError: no link was added.
+    """
+    _probe(reference, transport)
+    return index.add_link(record.id, access_link(record, reference, settings))
+
+
+def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Settings) -> AccessLink:
+    """The link to a reference file."""
+    name = str(record.id)
+    return AccessLink(
+        href=reference.href, data_node=record.data_node, media_type=settings.media_type, roles=ROLES, size=reference.size,
+        sha256=reference.sha256, open_kwargs=OPEN_KWARGS, local_path=f"{name.replace('.', '/')}/{name}.json",
+    )  # fmt: skip
+
+
+def _probe(reference: ReferenceFile, transport: Transport) -> None:
+    """Fetch the reference file by its public URL."""
+    if not is_url(reference.href):
+        return
+    served = read_references(reference.href, transport)
+    if served != Path(reference.path).read_bytes():
+        raise TransportError(
+            reference.href, f"serves {len(served)} other bytes than {reference.path}", expected=f"its {reference.size} bytes",
+            todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.", code="transport-not-served",
+        )  # fmt: skip
+
+
+def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
+    """Where ``<DSID>.json`` is written, and its public URL.
+
+    Raises:
+        SettingsError: the files give no single directory, and none is set.
+    """
+    if settings.reference_dir is not None and settings.reference_url is not None:
+        return settings.reference_dir.expanduser(), f"{settings.reference_url.rstrip('/')}/{record.id}.json"
+    directories = {os.path.dirname(file.path) if file.path else None for file in record.files}
+    prefixes = {file.url.rpartition("/")[0] for file in record.files}
+    directory = directories.pop() if len(directories) == len(prefixes) == 1 else None
+    if not directory:
+        raise SettingsError(
+            str(record.id), "its files lie in no single directory of this machine", expected="one directory for the reference file",
+            todo="Set `reference_dir` and `reference_url`.", code="settings-reference-dir",
+        )  # fmt: skip
+    return Path(directory), f"{prefixes.pop()}/{record.id}.json"
+
+
+def publish(
+    record: DatasetRecord, index: Index, transport: Transport, settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
+) -> Outcome:
+    """Generate, prove, write and link one registered dataset.
+
+    Raises:
+        EsgvzarrError: no link was added. What this run wrote is removed, unless trying again later can finish it.
+    """
+    directory, href = place(record, settings)
+    written = generate(record, directory, transport, settings, href=href, force=force, progress=progress)
+    reference = written.reference
+    assert reference is not None  # noqa: S101  (generate returns one or raises)
+    progress(str(record.id), "linking")
+    try:
+        state = link(record, reference, index, transport, settings)
+    except EsgvzarrError as error:
+        if reference.written and not error.retryable and not force:
+            remove_reference(reference.path)
+        raise
+    done = state in (LinkState.ADDED, LinkState.UNCHANGED)
+    detail = f"{href} {'is shown by' if done else 'was sent to'} the index"
+    return Outcome(
+        written.dataset_id, "publish", "linked" if done else "pending", detail, "" if done else "index-pending",
+        reference, written.report, written.warnings, written.files, written.chunks,
+    )  # fmt: skip
+
+
+def failure(dataset_id: str, verb: str, error: EsgvzarrError) -> Outcome:
+    """The outcome of a dataset that was not published."""
+    from .errors import RefusedError
+
+    return Outcome(dataset_id, verb, "refused" if isinstance(error, RefusedError) else "failed", str(error), error.code)
+
+
+def entry(outcome: Outcome) -> Entry:
+    """The outcome as the ledger keeps it."""
+    report = json.dumps(asdict(outcome.report), sort_keys=True) if outcome.report else ""
+    return Entry(
+        outcome.dataset_id, outcome.verb, outcome.state, outcome.code, outcome.detail,
+        outcome.reference.href if outcome.reference else "", report, datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def keep(outcome: Outcome, settings: Settings) -> None:
+    """Write the outcome into the ledger; a ledger that cannot be written stands in nobody's way."""
+    try:
+        Ledger(settings.ledger).add(entry(outcome))
+    except EsgvzarrError as error:
+        _log.warning("%s", error)
+
+
+def publish_with_esgcet(
+    arguments: Sequence[str], settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
+) -> tuple[int, list[Outcome]]:
+    """Run the real esgpublish, and publish the references of each dataset that it registers.
+
+    Args:
+        arguments: of esgpublish, without the program's name.
+        settings: from the same esg.yaml.
+        force: replace reference files that hold other bytes.
+        progress: told of each step.
+
+    Returns:
+        esgpublish's own exit status, and what became of each dataset.
+
+    Raises:
+        PublisherError, SettingsError: before esgpublish began.
+    """
+    bridge.check_config(bridge.config_path(arguments))
+    outcomes: list[Outcome] = []
+
+    def registered(registration: bridge.Registration) -> None:
+        if registration.dry_run:
+            outcomes.append(Outcome(registration.instance_id, "publish", "skipped", "dry run: nothing was written or linked"))
+            return
+        try:
+            outcomes.append(_publish_registration(registration, settings, force=force, progress=progress))
+        except EsgvzarrError as error:
+            outcomes.append(failure(registration.instance_id, "publish", error))
+        keep(outcomes[-1], settings)
+
+    status = bridge.run_esgpublish(arguments, registered)
+    return status, outcomes
+
+
+def _publish_registration(registration: bridge.Registration, settings: Settings, *, force: bool, progress: Progress) -> Outcome:
+    record = from_records(registration.records, paths=registration.paths)
+    with make_transport(settings) as transport:
+        transport.allow(record.data_node)
+        index = _index_of(registration, transport, settings)
+        return publish(record, index, transport, settings, force=force, progress=progress)
+
+
+def _index_of(registration: bridge.Registration, transport: Transport, settings: Settings) -> Index:
+    """The index in which esgcet registered the dataset."""
+    if registration.index_kind != "stac":
+        raise LinkError(
+            registration.instance_id, f"was registered in a {registration.index_kind} index", expected="a STAC API",
+            todo="Links in Solr and Globus Search indexes are not written yet.", code="index-unsupported",
+        )  # fmt: skip
+    stac = registration.config.get("stac_config") or {}
+    api = str(stac.get("stac_api") or registration.config.get("stac_api") or "")
+    if is_url(api):
+        transport.allow(host_of(api))
+    client = bridge.TransactionClient(registration.config)
+    return connect("stac", api_url=api, client=client, transport=transport, poll_timeout_s=settings.poll_timeout_s)
+
+
+def catalogue(record: DatasetRecord, reference: ReferenceFile, directory: Path, settings: Settings) -> LinkState:
+    """Show a reference file in a static STAC catalogue on disk."""
+    index: Any = connect("catalog", directory=directory)
+    index.add_dataset(record)
+    return LinkState(index.add_link(record.id, access_link(record, reference, settings)))
+
+
+__all__ = ["DatasetId", "Outcome", "catalogue", "generate", "make_references", "place", "publish", "publish_with_esgcet"]

@@ -1,0 +1,52 @@
+"""For search users: open a published reference. Imports nothing of esgcet.
+
+Readers of ordinary references need nothing of ours: ``xarray.open_dataset(href, engine="kerchunk", chunks={})``. This room is for
+references in segments, which it joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .errors import SourceError
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def open_dataset(href: str, *, storage_options: Mapping[str, Any] | None = None, chunks: Any = "auto", **decode: Any) -> xarray.Dataset:
+    """Open a reference file lazily, its segments joined along time.
+
+    Args:
+        href: URL or path of ``<DSID>.json``.
+        storage_options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
+        chunks: as in ``xarray.open_dataset``; ``"auto"`` keeps the stored chunks and gives dask arrays where there are segments.
+        decode: ``decode_times``, ``mask_and_scale`` and the like, as in ``xarray.open_dataset``.
+
+    Returns:
+        One dataset. The numbers are those of the files, each segment unpacked with its own packing.
+
+    Raises:
+        SourceError: the file holds no references.
+    """
+    import fsspec
+    import xarray
+
+    options = {"skip_instance_cache": True, **(storage_options or {})}
+
+    def group(path: str | None) -> xarray.Dataset:
+        own = {"chunks": {} if chunks == "auto" else chunks, **decode, **({"group": path} if path else {})}
+        return xarray.open_dataset(href, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)
+
+    try:
+        root = group(None)
+    except (FileNotFoundError, fsspec.FSTimeoutError, ValueError) as error:
+        raise SourceError(href, f"cannot be opened: {error}", expected="kerchunk references", code="source-not-references") from error
+    names = root.attrs.pop("esgvzarr_segments", None)
+    recipe = root.attrs.pop("esgvzarr_recipe", "")
+    if not names:
+        return root
+    parts = [group(name) for name in names]
+    time = recipe.split("along ", 1)[1].split(":", 1)[0].strip("'") if "along " in recipe else "time"
+    return xarray.concat(parts, dim=time, data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs="override")
