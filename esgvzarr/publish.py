@@ -17,7 +17,7 @@ from typing import Any
 from . import bridge
 from .checks import check
 from .combine import combine
-from .errors import EsgvzarrError, LinkError, ProofError, SettingsError, TransportError
+from .errors import EsgvzarrError, LinkError, ProofError, RefusedError, SettingsError, SourceError, TransportError
 from .formats import scan
 from .indexes import Index, LinkState, connect
 from .ledger import Ledger
@@ -27,7 +27,7 @@ from .records import from_records
 from .settings import Settings
 from .store import remove_reference, write_reference
 from .transport import Transport, host_of, is_url
-from .verify import read_references, verify
+from .verify import read_references, referenced_urls, verify
 
 _log = logging.getLogger(__name__)
 OPEN_KWARGS = {"engine": "kerchunk", "chunks": {}}
@@ -120,7 +120,7 @@ def prove(document: bytes, record: DatasetRecord, transport: Transport, settings
     """
     report = verify(
         document, _nearest(record.files, settings.read), transport, location=location, dataset_id=str(record.id),
-        samples=settings.proof_samples, storage_options=storage_options(record, settings),
+        samples=settings.proof_samples, storage_options=storage_options(record.files, settings),
     )  # fmt: skip
     if not report.passed:
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
@@ -136,9 +136,9 @@ def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
     return [FileRecord(**{**asdict(file), "path": None}) for file in files] if read == "http" else list(files)
 
 
-def storage_options(record: DatasetRecord, settings: Settings) -> dict[str, Any]:
+def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:
     """What the reader's side of the proof needs beyond the defaults: a private certificate authority."""
-    if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in record.files):
+    if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in files):
         return {}
     import ssl
 
@@ -196,7 +196,13 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
 
 
 def publish(
-    record: DatasetRecord, index: Index, transport: Transport, settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
+    record: DatasetRecord,
+    index: Index,
+    transport: Transport,
+    settings: Settings,
+    *,
+    force: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> Outcome:
     """Generate, prove, write and link one registered dataset.
 
@@ -222,10 +228,60 @@ def publish(
     )  # fmt: skip
 
 
+def verify_published(
+    target: str, sources: Sequence[str], transport: Transport, settings: Settings, *, full: bool = False
+) -> Report:
+    """Compare any kerchunk reference file with its NetCDF files.
+
+    Args:
+        target: URL or path of the reference file, or a dataset id that the ledger knows.
+        sources: the files, by URL or path; those that the references name if empty.
+        transport: hosts that ``target`` or ``sources`` name are allowed.
+        settings: sample size, certificate authority, ledger.
+        full: compare every value.
+
+    Raises:
+        SourceError: the ledger does not know the dataset.
+        ProofError, TransportError: there is nothing to compare.
+    """
+    location = target if is_url(target) or os.path.exists(target) else _href_of(target, settings)
+    for named in filter(is_url, (location, *sources)):
+        transport.allow(host_of(named))
+    document = read_references(location, transport)
+    files = _named_files(referenced_urls(document, location), sources)
+    for file in files:
+        transport.check_allowed(file.path or file.url)
+    options = storage_options(files, settings)
+    return verify(document, files, transport, location=location, samples=settings.proof_samples, full=full, storage_options=options)
+
+
+def _href_of(dataset_id: str, settings: Settings) -> str:
+    """Where the ledger says that the references of a dataset are."""
+    asked = str(DatasetId.parse(dataset_id))
+    hrefs = [kept.href for kept in Ledger(settings.ledger).entries(asked) if kept.href]
+    if not hrefs:
+        raise SourceError(
+            asked, f"is not in the ledger {settings.ledger}", expected="a dataset that was generated or published from here",
+            todo="Give the URL or path of its reference file.", code="source-not-in-ledger",
+        )  # fmt: skip
+    return hrefs[-1]
+
+
+def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord]:
+    """The files to compare with: the operator's sources, under the URLs that the references know them by; else those URLs."""
+    names: dict[str, list[str]] = {}
+    for url in urls:
+        names.setdefault(url.rsplit("/", 1)[-1], []).append(url)
+    files = []
+    for source in sources or urls:
+        name = source.rsplit("/", 1)[-1]
+        known = names.get(name, [])
+        files.append(FileRecord(name, known[0] if len(known) == 1 else source, path=None if is_url(source) else source))
+    return files
+
+
 def failure(dataset_id: str, verb: str, error: EsgvzarrError) -> Outcome:
     """The outcome of a dataset that was not published."""
-    from .errors import RefusedError
-
     return Outcome(dataset_id, verb, "refused" if isinstance(error, RefusedError) else "failed", str(error), error.code)
 
 
@@ -308,6 +364,3 @@ def catalogue(record: DatasetRecord, reference: ReferenceFile, directory: Path, 
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
     return LinkState(index.add_link(record.id, access_link(record, reference, settings)))
-
-
-__all__ = ["DatasetId", "Outcome", "catalogue", "generate", "make_references", "place", "publish", "publish_with_esgcet"]

@@ -17,7 +17,9 @@ from .model import DatasetId, ReferenceFile
 _MODE = 0o644
 
 
-def write_reference(data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId, *, href: str = "", force: bool = False) -> ReferenceFile:
+def write_reference(
+    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId, *, href: str = "", force: bool = False
+) -> ReferenceFile:
     """Write ``<DSID>.json`` into ``directory``, which is made if it is missing.
 
     Args:
@@ -35,7 +37,7 @@ def write_reference(data: bytes, directory: str | os.PathLike[str], dataset_id: 
     if present is not None and present != data and not force:
         raise StoreError(
             str(path), f"is there already, with {len(present)} other bytes", expected="no such file, or equal bytes",
-            todo="Publish a new version; or use --force, knowing that caches may hold the old file for years.", code="store-bytes-differ",
+            todo="Publish a new version; or use --force: caches may hold the old file for years.", code="store-bytes-differ",
         )  # fmt: skip
     if present != data:
         _write(path, data)

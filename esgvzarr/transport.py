@@ -270,7 +270,11 @@ def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:
         if spans:
             span, members = spans[-1]
             stop = max(span.stop, wanted.stop)
-            if span.location == wanted.location and wanted.start - span.stop <= COALESCE_GAP and stop - span.start <= COALESCE_LIMIT:
+            if (
+                span.location == wanted.location
+                and wanted.start - span.stop <= COALESCE_GAP
+                and stop - span.start <= COALESCE_LIMIT
+            ):
                 spans[-1] = (span._replace(stop=stop), [*members, position])
                 continue
         spans.append((wanted, [position]))

@@ -95,7 +95,10 @@ def _check_size(file: FileRecord, head: Head) -> None:
 
 
 def _in_step(
-    scans: Sequence[Generator[Needs, None, FileReferences]], contents: Sequence[SparseContent], places: Sequence[str], transport: Transport
+    scans: Sequence[Generator[Needs, None, FileReferences]],
+    contents: Sequence[SparseContent],
+    places: Sequence[str],
+    transport: Transport,
 ) -> list[FileReferences]:
     """Drive the scans of all files, one batch of reads a round."""
     found: dict[int, FileReferences] = {}

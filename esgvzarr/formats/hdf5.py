@@ -83,7 +83,9 @@ def _confirm(
     opened: h5py.File, walked: Mapping[str, ChunkIndex | None], missed: list[tuple[int, int]], subject: str
 ) -> dict[str, ChunkIndex] | None:
     """The walked indexes where libhdf5 counts the same chunks and bytes, its own where it does not."""
-    confirmed = {path: tolerate(missed, lambda p=path, i=index: _agreed(opened[p].id, i, subject)) for path, index in walked.items()}
+    confirmed = {
+        path: tolerate(missed, lambda p=path, i=index: _agreed(opened[p].id, i, subject)) for path, index in walked.items()
+    }
     return None if missed else confirmed  # type: ignore[return-value]
 
 
@@ -110,7 +112,8 @@ def _agreed(dataset: h5py.h5d.DatasetID, walked: ChunkIndex | None, subject: str
 def _variable(
     content: SparseContent, dataset: Dataset, shape: tuple[int, ...], index: ChunkIndex | None, subject: str
 ) -> Generator[Needs, None, Variable]:
-    codecs, inline = dataset.codecs, {}
+    codecs = dataset.codecs
+    inline: Mapping[tuple[int, ...], bytes] = {}
     values = dataset.values
     if dataset.layout == "contiguous":
         chunks = _one_piece(dataset)

@@ -26,6 +26,17 @@ def read_references(location: str, transport: Transport) -> bytes:
     return transport.read_document(location, limit=_LARGEST)
 
 
+def referenced_urls(document: bytes, location: str) -> list[str]:
+    """The files that references, or their provenance, name; in the order of the provenance, then of the references.
+
+    Raises:
+        ProofError: not kerchunk references.
+    """
+    parsed = parse(document, location)
+    named = [file["url"] for file in parsed.get("provenance", {}).get("files", [])]
+    return list(dict.fromkeys([*named, *(url for url, _ in stated(parsed).chunks)]))
+
+
 def verify(
     document: bytes, sources: Sequence[FileRecord], transport: Transport, *,
     location: str, dataset_id: str = "", samples: int = 8, full: bool = False, storage_options: Mapping[str, Any] | None = None,

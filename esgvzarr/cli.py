@@ -1,0 +1,235 @@
+"""The command line: arguments, progress, exit status. The only room that prints.
+
+Imports stay inside functions, so that ``esgvzarr --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import EsgvzarrError, PublisherError, SettingsError
+from .version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .model import Report
+    from .publish import Outcome
+    from .settings import Settings
+
+DONE, REFUSED, USAGE = 0, 1, 2
+_EXIT = "Exit status: 0 done, 1 refused or failed (the last line says why), 2 usage or configuration."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser()
+    options, rest = parser.parse_known_args(words)
+    if rest and options.command is not _publish:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.ERROR)
+    logging.getLogger("esgvzarr").setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    try:
+        status = options.command(options, rest)
+    except (SettingsError, PublisherError) as error:
+        status = _say(error, USAGE)
+    except EsgvzarrError as error:
+        status = _say(error, REFUSED)
+    except KeyboardInterrupt:
+        print("esgvzarr: interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def _say(error: EsgvzarrError, status: int) -> int:
+    print(f"esgvzarr: [{error.code}] {error}", file=sys.stderr)
+    return status
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The commands and their options; docs/reference/commands.md is made from it."""
+    parser = argparse.ArgumentParser(
+        prog="esgvzarr",
+        description="Virtual-Zarr access to ESGF climate data that people can trust.",
+        epilog=_EXIT,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"esgvzarr {__version__}")
+    parser.add_argument("--debug", action="store_true", help="log what is done on the way")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_publish(commands)
+    _add_generate(commands)
+    _add_verify(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[..., int], help: str, epilog: str = _EXIT) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog, allow_abbrev=False
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_publish(commands: Any) -> None:
+    parser = _command(
+        commands, "publish", _publish, "run esgpublish, and link the references of each dataset that it registers",
+        "All other arguments are esgpublish's own (esgpublish --help lists them), settings come from the esgvzarr: section of the same "
+        "esg.yaml. Exit status: esgpublish's own; with --strict, 1 also if a registered dataset was not linked; 2 usage or configuration.",
+    )  # fmt: skip
+    parser.add_argument("--strict", action="store_true", default=None, help="exit with 1 if a registered dataset was not linked")
+    parser.add_argument(
+        "--force", action="store_true", help="replace reference files that hold other bytes; caches may keep the old ones"
+    )
+
+
+def _add_generate(commands: Any) -> None:
+    parser = _command(
+        commands, "generate", _generate, "write the references of a dataset that is published already; no index is touched"
+    )
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE",
+        help="a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and directories; URLs or paths",
+    )  # fmt: skip
+    parser.add_argument("--dataset-id", metavar="DSID", help="needed for plain files; else which dataset of the source")
+    parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written")
+    parser.add_argument("--catalog", metavar="DIR", type=Path, help="also show it in a static STAC catalogue in this directory")
+    parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
+    _add_settings(parser)
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _command(commands, "verify", _verify, "compare a kerchunk reference file, of whatever origin, with its NetCDF files")
+    parser.add_argument(
+        "target", metavar="HREF|DSID", help="URL or path of the reference file, or a dataset id that the ledger knows"
+    )
+    parser.add_argument(
+        "--source", dest="sources", metavar="FILE", nargs="+", default=[],
+        help="the NetCDF files, by URL or path; default: those that the reference file names",
+    )  # fmt: skip
+    parser.add_argument("--full", action="store_true", help="compare every value; default: a sample of chunks")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", type=Path, help="esg.yaml with an esgvzarr: section; default: none")
+    parser.add_argument("--read", choices=("auto", "http", "local"), help="where metadata is read from; overrides the setting")
+    parser.add_argument("--allow-host", metavar="HOST", action="append", default=[], help="a further host that may be fetched from")
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _command(commands, "demo", _demo, "publish real CMIP6 files on this machine, from esgpublish to xarray")
+    parser.add_argument(
+        "--dir", metavar="DIR", type=Path, help="keep everything in this directory; default: a new one, which is named"
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from .settings import read_settings
+
+    settings = read_settings(options.config, read=options.read)
+    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *options.allow_host)})
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _publish(options: argparse.Namespace, rest: list[str]) -> int:
+    from .bridge import config_path
+    from .publish import publish_with_esgcet
+    from .settings import read_settings
+
+    settings = read_settings(config_path(rest), strict=options.strict)
+    console = _console()
+    status, outcomes = publish_with_esgcet(rest, settings, force=options.force, progress=_progress(console))
+    _print_outcomes(console, outcomes)
+    if settings.strict and status == DONE and not all(outcome.done for outcome in outcomes):
+        return REFUSED
+    return status
+
+
+def _progress(console: Console) -> Callable[[str, str], None]:
+    return lambda dataset_id, step: console.print(f"[dim]{dataset_id}: {step}[/dim]")
+
+
+def _print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """One line a dataset, reasons last."""
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            console.print(f"{outcome.dataset_id}: warning: {warning}", style="yellow", markup=False)
+    for outcome in outcomes:
+        code = f" [{outcome.code}]" if outcome.code else ""
+        console.print(
+            f"{outcome.dataset_id}: {outcome.state}{code}: {outcome.detail}", style="green" if outcome.done else "red", markup=False
+        )
+
+
+def _generate(options: argparse.Namespace, _: list[str]) -> int:
+    from .model import DatasetId
+    from .publish import catalogue, failure, generate, keep, make_transport
+    from .sources import read_source
+
+    settings, console = _settings(options), _console()
+    asked = DatasetId.parse(options.dataset_id) if options.dataset_id else None
+    with make_transport(settings) as transport:
+        record = read_source(options.sources, asked, transport, settings.data_paths)
+        transport.allow(record.data_node)
+        try:
+            outcome = generate(record, options.output_dir, transport, settings, force=options.force, progress=_progress(console))
+        except EsgvzarrError as error:
+            keep(failure(str(record.id), "generate", error), settings)
+            raise
+    keep(outcome, settings)
+    if options.catalog and outcome.reference:
+        catalogue(record, outcome.reference, options.catalog, settings)
+        console.print(f"[dim]shown in the catalogue {options.catalog / 'catalog.json'}[/dim]")
+    _print_outcomes(console, [outcome])
+    return DONE
+
+
+def _verify(options: argparse.Namespace, _: list[str]) -> int:
+    from .publish import make_transport, verify_published
+
+    settings = _settings(options)
+    with make_transport(settings) as transport:
+        report = verify_published(options.target, options.sources, transport, settings, full=options.full)
+    if options.json:
+        from dataclasses import asdict
+
+        print(json.dumps({**asdict(report), "passed": report.passed}, indent=1))
+    else:
+        _print_report(report)
+    return DONE if report.passed else REFUSED
+
+
+def _print_report(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "check", "of", "detail", title=report.href, box=None)
+    for check in report.checks:
+        table.add_row("[green]ok" if check.passed else "[red]WRONG", check.name, check.subject, check.detail)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed")
+
+
+def _demo(options: argparse.Namespace, _: list[str]) -> int:
+    from rich.console import Console
+
+    from .demo import run
+
+    run(Console(highlight=False), options.dir)
+    return DONE
