@@ -63,17 +63,25 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
 
 def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any]) -> list[Shown]:
     """All groups that have arrays."""
-    import xarray
-
     shown = []
     for path in _groups(parsed.get("refs", parsed)):
-        options = {"decode_cf": False, "chunks": None, **({"group": path} if path else {})}
-        dataset = xarray.open_dataset(
-            dict(parsed), engine="kerchunk", storage_options={"skip_instance_cache": True, **storage_options}, open_dataset_options=options
-        )  # type: ignore[arg-type]
+        dataset = _open_group(dict(parsed), path, {"skip_instance_cache": True, **storage_options})
         time = cf.time_name(described(dataset))
         shown.append(Shown(path, dataset, time, times_of(dataset, time)))
     return shown
+
+
+def _open_group(parsed: dict[str, Any], path: str, options: Mapping[str, Any]) -> xarray.Dataset:
+    """One group. Not by kerchunk's ``group=``: zarr-python 3.1 then lists no arrays, and shows an empty dataset."""
+    import xarray
+
+    if not path:
+        own = {"decode_cf": False, "chunks": None}
+        return xarray.open_dataset(parsed, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)  # type: ignore[arg-type]
+    return xarray.open_dataset(
+        f"reference://{path}", engine="zarr", consolidated=False, zarr_format=2, decode_cf=False, chunks=None,
+        storage_options={"fo": parsed, **options},
+    )  # fmt: skip
 
 
 def _groups(refs: Mapping[str, Any]) -> list[str]:
