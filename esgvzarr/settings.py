@@ -54,7 +54,7 @@ class Settings(BaseModel):
     retries: int = Field(
         default=3, ge=0, le=10, description="How often a request is tried again after 429, 503 or a lost connection."
     )
-    connections: int = Field(default=16, ge=1, le=64, description="Connections kept open to one host at a time.")
+    connections: int = Field(default=32, ge=1, le=64, description="Connections kept open to one host, and so requests in flight.")
     poll_timeout_s: float = Field(
         default=60.0, ge=0, description="Seconds to wait until the index shows a link that it has queued (HTTP 202)."
     )

@@ -86,7 +86,7 @@ class Transport:
         allowed_hosts: Iterable[str] = (),
         timeout_s: float = 30.0,
         retries: int = 3,
-        connections: int = 16,
+        connections: int = 32,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
         self._allowed = {host.lower() for host in allowed_hosts}

@@ -20,7 +20,7 @@ from .runs import Run, split
 
 INLINE_FIXED = 64 * 1024
 """Bytes up to which a fixed field is copied into the reference file."""
-INLINE_MOVING = 2**20
+INLINE_MOVING = 8 * 2**20
 """Bytes, over all files, up to which what changes with time and is no data is copied."""
 _STRUCTURAL = ("bounds", "climatology", "coordinates", "grid_mapping", "formula_terms", "calendar", "units")
 

@@ -122,15 +122,14 @@ def _with_values(
 ) -> list[FileReferences]:
     """Read what has to be compared or inlined, of all files in one batch."""
     chosen = values.wanted(files)
-    needs = []
-    for number, (file, names) in enumerate(zip(files, chosen, strict=True)):
-        for name in sorted(names):
-            for start, stop in values.places(file.variables[name]):
-                needs += [(number, *gap) for gap in contents[number].gaps(start, stop)]
+    needs = [
+        (number, *gap)
+        for number, (file, names) in enumerate(zip(files, chosen, strict=True))
+        for name in sorted(names)
+        for span in values.spans(file.variables[name])
+        for gap in contents[number].gaps(*span)
+    ]
     bodies = transport.read_ranges([Range(locations[number], start, stop) for number, start, stop in needs])
     for (number, start, _), body in zip(needs, bodies, strict=True):
         contents[number].add(start, body)
-    return [
-        values.fill_in(file, {name: [content.read(*place) for place in values.places(file.variables[name])] for name in names})
-        for file, names, content in zip(files, chosen, contents, strict=True)
-    ]
+    return [values.fill_in(file, names, content) for file, names, content in zip(files, chosen, contents, strict=True)]

@@ -87,7 +87,8 @@ def _entry(rank: int) -> np.dtype[np.void]:
 def _read_level(content: SparseContent, addresses: np.ndarray, rank: int) -> Generator[Needs, None, tuple[int, np.ndarray]]:
     """The level and all entries of the nodes at ``addresses``, which are of one level."""
     entry = _entry(rank)
-    size = _NODE_PREFIX + _NODE_ENTRIES * entry.itemsize
+    entries_size = _NODE_ENTRIES * entry.itemsize
+    size = _NODE_PREFIX + entries_size + entry.itemsize - 8  # one key more than children; libhdf5 reads the whole node
     if len(addresses) == 0 or addresses.min() <= 0 or addresses.max() + _NODE_PREFIX > content.size:
         raise IndexUnknown("a node lies outside the file")
     places = [(int(start), min(int(start) + size, content.size)) for start in addresses]
@@ -99,7 +100,7 @@ def _read_level(content: SparseContent, addresses: np.ndarray, rank: int) -> Gen
     used = heads[:, 6:8].copy().view("<u2")[:, 0]
     if used.max() > _NODE_ENTRIES:
         raise IndexUnknown("nodes larger than the default")
-    entries = np.ascontiguousarray(nodes[:, _NODE_PREFIX:]).view(entry)
+    entries = np.ascontiguousarray(nodes[:, _NODE_PREFIX : _NODE_PREFIX + entries_size]).view(entry)
     return int(heads[0, 5]), entries[np.arange(_NODE_ENTRIES) < used[:, None]]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,12 @@ from .. import cf
 from ..errors import FormatError
 from ..model import FileReferences, Variable
 from ..transport import COALESCE_GAP
+from .content import SparseContent
 
 SMALL = 64 * 1024
 """Bytes per file. A variable up to this size is read, and inlined if it fits with those of the other files."""
+SMALL_TIME = 4 * 2**20
+"""Bytes per file, the same for the bounds of time: as references, one per step, they would take more room than as numbers."""
 FEW_READS = 64
 """Requests per file. What is spread wider over the file, such as bounds stored step by step, stays a reference."""
 
@@ -36,62 +40,89 @@ def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
         needed |= set(companions) if len(units) > 1 else set()
         others = file.variables.keys() - cf.data_names(file.variables, time) - needed
         needed |= {name for name in others if len(files) > 1 and time not in file.variables[name].dims}
-        names.append(needed | {name for name in others if _bytes(file.variables[name]) <= SMALL and _reads(file.variables[name]) <= FEW_READS})
+        for name in others - needed:
+            limit = SMALL_TIME if name in companions else SMALL
+            if _bytes(file.variables[name]) <= limit and len(spans(file.variables[name])) <= FEW_READS:
+                needed.add(name)
+        names.append(needed)
     return names
-
-
-def _reads(variable: Variable) -> int:
-    """Requests that reading the variable costs, when near chunks are fetched together."""
-    if not len(variable.chunks):
-        return 0
-    order = np.argsort(variable.chunks.offsets)
-    ends = variable.chunks.offsets[order] + variable.chunks.sizes[order]
-    return 1 + int((variable.chunks.offsets[order][1:] - ends[:-1] > COALESCE_GAP).sum())
 
 
 def _bytes(variable: Variable) -> int:
     return int(np.prod(variable.shape, dtype=np.int64)) * variable.dtype.itemsize
 
 
-def places(variable: Variable) -> list[tuple[int, int]]:
-    """(start, stop) of the bytes that hold the values of a variable."""
-    if variable.values is not None:
+def spans(variable: Variable) -> list[tuple[int, int]]:
+    """(start, stop) of the bytes that hold a variable, near chunks taken together."""
+    if variable.values is not None or not len(variable.chunks):
         return []
-    return [(int(start), int(start + size)) for start, size in zip(variable.chunks.offsets, variable.chunks.sizes, strict=True)]
+    order = np.argsort(variable.chunks.offsets)
+    starts = variable.chunks.offsets[order]
+    stops = starts + variable.chunks.sizes[order]
+    breaks = np.flatnonzero(starts[1:] - stops[:-1] > COALESCE_GAP)
+    return list(zip(starts[[0, *(breaks + 1)]].tolist(), stops[[*breaks, -1]].tolist(), strict=True))
 
 
-def fill_in(file: FileReferences, stored: Mapping[str, Sequence[bytes]]) -> FileReferences:
-    """The file with the values of the variables whose ``stored`` chunks are given, in the order of ``places``.
+def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:
+    """The file with the values of the named variables, whose ``spans`` are in ``content``.
 
     Raises:
         FormatError: a chunk does not decode.
     """
     variables = dict(file.variables)
-    for name, chunks in stored.items():
-        if variables[name].values is None:
-            variables[name] = replace(variables[name], values=decode(variables[name], chunks, file.file.url))
+    for name in names:
+        variable = variables[name]
+        if variable.values is None:
+            variables[name] = replace(variable, values=decode(variable, _stored(variable, content), file.file.url))
     return replace(file, variables=variables)
 
 
-def decode(variable: Variable, stored: Sequence[bytes], subject: str) -> np.ndarray:
+def _stored(variable: Variable, content: SparseContent) -> list[memoryview]:
+    """The bytes of each chunk, in the order of the chunk table."""
+    places = spans(variable)
+    held = [memoryview(content.read(*place)) for place in places]
+    firsts = np.array([start for start, _ in places], np.int64)
+    owners = np.searchsorted(firsts, variable.chunks.offsets, "right") - 1
+    begins = variable.chunks.offsets - firsts[owners] if len(firsts) else variable.chunks.offsets
+    ends = begins + variable.chunks.sizes
+    return [held[owner][begin:end] for owner, begin, end in zip(owners.tolist(), begins.tolist(), ends.tolist(), strict=True)]
+
+
+def decode(variable: Variable, stored: Sequence[Any], subject: str) -> np.ndarray:
     """The values of a whole variable, as stored numbers, from its chunks; what was never written is its fill."""
-    values = np.full(variable.shape, variable.unwritten, variable.dtype)
     codecs = [numcodecs.get_codec(dict(codec)) for codec in reversed(variable.codecs)]
+    if _stacked(variable):
+        whole = b"".join(_decode_chunk(data, codecs, variable, subject) for data in stored)
+        return np.frombuffer(whole, variable.dtype).reshape(-1, *variable.shape[1:])[: variable.shape[0]]
+    values = np.full(variable.shape, variable.unwritten, variable.dtype)
     pieces = [*zip(map(tuple, variable.chunks.keys), stored, strict=True), *variable.inline.items()]
     for key, data in pieces:
-        block = _decode_chunk(data, codecs, variable, subject)
+        block = np.frombuffer(_decode_chunk(data, codecs, variable, subject), variable.dtype).reshape(variable.chunk_shape)
         region = tuple(slice(k * c, min((k + 1) * c, n)) for k, c, n in zip(key, variable.chunk_shape, variable.shape, strict=True))
         values[region] = block[tuple(slice(0, part.stop - part.start) for part in region)]
     return values
 
 
-def _decode_chunk(data: Any, codecs: Sequence[Any], variable: Variable, subject: str) -> np.ndarray:
+def _stacked(variable: Variable) -> bool:
+    """Whether all chunks are there, and follow each other along the first dimension only."""
+    if not variable.shape or not all(variable.shape) or variable.inline or variable.chunk_shape[1:] != variable.shape[1:]:
+        return False
+    return len(variable.chunks) == -(-variable.shape[0] // variable.chunk_shape[0])
+
+
+def _decode_chunk(data: Any, codecs: Sequence[Any], variable: Variable, subject: str) -> Any:
+    """The bytes of one chunk, which must be as many as its shape says."""
+    expected = math.prod(variable.chunk_shape) * variable.dtype.itemsize
     try:
         for codec in codecs:
             data = codec.decode(data)
-        return np.frombuffer(data, variable.dtype).reshape(variable.chunk_shape)
+        size = memoryview(data).nbytes
+        if size == expected:
+            return data
+        reason: object = f"{size} bytes, not {expected}"
     except (ValueError, RuntimeError, OSError, EOFError, zlib.error) as error:
-        raise FormatError(
-            subject, f"a chunk of {variable.name!r} does not decode: {error}",
-            todo="Compare the file's checksum with the record's.", code="file-unreadable",
-        ) from error  # fmt: skip
+        reason = error
+    raise FormatError(
+        subject, f"a chunk of {variable.name!r} does not decode: {reason}",
+        todo="Compare the file's checksum with the record's.", code="file-unreadable",
+    )  # fmt: skip

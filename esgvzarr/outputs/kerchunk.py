@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,36 +22,52 @@ _COMPRESSORS = {"zlib", "bz2", "zstd"}
 
 
 def encode(references: ReferenceSet) -> bytes:
-    """The reference file, byte for byte the same for the same references."""
-    return orjson.dumps(to_refs(references))
+    """The reference file, byte for byte the same for the same references.
+
+    ``provenance`` stands beside ``refs``, where readers do not look. The text is made directly: a dict of millions of small lists
+    costs many times the memory and time.
+    """
+    urls = [file.file.url for file in references.files]
+    parts = [part for group in references.groups for part in _group(group, urls)]
+    provenance = orjson.dumps(_json_value(references.provenance))
+    return b'{"version":1,"refs":{' + b",".join(parts) + b'},"provenance":' + provenance + b"}"
 
 
 def to_refs(references: ReferenceSet) -> Refs:
-    """The references as a dict; ``provenance`` stands beside ``refs``, where readers do not look."""
-    urls = [file.file.url for file in references.files]
-    refs: dict[str, Any] = {}
-    for group in references.groups:
-        refs.update(_group(group, urls))
-    return Refs({"version": 1, "refs": refs, "provenance": _json_value(references.provenance)})
+    """The references as a dict."""
+    return Refs(orjson.loads(encode(references)))
 
 
-def _group(group: Group, urls: list[str]) -> Iterator[tuple[str, Any]]:
+def _group(group: Group, urls: list[str]) -> Iterator[bytes]:
+    """``"key":value`` pairs of JSON, comma-separated; several to a part."""
     prefix = f"{group.path}/" if group.path else ""
-    yield f"{prefix}.zgroup", _text({"zarr_format": 2})
-    yield f"{prefix}.zattrs", _text(_json_value(group.attrs))
+    yield _pair(f"{prefix}.zgroup", _text({"zarr_format": 2}))
+    yield _pair(f"{prefix}.zattrs", _text(_json_value(group.attrs)))
     for array in group.arrays:
-        yield f"{prefix}{array.name}/.zarray", _text(zarray(array))
-        yield f"{prefix}{array.name}/.zattrs", _text({**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)})
+        path = f"{prefix}{array.name}/"
+        yield _pair(f"{path}.zarray", _text(zarray(array)))
+        yield _pair(f"{path}.zattrs", _text({**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)}))
         for key, data in array.inline.items():
-            yield f"{prefix}{array.name}/{_key(key)}", "base64:" + base64.b64encode(data).decode()
-        keys, table = array.chunks.keys.tolist(), array.chunks
-        for key, number, offset, size in zip(keys, array.file_index.tolist(), table.offsets.tolist(), table.sizes.tolist(), strict=True):
-            yield f"{prefix}{array.name}/{_key(key)}", [urls[number], offset, size]
+            yield _pair(path + (".".join(map(str, key)) or "0"), "base64:" + base64.b64encode(data).decode())
+        yield from _chunks(array, path, urls)
 
 
-def _key(key: Any) -> str:
-    """``0.3.1``; a scalar's only chunk is ``0``."""
-    return ".".join(map(str, key)) or "0"
+def _pair(key: str, value: str) -> bytes:
+    return orjson.dumps(key) + b":" + orjson.dumps(value)
+
+
+def _chunks(array: Array, path: str, urls: list[str]) -> Iterator[bytes]:
+    """The references to the chunks of one file after the other. A scalar's only chunk has the key ``0``."""
+    dots = ".".join(["%d"] * len(array.dims)) or "0"
+    breaks = [0, *(np.flatnonzero(np.diff(array.file_index)) + 1).tolist(), len(array.chunks)]
+    for first, last in pairwise(breaks):
+        if last == first:
+            continue
+        key = orjson.dumps(path).decode()[1:-1].replace("%", "%%")
+        url = orjson.dumps(urls[int(array.file_index[first])]).decode().replace("%", "%%")
+        line = f'"{key}{dots}":[{url},%d,%d]'
+        table = np.column_stack([array.chunks.keys[first:last], array.chunks.offsets[first:last], array.chunks.sizes[first:last]])
+        yield ",".join([line % tuple(row) for row in table.tolist()]).encode()
 
 
 def _text(value: Any) -> str:
