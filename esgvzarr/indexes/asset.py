@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -80,8 +81,12 @@ def _tracking_key(item: Item) -> str:
 
 
 def _tracking_id(item: Item) -> str:
+    """The dataset's pid. esgcet registers input4MIPs without one; there the UUID will do that it makes pids of."""
     project = str(item["collection"])
     pid = str(item.get("properties", {}).get(f"{project.lower()}:pid") or "")
+    bare = str(uuid.uuid3(uuid.NAMESPACE_URL, str(item.get("id"))))
+    if not pid and re.fullmatch(TRACKING_IDS[project], bare):
+        return bare
     if not re.fullmatch(TRACKING_IDS[project], pid):
         raise LinkError(
             str(item.get("id")), f"pid {pid!r} cannot be the tracking id that {project} wants on every asset",

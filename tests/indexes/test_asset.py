@@ -192,6 +192,15 @@ def test_some_projects_want_a_tracking_id(item: dict[str, Any], project: str, pi
     check_asset(asset, item)
 
 
+def test_input4mips_is_registered_without_a_pid(item: dict[str, Any]) -> None:
+    """esgcet 5.5.3 gives it none; its schema takes a bare UUID: the one that esgcet makes pids of, the same at every run."""
+    item = of_project(item, "input4MIPs", None)
+    expected = str(uuid.uuid3(uuid.NAMESPACE_URL, item["id"]))
+    asset = make_asset(LINK, item, NOW)
+    assert asset["input4mips:tracking_id"] == expected
+    check_asset(asset, item)
+
+
 @pytest.mark.parametrize(
     ("project", "pid"),
     [
