@@ -5,16 +5,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from . import extras
-from .datasets import Extra, FileSpec, specs_of, write_files, write_monthly
+from .datasets import Extra, FileSpec, write_files
 
 EQUAL = "equal"
 """The outcome of files that can be referenced: a reader gets what they hold, value for value."""
+
+
+Spoil = Callable[[Path], None]
+"""Works over a file that was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the files of a dataset differ from three plain years. Two recipes can be made one where they don't contradict."""
+
+    every: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of all ``FileSpec``s."""
+    second: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the second file, over ``every``."""
+    files: tuple[Mapping[str, Any], ...] | None = None
+    """Fields of each file, where these are not three years."""
+    spoil_every: tuple[Spoil, ...] = ()
+    spoil_second: tuple[Spoil, ...] = ()
+    listed_twice: bool = False
+    """Whether the second file stands twice in the record."""
+
+    def specs(self) -> list[FileSpec]:
+        """What the files hold."""
+        own = self.files or tuple({"start": 12 * number} for number in range(3))
+        return [FileSpec(**{**self.every, **one, **(self.second if number == 1 else {})}) for number, one in enumerate(own)]
+
+    def write(self, directory: Path) -> list[Path]:
+        """Write the files; they are returned as a record would list them."""
+        paths = write_files(directory, self.specs())
+        for number, path in enumerate(paths):
+            for spoil in (*self.spoil_every, *(self.spoil_second if number == 1 else ())):
+                spoil(path)
+        return [*paths, paths[1]] if self.listed_twice else paths
+
+    def with_also(self, other: Recipe) -> Recipe | None:
+        """Both at once; None where they contradict, or where netCDF-3 has no such thing."""
+        if self.files and other.files and self.files != other.files:
+            return None
+        mine, theirs = {**self.every, **self.second}, {**other.every, **other.second}
+        if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys() - {"extra"}):
+            return None
+        both = Recipe(
+            {**self.every, **other.every, "extra": _extras(self.every, other.every)}, {**self.second, **other.second},
+            self.files or other.files, self.spoil_every + other.spoil_every, self.spoil_second + other.spoil_second,
+            self.listed_twice or other.listed_twice,
+        )  # fmt: skip
+        if "extra" in both.second:
+            own = [_extras({**one.every, **one.second}, {}) for one in (self, other)]
+            both = replace(both, second={**both.second, "extra": own[0] + own[1]})
+        return both if both._can_be_written() else None
+
+    def _can_be_written(self) -> bool:
+        specs = self.specs()
+        if len(specs) < 2 and (self.second or self.spoil_second or self.listed_twice):
+            return False
+        classic = [spec for spec in specs if spec.format != "NETCDF4"]
+        netcdf3 = [spec for spec in specs if spec.format.startswith("NETCDF3")]
+        filtered = any(spec.compression or spec.shuffle or spec.fletcher32 or spec.chunks or spec.time_chunk for spec in netcdf3)
+        special = {extras.add_vlen_string, extras.add_group, extras.add_odd_attributes}
+        if filtered or (netcdf3 and (self.spoil_every or self.spoil_second) and not self._truncates()):
+            return False
+        if any(special & set(spec.extra) for spec in classic):
+            return False
+        return not any("tas" in spec.omit and (set(spec.extra) & _ABOUT_TAS or self.spoil_every or self.spoil_second) for spec in specs)
+
+    def _truncates(self) -> bool:
+        return set(self.spoil_every + self.spoil_second) <= {extras.truncate, extras.replace_by_html, extras.empty}
+
+
+def _extras(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Extra, ...]:
+    return tuple(dict.fromkeys((*one.get("extra", ()), *other.get("extra", ()))))
+
+
+_ABOUT_TAS = {extras.add_auxiliary_grid, extras.add_moved_auxiliary_grid, extras.add_odd_attributes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,63 +98,39 @@ class Defect:
     name: str
     rule: int
     """Of docs/explanation/trust.md; 0 for files without any defect."""
-    make: Callable[[Path], list[Path]]
+    recipe: Recipe
     outcome: str = EQUAL
     """``equal``, or the stable code of the refusal."""
 
+    def make(self, directory: Path) -> list[Path]:
+        """Write the files; they are returned as a record would list them."""
+        return self.recipe.write(directory)
 
-def _all(**changes: Any) -> Callable[[Path], list[Path]]:
-    """Three years, all files with these changes; ``lengths`` are months of each file."""
-    return lambda directory: write_monthly(directory, **changes)
+
+def _all(*extra: Extra, lengths: Sequence[int] | None = None, **changes: Any) -> Recipe:
+    """All files with these changes; ``lengths`` are months of each file, where these are not three years."""
+    files = tuple({"start": sum(lengths[:n]), "months": months} for n, months in enumerate(lengths)) if lengths else None
+    return Recipe({**changes, "extra": extra} if extra else changes, files=files)
 
 
-def _second(common: dict[str, Any] | None = None, **changes: Any) -> Callable[[Path], list[Path]]:
+def _second(common: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     """Three years, of which the second file differs by these changes."""
-
-    def make(directory: Path) -> list[Path]:
-        specs = specs_of(**(common or {}))
-        specs[1] = replace(specs[1], **changes)
-        return write_files(directory, specs)
-
-    return make
+    return Recipe(common or {}, changes)
 
 
-def _specs(*specs: FileSpec) -> Callable[[Path], list[Path]]:
+def _files(*files: Mapping[str, Any]) -> Recipe:
     """These files."""
-    return lambda directory: write_files(directory, specs)
+    return Recipe(files=files)
 
 
-def _with(*extra: Extra, **changes: Any) -> Callable[[Path], list[Path]]:
-    """Three years, all files with more in them."""
-    return _all(extra=extra, **changes)
+def _spoilt(spoil: Spoil, *, lengths: Sequence[int] | None = None, **changes: Any) -> Recipe:
+    """The second file is spoilt after it was written."""
+    return replace(_all(lengths=lengths, **changes), spoil_second=(spoil,))
 
 
-def _spoilt(spoil: Callable[[Path], None], **changes: Any) -> Callable[[Path], list[Path]]:
-    """Three years, of which the second file is spoilt after it was written."""
-
-    def make(directory: Path) -> list[Path]:
-        files = write_monthly(directory, **changes)
-        spoil(files[1])
-        return files
-
-    return make
-
-
-def _all_spoilt(spoil: Callable[[Path], None], **changes: Any) -> Callable[[Path], list[Path]]:
-    """Three years, each file worked over after it was written."""
-
-    def make(directory: Path) -> list[Path]:
-        files = write_monthly(directory, **changes)
-        for file in files:
-            spoil(file)
-        return files
-
-    return make
-
-
-def _same_file_twice(directory: Path) -> list[Path]:
-    files = write_monthly(directory)
-    return [*files, files[1]]
+def _all_spoilt(spoil: Spoil, **changes: Any) -> Recipe:
+    """Each file is worked over after it was written."""
+    return replace(_all(**changes), spoil_every=(spoil,))
 
 
 _DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1, 4, 6)}
@@ -88,8 +138,6 @@ _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
 _LARGE: dict[str, Any] = {"grid": (600, 600), "chunks": (1, 600, 600), "compression": "zlib", "level": 1}
 """Chunks of 1.4 MB: too large to be kept inline."""
-_YEAR = FileSpec()
-_NEXT = replace(_YEAR, start=12)
 
 _TABLE = (
     Defect("plain", 0, _all()),
@@ -97,7 +145,7 @@ _TABLE = (
     Defect("single_file", 0, _all(lengths=(24,))),
     Defect("contiguous", 0, _all(unlimited=False)),
     Defect("scalar_differs", 1, _second(height=10.0), "coordinate-differs"),
-    Defect("auxiliary_grid", 1, _with(extras.add_auxiliary_grid)),
+    Defect("auxiliary_grid", 1, _all(extras.add_auxiliary_grid)),
     Defect("auxiliary_grid_differs", 1, _second({"extra": (extras.add_auxiliary_grid,)}, extra=(extras.add_moved_auxiliary_grid,)),
            "coordinate-differs"),
     Defect("partial_chunks_compressed", 2, _all(compression="zlib", **_FIVE)),
@@ -126,27 +174,27 @@ _TABLE = (
     Defect("format_differs", 8, _second(format="NETCDF3_64BIT_OFFSET")),
     Defect("chunk_shape_differs", 9, _second({"compression": "zlib", "chunks": (1, 4, 6)}, chunks=(12, 2, 3))),
     Defect("chunk_shape_differs_uncompressed", 9, _second({"chunks": (1, 4, 6)}, chunks=(12, 4, 6))),
-    Defect("order_not_by_name", 10, _specs(replace(_YEAR, name="tas_b.nc"), replace(_NEXT, name="tas_a.nc"))),
-    Defect("overlap_differs", 11, _specs(replace(_YEAR, months=18), replace(_NEXT, seed=1)), "time-overlap"),
-    Defect("overlap_equal", 11, _specs(replace(_YEAR, months=18), _NEXT)),
-    Defect("same_file_twice", 11, _same_file_twice),
-    Defect("time_gap", 12, _specs(_YEAR, replace(_NEXT, start=24))),
+    Defect("order_not_by_name", 10, _files({"name": "tas_b.nc"}, {"start": 12, "name": "tas_a.nc"})),
+    Defect("overlap_differs", 11, _files({"months": 18}, {"start": 12, "seed": 1}), "time-overlap"),
+    Defect("overlap_equal", 11, _files({"months": 18}, {"start": 12}), "time-overlap"),
+    Defect("same_file_twice", 11, Recipe(listed_twice=True)),
+    Defect("time_gap", 12, _files({}, {"start": 24})),
     Defect("variable_missing", 13, _second(omit=("tas",)), "variable-missing"),
     Defect("scalar_missing", 13, _second(omit=("height",)), "variable-missing"),
     Defect("latitude_flipped", 14, _second(latitude_step=-1), "coordinate-differs"),
     Defect("latitude_differs", 14, _second(latitude_noise=0.5), "coordinate-differs"),
     Defect("latitude_rounding", 14, _second(latitude_noise=1.4e-14)),
     Defect("grid_differs", 14, _second(grid=(5, 6)), "dimension-differs"),
-    Defect("same_basename", 15, _specs(replace(_YEAR, name="a/tas.nc"), replace(_NEXT, name="b/tas.nc"))),
+    Defect("same_basename", 15, _files({"name": "a/tas.nc"}, {"start": 12, "name": "b/tas.nc"})),
     Defect("global_attributes_differ", 16, _second(extra=(extras.change_history,))),
-    Defect("scalar_integer", 17, _with(extras.add_scalar_integer)),
+    Defect("scalar_integer", 17, _all(extras.add_scalar_integer)),
     Defect("compact_layout", 18, _all_spoilt(extras.add_compact)),
     Defect("fletcher32", 19, _all(fletcher32=True, **_DEFLATE)),
     Defect("bzip2", 19, _all(compression="bzip2", chunks=(1, 4, 6))),
     Defect("zstd", 19, _all(compression="zstd", chunks=(1, 4, 6))),
     Defect("szip", 19, _all(compression="szip", chunks=(1, 4, 6)), "filter-unsupported"),
     Defect("scale_offset_filter", 19, _all_spoilt(extras.add_scale_offset_filter), "filter-unsupported"),
-    Defect("zeros_without_fill_value", 20, _with(extras.add_zeros)),
+    Defect("zeros_without_fill_value", 20, _all(extras.add_zeros)),
     Defect("no_fill", 20, _all(fill_value=False)),
     Defect("chunks_never_written", 21, _all(fill_value=None, unwritten=(3, 7), **_DEFLATE)),
     Defect("chunks_never_written_fill_value", 21, _all(unwritten=(3, 7), **_DEFLATE)),
@@ -157,7 +205,7 @@ _TABLE = (
     Defect("netcdf3_classic_fixed", 23, _all(format="NETCDF3_CLASSIC", unlimited=False)),
     Defect("netcdf3_offset64_records", 23, _all(format="NETCDF3_64BIT_OFFSET")),
     Defect("netcdf3_offset64_fixed", 23, _all(format="NETCDF3_64BIT_OFFSET", unlimited=False)),
-    Defect("netcdf3_flags", 23, _with(extras.add_flags, format="NETCDF3_CLASSIC")),
+    Defect("netcdf3_flags", 23, _all(extras.add_flags, format="NETCDF3_CLASSIC")),
     Defect("netcdf3_packed", 23, _all(format="NETCDF3_CLASSIC", **_PACKED)),
     Defect("netcdf4_classic_model", 23, _all(format="NETCDF4_CLASSIC")),
     Defect("cdf5", 24, _all(format="NETCDF3_64BIT_DATA")),
@@ -166,17 +214,17 @@ _TABLE = (
     Defect("html_page", 24, _spoilt(extras.replace_by_html), "file-not-netcdf"),
     Defect("empty_file", 24, _spoilt(extras.empty), "file-not-netcdf"),
     Defect("broken_header", 24, _spoilt(extras.break_header), "file-unreadable"),
-    Defect("char_array", 25, _with(extras.add_char_array)),
-    Defect("char_array_netcdf3", 25, _with(extras.add_char_array, format="NETCDF3_CLASSIC")),
-    Defect("vlen_string", 25, _with(extras.add_vlen_string)),
-    Defect("odd_attributes", 25, _with(extras.add_odd_attributes)),
+    Defect("char_array", 25, _all(extras.add_char_array)),
+    Defect("char_array_netcdf3", 25, _all(extras.add_char_array, format="NETCDF3_CLASSIC")),
+    Defect("vlen_string", 25, _all(extras.add_vlen_string)),
+    Defect("odd_attributes", 25, _all(extras.add_odd_attributes)),
     Defect("no_steps_in_one_file", 26, _second(months=0, name="tas_empty.nc")),
-    Defect("groups", 27, _with(extras.add_group), "file-groups"),
-    Defect("extent_shorter_than_time", 29, _with(extras.add_shorter)),
-    Defect("netcdf3_one_record_variable", 30, _specs(
-        FileSpec(months=3, format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",), extra=(extras.add_record_variable,)))),
+    Defect("groups", 27, _all(extras.add_group), "file-groups"),
+    Defect("extent_shorter_than_time", 29, _all(extras.add_shorter)),
+    Defect("netcdf3_one_record_variable", 30, _all(
+        extras.add_record_variable, lengths=(3,), format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",))),
     Defect("netcdf3_one_record", 30, _all(lengths=(1, 1, 1), format="NETCDF3_CLASSIC")),
-    Defect("integer_auxiliary", 31, _with(extras.add_flags)),
+    Defect("integer_auxiliary", 31, _all(extras.add_flags)),
 )  # fmt: skip
 
 DEFECTS: dict[str, Defect] = {defect.name: defect for defect in _TABLE}
