@@ -26,6 +26,8 @@ _MICROSECONDS = {
 }
 _UNIT_US = {name: size for size, names in _MICROSECONDS.items() for name in names}
 _ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
+_MOST_US = 2**62
+"""About 146,000 years: int64 goes no further with a reference date to add."""
 _GREGORIAN_US = -12_219_292_800 * 1_000_000
 """1582-10-15: from here on the standard and the proleptic Gregorian calendar are one."""
 
@@ -80,6 +82,18 @@ def _words(value: Any) -> list[str]:
     return value.replace(":", " ").split() if isinstance(value, str) else []
 
 
+def companion_attrs(variables: Mapping[str, Variable], name: str, time: str) -> dict[str, Any]:
+    """Units and calendar of time, its bounds or climatology; where these state none of their own, time's hold."""
+    own = variables[name].attrs if name in variables else {}
+    return {role: own.get(role, variables[time].attrs.get(role)) for role in ("units", "calendar") if role in {*own, *variables[time].attrs}}
+
+
+def time_references(files: Iterable[Mapping[str, Variable]], time: str, name: str) -> set[tuple[str, str]]:
+    """The (units, calendar) by which several files state time or a companion of it: more than one, and they have to be rebased."""
+    all_attrs = [companion_attrs(variables, name, time) for variables in files]
+    return {(str(attrs.get("units")), calendar_of(attrs)) for attrs in all_attrs}
+
+
 def calendar_of(attrs: Mapping[str, Any]) -> str:
     """The calendar by its first name in the CF conventions: ``gregorian`` is ``standard``, ``365_day`` is ``noleap``."""
     name = str(attrs.get("calendar", "standard")).strip().lower()
@@ -90,13 +104,15 @@ def to_microseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray
     """Times as int64 microseconds since 1970-01-01 of ``calendar``, same shape.
 
     Raises:
-        ValueError: the units or calendar are not CF's, or a value is not finite.
+        ValueError: the units or calendar are not CF's, or a value is not finite, or too far away.
     """
     unit, epoch = _unit_and_epoch(units, calendar)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError("times that are not finite numbers")
+    if values.size and float(np.abs(values.astype(np.float64)).max()) * unit > _MOST_US:
+        raise ValueError("times beyond any calendar")
     if values.dtype.kind in "iu":
         return values.astype(np.int64) * unit + epoch
-    if values.dtype.kind != "f" or not np.isfinite(values).all():
-        raise ValueError("times that are not finite numbers")
     whole = np.floor(values.astype(np.float64))
     return whole.astype(np.int64) * unit + np.round((values - whole) * unit).astype(np.int64) + epoch
 
@@ -113,16 +129,55 @@ def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
     return unit, (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
 
 
-def rebase(values: np.ndarray, units: str, target: str, calendar: str) -> np.ndarray | None:
-    """Times in ``target`` units, to the microsecond the same; None where ``target`` cannot say them."""
-    (unit, epoch), (target_unit, target_epoch) = _unit_and_epoch(units, calendar), _unit_and_epoch(target, calendar)
+def missing(variable: Variable, values: np.ndarray) -> np.ndarray:
+    """Where the stored ``values`` of the variable are its ``_FillValue`` or a ``missing_value``."""
+    fills = [np.ravel(fill) for fill in (variable.fill_value, variable.attrs.get("missing_value")) if fill is not None]
+    marks = [mark for fill in fills for mark in fill if np.asarray(mark).dtype.kind in "iuf"]
+    found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    return np.logical_or.reduce([found, *(values == mark for mark in marks)])
+
+
+def unpacked(variable: Variable) -> np.ndarray:
+    """What the values mean: missing ones as NaN, and unpacked; text as it is."""
+    values = np.asarray(variable.values)
+    if values.dtype.kind not in "iuf":
+        return values
+    absent = missing(variable, values)
+    if str(variable.attrs.get("_Unsigned", "")).lower() == "true" and values.dtype.kind == "i":
+        values = values.view(values.dtype.str.replace("i", "u"))
+    numbers = values.astype(np.float64) * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
+    return np.where(absent, np.nan, numbers)
+
+
+def rebase(values: np.ndarray, attrs: Mapping[str, Any], target: Mapping[str, Any]) -> np.ndarray | None:
+    """Times in the units and calendar of ``target``, to the microsecond the same; None where these cannot say them.
+
+    Both calendars must be one where the times lie. They need not be where the reference dates do: "days since 0001-01-01" is two
+    days apart in the standard and the proleptic Gregorian calendar.
+    """
+    (unit, epoch), (target_unit, target_epoch) = (_unit_and_epoch(str(a.get("units")), calendar_of(a)) for a in (attrs, target))
     gap = epoch - target_epoch
-    if unit == target_unit and gap % unit == 0:
-        moved = values + np.asarray(gap // unit, values.dtype if values.dtype.kind in "iu" else np.float64)
+    times = to_microseconds(values, str(attrs.get("units")), calendar_of(attrs))
+    if unit == target_unit and gap == 0:
+        moved = values
+    elif unit == target_unit and gap % unit == 0:
+        moved = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64) + gap // unit
     else:
-        moved = (to_microseconds(values, units, calendar) - target_epoch) / target_unit
-    same = np.array_equal(to_microseconds(moved, target, calendar), to_microseconds(values, units, calendar))
+        moved = (times - target_epoch) / target_unit
+    same = np.array_equal(to_microseconds(moved, str(target.get("units")), calendar_of(target)), times)
     return moved if same else None
+
+
+def grid_step(values: np.ndarray) -> float:
+    """The smallest step of a coordinate or its bounds, as far as one number can say; of a scalar, its size."""
+    flat = values[np.isfinite(values)]
+    if len(flat) < 2:
+        return float(np.abs(flat).max()) if len(flat) else 0.0
+    if values.ndim == 1 or (values.ndim == 2 and 1 < values.shape[1] <= 4):
+        steps = np.abs(np.diff(flat) if values.ndim == 1 else np.diff(values, axis=1))
+        steps = steps[steps > 0]
+        return float(steps.min()) if len(steps) else (float(np.abs(flat).max()) if values.ndim == 1 else 0.0)
+    return float(np.ptp(flat)) / max(values.shape)
 
 
 def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:

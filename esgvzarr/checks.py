@@ -103,6 +103,10 @@ def _times(file: FileReferences, time: str, findings: list[Finding]) -> np.ndarr
     try:
         if values is None:
             raise ValueError("were not read")
+        if {"scale_factor", "add_offset"} & set(variable.attrs):
+            raise ValueError("are packed")
+        if (missing := cf.missing(variable, values)).any():
+            raise ValueError(f"step {int(np.flatnonzero(missing)[0])} is missing")
         times = cf.to_microseconds(values, str(variable.attrs.get("units")), cf.calendar_of(variable.attrs))
     except ValueError as error:
         findings.append(Finding("time-invalid", 5, file.file.url, "times that can be decoded", f"{time}: {error}"))
@@ -132,6 +136,39 @@ def check_calendars(series: Series) -> Iterator[Finding]:
             "calendar-differs", 6, series.files[other].file.url, f"the calendar {calendars[0]!r} of {series.files[0].file.name}",
             repr(calendars[other]), "Dates would be wrong: check whether the files are of one simulation.",
         )  # fmt: skip
+
+
+def check_bounds(series: Series) -> Iterator[Finding]:
+    """Rule 5: bounds and climatology of time can be brought to one reference date with it."""
+    if series.time is None or not series.files:
+        return
+    companions = [cf.time_companions(file.variables, series.time) for file in series.files]
+    for name in sorted({name for names in companions for name in names}):
+        present = [file for file in series.files if name in file.variables]
+        fills = {str((file.variables[name].fill_value, file.variables[name].attrs.get("missing_value"))) for file in present}
+        moved = len(cf.time_references([file.variables for file in present], series.time, name)) > 1
+        for file, names in zip(series.files, companions, strict=True):
+            if name in file.variables and (moved or len(fills) > 1) and (reason := _unmovable(file, name, name in names or not moved, series.time)):
+                yield Finding(
+                    "time-invalid", 5, file.file.url, f"{name!r} to be bounds of {series.time!r} that can be rebased", reason,
+                    "Write the files with one reference date.",
+                )  # fmt: skip
+
+
+def _unmovable(file: FileReferences, name: str, companion: bool, time: str) -> str:
+    """Why the bounds of time of one file cannot be brought to another reference date; empty if they can."""
+    variable, attrs = file.variables[name], cf.companion_attrs(file.variables, name, time)
+    if not companion:
+        return f"{time!r} does not name it"
+    if variable.values is None:
+        return ""
+    try:
+        if cf.missing(variable, variable.values).any() or {"scale_factor", "add_offset"} & set(variable.attrs):
+            return "missing or packed values"
+        cf.to_microseconds(variable.values, str(attrs.get("units")), cf.calendar_of(attrs))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def check_overlap(series: Series) -> Iterator[Finding]:
@@ -211,7 +248,7 @@ def check_dimensions(series: Series) -> Iterator[Finding]:
 
 
 def check_fixed(series: Series) -> Iterator[Finding]:
-    """Rules 1 and 14: what does not change with time is equal in all files, but for rounding noise."""
+    """Rules 1 and 14: what does not change with time is equal in all files, as unpacked, but for rounding noise."""
     for first, file in _with_first(series):
         for name, variable in file.variables.items():
             known = first.variables.get(name)
@@ -219,7 +256,7 @@ def check_fixed(series: Series) -> Iterator[Finding]:
                 continue
             if variable.values is None or known.values is None:
                 yield Finding("coordinate-differs", 1, file.file.url, f"values of {name!r} to compare", "none were read")
-            elif not _equal(known.values, variable.values):
+            elif not _equal(known.values, variable.values) or not _equal(cf.unpacked(known), cf.unpacked(variable)):
                 yield _difference(first, file, known, variable)
 
 
@@ -227,10 +264,11 @@ def _difference(first: FileReferences, file: FileReferences, known: Variable, va
     noise = f"{variable.name!r} as in {first.file.name}"
     if known.values is None or variable.values is None or {known.dtype.kind, variable.dtype.kind} - set("iuf"):
         return Finding("coordinate-differs", 1, file.file.url, noise, "other text", "The files are not of one grid.")
-    a, b = known.values.astype(np.float64), variable.values.astype(np.float64)
+    a, b = cf.unpacked(known), cf.unpacked(variable)
     if not np.array_equal(np.isnan(a), np.isnan(b)):
-        return Finding("coordinate-differs", 1, file.file.url, noise, "NaN in other places", "The files are not of one grid.")
-    largest, step = float(np.nanmax(np.abs(a - b))), _grid_step(a)
+        return Finding("coordinate-differs", 1, file.file.url, noise, "missing values in other places", "The files are not of one grid.")
+    apart = np.abs(a - b)[~np.isnan(a) & (a != b)]
+    largest, step = float(apart.max()) if apart.size else 0.0, cf.grid_step(a)
     if largest <= _ROUNDING * step and known.dtype.kind == variable.dtype.kind == "f":
         return Finding(
             "coordinate-rounding", 14, file.file.url, noise, f"differences up to {largest:.3g}, rounding noise on steps of {step:.3g}",
@@ -240,22 +278,6 @@ def _difference(first: FileReferences, file: FileReferences, known: Variable, va
         "coordinate-differs", 1, file.file.url, noise, f"differences up to {largest:.6g} on steps of {step:.3g}",
         "The files are not of one grid: publish them as datasets of their own.",
     )  # fmt: skip
-
-
-def _grid_step(values: np.ndarray) -> float:
-    """The smallest step of a coordinate, as far as one number can say; of a scalar, its size."""
-    flat = values[np.isfinite(values)]
-    if values.ndim == 2 and values.shape[1] <= 4 and values.shape[1] > 1:
-        steps = np.abs(np.diff(values, axis=1))
-        steps = steps[steps > 0]
-        return float(steps.min()) if len(steps) else 0.0
-    if values.ndim == 1 and len(flat) > 1:
-        steps = np.abs(np.diff(flat))
-        steps = steps[steps > 0]
-        return float(steps.min()) if len(steps) else float(np.abs(flat).max())
-    if len(flat) > 1:
-        return float(np.ptp(flat)) / max(values.shape)
-    return float(np.abs(flat).max()) if len(flat) else 0.0
 
 
 def check_units(series: Series) -> Iterator[Finding]:
@@ -293,5 +315,5 @@ def _with_first(series: Series) -> Iterator[tuple[FileReferences, FileReferences
 
 
 _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
-    check_calendars, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units,
+    check_calendars, check_bounds, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units,
 )  # fmt: skip

@@ -17,12 +17,16 @@ from ..model import Array, DatasetId, FileReferences, Group, ReferenceSet, Serie
 from ..version import __version__
 from .arrays import inline_array, referenced_array
 from .runs import Run, split
+from .times import common_reference, joined_times, rebased_names
 
 INLINE_FIXED = 64 * 1024
 """Bytes up to which a fixed field is copied into the reference file."""
 INLINE_MOVING = 8 * 2**20
 """Bytes, over all files, up to which what changes with time and is no data is copied."""
-_STRUCTURAL = ("bounds", "climatology", "coordinates", "grid_mapping", "formula_terms", "calendar", "units")
+_STRUCTURAL = (
+    "bounds", "climatology", "coordinates", "grid_mapping", "formula_terms", "calendar", "units", "scale_factor", "add_offset", "missing_value",
+    "_Unsigned",
+)  # fmt: skip
 
 
 def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
@@ -36,14 +40,14 @@ def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
     """
     inlined = _inlined(series)
     runs = split(series, inlined)
-    units = _common_units(series)
+    reference = common_reference(series)
     common = _equal_attrs([file.attrs for file in series.files])
     if len(runs) == 1:
-        groups = (Group("", common, _arrays(series, runs[0], inlined, units), runs[0].files),)
+        groups = (Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),)
     else:
         names = [f"seg-{number:03}" for number in range(len(runs))]
         segments = tuple(
-            Group(name, common, _arrays(series, run, inlined, units), run.files) for name, run in zip(names, runs, strict=True)
+            Group(name, common, _arrays(series, run, inlined, reference), run.files) for name, run in zip(names, runs, strict=True)
         )
         recipe = {"esgvzarr_segments": names, "esgvzarr_recipe": _RECIPE.format(time=series.time)}
         groups = (Group("", {**common, **recipe}, ()), *segments)
@@ -61,7 +65,7 @@ _RECIPE = (
 def _inlined(series: Series) -> set[str]:
     """The variables whose values go into the reference file: no data, and small, or impossible to refer to."""
     first = series.files[0]
-    data = cf.data_names(first.variables, series.time)
+    data, rebased = cf.data_names(first.variables, series.time), rebased_names(series)
     names = set()
     for name, variable in first.variables.items():
         versions = [file.variables[name] for file in series.files] if series.time in variable.dims else [variable]
@@ -70,83 +74,50 @@ def _inlined(series: Series) -> set[str]:
         size = sum(version.values.nbytes for version in versions if version.values is not None)
         unreferable = any(version.values is not None and version.values.size and not len(version.chunks) for version in versions)
         limit = INLINE_MOVING if series.time in variable.dims else INLINE_FIXED
-        if unreferable or variable.dims == (name,) or (name not in data and size <= limit) or _rebased(series, name):
+        if unreferable or variable.dims == (name,) or (name not in data and size <= limit) or name in rebased:
             names.add(name)
     return names
 
 
-def _rebased(series: Series, name: str) -> bool:
-    """Whether the variable shares time's units, and these differ between the files."""
-    if series.time is None or name not in cf.time_companions(series.files[0].variables, series.time):
-        return False
-    return len({str(file.variables[series.time].attrs.get("units")) for file in series.files}) > 1
-
-
-def _arrays(series: Series, run: Run, inlined: set[str], units: str | None) -> tuple[Array, ...]:
-    files = [series.files[number] for number in run.files]
-    companions = cf.time_companions(files[0].variables, series.time) if series.time else ()
+def _arrays(series: Series, run: Run, inlined: set[str], reference: Mapping[str, Any] | None) -> tuple[Array, ...]:
+    files, rebased, time = [series.files[number] for number in run.files], rebased_names(series), series.time or ""
+    times = (time, *cf.time_companions(files[0].variables, time)) if series.time else ()
     arrays = []
-    for name, variable in files[0].variables.items():
-        moving = series.time is not None and series.time in variable.dims
-        versions = [file.variables[name] for file in files] if moving else [variable]
-        attrs = _variable_attrs(versions)
-        if name in inlined and (name == series.time or name in companions):
-            values, attrs = _time_values(files, name, series.time or "", units or "", attrs)
-            arrays.append(inline_array(_without_fill(variable, versions), values, attrs))
+    for name, variable in series.files[0].variables.items():
+        if time not in variable.dims:
+            arrays.append(_fixed(series, name, inlined))
+            continue
+        versions = [file.variables[name] for file in files]
+        attrs, axis = _variable_attrs(versions), variable.dims.index(time)
+        if name in times and name in inlined:
+            values, attrs = joined_times(files, name, time, reference if name in rebased else None, attrs)
+            arrays.append(inline_array(_without_fill(versions, name in rebased), values, attrs))
         elif name in inlined:
-            axis = variable.dims.index(series.time or "") if moving else None
-            arrays.append(inline_array(variable, _joined(versions, axis), attrs))
+            values = np.concatenate([version.values for version in versions if version.values is not None], axis)
+            arrays.append(inline_array(versions[0], values, attrs))
         else:
             parts = [(number, file, file.variables[name]) for number, file in zip(run.files, files, strict=True)]
-            axis = variable.dims.index(series.time or "") if moving else None
-            arrays.append(referenced_array(parts if moving else parts[:1], axis, run.steps.get(name), attrs))
+            arrays.append(referenced_array(parts, axis, run.steps.get(name), attrs))
     return tuple(arrays)
 
 
-def _joined(versions: Sequence[Variable], axis: int | None) -> np.ndarray:
-    values = [version.values for version in versions if version.values is not None]
-    return values[0] if axis is None else np.concatenate(values, axis)
+def _fixed(series: Series, name: str, inlined: set[str]) -> Array:
+    """What does not change with time: the first file's, in all segments (rules 1 and 14)."""
+    first = series.files[0]
+    variable, attrs = first.variables[name], _variable_attrs([file.variables[name] for file in series.files])
+    if name in inlined and variable.values is not None:
+        return inline_array(variable, variable.values, attrs)
+    return referenced_array([(0, first, variable)], None, None, attrs)
 
 
-def _without_fill(variable: Variable, versions: Sequence[Variable]) -> Variable:
-    """Time has no missing values: a _FillValue that only some files state is dropped."""
-    return variable if len({str(version.fill_value) for version in versions}) == 1 else replace(variable, fill_value=None)
-
-
-def _common_units(series: Series) -> str | None:
-    """Units in which the times of all files, and their bounds, can be said to the microsecond."""
-    if series.time is None:
-        return None
-    units = list(dict.fromkeys(str(file.variables[series.time].attrs.get("units")) for file in series.files))
-    if len(units) == 1:
-        return units[0]
-    since = units[0].split("since", 1)[1].strip()
-    candidates = [*units, *(f"{unit} since {since}" for unit in ("hours", "minutes", "seconds", "microseconds"))]
-    names = (series.time, *cf.time_companions(series.files[0].variables, series.time))
-    return next(target for target in candidates if all(_moved(file, name, series.time, target) is not None for file in series.files for name in names))
-
-
-def _moved(file: FileReferences, name: str, time: str, target: str) -> np.ndarray | None:
-    """The values of time, or of a companion, in ``target`` units; as they are where the units are the same."""
-    variable, attrs = file.variables[name], file.variables[time].attrs
-    units = str(variable.attrs.get("units", attrs.get("units")))
-    if variable.values is None or units == target:
-        return variable.values
-    return cf.rebase(variable.values, units, target, cf.calendar_of(attrs))
-
-
-def _time_values(
-    files: Sequence[FileReferences], name: str, time: str, units: str, attrs: Mapping[str, Any]
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The values over all files in one unit, and attributes that say so (rule 5)."""
-    parts = [moved for file in files if (moved := _moved(file, name, time, units)) is not None]
-    dtype = parts[0].dtype if len({part.dtype for part in parts}) == 1 else np.result_type(*parts)
-    rebased = {**attrs, "units": units} if "units" in files[0].variables[name].attrs else dict(attrs)
-    return np.concatenate([part.astype(dtype) for part in parts], files[0].variables[name].dims.index(time)), rebased
+def _without_fill(versions: Sequence[Variable], rebased: bool) -> Variable:
+    """Time has no missing values: a _FillValue that only some files state, or in other units, is dropped."""
+    same = len({str(version.fill_value) for version in versions}) == 1
+    return versions[0] if same and not rebased else replace(versions[0], fill_value=None)
 
 
 def _variable_attrs(versions: Sequence[Variable]) -> dict[str, Any]:
-    """What all files say of a variable (rule 16); what ties variables together is the first file's."""
+    """What all files say of a variable (rule 16); what ties variables together, and how numbers are unpacked, is the first file's."""
     common = _equal_attrs([version.attrs for version in versions])
     first = versions[0].attrs
     return {name: common.get(name, first[name]) for name in first if name in common or name in _STRUCTURAL}

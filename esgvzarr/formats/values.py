@@ -32,12 +32,12 @@ def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
     where there are several files all that does not change with time, because it has to be equal in all of them.
     """
     times = [cf.time_name(file.variables) for file in files]
-    units = {str(f.variables[t].attrs.get("units")) for f, t in zip(files, times, strict=True) if t is not None}
+    differ = _stated_differently(files, times)
     names = []
     for file, time in zip(files, times, strict=True):
         companions = cf.time_companions(file.variables, time) if time else ()
         needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
-        needed |= set(companions) if len(units) > 1 else set()
+        needed |= set(companions) if differ else set()
         others = file.variables.keys() - cf.data_names(file.variables, time) - needed
         needed |= {name for name in others if len(files) > 1 and time not in file.variables[name].dims}
         for name in others - needed:
@@ -46,6 +46,13 @@ def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
                 needed.add(name)
         names.append(needed)
     return names
+
+
+def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | None]) -> bool:
+    """Whether time or its companions have more than one unit or calendar over all files."""
+    timed = [(file.variables, time) for file, time in zip(files, times, strict=True) if time]
+    names = {(time, name) for variables, time in timed for name in (time, *cf.time_companions(variables, time))}
+    return any(len(cf.time_references([v for v, t in timed if t == time], time, name)) > 1 for time, name in names)
 
 
 def _bytes(variable: Variable) -> int:
