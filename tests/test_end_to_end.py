@@ -1,0 +1,226 @@
+"""The real esgpublish on real CMIP6 files, to real STAC APIs; opened through the item that pystac-client finds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray
+
+from esgvzarr import cli
+from esgvzarr.errors import SourceError
+from esgvzarr.testing import FileSpec, StacServer, specs_of, write_files
+from esgvzarr.testing.node import DataNode, schema_versions
+from esgvzarr.testing.samples import sample_datasets, sample_files
+
+pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
+
+_CMIP = "CMIP6.CMIP"
+MONTHLY_65 = f"{_CMIP}.EC-Earth-Consortium.EC-Earth3.historical.r1i1p1f1.Amon.ta.gr.v20200310"
+DATASETS = (
+    MONTHLY_65,
+    f"{_CMIP}.MPI-M.MPI-ESM1-2-HR.historical.r1i1p1f1.Amon.ta.gn.v20190710",  # 13 files
+    f"{_CMIP}.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126",  # 480, 480 and 60 months, each file with its own epoch
+    f"{_CMIP}.CAMS.CAMS-CSM1-0.historical.r1i1p1f1.Amon.ta.gn.v20190708",  # the same, five epochs
+    f"{_CMIP}.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826",
+    f"{_CMIP}.CMCC.CMCC-CM2-SR5.historical.r1i1p1f1.day.ta.gn.v20200616",
+)
+CMIP7 = "MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1.glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801"
+INPUT4MIPS = "input4MIPs.CMIP7.CMIP.PCMDI.PCMDI-AMIP-1-1-10.atmos.mon.tas.gn.v20250807"
+
+
+@pytest.fixture(scope="module")
+def sample() -> Path:
+    """Where the real files are."""
+    try:
+        return sample_files()
+    except SourceError as error:
+        pytest.skip(str(error))
+
+
+def publish(*arguments: object) -> tuple[int, str]:
+    """Exit status of ``esgvzarr publish``, and all that it printed."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
+        cli.main(["publish", *map(str, arguments)])
+    return int(stop.value.code or 0), said.getvalue()
+
+
+def find(stac_url: str, dataset_id: str) -> Any:
+    """The item, as a search user finds it."""
+    import pystac_client
+
+    collection = dataset_id.removeprefix("MIP-DRS7.").partition(".")[0]
+    (item,) = pystac_client.Client.open(stac_url).search(collections=[collection], ids=[dataset_id]).items()
+    return item
+
+
+def open_asset(asset: Any) -> xarray.Dataset:
+    """As the asset itself says that it is to be opened."""
+    return xarray.open_dataset(asset.href, **asset.extra_fields["xarray:open_kwargs"])
+
+
+def check_equal(opened: xarray.Dataset, files: list[Path]) -> None:
+    """Each file, opened alone and decoded, is what the dataset shows of it: variables, times, bounds, types, attributes."""
+    truths = sorted((xarray.open_dataset(file, engine="netcdf4") for file in files), key=lambda truth: truth.time.values[0])
+    assert opened.sizes["time"] == sum(truth.sizes["time"] for truth in truths)
+    start = 0
+    for truth in truths:
+        assert set(opened.variables) == set(truth.variables)
+        shown = opened.isel(time=slice(start, start + truth.sizes["time"]))
+        start += truth.sizes["time"]
+        for name, variable in truth.variables.items():
+            assert shown[name].dims == variable.dims
+            assert shown[name].dtype.kind == variable.dtype.kind
+            np.testing.assert_array_equal(shown[name].values, variable.values, err_msg=f"{name} of {truth.encoding['source']}")
+    assert public(opened.attrs) == equal_in_all([truth.attrs for truth in truths])
+    for name, variable in opened.variables.items():
+        assert plain(variable.attrs) == equal_in_all([truth[name].attrs for truth in truths]), name
+
+
+def equal_in_all(attributes: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all files say alike."""
+    first, *others = [plain(each) for each in attributes]
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+
+
+def plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    """NumPy numbers as Python's."""
+    return {name: np.asarray(value).tolist() for name, value in attributes.items()}
+
+
+def public(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Without what only a reference file has."""
+    return {name: value for name, value in plain(attributes).items() if not name.startswith("esgvzarr")}
+
+
+def patches(server: StacServer) -> list[Any]:
+    """All changes of items that the index was sent."""
+    return [json.loads(request.body) for request in server.requests if request.method == "PATCH"]
+
+
+@contextlib.contextmanager
+def index_of(kind: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A STAC API: ``sync`` or ``queued`` over a memory store, or the real ``pgstac``."""
+    if kind == "pgstac":
+        yield request.getfixturevalue("pgstac_server")
+    else:
+        with StacServer(delay_s=0.2 if kind == "queued" else 0.0) as server:
+            yield server
+
+
+class Published:
+    """One run of esgvzarr publish over all datasets: two maps, a list file of two, a directory of the others."""
+
+    def __init__(self, node: DataNode, sample: Path) -> None:
+        self.node = node
+        files = sample_datasets(sample)
+        first, second, third, fourth, *rest = [node.add_dataset(name, files[name]) for name in DATASETS]
+        listed, folder = node.directory / "maps.txt", node.directory / "more"
+        listed.write_text(f"{third}\n{fourth}\n")
+        folder.mkdir()
+        for mapfile in rest:
+            mapfile.rename(folder / mapfile.name)
+        self.status, self.said = publish("--map", first, second, listed, folder, "--config", node.config)
+
+
+@pytest.fixture(scope="module", params=["sync", "queued", "pgstac"])
+def published(request: pytest.FixtureRequest, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+    with (
+        index_of(request.param, request) as server,
+        DataNode(tmp_path_factory.mktemp("node"), server.url, poll_timeout_s=10) as node,
+    ):
+        yield Published(node, sample)
+
+
+class TestRealFiles:
+    def test_all_are_linked(self, published: Published) -> None:
+        """Several maps, a list file and a directory in one run; the status is esgpublish's 0."""
+        assert published.status == 0, published.said
+        lines = published.said.splitlines()
+        assert sorted(line.split(":")[0] for line in lines if ": linked: " in line) == sorted(DATASETS)
+
+    @pytest.mark.parametrize("dataset_id", DATASETS, ids=lambda name: name.split(".")[3])
+    def test_equal_the_files_value_for_value(self, published: Published, dataset_id: str) -> None:
+        """What pystac-client finds and xarray opens is what the NetCDF files hold."""
+        asset = find(published.node.stac_url, dataset_id).assets["reference_file"]
+        assert asset.href == published.node.url_of(dataset_id)
+        files = sorted(published.node.directory_of(dataset_id).glob("*.nc"))
+        with open_asset(asset) as opened:
+            check_equal(opened, files)
+
+    def test_opening_reads_no_data(self, published: Published) -> None:
+        """Coordinates and bounds are in the reference file: nothing else is asked for."""
+        asset = find(published.node.stac_url, MONTHLY_65).assets["reference_file"]
+        published.node.thredds.clear()
+        with open_asset(asset) as opened:
+            str(opened)
+            opened.time_bnds.load()
+        assert {published.node.thredds.url + request.path for request in published.node.thredds.requests} == {asset.href}
+
+    def test_opening_takes_one_request(self, published: Published) -> None:
+        """The reference file is fetched once, unless kerchunk is let nest dask arrays; fsspec asks for its length first."""
+        href = published.node.url_of(MONTHLY_65)
+        published.node.thredds.clear()
+        with xarray.open_dataset(href, engine="kerchunk", chunks={}, open_dataset_options={"chunks": None}) as opened:
+            opened.time_bnds.load()
+        assert [request.method for request in published.node.thredds.requests] == ["HEAD", "GET"]
+
+    def test_is_one_array(self, published: Published) -> None:
+        """Contiguous files of unequal length are virtually chunked again, not refused nor cut in segments."""
+        refs = json.loads(next(published.node.data.glob("**/CMIP6.*BCC-CSM2-MR*.json")).read_text())["refs"]
+        assert {key.partition("/")[0] for key in refs if key.endswith(".zarray")} >= {"ta", "time", "time_bnds"}
+        assert json.loads(refs["ta/.zarray"])["shape"] == [1020, 2, 2, 2]
+
+
+_CMIP7_ATTRIBUTES = {
+    "mip_era": "CMIP7", "drs_specs": "MIP-DRS7", "region": "glb", "source_id": "DUMMY-MODEL", "variant_label": "r1i1p1f1",
+    "grid_label": "g100", "branded_variable": "tas_tavg-h2m-hxy-u", "license_id": "CC-BY-4.0", "product": "model-output",
+    "data_specs_version": "MIP-DS7.1.0.0", "nominal_resolution": "250 km", "Conventions": "CF-1.12",
+}  # fmt: skip
+_INPUT4MIPS_ATTRIBUTES = {
+    "activity_id": "input4MIPs", "mip_era": "CMIP7", "target_mip": "CMIP", "institution_id": "PCMDI", "grid_label": "gn",
+    "source_id": "PCMDI-AMIP-1-1-10", "contact": "pcmdi@example.org", "dataset_category": "SSTsAndSeaIce",
+    "source_version": "1.1.10", "source": "PCMDI-AMIP", "title": "PCMDI-AMIP", "further_info_url": "https://example.org",
+    "product": "observations",
+    "nominal_resolution": "1x1 degree", "target_mip_list": "CMIP",
+}  # fmt: skip
+
+
+def write_project(directory: Path, stem: str, attributes: dict[str, str]) -> list[Path]:
+    """Two years in files named and described as those of a project."""
+
+    def describe(file: netCDF4.Dataset, _: FileSpec) -> None:
+        file.setncatts(attributes)
+
+    first, second = specs_of((12, 12), extra=(describe,))
+    return write_files(
+        directory, [replace(first, name=f"{stem}_185001-185012.nc"), replace(second, name=f"{stem}_185101-185112.nc")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset_id", "stem", "attributes"),
+    [
+        (CMIP7, "tas_tavg-h2m-hxy-u_mon_glb_g100_DUMMY-MODEL_historical_r1i1p1f1", _CMIP7_ATTRIBUTES),
+        (INPUT4MIPS, "tas_input4MIPs_SSTsAndSeaIce_CMIP_PCMDI-AMIP-1-1-10_gn", _INPUT4MIPS_ATTRIBUTES),
+    ],
+    ids=["CMIP7", "input4MIPs"],
+)
+def test_other_projects(dataset_id: str, stem: str, attributes: dict[str, str], tmp_path: Path) -> None:
+    """Datasets of CMIP7 and input4MIPs are registered, linked and opened like those of CMIP6."""
+    with StacServer() as server, DataNode(tmp_path / "node", server.url) as node:
+        mapfile = node.add_dataset(dataset_id, write_project(tmp_path / "made", stem, attributes))
+        status, said = publish("--map", mapfile, "--config", node.config)
+        assert status == 0, said
+        assert ": linked: " in said, said
+        with open_asset(find(server.url, dataset_id).assets["reference_file"]) as opened:
+            check_equal(opened, sorted(node.directory_of(dataset_id).glob("*.nc")))
