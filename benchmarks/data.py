@@ -66,7 +66,13 @@ def build(shape: Shape, root: Path, say: Callable[[str], None] = print) -> list[
 def _write_header(shape: Shape, path: Path, number: int) -> None:
     form = "NETCDF3_64BIT_OFFSET" if shape.classic else "NETCDF4_CLASSIC"
     with netCDF4.Dataset(path, "w", format=form) as file:
-        file.setncatts({"Conventions": "CF-1.7", "frequency": {1: "day", 8: "3hr"}.get(shape.per_day, "mon"), "tracking_id": f"hdl:21.14100/{number:036}"})
+        file.setncatts(
+            {
+                "Conventions": "CF-1.7",
+                "frequency": {1: "day", 8: "3hr"}.get(shape.per_day, "mon"),
+                "tracking_id": f"hdl:21.14100/{number:036}",
+            }
+        )
         dims = ("lev", "lat", "lon")[-len(shape.grid) :]
         file.createDimension("time", None)
         file.createDimension("bnds", 2)
@@ -74,11 +80,15 @@ def _write_header(shape: Shape, path: Path, number: int) -> None:
             file.createDimension(name, size)
             low, high = {"lev": (5, 5000), "lat": (-90, 90), "lon": (0, 360)}[name]
             edges = np.linspace(low, high, size + 1)
-            file.createVariable(name, "f8", (name,)).setncatts({"standard_name": {"lev": "depth", "lat": "latitude", "lon": "longitude"}[name], "bounds": f"{name}_bnds"})
+            file.createVariable(name, "f8", (name,)).setncatts(
+                {"standard_name": {"lev": "depth", "lat": "latitude", "lon": "longitude"}[name], "bounds": f"{name}_bnds"}
+            )
             file[name][:] = (edges[1:] + edges[:-1]) / 2
             file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = np.stack([edges[:-1], edges[1:]], 1)
         time = file.createVariable("time", "f8", ("time",), chunksizes=None if shape.classic else (512,))
-        time.setncatts({"units": "days since 1850-01-01", "calendar": "noleap", "axis": "T", "standard_name": "time", "bounds": "time_bnds"})
+        time.setncatts(
+            {"units": "days since 1850-01-01", "calendar": "noleap", "axis": "T", "standard_name": "time", "bounds": "time_bnds"}
+        )
         bounds = file.createVariable("time_bnds", "f8", ("time", "bnds"), chunksizes=None if shape.classic else (1, 2))
         height = file.createVariable("height", "f8", ())
         height[...] = 2.0
@@ -86,7 +96,9 @@ def _write_header(shape: Shape, path: Path, number: int) -> None:
             name = "tas" if shape.variables == 1 else f"v{variable:02}"
             options = {} if shape.classic else {"zlib": True, "shuffle": True, "chunksizes": (1, *shape.chunk)}
             made = file.createVariable(name, "f4", ("time", *dims), fill_value=np.float32(1e20), **options)
-            made.setncatts({"units": "K", "standard_name": "air_temperature", "coordinates": "height", "cell_methods": "time: mean"})
+            made.setncatts(
+                {"units": "K", "standard_name": "air_temperature", "coordinates": "height", "cell_methods": "time: mean"}
+            )
         _write_steps(shape, file, time, bounds, number)
 
 
@@ -114,7 +126,10 @@ def _write_chunks(shape: Shape, path: Path, number: int) -> None:
     with h5py.File(path, "r+") as file:
         data = file["tas"]
         data.resize(shape.steps, 0)
-        tiles = [tuple(int(k) * c for k, c in zip(key, shape.chunk, strict=True)) for key in np.ndindex(*(n // c for n, c in zip(shape.grid, shape.chunk, strict=True)))]
+        tiles = [
+            tuple(int(k) * c for k, c in zip(key, shape.chunk, strict=True))
+            for key in np.ndindex(*(n // c for n, c in zip(shape.grid, shape.chunk, strict=True)))
+        ]
         for step in range(shape.steps):
             for place, tile in enumerate(tiles):
                 data.id.write_direct_chunk((step, *tile), stock[(step * 7 + place) % _STOCK])

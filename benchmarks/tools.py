@@ -8,6 +8,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 
+_INLINE = 5000
+"""Bytes: the time chunks of 4 KiB are inlined, or else kerchunk 0.2.10 cannot read them over HTTP with aiohttp 3.14."""
+
+
 def esgvzarr(out: Path, locations: list[str]) -> None:
     """This package, with all checks."""
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
@@ -48,7 +52,12 @@ def kerchunk(out: Path, locations: list[str]) -> None:
         with fsspec.open(location, "rb") as file:
             classic = file.read(3) == b"CDF"
             file.seek(0)
-            singles.append(NetCDF3ToZarr(location).translate() if classic else SingleHdf5ToZarr(file, location).translate())
+            made = (
+                NetCDF3ToZarr(location, inline_threshold=_INLINE)
+                if classic
+                else SingleHdf5ToZarr(file, location, inline_threshold=_INLINE)
+            )
+            singles.append(made.translate())
     fixed = ["lat", "lon", "lev", "lat_bnds", "lon_bnds", "lev_bnds", "height"]
     protocol = urlsplit(locations[0]).scheme or "file"
     combined = MultiZarrToZarr(singles, remote_protocol=protocol, concat_dims=["time"], identical_dims=fixed).translate()

@@ -26,6 +26,7 @@ COALESCE_GAP = 32 * 1024
 """Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a request."""
 COALESCE_LIMIT = 8 * 2**20
 """Bytes. No merged range grows beyond this."""
+_MOST_REDIRECTS = 3
 _LONGEST_PAUSE_S = 60.0
 _T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
@@ -227,13 +228,14 @@ class Transport:
     def _get(self, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
         """A GET that follows redirects within the host only; the body is still to be read."""
         response = self._open(url, headers)
-        for _ in range(3):
-            target = response.get_redirect_location()
-            if not target:
+        for followed in range(_MOST_REDIRECTS + 1):
+            place = response.get_redirect_location()
+            if not place:
                 break
             response.drain_conn()
-            target = urljoin(url, target)
-            if urlsplit(target).hostname != urlsplit(url).hostname:
+            target = urljoin(url, place)
+            elsewhere = urlsplit(target).hostname != urlsplit(url).hostname
+            if elsewhere or (url.startswith("https:") and not target.startswith("https:")) or followed == _MOST_REDIRECTS:
                 raise _redirected(url, target)
             response = self._open(target, headers)
         try:
@@ -333,7 +335,7 @@ def _seconds(retry_after: str) -> float:
 
 def _redirected(url: str, target: str) -> TransportError:
     return TransportError(
-        url, f"redirects to {host_of(target)}", expected="the file itself",
+        url, f"redirects to {target}", expected="the file itself",
         todo="Access may be restricted (a login page): references are for data that anyone can read.", code="transport-redirected",
     )  # fmt: skip
 

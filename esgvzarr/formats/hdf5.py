@@ -116,7 +116,7 @@ def _variable(
     inline: Mapping[tuple[int, ...], bytes] = {}
     values = dataset.values
     if dataset.layout == "contiguous":
-        chunks = _one_piece(dataset)
+        chunks = _one_piece(dataset, content.size, subject)
     elif index is None:
         chunks = ChunkTable(np.empty((0, len(shape)), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
     else:
@@ -126,7 +126,7 @@ def _variable(
             skipped = np.zeros(1, np.int64)
         if skipped.any():
             index, inline = yield from _recode(content, dataset, index, subject)
-        chunks = _table(index, dataset, shape, subject)
+        chunks = _table(index, dataset, shape, content.size, subject)
     if values is not None and values.shape != shape:
         values = _extended(values, shape, dataset.unwritten)
     return Variable(
@@ -135,22 +135,37 @@ def _variable(
     )  # fmt: skip
 
 
-def _one_piece(dataset: Dataset) -> ChunkTable:
+def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
     """Contiguous data: one chunk, or none where nothing was written."""
     size = int(np.prod(dataset.extent, dtype=np.int64)) * dataset.dtype.itemsize
     count = 1 if dataset.offset is not None and size else 0
+    if count and dataset.offset is not None and dataset.offset + size > file_size:
+        raise FormatError(
+            subject, f"has {file_size} bytes, and {dataset.name!r} reaches to byte {dataset.offset + size}", expected="a whole file",
+            todo="Compare its checksum with the record's, and copy it to the data node again.", code="file-truncated",
+        )  # fmt: skip
     return ChunkTable(
-        np.zeros((count, len(dataset.extent)), np.int64), np.full(count, dataset.offset or 0, np.int64), np.full(count, size, np.int64)
-    )  # fmt: skip
+        np.zeros((count, len(dataset.extent)), np.int64),
+        np.full(count, dataset.offset or 0, np.int64),
+        np.full(count, size, np.int64),
+    )
 
 
-def _table(index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], subject: str) -> ChunkTable:
-    """Chunk keys in the order of the grid."""
+def _table(index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], file_size: int, subject: str) -> ChunkTable:
+    """Chunk keys in the order of the grid, each once, and bytes that are in the file."""
     keys, rest = np.divmod(index.starts, np.array(dataset.chunk_shape, np.int64))
-    if rest.any() or (index.starts >= np.array(shape, np.int64)).any():
-        raise FormatError(subject, f"{dataset.name!r} has chunks outside its grid", code="file-unreadable")
     order = np.lexsort(keys.T[::-1])
-    return ChunkTable(keys[order], index.offsets[order], index.sizes[order])
+    keys, offsets, sizes = keys[order], index.offsets[order], index.sizes[order]
+    in_grid = not rest.any() and (index.starts < np.array(shape, np.int64)).all()
+    in_file = (offsets > 0).all() and (sizes >= 0).all() and (offsets <= file_size - sizes).all()
+    once = (keys[1:] != keys[:-1]).any(axis=1).all()
+    if not (in_grid and in_file and once):
+        fault = "outside its grid" if not in_grid else "outside the file" if not in_file else "of one place twice"
+        raise FormatError(
+            subject, f"{dataset.name!r} has chunks {fault}", expected="each chunk once, in the file",
+            todo="The chunk index is damaged: rewrite the file.", code="file-unreadable",
+        )  # fmt: skip
+    return ChunkTable(keys, offsets, sizes)
 
 
 def _applied(codecs: tuple[Mapping[str, Any], ...], skipped: int) -> tuple[Mapping[str, Any], ...]:
@@ -175,6 +190,11 @@ def _recode(
         data: Any = content.read(*place)
         for codec in reversed(_applied(dataset.codecs, int(mask))):
             data = numcodecs.get_codec(dict(codec)).decode(data)
+        if len(bytes(data)) != np.prod(dataset.chunk_shape, dtype=np.int64) * dataset.dtype.itemsize:
+            raise FormatError(
+                subject, f"a chunk of {dataset.name!r} is not what its filter mask says", expected="a whole chunk",
+                todo="The chunk index is damaged: rewrite the file.", code="file-unreadable",
+            )  # fmt: skip
         for codec in dataset.codecs:
             data = numcodecs.get_codec(dict(codec)).encode(data)
         inline[tuple(map(int, start // np.array(dataset.chunk_shape)))] = bytes(data)

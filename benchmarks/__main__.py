@@ -1,0 +1,202 @@
+"""``python -m benchmarks``: build the data, run every tool as a whole process in turn, print and keep a table with ratios.
+
+0 ms is nginx; latencies are added by the test server of ``esgvzarr.testing``, which also counts requests and bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from esgvzarr.testing import Latency, ThreddsServer
+
+from .data import SHAPES, build
+
+_NGINX = """worker_processes 1; daemon off; pid {dir}/nginx.pid; error_log {dir}/error.log; events {{ worker_connections 1024; }}
+http {{ access_log off; sendfile on; keepalive_requests 1000000; client_body_temp_path {dir}; proxy_temp_path {dir};
+fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
+server {{ listen 127.0.0.1:{port}; location / {{ root {root}; }} }} }}
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process."""
+
+    data: str
+    where: str
+    tool: str
+    seconds: float
+    peak_mib: float
+    status: int
+    requests: int = 0
+    sent: int = 0
+
+
+@contextmanager
+def nginx(root: Path) -> Iterator[str]:
+    """nginx on loopback; its URL."""
+    with ThreddsServer(root) as free:
+        port = free.port
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "nginx.conf"
+        config.write_text(("user root; " if os.geteuid() == 0 else "") + _NGINX.format(dir=directory, port=port, root=root))
+        server = subprocess.Popen([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)])
+        time.sleep(0.5)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def run(tool: str, data: str, where: str, out: Path, locations: list[str], limit_s: float) -> Run:
+    """Run one tool and wait for it."""
+    started = time.perf_counter()
+    with open(out.with_suffix(".log"), "a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "benchmarks.tools", tool, str(out), *locations], stdout=log, stderr=log
+        )
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            seconds = time.perf_counter() - started
+            if pid:
+                break
+            if seconds > limit_s:
+                process.kill()
+            time.sleep(0.005)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Run(data, where, tool, seconds, usage.ru_maxrss / 1024, process.returncode)
+
+
+def measure(options: argparse.Namespace, stack: ExitStack) -> list[Run]:
+    """All runs, round after round, the tools in turn."""
+    root, runs = Path(options.root), []
+    places = {"local": ""}
+    if 0 in options.latency:
+        places["0 ms"] = stack.enter_context(nginx(root))
+    servers = {}
+    for latency in filter(None, options.latency):
+        server = servers[f"{latency} ms"] = stack.enter_context(ThreddsServer(root, prefix="/data"))
+        server.fault(Latency(latency / 1000))
+        places[f"{latency} ms"] = f"{server.url}/data"
+    out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    for name in options.data:
+        paths = build(SHAPES[name], root)
+        for round_number in range(options.rounds):
+            for where, base in places.items():
+                for tool in options.tools:
+                    if (tool == "esgcet" and base) or (
+                        round_number and any(r.status for r in runs if (r.data, r.where, r.tool) == (name, where, tool))
+                    ):
+                        continue
+                    if round_number and any(
+                        r.seconds > options.once_s for r in runs if (r.data, r.where, r.tool) == (name, where, tool)
+                    ):
+                        continue
+                    locations = [f"{base}/{path.relative_to(root)}" if base else str(path) for path in paths]
+                    if where in servers:
+                        servers[where].clear()
+                    made = tool.removesuffix("_proof")
+                    done = run(tool, name, where, out / f"{name}-{made}-{where.replace(' ', '')}.json", locations, options.limit_s)
+                    if where in servers:
+                        log = servers[where].requests.snapshot()
+                        done = Run(**{**asdict(done), "requests": len(log), "sent": sum(entry.sent for entry in log)})
+                    print(done, flush=True)
+                    runs.append(done)
+                    if options.keep:
+                        Path(options.keep).write_text(json.dumps([asdict(r) for r in runs], indent=1))
+    return runs
+
+
+def main() -> None:
+    """Parse arguments, measure, write the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--root", default=str(Path(tempfile.gettempdir()) / "esgvzarr-benchmarks"), help="where the data are kept (13 GB)"
+    )
+    parser.add_argument("--data", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--latency", nargs="+", type=int, default=[0, 20, 100], help="milliseconds per request")
+    parser.add_argument("--tools", nargs="+", default=["esgvzarr", "esgvzarr_proof", "kerchunk", "virtualizarr", "esgcet"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--once-s", type=float, default=30, help="what takes longer is run once")
+    parser.add_argument("--limit-s", type=float, default=600, help="what takes longer is ended")
+    parser.add_argument("--keep", help="JSON file for all runs")
+    parser.add_argument("--page", help="Markdown file to write")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        runs = measure(options, stack)
+    page = table(runs)
+    print(page)
+    if options.page:
+        Path(options.page).write_text(page)
+
+
+def table(runs: list[Run]) -> str:
+    """The results as Markdown: medians, and ratios to ours."""
+    lines = [
+        "# Benchmarks\n",
+        "Made by `python -m benchmarks --page docs/explanation/benchmarks.md` "
+        f"on {date.today()}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
+        + ", ".join(
+            f"{name} {version(name)}"
+            for name in ("esgvzarr", "kerchunk", "virtualizarr", "esgcet", "h5py", "xarray", "zarr", "urllib3")
+        )
+        + ".\n",
+        "Whole processes, medians, imports included. Ratio: how many times as long as esgvzarr takes. "
+        "0 ms is nginx on the same machine; at 20 and 100 ms each request waits that long. Serial rounds: (time at 100 ms − time at 20 ms) / 80 ms.\n",
+    ]
+    for shape in SHAPES.values():
+        mine = [r for r in runs if r.data == shape.name]
+        if mine:
+            lines += [f"\n## {shape.name}: {shape.title}\n", *_rows(mine)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(runs: list[Run]) -> list[str]:
+    tools = list(dict.fromkeys(run.tool for run in runs))
+    places = list(dict.fromkeys(run.where for run in runs))
+    rows = [
+        "| | " + " | ".join(f"{place}, s | ratio" for place in places) + " | requests | MB moved | serial rounds | peak MiB |",
+        "|---" * (2 * len(places) + 5) + "|",
+    ]
+    for tool in tools:
+        cells = []
+        for place in places:
+            median, ours = _median(runs, tool, place), _median(runs, "esgvzarr", place)
+            failed = any(run.status for run in runs if (run.tool, run.where) == (tool, place))
+            cells += [
+                "fails" if failed else f"{median:.2f}" if median else "",
+                f"{median / ours:.1f}" if median and ours and not failed else "",
+            ]
+        served = [run for run in runs if run.tool == tool and run.requests and not run.status]
+        slow, fast = _median(runs, tool, "100 ms"), _median(runs, tool, "20 ms")
+        cells += [
+            str(served[-1].requests) if served else "", f"{served[-1].sent / 1e6:.1f}" if served else "",
+            f"{(slow - fast) / 0.08:.0f}" if slow and fast and served else "", f"{max(run.peak_mib for run in runs if run.tool == tool):.0f}",
+        ]  # fmt: skip
+        rows.append(f"| {tool} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def _median(runs: list[Run], tool: str, place: str) -> float | None:
+    times = [run.seconds for run in runs if (run.tool, run.where) == (tool, place) and not run.status]
+    return statistics.median(times) if times else None
+
+
+if __name__ == "__main__":
+    main()
