@@ -1,0 +1,295 @@
+"""The demo: real CMIP6 files on a data node and a STAC index on this machine, from the real esgpublish to xarray.
+
+Every step says what it did and where the result lies; all of it stays in one directory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ProofError, PublisherError, SettingsError
+from .model import DatasetId
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray
+    from rich.console import Console
+
+    from .testing.node import DataNode
+
+MONTHLY = "CMIP6.CMIP.EC-Earth-Consortium.EC-Earth3.historical.r1i1p1f1.Amon.ta.gr.v20200310"
+"""65 files, one a year."""
+EPOCHS_DIFFER = "CMIP6.CMIP.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126"
+"""3 files of unequal length; each counts its days from another date."""
+DAILY = "CMIP6.CMIP.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826"
+DATASETS = (MONTHLY, EPOCHS_DIFFER, DAILY)
+_STEPS = ("scanning", "proving", "writing", "linking")
+"""What `esgvzarr publish` says that it does with each dataset."""
+_PACKAGES = ("esgcet", "cql2", "fastapi", "jsonpatch", "pystac_client", "stac_fastapi", "uvicorn")
+
+
+def run(console: Console, directory: Path | None = None) -> None:
+    """Publish real CMIP6 files and open them as a search user does.
+
+    Args:
+        console: told of each step.
+        directory: new or empty; keeps everything. A new one below the system's temporary directory if None.
+
+    Raises:
+        PublisherError: esgcet, or another package of the extra ``demo``, is not installed; or esgpublish failed.
+        SourceError: the files cannot be downloaded.
+        ProofError: the references do not read as the files do.
+    """
+    check_packages()
+    from .testing.node import DataNode
+    from .testing.stac import StacServer
+
+    started, home = time.monotonic(), _new_directory(directory)
+    console.print(f"Everything stays in [bold]{home}[/bold]\n")
+    with StacServer(("CMIP6",)) as index, DataNode(home, index.url) as node:
+        maps = _fill(console, node)
+        _publish(console, node, maps)
+        _open_as_search_user(console, node)
+        _show_epochs(console, node)
+    _keep_local(console, node)
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+
+
+def check_packages() -> None:
+    """Make sure that all of the extra ``demo`` is there.
+
+    Raises:
+        PublisherError: names what is missing.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PublisherError(
+            ", ".join(missing), "is not installed" if len(missing) == 1 else "are not installed",
+            todo="pip install 'esgvzarr[demo]'", code="publisher-missing",
+        )  # fmt: skip
+
+
+def _new_directory(directory: Path | None) -> Path:
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="esgvzarr-demo-"))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        found = "is not empty" if any(directory.iterdir()) else ""
+    except OSError as error:
+        found = f"cannot be used: {error.strerror}"
+    if any(letter.isspace() for letter in str(directory.resolve())):
+        found = "holds a blank, which no href may"
+    if found:
+        raise SettingsError(
+            str(directory), found, expected="a new or empty directory", todo="Give another one.", code="settings-demo-dir"
+        )
+    return directory.resolve()
+
+
+def _fill(console: Console, node: DataNode) -> list[Path]:
+    """Put the files on the data node, and write their mapfiles."""
+    from .testing.samples import sample_datasets, sample_files
+
+    with _step(console, 1, "Real CMIP6 files"):
+        root = sample_files()
+        datasets = sample_datasets(root)
+        maps = [node.add_dataset(name, datasets[name]) for name in DATASETS]
+    _say(console, f"  {sum(map(len, datasets.values()))} files of {len(datasets)} datasets, from PyPI: {root}")
+    for name in DATASETS:
+        _say(console, f"  taken: {len(datasets[name]):2} files of {name}")
+    _say(console, f"  on the data node: {node.data}, served as {node.thredds.url}{node.thredds.prefix}/")
+    _say(console, f"  to register in the STAC index: {node.stac_url}, by {node.config}")
+    return maps
+
+
+def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
+    """Run ``esgvzarr publish``, which runs the real esgpublish, as a program of its own."""
+    from .ledger import Ledger
+    from .settings import read_settings
+    from .testing.node import command
+
+    ledger = Ledger(read_settings(node.config).ledger)
+    arguments = ["publish", "--strict", "--map", *map(str, maps), "--config", str(node.config)]
+    log = node.directory / "esgpublish.log"
+    _title(console, 2, "esgvzarr publish: esgpublish registers, then references are made, proved, written, linked")
+    started = time.monotonic()
+    status = _run_logged(console, command(*arguments), log)
+    if status:
+        said = log.read_text(encoding="utf-8").split("\n")
+        found = f"ended with {status}: {next((line for line in reversed(said) if line), '')}"
+        raise PublisherError("esgvzarr publish", found, expected="0", todo=f"Its log is {log}.")
+    _say(console, f"  $ esgvzarr publish --strict --map {node.maps}/*.map --config {node.config}")
+    for name in DATASETS:
+        path, (kept,) = node.directory_of(name) / f"{name}.json", ledger.entries(name)
+        checks = len(json.loads(kept.report)["checks"])
+        _say(console, f"  {kept.outcome}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}")
+    _say(console, f"  {len(maps)} datasets in {time.monotonic() - started:.1f} s; all that esgpublish said: {log}")
+
+
+def _run_logged(console: Console, words: Sequence[str], log: Path) -> int:
+    """Run a program, keep what it says in ``log``, and show how far it is."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        Progress(*columns, console=console, transient=True) as progress,
+        subprocess.Popen(
+            words,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        task = progress.add_task("esgpublish starts", total=len(_STEPS) * len(DATASETS))
+        for line in process.stdout or ():
+            kept.write(line)
+            name, _, step = line.rstrip().partition(": ")
+            if name in DATASETS and step.startswith(_STEPS):
+                progress.update(task, advance=1, description=f"{name.split('.')[3]}: {step}")
+    return process.returncode
+
+
+def _open_as_search_user(console: Console, node: DataNode) -> None:
+    """Find the item of the 65 files, open its reference, and compare with the files themselves."""
+    import numpy as np
+
+    with _step(console, 3, "A search user finds the dataset with pystac-client and opens it with xarray"):
+        asset = find_asset(node.stac_url, MONTHLY)
+        open_kwargs = asset.extra_fields["xarray:open_kwargs"]
+        dataset = _opened(console, node, asset.href, open_kwargs)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in open_kwargs.items())
+    _say(console, f"  href = {asset.href}\n  xarray.open_dataset(href, {arguments})\n")
+    _say(console, str(dataset))
+    files = sorted(node.directory_of(MONTHLY).glob("*.nc"))
+    shown, truth = dataset["ta"].values, read_files(files, "ta")
+    equal = shown.shape == truth.shape and bool(np.array_equal(shown, truth, equal_nan=True))
+    _say(console, f"\n  mean of ta through the references:     {_mean(shown)!r} K")
+    _say(console, f"  mean of the {len(files)} NetCDF files by netCDF4: {_mean(truth)!r} K")
+    if not equal:
+        raise ProofError(MONTHLY, "differs from its NetCDF files", expected="equal values", todo="Please report this as a bug.")
+    _say(console, f"  all {truth.size} values are equal", style="green")
+
+
+def _opened(console: Console, node: DataNode, href: str, open_kwargs: dict[str, Any]) -> xarray.Dataset:
+    """Open a reference, and say what was asked of the data node."""
+    import xarray
+
+    node.thredds.clear()
+    started = time.monotonic()
+    dataset = xarray.open_dataset(href, **open_kwargs)
+    asked = [request.path for request in node.thredds.requests]
+    data = sum(path.endswith(".nc") for path in asked)
+    _say(console, f"  opened in {time.monotonic() - started:.1f} s, with {data} requests for data")
+    return dataset
+
+
+def _show_epochs(console: Console, node: DataNode) -> None:
+    """One time axis over files that count from different dates."""
+    import netCDF4
+
+    with _step(console, 4, "The same for files whose times count from different dates"):
+        asset = find_asset(node.stac_url, EPOCHS_DIFFER)
+        dataset = _opened(console, node, asset.href, asset.extra_fields["xarray:open_kwargs"])
+        files = sorted(node.directory_of(EPOCHS_DIFFER).glob("*.nc"))
+        times = [value for file in files for value in decoded_times(file)]
+    for file in files:
+        with netCDF4.Dataset(file) as opened:
+            _say(console, f"  {file.name}: {opened['time'].size} months, {opened['time'].units}")
+    shown = dataset["time"].values.tolist()
+    if shown != times:
+        raise ProofError(
+            EPOCHS_DIFFER, "shows other times than its files", expected="equal dates", todo="Please report this as a bug."
+        )
+    _say(console, f"  all {len(times)} dates are equal: {shown[0]} to {shown[-1]}", style="green")
+
+
+def _keep_local(console: Console, node: DataNode) -> None:
+    """References to the files as they lie here, in a static STAC catalogue: the servers end, these stay."""
+    from .publish import catalogue, generate, make_transport
+    from .settings import read_settings
+    from .sources import read_source
+
+    settings, references = read_settings(node.config), node.directory / "references"
+    with _step(console, 5, "A static STAC catalogue on disk, which needs no server"), make_transport(settings) as transport:
+        for name in DATASETS:
+            record = read_source([str(node.directory_of(name))], DatasetId.parse(name), transport, {})
+            reference = generate(record, references, transport, settings).reference
+            if reference is not None:
+                catalogue(record, reference, node.directory / "catalog", settings)
+    _say(console, f"  {node.directory / 'catalog' / 'catalog.json'} lists references to the files as they lie here")
+    _say(console, "  The servers have ended. To open the 65 files from disk:\n")
+    path = references / f"{MONTHLY}.json"
+    _say(console, f'import xarray\nxarray.open_dataset("{path}", engine="kerchunk", chunks={{}})')
+
+
+def find_asset(stac_url: str, dataset_id: str) -> Any:
+    """The reference asset of the item that a search for a dataset gives.
+
+    Raises:
+        ProofError: the search finds no such item, or the item shows no reference.
+    """
+    import pystac_client
+
+    collection = DatasetId.parse(dataset_id).project
+    found = pystac_client.Client.open(stac_url).search(collections=[collection], ids=[dataset_id]).items()
+    for item in found:
+        if "reference_file" in item.assets:
+            return item.assets["reference_file"]
+    raise ProofError(dataset_id, "is not found with a reference_file", expected="one item that has it", code="proof-not-found")
+
+
+def read_files(files: Sequence[Path], name: str) -> np.ndarray:
+    """A variable of files that follow each other in time, by netCDF4 alone; NaN where it is missing."""
+    import netCDF4
+    import numpy as np
+
+    parts = []
+    for file in files:
+        with netCDF4.Dataset(file) as opened:
+            parts.append(np.ma.filled(opened[name][:], np.nan))
+    return np.concatenate(parts)
+
+
+def decoded_times(file: Path) -> list[Any]:
+    """The times of a file as dates, by cftime alone."""
+    import cftime
+    import netCDF4
+
+    with netCDF4.Dataset(file) as opened:
+        time = opened["time"]
+        return list(cftime.num2date(time[:], time.units, time.calendar))
+
+
+def _mean(values: np.ndarray) -> float:
+    import numpy as np
+
+    return float(np.nanmean(values, dtype="f8"))
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Print a line as it is: paths and URLs are not cut, so that they can be copied."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _title(console: Console, number: int, text: str) -> None:
+    console.print(f"\n[bold]{number}. {text}[/bold]", soft_wrap=True)
+
+
+@contextmanager
+def _step(console: Console, number: int, text: str) -> Iterator[None]:
+    """Say what begins, and show that it goes on."""
+    _title(console, number, text)
+    with console.status("working"):
+        yield
