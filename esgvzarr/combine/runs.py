@@ -33,18 +33,23 @@ def split(series: Series, inlined: Iterable[str]) -> list[Run]:
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
     inline = set(inlined)
-    moving = [name for name, variable in series.files[0].variables.items() if series.time in variable.dims]
-    rebased = _time_names(series, inline)
+    names = [n for n, v in series.files[0].variables.items() if series.time in v.dims and n not in _time_names(series, inline)]
     runs: list[Run] = []
     current: list[int] = []
-    steps: dict[str, int] = {}
-    for number in range(len(series.files)):
-        grown = _steps(series, [*current, number], moving, inline, rebased)
-        if grown is None:
-            runs.append(Run(tuple(current), steps))
-            current, grown = [], _steps(series, [number], moving, inline, rebased)
-        current, steps = [*current, number], grown or {}
-    return [*runs, Run(tuple(current), steps)]
+    grids: dict[str, _Grid] = {}
+    for number, file in enumerate(series.files):
+        begun = {name: _begin(file.variables[name], series.time, name in inline) for name in names}
+        grown = {name: _grow(grids[name], begun[name]) for name in names} if current else {}
+        joined = {name: grid for name, grid in grown.items() if grid is not None}
+        if current and len(joined) < len(names):
+            runs.append(_run(current, grids, inline))
+            current, joined = [], begun
+        current, grids = [*current, number], joined if current else begun
+    return [*runs, _run(current, grids, inline)]
+
+
+def _run(files: Sequence[int], grids: Mapping[str, _Grid], inline: set[str]) -> Run:
+    return Run(tuple(files), {name: grid.step for name, grid in grids.items() if name not in inline})
 
 
 def _time_names(series: Series, inline: set[str]) -> set[str]:
@@ -54,34 +59,41 @@ def _time_names(series: Series, inline: set[str]) -> set[str]:
     return ({time} | {str(attrs.get("bounds")), str(attrs.get("climatology"))}) & inline
 
 
-def _steps(series: Series, numbers: Sequence[int], names: Sequence[str], inline: set[str], rebased: set[str]) -> dict[str, int] | None:
-    """Chunk lengths along time for a run of these files; None if they form no run."""
-    steps = {}
-    for name in names:
-        variables = [series.files[number].variables[name] for number in numbers]
-        if name in rebased:
-            continue
-        if len({_kind(variable, series.time or "", name in inline) for variable in variables}) > 1:
-            return None
-        if name not in inline:
-            step = _step(variables, variables[0].dims.index(series.time or ""))
-            if step is None:
-                return None
-            steps[name] = step
-    return steps
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The chunks of one variable along time, over the files of a run so far."""
+
+    kind: Hashable
+    step: int
+    """Chunk length that suits all."""
+    length: int
+    """Steps in time."""
+    others: int
+    """Chunks beside each other at one time."""
+    can_cut: bool
 
 
-def _step(variables: Sequence[Variable], axis: int) -> int | None:
-    """The chunk length along ``axis`` that suits all, or None."""
-    lengths, stored = [v.shape[axis] for v in variables], [v.chunk_shape[axis] for v in variables]
-    if len(variables) == 1:
-        return stored[0]
-    if all(can_cut(variable, axis) for variable in variables):
-        step = math.gcd(*lengths, *stored)
-        others = math.prod(-(-n // c) for n, c in zip(_without(variables[0].shape, axis), _without(variables[0].chunk_shape, axis), strict=True))
-        return step if step and sum(lengths) // step * others <= MOST_PIECES else None
-    aligned = len(set(stored)) == 1 and all(length % stored[0] == 0 for length in lengths[:-1])
-    return stored[0] if aligned else None
+def _begin(variable: Variable, time: str, inline: bool) -> _Grid:
+    """The grid of one file alone."""
+    axis = variable.dims.index(time)
+    kind, length = _kind(variable, time, inline), variable.shape[axis]
+    if inline:
+        return _Grid(kind, 1, length, 0, can_cut=True)
+    sizes = zip(_without(variable.shape, axis), _without(variable.chunk_shape, axis), strict=True)
+    others = math.prod(-(-size // chunk) for size, chunk in sizes)
+    return _Grid(kind, variable.chunk_shape[axis], length, others, can_cut(variable, axis))
+
+
+def _grow(grid: _Grid, added: _Grid) -> _Grid | None:
+    """The grid with another file after it; None if the two are not one grid."""
+    length = grid.length + added.length
+    if grid.kind != added.kind:
+        return None
+    if grid.can_cut and added.can_cut:
+        step = math.gcd(grid.step, grid.length, added.step, added.length)
+        return _Grid(grid.kind, step, length, grid.others, can_cut=True) if length // step * grid.others <= MOST_PIECES else None
+    aligned = grid.step == added.step and grid.length % grid.step == 0
+    return _Grid(grid.kind, grid.step, length, grid.others, can_cut=False) if aligned else None
 
 
 def can_cut(variable: Variable, axis: int) -> bool:

@@ -7,6 +7,7 @@ version 2; xarray's ``_ARRAY_DIMENSIONS``. The bare tokens ``NaN`` and ``Infinit
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -28,9 +29,12 @@ def encode(references: ReferenceSet) -> bytes:
     costs many times the memory and time.
     """
     urls = [file.file.url for file in references.files]
-    parts = [part for group in references.groups for part in _group(group, urls)]
-    provenance = orjson.dumps(_json_value(references.provenance))
-    return b'{"version":1,"refs":{' + b",".join(parts) + b'},"provenance":' + provenance + b"}"
+    text = io.BytesIO()  # grows in place: a list of parts would be in memory twice when it is joined
+    text.write(b'{"version":1,"refs":{')
+    for number, part in enumerate(part for group in references.groups for part in _group(group, urls)):
+        text.write(b"," + part if number else part)
+    text.write(b'},"provenance":' + orjson.dumps(_json_value(references.provenance)) + b"}")
+    return text.getvalue()
 
 
 def to_refs(references: ReferenceSet) -> Refs:
