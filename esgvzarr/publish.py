@@ -18,7 +18,7 @@ from . import bridge
 from .checks import check
 from .combine import combine
 from .errors import EsgvzarrError, LinkError, ProofError, RefusedError, SettingsError, SourceError, TransportError
-from .formats import scan
+from .formats import check_served, scan
 from .indexes import Index, LinkState, connect
 from .ledger import Ledger
 from .model import AccessLink, DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
@@ -98,6 +98,7 @@ def generate(
     name = str(record.id)
     for file in record.files:
         transport.check_allowed(file.url)
+    check_served(record.files, transport, read=settings.read)
     progress(name, f"scanning {len(record.files)} files")
     references = make_references(record, transport, read=settings.read)
     document = encode(references)

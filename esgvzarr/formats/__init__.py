@@ -11,12 +11,14 @@ from typing import Protocol
 
 from ..errors import FormatError, TransportError
 from ..model import FileRecord, FileReferences
-from ..transport import Head, Range, Transport
+from ..transport import Head, Range, Transport, is_url
 from . import values
 from .content import Needs, SparseContent
 
 HEAD = 128 * 1024
 """Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk indexes."""
+_MAGIC = 8
+"""Bytes by which a file's format is known."""
 
 
 class Format(Protocol):
@@ -84,6 +86,18 @@ def _location(file: FileRecord, read: str) -> str:
     if read == "local" or (file.size is not None and os.path.isfile(file.path) and os.path.getsize(file.path) == file.size):
         return file.path
     return file.url
+
+
+def check_served(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto") -> None:
+    """Look at the files that ``scan`` reads from disk as users have them: byte ranges, size, first bytes.
+
+    Raises:
+        FormatError, TransportError: no reader could follow references to a file.
+    """
+    others = [file for file in files if is_url(file.url) and _location(file, read) != file.url]
+    for file, head in zip(others, transport.read_heads([file.url for file in others], _MAGIC), strict=True):
+        _check_size(file, head)
+        recognise(head.data, file.url)
 
 
 def _check_size(file: FileRecord, head: Head) -> None:
