@@ -286,6 +286,11 @@ def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:
 def _body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     try:
         return response.read(limit)
+    except urllib3.exceptions.ProtocolError as error:
+        raise TransportError(
+            url, f"ended early: {error.args[-1]}", expected=f"{response.headers.get('Content-Length')} bytes, as its head says",
+            todo="The answer was cut short: try again, then look at the data node.", code="transport-truncated", retryable=True,
+        ) from error  # fmt: skip
     except urllib3.exceptions.HTTPError as error:
         raise _lost(url, error) from error
 

@@ -107,7 +107,7 @@ def test_paths_are_read_like_urls(tmp_path: Path) -> None:
         (Status(403), "transport-http-403"),
         (Status(404), "transport-http-404"),
         (Status(500), "transport-http-500"),
-        (Truncated(), "transport-unreachable"),
+        (Truncated(), "transport-truncated"),
         (WrongContentRange(), "transport-range-wrong"),
         (LoginRedirect(), "transport-redirected"),
         (Unavailable(times=99), "transport-http-503"),
