@@ -123,6 +123,9 @@ def run_esgpublish(arguments: Sequence[str], registered: Callable[[Registration]
             return _status(stop)
         except KeyboardInterrupt:
             raise
+        except FileNotFoundError as missing:  # a map or a configuration
+            log.error("esgpublish stopped: %s", missing)
+            return 1
         except BaseException:  # esgcet raises bare BaseException too
             log.exception("esgpublish stopped")
             return 1
