@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, rest = parser.parse_known_args(words)
     if rest and options.command is not _publish:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.ERROR)
-    logging.getLogger("esgvzarr").setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    _log_to_stderr(logging.DEBUG if options.debug else logging.WARNING)
     try:
         status = options.command(options, rest)
     except (SettingsError, PublisherError) as error:
@@ -46,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("esgvzarr: interrupted", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def _log_to_stderr(level: int) -> None:
+    """Show our own records. esgcet shows its own: a handler of the root logger would say each of them twice."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("esgvzarr")
+    logger.handlers = [handler]
+    logger.setLevel(level)
 
 
 def _say(error: EsgvzarrError, status: int) -> int:
