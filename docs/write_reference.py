@@ -1,0 +1,145 @@
+"""Write the pages that follow from the code: ``python docs/write_reference.py``. A test fails when they are stale."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+from esgvzarr.cli import make_parser
+from esgvzarr.settings import ENVIRONMENT_PREFIX, Settings
+
+HERE = Path(__file__).parent / "reference"
+_NOTE = "<!-- Written by docs/write_reference.py: change the code, then run it. -->\n"
+_KINDS = {
+    "Path | None": "path",
+    "str | None": "URL prefix",
+    "Path": "path",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+}
+_SETTINGS = """
+Settings are read from the `esgvzarr:` section of esgcet's own `esg.yaml`. An environment variable goes before the file, and an
+argument on the command line before both. All have a default. An unknown or wrong one stops the command with exit status 2; file,
+line and key are named. `config/esg.yaml` in the source tree shows the whole file, `config/schema.json` is its JSON Schema.
+
+Lists and mappings are written in an environment variable as YAML has them on one line:
+`ESGVZARR_ALLOWED_HOSTS='[a.example.org, b.example.org]'`.
+"""
+
+
+def settings_page() -> str:
+    """All settings, from the fields of ``Settings``."""
+    return "\n".join(
+        ["# Settings", "", _NOTE, _SETTINGS.lstrip(), *(line for name in Settings.model_fields for line in _setting(name))]
+    )
+
+
+def _setting(name: str) -> Iterator[str]:
+    field = Settings.model_fields[name]
+    default = field.get_default(call_default_factory=True)
+    shown = (
+        "none"
+        if default is None
+        else "empty"
+        if default in ((), {})
+        else str(default).lower()
+        if default in (True, False)
+        else default
+    )
+    yield f"## `{name}`"
+    yield ""
+    yield str(field.description)
+    yield ""
+    yield f"- Value: {_kind(field.annotation)}{_limits(field.metadata)}"
+    yield f"- Default: {shown if shown in ('none', 'empty') else f'`{shown}`'}"
+    yield f"- Environment: `{ENVIRONMENT_PREFIX}{name.upper()}`"
+    yield ""
+
+
+def _kind(annotation: object) -> str:
+    if typing.get_origin(annotation) is typing.Literal:
+        return " or ".join(f"`{value}`" for value in typing.get_args(annotation))
+    if typing.get_origin(annotation) is dict:
+        return "mapping of absolute directory to URL prefix"
+    if typing.get_origin(annotation) is tuple:
+        return "list of hosts"
+    name = (
+        annotation.__name__
+        if isinstance(annotation, type)
+        else str(annotation).replace("pathlib._local.", "").replace("pathlib.", "")
+    )
+    return _KINDS[name]
+
+
+def _limits(metadata: list[object]) -> str:
+    words = {"gt": "more than", "ge": "at least", "le": "at most"}
+    said = [f"{word} {getattr(limit, key):g}" for limit in metadata for key, word in words.items() if hasattr(limit, key)]
+    return f", {', '.join(said)}" if said else ""
+
+
+def commands_page() -> str:
+    """All commands, from the argument parser."""
+    parser = make_parser()
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    lines = [
+        "# Commands", "", _NOTE, str(parser.description), "",
+        "The last line on standard error says what went wrong, with a [stable code](errors.md).", "",
+        "## Options of all commands", "", "They stand before the command: `esgvzarr --debug publish ...`.", "",
+        *_options(parser),
+    ]  # fmt: skip
+    for name, command in actions[0].choices.items():
+        lines += [
+            f"## `esgvzarr {name}`",
+            "",
+            str(command.description),
+            "",
+            "```text",
+            _usage(command),
+            "```",
+            "",
+            *_options(command),
+        ]
+        lines += [str(command.epilog), ""]
+    return "\n".join(lines)
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    formatter = argparse.HelpFormatter(parser.prog, width=100)
+    formatter.add_usage(parser.usage, parser._actions, [], prefix="")
+    words = " ".join(formatter.format_help().split())
+    return words + " [arguments of esgpublish]" if parser.prog.endswith(" publish") else words
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield "| argument | meaning |"
+    yield "| --- | --- |"
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
+            continue
+        value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
+        value = f"{value}..." if action.nargs == "+" else value
+        shown = ", ".join(f"{option} {value}".strip() for option in action.option_strings) or str(value)
+        yield f"| `{shown.replace('|', chr(92) + '|')}` | {_text(action.help)} |"
+    yield ""
+
+
+def _text(words: str | None) -> str:
+    """Names between angle brackets are no HTML."""
+    return re.sub(r"<(\w+)>", r"&lt;\1&gt;", words or "")
+
+
+PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page().rstrip("\n") + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

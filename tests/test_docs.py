@@ -1,0 +1,259 @@
+"""The docs say what the code does: pages made from it are fresh, nothing is left out, and what can be run runs."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import esgvzarr
+from esgvzarr.cli import make_parser
+from esgvzarr.settings import Settings, read_settings
+from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, make_item
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+_ROOMS = (
+    "settings|source|transport|file|filter|proof|store|index|publisher|time|coordinate|calendar|variable|dimension|units|packing"
+)
+CODE = re.compile(rf"(?:{_ROOMS})(?:-[a-z0-9]+)+\Z")
+HREF = "https://esgf-data.example.org/thredds/fileServer/esg_dataroot/dataset.json"
+STAC = "https://stac.example.org"
+DSID = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.Amon.tas.gn.v20190323"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+# ---- pages that are made from the code
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["settings.md", "commands.md"])
+def test_a_page_that_is_made_from_the_code_is_fresh(name: str) -> None:
+    made = load(DOCS / "write_reference.py").PAGES[name]()
+    assert page(f"reference/{name}").rstrip("\n") == made.rstrip("\n"), "stale: run python docs/write_reference.py"
+
+
+def test_every_setting_is_described() -> None:
+    text = page("reference/settings.md")
+    assert [name for name in Settings.model_fields if f"## `{name}`" not in text] == []
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    actions = make_parser()._actions
+    return next(dict(action.choices) for action in actions if isinstance(action, argparse._SubParsersAction))
+
+
+def test_every_command_and_option_is_described() -> None:
+    text = page("reference/commands.md")
+    for name, parser in commands().items():
+        assert f"## `esgvzarr {name}`" in text
+        for action in parser._actions:
+            assert action.help, f"{name} {action.dest}"
+            assert all(option in text for option in action.option_strings if option not in ("-h", "--help"))
+
+
+# ---- error codes
+
+
+def codes_in_the_code() -> set[str]:
+    """Every stable code, wherever it stands as a string; ``<status>`` for those that an HTTP status ends."""
+    found = set()
+    for path in (ROOT / "esgvzarr").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.match(node.value):
+                found.add(re.sub(r"-http-\d+$", "-http-<status>", node.value))
+            elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+                found.update(f"{start}<status>" for start in re.findall(r"^[a-z]+-http-\Z", str(node.values[0].value)))
+    return found
+
+
+def codes_in(text: str) -> set[str]:
+    return {code for code in re.findall(r"^\| `([^`]+)`", text, re.MULTILINE) if "-" in code}
+
+
+def test_every_error_code_is_described_and_none_that_there_is_not() -> None:
+    assert codes_in(page("reference/errors.md")) == codes_in_the_code()
+
+
+def rules() -> dict[int, str]:
+    """The rows of the tables in Trust, by rule."""
+    return {int(number): row for number, row in re.findall(r"^\| (\d+) \|(.*)$", page("explanation/trust.md"), re.MULTILINE)}
+
+
+def test_trust_has_every_rule_once() -> None:
+    assert list(rules()) == list(range(1, 32))
+
+
+@pytest.mark.parametrize(
+    "defect", [defect for defect in DEFECTS.values() if defect.outcome != "equal"], ids=lambda defect: defect.name
+)
+def test_trust_names_the_code_under_which_a_defect_is_refused(defect: Any) -> None:
+    """Defects of rule 0 have no rule of their own to stand under."""
+    assert not defect.rule or f"`{defect.outcome}`" in rules()[defect.rule]
+
+
+def findings() -> Iterator[tuple[str, int]]:
+    """(code, rule) of each finding that the checks can make."""
+    for node in ast.walk(ast.parse((ROOT / "esgvzarr" / "checks.py").read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
+            code, rule = node.args[:2]
+            if isinstance(code, ast.Constant) and isinstance(rule, ast.Constant):
+                yield str(code.value), int(rule.value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("code", "rule"), sorted(set(findings())))
+def test_the_rule_that_a_finding_cites_says_so(code: str, rule: int) -> None:
+    assert f"`{code}`" in rules()[rule]
+
+
+def test_the_reference_names_the_rules_of_findings() -> None:
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([\d, ]+) \|", page("reference/errors.md"), re.MULTILINE))
+    cited = {code: {int(number) for number in row.split(",")} for code, row in rows.items()}
+    assert [(code, rule) for code, rule in findings() if rule not in cited.get(code, set())] == []
+
+
+# ---- commands and recipes in the text
+
+
+def spoken_commands() -> Iterator[tuple[str, str]]:
+    """(page, command line) of each esgvzarr command in a shell block."""
+    for path in PAGES:
+        for block in blocks(path.read_text(), "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield from ((path.name, words) for words in re.findall(r"(?:^|&& |do )(?:\.venv/bin/)?(esgvzarr [^|&;#>]*)", line))
+
+
+@pytest.mark.parametrize(("where", "line"), list(spoken_commands()))
+def test_a_command_in_the_docs_can_be_given(where: str, line: str) -> None:
+    """As far as its name and options go."""
+    words = line.split()[1:]
+    options, rest = make_parser().parse_known_args(words)
+    assert not [word for word in rest if word.startswith("-") and word != "--map" and words[0] != "publish"]
+    if words[0] != "publish":
+        assert not rest
+    assert options.command
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_python_in_the_docs_is_python(path: Path) -> None:
+    for block in blocks(path.read_text(), "python"):
+        ast.parse(block)
+
+
+def test_yaml_in_the_how_to_is_a_section_that_is_read(tmp_path: Path) -> None:
+    (config := tmp_path / "esg.yaml").write_text("".join(blocks(page("how-to/publish.md"), "yaml")))
+    assert read_settings(config).reference_url is not None
+
+
+@pytest.fixture(params=["plain", "compressed", "packing_differs"])
+def published(request: pytest.FixtureRequest, tmp_path: Path, thredds_server: ThreddsServer) -> str:
+    """URL of the reference file of a small dataset; the last is in segments."""
+    urls = [thredds_server.url_of(path) for path in DEFECTS[request.param].make(tmp_path)]
+    settings = Settings(ledger=tmp_path / "ledger.sqlite")
+    with esgvzarr.Transport(allowed_hosts=[thredds_server.host]) as transport:
+        record = esgvzarr.read_source(urls, esgvzarr.DatasetId.parse(DATASET_ID), transport, {})
+        written = esgvzarr.generate(record, tmp_path, transport, settings).reference
+    assert written is not None
+    return thredds_server.url_of(written.path)
+
+
+def reader_blocks() -> list[str]:
+    return blocks(page("how-to/read.md"), "python")
+
+
+def test_the_recipes_for_readers_run(published: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order of the page, as one session, and all ways of opening give the same."""
+    pytest.importorskip("pystac_client")
+    asset = {
+        "href": published,
+        "xarray:open_kwargs": {"engine": "kerchunk", "chunks": {}},
+        "roles": ["data"],
+        "type": "application/json",
+    }
+    with StacServer() as index:
+        item = make_item(DATASET_ID)
+        index.add_item({**item, "assets": {**item.get("assets", {}), "reference_file": asset}})
+        session: dict[str, Any] = {}
+        means = []
+        for block in reader_blocks():
+            text = block.replace(STAC, index.url).replace(HREF, published).replace(DSID, str(esgvzarr.DatasetId.parse(DATASET_ID)))
+            if 'dataset["tas"]' in text and not session["dataset"].variables:
+                continue  # in segments: the page says to open them another way
+            if "tas" in session.get("dataset", ()):
+                means.append(float(session["dataset"]["tas"].mean()))
+            exec(compile(text, "docs/how-to/read.md", "exec"), session)  # noqa: S102
+        means.append(float(session["dataset"]["tas"].mean()))
+    assert session["dataset"].sizes["time"] == 36
+    assert means == pytest.approx([means[0]] * len(means), rel=1e-6)
+
+
+# ---- the two commands, and what .ci/run makes of them
+
+
+def set_up_lines() -> list[str]:
+    return [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("python3 -m venv")]
+
+
+def test_the_readme_has_two_commands_of_one_line() -> None:
+    demo, tests = set_up_lines()
+    assert demo.endswith("&& .venv/bin/esgvzarr demo")
+    assert tests.endswith("&& .venv/bin/pytest")
+
+
+def test_ci_finds_the_test_command_in_the_readme() -> None:
+    pattern = re.search(r"command=\$\(grep -m1 '([^']+)' README\.md\)", (ROOT / ".ci" / "run").read_text())
+    assert pattern is not None
+    found = subprocess.run(["grep", "-m1", pattern[1], "README.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == set_up_lines()[1]
+
+
+def test_ci_is_sound_bash() -> None:
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_tutorial_runs_the_readmes_command() -> None:
+    assert set_up_lines()[0] in blocks(page("tutorial.md"), "sh")[0]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    """mkdocs checks the same in the site; this also covers the README."""
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="mkdocs is in the extra `docs`")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
