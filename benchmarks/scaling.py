@@ -33,7 +33,14 @@ def simulate(chunks: int, files: int) -> dict[str, float]:
     size = len(encode(references))
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"chunks": chunks, "files": files, "combine_s": combined - started, "encode_s": done - combined, "mib": peak, "bytes": size}
+    return {
+        "chunks": chunks,
+        "files": files,
+        "combine_s": combined - started,
+        "encode_s": done - combined,
+        "mib": peak,
+        "bytes": size,
+    }
 
 
 def _scan(number: int, steps: int):  # type: ignore[no-untyped-def]
@@ -47,10 +54,22 @@ def _scan(number: int, steps: int):  # type: ignore[no-untyped-def]
     keys[:, 0] = np.arange(steps)
     table = ChunkTable(keys, 100_000 + 60_000 * np.arange(steps), np.full(steps, 60_000))
     codecs = ({"id": "shuffle", "elementsize": 4}, {"id": "zlib", "level": 1})
-    data = Variable("tas", ("time", "lat", "lon"), (steps, 144, 192), np.dtype("f4"), {"units": "K"}, np.float32(1e20), (1, 144, 192), codecs, table)
+    data = Variable(
+        "tas",
+        ("time", "lat", "lon"),
+        (steps, 144, 192),
+        np.dtype("f4"),
+        {"units": "K"},
+        np.float32(1e20),
+        (1, 144, 192),
+        codecs,
+        table,
+    )
     url = f"https://data.example/thredds/fileServer/root/CMIP6/tas_day_model_historical_r1i1p1f1_gn_{number:04}.nc"
     record = FileRecord(url.rsplit("/", 1)[1], url)
-    return FileReferences(record, "hdf5", {"time": steps, "lat": 144, "lon": 192}, {"frequency": "day"}, {"time": time_variable, "tas": data}, 10**12)
+    return FileReferences(
+        record, "hdf5", {"time": steps, "lat": 144, "lon": 192}, {"frequency": "day"}, {"time": time_variable, "tas": data}, 10**12
+    )
 
 
 def main() -> None:
@@ -85,7 +104,9 @@ def plot(results: list[dict[str, float]], path: Path) -> None:
         xs = [row[key] for row in rows]
         axis.loglog(xs, [row["combine_s"] + row["encode_s"] for row in rows], "o-", label="seconds")
         axis.loglog(xs, [row["mib"] / 1024 for row in rows], "s--", label="peak memory, GiB")
-        axis.set(xlabel=key + (" (20 files)" if key == "chunks" else " (10⁶ chunks)"), title=f"check, combine and encode against {key}")
+        axis.set(
+            xlabel=key + (" (20 files)" if key == "chunks" else " (10⁶ chunks)"), title=f"check, combine and encode against {key}"
+        )
         axis.legend()
         axis.grid(alpha=0.3)
     figure.tight_layout()
