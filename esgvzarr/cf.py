@@ -129,23 +129,29 @@ def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
     return unit, (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
 
 
-def missing(variable: Variable, values: np.ndarray) -> np.ndarray:
-    """Where the stored ``values`` of the variable are its ``_FillValue`` or a ``missing_value``."""
-    fills = [np.ravel(fill) for fill in (variable.fill_value, variable.attrs.get("missing_value")) if fill is not None]
-    marks = [mark for fill in fills for mark in fill if np.asarray(mark).dtype.kind in "iuf"]
+def meaning(variable: Variable) -> dict[str, Any]:
+    """The attributes with ``_FillValue`` among them, as netCDF has it."""
+    return dict(variable.attrs) if variable.fill_value is None else {**variable.attrs, "_FillValue": variable.fill_value}
+
+
+def missing(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """Where stored ``values`` are the ``_FillValue``, a ``missing_value`` or NaN."""
+    marks = [mark for name in ("_FillValue", "missing_value") if name in attrs for mark in np.ravel(attrs[name])]
     found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-    return np.logical_or.reduce([found, *(values == mark for mark in marks)])
+    for mark in marks:
+        if np.asarray(mark).dtype.kind in "iuf":
+            found = found | (values == mark)
+    return found
 
 
-def unpacked(variable: Variable) -> np.ndarray:
-    """What the values mean: missing ones as NaN, and unpacked; text as it is."""
-    values = np.asarray(variable.values)
+def unpacked(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """What stored numbers mean: missing ones NaN, others as float64 by their packing. Text as it is."""
     if values.dtype.kind not in "iuf":
         return values
-    absent = missing(variable, values)
-    if str(variable.attrs.get("_Unsigned", "")).lower() == "true" and values.dtype.kind == "i":
+    absent = missing(values, attrs)
+    if str(attrs.get("_Unsigned", "")).lower() == "true" and values.dtype.kind == "i":
         values = values.view(values.dtype.str.replace("i", "u"))
-    numbers = values.astype(np.float64) * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
+    numbers = values.astype(np.float64) * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
     return np.where(absent, np.nan, numbers)
 
 

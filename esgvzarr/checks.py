@@ -105,7 +105,7 @@ def _times(file: FileReferences, time: str, findings: list[Finding]) -> np.ndarr
             raise ValueError("were not read")
         if {"scale_factor", "add_offset"} & set(variable.attrs):
             raise ValueError("are packed")
-        if (missing := cf.missing(variable, values)).any():
+        if (missing := cf.missing(values, cf.meaning(variable))).any():
             raise ValueError(f"step {int(np.flatnonzero(missing)[0])} is missing")
         times = cf.to_microseconds(values, str(variable.attrs.get("units")), cf.calendar_of(variable.attrs))
     except ValueError as error:
@@ -163,7 +163,7 @@ def _unmovable(file: FileReferences, name: str, companion: bool, time: str) -> s
     if variable.values is None:
         return ""
     try:
-        if cf.missing(variable, variable.values).any() or {"scale_factor", "add_offset"} & set(variable.attrs):
+        if cf.missing(variable.values, cf.meaning(variable)).any() or {"scale_factor", "add_offset"} & set(variable.attrs):
             return "missing or packed values"
         cf.to_microseconds(variable.values, str(attrs.get("units")), cf.calendar_of(attrs))
     except ValueError as error:
@@ -256,7 +256,7 @@ def check_fixed(series: Series) -> Iterator[Finding]:
                 continue
             if variable.values is None or known.values is None:
                 yield Finding("coordinate-differs", 1, file.file.url, f"values of {name!r} to compare", "none were read")
-            elif not _equal(known.values, variable.values) or not _equal(cf.unpacked(known), cf.unpacked(variable)):
+            elif not _equal(known.values, variable.values) or not _equal(_unpacked(known), _unpacked(variable)):
                 yield _difference(first, file, known, variable)
 
 
@@ -264,7 +264,7 @@ def _difference(first: FileReferences, file: FileReferences, known: Variable, va
     noise = f"{variable.name!r} as in {first.file.name}"
     if known.values is None or variable.values is None or {known.dtype.kind, variable.dtype.kind} - set("iuf"):
         return Finding("coordinate-differs", 1, file.file.url, noise, "other text", "The files are not of one grid.")
-    a, b = cf.unpacked(known), cf.unpacked(variable)
+    a, b = _unpacked(known), _unpacked(variable)
     if not np.array_equal(np.isnan(a), np.isnan(b)):
         return Finding("coordinate-differs", 1, file.file.url, noise, "missing values in other places", "The files are not of one grid.")
     apart = np.abs(a - b)[~np.isnan(a) & (a != b)]
@@ -299,6 +299,23 @@ def check_units(series: Series) -> Iterator[Finding]:
                     )  # fmt: skip
 
 
+def check_packing(series: Series) -> Iterator[Finding]:
+    """Rule 7: a scale or offset of single precision becomes double in JSON; readers unpack to double then. A warning."""
+    for file in series.files[:1]:
+        for name, variable in file.variables.items():
+            packing = [np.asarray(variable.attrs[role]).dtype for role in ("scale_factor", "add_offset") if role in variable.attrs]
+            if np.dtype("f4") in [dtype.newbyteorder("=") for dtype in packing] and variable.dtype.itemsize < 4:
+                yield Finding(
+                    "packing-single", 7, file.file.url, f"{name!r} to be unpacked in double precision",
+                    "scale_factor or add_offset of single precision, for which JSON has no word",
+                    "The stored numbers are the same; unpacked ones differ by single precision's rounding.", refuse=False,
+                )  # fmt: skip
+
+
+def _unpacked(variable: Variable) -> np.ndarray:
+    return cf.unpacked(np.asarray(variable.values), cf.meaning(variable))
+
+
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     if a.dtype.kind == "f" and b.dtype.kind == "f":
         return bool(np.array_equal(a, b, equal_nan=True))
@@ -315,5 +332,5 @@ def _with_first(series: Series) -> Iterator[tuple[FileReferences, FileReferences
 
 
 _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
-    check_calendars, check_bounds, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units,
+    check_calendars, check_bounds, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units, check_packing,
 )  # fmt: skip

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import FormatError
+from .values import check_fill
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
@@ -78,6 +79,7 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
     nodes = {name: tolerate(missed, lambda name=name: file[name]) for name in file}
+    nodes = {name: node for name, node in nodes.items() if not isinstance(node, h5py.Datatype)}  # names of types: no data
     groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
     if groups:
         raise FormatError(
@@ -168,7 +170,7 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
     dtype = _dtype(node, name, subject)
     layout = "inline" if dtype.kind == "O" else layout
     dims = _dims(node, name, names, subject)
-    fill = read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None
+    fill = check_fill(read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None, dtype, name, subject)
     chunked = layout == "chunked"
     return Dataset(
         name=_plain(name), path=name, header=header, dims=dims, extent=node.shape, dtype=dtype, attrs=read_attrs(node), fill_value=fill,

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .content import Needs, SparseContent
+from .values import check_fill
 
 _TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
 _FILLS: Mapping[str, Any] = {
@@ -183,7 +184,8 @@ class _Header:
         fill = attrs.pop("_FillValue", None)
         return Variable(
             name=place.name, dims=tuple(self.dimensions[dim][0] for dim in place.dims), shape=shape, dtype=dtype, attrs=attrs,
-            fill_value=fill, chunk_shape=(1, *shape[1:]) if interleaved else shape, codecs=(),
+            fill_value=check_fill(fill, dtype, place.name, self._subject),
+            chunk_shape=(1, *shape[1:]) if interleaved else shape, codecs=(),
             chunks=ChunkTable(keys, offsets, np.full(len(offsets), piece, np.int64)),
             unwritten=_FILLS[_TYPES[place.kind]] if fill is None else fill,
         )  # fmt: skip

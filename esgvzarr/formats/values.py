@@ -70,6 +70,37 @@ def spans(variable: Variable) -> list[tuple[int, int]]:
     return list(zip(starts[[0, *(breaks + 1)]].tolist(), stops[[*breaks, -1]].tolist(), strict=True))
 
 
+def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
+    """The ``_FillValue``, if Zarr can state it: readers take it as a number of the variable's type.
+
+    Raises:
+        FormatError: it is several values, or no value of the type.
+    """
+    if fill is None or dtype.kind == "O":
+        return fill
+    value = np.asarray(fill)
+    if dtype.kind == "S":
+        fits = value.size == 1 and len(fill if isinstance(fill, bytes) else str(fill).encode()) <= dtype.itemsize
+    else:
+        with np.errstate(all="ignore"):
+            fits = value.size == 1 and value.dtype.kind in "iuf" and _exact(value, dtype)
+    if not fits:
+        raise FormatError(
+            subject, f"{name!r} is of type {dtype} and has the _FillValue {fill!r} of type {value.dtype}", expected="one value of its type",
+            todo="Readers would mask other values than the file says: write the attribute again.", code="file-fill-invalid",
+        )  # fmt: skip
+    return fill
+
+
+def _exact(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    """Whether the type holds the value as it is."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        number = value.item()
+        return bool(np.isfinite(value).all() and number == int(number) and limits.min <= number <= limits.max)
+    return bool(np.array_equal(value.astype(dtype).astype(np.float64), value.astype(np.float64), equal_nan=True))
+
+
 def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:
     """The file with the values of the named variables, whose ``spans`` are in ``content``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 
 from .. import cf
 from ..model import Check, FileRecord
+from .attributes import same, unlike, wrong_attrs
 from .boxes import Box, choose
 from .reading import Shown, Stated, described, times_of
 from .truth import equal
@@ -23,8 +25,8 @@ _WHOLE = 2**20
 """Bytes per file up to which a variable that is no data is compared whole."""
 _READERS = 8
 _ROUNDING = 1e-6
-_APART = ("esgvzarr_segments", "esgvzarr_recipe", "least_significant_digit")
-"""Attributes that are ours, or that xarray takes away from the files' side as it opens them."""
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, IndexError, EOFError, TypeError, zlib.error)
+"""What the reader's side raises for references that lead to other bytes."""
 
 
 class Comparison:
@@ -36,14 +38,16 @@ class Comparison:
         self._fixed: defaultdict[str, list[str]] = defaultdict(list)
         self._seen: dict[str, np.ndarray] = {group.path: np.zeros(len(group.times), bool) for group in shown}
 
-    def file(self, file: FileRecord, truth: xarray.Dataset, places: Stated, stored: Mapping[str, tuple[int, int, bool]]) -> Iterator[Check]:
+    def file(
+        self, file: FileRecord, truth: xarray.Dataset, places: Stated, stored: Mapping[str, tuple[int, int, bool]]
+    ) -> Iterator[Check]:
         """All that can be said of one file."""
         time = cf.time_name(described(truth))
         times = times_of(truth, time)
-        if time is not None and not len(times):
+        if time is not None and not truth.sizes[time]:
             yield Check("time", file.name, True, "no time steps")
             return
-        group, begin = self._find(times)
+        group, begin = self._find(times) if len(times) or time is None else (None, 0)
         if group is None:
             yield Check("time", file.name, False, f"its {len(times)} time steps are not shown one after the other")
             return
@@ -52,7 +56,8 @@ class Comparison:
         yield from self._structure(file, truth, group, time)
         for name in truth.variables:
             if name in group.dataset.variables:
-                yield from self._counts(file, truth, str(name), places, stored)
+                steps = (begin, begin + len(times))
+                yield from _counts(file, truth, str(name), places, stored, group, time, steps)
                 yield from self._values(file, truth, str(name), group, time, begin)
         for name, variable in truth.variables.items():
             self._attrs[str(name)].append(variable.attrs)
@@ -63,68 +68,42 @@ class Comparison:
         for group in self._shown:
             if not len(times) and not len(group.times):
                 return group, 0
-            begin = int(np.searchsorted(group.times, times[0])) if len(times) and len(group.times) else -1
-            if begin >= 0 and np.array_equal(group.times[begin : begin + len(times)], times):
-                return group, begin
+            for begin in np.flatnonzero(group.times == times[0]) if len(times) else ():
+                if np.array_equal(group.times[begin : begin + len(times)], times):
+                    return group, int(begin)
         return None, 0
 
     def _structure(self, file: FileRecord, truth: xarray.Dataset, group: Shown, time: str | None) -> Iterator[Check]:
-        """Variables, their dimensions and types."""
+        """Variables, their dimensions and types, and what their numbers mean."""
         there, here = set(map(str, truth.variables)), set(map(str, group.dataset.variables))
-        yield Check("variables", file.name, there == here, f"missing {sorted(there - here)}, too many {sorted(here - there)}" if there != here else f"{len(there)}")
+        detail = f"missing {sorted(there - here)}, too many {sorted(here - there)}" if there != here else f"{len(there)}"
+        yield Check("variables", file.name, there == here, detail)
         for name in sorted(there & here):
             a, b = truth.variables[name], group.dataset.variables[name]
             if a.dims != b.dims:
                 yield Check("dimensions", f"{name} in {file.name}", False, f"{b.dims} are shown, the file has {a.dims}")
-            numbers = a.dtype.kind in "iuf" and b.dtype.kind in "iuf"
-            if numbers and a.dtype.newbyteorder("=") != b.dtype.newbyteorder("=") and name not in _time_names(truth, time):
+            if name in _time_names(truth, time):
+                continue
+            if not _same_type(a.dtype, b.dtype):
                 yield Check("type", f"{name} in {file.name}", False, f"{b.dtype} is shown, the file has {a.dtype}")
+            if time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
+                yield Check("attributes", f"{name} in {file.name}", False, f"its numbers mean something else by {other}")
 
-    def _counts(
-        self, file: FileRecord, truth: xarray.Dataset, name: str, places: Stated, stored: Mapping[str, tuple[int, int, bool]]
-    ) -> Iterator[Check]:
-        """Chunks that the references state against HDF5's own count; bytes where chunks were cut (rule: no chunk is lost)."""
-        found, size = places.chunks.get((file.url, name), 0), places.sizes.get((file.url, name), 0)
-        if not found:
-            return
-        if name in stored:
-            chunks, held, filtered = stored[name]
-            right = found == chunks or chunks - places.inline.get(name, 0) <= found < chunks
-            if not filtered:
-                right = right or truth.variables[name].nbytes <= size <= held
-            yield Check("count", f"{name} in {file.name}", right, f"{found} chunks, {size} bytes stated; {chunks} chunks, {held} bytes by HDF5")
-        else:
-            held = truth.variables[name].nbytes
-            yield Check("count", f"{name} in {file.name}", size == held, f"{size} bytes stated, {held} in the file")
-
-    def _values(
-        self, file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str | None, begin: int
-    ) -> Iterator[Check]:
+    def _values(self, file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str | None, begin: int) -> Iterator[Check]:
         variable, shown = truth.variables[name], group.dataset.variables[name]
         if variable.dims != shown.dims:
             return
-        if name in _time_names(truth, time):
-            yield self._check_times(file, truth, name, group, time or "", begin)
-        elif time not in variable.dims:
-            self._fixed[name].append(_closeness(variable.values, shown.values) if variable.shape == shown.shape else "of another shape")
-        else:
-            yield self._check_boxes(file, variable, shown, name, group, variable.dims.index(time), begin)
+        try:
+            if name in _time_names(truth, time):
+                yield _check_times(file, truth, name, group, time or "", begin)
+            elif time not in variable.dims:
+                self._fixed[name].append(_closeness(variable, shown))
+            else:
+                yield self._check_boxes(file, variable, shown, name, group, variable.dims.index(time), begin)
+        except _UNREADABLE as error:
+            yield Check("values", f"{name} in {file.name}", False, f"cannot be read: {type(error).__name__}: {error}")
 
-    def _check_times(self, file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str, begin: int) -> Check:
-        """Times and bounds as dates: their units may differ from file to file."""
-        variable, shown = truth.variables[name], group.dataset.variables[name]
-        axis = variable.dims.index(time)
-        part = shown[(slice(None),) * axis + (slice(begin, begin + variable.shape[axis]),)].values
-        attrs, shown_attrs = truth.variables[time].attrs, group.dataset.variables[time].attrs
-        calendars = cf.calendar_of(attrs), cf.calendar_of(shown_attrs)
-        there = cf.to_microseconds(variable.values, str(variable.attrs.get("units", attrs["units"])), calendars[0])
-        here = cf.to_microseconds(part, str(shown.attrs.get("units", shown_attrs["units"])), calendars[1])
-        right = np.array_equal(there, here) and cf.same_calendar(calendars, int(there.min()))
-        return Check("values", f"{name} in {file.name}", right, f"{there.size} dates" + ("" if right else " differ"))
-
-    def _check_boxes(
-        self, file: FileRecord, variable: Any, shown: Any, name: str, group: Shown, axis: int, begin: int
-    ) -> Check:
+    def _check_boxes(self, file: FileRecord, variable: Any, shown: Any, name: str, group: Shown, axis: int, begin: int) -> Check:
         seed = f"{self._seed} {file.name} {name}"
         chunks = group.chunk_shape(name) if variable.nbytes > _WHOLE or self._full else variable.shape
         boxes = choose(variable.shape, chunks, samples=self._samples, seed=seed, full=self._full)
@@ -142,7 +121,9 @@ class Comparison:
                 if not equal(there, part):
                     wrong.append(box)
         detail = f"{count} of {math.prod(variable.shape)} values in {len(boxes)} boxes"
-        return Check("values", f"{name} in {file.name}", not wrong, f"{detail}, {len(wrong)} boxes differ, first {wrong[0]}" if wrong else detail)
+        if wrong:
+            detail += f", {len(wrong)} boxes differ, first {wrong[0]}"
+        return Check("values", f"{name} in {file.name}", not wrong, detail)
 
     def whole(self) -> Iterator[Check]:
         """What can be said after all files: fixed fields, attributes, that no time is shown that no file has."""
@@ -154,42 +135,69 @@ class Comparison:
         for name, versions in self._attrs.items():
             for group in self._shown:
                 shown = group.dataset.attrs if not name else getattr(group.dataset.variables.get(name), "attrs", {})
-                wrong = sorted(_wrong_attrs(shown, versions, moved=name in _time_names(group.dataset, group.time)))
-                yield Check("attributes", f"{name or 'global'} in /{group.path}", not wrong, f"differ: {wrong}" if wrong else f"{len(shown)}")
+                wrong = sorted(wrong_attrs(shown, versions, moved=name in _time_names(group.dataset, group.time)))
+                detail = f"differ: {wrong}" if wrong else f"{len(shown)}"
+                yield Check("attributes", f"{name or 'global'} in /{group.path}", not wrong, detail)
 
 
 def _time_names(dataset: xarray.Dataset, time: str | None) -> tuple[str, ...]:
     return (time, *cf.time_companions(described(dataset), time)) if time else ()
 
 
-def _closeness(a: np.ndarray, b: np.ndarray) -> str:
+def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
+    """Equal but for the byte order; strings of variable length come as more than one type."""
+    return {a.kind, b.kind} <= set("OUT") or a.newbyteorder("=") == b.newbyteorder("=")
+
+
+def _counts(
+    file: FileRecord, truth: xarray.Dataset, name: str, places: Stated, stored: Mapping[str, tuple[int, int, bool]],
+    group: Shown, time: str | None, steps: tuple[int, int],
+) -> Iterator[Check]:  # fmt: skip
+    """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no chunk is lost)."""
+    found, size = places.chunks.get((file.url, name), 0), places.sizes.get((file.url, name), 0)
+    if not found:
+        return
+    variable = truth.variables[name]
+    if name not in stored:
+        yield Check("count", f"{name} in {file.name}", size == variable.nbytes, f"{size} bytes stated, {variable.nbytes} in the file")
+        return
+    chunks, held, filtered = stored[name]
+    axis = variable.dims.index(time) if time in variable.dims else None
+    inline = places.inline_within(group.path, name, axis, steps, group.chunk_shape(name))
+    right = found <= chunks <= found + inline
+    if not filtered:
+        right = right or variable.nbytes <= size <= held
+    detail = f"{found} chunks, {size} bytes stated, {inline} chunks inline; {chunks} chunks, {held} bytes by HDF5"
+    yield Check("count", f"{name} in {file.name}", right, detail)
+
+
+def _check_times(file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str, begin: int) -> Check:
+    """Times and bounds as dates: their units may differ from file to file. As numbers where they are the same."""
+    variable, shown = truth.variables[name], group.dataset.variables[name]
+    axis = variable.dims.index(time)
+    part = shown[(slice(None),) * axis + (slice(begin, begin + variable.shape[axis]),)].values
+    there = cf.companion_attrs(described(truth), name, time)
+    here = cf.companion_attrs(described(group.dataset), name, time)
+    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(variable.values, part)
+    if not right:
+        dates = cf.to_microseconds(variable.values, str(there["units"]), cf.calendar_of(there))
+        shown_dates = cf.to_microseconds(part, str(here["units"]), cf.calendar_of(here))
+        right = np.array_equal(dates, shown_dates) and cf.same_calendar((cf.calendar_of(there), cf.calendar_of(here)), int(dates.min()))
+    return Check("values", f"{name} in {file.name}", right, f"{variable.size} dates" + ("" if right else " differ"))
+
+
+def _closeness(variable: Any, shown: Any) -> str:
     """Whether a fixed field of one file is the one that is shown; rounding noise of coordinates is known and reported."""
-    if equal(a, b):
+    if variable.shape != shown.shape:
+        return "of another shape"
+    a, b = np.asarray(variable.values), np.asarray(shown.values)
+    if {a.dtype.kind, b.dtype.kind} - set("iuf"):
+        return "equal" if equal(a, b) else "different"
+    numbers, others = cf.unpacked(a, variable.attrs), cf.unpacked(b, shown.attrs)
+    if equal(a, b) and equal(numbers, others):
         return "equal"
-    if a.dtype.kind == "f" and b.dtype.kind == "f":
-        scale = float(np.ptp(a)) / max(a.size - 1, 1) if a.size > 1 else float(np.abs(a).max())
-        if float(np.abs(a - b).max()) <= _ROUNDING * scale:
+    if a.dtype.kind == b.dtype.kind == "f" and np.array_equal(np.isnan(numbers), np.isnan(others)):
+        apart = np.abs(numbers - others)[~np.isnan(numbers) & (numbers != others)]
+        if not apart.size or float(apart.max()) <= _ROUNDING * cf.grid_step(numbers):
             return "rounding"
     return "different"
-
-
-def _wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, moved: bool) -> Iterator[str]:
-    """Attributes that are shown with another value than some file has, that no file has, or that all files have and are not shown."""
-    for name in {*shown, *(key for attrs in versions for key in attrs)}:
-        if name in _APART or (moved and name in ("units", "calendar", "_FillValue")):
-            continue
-        values = [attrs[name] for attrs in versions if name in attrs]
-        same_in_all = len(values) == len(versions) and all(_same(values[0], value) for value in values[1:])
-        if name in shown:
-            if not any(_same(shown[name], value) for value in values):
-                yield name
-        elif same_in_all and not (name == "missing_value" and np.isnan(np.asarray(values[0], np.float64)).all()):
-            yield name
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Equal as JSON has them: a list for an array, text for NaN."""
-    a, b = (np.asarray(x if not isinstance(x, float) or math.isfinite(x) else str(x)) for x in (a, b))
-    if a.dtype.kind in "OSU" or b.dtype.kind in "OSU":
-        return [str(x).lower() for x in a.ravel().tolist()] == [str(x).lower() for x in b.ravel().tolist()]
-    return bool(np.array_equal(a.ravel(), b.ravel(), equal_nan=True))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from ..model import ChunkTable, Variable
 if TYPE_CHECKING:
     import xarray
 
+_CHUNK_KEY = re.compile(r"[0-9]+([.][0-9]+)*")
 _NO_CHUNKS = ChunkTable(np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
@@ -38,11 +41,21 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stated:
-    """What a reference file says of where chunks are: (file URL, variable) -> number and bytes; variable -> inline chunks."""
+    """What a reference file says of where chunks are."""
 
     chunks: Mapping[tuple[str, str], int]
+    """(file URL, variable) -> number."""
     sizes: Mapping[tuple[str, str], int]
-    inline: Mapping[str, int]
+    """(file URL, variable) -> bytes."""
+    inline: Mapping[str, Sequence[tuple[int, ...]]]
+    """``group/variable`` -> places in the chunk grid of the chunks that are in the reference file itself."""
+
+    def inline_within(self, path: str, name: str, axis: int | None, steps: tuple[int, int], chunk_shape: Sequence[int]) -> int:
+        """How many inline chunks of a variable lie within these steps along ``axis``."""
+        keys = self.inline.get(f"{path}/{name}" if path else name, ())
+        if axis is None:
+            return len(keys)
+        return sum(steps[0] < (key[axis] + 1) * chunk_shape[axis] and key[axis] * chunk_shape[axis] < steps[1] for key in keys)
 
 
 def parse(document: bytes, subject: str) -> dict[str, Any]:
@@ -99,11 +112,14 @@ def described(dataset: xarray.Dataset) -> dict[str, Variable]:
 
 
 def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
-    """Decoded times, by the dataset's own units and calendar."""
+    """Decoded times, by the dataset's own units and calendar; empty where they are none."""
     if time is None or not dataset.variables[time].size:
         return np.empty(0, np.int64)
     variable = dataset.variables[time]
-    return cf.to_microseconds(variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs))
+    try:
+        return cf.to_microseconds(variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs))
+    except (ValueError, RuntimeError, OSError, zlib.error):
+        return np.empty(0, np.int64)
 
 
 def stated(parsed: Mapping[str, Any]) -> Stated:
@@ -111,18 +127,18 @@ def stated(parsed: Mapping[str, Any]) -> Stated:
     templates = parsed.get("templates", {})
     chunks: Counter[tuple[str, str]] = Counter()
     sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
-    inline: Counter[str] = Counter()
+    inline: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
     for key, value in parsed.get("refs", parsed).items():
-        name, _, chunk = key.rpartition("/")
-        if chunk.startswith(".z"):
+        path, _, chunk = key.rpartition("/")
+        if not _CHUNK_KEY.fullmatch(chunk):
             continue
-        variable = name.rpartition("/")[2]
         if not isinstance(value, list):
-            inline[variable] += 1
+            inline[path].append(tuple(map(int, chunk.split("."))))
             continue
         url = value[0]
         for template, text in templates.items():
             url = url.replace("{{" + template + "}}", text)
-        chunks[url, variable] += 1
-        sizes[url, variable] += value[2] if len(value) == 3 else 0
+        place = url.removeprefix("file://"), path.rpartition("/")[2]
+        chunks[place] += 1
+        sizes[place] += value[2] if len(value) == 3 else 0
     return Stated(chunks, sizes, inline)
