@@ -50,6 +50,10 @@ class FileSpec:
     """Whether time is; a netCDF-3 file has record variables then."""
     dtype: str = "f4"
     """Of ``tas``, with byte order."""
+    time_dtype: str = "f8"
+    """Of time and its bounds; integers lose the half days."""
+    time_fill: float | None = None
+    """``_FillValue`` of time."""
     chunks: tuple[int, int, int] | None = None
     """Of ``tas``; None leaves it to netCDF."""
     time_chunk: int | None = None
@@ -145,11 +149,17 @@ def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     edges = [cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar) for month in _edges(spec)]
     numbers = np.array(cftime.date2num(edges, spec.units, spec.calendar), dtype="f8")
     chunks = (spec.time_chunk,) if spec.time_chunk else None
-    time = _create(file, "time", "f8", ("time",), chunksizes=chunks)
+    time = _create(file, "time", spec.time_dtype, ("time",), chunksizes=chunks, fill_value=spec.time_fill)
     time.setncatts({"units": spec.units, "calendar": spec.calendar, "axis": "T", "standard_name": "time", "bounds": "time_bnds"})
-    bounds = _create(file, "time_bnds", "f8", ("time", "bnds"))
-    time[:] = (numbers[:-1] + numbers[1:]) / 2
+    time[:] = _whole((numbers[:-1] + numbers[1:]) / 2, spec)
+    if "time_bnds" in spec.omit:
+        return
+    bounds = _create(file, "time_bnds", spec.time_dtype, ("time", "bnds"))
     bounds[:] = np.stack([numbers[:-1], numbers[1:]], axis=1)
+
+
+def _whole(numbers: np.ndarray[Any, Any], spec: FileSpec) -> np.ndarray[Any, Any]:
+    return numbers if spec.time_dtype[-2] == "f" else np.floor(numbers)
 
 
 def _edges(spec: FileSpec) -> range:

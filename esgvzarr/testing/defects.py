@@ -5,90 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import extras
-from .datasets import Extra, FileSpec, write_files
+import numpy as np
+
+from . import extras, oddities
+from .datasets import Extra
+from .recipes import Recipe, Spoil
 
 EQUAL = "equal"
 """The outcome of files that can be referenced: a reader gets what they hold, value for value."""
-
-
-Spoil = Callable[[Path], None]
-"""Works over a file that was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How the files of a dataset differ from three plain years. Two recipes can be made one where they don't contradict."""
-
-    every: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of all ``FileSpec``s."""
-    second: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the second file, over ``every``."""
-    files: tuple[Mapping[str, Any], ...] | None = None
-    """Fields of each file, where these are not three years."""
-    spoil_every: tuple[Spoil, ...] = ()
-    spoil_second: tuple[Spoil, ...] = ()
-    listed_twice: bool = False
-    """Whether the second file stands twice in the record."""
-
-    def specs(self) -> list[FileSpec]:
-        """What the files hold."""
-        own = self.files or tuple({"start": 12 * number} for number in range(3))
-        return [FileSpec(**{**self.every, **one, **(self.second if number == 1 else {})}) for number, one in enumerate(own)]
-
-    def write(self, directory: Path) -> list[Path]:
-        """Write the files; they are returned as a record would list them."""
-        paths = write_files(directory, self.specs())
-        for number, path in enumerate(paths):
-            for spoil in (*self.spoil_every, *(self.spoil_second if number == 1 else ())):
-                spoil(path)
-        return [*paths, paths[1]] if self.listed_twice else paths
-
-    def with_also(self, other: Recipe) -> Recipe | None:
-        """Both at once; None where they contradict, or where netCDF-3 has no such thing."""
-        if self.files and other.files and self.files != other.files:
-            return None
-        mine, theirs = {**self.every, **self.second}, {**other.every, **other.second}
-        if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys() - {"extra"}):
-            return None
-        both = Recipe(
-            {**self.every, **other.every, "extra": _extras(self.every, other.every)}, {**self.second, **other.second},
-            self.files or other.files, self.spoil_every + other.spoil_every, self.spoil_second + other.spoil_second,
-            self.listed_twice or other.listed_twice,
-        )  # fmt: skip
-        if "extra" in both.second:
-            own = [_extras({**one.every, **one.second}, {}) for one in (self, other)]
-            both = replace(both, second={**both.second, "extra": own[0] + own[1]})
-        return both if both._can_be_written() else None
-
-    def _can_be_written(self) -> bool:
-        specs = self.specs()
-        if len(specs) < 2 and (self.second or self.spoil_second or self.listed_twice):
-            return False
-        classic = [spec for spec in specs if spec.format != "NETCDF4"]
-        netcdf3 = [spec for spec in specs if spec.format.startswith("NETCDF3")]
-        filtered = any(spec.compression or spec.shuffle or spec.fletcher32 or spec.chunks or spec.time_chunk for spec in netcdf3)
-        special = {extras.add_vlen_string, extras.add_group, extras.add_odd_attributes}
-        if filtered or (netcdf3 and (self.spoil_every or self.spoil_second) and not self._truncates()):
-            return False
-        if any(special & set(spec.extra) for spec in classic):
-            return False
-        return not any("tas" in spec.omit and (set(spec.extra) & _ABOUT_TAS or self.spoil_every or self.spoil_second) for spec in specs)
-
-    def _truncates(self) -> bool:
-        return set(self.spoil_every + self.spoil_second) <= {extras.truncate, extras.replace_by_html, extras.empty}
-
-
-def _extras(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Extra, ...]:
-    return tuple(dict.fromkeys((*one.get("extra", ()), *other.get("extra", ()))))
-
-
-_ABOUT_TAS = {extras.add_auxiliary_grid, extras.add_moved_auxiliary_grid, extras.add_odd_attributes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +154,35 @@ _TABLE = (
         extras.add_record_variable, lengths=(3,), format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",))),
     Defect("netcdf3_one_record", 30, _all(lengths=(1, 1, 1), format="NETCDF3_CLASSIC")),
     Defect("integer_auxiliary", 31, _all(extras.add_flags)),
+    Defect("fixed_packing_differs", 1, _second({"extra": (oddities.pack_latitude(0.1),)}, extra=(oddities.pack_latitude(0.2),)),
+           "coordinate-differs"),
+    Defect("reference_time_differs", 1, _all(oddities.add_scalar_reference_time), "coordinate-differs"),
+    Defect("epoch_before_1582", 6, _second({"units": "days since 0001-01-01"}, calendar="proleptic_gregorian")),
+    Defect("time_integer", 5, _all(time_dtype="i4", units="hours since 1850-01-01")),
+    Defect("time_integer_rebased", 5, _second({"time_dtype": "i4", "units": "hours since 1850-01-01"}, units="minutes since 1849-12-01")),
+    Defect("time_single", 5, _all(time_dtype="f4", units="hours since 1850-01-01")),
+    Defect("time_type_differs", 5, _second({"units": "hours since 1850-01-01"}, time_dtype="i8")),
+    Defect("time_fill_value", 5, _second(time_fill=1e20)),
+    Defect("time_missing_step", 5, _all(time_fill=45.0, time_dtype="f8", units="days since 1850-01-01"), "time-invalid"),
+    Defect("bounds_nowhere", 5, _all(omit=("time_bnds",))),
+    Defect("bounds_missing", 13, _second(omit=("time_bnds",)), "variable-missing"),
+    Defect("other_dimension_order", 2, _all(oddities.add_other_orders)),
+    Defect("second_time", 5, _all(oddities.add_second_time)),
+    Defect("missing_values", 7, _all(oddities.add_missing_values)),
+    Defect("unsigned", 7, _all(oddities.add_unsigned)),
+    Defect("integer_types", 31, _all(oddities.add_integers)),
+    Defect("integer_types_cdf5", 24, _all(oddities.add_integers, format="NETCDF3_64BIT_DATA")),
+    Defect("enumeration", 31, _all(oddities.add_enum)),
+    Defect("fill_value_of_other_type", 20, _all_spoilt(oddities.state_other_fill(np.float64(0.1))), "file-fill-invalid"),
+    Defect("chars_along_time", 25, _all(oddities.add_chars_along_time)),
+    Defect("strings_along_time", 25, _all(oddities.add_strings_along_time)),
+    Defect("attribute_types", 25, _all(oddities.add_attribute_types)),
+    Defect("attributes_per_file", 16, _all(oddities.add_attribute_per_file)),
+    Defect("odd_names", 17, _all(oddities.add_odd_names)),
+    Defect("bare_dimensions", 17, _all(oddities.add_bare_dimensions)),
+    Defect("edges", 2, _all(oddities.add_edges)),
+    Defect("newest_layout", 18, _all_spoilt(oddities.with_newest_layout, lengths=(10, 12))),
+    Defect("netcdf3_unaligned_records", 30, _all(oddities.add_unaligned_records, format="NETCDF3_CLASSIC")),
 )  # fmt: skip
 
 DEFECTS: dict[str, Defect] = {defect.name: defect for defect in _TABLE}

@@ -1,0 +1,97 @@
+"""How the files of a dataset differ from three plain years, as data: two recipes can be made one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import extras, oddities
+from .datasets import Extra, FileSpec, write_files
+
+Spoil = Callable[[Path], None]
+"""Works over a file that was written."""
+_ABOUT_TAS = {
+    extras.add_auxiliary_grid, extras.add_moved_auxiliary_grid, extras.add_odd_attributes, oddities.add_attribute_per_file,
+}  # fmt: skip
+_NETCDF4_ONLY = {
+    extras.add_vlen_string, extras.add_group, extras.add_odd_attributes, oddities.add_strings_along_time, oddities.add_enum,
+    oddities.add_attribute_types,
+}  # fmt: skip
+_BREAKING = {extras.truncate, extras.replace_by_html, extras.empty}
+"""Spoil a file of any format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Two recipes can be had at once where they don't contradict."""
+
+    every: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of all ``FileSpec``s."""
+    second: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the second file, over ``every``."""
+    files: tuple[Mapping[str, Any], ...] | None = None
+    """Fields of each file, where these are not three years."""
+    spoil_every: tuple[Spoil, ...] = ()
+    spoil_second: tuple[Spoil, ...] = ()
+    listed_twice: bool = False
+    """Whether the second file stands twice in the record."""
+
+    def specs(self) -> list[FileSpec]:
+        """What the files hold."""
+        own = self.files or tuple({"start": 12 * number} for number in range(3))
+        return [FileSpec(**{**self.every, **one, **(self.second if number == 1 else {})}) for number, one in enumerate(own)]
+
+    def write(self, directory: Path) -> list[Path]:
+        """Write the files; they are returned as a record would list them."""
+        paths = write_files(directory, self.specs())
+        for number, path in enumerate(paths):
+            for spoil in (*self.spoil_every, *(self.spoil_second if number == 1 else ())):
+                spoil(path)
+        return [*paths, paths[1]] if self.listed_twice else paths
+
+    def with_also(self, other: Recipe) -> Recipe | None:
+        """Both at once; None where they contradict, or where no library writes such a file."""
+        if self.files and other.files and self.files != other.files:
+            return None
+        mine, theirs = self._fields(), other._fields()
+        if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys() - {"extra"}):
+            return None
+        both = Recipe(
+            {**self.every, **other.every, "extra": _extras(self.every, other.every)}, {**self.second, **other.second},
+            self.files or other.files, self.spoil_every + other.spoil_every, self.spoil_second + other.spoil_second,
+            self.listed_twice or other.listed_twice,
+        )  # fmt: skip
+        if "extra" in both.second:
+            both = replace(both, second={**both.second, "extra": _extras({**self.every, **self.second}, {**other.every, **other.second})})
+        return both if both._can_be_written() else None
+
+    def _fields(self) -> dict[str, Any]:
+        """What it says of the second file."""
+        return {**self.every, **(self.files[1] if self.files and len(self.files) > 1 else {}), **self.second}
+
+    def _can_be_written(self) -> bool:
+        specs, spoils = self.specs(), self.spoil_every + self.spoil_second
+        if len(specs) < 2 and (self.second or self.spoil_second or self.listed_twice):
+            return False
+        if len(spoils) > 1 or any(spec.fill_value in (None, False) and spoils and not set(spoils) & _BREAKING for spec in specs):
+            return False
+        return all(_writable(spec, spoils) for spec in specs)
+
+
+def _extras(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Extra, ...]:
+    return tuple(dict.fromkeys((*one.get("extra", ()), *other.get("extra", ()))))
+
+
+def _writable(spec: FileSpec, spoils: tuple[Spoil, ...]) -> bool:
+    """Whether the format has all that the spec wants."""
+    extra = set(spec.extra)
+    if "tas" in spec.omit and (extra & _ABOUT_TAS or spoils):
+        return False
+    if spec.format != "NETCDF4" and extra & _NETCDF4_ONLY:
+        return False
+    if not spec.format.startswith("NETCDF3"):
+        return True
+    hdf5 = spec.compression or spec.shuffle or spec.fletcher32 or spec.chunks or spec.time_chunk or spec.dtype.startswith(">")
+    return not hdf5 and set(spoils) <= _BREAKING and (spec.time_dtype != "i8" or spec.format == "NETCDF3_64BIT_DATA")

@@ -1,0 +1,62 @@
+"""Each defect, and each two at once: a stock reader gets what the files hold, value for value, or the refusal says why."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+
+import esgvzarr
+from esgvzarr import EsgvzarrError, RefusedError
+from esgvzarr.testing import DEFECTS, Defect
+from esgvzarr.testing.defects import EQUAL
+from esgvzarr.testing.recipes import Recipe
+
+from . import oracle
+
+SHARE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 16
+"""One in so many pairs is tried; nightly all."""
+
+
+def outcome_of(recipe: Recipe, directory: Path) -> set[str]:
+    """``equal``, or the codes of the refusal; fails where a reader would be misled."""
+    paths = recipe.write(directory)
+    try:
+        _, document = oracle.make(paths)
+    except RefusedError as error:
+        return {finding.code for finding in error.findings}
+    except EsgvzarrError as error:
+        return {error.code}
+    assert oracle.differences(document, paths) == []
+    report = oracle.proof(document, paths)
+    assert report.passed, report.failures
+    if len(oracle.groups(document)) > 1:
+        reference = directory / "references.json"
+        reference.write_bytes(document)
+        assert oracle.joined_differences(esgvzarr.open_dataset(str(reference), decode_times=oracle.CFTIME), paths) == []
+    return {EQUAL}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_read_as_the_files_hold_it_or_refused_by_its_code(name: str, tmp_path: Path) -> None:
+    defect = DEFECTS[name]
+    assert defect.outcome in outcome_of(defect.recipe, tmp_path)
+
+
+def pairs() -> list[tuple[Defect, Defect, Recipe]]:
+    """All two defects that one dataset can have at once."""
+    found = [(one, other, one.recipe.with_also(other.recipe)) for one, other in itertools.combinations(DEFECTS.values(), 2)]
+    return [(one, other, both) for one, other, both in found if both is not None]
+
+
+CHOSEN = [pair for pair in pairs() if zlib.crc32(f"{pair[0].name} {pair[1].name}".encode()) % SHARE == 0]
+
+
+@pytest.mark.parametrize("pair", CHOSEN, ids=lambda pair: f"{pair[0].name}+{pair[1].name}")
+def test_two_defects_at_once_are_read_right_or_refused_for_one_of_them(pair: tuple[Defect, Defect, Recipe], tmp_path: Path) -> None:
+    one, other, both = pair
+    expected = {one.outcome, other.outcome} - {EQUAL} or {EQUAL}
+    assert expected & outcome_of(both, tmp_path)
