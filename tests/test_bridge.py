@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -30,12 +29,9 @@ def dsid(folder: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def sample() -> Path:
-    """Where the real CMIP6 files of esmvaltool-sample-data are; importing it would need iris."""
-    spec = importlib.util.find_spec("esmvaltool_sample_data")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("needs the files of the PyPI package esmvaltool-sample-data")
-    return Path(spec.submodule_search_locations[0]) / "data" / "timeseries"
+def sample(sample_root: Path) -> Path:
+    """Where the real CMIP6 files are."""
+    return sample_root
 
 
 @pytest.fixture(autouse=True)

@@ -21,14 +21,10 @@ _LONGEST_S = 120
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def shown(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Its directory, and what it printed."""
     for package in ("esgcet", "stac_fastapi", "pystac_client"):
         pytest.importorskip(package, reason="needs the extra `demo`")
-    try:
-        sample_files()
-    except SourceError as error:
-        pytest.skip(str(error))
     home = tmp_path_factory.mktemp("demo") / "kept"
     command = [sys.executable, "-c", "from esgvzarr.cli import main; main()", "demo", "--dir", str(home)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
@@ -96,12 +92,9 @@ def test_without_esgcet(tmp_path: Path) -> None:
 
 
 class TestSamples:
-    def test_are_those_of_the_package(self) -> None:
+    def test_are_those_of_the_package(self, sample_root: Path) -> None:
         """326 real files, by the ids of their 76 datasets."""
-        try:
-            datasets = sample_datasets(sample_files())
-        except SourceError as error:
-            pytest.skip(str(error))
+        datasets = sample_datasets(sample_root)
         assert (len(datasets), sum(map(len, datasets.values()))) == (76, 326)
         assert len(datasets[MONTHLY]) == 65
 

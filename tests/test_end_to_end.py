@@ -16,10 +16,9 @@ import pytest
 import xarray
 
 from esgvzarr import cli
-from esgvzarr.errors import SourceError
 from esgvzarr.testing import FileSpec, StacServer, specs_of, write_files
 from esgvzarr.testing.node import DataNode, schema_versions
-from esgvzarr.testing.samples import sample_datasets, sample_files
+from esgvzarr.testing.samples import sample_datasets
 
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 
@@ -35,15 +34,6 @@ DATASETS = (
 )
 CMIP7 = "MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1.glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801"
 INPUT4MIPS = "input4MIPs.CMIP7.CMIP.PCMDI.PCMDI-AMIP-1-1-10.atmos.mon.tas.gn.v20250807"
-
-
-@pytest.fixture(scope="module")
-def sample() -> Path:
-    """Where the real files are."""
-    try:
-        return sample_files()
-    except SourceError as error:
-        pytest.skip(str(error))
 
 
 def publish(*arguments: object) -> tuple[int, str]:
@@ -133,12 +123,12 @@ class Published:
 
 
 @pytest.fixture(scope="module", params=["sync", "queued", "pgstac"])
-def published(request: pytest.FixtureRequest, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+def published(request: pytest.FixtureRequest, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     with (
         index_of(request.param, request) as server,
         DataNode(tmp_path_factory.mktemp("node"), server.url, poll_timeout_s=10) as node,
     ):
-        yield Published(node, sample)
+        yield Published(node, sample_root)
 
 
 class TestRealFiles:

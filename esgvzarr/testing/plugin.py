@@ -45,6 +45,18 @@ def pgstac_server() -> Iterator[PgstacServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sample_root() -> Path:
+    """The directory of real CMIP6 files, ``CMIP6/...``; skips with the reason where they cannot be had."""
+    from ..errors import SourceError
+    from .samples import sample_files
+
+    try:
+        return sample_files()
+    except SourceError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def cmip_files(tmp_path: Path) -> Callable[..., list[Path]]:
     """``write_monthly`` into ``tmp_path``, which ``thredds_server`` serves."""
