@@ -27,6 +27,8 @@ COALESCE_GAP = 32 * 1024
 COALESCE_LIMIT = 8 * 2**20
 """Bytes. No merged range grows beyond this."""
 _MOST_REDIRECTS = 3
+_LONGEST_ANSWER = 64 * 1024
+"""Bytes that are read of the answer to a POST."""
 _LONGEST_PAUSE_S = 60.0
 _T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
@@ -92,15 +94,8 @@ class Transport:
     ) -> None:
         self._allowed = {host.lower() for host in allowed_hosts}
         self._seen: dict[str, tuple[int, str | None]] = {}
-        self._pool = urllib3.PoolManager(
-            maxsize=connections,
-            block=True,
-            timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
-            retries=False,
-            ssl_context=_tls_context(ca_bundle),
-            headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
-        )
-        self._retries = retries
+        self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
+        self._pool = self._make_pool(connections)
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
 
     def __enter__(self) -> Transport:
@@ -113,6 +108,16 @@ class Transport:
         """Drop the connections and threads."""
         self._threads.shutdown(cancel_futures=True)
         self._pool.clear()
+
+    def _make_pool(self, connections: int, certificate: str | os.PathLike[str] | None = None) -> urllib3.PoolManager:
+        return urllib3.PoolManager(
+            maxsize=connections,
+            block=True,
+            timeout=urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s),
+            retries=False,
+            ssl_context=_tls_context(self._ca_bundle, certificate),
+            headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
+        )
 
     def allow(self, host: str) -> None:
         """Let ``host`` or ``host:port`` be fetched from as well."""
@@ -157,6 +162,38 @@ class Transport:
                 wanted = ranges[member]
                 parts[member] = body[wanted.start - span.start : wanted.stop - span.start]
         return parts
+
+    def post(self, url: str, body: bytes, media_type: str, *, certificate: str | os.PathLike[str] | None = None) -> tuple[int, str]:
+        """Send a document that does no harm if it is sent twice, and give back the status and text of the answer.
+
+        Args:
+            url: where to; redirects are not followed.
+            body: the document.
+            media_type: of the document.
+            certificate: PEM file of a client certificate and its key, which no other request shows.
+
+        Raises:
+            TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last try.
+            SettingsError: the certificate cannot be used.
+        """
+        pool = self._make_pool(1, certificate) if certificate else self._pool
+        try:
+            return self._retried(lambda: self._post(pool, url, body, media_type))
+        finally:
+            if certificate:
+                pool.clear()
+
+    def _post(self, pool: urllib3.PoolManager, url: str, body: bytes, media_type: str) -> tuple[int, str]:
+        response = self._open(url, {"Content-Type": media_type}, pool=pool, method="POST", body=body)
+        try:
+            place = response.get_redirect_location()
+            if place:
+                raise TransportError(url, f"redirects to {urljoin(url, place)}", expected="an answer", code="transport-redirected")
+            if response.status in (429, 503):
+                raise _status_error(url, response)
+            return response.status, _body(url, response, _LONGEST_ANSWER).decode("utf-8", "replace")
+        finally:
+            response.close()
 
     def _read_head(self, location: str, count: int) -> Head:
         if not is_url(location):
@@ -249,19 +286,31 @@ class Transport:
         finally:
             response.close()  # a body that was read to its end gave its connection back before; others are dropped unread
 
-    def _open(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    def _open(
+        self, url: str, headers: dict[str, str], *, pool: urllib3.PoolManager | None = None, method: str = "GET", body: bytes = b""
+    ) -> urllib3.BaseHTTPResponse:
         self.check_allowed(url)
+        said, content = {**self._pool.headers, **headers}, body or None
         try:
-            return self._pool.request("GET", url, headers={**self._pool.headers, **headers}, preload_content=False, redirect=False)
+            return (pool or self._pool).request(method, url, body=content, headers=said, preload_content=False, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise _lost(url, error) from error
 
 
-def _tls_context(ca_bundle: str | os.PathLike[str] | None) -> ssl.SSLContext:
+def _tls_context(ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_bundle)
+        context = ssl.create_default_context(cafile=ca_bundle)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(str(ca_bundle), f"cannot be used as ca_bundle: {error}", expected="a PEM file") from error
+    if certificate:
+        try:
+            context.load_cert_chain(certificate, password="")  # or OpenSSL asks for one on the terminal
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                str(certificate), f"cannot be used as client certificate: {type(error).__name__}",
+                expected="a PEM file of a certificate and its key, without a password", todo="See `cert` in esg.yaml.",
+            ) from error  # fmt: skip
+    return context
 
 
 def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from esgvzarr.errors import TransportError
+from esgvzarr.errors import SettingsError, TransportError
 from esgvzarr.testing import (
+    Fault,
     HtmlPage,
     LoginRedirect,
     NoRanges,
@@ -21,6 +22,8 @@ from esgvzarr.testing import (
     WrongContentRange,
     WrongLength,
 )
+from esgvzarr.testing.faults import FaultPlan
+from esgvzarr.testing.loopback import Asked, LoopbackServer, Response, text_response
 from esgvzarr.transport import COALESCE_GAP, Range, RangeFile, Transport, host_of
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -219,3 +222,65 @@ def test_hosts_are_compared_in_one_form(url: str, host: str) -> None:
 @pytest.mark.parametrize("url", ["http:///a", "https://node:port/a", "https://[::1/a"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     assert code_of(lambda: host_of(url)) == "transport-bad-url"
+
+
+class Echo(LoopbackServer):
+    """Says who asked, and what."""
+
+    asks_clients = True
+
+    def __init__(self, *, tls: bool = False) -> None:
+        super().__init__(tls=tls)
+        self.faults = FaultPlan()
+
+    def answer(self, asked: Asked) -> Response:
+        return self.faults.answer(asked, lambda asked: text_response(202, f"{asked.client}: {asked.body.decode()}"))
+
+
+def test_a_document_is_posted() -> None:
+    """Body and media type arrive, and status and text come back, whatever they are."""
+    with Echo() as server, Transport(allowed_hosts=[server.host]) as transport:
+        assert transport.post(server.url, b"<x/>", "application/xml") == (202, "None: <x/>")
+        assert server.requests[0].headers["Content-Type"] == "application/xml"
+        server.faults.add(Status(400), "*", ())
+        assert transport.post(server.url, b"<x/>", "application/xml") == (400, "Bad Request")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (LoginRedirect(), "transport-redirected"),
+        (Unavailable(times=99), "transport-http-503"),
+        (Reset(times=99), "transport-unreachable"),
+    ],
+)
+def test_a_post_that_does_not_arrive_is_named(fault: Fault, code: str) -> None:
+    """Nothing is posted to where a redirect leads."""
+    with Echo() as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+        server.faults.add(fault, "*", ())
+        assert code_of(lambda: transport.post(server.url, b"x", "text/plain")) == code
+        assert len(server.requests) == 1
+
+
+def test_a_post_is_tried_again() -> None:
+    """What may pass is waited for, as when reading."""
+    with Echo() as server, Transport(allowed_hosts=[server.host], retries=1) as transport:
+        server.faults.add(Unavailable(times=1), "*", ())
+        assert transport.post(server.url, b"x", "text/plain") == (202, "None: x")
+
+
+def test_nothing_is_posted_to_other_hosts() -> None:
+    """The hosts are those that may be read from."""
+    with Echo() as server, Transport() as transport:
+        assert code_of(lambda: transport.post(server.url, b"x", "text/plain")) == "transport-host-refused"
+        assert not server.requests
+
+
+def test_a_client_certificate_is_shown_with_its_own_request_only(tmp_path: Path) -> None:
+    """Whoever reads data shows nobody who he is. A certificate that cannot be used is named, without asking for a password."""
+    with Echo(tls=True) as server, Transport(allowed_hosts=[server.host], ca_bundle=server.ca_bundle) as transport:
+        assert transport.post(server.url, b"x", "text/plain", certificate=server.client_certificate) == (202, "publisher: x")
+        assert transport.post(server.url, b"x", "text/plain") == (202, "None: x")
+        (tmp_path / "cert.pem").write_text("nothing")
+        with pytest.raises(SettingsError, match=r"cert\.pem: cannot be used as client certificate"):
+            transport.post(server.url, b"x", "text/plain", certificate=tmp_path / "cert.pem")

@@ -34,6 +34,13 @@ class Asked:
     range: str | None = None
     earlier: int = 0
     """How often the same path was asked for before, since the fault that looks at it was set."""
+    query: str = ""
+    """As sent."""
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Those that the log notes."""
+    body: bytes = b""
+    client: str | None = None
+    """Name in the client's certificate, where the server asked for one and got it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,10 @@ class LoopbackServer:
 
     ca_bundle: Path | None = None
     """PEM file to verify the server with; None without TLS."""
+    client_certificate: Path | None = None
+    """PEM file of a certificate and key that the server takes from clients; None without TLS."""
+    asks_clients = False
+    """Whether clients are asked for a certificate, under TLS; they need not have one."""
 
     def __init__(self, *, tls: bool = False, cors: bool = False) -> None:
         self.requests = RequestLog()
@@ -139,7 +150,7 @@ class LoopbackServer:
             thread.join()
         if self._private is not None:
             shutil.rmtree(self._private)
-        self._http = self._thread = self._private = self.ca_bundle = None
+        self._http = self._thread = self._private = self.ca_bundle = self.client_certificate = None
 
     def _make_tls(self) -> ssl.SSLContext:
         import trustme
@@ -148,8 +159,13 @@ class LoopbackServer:
         authority = trustme.CA()
         self.ca_bundle = self._private / "ca.pem"
         authority.cert_pem.write_to_path(str(self.ca_bundle))
+        self.client_certificate = self._private / "client.pem"
+        authority.issue_cert(common_name="publisher").private_key_and_cert_chain_pem.write_to_path(str(self.client_certificate))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        if self.asks_clients:
+            authority.configure_trust(context)
+            context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
 
@@ -200,13 +216,12 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = _BLOCK  # headers and body of a small answer leave in one packet
 
     def do_GET(self) -> None:
-        """Answer GET and HEAD."""
+        """Answer GET, HEAD and POST."""
         owner = cast(_Server, self.server).owner
-        asked = Asked(self.command, unquote(urlsplit(self.path).path), self.headers.get("Range"))
+        asked = self._read_request()
         response = owner.answer(asked)
         body_length = 0 if self.command == "HEAD" or response.reset else response.length - response.missing
-        noted = MappingProxyType({name: self.headers[name] for name in NOTED if name in self.headers})
-        logged = LoggedRequest(self.command, self.path, response.status, body_length, asked.range, noted)
+        logged = LoggedRequest(self.command, self.path, response.status, body_length, asked.range, asked.headers, asked.body)
         owner.requests.append(replace(logged, connection=self.client_address[1]))
         if response.reset:
             self._reset()
@@ -214,7 +229,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_head(response, cors=owner.cors)
             self._send_body(response, body_length)
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_GET
+
+    def _read_request(self) -> Asked:
+        noted = MappingProxyType({name: self.headers[name] for name in NOTED if name in self.headers})
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        shown = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        names: Any = (shown or {}).get("subject", ())
+        client = next((value for group in names for key, value in group if key == "commonName"), None)
+        url = urlsplit(self.path)
+        return Asked(
+            self.command, unquote(url.path), self.headers.get("Range"), query=url.query, headers=noted, body=body, client=client
+        )
 
     def _reset(self) -> None:
         """Close with RST instead of FIN, at once."""
