@@ -85,10 +85,15 @@ class DataNode:
         return self.thredds.url_of(self.directory_of(dataset_id) / f"{dataset_id}.json")
 
     def add_dataset(self, dataset_id: str, files: Iterable[Path]) -> Path:
-        """Copy a dataset's files below the data root, and return the path of its new mapfile."""
+        """Copy a dataset's files below the data root, in place of those of equal name; return the path of its new mapfile."""
         directory = self.directory_of(dataset_id)
         directory.mkdir(parents=True, exist_ok=True)
-        return self.write_map(dataset_id, [Path(shutil.copy2(file, directory)) for file in files])
+        copies = []
+        for file in files:
+            copy = directory / Path(file).name
+            copy.unlink(missing_ok=True)  # or else libhdf5 would show the old file to a process that still has it open
+            copies.append(Path(shutil.copy2(file, copy)))
+        return self.write_map(dataset_id, copies)
 
     def write_map(self, dataset_id: str, files: Iterable[Path]) -> Path:
         """Write the mapfile of a dataset whose files are in place."""
