@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +19,22 @@ import pytest
 import xarray
 
 from esgvzarr import cli
-from esgvzarr.testing import FileSpec, StacServer, specs_of, write_files
-from esgvzarr.testing.node import DataNode, schema_versions
+from esgvzarr.testing import (
+    DATASET_ID,
+    Fault,
+    FileSpec,
+    HtmlPage,
+    NoRanges,
+    Problem,
+    StacServer,
+    Status,
+    Truncated,
+    WrongLength,
+    specs_of,
+    write_files,
+    write_monthly,
+)
+from esgvzarr.testing.node import DataNode, command, schema_versions
 from esgvzarr.testing.samples import sample_datasets
 
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
@@ -214,3 +231,190 @@ def test_other_projects(dataset_id: str, stem: str, attributes: dict[str, str], 
         assert ": linked: " in said, said
         with open_asset(find(server.url, dataset_id).assets["reference_file"]) as opened:
             check_equal(opened, sorted(node.directory_of(dataset_id).glob("*.nc")))
+
+
+@pytest.fixture
+def node(stac_server: StacServer, tmp_path: Path) -> Iterator[DataNode]:
+    """A data node with one small dataset, and no patience."""
+    with DataNode(tmp_path / "node", stac_server.url, poll_timeout_s=5, retries=0) as node:
+        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+        yield node
+
+
+def publish_on(node: DataNode, *arguments: object) -> tuple[int, str]:
+    """Publish the small dataset."""
+    return publish(*arguments, "--map", node.maps / f"{DATASET_ID}.map", "--config", node.config)
+
+
+def check_only_registered(node: DataNode, server: StacServer) -> None:
+    """esgpublish did its work, and nothing of ours is left, in the index or on disk."""
+    names = {path.name for path in node.directory_of(DATASET_ID).iterdir()}
+    assert {Path(name).suffix for name in names} == {".nc"}
+    assert set(server.item("CMIP6", DATASET_ID)["assets"]) == names
+
+
+class TestBadDataNodes:
+    """Registration is unharmed and the status is esgpublish's 0; the reason is said, and nothing is left behind."""
+
+    @pytest.mark.parametrize("read", ["auto", "http"])
+    @pytest.mark.parametrize(
+        ("fault", "code", "reason"),
+        [
+            (NoRanges(), "transport-no-range", "Turn on byte ranges on the data node"),
+            (HtmlPage(), "transport-html", "answered with an HTML page"),
+            (Truncated(), "transport-truncated", "ended early"),
+            (WrongLength(-4096), "transport-(size-differs|range-wrong)", "cut short|shorter than it says"),
+            (Status(403), "transport-http-403", "references are for data that anyone can read"),
+        ],
+        ids=["no Range", "HTML", "truncated", "shorter", "403"],
+    )
+    def test_files_that_no_reader_could_read(
+        self, node: DataNode, stac_server: StacServer, fault: Fault, code: str, reason: str, read: str
+    ) -> None:
+        """Whether the metadata come from disk or over HTTP, the files are looked at as users have them."""
+        node.write_config(read=read)
+        node.thredds.fault(fault, "*_185101-185112.nc")
+        status, said = publish_on(node)
+        assert status == 0
+        assert re.search(rf"{DATASET_ID}: failed \[{code}\]: .*_185101-185112\.nc: .*({reason})", said), said
+        check_only_registered(node, stac_server)
+        assert patches(stac_server) == []
+
+    def test_a_page_that_was_saved_as_a_file(self, node: DataNode, stac_server: StacServer) -> None:
+        """esgpublish itself cannot read it: nothing is registered, and nothing referenced."""
+        (file, *_) = node.directory_of(DATASET_ID).glob("*.nc")
+        file.write_text("<!DOCTYPE html><html></html>")
+        status, said = publish_on(node)
+        assert status == 1
+        assert "nothing to reference" in said
+        assert not list(node.data.glob("**/*.json"))
+
+    def test_a_directory_that_cannot_be_written(self, node: DataNode, stac_server: StacServer) -> None:
+        """Here a file stands in its place, which stops even root."""
+        (node.directory / "occupied").write_text("")
+        node.write_config(reference_dir=str(node.directory / "occupied" / "zarr"), reference_url=f"{node.thredds.url}/zarr")
+        status, said = publish_on(node)
+        assert status == 0
+        assert "failed [store-unwritable]" in said
+        assert "Set `reference_dir` and `reference_url`" in said
+        check_only_registered(node, stac_server)
+
+    def test_strict_makes_it_the_exit_status(self, node: DataNode) -> None:
+        """For operators whose scripts look at the status only."""
+        node.thredds.fault(NoRanges(), "*.nc")
+        assert publish_on(node, "--strict")[0] == 1
+
+
+class TestBadIndexes:
+    def test_refuses_the_change(self, node: DataNode, stac_server: StacServer) -> None:
+        """The API's own words (RFC 9457) are passed on; the file that nothing links to is gone."""
+        stac_server.fault(Problem(), "/collections/*/items/*", methods=("PATCH",))
+        status, said = publish_on(node)
+        assert status == 0
+        assert "failed [index-http-403]" in said
+        assert "Forbidden: You are not entitled to publish from this data node." in said
+        check_only_registered(node, stac_server)
+
+    @pytest.mark.parametrize("methods", [("GET",), ("PATCH",)], ids=["discovery", "transaction"])
+    def test_down_after_registration(self, node: DataNode, stac_server: StacServer, methods: tuple[str, ...]) -> None:
+        """What was proved and written stays, for trying again; the item is as esgpublish made it."""
+        stac_server.fault(Status(503), "/collections/*/items/*", methods=methods)
+        status, said = publish_on(node)
+        assert status == 0
+        assert re.search(r"failed \[index-(unreachable|http-503)\]", said), said
+        assert [path.name for path in node.directory_of(DATASET_ID).glob("*.json")] == [f"{DATASET_ID}.json"]
+        assert "reference_file" not in stac_server.item("CMIP6", DATASET_ID)["assets"]
+
+
+class TestBadConfigurations:
+    """Status 2, before esgpublish begins: nothing is registered."""
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("project: none\nx: [1\ny: 2\n", r"esg\.yaml, line 3: is not YAML"),
+            (
+                "project: none\nesgvzarr:\n  proof_sample: 3\n",
+                r"line 3, key esgvzarr\.proof_sample: .* Did you mean 'proof_samples'",
+            ),
+            ("project: none\nesgvzarr:\n  retries: many\n", r"line 3, key esgvzarr\.retries: .*'many'"),
+            ("project: none\nkerchunk:\n  generation: true\n", r"key kerchunk\.generation: .* Set `generation: false`"),
+        ],
+        ids=["not YAML", "unknown setting", "wrong value", "esgcet's own references"],
+    )
+    def test_is_named_with_its_line(self, node: DataNode, stac_server: StacServer, text: str, reason: str) -> None:
+        """File, line and key are in the last line that is printed."""
+        node.config.write_text(text)
+        status, said = publish_on(node)
+        assert status == 2
+        assert re.search(reason, said.splitlines()[-1]), said
+        assert list(stac_server.requests) == []
+
+    def test_no_such_config(self, node: DataNode) -> None:
+        """The path is named."""
+        status, said = publish("--map", node.maps, "--config", node.directory / "none.yaml")
+        assert status == 2
+        assert "none.yaml: cannot be read" in said.splitlines()[-1]
+
+    def test_no_such_map(self, node: DataNode, stac_server: StacServer) -> None:
+        """esgpublish's own status 1; the map is named in a line, without a traceback."""
+        status, said = publish("--map", node.maps / "none.map", "--config", node.config)
+        assert status == 1
+        assert "none.map" in said.splitlines()[-1]
+        assert "Traceback" not in said
+
+
+class TestAgain:
+    """Run twice. An index that queues takes a dataset again; one that answers at once says that it has it."""
+
+    @pytest.fixture(autouse=True)
+    def first(self, node: DataNode, stac_server: StacServer) -> None:
+        stac_server.delay_s = 0.1
+        status, said = publish_on(node)
+        assert (status, ": linked: " in said) == (0, True), said
+        assert [operation["path"] for patch in patches(stac_server) for operation in patch] == ["/assets/reference_file"]
+        stac_server.clear()
+
+    def test_changes_nothing(self, node: DataNode, stac_server: StacServer) -> None:
+        """No change is sent, and the file is not touched."""
+        path = node.directory_of(DATASET_ID) / f"{DATASET_ID}.json"
+        before = path.stat()
+        status, said = publish_on(node)
+        assert (status, ": linked: " in said) == (0, True), said
+        assert patches(stac_server) == []
+        assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+    def test_an_index_that_has_it_leaves_the_link(self, node: DataNode, stac_server: StacServer) -> None:
+        """409 is esgpublish's own failure, status 1; link and file stay."""
+        stac_server.delay_s = 0
+        status, said = publish_on(node)
+        assert status == 1
+        assert "not registered by esgpublish" in said
+        assert "reference_file" in stac_server.item("CMIP6", DATASET_ID)["assets"]
+        assert (node.directory_of(DATASET_ID) / f"{DATASET_ID}.json").exists()
+
+    def test_other_bytes_need_force(self, node: DataNode, stac_server: StacServer, tmp_path: Path) -> None:
+        """Caches keep what is under a public URL: bytes there change only when that is asked for, and then so does the link."""
+        path = node.directory_of(DATASET_ID) / f"{DATASET_ID}.json"
+        old = path.read_bytes()
+        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "again", seed=1, compression="zlib"))
+        status, said = publish_on(node)
+        assert (status, "failed [store-bytes-differ]" in said) == (0, True), said
+        assert (path.read_bytes(), patches(stac_server)) == (old, [])
+        status, said = publish_on(node, "--force")
+        assert (status, ": linked: " in said) == (0, True), said
+        (((operation,)),) = patches(stac_server)
+        new = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert operation["value"]["file:checksum"] == f"1220{new}"
+        with open_asset(find(node.stac_url, DATASET_ID).assets["reference_file"]) as opened:
+            check_equal(opened, sorted(node.directory_of(DATASET_ID).glob("*.nc")))
+
+
+def test_as_a_program(node: DataNode) -> None:
+    """In a process of its own: status 0, our lines on stderr, one a dataset at the end."""
+    words = command("publish", "--map", node.maps, "--config", node.config)
+    done = subprocess.run(words, cwd=node.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == f"{DATASET_ID}: linked: {node.url_of(DATASET_ID)} is shown by the index"
+    told = [line for line in done.stderr.splitlines() if "Running index pub" in line]
+    assert len(told) == 1  # esgcet's own lines are not said twice
