@@ -74,7 +74,8 @@ def make_references(record: DatasetRecord, transport: Transport, *, read: str = 
     Raises:
         RefusedError, FormatError, TransportError: the reason why there are none.
     """
-    return combine(check(scan(record.files, transport, read=read), str(record.id)), record.id)
+    served = check_served(record.files, transport, read=read)
+    return combine(check(scan(record.files, transport, read=read, served=served), str(record.id)), record.id)
 
 
 def generate(
@@ -98,7 +99,6 @@ def generate(
     name = str(record.id)
     for file in record.files:
         transport.check_allowed(file.url)
-    check_served(record.files, transport, read=settings.read)
     progress(name, f"scanning {len(record.files)} files")
     references = make_references(record, transport, read=settings.read)
     document = encode(references)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -57,13 +57,16 @@ def recognise(head: bytes, subject: str) -> type[Format]:
     )  # fmt: skip
 
 
-def scan(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto") -> list[FileReferences]:
+def scan(
+    files: Sequence[FileRecord], transport: Transport, *, read: str = "auto", served: Mapping[str, Head] | None = None
+) -> list[FileReferences]:
     """Scan all files together: each round fetches what all of them need next.
 
     Args:
         files: what to scan. The references always hold their URLs.
         transport: reads the bytes.
         read: ``http``, ``local`` or ``auto``, as the setting of that name.
+        served: what the server says of files that are read from disk, by URL; so that it makes no difference where they are read.
 
     Raises:
         FormatError, TransportError: a file cannot be referenced whole, or not be read.
@@ -75,7 +78,8 @@ def scan(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto
     contents = [SparseContent(head.size, head.data) for head in heads]
     scans = [recognise(head.data, file.url).scan(file, content) for file, head, content in zip(files, heads, contents, strict=True)]
     found = _in_step(scans, contents, places, transport)
-    found = [replace(one, etag=head.etag, last_modified=head.last_modified) for one, head in zip(found, heads, strict=True)]
+    said = [(served or {}).get(file.url, head) for file, head in zip(files, heads, strict=True)]
+    found = [replace(one, etag=head.etag, last_modified=head.last_modified) for one, head in zip(found, said, strict=True)]
     return _with_values(found, contents, places, transport)
 
 
@@ -88,16 +92,21 @@ def _location(file: FileRecord, read: str) -> str:
     return file.url
 
 
-def check_served(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto") -> None:
+def check_served(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto") -> dict[str, Head]:
     """Look at the files that ``scan`` reads from disk as users have them: byte ranges, size, first bytes.
+
+    Returns:
+        What the server says of each of them, by URL.
 
     Raises:
         FormatError, TransportError: no reader could follow references to a file.
     """
     others = [file for file in files if is_url(file.url) and _location(file, read) != file.url]
-    for file, head in zip(others, transport.read_heads([file.url for file in others], _MAGIC), strict=True):
+    heads = transport.read_heads([file.url for file in others], _MAGIC)
+    for file, head in zip(others, heads, strict=True):
         _check_size(file, head)
         recognise(head.data, file.url)
+    return {file.url: head for file, head in zip(others, heads, strict=True)}
 
 
 def _check_size(file: FileRecord, head: Head) -> None:
