@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest.register_assert_rewrite("esgvzarr.testing.conformance")
+
 if TYPE_CHECKING:
     from .pgstac import PgstacServer
     from .stac import StacServer

@@ -12,8 +12,7 @@ import pytest
 from esgvzarr.errors import LinkError
 from esgvzarr.indexes.asset import apply, check_asset, make_asset, plan, plan_removal, present_nodes, read_links
 from esgvzarr.indexes.catalog import make_item
-
-from .conformance import CHANGED, LINK, NODE, OTHER_NODES, RECORD
+from esgvzarr.testing.conformance import CHANGED, LINK, NODE, OTHER_NODES, RECORD
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 LATER = datetime(2026, 12, 24, 12, 30, 1, 5, tzinfo=UTC)

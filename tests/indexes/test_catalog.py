@@ -15,8 +15,7 @@ from esgvzarr.errors import LinkError
 from esgvzarr.indexes import LinkState
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-
-from .conformance import DATASET, LINK, OTHER_NODES, RECORD, IndexTests
+from esgvzarr.testing.conformance import DATASET, LINK, OTHER_NODES, RECORD, IndexTests
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -16,11 +16,10 @@ from esgvzarr.errors import LinkError, PublisherError, SettingsError
 from esgvzarr.indexes import LinkState, connect
 from esgvzarr.indexes.catalog import CatalogIndex, make_item
 from esgvzarr.indexes.stac import StacIndex
+from esgvzarr.testing.conformance import CHANGED, DATASET, LINK, OTHER_NODES, RECORD, IndexTests
 from esgvzarr.testing.faults import Problem, Status
 from esgvzarr.testing.stac import StacServer
 from esgvzarr.transport import Transport
-
-from .conformance import CHANGED, DATASET, LINK, OTHER_NODES, RECORD, IndexTests
 
 pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
 
