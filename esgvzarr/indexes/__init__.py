@@ -60,7 +60,7 @@ def connect(name: str, **options: Any) -> Index:
     """Open an index by the name it is registered under.
 
     Args:
-        name: ``stac``, ``catalog``, or what another package registered.
+        name: ``stac``, ``solr``, ``globus``, ``catalog``, or what another package registered.
         options: what that index is made with.
 
     Raises:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conformance import IndexTests
     from .datasets import DATASET_ID, DRS_PATH, FileSpec, specs_of, values_of, write_file, write_files, write_monthly
     from .defects import DEFECTS, Defect
     from .faults import (
@@ -26,22 +27,27 @@ if TYPE_CHECKING:
         WrongContentRange,
         WrongLength,
     )
+    from .globus import GlobusServer
     from .items import make_item
     from .pgstac import PgstacServer
     from .requestlog import LoggedRequest, RequestLog
+    from .solr import SolrServer
     from .stac import StacServer
     from .thredds import ThreddsServer
 
 _HOMES = {
+    "conformance": ("IndexTests",),
     "datasets": ("DATASET_ID", "DRS_PATH", "FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
     "defects": ("DEFECTS", "Defect"),
     "faults": (
         "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated", "Unavailable",
         "WrongContentRange", "WrongLength",
     ),
+    "globus": ("GlobusServer",),
     "items": ("make_item",),
     "pgstac": ("PgstacServer",),
     "requestlog": ("LoggedRequest", "RequestLog"),
+    "solr": ("SolrServer",),
     "stac": ("StacServer",),
     "thredds": ("ThreddsServer",),
 }  # fmt: skip
@@ -54,7 +60,9 @@ __all__ = [
     "Defect",
     "Fault",
     "FileSpec",
+    "GlobusServer",
     "HtmlPage",
+    "IndexTests",
     "Latency",
     "LoggedRequest",
     "LoginRedirect",
@@ -63,6 +71,7 @@ __all__ = [
     "Problem",
     "RequestLog",
     "Reset",
+    "SolrServer",
     "StacServer",
     "Status",
     "ThreddsServer",

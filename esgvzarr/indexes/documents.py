@@ -1,0 +1,102 @@
+"""What the legacy indexes have in common: Dataset documents that are read, changed by field, and read again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+from ..errors import LinkError
+from ..model import AccessLink, DatasetId
+from . import LinkState
+from .legacy import Change, Document, check_link, document_id, plan, plan_removal, read_links
+from .polling import looks
+
+Complaint = Callable[[], None]
+"""Raises a LinkError once the index has found that it cannot make a change that it took."""
+
+
+class DocumentIndex(ABC):
+    """An index of Dataset documents, one for each data node that has the dataset.
+
+    Args:
+        name: what messages call it.
+        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
+    """
+
+    def __init__(self, name: str, poll_timeout_s: float) -> None:
+        self._name, self._poll_timeout_s = name, poll_timeout_s
+
+    @abstractmethod
+    def _read(self, identifier: str) -> Document | None:
+        """One Dataset document by its id; None if there is none."""
+
+    @abstractmethod
+    def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
+        """The Dataset documents of all data nodes."""
+
+    @abstractmethod
+    def _write(self, document: Document, change: Change) -> Complaint:
+        """Send a change of the document's fields."""
+
+    def find(self, dataset_id: DatasetId) -> Document | None:
+        """The Dataset document, of replicas the original's; None if there is none.
+
+        Raises:
+            LinkError: the index cannot be reached, or answers with something else than documents.
+        """
+        documents = self._read_all(dataset_id)
+        return min(documents, key=lambda document: str(document.get("replica")).lower() == "true", default=None)
+
+    def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
+        """The reference links on the Dataset documents of all data nodes."""
+        return tuple(link for document in self._read_all(dataset_id) for link in read_links(document))
+
+    def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Let the data node's Dataset document show the link. A dataset that was registered just now is waited for.
+
+        Raises:
+            LinkError: no such document, the index refuses or cannot be reached.
+        """
+        check_link(link)
+        identifier = document_id(dataset_id, link.data_node)
+        document = self._wait_for(identifier)
+        change = plan(document, link)
+        if change is None:
+            return LinkState.UNCHANGED
+        complaint = self._write(document, change)
+        done = self._confirm(identifier, complaint, lambda shown: shown is not None and plan(shown, link) is None)
+        return LinkState.ADDED if done else LinkState.PENDING
+
+    def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        """Take the link off the data node's Dataset document. The link of a document that is gone is gone.
+
+        Raises:
+            LinkError: the index refuses or cannot be reached.
+        """
+        identifier = document_id(dataset_id, link.data_node)
+        document = self._read(identifier)
+        change = plan_removal(document, link) if document is not None else None
+        if document is None or change is None:
+            return LinkState.UNCHANGED
+        complaint = self._write(document, change)
+        done = self._confirm(identifier, complaint, lambda shown: shown is None or plan_removal(shown, link) is None)
+        return LinkState.REMOVED if done else LinkState.PENDING
+
+    def _wait_for(self, identifier: str) -> Document:
+        for document in self._looks(identifier):
+            if document is not None:
+                return document
+        raise LinkError(
+            identifier, f"is not in {self._name} after {self._poll_timeout_s:g} s", expected="a registered dataset",
+            todo="Registration may be queued: esgvzarr resume tries again.", code="index-item-missing", retryable=True,
+        )  # fmt: skip
+
+    def _confirm(self, identifier: str, complaint: Complaint, done: Callable[[Document | None], bool]) -> bool:
+        for document in self._looks(identifier):
+            if done(document):
+                return True
+            complaint()
+        return False
+
+    def _looks(self, identifier: str) -> Iterator[Document | None]:
+        return looks(lambda: self._read(identifier), self._poll_timeout_s)

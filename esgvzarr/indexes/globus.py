@@ -1,0 +1,189 @@
+"""A Globus Search index: the one door to Globus Search, spoken to by globus-sdk. The ``globus`` program is not needed.
+
+What is read is read as anybody sees it. Globus Search never tells who may see an entry, and an entry is only replaced as a whole:
+so whatever we write to be seen by all was seen by all before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import LinkError, PublisherError
+from ..model import DatasetId
+from .documents import Complaint, DocumentIndex
+from .legacy import Change, Document, apply
+
+_log = logging.getLogger(__name__)
+ENTRY_ID = "dataset"
+"""Of a Dataset's entry on its subject, as esgcet makes it."""
+LOGIN = Path("~/.globus/cli/storage.db")
+"""Where ``globus login`` keeps what it got."""
+_MOST_NODES = 1000
+"""Data nodes that one dataset may be on; Globus Search gives 10 subjects unless it is asked for more."""
+
+
+class GlobusIndex(DocumentIndex):
+    """An index of Globus Search. globus-sdk's environment variables hold (``GLOBUS_SDK_SERVICE_URL_SEARCH``, ...).
+
+    Args:
+        index_uuid: as in esgcet's ``index_UUID``.
+        login: gives a globus-sdk authorizer for Globus Search; asked at the first change.
+        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
+        retries: tries after the first, of what globus-sdk takes for passing.
+    """
+
+    def __init__(
+        self, index_uuid: str, *, login: Callable[[], Any] | None = None, poll_timeout_s: float = 60.0, retries: int = 3
+    ) -> None:
+        super().__init__(f"the Globus Search index {index_uuid}", poll_timeout_s)
+        self._uuid, self._retries = index_uuid, retries
+        self._login = login or globus_login
+        self._reader: Any = None
+        self._writer: Any = None
+
+    def _read(self, identifier: str) -> Document | None:
+        from globus_sdk import SearchAPIError
+
+        with _translated(identifier):
+            try:
+                subject = self._anybody().get_subject(self._uuid, identifier).data
+            except SearchAPIError as error:
+                if error.http_status == 404:
+                    return None
+                raise
+        return _dataset_of(subject, identifier)
+
+    def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
+        name, wanted = str(dataset_id), {"instance_id": str(dataset_id), "type": "Dataset"}
+        filters = [{"type": "match_all", "field_name": field, "values": [value]} for field, value in wanted.items()]
+        with _translated(name):
+            found = self._anybody().post_search(self._uuid, {"q": "", "filters": filters, "limit": _MOST_NODES}).data
+        subjects = found.get("gmeta") if isinstance(found, dict) else None
+        if not isinstance(subjects, list):
+            raise _invalid(name)
+        documents = (_dataset_of(subject, name) for subject in subjects)
+        return [document for document in documents if document and document.get("instance_id") == name]
+
+    def _write(self, document: Document, change: Change) -> Complaint:
+        identifier = str(document["id"])
+        with _translated(identifier):
+            self._writer = self._writer or self._client(self._login())
+            task = self._writer.ingest(self._uuid, ingest_document(apply(document, change))).data
+        task_id = task.get("task_id") if isinstance(task, dict) else None
+        if task_id is None:
+            raise LinkError(identifier, "the index names no task", expected="a task_id", code="index-update-failed")
+        _log.debug("%s: %s ingested by task %s", identifier, ", ".join(change), task_id)
+        return lambda: self._check_task(identifier, str(task_id))
+
+    def _check_task(self, identifier: str, task_id: str) -> None:
+        with _translated(identifier):
+            task = self._writer.get_task(task_id).data
+        if isinstance(task, dict) and task.get("state") == "FAILED":
+            reason = task.get("message") or task.get("state_description")
+            raise LinkError(identifier, f"task {task_id} failed: {reason}", code="index-update-failed")
+
+    def _anybody(self) -> Any:
+        """Reads without a login."""
+        self._reader = self._reader or self._client()
+        return self._reader
+
+    def _client(self, authorizer: Any = None) -> Any:
+        from globus_sdk import SearchClient
+        from globus_sdk.transport import RetryConfig
+
+        return SearchClient(authorizer=authorizer, app_name="esgvzarr", retry_config=RetryConfig(max_retries=self._retries))
+
+
+def ingest_document(document: Document) -> dict[str, Any]:
+    """What ingest is sent: the whole entry, in the form that esgcet gives it."""
+    entry = {"id": ENTRY_ID, "subject": document["id"], "visible_to": ["public"], "content": document}
+    return {"ingest_type": "GMetaList", "ingest_data": {"gmeta": [entry]}}
+
+
+def globus_login() -> Any:
+    """A globus-sdk authorizer for Globus Search, of the same login that esgcet's ``globus`` program uses.
+
+    That is the client in ``GLOBUS_CLI_CLIENT_ID`` and ``GLOBUS_CLI_CLIENT_SECRET``, where both are set, else whoever ran
+    ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT`` hold. Renewed tokens are kept where that program finds them.
+
+    Raises:
+        PublisherError: nobody is logged in.
+    """
+    from globus_sdk import ClientCredentialsAuthorizer, ConfidentialAppAuthClient, RefreshTokenAuthorizer, SearchClient
+    from globus_sdk.token_storage.legacy import SQLiteAdapter
+
+    client_id, secret = os.environ.get("GLOBUS_CLI_CLIENT_ID"), os.environ.get("GLOBUS_CLI_CLIENT_SECRET")
+    if client_id and secret:
+        return ClientCredentialsAuthorizer(ConfidentialAppAuthClient(client_id, secret), SearchClient.scopes.all)
+    path = LOGIN.expanduser()
+    if not path.is_file():
+        raise _not_logged_in(f"there is no {path}")
+    profile = ("userprofile", os.environ.get("GLOBUS_SDK_ENVIRONMENT") or "production", os.environ.get("GLOBUS_PROFILE"))
+    try:
+        kept = SQLiteAdapter(path, namespace="/".join(filter(None, profile)))
+        tokens = kept.get_token_data(SearchClient.resource_server) or {}
+        client = kept.read_config("auth_client_data") or {}
+        return RefreshTokenAuthorizer(
+            tokens["refresh_token"], ConfidentialAppAuthClient(client["client_id"], client["client_secret"]),
+            access_token=tokens["access_token"], expires_at=tokens["expires_at_seconds"], on_refresh=kept.store,
+        )  # fmt: skip
+    except KeyError:
+        raise _not_logged_in(f"{path} has no login for Globus Search") from None
+    except sqlite3.Error as error:
+        raise _not_logged_in(f"{path} cannot be read: {error}") from error
+
+
+@contextmanager
+def _translated(subject: str) -> Iterator[None]:
+    """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is passed on."""
+    from globus_sdk import AuthAPIError, GlobusAPIError, GlobusError, NetworkError
+
+    try:
+        yield
+    except AuthAPIError as error:
+        raise _not_logged_in(f"Globus Auth answers HTTP {error.http_status}") from None
+    except GlobusAPIError as error:
+        status = error.http_status
+        raise LinkError(
+            subject, f"HTTP {status}" + (f": {error.message}" if error.message else ""),
+            todo="Is this login a writer of the index?" if status in (401, 403) else "",
+            code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500,
+        ) from None  # fmt: skip
+    except NetworkError as error:
+        raise LinkError(
+            subject, f"Globus Search cannot be reached: {type(error).__name__}", todo="Try esgvzarr resume later.",
+            code="index-unreachable", retryable=True,
+        ) from None  # fmt: skip
+    except (GlobusError, ValueError) as error:
+        raise LinkError(subject, f"globus-sdk cannot be used: {error}", todo="See the variables GLOBUS_SDK_*.") from error
+
+
+def _dataset_of(subject: Any, name: str) -> Document | None:
+    """The content of a subject's Dataset entry; None if it has none."""
+    entries = subject.get("entries") if isinstance(subject, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _invalid(name)
+    content = next((entry.get("content") for entry in entries if entry.get("entry_id") == ENTRY_ID), None)
+    if content is None:
+        return None
+    if not isinstance(content, dict) or content.get("id") != subject.get("subject"):
+        raise _invalid(name)
+    return content
+
+
+def _invalid(name: str) -> LinkError:
+    return LinkError(name, "the index answers with something else", expected="Dataset documents", code="index-item-invalid")
+
+
+def _not_logged_in(found: str) -> PublisherError:
+    return PublisherError(
+        "Globus Search", found, expected="a login",
+        todo="Run `globus login`, or set GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET; then esgvzarr resume.",
+        code="publisher-login",
+    )  # fmt: skip

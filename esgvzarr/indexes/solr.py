@@ -1,0 +1,119 @@
+"""A Solr index behind esg-search: read through its search, changed through ``ws/update``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+from xml.etree import ElementTree
+
+from ..errors import LinkError, TransportError
+from ..model import DatasetId
+from ..transport import Transport
+from .documents import Complaint, DocumentIndex
+from .legacy import Change, Document
+
+_log = logging.getLogger(__name__)
+_MOST_NODES = 1000
+"""Data nodes that one dataset may be on; esg-search gives 10 documents unless it is asked for more."""
+_UPDATED = re.compile(r"Number of records updated: (\d+)")
+_MESSAGE = re.compile(r"<message>(.*?)</message>", re.DOTALL)
+
+
+class SolrIndex(DocumentIndex):
+    """An ESGF index node.
+
+    Args:
+        index_node: ``host`` or ``host:port``, as in esgcet's ``index_node``; it is allowed on the transport.
+        transport: reads and sends; TLS is always verified.
+        certificate: PEM file of a client certificate and its key, for index nodes that want one.
+        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change: what is read is a copy of what is
+            written, and follows it.
+    """
+
+    def __init__(
+        self,
+        index_node: str,
+        transport: Transport,
+        *,
+        certificate: str | os.PathLike[str] | None = None,
+        poll_timeout_s: float = 60.0,
+    ) -> None:
+        super().__init__(f"the index node {index_node}", poll_timeout_s)
+        self._url = f"https://{index_node}/esg-search"
+        self._transport, self._certificate = transport, certificate
+
+    def _read(self, identifier: str) -> Document | None:
+        return next((document for document in self._search(id=identifier) if document.get("id") == identifier), None)
+
+    def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
+        return [document for document in self._search(instance_id=dataset_id) if document.get("instance_id") == str(dataset_id)]
+
+    def _search(self, **constraint: object) -> list[dict[str, Any]]:
+        query = {**constraint, "type": "Dataset", "distrib": "false", "limit": _MOST_NODES, "format": "application/solr+json"}
+        url = f"{self._url}/search?{urlencode(query)}"
+        try:
+            answer = json.loads(self._transport.read_document(url))
+        except TransportError as error:
+            found = f"the index cannot be read: {error.found}"
+            raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
+        except ValueError as error:
+            raise LinkError(url, "answers with no JSON", expected="Solr documents", code="index-item-invalid") from error
+        response = answer.get("response") if isinstance(answer, dict) else None
+        documents = response.get("docs") if isinstance(response, dict) else None
+        if not isinstance(documents, list) or not all(isinstance(document, dict) for document in documents):
+            raise LinkError(url, "answers with something else", expected="Solr documents", code="index-item-invalid")
+        return documents
+
+    def _write(self, document: Document, change: Change) -> Complaint:
+        identifier, url = str(document["id"]), f"{self._url}/ws/update"
+        try:
+            status, text = self._transport.post(
+                url, update_document(identifier, change), "application/xml", certificate=self._certificate
+            )
+        except TransportError as error:
+            todo = error.todo or "Try esgvzarr resume later."
+            raise LinkError(url, error.found, todo=todo, code=_code_of(error), retryable=error.retryable) from error
+        _check_answer(identifier, status, text)
+        _log.debug("%s: %s set: HTTP %s", identifier, ", ".join(change), status)
+        return lambda: None
+
+
+def update_document(identifier: str, change: Change) -> bytes:
+    """What ``ws/update`` is sent. A field without values is removed."""
+    updates = ElementTree.Element("updates", core="datasets", action="set")
+    update = ElementTree.SubElement(updates, "update")
+    ElementTree.SubElement(update, "query").text = f"id={_solr_term(identifier)}"
+    for name, values in change.items():
+        field = ElementTree.SubElement(update, "field", name=name)
+        for value in values:
+            ElementTree.SubElement(field, "value").text = value
+    return bytes(ElementTree.tostring(updates, encoding="utf-8", xml_declaration=True))
+
+
+def _solr_term(value: str) -> str:
+    """esg-search passes the query on as it is, where a data node's port would be taken for a field: quoted, it is not."""
+    return f'"{value}"' if ":" in value else value
+
+
+def _check_answer(identifier: str, status: int, text: str) -> None:
+    messages = "; ".join(" ".join(message.split()) for message in _MESSAGE.findall(text))[:500]
+    if status != 200:
+        todo = "Is `cert` in esg.yaml a certificate that may publish there?" if status in (401, 403) else ""
+        raise LinkError(
+            identifier, f"HTTP {status}" + (f": {messages}" if messages else ""), todo=todo,
+            code=f"index-http-{status}", retryable=status == 408 or status >= 500,
+        )  # fmt: skip
+    updated = _UPDATED.search(text)
+    if updated is None or updated.group(1) != "1":
+        raise LinkError(
+            identifier, f"the index answers {messages or text[:200]!r}", expected="one record updated", code="index-update-failed"
+        )
+
+
+def _code_of(error: TransportError) -> str:
+    return error.code.replace("transport-http", "index-http") if error.code.startswith("transport-http") else "index-unreachable"
