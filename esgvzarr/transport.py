@@ -193,7 +193,7 @@ class Transport:
                 raise _status_error(url, response)
             return response.status, _body(url, response, _LONGEST_ANSWER).decode("utf-8", "replace")
         finally:
-            response.close()
+            _drop(response)
 
     def _read_head(self, location: str, count: int) -> Head:
         if not is_url(location):
@@ -269,7 +269,7 @@ class Transport:
             place = response.get_redirect_location()
             if not place:
                 break
-            response.drain_conn()
+            _drop(response)
             target = urljoin(url, place)
             elsewhere = urlsplit(target).hostname != urlsplit(url).hostname
             if elsewhere or (url.startswith("https:") and not target.startswith("https:")) or followed == _MOST_REDIRECTS:
@@ -284,7 +284,7 @@ class Transport:
                 )  # fmt: skip
             yield response
         finally:
-            response.close()  # a body that was read to its end gave its connection back before; others are dropped unread
+            _drop(response)
 
     def _open(
         self, url: str, headers: dict[str, str], *, pool: urllib3.PoolManager | None = None, method: str = "GET", body: bytes = b""
@@ -330,6 +330,13 @@ def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:
                 continue
         spans.append((wanted, [position]))
     return spans
+
+
+def _drop(response: urllib3.BaseHTTPResponse) -> None:
+    """Have done with an answer. One that was read to its end gave its connection back before; another may have gigabytes to go, so
+    its connection is closed, and its place in the pool freed."""
+    response.close()
+    response.release_conn()
 
 
 def _body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:

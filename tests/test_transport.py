@@ -147,6 +147,16 @@ def test_what_will_not_pass_is_asked_once(server: ThreddsServer, transport: Tran
     assert len(server.requests) == 1
 
 
+def test_answers_that_are_refused_do_not_use_up_the_connections(server: ThreddsServer) -> None:
+    with Transport(allowed_hosts=[server.host], connections=2, timeout_s=5, retries=0) as transport:
+        for fault in (Status(404), NoRanges(), HtmlPage(), WrongContentRange(), Truncated()):
+            server.fault(fault)
+            for _ in range(3):
+                code_of(lambda: transport.read_ranges([Range(server.url_of("a.nc"), 0, 10)]))
+            server.heal()
+        assert transport.read_ranges([Range(server.url_of("a.nc"), 0, 10)]) == [DATA[:10]]
+
+
 def test_no_more_tries_than_set(server: ThreddsServer) -> None:
     server.fault(Unavailable(times=99))
     with Transport(allowed_hosts=[server.host], retries=2) as transport:
