@@ -223,6 +223,12 @@ def _registration(publisher: Any, records: Sequence[Record]) -> Registration:
     )
 
 
+def client_certificate(config: Mapping[str, Any]) -> Path | None:
+    """The file that ``cert`` names, if it is there: esgcet's Solr writer does without where it is not."""
+    path = Path(str(config.get("cert") or "")).expanduser()
+    return path if path.is_file() else None
+
+
 def _paths(records: Sequence[Record], maplines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Local path by published URL. esgcet makes the File records in the order of the map, and may skip lines."""
     paths: dict[str, str] = {}

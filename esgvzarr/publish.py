@@ -17,7 +17,7 @@ from typing import Any
 from . import bridge
 from .checks import check
 from .combine import combine
-from .errors import EsgvzarrError, LinkError, ProofError, RefusedError, SettingsError, SourceError, TransportError
+from .errors import EsgvzarrError, ProofError, RefusedError, SettingsError, SourceError, TransportError
 from .formats import check_served, scan
 from .indexes import Index, LinkState, connect
 from .ledger import Ledger
@@ -347,17 +347,20 @@ def _publish_registration(registration: bridge.Registration, settings: Settings,
 
 def _index_of(registration: bridge.Registration, transport: Transport, settings: Settings) -> Index:
     """The index in which esgcet registered the dataset."""
-    if registration.index_kind != "stac":
-        raise LinkError(
-            registration.instance_id, f"was registered in a {registration.index_kind} index", expected="a STAC API",
-            todo="Links in Solr and Globus Search indexes are not written yet.", code="index-unsupported",
-        )  # fmt: skip
-    stac = registration.config.get("stac_config") or {}
-    api = str(stac.get("stac_api") or registration.config.get("stac_api") or "")
+    config, wait_s = registration.config, settings.poll_timeout_s
+    if registration.index_kind == "solr":
+        node = str(registration.records[-1].get("index_node"))
+        transport.allow(host_of(f"https://{node}"))
+        certificate = bridge.client_certificate(config)
+        return connect("solr", index_node=node, transport=transport, certificate=certificate, poll_timeout_s=wait_s)
+    if registration.index_kind == "globus":
+        return connect("globus", index_uuid=str(config.get("index_UUID")), poll_timeout_s=wait_s, retries=settings.retries)
+    stac = config.get("stac_config") or {}
+    api = str(stac.get("stac_api") or config.get("stac_api") or "")
     if is_url(api):
         transport.allow(host_of(api))
-    client = bridge.TransactionClient(registration.config)
-    return connect("stac", api_url=api, client=client, transport=transport, poll_timeout_s=settings.poll_timeout_s)
+    client = bridge.TransactionClient(config)
+    return connect("stac", api_url=api, client=client, transport=transport, poll_timeout_s=wait_s)
 
 
 def catalogue(record: DatasetRecord, reference: ReferenceFile, directory: Path, settings: Settings) -> LinkState:

@@ -6,6 +6,7 @@ so whatever we write to be seen by all was seen by all before.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sqlite3
@@ -36,16 +37,23 @@ class GlobusIndex(DocumentIndex):
         login: gives a globus-sdk authorizer for Globus Search; asked at the first change.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
         retries: tries after the first, of what globus-sdk takes for passing.
+
+    Raises:
+        PublisherError: globus-sdk is not installed.
     """
 
     def __init__(
         self, index_uuid: str, *, login: Callable[[], Any] | None = None, poll_timeout_s: float = 60.0, retries: int = 3
     ) -> None:
         super().__init__(f"the Globus Search index {index_uuid}", poll_timeout_s)
+        if importlib.util.find_spec("globus_sdk") is None:
+            todo = "pip install 'esgvzarr[publisher]'"
+            raise PublisherError("globus-sdk", "is not installed", todo=todo, code="publisher-missing")
         self._uuid, self._retries = index_uuid, retries
         self._login = login or globus_login
         self._reader: Any = None
         self._writer: Any = None
+        self._authorizer: Any = None
 
     def _read(self, identifier: str) -> Document | None:
         from globus_sdk import SearchAPIError
@@ -72,8 +80,9 @@ class GlobusIndex(DocumentIndex):
 
     def _write(self, document: Document, change: Change) -> Complaint:
         identifier = str(document["id"])
-        with _translated(identifier):
-            self._writer = self._writer or self._client(self._login())
+        with _translated(identifier, self._token):
+            self._authorizer = self._authorizer or self._login()
+            self._writer = self._writer or self._client(self._authorizer)
             task = self._writer.ingest(self._uuid, ingest_document(apply(document, change))).data
         task_id = task.get("task_id") if isinstance(task, dict) else None
         if task_id is None:
@@ -82,11 +91,14 @@ class GlobusIndex(DocumentIndex):
         return lambda: self._check_task(identifier, str(task_id))
 
     def _check_task(self, identifier: str, task_id: str) -> None:
-        with _translated(identifier):
+        with _translated(identifier, self._token):
             task = self._writer.get_task(task_id).data
         if isinstance(task, dict) and task.get("state") == "FAILED":
             reason = task.get("message") or task.get("state_description")
             raise LinkError(identifier, f"task {task_id} failed: {reason}", code="index-update-failed")
+
+    def _token(self) -> str:
+        return str(getattr(self._authorizer, "access_token", None) or "")
 
     def _anybody(self) -> Any:
         """Reads without a login."""
@@ -140,8 +152,8 @@ def globus_login() -> Any:
 
 
 @contextmanager
-def _translated(subject: str) -> Iterator[None]:
-    """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is passed on."""
+def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
+    """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is passed on, less the token."""
     from globus_sdk import AuthAPIError, GlobusAPIError, GlobusError, NetworkError
 
     try:
@@ -149,9 +161,10 @@ def _translated(subject: str) -> Iterator[None]:
     except AuthAPIError as error:
         raise _not_logged_in(f"Globus Auth answers HTTP {error.http_status}") from None
     except GlobusAPIError as error:
-        status = error.http_status
+        status, secret, said = error.http_status, token(), error.message or ""
+        reason = said.replace(secret, "***") if secret else said
         raise LinkError(
-            subject, f"HTTP {status}" + (f": {error.message}" if error.message else ""),
+            subject, f"HTTP {status}" + (f": {reason}" if reason else ""),
             todo="Is this login a writer of the index?" if status in (401, 403) else "",
             code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500,
         ) from None  # fmt: skip

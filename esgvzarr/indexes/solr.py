@@ -116,4 +116,5 @@ def _check_answer(identifier: str, status: int, text: str) -> None:
 
 
 def _code_of(error: TransportError) -> str:
-    return error.code.replace("transport-http", "index-http") if error.code.startswith("transport-http") else "index-unreachable"
+    _, is_status, status = error.code.partition("-http-")
+    return f"index-http-{status}" if is_status else "index-unreachable"

@@ -17,7 +17,7 @@ from esgvzarr.indexes.globus import LOGIN, GlobusIndex
 from esgvzarr.indexes.legacy import document_id
 from esgvzarr.model import AccessLink
 from esgvzarr.testing.conformance import DATASET, LINK, NODE, OTHER_NODES, RECORD, IndexTests
-from esgvzarr.testing.faults import HtmlPage, Reset, Status
+from esgvzarr.testing.faults import HtmlPage, Problem, Reset, Status
 from esgvzarr.testing.globus import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -173,6 +173,14 @@ def test_a_refused_change_is_named(index: GlobusIndex, server: GlobusServer, fau
     with pytest.raises(LinkError) as caught:
         index.add_link(DATASET, LINK)
     assert (caught.value.code, caught.value.retryable) == (code, retryable)
+
+
+def test_shows_why_the_index_refuses(index: GlobusIndex, server: GlobusServer) -> None:
+    """The message is what the operator needs. A token that is sent back is not."""
+    server.fault(Problem(403, "Forbidden", f"You are no writer of this index, {TOKEN}"), "*/ingest")
+    with pytest.raises(LinkError, match="HTTP 403: You are no writer") as caught:
+        index.add_link(DATASET, LINK)
+    assert not _secrets(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""The real esgpublish in its Solr and Globus modes, with unmodified esgcet, on real CMIP6 files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import xarray
+
+from esgvzarr import cli
+from esgvzarr.testing import GlobusServer, SolrServer, Status
+from esgvzarr.testing.faults import Answer
+from esgvzarr.testing.loopback import Asked, Response, text_response
+from esgvzarr.testing.node import DataNode, schema_versions
+from esgvzarr.testing.samples import sample_datasets
+
+pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # esgcet's own
+
+FIRST = "CMIP6.CMIP.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126"
+SECOND = "CMIP6.CMIP.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826"
+
+
+def publish(*arguments: object) -> tuple[int, str]:
+    """Exit status of ``esgvzarr publish``, and all that it printed."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
+        cli.main(["publish", *map(str, arguments)])
+    return int(stop.value.code or 0), said.getvalue()
+
+
+def check_linked(document: dict[str, Any], node: DataNode) -> None:
+    """The Dataset document leads to what the NetCDF files hold."""
+    dataset_id = document["instance_id"]
+    href = node.url_of(dataset_id)
+    assert document["access"] == ["HTTPServer", "VirtualZarr"]
+    assert document["url"] == [f"{href}|application/vnd.zarr+kerchunk|VirtualZarr"]
+    assert document["xlink"][-1] == f"{href}|Virtual Zarr (kerchunk) reference|supdata"
+    url = document["url"][0].split("|")[0]
+    with (
+        xarray.open_dataset(url, engine="kerchunk") as opened,
+        xarray.open_mfdataset(
+            str(node.directory_of(dataset_id) / "*.nc"), data_vars="minimal", coords="minimal", compat="override"
+        ) as truth,
+    ):
+        xarray.testing.assert_equal(opened.ta.load(), truth.ta.load())
+
+
+@pytest.fixture
+def two(sample_root: Path) -> dict[str, list[Path]]:
+    files = sample_datasets(sample_root)
+    return {name: files[name] for name in (FIRST, SECOND)}
+
+
+class OnlyWithCertificate:
+    """401 to whoever shows none."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        return answer(asked) if asked.client else text_response(401)
+
+
+class TestSolr:
+    @pytest.fixture
+    def solr(self) -> Iterator[SolrServer]:
+        with SolrServer(delay_s=0.1) as server:
+            yield server
+
+    @pytest.fixture
+    def node(self, solr: SolrServer, tmp_path: Path) -> Iterator[DataNode]:
+        """What an operator sets for esgcet, and the private authority of the index's certificate."""
+        with DataNode(tmp_path / "node", "", poll_timeout_s=5, ca_bundle=str(solr.ca_bundle)) as node:
+            node.write_config(esgcet={"stac_config": {}, "index_node": solr.host, "cert": "./cert.pem"})
+            yield node
+
+    def test_links_dataset_documents_and_leaves_file_documents(
+        self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]
+    ) -> None:
+        """Both datasets are linked; what the index was sent besides is what esgcet sends."""
+        maps = [node.add_dataset(name, files) for name, files in two.items()]
+        status, said = publish("--map", *maps, "--config", node.config)
+        assert status == 0, said
+        assert said.count(": linked: ") == 2, said
+        for document in solr.documents():
+            check_linked(document, node)
+        files = solr.documents("File")
+        assert len(files) == sum(map(len, two.values()))
+        assert not any("VirtualZarr" in str(document) for document in files)
+        updates = [ElementTree.fromstring(r.body) for r in solr.requests if r.path.endswith("/ws/update")]  # noqa: S314  (our own)
+        assert [update.attrib["core"] for update in updates] == ["datasets"] * 2
+
+    def test_links_again_what_esgcet_wrote_anew(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
+        """Publishing the same version again replaces the document, link and all: the link comes back."""
+        mapfile = node.add_dataset(FIRST, two[FIRST])
+        for _ in range(2):
+            status, said = publish("--map", mapfile, "--config", node.config)
+            assert status == 0, said
+            assert ": linked: " in said, said
+        check_linked(solr.document(f"{FIRST}|{node.thredds.host}"), node)
+
+    def test_shows_the_certificate_that_esgcet_is_given(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
+        """`cert` in esg.yaml is enough: esgcet 5.5.3 itself reads it, and shows none."""
+        mapfile = node.add_dataset(FIRST, two[FIRST])
+        solr.fault(Status(503), "/esg-search/ws/update")
+        node.write_config(esgcet={"stac_config": {}, "index_node": solr.host, "cert": str(solr.client_certificate)}, retries=0)
+        status, said = publish("--map", mapfile, "--config", node.config)
+        assert (status, "index-http-503" in said) == (0, True), said
+        solr.heal()
+        solr.fault(OnlyWithCertificate(), "/esg-search/ws/update")
+        status, said = publish("--map", mapfile, "--config", node.config)
+        assert ": linked: " in said, said
+
+    def test_a_dry_run_changes_nothing_of_ours(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
+        """esgcet's Solr writer registers all the same; nothing is written and linked by us."""
+        mapfile = node.add_dataset(FIRST, two[FIRST])
+        status, said = publish("--dry-run", "--map", mapfile, "--config", node.config)
+        assert status == 0, said
+        assert not any(request.path.endswith("/ws/update") for request in solr.requests)
+        assert not list(node.data.glob("**/*.json"))
+
+
+class TestGlobus:
+    @pytest.fixture
+    def globus(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
+        """The real ``globus`` program is found, and led to an index on the loopback, as is globus-sdk."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.chdir(tmp_path)  # esgcet keeps what it sends in the working directory
+        with GlobusServer(delay_s=0.1) as server:
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            yield server
+
+    def test_links_dataset_documents_and_leaves_file_documents(
+        self, globus: GlobusServer, two: dict[str, list[Path]], tmp_path: Path
+    ) -> None:
+        """No setting is needed: the index and the login are esgcet's."""
+        with DataNode(tmp_path / "node", "", poll_timeout_s=5) as node:
+            node.write_config(esgcet={"stac_config": {}, "globus_index": True, "index_UUID": globus.index_uuid})
+            status, said = publish("--map", node.add_dataset(FIRST, two[FIRST]), "--config", node.config)
+            assert status == 0, said
+            assert ": linked: " in said, said
+            (document,) = globus.contents("dataset")
+            check_linked(document, node)
+        files = globus.contents("file")
+        assert len(files) == len(two[FIRST])
+        assert not any("VirtualZarr" in str(file) for file in files)
+        sent = [request for request in globus.requests if request.path.endswith("/ingest")]
+        assert len(sent) == 2
+        assert b'"file"' not in sent[1].body
