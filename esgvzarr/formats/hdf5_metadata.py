@@ -216,7 +216,21 @@ def _codecs(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subjec
                     expected=f"one of {', '.join(_FILTERS.values())}",
                     todo="Readers of references have no decoder for it: repack the file.", code="filter-unsupported",
                 )  # fmt: skip
+    _check_order(codecs, int(np.prod(creation.get_chunk(), dtype=np.int64)) * dtype.itemsize, name, subject)
     return tuple(codecs)
+
+
+def _check_order(codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: str, subject: str) -> None:
+    """HDF5 shuffles what a checksum before it has made a few bytes longer; the decoders of readers want whole elements."""
+    length: int | None = chunk_bytes
+    for codec in codecs:
+        if codec["id"] == "shuffle" and (length is None or length % codec["elementsize"]):
+            raise FormatError(
+                subject, f"{name!r} is shuffled after {codecs[0]['id']}, in chunks that are no whole number of elements then",
+                expected="shuffle as the first filter", todo="Readers of references cannot undo it: repack the file.",
+                code="filter-unsupported",
+            )  # fmt: skip
+        length = None if length is None or codec["id"] not in ("shuffle", "fletcher32") else length + 4 * (codec["id"] == "fletcher32")
 
 
 def _unwritten(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:

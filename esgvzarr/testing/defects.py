@@ -65,7 +65,7 @@ def _all_spoilt(spoil: Spoil, **changes: Any) -> Recipe:
 _DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1, 4, 6)}
 _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
-_LARGE: dict[str, Any] = {"grid": (600, 600), "chunks": (1, 600, 600), "compression": "zlib", "level": 1}
+_LARGE: dict[str, Any] = {"grid": (600, 600), "dtype": "f4", "chunks": (1, 600, 600), "compression": "zlib", "level": 1}
 """Chunks of 1.4 MB: too large to be kept inline."""
 
 _TABLE = (

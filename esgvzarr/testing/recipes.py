@@ -73,9 +73,14 @@ class Recipe:
 
     def _can_be_written(self) -> bool:
         specs, spoils = self.specs(), self.spoil_every + self.spoil_second
-        if len(specs) < 2 and (self.second or self.spoil_second or self.listed_twice):
+        alone = {oddities.add_scalar_reference_time} & set(specs[0].extra)
+        if len(specs) < 2 and (self.second or self.spoil_second or self.listed_twice or alone):
             return False
         if len(spoils) > 1 or any(spec.fill_value in (None, False) and spoils and not set(spoils) & _BREAKING for spec in specs):
+            return False
+        if self.second.get("months") == 0 and (self.second.keys() - {"months", "name"} or self.spoil_second or self.listed_twice):
+            return False
+        if oddities.add_integers in specs[0].extra and len({spec.format for spec in specs}) > 1:
             return False
         return all(_writable(spec, spoils) for spec in specs)
 
@@ -91,7 +96,13 @@ def _writable(spec: FileSpec, spoils: tuple[Spoil, ...]) -> bool:
         return False
     if spec.format != "NETCDF4" and extra & _NETCDF4_ONLY:
         return False
+    if len(extra & {extras.add_auxiliary_grid, extras.add_moved_auxiliary_grid}) > 1:
+        return False
+    if not spec.unlimited and max((spec.chunks or (1,))[0], spec.time_chunk or 1) > spec.months:
+        return False
     if not spec.format.startswith("NETCDF3"):
         return True
     hdf5 = spec.compression or spec.shuffle or spec.fletcher32 or spec.chunks or spec.time_chunk or spec.dtype.startswith(">")
+    if oddities.add_other_orders in extra and spec.unlimited:
+        return False
     return not hdf5 and set(spoils) <= _BREAKING and (spec.time_dtype != "i8" or spec.format == "NETCDF3_64BIT_DATA")

@@ -16,7 +16,7 @@ import xarray
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Transport
 from esgvzarr.model import ReferenceSet, Report
 from esgvzarr.outputs.kerchunk import encode
-from esgvzarr.publish import make_references
+from esgvzarr.generate import make_references
 from esgvzarr.testing import DATASET_ID
 from esgvzarr.verify import verify
 
@@ -92,7 +92,7 @@ def differences(document: bytes, paths: Sequence[Path], time: str = "time") -> l
                 own.append(file)
             if begin != dataset.sizes.get(time, 0):
                 found.append(f"/{group} shows {dataset.sizes.get(time, 0)} steps, its files have {begin}")
-            found += _compare_attrs(dataset, own, every, raw)
+            found += _compare_attrs(dataset, own, every, raw, time)
         found += [f"{len(files)} files are not shown"] if files else []
     return found
 
@@ -149,13 +149,13 @@ def _equal(a: np.ndarray, b: np.ndarray, static: bool) -> bool:
 
 
 def _compare_attrs(
-    dataset: xarray.Dataset, files: Sequence[xarray.Dataset], every: Sequence[xarray.Dataset], raw: bool
+    dataset: xarray.Dataset, files: Sequence[xarray.Dataset], every: Sequence[xarray.Dataset], raw: bool, time: str
 ) -> Iterator[str]:
-    """Those of variables against the group's files, the global ones against all files."""
+    """Those of variables along time against the group's files, all others against all files."""
     pairs = [("global", dataset.attrs, [file.attrs for file in every])]
     pairs += [
-        (str(name), dataset.variables[name].attrs, [file.variables[name].attrs for file in files])
-        for name in dataset.variables if all(name in file.variables for file in files)
+        (str(name), variable.attrs, [file.variables[name].attrs for file in (files if time in variable.dims else every)])
+        for name, variable in dataset.variables.items() if all(name in file.variables for file in every)
     ]  # fmt: skip
     for name, here, all_attrs in pairs:
         for key in {key for attrs in all_attrs for key in attrs} | set(here):

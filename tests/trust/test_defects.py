@@ -52,6 +52,8 @@ def pairs() -> list[tuple[Defect, Defect, Recipe]]:
     return [(one, other, both) for one, other, both in found if both is not None]
 
 
+SHUFFLED_SUMS = [{"dtype_differs", "fletcher32"}, {"dtype_differs", "fletcher32_differs"}]
+"""netCDF-C puts the checksum before the shuffle, which no decoder of readers can undo for 8-byte types."""
 CHOSEN = [pair for pair in pairs() if zlib.crc32(f"{pair[0].name} {pair[1].name}".encode()) % SHARE == 0]
 
 
@@ -59,4 +61,6 @@ CHOSEN = [pair for pair in pairs() if zlib.crc32(f"{pair[0].name} {pair[1].name}
 def test_two_defects_at_once_are_read_right_or_refused_for_one_of_them(pair: tuple[Defect, Defect, Recipe], tmp_path: Path) -> None:
     one, other, both = pair
     expected = {one.outcome, other.outcome} - {EQUAL} or {EQUAL}
+    if {one.name, other.name} in SHUFFLED_SUMS:
+        expected = {"filter-unsupported"}
     assert expected & outcome_of(both, tmp_path)

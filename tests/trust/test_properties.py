@@ -1,0 +1,39 @@
+"""Whatever CMIP-like files look like: a stock reader gets what netCDF4 reads of them, or nothing is published and a code says why."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, event, given, settings
+
+from esgvzarr import EsgvzarrError
+
+from . import oracle
+from .random_files import Dataset, datasets, write
+
+_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=_QUIET)
+settings.register_profile("nightly", max_examples=3000, deadline=None, suppress_health_check=_QUIET)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+REFUSALS = {"filter-unsupported"}
+"""Codes with which such files may be refused. They are all legal and follow each other in time; netCDF-C puts the checksum before
+the shuffle, and numcodecs cannot undo that for types of 8 bytes."""
+
+
+@given(datasets())
+def test_random_files_are_read_as_they_are(dataset: Dataset) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        paths = write(Path(directory), dataset)
+        try:
+            _, document = oracle.make(paths)
+        except EsgvzarrError as error:
+            event(error.code)
+            assert error.code in REFUSALS, str(error)
+            return
+        event(f"{len(oracle.groups(document))} groups")
+        assert oracle.differences(document, paths) == []
+        report = oracle.proof(document, paths)
+        assert report.passed, report.failures
