@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ class OnlyWithCertificate:
 
 class TestSolr:
     @pytest.fixture
-    def solr(self) -> Iterator[SolrServer]:
-        with SolrServer(delay_s=0.1) as server:
-            yield server
+    def solr(self, solr_server: SolrServer) -> SolrServer:
+        """Searches follow changes after a moment."""
+        solr_server.delay_s = 0.1
+        return solr_server
 
     @pytest.fixture
     def node(self, solr: SolrServer, tmp_path: Path) -> Iterator[DataNode]:
@@ -105,6 +107,20 @@ class TestSolr:
             assert ": linked: " in said, said
         check_linked(solr.document(f"{FIRST}|{node.thredds.host}"), node)
 
+    def test_a_new_version_leaves_the_older_ones_link(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
+        """esgcet says of the older version that it is not the latest; its data stay, and so does its link."""
+        newer = FIRST.replace("v20181126", "v20200101")
+        esgcet = {"stac_config": {}, "index_node": solr.host, "data_node": "data-node.example.org"}
+        node.write_config(esgcet=esgcet, allowed_hosts=[node.thredds.host])
+        for name in (FIRST, newer):
+            status, said = publish("--map", node.add_dataset(name, two[FIRST]), "--config", node.config)
+            assert (status, ": linked: " in said) == (0, True), said
+            time.sleep(0.2)  # or esgcet does not find the older version
+        latest = {document["instance_id"]: document["latest"] for document in solr.documents()}
+        assert latest == {FIRST: False, newer: True}
+        for document in solr.documents():
+            check_linked(document, node)
+
     def test_shows_the_certificate_that_esgcet_is_given(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
         """`cert` in esg.yaml is enough: esgcet 5.5.3 itself reads it, and shows none."""
         mapfile = node.add_dataset(FIRST, two[FIRST])
@@ -128,15 +144,12 @@ class TestSolr:
 
 class TestGlobus:
     @pytest.fixture
-    def globus(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
-        """The real ``globus`` program is found, and led to an index on the loopback, as is globus-sdk."""
-        monkeypatch.setenv("HOME", str(tmp_path))
+    def globus(self, globus_server: GlobusServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> GlobusServer:
+        """The real ``globus`` program is found, and led to the same index as globus-sdk."""
         monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.chdir(tmp_path)  # esgcet keeps what it sends in the working directory
-        with GlobusServer(delay_s=0.1) as server:
-            for name, value in server.environment.items():
-                monkeypatch.setenv(name, value)
-            yield server
+        globus_server.delay_s = 0.1
+        return globus_server
 
     def test_links_dataset_documents_and_leaves_file_documents(
         self, globus: GlobusServer, two: dict[str, list[Path]], tmp_path: Path

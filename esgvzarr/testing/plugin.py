@@ -12,7 +12,9 @@ import pytest
 pytest.register_assert_rewrite("esgvzarr.testing.conformance")
 
 if TYPE_CHECKING:
+    from .globus import GlobusServer
     from .pgstac import PgstacServer
+    from .solr import SolrServer
     from .stac import StacServer
     from .thredds import ThreddsServer
 
@@ -32,6 +34,27 @@ def stac_server() -> Iterator[StacServer]:
     from .stac import StacServer
 
     with StacServer() as server:
+        yield server
+
+
+@pytest.fixture
+def solr_server() -> Iterator[SolrServer]:
+    """An empty index node, with esg-search over TLS."""
+    from .solr import SolrServer
+
+    with SolrServer() as server:
+        yield server
+
+
+@pytest.fixture
+def globus_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
+    """An empty index of Globus Search, to which the environment leads, and a home directory in which nobody is logged in."""
+    from .globus import GlobusServer
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with GlobusServer() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         yield server
 
 

@@ -47,15 +47,11 @@ def documents() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
-    """An index, to which the environment leads; nobody's own login is looked at."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with GlobusServer() as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        for document in documents():
-            running.add_entry(document)
-        yield running
+def server(globus_server: GlobusServer) -> GlobusServer:
+    """An index with DATASET."""
+    for document in documents():
+        globus_server.add_entry(document)
+    return globus_server
 
 
 @pytest.fixture

@@ -41,11 +41,11 @@ def documents() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def server() -> Iterator[SolrServer]:
-    with SolrServer() as running:
-        for document in documents():
-            running.add_document(document)
-        yield running
+def server(solr_server: SolrServer) -> SolrServer:
+    """An index with DATASET."""
+    for document in documents():
+        solr_server.add_document(document)
+    return solr_server
 
 
 @pytest.fixture
