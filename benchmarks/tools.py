@@ -16,7 +16,7 @@ def esgvzarr(out: Path, locations: list[str]) -> None:
     """This package, with all checks."""
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
     from esgvzarr.outputs.kerchunk import encode
-    from esgvzarr.publish import make_references
+    from esgvzarr.generate import make_references
     from esgvzarr.transport import Transport
 
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)

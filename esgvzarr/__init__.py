@@ -1,5 +1,8 @@
 """Virtual-Zarr access to ESGF climate data that people can trust.
 
+The verbs are functions of the modules of their names: ``esgvzarr.generate.generate``, ``esgvzarr.publish.publish``,
+``esgvzarr.verify.verify``.
+
 >>> import esgvzarr
 >>> esgvzarr.DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323").version
 '20190323'
@@ -15,17 +18,15 @@ from .version import __version__
 if TYPE_CHECKING:
     from .errors import EsgvzarrError, ProofError, RefusedError
     from .model import DatasetId, DatasetRecord, FileRecord, Report
-    from .publish import generate, publish
     from .reader import open_dataset
     from .settings import Settings, read_settings
     from .sources import read_source
     from .transport import Transport
-    from .verify import verify
 
 _HOMES = {
     "DatasetId": "model", "DatasetRecord": "model", "EsgvzarrError": "errors", "FileRecord": "model", "ProofError": "errors",
-    "RefusedError": "errors", "Report": "model", "Settings": "settings", "Transport": "transport", "generate": "publish",
-    "open_dataset": "reader", "publish": "publish", "read_settings": "settings", "read_source": "sources", "verify": "verify",
+    "RefusedError": "errors", "Report": "model", "Settings": "settings", "Transport": "transport",
+    "open_dataset": "reader", "read_settings": "settings", "read_source": "sources",
 }  # fmt: skip
 
 __all__ = [
@@ -39,12 +40,9 @@ __all__ = [
     "Settings",
     "Transport",
     "__version__",
-    "generate",
     "open_dataset",
-    "publish",
     "read_settings",
     "read_source",
-    "verify",
 ]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .model import Report
-    from .publish import Outcome
+    from .generate import Outcome
     from .settings import Settings
 
 DONE, REFUSED, USAGE = 0, 1, 2
@@ -186,7 +186,7 @@ def _print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 def _generate(options: argparse.Namespace, _: list[str]) -> int:
     from .model import DatasetId
-    from .publish import catalogue, failure, generate, keep, make_transport
+    from .generate import failure, generate, keep, make_transport
     from .sources import read_source
 
     settings, console = _settings(options), _console()
@@ -208,7 +208,7 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
-    from .publish import make_transport, verify_published
+    from .generate import make_transport, verify_published
 
     settings = _settings(options)
     with make_transport(settings) as transport:

@@ -1,149 +1,29 @@
-"""The verbs. Each takes a dataset through the rooms: scan, check, combine, prove, write, link.
+"""Publish references: generate, then link; with esgcet, or for a dataset that is registered already.
 
-The proof comes before the first byte is written under a public name, and the link after it is served.
+The link comes after the reference file is served. No link ever points at nothing.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import bridge
-from .checks import check
-from .combine import combine
-from .errors import EsgvzarrError, ProofError, RefusedError, SettingsError, SourceError, TransportError
-from .formats import check_served, scan
+from .errors import EsgvzarrError, SettingsError, TransportError
+from .generate import Outcome, Progress, failure, generate, keep, make_transport
 from .indexes import Index, LinkState, connect
-from .ledger import Ledger
-from .model import AccessLink, DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
-from .outputs.kerchunk import encode
+from .model import AccessLink, DatasetRecord, ReferenceFile
 from .records import from_records
 from .settings import Settings
-from .store import remove_reference, write_reference
+from .store import remove_reference
 from .transport import Transport, host_of, is_url
-from .verify import read_references, referenced_urls, verify
+from .verify import read_references
 
-_log = logging.getLogger(__name__)
 OPEN_KWARGS = {"engine": "kerchunk", "chunks": {}}
 """With these, ``xarray.open_dataset(href, **kwargs)`` opens a link."""
 ROLES = ("data", "virtual", "references")
-Progress = Callable[[str, str], None]
-"""Told the dataset id and what is being done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one dataset."""
-
-    dataset_id: str
-    verb: str
-    state: str
-    """``written``, ``linked``, ``pending`` (the index has not shown the link yet), ``refused`` or ``failed``."""
-    detail: str
-    code: str = ""
-    """Stable error code; empty on success."""
-    reference: ReferenceFile | None = None
-    report: Report | None = None
-    warnings: tuple[Finding, ...] = ()
-    files: int = 0
-    chunks: int = 0
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state in ("written", "linked")
-
-
-def make_transport(settings: Settings) -> Transport:
-    """A transport as the settings say."""
-    return Transport(
-        allowed_hosts=settings.allowed_hosts, timeout_s=settings.timeout_s, retries=settings.retries,
-        connections=settings.connections, ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
-    )  # fmt: skip
-
-
-def make_references(record: DatasetRecord, transport: Transport, *, read: str = "auto") -> ReferenceSet:
-    """The references of a dataset, checked but not proved yet.
-
-    Raises:
-        RefusedError, FormatError, TransportError: the reason why there are none.
-    """
-    served = check_served(record.files, transport, read=read)
-    return combine(check(scan(record.files, transport, read=read, served=served), str(record.id)), record.id)
-
-
-def generate(
-    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *,
-    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
-) -> Outcome:  # fmt: skip
-    """Write the proved references of a dataset into ``directory``. No index is touched.
-
-    Args:
-        record: the dataset.
-        directory: on this machine.
-        transport: the hosts of the record's files must be allowed.
-        settings: where to read from, how much to read back.
-        href: public URL of the reference file, if it has one.
-        force: replace other bytes under the same name.
-        progress: told of each step.
-
-    Raises:
-        EsgvzarrError: nothing was written; the error says why.
-    """
-    name = str(record.id)
-    for file in record.files:
-        transport.check_allowed(file.url)
-    progress(name, f"scanning {len(record.files)} files")
-    references = make_references(record, transport, read=settings.read)
-    document = encode(references)
-    progress(name, f"proving {references.chunk_count} chunks")
-    report = prove(document, record, transport, settings, location=href or str(directory / f"{name}.json"))
-    progress(name, f"writing {len(document)} bytes")
-    reference = write_reference(document, directory, record.id, href=href, force=force)
-    detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
-    return Outcome(
-        name, "generate", "written", detail, reference=reference, report=report, warnings=references.warnings,
-        files=len(references.files), chunks=references.chunk_count,
-    )  # fmt: skip
-
-
-def prove(document: bytes, record: DatasetRecord, transport: Transport, settings: Settings, *, location: str) -> Report:
-    """The report of a passed proof.
-
-    Raises:
-        ProofError: the references do not read back as the files do.
-    """
-    report = verify(
-        document, _nearest(record.files, settings.read), transport, location=location, dataset_id=str(record.id),
-        samples=settings.proof_samples, storage_options=storage_options(record.files, settings),
-    )  # fmt: skip
-    if not report.passed:
-        first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
-        raise ProofError(
-            str(record.id), f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
-            expected="what the NetCDF files hold, value for value", todo="Nothing was published. Please report this as a bug.",
-        )  # fmt: skip
-    return report
-
-
-def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
-    """The files without paths that may not be used."""
-    return [FileRecord(**{**asdict(file), "path": None}) for file in files] if read == "http" else list(files)
-
-
-def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:
-    """What the reader's side of the proof needs beyond the defaults: a private certificate authority."""
-    if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in files):
-        return {}
-    import ssl
-
-    return {"remote_options": {"ssl": ssl.create_default_context(cafile=str(settings.ca_bundle.expanduser()))}}
 
 
 def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transport: Transport, settings: Settings) -> LinkState:
@@ -227,80 +107,6 @@ def publish(
         written.dataset_id, "publish", "linked" if done else "pending", detail, "" if done else "index-pending",
         reference, written.report, written.warnings, written.files, written.chunks,
     )  # fmt: skip
-
-
-def verify_published(
-    target: str, sources: Sequence[str], transport: Transport, settings: Settings, *, full: bool = False
-) -> Report:
-    """Compare any kerchunk reference file with its NetCDF files.
-
-    Args:
-        target: URL or path of the reference file, or a dataset id that the ledger knows.
-        sources: the files, by URL or path; those that the references name if empty.
-        transport: hosts that ``target`` or ``sources`` name are allowed.
-        settings: sample size, certificate authority, ledger.
-        full: compare every value.
-
-    Raises:
-        SourceError: the ledger does not know the dataset.
-        ProofError, TransportError: there is nothing to compare.
-    """
-    location = target if is_url(target) or os.path.exists(target) else _href_of(target, settings)
-    for named in filter(is_url, (location, *sources)):
-        transport.allow(host_of(named))
-    document = read_references(location, transport)
-    files = _named_files(referenced_urls(document, location), sources)
-    for file in files:
-        transport.check_allowed(file.path or file.url)
-    options = storage_options(files, settings)
-    return verify(document, files, transport, location=location, samples=settings.proof_samples, full=full, storage_options=options)
-
-
-def _href_of(dataset_id: str, settings: Settings) -> str:
-    """Where the ledger says that the references of a dataset are."""
-    asked = str(DatasetId.parse(dataset_id))
-    hrefs = [kept.href for kept in Ledger(settings.ledger).entries(asked) if kept.href]
-    if not hrefs:
-        raise SourceError(
-            asked, f"is not in the ledger {settings.ledger}", expected="a dataset that was generated or published from here",
-            todo="Give the URL or path of its reference file.", code="source-not-in-ledger",
-        )  # fmt: skip
-    return hrefs[-1]
-
-
-def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord]:
-    """The files to compare with: the operator's sources, under the URLs that the references know them by; else those URLs."""
-    names: dict[str, list[str]] = {}
-    for url in urls:
-        names.setdefault(url.rsplit("/", 1)[-1], []).append(url)
-    files = []
-    for source in sources or urls:
-        name = source.rsplit("/", 1)[-1]
-        known = names.get(name, [])
-        files.append(FileRecord(name, known[0] if len(known) == 1 else source, path=None if is_url(source) else source))
-    return files
-
-
-def failure(dataset_id: str, verb: str, error: EsgvzarrError) -> Outcome:
-    """The outcome of a dataset that was not published."""
-    return Outcome(dataset_id, verb, "refused" if isinstance(error, RefusedError) else "failed", str(error), error.code)
-
-
-def entry(outcome: Outcome) -> Entry:
-    """The outcome as the ledger keeps it."""
-    report = json.dumps(asdict(outcome.report), sort_keys=True) if outcome.report else ""
-    return Entry(
-        outcome.dataset_id, outcome.verb, outcome.state, outcome.code, outcome.detail,
-        outcome.reference.href if outcome.reference else "", report, datetime.now(UTC).isoformat(timespec="seconds"),
-    )  # fmt: skip
-
-
-def keep(outcome: Outcome, settings: Settings) -> None:
-    """Write the outcome into the ledger; a ledger that cannot be written stands in nobody's way."""
-    try:
-        Ledger(settings.ledger).add(entry(outcome))
-    except EsgvzarrError as error:
-        _log.warning("%s", error)
 
 
 def publish_with_esgcet(

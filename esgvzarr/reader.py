@@ -57,8 +57,10 @@ def _open_segment(href: str, name: str, options: Mapping[str, Any], own: Mapping
     """One group, by a way that all versions of zarr-python list (kerchunk's ``group=`` shows nothing with 3.1)."""
     import xarray
 
+    remote = {"asynchronous": True, **options.get("remote_options", {})}  # zarr's store and the file system below it must agree
     return xarray.open_dataset(
-        f"reference://{name}", engine="zarr", consolidated=False, zarr_format=2, storage_options={"fo": href, **options}, **own
+        f"reference://{name}", engine="zarr", consolidated=False, zarr_format=2,
+        storage_options={"fo": href, **options, "remote_options": remote}, **own,
     )  # fmt: skip
 
 

@@ -44,6 +44,11 @@ def write_reference(
     return ReferenceFile(str(path), href or str(path), len(data), hashlib.sha256(data).hexdigest(), written=present != data)
 
 
+def read_reference(directory: str | os.PathLike[str], dataset_id: DatasetId) -> bytes | None:
+    """The reference file of a dataset in ``directory``; None where there is none."""
+    return _present(Path(directory) / f"{dataset_id}.json")
+
+
 def remove_reference(path: str | os.PathLike[str]) -> bool:
     """Delete a reference file; False where there was none.
 

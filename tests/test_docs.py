@@ -18,6 +18,7 @@ import pytest
 
 import esgvzarr
 from esgvzarr.cli import make_parser
+from esgvzarr.generate import generate
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, make_item
 
@@ -179,7 +180,7 @@ def published(request: pytest.FixtureRequest, tmp_path: Path, thredds_server: Th
     settings = Settings(ledger=tmp_path / "ledger.sqlite")
     with esgvzarr.Transport(allowed_hosts=[thredds_server.host]) as transport:
         record = esgvzarr.read_source(urls, esgvzarr.DatasetId.parse(DATASET_ID), transport, {})
-        written = esgvzarr.generate(record, tmp_path, transport, settings).reference
+        written = generate(record, tmp_path, transport, settings).reference
     assert written is not None
     return thredds_server.url_of(written.path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from esgvzarr.errors import (
     StoreError,
     TransportError,
 )
+from esgvzarr.generate import Outcome, failure, generate, generate_all, keep, make_transport
 from esgvzarr.indexes.stac import StacIndex
 from esgvzarr.ledger import Ledger
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-from esgvzarr.publish import Outcome, catalogue, failure, generate, keep, make_transport, place, publish
+from esgvzarr.publish import catalogue, place, publish
 from esgvzarr.settings import Settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -359,3 +361,39 @@ def test_catalogue(record: DatasetRecord, transport: Transport, settings: Settin
     (item,) = pystac.Catalog.from_file(tmp_path / "catalog" / "catalog.json").get_items(recursive=True)
     assert item.assets["reference_file"].href == reference.href
     assert os.path.exists(reference.href)
+
+
+def test_a_file_made_by_another_version_is_left_alone(
+    record: DatasetRecord, tmp_path: Path, transport: Transport, settings: Settings
+) -> None:
+    """Readers see the same; and bytes under a published name never change."""
+    made = Path(generate(record, tmp_path, transport, settings).reference.path)  # type: ignore[union-attr]
+    older = made.read_bytes().replace(b'"generator":"esgvzarr ', b'"generator":"esgvzarr 0.0.')
+    made.write_bytes(older)
+    again = generate(record, tmp_path, transport, settings)
+    assert again.reference is not None
+    assert not again.reference.written
+    assert made.read_bytes() == older
+    assert generate(record, tmp_path, transport, settings, force=True).reference.written  # type: ignore[union-attr]
+    assert made.read_bytes() != older
+
+
+@pytest.mark.parametrize("workers", [0, 2], ids=["one after the other", "processes"])
+def test_many_datasets_at_once_come_in_order_and_one_that_fails_stops_no_other(
+    thredds_server: ThreddsServer, tmp_path: Path, settings: Settings, workers: int
+) -> None:
+    records = []
+    for number in range(4):
+        files = write_monthly(tmp_path / f"data{number}", seed=number)
+        if number == 1:
+            files[0].write_bytes(b"<html>")
+        records.append(replace(record_of(thredds_server, files), id=DatasetId(ID.master_id, f"2020010{number}")))
+    if workers:
+        with ProcessPoolExecutor(workers) as executor:
+            outcomes = list(generate_all(records, tmp_path / "out", settings, executor=executor))
+    else:
+        outcomes = list(generate_all(records, tmp_path / "out", settings))
+    assert [outcome.dataset_id for outcome in outcomes] == [str(record.id) for record in records]
+    assert [outcome.state for outcome in outcomes] == ["written", "failed", "written", "written"]
+    assert outcomes[1].code == "file-not-netcdf"
+    assert len(list((tmp_path / "out").iterdir())) == 3

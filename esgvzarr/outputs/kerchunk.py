@@ -19,6 +19,7 @@ import orjson
 from ..errors import FormatError
 from ..model import Array, Group, ReferenceSet, Refs
 
+_PROVENANCE = b'},"provenance":'
 _COMPRESSORS = {"zlib", "bz2", "zstd"}
 
 
@@ -33,8 +34,13 @@ def encode(references: ReferenceSet) -> bytes:
     text.write(b'{"version":1,"refs":{')
     for number, part in enumerate(part for group in references.groups for part in _group(group, urls)):
         text.write(b"," + part if number else part)
-    text.write(b'},"provenance":' + orjson.dumps(_json_value(references.provenance)) + b"}")
+    text.write(_PROVENANCE + orjson.dumps(_json_value(references.provenance)) + b"}")
     return text.getvalue()
+
+
+def same_references(a: bytes, b: bytes) -> bool:
+    """Whether readers see the same in both: all but the provenance is equal, byte for byte."""
+    return a[: a.rfind(_PROVENANCE)] == b[: b.rfind(_PROVENANCE)] and _PROVENANCE in a and _PROVENANCE in b
 
 
 def to_refs(references: ReferenceSet) -> Refs:
@@ -105,7 +111,9 @@ def _attributes(array: Array) -> dict[str, Any]:
     for name in ("scale_factor", "add_offset", "missing_value"):
         if name in attrs and not isinstance(attrs[name], str) and not np.isfinite(np.asarray(attrs[name], np.float64)).all():
             if name != "missing_value" or array.dtype.kind != "f":
-                raise FormatError(array.name, f"has {name} = {attrs[name]}", expected="a finite number", code="file-packing-invalid")
+                raise FormatError(
+                    array.name, f"has {name} = {attrs[name]}", expected="a finite number", code="file-packing-invalid"
+                )
             del attrs[name]
     return {name: _json_value(value) for name, value in attrs.items()}
 
