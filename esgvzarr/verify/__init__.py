@@ -65,7 +65,7 @@ def verify(
     """
     parsed = parse(document, location)
     places = stated(parsed)
-    shown = open_shown(parsed, storage_options or {})
+    shown = open_shown(parsed, storage_options or {}, location)
     comparison = Comparison(shown, seed=dataset_id or location, samples=samples, full=full)
     checks: list[Check] = []
     for file in sources:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 _APART = ("esgvzarr_segments", "esgvzarr_recipe", "least_significant_digit")
 """Attributes that are ours, or that xarray takes away from the files' side as it opens them."""
-_OF_FILES = ("units", "calendar", "_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range")
+OF_FILES = ("units", "calendar", "_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range")
 """Attributes of time and its bounds that say numbers or dates in the units of one file."""
+MARKS = ("_FillValue", "missing_value")
+"""Attributes that say nothing where no value is theirs."""
 _MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "standard_name", "positive")
 """By these a number becomes a quantity: they have to be those of each single file."""
 
@@ -25,7 +27,7 @@ def unlike(attrs: Mapping[str, Any], shown: Mapping[str, Any], dtype: np.dtype[A
 
 def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:
     """NaN is missing in floating point data whether an attribute says so or not."""
-    return name in ("_FillValue", "missing_value") and dtype.kind == "f" and _all_nan(value)
+    return name in MARKS and dtype.kind == "f" and _all_nan(value)
 
 
 def _all_nan(value: Any) -> bool:
@@ -33,23 +35,23 @@ def _all_nan(value: Any) -> bool:
     return bool(numbers.size) and (numbers.dtype.kind == "f" and bool(np.isnan(numbers).all()) or str(value) == "NaN")
 
 
-def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, moved: bool) -> Iterator[str]:
+def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, but: Collection[str] = ()) -> Iterator[str]:
     """Attributes shown with another value than any file has, or that all files have and are not shown.
 
     Args:
         shown: of one variable, or global.
         versions: the same of each file.
-        moved: whether it is time, or bounds of time, which may be stated in other units than the files'.
+        but: not these.
     """
     for name in {*shown, *(key for attrs in versions for key in attrs)}:
-        if name in _APART or (moved and name in _OF_FILES):
+        if name in _APART or name in but:
             continue
         values = [attrs[name] for attrs in versions if name in attrs]
         in_all = len(values) == len(versions) and all(same(values[0], value) for value in values[1:])
         if name in shown:
             if not any(same(shown[name], value) for value in values):
                 yield name
-        elif in_all and not (name in ("_FillValue", "missing_value") and _all_nan(values[0])):
+        elif in_all and not (name in MARKS and _all_nan(values[0])):
             yield name
 
 

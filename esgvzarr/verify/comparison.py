@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,9 @@ import numpy as np
 
 from .. import cf
 from ..model import Check, FileRecord
-from .attributes import same, unlike, wrong_attrs
+from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
 from .boxes import Box, choose
-from .reading import Shown, Stated, described, times_of
+from .reading import UNREADABLE, Shown, Stated, described, times_of
 from .truth import equal
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ _WHOLE = 2**20
 """Bytes per file up to which a variable that is no data is compared whole."""
 _READERS = 8
 _ROUNDING = 1e-6
-_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, IndexError, EOFError, TypeError, zlib.error)
-"""What the reader's side raises for references that lead to other bytes."""
 
 
 class Comparison:
@@ -100,7 +97,7 @@ class Comparison:
                 self._fixed[name].append(_closeness(variable, shown))
             else:
                 yield self._check_boxes(file, variable, shown, name, group, variable.dims.index(time), begin)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             yield Check("values", f"{name} in {file.name}", False, f"cannot be read: {type(error).__name__}: {error}")
 
     def _check_boxes(self, file: FileRecord, variable: Any, shown: Any, name: str, group: Shown, axis: int, begin: int) -> Check:
@@ -135,7 +132,8 @@ class Comparison:
         for name, versions in self._attrs.items():
             for group in self._shown:
                 shown = group.dataset.attrs if not name else getattr(group.dataset.variables.get(name), "attrs", {})
-                wrong = sorted(wrong_attrs(shown, versions, moved=name in _time_names(group.dataset, group.time)))
+                known = OF_FILES if name in _time_names(group.dataset, group.time) else (MARKS if name in self._fixed else ())
+                wrong = sorted(wrong_attrs(shown, versions, but=known))
                 detail = f"differ: {wrong}" if wrong else f"{len(shown)}"
                 yield Check("attributes", f"{name or 'global'} in /{group.path}", not wrong, detail)
 

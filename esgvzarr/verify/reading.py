@@ -19,6 +19,8 @@ from ..model import ChunkTable, Variable
 if TYPE_CHECKING:
     import xarray
 
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, IndexError, EOFError, TypeError, zlib.error)
+"""What fsspec, Zarr and its codecs raise for references that lead to other bytes, or are none."""
 _CHUNK_KEY = re.compile(r"[0-9]+([.][0-9]+)*")
 _NO_CHUNKS = ChunkTable(np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -74,11 +76,21 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
     return dict(parsed)
 
 
-def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any]) -> list[Shown]:
-    """All groups that have arrays."""
+def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], subject: str) -> list[Shown]:
+    """All groups that have arrays.
+
+    Raises:
+        ProofError: one of them does not open.
+    """
     shown = []
     for path in _groups(parsed.get("refs", parsed)):
-        dataset = _open_group(dict(parsed), path, {"skip_instance_cache": True, **storage_options})
+        try:
+            dataset = _open_group(dict(parsed), path, {"skip_instance_cache": True, **storage_options})
+        except UNREADABLE as error:
+            raise ProofError(
+                subject, f"/{path} does not open: {type(error).__name__}: {error}", expected="a Zarr group that xarray opens",
+                code="proof-not-opened",
+            ) from error  # fmt: skip
         time = cf.time_name(described(dataset))
         shown.append(Shown(path, dataset, time, times_of(dataset, time)))
     return shown
@@ -93,7 +105,7 @@ def _open_group(parsed: dict[str, Any], path: str, options: Mapping[str, Any]) -
         return xarray.open_dataset(parsed, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)  # type: ignore[arg-type]
     return xarray.open_dataset(
         f"reference://{path}", engine="zarr", consolidated=False, zarr_format=2, decode_cf=False, chunks=None,
-        storage_options={"fo": parsed, **options},
+        storage_options={"fo": parsed, **options, "remote_options": {"asynchronous": True, **options.get("remote_options", {})}},
     )  # fmt: skip
 
 
@@ -118,7 +130,7 @@ def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
     variable = dataset.variables[time]
     try:
         return cf.to_microseconds(variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs))
-    except (ValueError, RuntimeError, OSError, zlib.error):
+    except UNREADABLE:
         return np.empty(0, np.int64)
 
 

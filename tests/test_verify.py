@@ -1,0 +1,184 @@
+"""The proof fails on references that mislead, whoever made them and however they are spoilt, and passes on right ones of others."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kerchunk.combine
+import kerchunk.hdf
+import pytest
+
+from esgvzarr import ProofError
+from esgvzarr.testing import DEFECTS
+from trust import oracle
+
+Refs = dict[str, Any]
+
+
+def kerchunk_references(paths: list[Path]) -> bytes:
+    """What kerchunk's documentation tells people to do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        singles = [kerchunk.hdf.SingleHdf5ToZarr(str(path), inline_threshold=0).translate() for path in paths]
+        together = kerchunk.combine.MultiZarrToZarr(singles, concat_dims=["time"], identical_dims=["lat", "lon", "lat_bnds", "lon_bnds", "height"])
+        return json.dumps(together.translate()).encode()
+
+
+def virtualizarr_references(paths: list[Path]) -> bytes:
+    """What VirtualiZarr's documentation tells people to do."""
+    import obstore
+    import xarray
+    from obspec_utils.registry import ObjectStoreRegistry
+    from virtualizarr import open_virtual_dataset
+    from virtualizarr.parsers import HDFParser
+
+    registry = ObjectStoreRegistry({"file://": obstore.store.LocalStore()})
+    parts = [open_virtual_dataset(f"file://{path}", registry=registry, parser=HDFParser(), loadable_variables=[]) for path in paths]
+    together = xarray.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs="override")
+    return json.dumps(together.vz.to_kerchunk(format="dict")).encode()
+
+
+WRONG_WITHOUT_A_WORD = [
+    *((kerchunk_references, name) for name in ("packing_differs", "time_epoch_differs", "latitude_differs", "scalar_differs")),
+    *((virtualizarr_references, name) for name in ("packing_differs", "time_epoch_differs", "latitude_differs", "scalar_differs",
+                                                   "zeros_without_fill_value", "contiguous")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("maker", "name"), WRONG_WITHOUT_A_WORD)
+def test_what_others_get_wrong_without_a_word_fails(maker: Callable[[list[Path]], bytes], name: str, tmp_path: Path) -> None:
+    recipe = DEFECTS[name].recipe.with_also(DEFECTS["contiguous"].recipe)
+    assert recipe is not None
+    paths = recipe.write(tmp_path)
+    failures = oracle.proof(maker(paths), paths).failures
+    assert {check.name for check in failures} & {"values", "time", "attributes"}
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_right_reference_of_kerchunk_passes(full: bool, tmp_path: Path) -> None:
+    paths = DEFECTS["compressed"].make(tmp_path)
+    report = oracle.proof(kerchunk_references(paths), paths, full=full)
+    assert report.passed, report.failures
+
+
+def _data_keys(refs: Refs) -> list[str]:
+    return sorted(key for key in refs if key.startswith("tas/") and isinstance(refs[key], list))
+
+
+def wrong_offset(refs: Refs) -> None:
+    key = _data_keys(refs)[0]
+    refs[key] = [refs[key][0], refs[key][1] + 1, refs[key][2]]
+
+
+def too_short(refs: Refs) -> None:
+    key = _data_keys(refs)[0]
+    refs[key] = [refs[key][0], refs[key][1], refs[key][2] - 4]
+
+
+def swapped_chunks(refs: Refs) -> None:
+    first, second = _data_keys(refs)[:2]
+    refs[first], refs[second] = refs[second], refs[first]
+
+
+def dropped_chunk(refs: Refs) -> None:
+    del refs[_data_keys(refs)[0]]
+
+
+def file_not_there(refs: Refs) -> None:
+    key = _data_keys(refs)[0]
+    refs[key] = [refs[key][0] + ".gone", *refs[key][1:]]
+
+
+def dropped_variable(refs: Refs) -> None:
+    for key in [key for key in refs if key.startswith("height/")]:
+        del refs[key]
+
+
+def one_variable_more(refs: Refs) -> None:
+    for key in [key for key in refs if key.startswith("height/")]:
+        refs[key.replace("height", "depth")] = refs[key]
+
+
+def _change(key: str, **changes: Any) -> Callable[[Refs], None]:
+    def spoil(refs: Refs) -> None:
+        refs[key] = json.dumps({**json.loads(refs[key]), **changes})
+
+    return spoil
+
+
+def inlined_latitude(refs: Refs) -> None:
+    refs["lat/0"] = refs["lon/0"][:-1] + ("A" if refs["lon/0"][-1] != "A" else "B")
+    refs["lat/.zarray"] = refs["lat/.zarray"]
+
+
+SPOILT: dict[str, Callable[[Refs], None]] = {
+    "wrong_offset": wrong_offset, "too_short": too_short, "swapped_chunks": swapped_chunks, "dropped_chunk": dropped_chunk,
+    "file_not_there": file_not_there, "dropped_variable": dropped_variable, "one_variable_more": one_variable_more,
+    "inlined_latitude": inlined_latitude,
+    "fill_value": _change("tas/.zarray", fill_value=0.0), "no_fill_value": _change("tas/.zarray", fill_value=None),
+    "byte_order": _change("tas/.zarray", dtype=">f4"), "kind": _change("tas/.zarray", dtype="<i4", fill_value=0),
+    "shape": _change("tas/.zarray", shape=[24, 4, 6]), "no_filters": _change("tas/.zarray", filters=None),
+    "units": _change("tas/.zattrs", units="degC"), "scale": _change("tas/.zattrs", scale_factor=2.0),
+    "missing_value": _change("tas/.zattrs", missing_value=280.0), "dimensions": _change("tas/.zattrs", _ARRAY_DIMENSIONS=["time", "lon", "lat"]),
+    "time_units": _change("time/.zattrs", units="days since 1850-01-02"), "time_unit": _change("time/.zattrs", units="fortnights"),
+    "calendar": _change("time/.zattrs", calendar="noleap"), "time_scale": _change("time/.zattrs", scale_factor=2.0),
+    "global_attribute": _change(".zattrs", source_id="another"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_reference_fails(name: str, full: bool, tmp_path: Path) -> None:
+    paths = DEFECTS["compressed"].make(tmp_path)
+    _, document = oracle.make(paths)
+    parsed = json.loads(document)
+    SPOILT[name](parsed["refs"])
+    try:
+        assert not oracle.proof(json.dumps(parsed).encode(), paths, full=full).passed
+    except ProofError as error:
+        assert error.code.startswith("proof-")
+
+
+def test_every_single_swap_of_neighbouring_chunks_is_found_in_full(tmp_path: Path) -> None:
+    paths = DEFECTS["compressed"].make(tmp_path)
+    _, document = oracle.make(paths)
+    keys = sorted(_data_keys(json.loads(document)["refs"]), key=lambda key: int(key.split("/")[1].split(".")[0]))
+    for first, second in zip(keys[::5], keys[1::5], strict=False):
+        parsed = json.loads(document)
+        parsed["refs"][first], parsed["refs"][second] = parsed["refs"][second], parsed["refs"][first]
+        assert not oracle.proof(json.dumps(parsed).encode(), paths, full=True).passed
+
+
+def test_a_chunk_that_was_dropped_is_missed_by_the_count_wherever_it_lies(tmp_path: Path) -> None:
+    paths = DEFECTS["compressed"].make(tmp_path)
+    _, document = oracle.make(paths)
+    for key in _data_keys(json.loads(document)["refs"]):
+        parsed = json.loads(document)
+        del parsed["refs"][key]
+        failures = oracle.proof(json.dumps(parsed).encode(), paths, samples=0).failures
+        assert "count" in {check.name for check in failures}
+
+
+def test_a_segment_that_was_dropped_is_missed(tmp_path: Path) -> None:
+    paths = DEFECTS["packing_differs"].make(tmp_path)
+    _, document = oracle.make(paths)
+    parsed = json.loads(document)
+    parsed["refs"] = {key: value for key, value in parsed["refs"].items() if not key.startswith("seg-001")}
+    assert not oracle.proof(json.dumps(parsed).encode(), paths).passed
+
+
+@pytest.mark.parametrize("document", [b"", b"<html>", b"{}", b'{"version": 1, "refs": {}}', b'{"a": NaN}', b"[1]"])
+def test_what_are_no_references_is_said_so(document: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ProofError) as raised:
+        oracle.proof(document, [])
+    assert raised.value.code in {"proof-not-json", "proof-not-references"}
+
+
+def test_the_proof_passes_only_where_something_was_checked(tmp_path: Path) -> None:
+    paths = DEFECTS["plain"].make(tmp_path)
+    _, document = oracle.make(paths)
+    assert not oracle.proof(document, []).passed
