@@ -85,7 +85,8 @@ def _words(value: Any) -> list[str]:
 def companion_attrs(variables: Mapping[str, Variable], name: str, time: str) -> dict[str, Any]:
     """Units and calendar of time, its bounds or climatology; where these state none of their own, time's hold."""
     own = variables[name].attrs if name in variables else {}
-    return {role: own.get(role, variables[time].attrs.get(role)) for role in ("units", "calendar") if role in {*own, *variables[time].attrs}}
+    both = {**variables[time].attrs, **own}
+    return {role: both[role] for role in ("units", "calendar") if role in both}
 
 
 def time_references(files: Iterable[Mapping[str, Variable]], time: str, name: str) -> set[tuple[str, str]]:
@@ -122,7 +123,7 @@ def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
     match = _SINCE.match(units)
     unit = _UNIT_US.get(match[1].lower()) if match else None
     if match is None or unit is None:
-        raise ValueError(f"units {units!r}: months and years are no fixed times" if match else f"units {units!r} are not a time since a date")
+        raise ValueError(f"units {units!r} {'have no fixed length' if match else 'are not a time since a date'}")
     date = cftime.num2date(0, f"days since {match[2]}", calendar, only_use_cftime_datetimes=True)
     zero = cftime.datetime(1970, 1, 1, calendar=calendar, has_year_zero=date.has_year_zero)
     gap = date - zero

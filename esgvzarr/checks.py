@@ -7,6 +7,7 @@ Each ``check_*`` yields findings; ``check`` runs them all, so that an operator s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import cftime
 import numpy as np
@@ -55,7 +56,8 @@ def _drop_repeated(files: Sequence[FileReferences], findings: list[Finding]) -> 
         twin = seen.get(record.url) or (seen.get(sum_known) if sum_known else None)
         if twin is not None:
             findings.append(Finding(
-                "file-twice", 11, record.url, "each file once", f"the same bytes as {twin.file.url}", "It is served once.", refuse=False
+                "file-twice", 11, record.url, "each file once", f"the same bytes as {twin.file.url}", "It is served once.",
+                refuse=False,
             ))  # fmt: skip
             continue
         seen[record.url] = file
@@ -89,7 +91,7 @@ def _arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series
 
 def _no_time(file: FileReferences) -> Finding:
     return Finding(
-        "time-missing", 10, file.file.url, "the time coordinate by which several files follow each other", "none, or of another name",
+        "time-missing", 10, file.file.url, "the time coordinate by which files follow each other", "none, or of another name",
         "Publish fixed fields and other grids as datasets of their own.",
     )  # fmt: skip
 
@@ -115,7 +117,7 @@ def _times(file: FileReferences, time: str, findings: list[Finding]) -> np.ndarr
     if len(backwards):
         findings.append(Finding(
             "time-not-increasing", 10, file.file.url, "time to increase",
-            f"steps {backwards[0]} and {backwards[0] + 1} at {_date(file, times, backwards[0])} and {_date(file, times, backwards[0] + 1)}",
+            f"{_date(file, times, backwards[0])} at step {backwards[0]}, and {_date(file, times, backwards[0] + 1)} after it",
         ))  # fmt: skip
     return times
 
@@ -148,7 +150,9 @@ def check_bounds(series: Series) -> Iterator[Finding]:
         fills = {str((file.variables[name].fill_value, file.variables[name].attrs.get("missing_value"))) for file in present}
         moved = len(cf.time_references([file.variables for file in present], series.time, name)) > 1
         for file, names in zip(series.files, companions, strict=True):
-            if name in file.variables and (moved or len(fills) > 1) and (reason := _unmovable(file, name, name in names or not moved, series.time)):
+            concerned = name in file.variables and (moved or len(fills) > 1)
+            reason = _unmovable(file, name, name in names or not moved, series.time) if concerned else ""
+            if reason:
                 yield Finding(
                     "time-invalid", 5, file.file.url, f"{name!r} to be bounds of {series.time!r} that can be rebased", reason,
                     "Write the files with one reference date.",
@@ -231,8 +235,9 @@ def check_variables(series: Series) -> Iterator[Finding]:
             first, known = everywhere[name]
             if variable.dims != known.dims:
                 yield Finding(
-                    "dimension-differs", 14, file.file.url, f"{name!r} with dimensions {known.dims}, as in {first.file.name}", str(variable.dims)
-                )
+                    "dimension-differs", 14, file.file.url, f"{name!r} with dimensions {known.dims}, as in {first.file.name}",
+                    str(variable.dims),
+                )  # fmt: skip
 
 
 def check_dimensions(series: Series) -> Iterator[Finding]:
@@ -266,12 +271,15 @@ def _difference(first: FileReferences, file: FileReferences, known: Variable, va
         return Finding("coordinate-differs", 1, file.file.url, noise, "other text", "The files are not of one grid.")
     a, b = _unpacked(known), _unpacked(variable)
     if not np.array_equal(np.isnan(a), np.isnan(b)):
-        return Finding("coordinate-differs", 1, file.file.url, noise, "missing values in other places", "The files are not of one grid.")
+        return Finding(
+            "coordinate-differs", 1, file.file.url, noise, "missing values in other places", "The files are not of one grid."
+        )
     apart = np.abs(a - b)[~np.isnan(a) & (a != b)]
     largest, step = float(apart.max()) if apart.size else 0.0, cf.grid_step(a)
     if largest <= _ROUNDING * step and known.dtype.kind == variable.dtype.kind == "f":
         return Finding(
-            "coordinate-rounding", 14, file.file.url, noise, f"differences up to {largest:.3g}, rounding noise on steps of {step:.3g}",
+            "coordinate-rounding", 14, file.file.url, noise,
+            f"differences up to {largest:.3g}, rounding noise on steps of {step:.3g}",
             f"The values of {first.file.name} are served.", refuse=False,
         )  # fmt: skip
     return Finding(
@@ -324,7 +332,7 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _neighbours(series: Series) -> Iterator[tuple[tuple[FileReferences, np.ndarray], tuple[FileReferences, np.ndarray]]]:
     pairs = list(zip(series.files, series.times, strict=True))
-    return zip(pairs, pairs[1:], strict=False)
+    return pairwise(pairs)
 
 
 def _with_first(series: Series) -> Iterator[tuple[FileReferences, FileReferences]]:
@@ -332,5 +340,6 @@ def _with_first(series: Series) -> Iterator[tuple[FileReferences, FileReferences
 
 
 _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
-    check_calendars, check_bounds, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units, check_packing,
+    check_calendars, check_bounds, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units,
+    check_packing,
 )  # fmt: skip

@@ -9,12 +9,12 @@ from pathlib import Path
 import cftime
 import numpy as np
 import pytest
+from trust.oracle import record_of
 
 from esgvzarr import RefusedError, Transport, checks
 from esgvzarr.formats import scan
 from esgvzarr.model import FileReferences, Finding, Series
 from esgvzarr.testing import DEFECTS
-from trust.oracle import record_of
 
 Rule = Callable[[Series], object]
 BY_RULE = {

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trust import oracle
 
 from esgvzarr.combine import arrays, chunks, runs
 from esgvzarr.errors import FormatError
 from esgvzarr.model import ChunkTable
 from esgvzarr.testing import DEFECTS, write_monthly
-from trust import oracle
 
 
 def test_equal_input_gives_equal_bytes_in_any_order_of_files(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from trust import oracle
 
 import esgvzarr
 from esgvzarr import EsgvzarrError
 from esgvzarr.testing import DEFECTS
-from trust import oracle
 
 
 def references(name: str, directory: Path) -> tuple[Path, list[Path]]:

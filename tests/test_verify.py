@@ -11,10 +11,10 @@ from typing import Any
 import kerchunk.combine
 import kerchunk.hdf
 import pytest
+from trust import oracle
 
 from esgvzarr import ProofError
 from esgvzarr.testing import DEFECTS
-from trust import oracle
 
 Refs = dict[str, Any]
 

@@ -24,8 +24,8 @@ INLINE_FIXED = 64 * 1024
 INLINE_MOVING = 8 * 2**20
 """Bytes, over all files, up to which what changes with time and is no data is copied."""
 _STRUCTURAL = (
-    "bounds", "climatology", "coordinates", "grid_mapping", "formula_terms", "calendar", "units", "scale_factor", "add_offset", "missing_value",
-    "_Unsigned",
+    "bounds", "climatology", "coordinates", "grid_mapping", "formula_terms", "calendar", "units", "scale_factor", "add_offset",
+    "missing_value", "_Unsigned",
 )  # fmt: skip
 
 
@@ -43,14 +43,14 @@ def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
     reference = common_reference(series)
     common = _equal_attrs([file.attrs for file in series.files])
     if len(runs) == 1:
-        groups = (Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),)
+        groups: tuple[Group, ...] = (Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),)
     else:
         names = [f"seg-{number:03}" for number in range(len(runs))]
         segments = tuple(
             Group(name, common, _arrays(series, run, inlined, reference), run.files) for name, run in zip(names, runs, strict=True)
         )
         recipe = {"esgvzarr_segments": names, "esgvzarr_recipe": _RECIPE.format(time=series.time)}
-        groups = (Group("", {**common, **recipe}, ()), *segments)
+        groups: tuple[Group, ...] = (Group("", {**common, **recipe}, ()), *segments)
     return ReferenceSet(dataset_id, series.files, groups, _provenance(series, dataset_id, common), series.warnings)
 
 
@@ -117,15 +117,15 @@ def _without_fill(versions: Sequence[Variable], rebased: bool) -> Variable:
 
 
 def _variable_attrs(versions: Sequence[Variable]) -> dict[str, Any]:
-    """What all files say of a variable (rule 16); what ties variables together, and how numbers are unpacked, is the first file's."""
+    """What all files say of a variable (rule 16); what ties variables together, or unpacks numbers, is the first file's."""
     common = _equal_attrs([version.attrs for version in versions])
     first = versions[0].attrs
     return {name: common.get(name, first[name]) for name in first if name in common or name in _STRUCTURAL}
 
 
 def _equal_attrs(all_attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = all_attrs[0]
-    return {name: value for name, value in first.items() if all(name in attrs and _same(value, attrs[name]) for attrs in all_attrs[1:])}
+    first, *others = all_attrs
+    return {name: value for name, value in first.items() if all(name in attrs and _same(value, attrs[name]) for attrs in others)}
 
 
 def _same(a: Any, b: Any) -> bool:

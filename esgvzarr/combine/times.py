@@ -35,14 +35,15 @@ def common_reference(series: Series) -> Mapping[str, Any] | None:
         return None
     stated = [cf.companion_attrs(file.variables, name, series.time) for file in series.files for name in sorted(names)]
     since = str(stated[0]["units"]).split("since", 1)[1].strip()
-    units = dict.fromkeys([str(attrs["units"]) for attrs in stated] + [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")])
-    for candidate in units:
+    finer = [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")]
+    for candidate in dict.fromkeys([*(str(attrs["units"]) for attrs in stated), *finer]):
         target = {**stated[0], "units": candidate}
         if all(_moved(file, name, series.time, target) is not None for file in series.files for name in names):
             return target
     raise FormatError(
-        series.files[0].file.url, "the times of all files cannot be said in one unit", expected="times that float64 holds to the microsecond",
-        todo="Write the files again with one reference date.", code="time-not-representable",
+        series.files[0].file.url, "the times of all files cannot be said in one unit",
+        expected="times that float64 holds to the microsecond", todo="Write the files again with one reference date.",
+        code="time-not-representable",
     )  # fmt: skip
 
 

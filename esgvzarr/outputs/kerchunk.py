@@ -20,7 +20,6 @@ from ..errors import FormatError
 from ..model import Array, Group, ReferenceSet, Refs
 
 _PROVENANCE = b'},"provenance":'
-_COMPRESSORS = {"zlib", "bz2", "zstd"}
 
 
 def encode(references: ReferenceSet) -> bytes:
@@ -85,12 +84,14 @@ def _text(value: Any) -> str:
 
 
 def zarray(array: Array) -> dict[str, Any]:
-    """The ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``, for which xarray takes it (rule 20)."""
+    """The ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``, for which xarray takes it (rule 20).
+
+    All codecs are filters, as kerchunk has them: VirtualiZarr 2.5 cannot read a compressor beside them.
+    """
     codecs = [dict(codec) for codec in array.codecs]
-    compressor = codecs.pop() if codecs and codecs[-1]["id"] in _COMPRESSORS else None
     return {
         "zarr_format": 2, "shape": list(array.shape), "chunks": list(array.chunk_shape), "dtype": array.dtype.str, "order": "C",
-        "compressor": compressor, "filters": codecs or None, "fill_value": _fill_value(array),
+        "compressor": None, "filters": codecs or None, "fill_value": _fill_value(array),
     }  # fmt: skip
 
 

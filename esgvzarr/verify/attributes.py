@@ -32,7 +32,7 @@ def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:
 
 def _all_nan(value: Any) -> bool:
     numbers = np.asarray(value)
-    return bool(numbers.size) and (numbers.dtype.kind == "f" and bool(np.isnan(numbers).all()) or str(value) == "NaN")
+    return bool(numbers.size) and ((numbers.dtype.kind == "f" and bool(np.isnan(numbers).all())) or str(value) == "NaN")
 
 
 def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, but: Collection[str] = ()) -> Iterator[str]:

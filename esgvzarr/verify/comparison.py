@@ -36,9 +36,9 @@ class Comparison:
         self._seen: dict[str, np.ndarray] = {group.path: np.zeros(len(group.times), bool) for group in shown}
 
     def file(
-        self, file: FileRecord, truth: xarray.Dataset, places: Stated, stored: Mapping[str, tuple[int, int, bool]]
+        self, file: FileRecord, truth: xarray.Dataset, places: Stated, stored: Mapping[str, Counted], source: Source
     ) -> Iterator[Check]:
-        """All that can be said of one file."""
+        """All that can be said of one file. ``source`` is what ``truth`` reads from."""
         time = cf.time_name(described(truth))
         times = times_of(truth, time)
         if time is not None and not truth.sizes[time]:
@@ -55,7 +55,7 @@ class Comparison:
             if name in group.dataset.variables:
                 steps = (begin, begin + len(times))
                 yield from _counts(file, truth, str(name), places, stored, group, time, steps)
-                yield from self._values(file, truth, str(name), group, time, begin)
+                yield from self._values(file, truth, str(name), group, time, begin, partial(_read_ahead, source, places))
         for name, variable in truth.variables.items():
             self._attrs[str(name)].append(variable.attrs)
         self._attrs[""].append(truth.attrs)
@@ -86,7 +86,9 @@ class Comparison:
             if time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
                 yield Check("attributes", f"{name} in {file.name}", False, f"its numbers mean something else by {other}")
 
-    def _values(self, file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str | None, begin: int) -> Iterator[Check]:
+    def _values(
+        self, file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str | None, begin: int, read_ahead: ReadAhead
+    ) -> Iterator[Check]:
         variable, shown = truth.variables[name], group.dataset.variables[name]
         if variable.dims != shown.dims:
             return
@@ -96,18 +98,21 @@ class Comparison:
             elif time not in variable.dims:
                 self._fixed[name].append(_closeness(variable, shown))
             else:
-                yield self._check_boxes(file, variable, shown, name, group, variable.dims.index(time), begin)
+                yield self._check_boxes(file, variable, shown, name, group, variable.dims.index(time), begin, read_ahead)
         except UNREADABLE as error:
             yield Check("values", f"{name} in {file.name}", False, f"cannot be read: {type(error).__name__}: {error}")
 
-    def _check_boxes(self, file: FileRecord, variable: Any, shown: Any, name: str, group: Shown, axis: int, begin: int) -> Check:
+    def _check_boxes(
+        self, file: FileRecord, variable: Any, shown: Any, name: str, group: Shown, axis: int, begin: int, read_ahead: ReadAhead
+    ) -> Check:
         seed = f"{self._seed} {file.name} {name}"
         chunks = group.chunk_shape(name) if variable.nbytes > _WHOLE or self._full else variable.shape
         boxes = choose(variable.shape, chunks, samples=self._samples, seed=seed, full=self._full)
 
+        def move(box: Box) -> Box:
+            return (*box[:axis], slice(box[axis].start + begin, box[axis].stop + begin), *box[axis + 1 :])
+
         def read(box: Box) -> np.ndarray:
-            moved = list(box)
-            moved[axis] = slice(box[axis].start + begin, box[axis].stop + begin)
             return np.asarray(shown[tuple(moved)].values)
 
         wrong, count = [], 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,34 +20,50 @@ _MOST_DOWNLOAD = 4 * 2**30
 """Bytes of a netCDF-3 file that are read whole: no library reads parts of one over HTTP."""
 
 
+Source = str | RangeFile
+"""A path, or a file over HTTP."""
+Counted = tuple[int, int, bool]
+"""Chunks of a variable, their bytes, whether they are filtered."""
+
+
+def open_sources(files: Sequence[FileRecord], transport: Transport) -> list[Source]:
+    """Where each file is read: its path if it has one, else its URL. The first bytes of all URLs are fetched at once."""
+    paths = [next((place for place in (file.path, file.url) if place and os.path.exists(place)), None) for file in files]
+    urls = [file.url for file, path in zip(files, paths, strict=True) if path is None]
+    heads = dict(zip(urls, transport.read_heads(urls, RangeFile.HEAD), strict=True))
+    return [path or RangeFile(transport, file.url, heads[file.url]) for file, path in zip(files, paths, strict=True)]
+
+
 @contextmanager
-def open_truth(file: FileRecord, transport: Transport) -> Iterator[xarray.Dataset]:
-    """One source file as it is: nothing decoded, nothing masked. From its path if it has one, else from its URL."""
+def open_truth(source: Source, subject: str) -> Iterator[xarray.Dataset]:
+    """One source file as it is: nothing decoded, nothing masked."""
     import xarray
 
-    path = file.path if file.path and os.path.exists(file.path) else None
-    if path is None and os.path.exists(file.url):
-        path = file.url
-    with xarray.open_dataset(_store(path, file.url, transport), decode_cf=False, cache=False) as dataset:
+    with xarray.open_dataset(_store(source, subject), decode_cf=False, cache=False) as dataset:
         yield dataset
 
 
-def _store(path: str | None, url: str, transport: Transport) -> Any:
+def _store(source: Source, subject: str) -> Any:
     import netCDF4
     import xarray
 
-    if path is not None:
-        return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(path)))
-    file = RangeFile(transport, url)
-    if file.read(3) != b"CDF":
+    if isinstance(source, str):
+        return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(source)))
+    if not _is_classic(source):
         import h5netcdf
 
-        file.seek(0)
-        return xarray.backends.H5NetCDFStore(h5netcdf.File(file, "r", decode_vlen_strings=True, phony_dims="access"))
-    if file.size > _MOST_DOWNLOAD:
-        raise ProofError(url, f"is a netCDF-3 file of {file.size} bytes", expected="a local copy to compare with", code="proof-too-large")
-    file.seek(0)
-    return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(url.rsplit("/", 1)[-1], memory=file.read())))
+        return xarray.backends.H5NetCDFStore(h5netcdf.File(source, "r", decode_vlen_strings=True, phony_dims="access"))
+    if source.size > _MOST_DOWNLOAD:
+        found = f"is a netCDF-3 file of {source.size} bytes"
+        raise ProofError(subject, found, expected="a local copy to compare with", code="proof-too-large")
+    return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read())))
+
+
+def _is_classic(source: RangeFile) -> bool:
+    source.seek(0)
+    magic = source.read(3)
+    source.seek(0)
+    return magic == b"CDF"
 
 
 def _strict(opened: Any) -> Any:
@@ -57,13 +73,14 @@ def _strict(opened: Any) -> Any:
     return opened
 
 
-def stored_chunks(file: FileRecord, transport: Transport) -> dict[str, tuple[int, int, bool]]:
-    """Variable -> (chunks, bytes, filtered) by HDF5's own count; empty for netCDF-3, whose size follows from shapes."""
+def stored_chunks(source: Source) -> dict[str, Counted]:
+    """Variable -> (chunks, bytes, filtered) by HDF5's own count; empty for netCDF-3, whose size follows from shapes.
+
+    Over HTTP this reads all nodes of the chunk indexes, one after the other.
+    """
     import h5py
 
-    local = file.path if file.path and os.path.exists(file.path) else (file.url if os.path.exists(file.url) else None)
-    source: Any = local or RangeFile(transport, file.url)
-    if not h5py.is_hdf5(source) if local else source.read(4) != b"\x89HDF":
+    if not h5py.is_hdf5(source) if isinstance(source, str) else _is_classic(source):
         return {}
     with h5py.File(source, "r") as opened:
         return {name.removeprefix("_nc4_non_coord_"): _count(node) for name, node in opened.items() if isinstance(node, h5py.Dataset)}

@@ -14,9 +14,9 @@ import orjson
 import xarray
 
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Transport
+from esgvzarr.generate import make_references
 from esgvzarr.model import ReferenceSet, Report
 from esgvzarr.outputs.kerchunk import encode
-from esgvzarr.generate import make_references
 from esgvzarr.testing import DATASET_ID
 from esgvzarr.verify import verify
 
