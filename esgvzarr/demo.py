@@ -128,7 +128,7 @@ def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
         raise PublisherError("esgvzarr publish", found, expected="0", todo=f"Its log is {log}.")
     _say(console, f"  $ esgvzarr publish --strict --map {node.maps}/*.map --config {node.config}")
     for name in DATASETS:
-        path, (kept,) = node.directory_of(name) / f"{name}.json", ledger.entries(name)
+        path, kept = node.directory_of(name) / f"{name}.json", ledger.entries(name)[-1]
         checks = len(json.loads(kept.report)["checks"])
         _say(console, f"  {kept.outcome}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}")
     _say(console, f"  {len(maps)} datasets in {time.monotonic() - started:.1f} s; all that esgpublish said: {log}")
@@ -217,7 +217,8 @@ def _show_epochs(console: Console, node: DataNode) -> None:
 
 def _keep_local(console: Console, node: DataNode) -> None:
     """References to the files as they lie here, in a static STAC catalogue: the servers end, these stay."""
-    from .publish import catalogue, generate, make_transport
+    from .generate import generate, make_transport
+    from .publish import catalogue
     from .settings import read_settings
     from .sources import read_source
 

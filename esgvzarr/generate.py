@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,13 +20,13 @@ from .checks import check
 from .combine import combine
 from .errors import EsgvzarrError, ProofError, RefusedError, SourceError
 from .formats import check_served, scan
-from .ledger import Ledger
+from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
 from .outputs.kerchunk import encode, same_references
 from .settings import Settings
 from .store import read_reference, write_reference
 from .transport import Transport, host_of, is_url
-from .verify import read_references, referenced_urls, verify
+from .verify import Counted, read_references, referenced_urls, verify
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, str], None]
@@ -40,7 +40,8 @@ class Outcome:
     dataset_id: str
     verb: str
     state: str
-    """``written``, ``linked``, ``pending`` (the index has not shown the link yet), ``refused`` or ``failed``."""
+    """``written``, ``linked``, ``pending`` (the index has not shown the change yet), ``absent`` (it does not show the dataset),
+    ``withdrawn``, ``deleted``, ``refused``, ``failed``, ``skipped`` or ``planned`` (in a dry run)."""
     detail: str
     code: str = ""
     """Stable error code; empty on success."""
@@ -49,11 +50,13 @@ class Outcome:
     warnings: tuple[Finding, ...] = ()
     files: int = 0
     chunks: int = 0
+    retryable: bool = False
+    """Whether trying again later can help."""
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to do."""
-        return self.state in ("written", "linked")
+        return self.state in DONE
 
 
 def make_transport(settings: Settings) -> Transport:
@@ -99,7 +102,8 @@ def generate(
     references = make_references(record, transport, read=settings.read)
     document = encode(references)
     progress(name, f"proving {references.chunk_count} chunks")
-    report = prove(document, record, transport, settings, location=href or str(directory / f"{name}.json"))
+    location = href or str(directory / f"{name}.json")
+    report = prove(document, record, transport, settings, location=location, counted=_counted(references))
     progress(name, f"writing {len(document)} bytes")
     present = read_reference(directory, record.id)
     if present is not None and not force and same_references(present, document):
@@ -140,7 +144,21 @@ def _generate_one(record: DatasetRecord, *, directory: Path, settings: Settings,
         return failure(str(record.id), "generate", error)
 
 
-def prove(document: bytes, record: DatasetRecord, transport: Transport, settings: Settings, *, location: str) -> Report:
+def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
+    """The chunks of each file as the scan found them, which libhdf5 has counted then."""
+    return {
+        file.file.url: {
+            name: (len(v.chunks) + len(v.inline), int(v.chunks.sizes.sum()), bool(v.codecs)) for name, v in file.variables.items()
+        }
+        for file in references.files
+        if file.format == "hdf5"
+    }
+
+
+def prove(
+    document: bytes, record: DatasetRecord, transport: Transport, settings: Settings, *,
+    location: str, counted: Mapping[str, Mapping[str, Counted]] | None = None,
+) -> Report:  # fmt: skip
     """The report of a passed proof.
 
     Raises:
@@ -148,7 +166,7 @@ def prove(document: bytes, record: DatasetRecord, transport: Transport, settings
     """
     report = verify(
         document, _nearest(record.files, settings.read), transport, location=location, dataset_id=str(record.id),
-        samples=settings.proof_samples, storage_options=storage_options(record.files, settings),
+        samples=settings.proof_samples, storage_options=storage_options(record.files, settings), counted=counted,
     )  # fmt: skip
     if not report.passed:
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
@@ -227,15 +245,18 @@ def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord
 
 def failure(dataset_id: str, verb: str, error: EsgvzarrError) -> Outcome:
     """The outcome of a dataset that was not published."""
-    return Outcome(dataset_id, verb, "refused" if isinstance(error, RefusedError) else "failed", str(error), error.code)
+    state = "refused" if isinstance(error, RefusedError) else "failed"
+    return Outcome(dataset_id, verb, state, str(error), error.code, retryable=error.retryable)
 
 
 def entry(outcome: Outcome) -> Entry:
     """The outcome as the ledger keeps it."""
     report = json.dumps(asdict(outcome.report), sort_keys=True) if outcome.report else ""
+    reference = outcome.reference
     return Entry(
-        outcome.dataset_id, outcome.verb, outcome.state, outcome.code, outcome.detail,
-        outcome.reference.href if outcome.reference else "", report, datetime.now(UTC).isoformat(timespec="seconds"),
+        outcome.dataset_id, outcome.verb, outcome.state, outcome.code, outcome.detail, reference.href if reference else "", report,
+        datetime.now(UTC).isoformat(timespec="seconds"), step="done", retryable=outcome.retryable,
+        path=reference.path if reference else "", sha256=reference.sha256 if reference else "",
     )  # fmt: skip
 
 

@@ -417,15 +417,23 @@ def _too_large(location: str, limit: int) -> TransportError:
 
 
 class RangeFile(io.RawIOBase):
-    """A read-only, seekable file over HTTP, for libraries that read files. Blocks are fetched as they are needed, and kept."""
+    """A read-only, seekable file over HTTP, for libraries that read files. Blocks are fetched as they are needed, and kept.
 
-    BLOCK = 256 * 1024
+    Args:
+        transport: fetches.
+        url: of the file.
+        head: its first bytes, if they are here; they begin the file's life in memory.
+    """
 
-    def __init__(self, transport: Transport, url: str) -> None:
+    BLOCK = 32 * 1024
+    HEAD = 4 * BLOCK
+
+    def __init__(self, transport: Transport, url: str, head: Head | None = None) -> None:
         self._transport, self._url, self._position = transport, url, 0
-        head = transport.read_heads([url], self.BLOCK)[0]
+        head = head or transport.read_heads([url], self.HEAD)[0]
         self.size = head.size
-        self._blocks = {0: head.data}
+        whole = len(head.data) if len(head.data) == head.size else len(head.data) // self.BLOCK * self.BLOCK
+        self._blocks = {at // self.BLOCK: head.data[at : at + self.BLOCK] for at in range(0, whole, self.BLOCK)}
 
     def readable(self) -> bool:
         """Always."""
@@ -449,12 +457,17 @@ class RangeFile(io.RawIOBase):
         start, stop = self._position, min(self._position + len(buffer), self.size)
         if stop <= start:
             return 0
+        self.prefetch([(start, stop)])
         numbers = range(start // self.BLOCK, (stop - 1) // self.BLOCK + 1)
-        wanted = [number for number in numbers if number not in self._blocks]
-        places = [Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size)) for number in wanted]
-        self._blocks.update(zip(wanted, self._transport.read_ranges(places), strict=True))
         data = b"".join(self._blocks[number] for number in numbers)
         first = numbers[0] * self.BLOCK
         buffer[: stop - start] = data[start - first : stop - first]
         self._position = stop
         return stop - start
+
+    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
+        """Fetch the blocks that hold the bytes ``start`` to ``stop`` of each place, all at once."""
+        numbers = {n for start, stop in places for n in range(start // self.BLOCK, -(-min(stop, self.size) // self.BLOCK))}
+        wanted = sorted(numbers - self._blocks.keys())
+        ranges = [Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size)) for number in wanted]
+        self._blocks.update(zip(wanted, self._transport.read_ranges(ranges), strict=True))

@@ -15,7 +15,8 @@ from ..model import Check, FileRecord, Report
 from ..transport import Transport
 from .comparison import Comparison
 from .reading import open_shown, parse, stated
-from .truth import Counted, open_sources, open_truth, stored_chunks
+from .truth import Counted as Counted
+from .truth import open_sources, open_truth, stored_chunks
 
 _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
 _LARGEST = 2 * 2**30
@@ -56,7 +57,7 @@ def verify(
         samples: random chunks per data variable and file.
         full: compare everything.
         storage_options: of fsspec's reference file system, for the reader's side.
-        counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted the file before; spares the count over HTTP.
+        counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted before; spares the count over HTTP.
 
     Returns:
         A report, passed or not.
@@ -66,15 +67,14 @@ def verify(
         TransportError: a source file cannot be read.
     """
     parsed = parse(document, location)
-    places = stated(parsed)
     shown = open_shown(parsed, storage_options or {}, location)
-    comparison = Comparison(shown, seed=dataset_id or location, samples=samples, full=full)
+    comparison = Comparison(shown, stated(parsed), seed=dataset_id or location, samples=samples, full=full)
     checks: list[Check] = []
     for file, source in zip(sources, open_sources(sources, transport), strict=True):
         known = None if isinstance(source, str) else (counted or {}).get(file.url)
         stored = stored_chunks(source) if known is None else known
         with open_truth(source, file.url) as truth:
-            checks += comparison.file(file, truth, places, stored, source)
+            checks += comparison.file(file, source, truth, stored)
     checks += comparison.whole()
     return Report(dataset_id, location, tuple(checks), _tools(), datetime.now(UTC).isoformat(timespec="seconds"))
 

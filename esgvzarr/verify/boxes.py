@@ -29,7 +29,9 @@ def choose(shape: Sequence[int], chunks: Sequence[int], *, samples: int, seed: s
     if full:
         numbers = set(range(total))
     else:
-        corners = itertools.product(*({0, n - 1} for n in grid)) if len(grid) <= 3 else [(0,) * len(grid), tuple(n - 1 for n in grid)]
+        corners = (
+            itertools.product(*({0, n - 1} for n in grid)) if len(grid) <= 3 else [(0,) * len(grid), tuple(n - 1 for n in grid)]
+        )
         numbers = {int(np.ravel_multi_index(corner, grid)) if grid else 0 for corner in corners}
         random = np.random.default_rng(zlib.crc32(seed.encode()))
         numbers |= {int(number) for number in random.integers(0, total, samples)}

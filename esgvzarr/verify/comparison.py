@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..model import Check, FileRecord
 from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
 from .boxes import Box, choose
 from .reading import UNREADABLE, Shown, Stated, described, times_of
-from .truth import equal
+from .truth import Counted, Source, equal
 
 if TYPE_CHECKING:
     import xarray
@@ -23,22 +24,40 @@ if TYPE_CHECKING:
 _WHOLE = 2**20
 """Bytes per file up to which a variable that is no data is compared whole."""
 _READERS = 8
+_AT_ONCE = 64
+"""Boxes that are in memory at a time."""
 _ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """One source file beside the group that shows it."""
+
+    file: FileRecord
+    source: Source
+    truth: xarray.Dataset
+    group: Shown
+    time: str | None
+    begin: int
+    """Step of the group at which the file begins."""
+    end: int
+
+    def of(self, name: str) -> str:
+        """How a check names a variable of the file."""
+        return f"{name} in {self.file.name}"
 
 
 class Comparison:
     """One run of the proof over all files of a dataset."""
 
-    def __init__(self, shown: Sequence[Shown], *, seed: str, samples: int, full: bool) -> None:
-        self._shown, self._seed, self._samples, self._full = shown, seed, samples, full
+    def __init__(self, shown: Sequence[Shown], places: Stated, *, seed: str, samples: int, full: bool) -> None:
+        self._shown, self._places, self._seed, self._samples, self._full = shown, places, seed, samples, full
         self._attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._fixed: defaultdict[str, list[str]] = defaultdict(list)
         self._seen: dict[str, np.ndarray] = {group.path: np.zeros(len(group.times), bool) for group in shown}
 
-    def file(
-        self, file: FileRecord, truth: xarray.Dataset, places: Stated, stored: Mapping[str, Counted], source: Source
-    ) -> Iterator[Check]:
-        """All that can be said of one file. ``source`` is what ``truth`` reads from."""
+    def file(self, file: FileRecord, source: Source, truth: xarray.Dataset, stored: Mapping[str, Counted]) -> Iterator[Check]:
+        """All that can be said of one file. ``truth`` reads from ``source``; ``stored`` is HDF5's count of it."""
         time = cf.time_name(described(truth))
         times = times_of(truth, time)
         if time is not None and not truth.sizes[time]:
@@ -50,12 +69,12 @@ class Comparison:
             return
         self._seen[group.path][begin : begin + len(times)] = True
         yield Check("time", file.name, True, f"{len(times)} steps, from step {begin} of /{group.path}" if time else "fixed fields")
-        yield from self._structure(file, truth, group, time)
-        for name in truth.variables:
+        pair = _Pair(file, source, truth, group, time, begin, begin + len(times))
+        yield from _structure(pair)
+        for name in map(str, truth.variables):
             if name in group.dataset.variables:
-                steps = (begin, begin + len(times))
-                yield from _counts(file, truth, str(name), places, stored, group, time, steps)
-                yield from self._values(file, truth, str(name), group, time, begin, partial(_read_ahead, source, places))
+                yield from _counts(pair, name, self._places, stored)
+                yield from self._values(pair, name)
         for name, variable in truth.variables.items():
             self._attrs[str(name)].append(variable.attrs)
         self._attrs[""].append(truth.attrs)
@@ -70,62 +89,48 @@ class Comparison:
                     return group, int(begin)
         return None, 0
 
-    def _structure(self, file: FileRecord, truth: xarray.Dataset, group: Shown, time: str | None) -> Iterator[Check]:
-        """Variables, their dimensions and types, and what their numbers mean."""
-        there, here = set(map(str, truth.variables)), set(map(str, group.dataset.variables))
-        detail = f"missing {sorted(there - here)}, too many {sorted(here - there)}" if there != here else f"{len(there)}"
-        yield Check("variables", file.name, there == here, detail)
-        for name in sorted(there & here):
-            a, b = truth.variables[name], group.dataset.variables[name]
-            if a.dims != b.dims:
-                yield Check("dimensions", f"{name} in {file.name}", False, f"{b.dims} are shown, the file has {a.dims}")
-            if name in _time_names(truth, time):
-                continue
-            if not _same_type(a.dtype, b.dtype):
-                yield Check("type", f"{name} in {file.name}", False, f"{b.dtype} is shown, the file has {a.dtype}")
-            if time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
-                yield Check("attributes", f"{name} in {file.name}", False, f"its numbers mean something else by {other}")
-
-    def _values(
-        self, file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str | None, begin: int, read_ahead: ReadAhead
-    ) -> Iterator[Check]:
-        variable, shown = truth.variables[name], group.dataset.variables[name]
+    def _values(self, pair: _Pair, name: str) -> Iterator[Check]:
+        variable, shown = pair.truth.variables[name], pair.group.dataset.variables[name]
         if variable.dims != shown.dims:
             return
         try:
-            if name in _time_names(truth, time):
-                yield _check_times(file, truth, name, group, time or "", begin)
-            elif time not in variable.dims:
+            if name in _time_names(pair.truth, pair.time):
+                yield _check_times(pair, name)
+            elif pair.time not in variable.dims:
                 self._fixed[name].append(_closeness(variable, shown))
             else:
-                yield self._check_boxes(file, variable, shown, name, group, variable.dims.index(time), begin, read_ahead)
+                yield self._check_boxes(pair, name)
         except UNREADABLE as error:
-            yield Check("values", f"{name} in {file.name}", False, f"cannot be read: {type(error).__name__}: {error}")
+            yield Check("values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}")
 
-    def _check_boxes(
-        self, file: FileRecord, variable: Any, shown: Any, name: str, group: Shown, axis: int, begin: int, read_ahead: ReadAhead
-    ) -> Check:
-        seed = f"{self._seed} {file.name} {name}"
-        chunks = group.chunk_shape(name) if variable.nbytes > _WHOLE or self._full else variable.shape
+    def _check_boxes(self, pair: _Pair, name: str) -> Check:
+        """The chosen chunks of one variable, some at a time: the readers ahead, the file after them."""
+        variable, shown = pair.truth.variables[name], pair.group.dataset.variables[name]
+        stored = pair.group.chunk_shape(name)
+        chunks = stored if variable.nbytes > _WHOLE or self._full else variable.shape
+        seed = f"{self._seed} {pair.file.name} {name}"
         boxes = choose(variable.shape, chunks, samples=self._samples, seed=seed, full=self._full)
+        axis = variable.dims.index(pair.time)
 
-        def move(box: Box) -> Box:
-            return (*box[:axis], slice(box[axis].start + begin, box[axis].stop + begin), *box[axis + 1 :])
-
-        def read(box: Box) -> np.ndarray:
-            return np.asarray(shown[tuple(moved)].values)
+        def moved(box: Box) -> Box:
+            return (*box[:axis], slice(box[axis].start + pair.begin, box[axis].stop + pair.begin), *box[axis + 1 :])
 
         wrong, count = [], 0
         with ThreadPoolExecutor(_READERS) as pool:
-            for box, part in zip(boxes, pool.map(read, boxes), strict=True):
-                there = np.asarray(variable[box].values)
-                count += there.size
-                if not equal(there, part):
-                    wrong.append(box)
+            for first in range(0, len(boxes), _AT_ONCE):
+                some = boxes[first : first + _AT_ONCE]
+                if not isinstance(pair.source, str):
+                    pair.source.prefetch(self._places.within(pair.group.path, name, map(moved, some), stored))
+                parts = pool.map(lambda box: np.asarray(shown[moved(box)].values), some)
+                for box, part in zip(some, parts, strict=True):
+                    there = np.asarray(variable[box].values)
+                    count += there.size
+                    if not equal(there, part):
+                        wrong.append(box)
         detail = f"{count} of {math.prod(variable.shape)} values in {len(boxes)} boxes"
         if wrong:
             detail += f", {len(wrong)} boxes differ, first {wrong[0]}"
-        return Check("values", f"{name} in {file.name}", not wrong, detail)
+        return Check("values", pair.of(name), not wrong, detail)
 
     def whole(self) -> Iterator[Check]:
         """What can be said after all files: fixed fields, attributes, that no time is shown that no file has."""
@@ -152,42 +157,58 @@ def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
     return {a.kind, b.kind} <= set("OUT") or a.newbyteorder("=") == b.newbyteorder("=")
 
 
-def _counts(
-    file: FileRecord, truth: xarray.Dataset, name: str, places: Stated, stored: Mapping[str, tuple[int, int, bool]],
-    group: Shown, time: str | None, steps: tuple[int, int],
-) -> Iterator[Check]:  # fmt: skip
+def _structure(pair: _Pair) -> Iterator[Check]:
+    """Variables, their dimensions and types, and what their numbers mean."""
+    truth, shown = pair.truth, pair.group.dataset
+    there, here = set(map(str, truth.variables)), set(map(str, shown.variables))
+    detail = f"missing {sorted(there - here)}, too many {sorted(here - there)}" if there != here else f"{len(there)}"
+    yield Check("variables", pair.file.name, there == here, detail)
+    for name in sorted(there & here):
+        a, b = truth.variables[name], shown.variables[name]
+        if a.dims != b.dims:
+            yield Check("dimensions", pair.of(name), False, f"{b.dims} are shown, the file has {a.dims}")
+        if name in _time_names(truth, pair.time):
+            continue
+        if not _same_type(a.dtype, b.dtype):
+            yield Check("type", pair.of(name), False, f"{b.dtype} is shown, the file has {a.dtype}")
+        if pair.time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
+            yield Check("attributes", pair.of(name), False, f"its numbers mean something else by {other}")
+
+
+def _counts(pair: _Pair, name: str, places: Stated, stored: Mapping[str, Counted]) -> Iterator[Check]:
     """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no chunk is lost)."""
-    found, size = places.chunks.get((file.url, name), 0), places.sizes.get((file.url, name), 0)
+    found, size = places.chunks.get((pair.file.url, name), 0), places.sizes.get((pair.file.url, name), 0)
     if not found:
         return
-    variable = truth.variables[name]
+    variable, chunk_shape = pair.truth.variables[name], pair.group.chunk_shape(name)
     if name not in stored:
-        yield Check("count", f"{name} in {file.name}", size == variable.nbytes, f"{size} bytes stated, {variable.nbytes} in the file")
+        yield Check("count", pair.of(name), size == variable.nbytes, f"{size} bytes stated, {variable.nbytes} in the file")
         return
     chunks, held, filtered = stored[name]
-    axis = variable.dims.index(time) if time in variable.dims else None
-    inline = places.inline_within(group.path, name, axis, steps, group.chunk_shape(name))
+    axis = variable.dims.index(pair.time) if pair.time in variable.dims else None
+    inline = places.inline_within(pair.group.path, name, axis, (pair.begin, pair.end), chunk_shape)
     right = found <= chunks <= found + inline
     if not filtered:
-        copied = inline * math.prod(group.chunk_shape(name)) * variable.dtype.itemsize
+        copied = inline * math.prod(chunk_shape) * variable.dtype.itemsize
         right = right or variable.nbytes - copied <= size <= held
     detail = f"{found} chunks, {size} bytes stated, {inline} chunks inline; {chunks} chunks, {held} bytes by HDF5"
-    yield Check("count", f"{name} in {file.name}", right, detail)
+    yield Check("count", pair.of(name), right, detail)
 
 
-def _check_times(file: FileRecord, truth: xarray.Dataset, name: str, group: Shown, time: str, begin: int) -> Check:
+def _check_times(pair: _Pair, name: str) -> Check:
     """Times and bounds as dates: their units may differ from file to file. As numbers where they are the same."""
-    variable, shown = truth.variables[name], group.dataset.variables[name]
-    axis = variable.dims.index(time)
-    part = shown[(slice(None),) * axis + (slice(begin, begin + variable.shape[axis]),)].values
-    there = cf.companion_attrs(described(truth), name, time)
-    here = cf.companion_attrs(described(group.dataset), name, time)
+    variable, shown, time = pair.truth.variables[name], pair.group.dataset.variables[name], pair.time or ""
+    part = shown[(slice(None),) * variable.dims.index(time) + (slice(pair.begin, pair.end),)].values
+    there = cf.companion_attrs(described(pair.truth), name, time)
+    here = cf.companion_attrs(described(pair.group.dataset), name, time)
     right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(variable.values, part)
     if not right:
         dates = cf.to_microseconds(variable.values, str(there["units"]), cf.calendar_of(there))
         shown_dates = cf.to_microseconds(part, str(here["units"]), cf.calendar_of(here))
-        right = np.array_equal(dates, shown_dates) and cf.same_calendar((cf.calendar_of(there), cf.calendar_of(here)), int(dates.min()))
-    return Check("values", f"{name} in {file.name}", right, f"{variable.size} dates" + ("" if right else " differ"))
+        right = np.array_equal(dates, shown_dates) and cf.same_calendar(
+            (cf.calendar_of(there), cf.calendar_of(here)), int(dates.min())
+        )
+    return Check("values", pair.of(name), right, f"{variable.size} dates" + ("" if right else " differ"))
 
 
 def _closeness(variable: Any, shown: Any) -> str:

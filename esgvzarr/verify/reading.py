@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,18 @@ class Stated:
     """(file URL, variable) -> bytes."""
     inline: Mapping[str, Sequence[tuple[int, ...]]]
     """``group/variable`` -> places in the chunk grid of the chunks that are in the reference file itself."""
+    refs: Mapping[str, Any]
+    """The references themselves."""
+
+    def within(
+        self, path: str, name: str, boxes: Iterable[tuple[slice, ...]], chunk_shape: Sequence[int]
+    ) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the bytes that are stated to hold the first chunk of each box. A hint what to fetch, and no more."""
+        for box in boxes:
+            key = ".".join(str(part.start // max(chunk, 1)) for part, chunk in zip(box, chunk_shape, strict=True)) or "0"
+            value = self.refs.get(f"{path}/{name}/{key}" if path else f"{name}/{key}")
+            if isinstance(value, list) and len(value) == 3:
+                yield value[1], value[1] + value[2]
 
     def inline_within(self, path: str, name: str, axis: int | None, steps: tuple[int, int], chunk_shape: Sequence[int]) -> int:
         """How many inline chunks of a variable lie within these steps along ``axis``."""
@@ -72,7 +84,9 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
         raise ProofError(subject, f"is not strict JSON: {error}", expected="kerchunk references", code="proof-not-json") from error
     refs = parsed.get("refs", parsed) if isinstance(parsed, dict) else None
     if not isinstance(refs, dict) or not any(key.endswith((".zgroup", ".zmetadata", ".zarray")) for key in refs):
-        raise ProofError(subject, "holds no references", expected="kerchunk references (version 0 or 1)", code="proof-not-references")
+        raise ProofError(
+            subject, "holds no references", expected="kerchunk references (version 0 or 1)", code="proof-not-references"
+        )
     return dict(parsed)
 
 
@@ -153,4 +167,4 @@ def stated(parsed: Mapping[str, Any]) -> Stated:
         place = url.removeprefix("file://"), path.rpartition("/")[2]
         chunks[place] += 1
         sizes[place] += value[2] if len(value) == 3 else 0
-    return Stated(chunks, sizes, inline)
+    return Stated(chunks, sizes, inline, parsed.get("refs", parsed))

@@ -83,7 +83,9 @@ def stored_chunks(source: Source) -> dict[str, Counted]:
     if not h5py.is_hdf5(source) if isinstance(source, str) else _is_classic(source):
         return {}
     with h5py.File(source, "r") as opened:
-        return {name.removeprefix("_nc4_non_coord_"): _count(node) for name, node in opened.items() if isinstance(node, h5py.Dataset)}
+        return {
+            name.removeprefix("_nc4_non_coord_"): _count(node) for name, node in opened.items() if isinstance(node, h5py.Dataset)
+        }
 
 
 def _count(node: Any) -> tuple[int, int, bool]:
