@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -42,6 +42,8 @@ class Registration:
     index_kind: Literal["stac", "globus", "solr"]
     dry_run: bool
     """True if esgcet was told not to publish (its Solr writer does all the same)."""
+    sent: Record = field(default_factory=dict, repr=False)
+    """The dataset's record as the index writer sent it."""
 
     @property
     def instance_id(self) -> str:
@@ -172,7 +174,7 @@ class _Hook:
             registration = _registration(publisher, records)
             self._captured = (registration, False)
             accepted = index_pub(publisher, records)
-            self._captured = (registration, bool(accepted))
+            self._captured = (replace(registration, sent=copy.deepcopy(dict(records[-1]))), bool(accepted))
             return accepted
 
         return wrapper

@@ -157,10 +157,11 @@ def _index_of(registration: bridge.Registration, transport: Transport, settings:
     if registration.index_kind == "solr":
         node = str(registration.records[-1].get("index_node"))
         transport.allow(host_of(f"https://{node}"))
-        certificate = bridge.client_certificate(config)
-        return connect("solr", index_node=node, transport=transport, certificate=certificate, poll_timeout_s=wait_s)
+        options = {"index_node": node, "transport": transport, "certificate": bridge.client_certificate(config)}
+        return connect("solr", **options, poll_timeout_s=wait_s, registered=registration.sent)
     if registration.index_kind == "globus":
-        return connect("globus", index_uuid=str(config.get("index_UUID")), poll_timeout_s=wait_s, retries=settings.retries)
+        options = {"index_uuid": str(config.get("index_UUID")), "retries": settings.retries}
+        return connect("globus", **options, poll_timeout_s=wait_s, registered=registration.sent)
     stac = config.get("stac_config") or {}
     api = str(stac.get("stac_api") or config.get("stac_api") or "")
     if is_url(api):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..errors import LinkError
 from ..model import AccessLink, DatasetId
 from . import LinkState
-from .legacy import Change, Document, check_link, document_id, plan, plan_removal, read_links
+from .legacy import Change, Document, check_link, document_id, is_copy, plan, plan_removal, read_links
 from .polling import looks
 
 Complaint = Callable[[], None]
@@ -21,10 +21,12 @@ class DocumentIndex(ABC):
     Args:
         name: what messages call it.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
+        registered: the Dataset document that was sent to the index just now. Until it is shown, an older one may be, link and all:
+            it is neither believed nor built on.
     """
 
-    def __init__(self, name: str, poll_timeout_s: float) -> None:
-        self._name, self._poll_timeout_s = name, poll_timeout_s
+    def __init__(self, name: str, poll_timeout_s: float, registered: Document | None = None) -> None:
+        self._name, self._poll_timeout_s, self._registered = name, poll_timeout_s, registered or {}
 
     @abstractmethod
     def _read(self, identifier: str) -> Document | None:
@@ -64,6 +66,7 @@ class DocumentIndex(ABC):
         if change is None:
             return LinkState.UNCHANGED
         complaint = self._write(document, change)
+        self._registered = {}
         done = self._confirm(identifier, complaint, lambda shown: shown is not None and plan(shown, link) is None)
         return LinkState.ADDED if done else LinkState.PENDING
 
@@ -84,10 +87,10 @@ class DocumentIndex(ABC):
 
     def _wait_for(self, identifier: str) -> Document:
         for document in self._looks(identifier):
-            if document is not None:
+            if document is not None and (self._registered.get("id") != identifier or is_copy(document, self._registered)):
                 return document
         raise LinkError(
-            identifier, f"is not in {self._name} after {self._poll_timeout_s:g} s", expected="a registered dataset",
+            identifier, f"is not in {self._name} after {self._poll_timeout_s:g} s", expected="the dataset as it was registered",
             todo="Registration may be queued: esgvzarr resume tries again.", code="index-item-missing", retryable=True,
         )  # fmt: skip
 

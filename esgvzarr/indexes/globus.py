@@ -37,15 +37,22 @@ class GlobusIndex(DocumentIndex):
         login: gives a globus-sdk authorizer for Globus Search; asked at the first change.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
         retries: tries after the first, of what globus-sdk takes for passing.
+        registered: the Dataset document that was sent to the index just now.
 
     Raises:
         PublisherError: globus-sdk is not installed.
     """
 
     def __init__(
-        self, index_uuid: str, *, login: Callable[[], Any] | None = None, poll_timeout_s: float = 60.0, retries: int = 3
+        self,
+        index_uuid: str,
+        *,
+        login: Callable[[], Any] | None = None,
+        poll_timeout_s: float = 60.0,
+        retries: int = 3,
+        registered: Document | None = None,
     ) -> None:
-        super().__init__(f"the Globus Search index {index_uuid}", poll_timeout_s)
+        super().__init__(f"the Globus Search index {index_uuid}", poll_timeout_s, registered)
         if importlib.util.find_spec("globus_sdk") is None:
             todo = "pip install 'esgvzarr[publisher]'"
             raise PublisherError("globus-sdk", "is not installed", todo=todo, code="publisher-missing")

@@ -26,6 +26,8 @@ MEDIA_TYPES = ("application/vnd.zarr+kerchunk", "application/json")
 FIELDS = ("access", "url", "xlink")
 
 _XLINK = "supdata"
+_STAMP = "_timestamp"
+"""Tells one registration from the next. esgcet stamps what it sends to Globus Search; Solr stamps by itself."""
 _RULES = {
     "href": r"https?://[^\s|]+",  # a bar would make four parts of three
     "media_type": r"[\w.+-]+/[\w.+-]+",
@@ -72,6 +74,12 @@ def apply(document: Document, change: Change) -> dict[str, Any]:
     """The document after the change; other fields, and the order of all, stay."""
     changed = {**document, **{field: list(values) for field, values in change.items()}}
     return {field: value for field, value in changed.items() if field not in change or value}
+
+
+def is_copy(document: Document, sent: Document) -> bool:
+    """Whether a document that the index shows can be the one that was sent: not an older one with a link, or of another stamp."""
+    stamps = (_values(document, _STAMP), _values(sent, _STAMP))
+    return read_links(document) == read_links(sent) and (not stamps[1] or stamps[0] == stamps[1])
 
 
 def read_links(document: Document) -> tuple[AccessLink, ...]:

@@ -33,6 +33,7 @@ class SolrIndex(DocumentIndex):
         certificate: PEM file of a client certificate and its key, for index nodes that want one.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change: what is read is a copy of what is
             written, and follows it.
+        registered: the Dataset document that was sent to the index just now.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class SolrIndex(DocumentIndex):
         *,
         certificate: str | os.PathLike[str] | None = None,
         poll_timeout_s: float = 60.0,
+        registered: Document | None = None,
     ) -> None:
-        super().__init__(f"the index node {index_node}", poll_timeout_s)
+        super().__init__(f"the index node {index_node}", poll_timeout_s, registered)
         self._url = f"https://{index_node}/esg-search"
         self._transport, self._certificate = transport, certificate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -137,6 +138,15 @@ def test_finds_the_original_before_replicas(index: GlobusIndex) -> None:
     record = index.find(DATASET)
     assert record is not None
     assert record["id"] == ID
+
+
+def test_does_not_build_on_an_older_document(server: GlobusServer) -> None:
+    """An ingest replaces the whole entry: built on an older one, it would undo what was registered just now."""
+    registered = {**server.content(ID), "title": "new", "_timestamp": "2026-11-21T00:00:00.000000Z"}
+    index = GlobusIndex(server.index_uuid, poll_timeout_s=2, registered=registered)
+    threading.Timer(0.3, server.add_entry, [registered]).start()
+    assert index.add_link(DATASET, LINK) is LinkState.ADDED
+    assert server.content(ID)["title"] == "new"
 
 
 def test_says_pending_when_the_queue_is_long(index: GlobusIndex, server: GlobusServer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from esgvzarr.errors import LinkError
-from esgvzarr.indexes.legacy import apply, check_link, document_id, plan, plan_removal, read_links
+from esgvzarr.indexes.legacy import apply, check_link, document_id, is_copy, plan, plan_removal, read_links
 from esgvzarr.testing.conformance import CHANGED, DATASET, LINK, MOVED, NODE
 
 URL = f"{LINK.href}|application/vnd.zarr+kerchunk|VirtualZarr"
@@ -119,6 +119,16 @@ def test_links_are_read_from_three_part_urls_only() -> None:
     """Whatever else the list holds is no link."""
     links = read_links(document(url=[LAS, "VirtualZarr", "a|b|c|VirtualZarr", URL]))
     assert links == (replace(LINK, roles=(), size=0, sha256="", open_kwargs={}, local_path=None),)
+
+
+def test_tells_an_older_document_from_the_one_that_was_sent() -> None:
+    """By a link that was not sent, and by esgcet's stamp where it is sent; an index may write the rest in its own way."""
+    sent = document(access="HTTPServer", xlink="https://x.org/a?b&amp;c|Citation|citation", replica="False")
+    shown = document(access=["HTTPServer"], xlink=["https://x.org/a?b&c|Citation|citation"], replica=False, _timestamp="2026")
+    assert is_copy(shown, sent)
+    assert not is_copy(linked(shown), sent)
+    assert is_copy(shown, {**sent, "_timestamp": "2026"})
+    assert not is_copy(shown, {**sent, "_timestamp": "2027"})
 
 
 @pytest.mark.parametrize(

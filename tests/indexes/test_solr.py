@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -158,6 +159,22 @@ def test_says_pending_when_a_change_is_never_shown(index: SolrIndex, server: Sol
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
     server.heal()
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
+
+
+def test_does_not_believe_an_older_document(index: SolrIndex, server: SolrServer, transport: Transport) -> None:
+    """What esgcet wrote anew has no link, though the copy that is searched may show the older one's for a while."""
+    index.add_link(DATASET, LINK)
+    older = server.document(ID)
+    registered = next(document for document in documents() if document["id"] == ID)
+    fresh = SolrIndex(server.host, transport, poll_timeout_s=2, registered=registered)
+    threading.Timer(0.3, server.add_document, [registered]).start()
+    assert fresh.add_link(DATASET, LINK) is LinkState.ADDED
+    assert fresh.add_link(DATASET, LINK) is LinkState.UNCHANGED
+    assert server.document(ID)["url"]
+    server.add_document(older)
+    with pytest.raises(LinkError, match="as it was registered") as caught:
+        SolrIndex(server.host, transport, poll_timeout_s=0, registered=registered).add_link(DATASET, LINK)
+    assert (caught.value.code, caught.value.retryable) == ("index-item-missing", True)
 
 
 @pytest.mark.parametrize("authorized", [True, False])
