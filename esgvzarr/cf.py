@@ -183,8 +183,10 @@ def grid_step(values: np.ndarray) -> float:
     if values.ndim == 1 or (values.ndim == 2 and 1 < values.shape[1] <= 4):
         steps = np.abs(np.diff(flat) if values.ndim == 1 else np.diff(values, axis=1))
         steps = steps[steps > 0]
-        return float(steps.min()) if len(steps) else (float(np.abs(flat).max()) if values.ndim == 1 else 0.0)
-    return float(np.ptp(flat)) / max(values.shape)
+        if len(steps):
+            return float(steps.min())
+        return float(np.abs(flat).max()) if values.ndim == 1 else 0.0
+    return float(np.ptp(flat) / max(values.shape))
 
 
 def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import xarray
 
 
-def open_dataset(href: str, *, storage_options: Mapping[str, Any] | None = None, chunks: Any = "auto", **decode: Any) -> xarray.Dataset:
+def open_dataset(
+    href: str, *, storage_options: Mapping[str, Any] | None = None, chunks: Any = "auto", **decode: Any
+) -> xarray.Dataset:
     """Open a reference file lazily, its segments joined along time.
 
     Args:
@@ -38,7 +40,9 @@ def open_dataset(href: str, *, storage_options: Mapping[str, Any] | None = None,
     try:
         root = xarray.open_dataset(href, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)
     except (FileNotFoundError, fsspec.FSTimeoutError, ValueError) as error:
-        raise SourceError(href, f"cannot be opened: {error}", expected="kerchunk references", code="source-not-references") from error
+        raise SourceError(
+            href, f"cannot be opened: {error}", expected="kerchunk references", code="source-not-references"
+        ) from error
     names = root.attrs.pop("esgvzarr_segments", None)
     recipe = root.attrs.pop("esgvzarr_recipe", "")
     if not names:

@@ -51,7 +51,11 @@ def _with_missing_bounds(files: Sequence[FileReferences]) -> list[FileReferences
 
 def _packed_by_single(files: Sequence[FileReferences]) -> list[FileReferences]:
     tas = files[0].variables["tas"]
-    return [replace(files[0], variables={**files[0].variables, "tas": replace(tas, attrs={**tas.attrs, "scale_factor": np.float32(0.01)})})]
+    return [
+        replace(
+            files[0], variables={**files[0].variables, "tas": replace(tas, attrs={**tas.attrs, "scale_factor": np.float32(0.01)})}
+        )
+    ]
 
 
 def findings(files: Sequence[FileReferences]) -> list[Finding]:
@@ -93,7 +97,10 @@ def test_all_broken_rules_are_told_at_once(tmp_path: Path) -> None:
     assert {finding.code for finding in raised.value.findings} == {"coordinate-differs", "units-differ"}
 
 
-@pytest.mark.parametrize(("name", "code"), [("latitude_rounding", "coordinate-rounding"), ("same_file_twice", "file-twice"), ("no_steps_in_one_file", "file-empty")])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("latitude_rounding", "coordinate-rounding"), ("same_file_twice", "file-twice"), ("no_steps_in_one_file", "file-empty")],
+)
 def test_what_is_harmless_is_told_and_served(name: str, code: str, tmp_path: Path) -> None:
     series = checks.check(scanned(name, tmp_path), "test")
     assert code in {finding.code for finding in series.warnings}
@@ -120,8 +127,10 @@ STEPS: dict[str, list[tuple[int, ...]]] = {
     "yr": [(year, 7, 1) for year in range(1850, 1870)], "yrPt": [(year, 1, 1) for year in range(1850, 1870)],
     "dec": [(year, 1, 1) for year in range(1850, 1950, 10)],
     "day": [(2000, 2, day) for day in range(1, 29)], "6hr": [(2000, 3, 1 + n // 4, 6 * (n % 4), 0) for n in range(40)],
-    "6hrPt": [(2000, 3, 1 + n // 4, 6 * (n % 4), 0) for n in range(40)], "3hr": [(2000, 3, 1 + n // 8, 3 * (n % 8), 30) for n in range(40)],
-    "3hrPt": [(2000, 3, 1 + n // 8, 3 * (n % 8)) for n in range(40)], "1hr": [(2000, 3, 1 + n // 24, n % 24, 30) for n in range(60)],
+    "6hrPt": [(2000, 3, 1 + n // 4, 6 * (n % 4), 0) for n in range(40)],
+    "3hr": [(2000, 3, 1 + n // 8, 3 * (n % 8), 30) for n in range(40)],
+    "3hrPt": [(2000, 3, 1 + n // 8, 3 * (n % 8)) for n in range(40)],
+    "1hr": [(2000, 3, 1 + n // 24, n % 24, 30) for n in range(60)],
     "1hrCM": [(2000, 3, 1, n, 30) for n in range(24)], "subhrPt": [(2000, 3, 1, n // 4, 15 * (n % 4)) for n in range(40)],
     "": [(2000, 2, day) for day in range(1, 29)],
 }  # fmt: skip

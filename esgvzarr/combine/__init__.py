@@ -50,7 +50,7 @@ def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
             Group(name, common, _arrays(series, run, inlined, reference), run.files) for name, run in zip(names, runs, strict=True)
         )
         recipe = {"esgvzarr_segments": names, "esgvzarr_recipe": _RECIPE.format(time=series.time)}
-        groups: tuple[Group, ...] = (Group("", {**common, **recipe}, ()), *segments)
+        groups = (Group("", {**common, **recipe}, ()), *segments)
     return ReferenceSet(dataset_id, series.files, groups, _provenance(series, dataset_id, common), series.warnings)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import h5py
@@ -78,28 +79,31 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     Raises:
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
-    nodes = {name: tolerate(missed, lambda name=name: file[name]) for name in file}
-    nodes = {name: node for name, node in nodes.items() if not isinstance(node, h5py.Datatype)}  # names of types: no data
+    nodes = {
+        name: node for name in file if not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
+    }
     groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
     if groups:
         raise FormatError(
             subject, f"holds the groups {groups}", expected="variables in the root group only",
             todo="Write each group to a file of its own.", code="file-groups",
         )  # fmt: skip
-    headers = {name: tolerate(missed, lambda node=node: _header(node.id)) for name, node in nodes.items() if node is not None}
-    scales = {name: tolerate(missed, lambda node=node: _scale(node)) for name, node in nodes.items() if node is not None}
+    headers = {name: tolerate(missed, partial(_header, node.id)) for name, node in nodes.items() if node is not None}
+    scales = {name: tolerate(missed, partial(_scale, node)) for name, node in nodes.items() if node is not None}
     if missed:
         return None
-    names = _Names({header: name for name, header in headers.items()}, {scale[0]: name for name, scale in scales.items() if scale})
-    datasets = [
-        tolerate(missed, lambda name=name, node=node: _describe(node, name, headers[name], names, subject))
+    named = {name: scale for name, scale in scales.items() if scale}
+    names = _Names({header or 0: name for name, header in headers.items()}, {scale[0]: name for name, scale in named.items()})
+    described = [
+        tolerate(missed, partial(_describe, node, name, headers[name] or 0, names, subject))
         for name, node in nodes.items()
-        if not (scales[name] and scales[name][1].startswith(_NOT_A_VARIABLE))
+        if not (name in named and named[name][1].startswith(_NOT_A_VARIABLE))
     ]
     attrs = tolerate(missed, lambda: read_attrs(file))
-    if missed:
+    if missed or attrs is None:
         return None
-    dimensions = {_plain(name): len(nodes[name]) for name, scale in scales.items() if scale}
+    dimensions = {_plain(name): int(node.shape[0]) for name, node in nodes.items() if node is not None and name in named}
+    datasets = [dataset for dataset in described if dataset is not None]
     for dataset in datasets:
         for dim, size in zip(dataset.dims, dataset.extent, strict=True):
             dimensions[dim] = max(dimensions.get(dim, 0), size)
@@ -173,8 +177,8 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
     fill = check_fill(read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None, dtype, name, subject)
     chunked = layout == "chunked"
     return Dataset(
-        name=_plain(name), path=name, header=header, dims=dims, extent=node.shape, dtype=dtype, attrs=read_attrs(node), fill_value=fill,
-        layout=layout, chunk_shape=creation.get_chunk() if chunked else node.shape,
+        name=_plain(name), path=name, header=header, dims=dims, extent=node.shape, dtype=dtype, attrs=read_attrs(node),
+        fill_value=fill, layout=layout, chunk_shape=creation.get_chunk() if chunked else node.shape,
         codecs=_codecs(creation, dtype, name, subject) if chunked else (),
         unwritten=_unwritten(creation, dtype), offset=node.id.get_offset() if layout == "contiguous" else None,
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
@@ -192,7 +196,8 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
         if kind.get_size() == 1:
             return np.dtype("S1")
     elif isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)) and kind.dtype.itemsize <= 8:
-        return np.dtype(kind.dtype)
+        numbers: np.dtype[Any] = np.dtype(kind.dtype)
+        return numbers
     raise FormatError(
         subject, f"{name!r} is of type {node.dtype}", expected="numbers, characters or strings",
         todo="User-defined netCDF types have no counterpart in Zarr.", code="file-type-unsupported",
@@ -230,7 +235,8 @@ def _check_order(codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: st
                 expected="shuffle as the first filter", todo="Readers of references cannot undo it: repack the file.",
                 code="filter-unsupported",
             )  # fmt: skip
-        length = None if length is None or codec["id"] not in ("shuffle", "fletcher32") else length + 4 * (codec["id"] == "fletcher32")
+        if length is not None and codec["id"] != "shuffle":
+            length = length + 4 if codec["id"] == "fletcher32" else None
 
 
 def _unwritten(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:

@@ -86,8 +86,9 @@ def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
             fits = value.size == 1 and value.dtype.kind in "iuf" and _exact(value, dtype)
     if not fits:
         raise FormatError(
-            subject, f"{name!r} is of type {dtype} and has the _FillValue {fill!r} of type {value.dtype}", expected="one value of its type",
-            todo="Readers would mask other values than the file says: write the attribute again.", code="file-fill-invalid",
+            subject, f"{name!r} is of type {dtype} and has the _FillValue {fill!r} of type {value.dtype}",
+            expected="one value of its type", todo="Readers would mask other values than the file says: write the attribute again.",
+            code="file-fill-invalid",
         )  # fmt: skip
     return fill
 

@@ -64,6 +64,7 @@ def _all_spoilt(spoil: Spoil, **changes: Any) -> Recipe:
 
 _DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1, 4, 6)}
 _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
+_INTEGER_HOURS: dict[str, Any] = {"time_dtype": "i4", "units": "hours since 1850-01-01"}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
 _LARGE: dict[str, Any] = {"grid": (600, 600), "dtype": "f4", "chunks": (1, 600, 600), "compression": "zlib", "level": 1}
 """Chunks of 1.4 MB: too large to be kept inline."""
@@ -158,8 +159,8 @@ _TABLE = (
            "coordinate-differs"),
     Defect("reference_time_differs", 1, _all(oddities.add_scalar_reference_time), "coordinate-differs"),
     Defect("epoch_before_1582", 6, _second({"units": "days since 0001-01-01"}, calendar="proleptic_gregorian")),
-    Defect("time_integer", 5, _all(time_dtype="i4", units="hours since 1850-01-01")),
-    Defect("time_integer_rebased", 5, _second({"time_dtype": "i4", "units": "hours since 1850-01-01"}, units="minutes since 1849-12-01")),
+    Defect("time_integer", 5, _all(**_INTEGER_HOURS)),
+    Defect("time_integer_rebased", 5, _second(_INTEGER_HOURS, units="minutes since 1849-12-01")),
     Defect("time_single", 5, _all(time_dtype="f4", units="hours since 1850-01-01")),
     Defect("time_type_differs", 5, _second({"units": "hours since 1850-01-01"}, time_dtype="i8")),
     Defect("time_fill_value", 5, _second(time_fill=1e20)),

@@ -1,4 +1,4 @@
-"""Variables that are legal and odd: types, packing, fills, dimensions and names that readers get wrong. Put into a file by ``FileSpec.extra``."""
+"""Variables that are legal and odd: types, packing, fills, dimensions and names that readers get wrong, for ``FileSpec.extra``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def add_packed_by_float32(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 def add_missing_values(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """A missing_value that is not the ``_FillValue``, and one of several values; of another type than the data."""
-    for name, missing in (("missed", np.float32(-5.0)), ("missed_often", np.array([1.0, 2.0, 1e20])), ("missed_double", np.float64(0.1))):
+    cases = {"missed": np.float32(-5.0), "missed_often": np.array([1.0, 2.0, 1e20]), "missed_double": np.float64(0.1)}
+    for name, missing in cases.items():
         variable = file.createVariable(name, "f4", ("time", "lat", "lon"), fill_value=3.0)
         variable.set_auto_maskandscale(False)
         variable.missing_value = missing
@@ -59,9 +60,11 @@ def add_integers(file: netCDF4.Dataset, spec: FileSpec) -> None:
 def add_chars_along_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Characters along time and not, with a ``_FillValue`` and without, and empty ones."""
     file.createDimension("letter", 5)
-    for name, dims, fill in (("stamp", ("time", "letter"), None), ("stamp_filled", ("time", "letter"), "-"), ("code", ("lat", "letter"), "x")):
+    along = ("time", "letter")
+    for name, dims, fill in (("stamp", along, None), ("stamp_filled", along, "-"), ("code", ("lat", "letter"), "x")):
         size = spec.months if dims[0] == "time" else spec.grid[0]
-        texts = [("" if n % 3 == 0 else f"n{n % 100}").ljust(5, "\0") for n in range(spec.start if dims[0] == "time" else 0, 10**6)][:size]
+        first = spec.start if dims[0] == "time" else 0
+        texts = [("" if n % 3 == 0 else f"n{n % 100}").ljust(5, "\0") for n in range(first, first + size)]
         variable = file.createVariable(name, "S1", dims, fill_value=fill)
         variable.set_auto_chartostring(False)
         if size:
@@ -128,7 +131,9 @@ def add_edges(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 def add_attribute_types(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Attributes of every integer type, the largest of them, and none at all."""
-    file["lat"].setncatts({"tiny": np.int8(-1), "large": np.uint64(2**64 - 1), "list": np.array([1, 2], "i8"), "nothing": np.array([], "f4")})
+    file["lat"].setncatts(
+        {"tiny": np.int8(-1), "large": np.uint64(2**64 - 1), "list": np.array([1, 2], "i8"), "nothing": np.array([], "f4")}
+    )
 
 
 def add_enum(file: netCDF4.Dataset, spec: FileSpec) -> None:
@@ -169,7 +174,8 @@ def with_newest_layout(path: Path) -> None:
         time, lat, lon = len(old["time"]), len(old["lat"]), len(old["lon"])
         values = old["tas"][:]
     shapes: dict[str, dict[str, Any]] = {
-        "single": {"chunks": (time, lat, lon)}, "fixed": {"chunks": (1, 3, lon)}, "extensible": {"chunks": (5, lat, 4), "maxshape": (None, lat, lon)},
+        "single": {"chunks": (time, lat, lon)}, "fixed": {"chunks": (1, 3, lon)},
+        "extensible": {"chunks": (5, lat, 4), "maxshape": (None, lat, lon)},
         "btree": {"chunks": (5, 3, 4), "maxshape": (None, None, lon)},
     }  # fmt: skip
     with h5py.File(path, "r+", libver="latest") as file:

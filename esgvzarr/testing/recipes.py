@@ -64,7 +64,9 @@ class Recipe:
             self.listed_twice or other.listed_twice,
         )  # fmt: skip
         if "extra" in both.second:
-            both = replace(both, second={**both.second, "extra": _extras({**self.every, **self.second}, {**other.every, **other.second})})
+            both = replace(
+                both, second={**both.second, "extra": _extras({**self.every, **self.second}, {**other.every, **other.second})}
+            )
         return both if both._can_be_written() else None
 
     def _fields(self) -> dict[str, Any]:

@@ -56,9 +56,14 @@ def shown(document: bytes, group: str = "", **options: Any) -> xarray.Dataset:
     references = orjson.loads(document)
     if group:
         where = {"fo": references, "skip_instance_cache": True}
-        return xarray.open_dataset(f"reference://{group}", engine="zarr", consolidated=False, chunks=None, storage_options=where, **options)
+        return xarray.open_dataset(
+            f"reference://{group}", engine="zarr", consolidated=False, chunks=None, storage_options=where, **options
+        )
     return xarray.open_dataset(
-        references, engine="kerchunk", storage_options={"skip_instance_cache": True}, open_dataset_options={"chunks": None, **options}
+        references,
+        engine="kerchunk",
+        storage_options={"skip_instance_cache": True},
+        open_dataset_options={"chunks": None, **options},
     )  # type: ignore[arg-type]
 
 
@@ -87,7 +92,9 @@ def differences(document: bytes, paths: Sequence[Path], time: str = "time") -> l
             while files and (begin < dataset.sizes.get(time, 0) or not own):
                 file = files.pop(0)
                 length = file.sizes.get(time, 0)
-                found += [f"/{group} step {begin}: {text}" for text in _compare(dataset, file, slice(begin, begin + length), time, raw)]
+                found += [
+                    f"/{group} step {begin}: {text}" for text in _compare(dataset, file, slice(begin, begin + length), time, raw)
+                ]
                 begin += length
                 own.append(file)
             if begin != dataset.sizes.get(time, 0):
@@ -118,7 +125,9 @@ def _compare(dataset: xarray.Dataset, file: xarray.Dataset, steps: slice, time: 
         yield f"variables {set(dataset.variables) ^ set(file.variables)}"
     if set(dataset.coords) != set(file.coords):
         yield f"coordinates {set(dataset.coords) ^ set(file.coords)}"
-    rebased = {time, *(file.variables[time].attrs.get(role) for role in ("bounds", "climatology"))} if time in file.variables else set()
+    rebased = (
+        {time, *(file.variables[time].attrs.get(role) for role in ("bounds", "climatology"))} if time in file.variables else set()
+    )
     for name in set(dataset.variables) & set(file.variables):
         here, there = dataset.variables[name], file.variables[name]
         here = here.isel({time: steps}) if time in here.dims else here
@@ -182,5 +191,7 @@ def _plain(value: Any) -> list[str]:
 
 def _word(value: Any) -> str:
     if isinstance(value, float):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(value)) or str(int(value) if value.is_integer() else value)
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(value)) or str(
+            int(value) if value.is_integer() else value
+        )
     return value.decode() if isinstance(value, bytes) else str(value)

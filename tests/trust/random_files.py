@@ -78,7 +78,8 @@ _ATTRS = st.dictionaries(
     st.sampled_from(["long_name", "comment", "valid_min", "flags", "cell_methods", "odd name", "Δ"]),
     st.one_of(
         st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=8),
-        st.floats(), st.integers(-(2**31), 2**31 - 1).map(np.int32), st.sampled_from([np.float32("nan"), np.float32(0.1), np.int8(-1)]),
+        st.floats(), st.integers(-(2**31), 2**31 - 1).map(np.int32),
+        st.sampled_from([np.float32("nan"), np.float32(0.1), np.int8(-1)]),
         st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=3).map(np.array),
     ),
     max_size=3,
@@ -89,7 +90,11 @@ _ATTRS = st.dictionaries(
 def _filters(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.sampled_from([None, None, "zlib", "zlib", "zstd", "bzip2"]))
     found: dict[str, Any] = {"shuffle": draw(st.booleans()), "fletcher32": draw(st.booleans())}
-    return {**found, "compression": kind, "complevel": draw(st.integers(1, 9))} if kind else {"fletcher32": found["fletcher32"], "shuffle": False}
+    return (
+        {**found, "compression": kind, "complevel": draw(st.integers(1, 9))}
+        if kind
+        else {"fletcher32": found["fletcher32"], "shuffle": False}
+    )
 
 
 @st.composite
@@ -106,7 +111,8 @@ def _field(draw: st.DrawFn, number: int, format: str, sizes: Mapping[str, int], 
     return Field(
         f"v{number}", dims, dtype, chunks, draw(_filters()) if chunked else {}, fill, missing,
         {"scale_factor": draw(st.sampled_from([0.5, 0.01])), "add_offset": draw(st.sampled_from([0.0, 273.15]))} if packed else {},
-        draw(_ATTRS), unwritten if "time" in dims and fill is not False else frozenset(), contiguous=netcdf4 and not chunked and draw(st.booleans()),
+        draw(_ATTRS), unwritten if "time" in dims and fill is not False else frozenset(),
+        contiguous=netcdf4 and not chunked and draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -116,11 +122,17 @@ def datasets(draw: st.DrawFn) -> Dataset:
     format, calendar = draw(st.sampled_from(FORMATS)), draw(st.sampled_from(CALENDARS))
     cells = draw(st.integers(0 if format == "NETCDF4" else 1, 3))
     sizes = {"lat": draw(st.integers(1, 5)), "lon": draw(st.integers(1, 5)), "cell": cells}
-    dtypes = _DTYPES if format == "NETCDF4" else (_CLASSIC if "64BIT_DATA" not in format else (*_CLASSIC, "u1", "u2", "u4", "i8", "u8"))
+    dtypes = (
+        _DTYPES if format == "NETCDF4" else (_CLASSIC if "64BIT_DATA" not in format else (*_CLASSIC, "u1", "u2", "u4", "i8", "u8"))
+    )
     fields = tuple(draw(_field(number, format, sizes, dtypes)) for number in range(draw(st.integers(1, 4))))
     lengths = draw(st.lists(st.integers(0, 14), min_size=1, max_size=4).filter(any))
     begins = np.concatenate([[0], np.cumsum(lengths)])[:-1].tolist()
-    units = [f"{unit} since {date}" for unit in ("days", "hours", "seconds") for date in ("1850-01-01", "2000-02-01 12:00:00", "0001-01-01")]
+    units = [
+        f"{unit} since {date}"
+        for unit in ("days", "hours", "seconds")
+        for date in ("1850-01-01", "2000-02-01 12:00:00", "0001-01-01")
+    ]
     first = File(
         "0.nc", format, 0, lengths[0], draw(st.sampled_from(units)), calendar, draw(st.sampled_from(["f8", "f8", "f4", "i4"])),
         draw(st.sampled_from([None, 1, 5, 512])), draw(st.booleans()), draw(st.booleans()), fields,
@@ -146,7 +158,9 @@ def _varied(draw: st.DrawFn, first: File, units: list[str], sizes: Mapping[str, 
     if first.time_dtype == "f8":
         other = replace(other, units=draw(st.sampled_from([first.units, *units])))
     if first.format in ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"):
-        other = replace(other, format=draw(st.sampled_from([first.format, "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF4_CLASSIC"])))
+        other = replace(
+            other, format=draw(st.sampled_from([first.format, "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF4_CLASSIC"]))
+        )
     return replace(other, unlimited=draw(st.booleans()))
 
 
@@ -154,7 +168,11 @@ def _varied(draw: st.DrawFn, first: File, units: list[str], sizes: Mapping[str, 
 def _varied_field(draw: st.DrawFn, field: Field, format: str, sizes: Mapping[str, int]) -> Field:
     if not format.startswith("NETCDF4") or not field.dims:
         return replace(field, unwritten=frozenset(draw(st.sets(st.integers(0, 13), max_size=4)) if "time" in field.dims else ()))
-    other = replace(field, chunks=tuple(draw(st.integers(1, 8 if dim == "time" else max(sizes[dim], 1))) for dim in field.dims), contiguous=False)
+    other = replace(
+        field,
+        chunks=tuple(draw(st.integers(1, 8 if dim == "time" else max(sizes[dim], 1))) for dim in field.dims),
+        contiguous=False,
+    )
     other = replace(other, filters=draw(_filters()), attrs=draw(_ATTRS))
     if "time" in field.dims:
         other = replace(other, fill=draw(_fills(field.dtype)), unwritten=frozenset(draw(st.sets(st.integers(0, 13), max_size=4))))
@@ -211,7 +229,10 @@ def _add_field(opened: Any, file: File, field: Field, dataset: Dataset) -> None:
     options: dict[str, Any] = {}
     if netcdf4 and field.chunks and not (0 in dataset.sizes.values() and "cell" in field.dims):
         shape = [file.length if dim == "time" else dataset.sizes[dim] for dim in field.dims]
-        fits = tuple(chunk if dim == "time" and file.unlimited else min(chunk, max(size, 1)) for chunk, size, dim in zip(field.chunks, shape, field.dims, strict=True))
+        fits = tuple(
+            chunk if dim == "time" and file.unlimited else min(chunk, max(size, 1))
+            for chunk, size, dim in zip(field.chunks, shape, field.dims, strict=True)
+        )
         options = {"chunksizes": fits, **field.filters}
     endian: Any = "big" if field.dtype[0] == ">" else "native"
     kind = np.dtype(field.dtype)

@@ -1,4 +1,4 @@
-"""Whatever CMIP-like files look like: a stock reader gets what netCDF4 reads of them, or nothing is published and a code says why."""
+"""Whatever CMIP-like files look like: a stock reader gets what netCDF4 reads, or nothing is published and a code says why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def test_random_files_are_read_as_they_are(dataset: Dataset) -> None:
             _, document = oracle.make(paths)
         except EsgvzarrError as error:
             event(error.code)
-            assert error.code in REFUSALS, str(error)
+            if error.code not in REFUSALS:
+                raise
             return
         event(f"{len(oracle.groups(document))} groups")
         assert oracle.differences(document, paths) == []
