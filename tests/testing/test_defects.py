@@ -10,7 +10,8 @@ import pytest
 from esgvzarr.testing import DEFECTS
 
 CODES = {
-    "equal", "calendar-differs", "coordinate-differs", "dimension-differs", "file-fill-invalid", "file-filter-mask", "file-groups", "file-not-netcdf",
+    "equal", "calendar-differs", "coordinate-differs", "dimension-differs", "file-fill-invalid", "file-filter-mask", "file-groups",
+    "file-not-netcdf",
     "file-truncated", "file-unreadable", "filter-unsupported", "time-invalid", "time-overlap", "units-differ", "variable-missing",
 }  # fmt: skip
 
