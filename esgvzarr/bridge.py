@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 Patched = Callable[..., Any]
+_SENDING = frozenset(("update", "pid_cite", "pid", "compliance_check"))
+"""What esgcet's publishers do besides ``index_pub`` that sends, or writes files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Registration:
     """esgcet's settings for this dataset; holds ``stac_config``. Has credentials: never log it."""
     index_kind: Literal["stac", "globus", "solr"]
     dry_run: bool
-    """True if esgcet was told not to publish (its Solr writer does all the same)."""
+    """True if esgcet was told not to publish: then it was not let to."""
     sent: Record = field(default_factory=dict, repr=False)
     """The dataset's record as the index writer sent it."""
 
@@ -92,13 +94,21 @@ def _check_installed() -> None:
         raise PublisherError("esgcet", "is not installed", todo="pip install 'esgvzarr[publisher]'", code="publisher-missing")
 
 
-def run_esgpublish(arguments: Sequence[str], registered: Callable[[Registration], None]) -> int:
+def run_esgpublish(
+    arguments: Sequence[str],
+    registered: Callable[[Registration], None],
+    registering: Callable[[Registration], None] = lambda _: None,
+) -> int:
     """Run the unmodified ``esgpublish`` in this process and hear of each dataset that it registers.
 
     Args:
         arguments: what ``esgpublish`` is given, without the program's name.
         registered: called once for each registered dataset, after esgcet is through with it. Whatever it raises is logged with
             the DSID; it changes neither the run nor its status.
+        registering: called just before esgcet sends a dataset to its index; must not raise.
+
+    In a dry run esgcet scans the files and makes its records, and that is all: what sends or writes is not run (updates of older
+    versions, PIDs, the compliance checker's report). esgcet's own dry run does some of it.
 
     Returns:
         The exit status that ``esgpublish`` would have had as a program.
@@ -110,7 +120,7 @@ def run_esgpublish(arguments: Sequence[str], registered: Callable[[Registration]
     from esgcet import pub_internal
     from esgcet.project.generic_pub import BasePublisher
 
-    hook = _Hook(registered)
+    hook = _Hook(registered, registering)
     with ExitStack() as stack:
         stack.enter_context(_swapped(sys, "argv", ["esgpublish", *arguments]))
         for name in ("exit", "quit"):  # these close stdin too
@@ -119,6 +129,8 @@ def run_esgpublish(arguments: Sequence[str], registered: Callable[[Registration]
         for publisher in _family(BasePublisher):
             if "index_pub" in vars(publisher):
                 stack.enter_context(_swapped(publisher, "index_pub", hook.captured(publisher.index_pub)))
+            for name in _SENDING & vars(publisher).keys():
+                stack.enter_context(_swapped(publisher, name, _kept_in_dry_runs(getattr(publisher, name))))
         try:
             pub_internal.main()
         except SystemExit as stop:
@@ -159,20 +171,36 @@ def _status(stop: SystemExit) -> int:
     return 1
 
 
+def _kept_in_dry_runs(method: Patched) -> Patched:
+    """The method, but in a dry run nothing; True, as for a check that passes."""
+
+    def wrapper(publisher: Any, *arguments: Any) -> Any:
+        if publisher.argdict.get("dry_run"):
+            log.info("dry run: %s of esgcet is not run", method.__name__)
+            return True
+        return method(publisher, *arguments)
+
+    return wrapper
+
+
 class _Hook:
     """Captures what ``index_pub`` is given, and acts when esgcet is through with the map.
 
     It must not act inside ``index_pub``: esgcet may still exit(1) afterwards, and a map is one dataset, whose last call counts.
     """
 
-    def __init__(self, registered: Callable[[Registration], None]) -> None:
-        self._registered = registered
+    def __init__(self, registered: Callable[[Registration], None], registering: Callable[[Registration], None]) -> None:
+        self._registered, self._registering = registered, registering
         self._captured: tuple[Registration, bool] | None = None
 
     def captured(self, index_pub: Patched) -> Patched:
         def wrapper(publisher: Any, records: Sequence[Record]) -> Any:
             registration = _registration(publisher, records)
             self._captured = (registration, False)
+            if registration.dry_run:
+                self._captured = (registration, True)
+                return True
+            self._registering(registration)
             accepted = index_pub(publisher, records)
             self._captured = (replace(registration, sent=copy.deepcopy(dict(records[-1]))), bool(accepted))
             return accepted
@@ -215,14 +243,20 @@ class _Hook:
 
 def _registration(publisher: Any, records: Sequence[Record]) -> Registration:
     config = publisher.argdict
-    stac = config.get("stac_config") or config.get("stac_api")
     return Registration(
         records=tuple(copy.deepcopy(list(records))),
         paths=_paths(records, publisher.mapdict or ()),
         config=copy.deepcopy(config),
-        index_kind="stac" if stac else "globus" if config.get("globus_index") else "solr",
+        index_kind=index_kind(config),
         dry_run=bool(config.get("dry_run")),
     )
+
+
+def index_kind(config: Mapping[str, Any]) -> Literal["stac", "globus", "solr"]:
+    """The kind of index that esgcet takes where several are configured."""
+    if config.get("stac_config") or config.get("stac_api"):
+        return "stac"
+    return "globus" if config.get("globus_index") else "solr"
 
 
 def client_certificate(config: Mapping[str, Any]) -> Path | None:

@@ -1,57 +1,190 @@
-"""What was done for which dataset, from which inputs, with which outcome: one SQLite file."""
+"""What was decided and done for which dataset, from which inputs, with which outcome: one SQLite file.
+
+Each row is one step. A step is kept before the next begins, so whoever comes after a kill -9 finds how far it went. What is needed
+to finish the work without esgpublish (`Task`) is kept with the first. No token and no certificate is ever in here.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
 from .errors import StoreError
-from .model import Entry
+from .model import DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, Task
+
+SCHEMA_VERSION = 2
+"""In the file as SQLite's ``user_version``. 0 has a table ``run`` of outcomes only, and is brought up to date when it is opened."""
+OPEN = "open"
+DONE = frozenset(("linked", "written", "withdrawn", "deleted"))
+"""Outcomes after which nothing is left to do."""
 
 _COLUMNS = tuple(field.name for field in fields(Entry))
-_TABLE = f"CREATE TABLE IF NOT EXISTS run (number INTEGER PRIMARY KEY, {', '.join(f'{name} TEXT NOT NULL' for name in _COLUMNS)})"
-_INDEX = "CREATE INDEX IF NOT EXISTS run_by_dataset ON run (dataset_id)"
+_KINDS = {"retryable": "INTEGER NOT NULL DEFAULT 0"}
+_COLUMN_LIST = ", ".join(_COLUMNS)
+_SCHEMA = (
+    "CREATE TABLE step (number INTEGER PRIMARY KEY, "
+    + ", ".join(f"{name} {_KINDS.get(name, 'TEXT NOT NULL')}" for name in _COLUMNS)
+    + ", task TEXT)",
+    "CREATE INDEX step_by_dataset ON step (dataset_id)",
+)
+_MIGRATION = (
+    f"INSERT INTO step ({_COLUMN_LIST}) SELECT dataset_id, verb, outcome, code, detail, href, report, created, 'done', "
+    "outcome = 'pending', '', '', '' FROM run ORDER BY number",
+    "DROP TABLE run",
+)
 _BUSY_S = 30.0
+
+
+def fingerprint(record: DatasetRecord) -> str:
+    """SHA-256 over URL, size and checksum of each file, in whatever order the files come."""
+    files = sorted([file.url, file.size or 0, (file.checksum_type or "").upper(), file.checksum or ""] for file in record.files)
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 class Ledger:
     """Append-only; several processes may write at once."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path).expanduser()
+        self.path = Path(path).expanduser()
 
-    def add(self, entry: Entry) -> None:
-        """Keep one outcome.
+    def add(self, entry: Entry, task: Task | None = None) -> None:
+        """Keep one step, and with it what was decided, if that is new.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        marks = ", ".join("?" for _ in _COLUMNS)
+        marks = ", ".join("?" for _ in (*_COLUMNS, "task"))
+        values = (*astuple(entry), json.dumps(asdict(task), sort_keys=True) if task else None)
         with self._connected() as connection:
-            connection.execute(f"INSERT INTO run ({', '.join(_COLUMNS)}) VALUES ({marks})", astuple(entry))
+            connection.execute(f"INSERT INTO step ({_COLUMN_LIST}, task) VALUES ({marks})", values)
 
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
-        """All outcomes, or those of one dataset, oldest first."""
+        """All steps, or those of one dataset, oldest first."""
         where, values = ("WHERE dataset_id = ?", (dataset_id,)) if dataset_id else ("", ())
+        query = f"SELECT {_COLUMN_LIST} FROM step {where} ORDER BY number"
         with self._connected() as connection:
-            rows = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM run {where} ORDER BY number", values)  # noqa: S608
-            return [Entry(*row) for row in rows]
+            return [_entry(row) for row in connection.execute(query, values)]
+
+    def latest(self) -> list[Entry]:
+        """The last step of each dataset, in the order of their names; one of ``generate`` only where no index was ever involved."""
+        last = "COALESCE(MAX(CASE WHEN verb <> 'generate' THEN number END), MAX(number))"
+        query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN (SELECT {last} FROM step GROUP BY dataset_id) ORDER BY dataset_id"
+        with self._connected() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def task(self, dataset_id: str) -> Task | None:
+        """What was last decided for a dataset; None if nothing was, or only by a version that kept no decisions.
+
+        Raises:
+            StoreError: what is kept cannot be read.
+        """
+        query = "SELECT task FROM step WHERE dataset_id = ? AND task IS NOT NULL ORDER BY number DESC LIMIT 1"
+        with self._connected() as connection:
+            row = connection.execute(query, (dataset_id,)).fetchone()
+        return _task(row[0], f"{self.path}, {dataset_id}") if row else None
+
+    @contextmanager
+    def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:
+        """Keep other processes off a dataset meanwhile. The claim of a process that is killed ends with it.
+
+        Raises:
+            StoreError: another process has it (``store-busy``), and ``wait`` is false; or the lock file cannot be written.
+        """
+        offset = int.from_bytes(hashlib.sha256(dataset_id.encode()).digest()[:7])  # one byte of the file for each dataset
+        path = self.path.with_name(f"{self.path.name}.lock")
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            lock = open(path, "a")  # noqa: SIM115  (closed below, and errors of opening are ours)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        with lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, offset)
+            except BlockingIOError:
+                raise StoreError(
+                    dataset_id,
+                    "another process is at work on it",
+                    todo="Try again when it has ended.",
+                    code="store-busy",
+                    retryable=True,
+                ) from None
+            except OSError as error:
+                raise _unusable(path, error) from error
+            yield
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as connection, connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(_TABLE)
-                connection.execute(_INDEX)
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as connection:
+                _use_write_ahead_log(connection)
+                self._bring_up_to_date(connection)
                 yield connection
         except (sqlite3.Error, OSError) as error:
+            raise _unusable(self.path, error) from error
+
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
+        if _version(connection) == SCHEMA_VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")  # another process may be doing the same
+        version = _version(connection)
+        if version not in (0, SCHEMA_VERSION):
+            connection.execute("ROLLBACK")
             raise StoreError(
-                str(self._path), f"cannot be used as the ledger: {error}", expected="a SQLite file that this user may write",
-                todo="Set `ledger` to another path.", code="store-ledger",
-            ) from error  # fmt: skip
+                str(self.path), f"is a ledger of version {version}", expected=f"at most {SCHEMA_VERSION}",
+                todo="Use the newer esgvzarr that wrote it, or set `ledger` to another path.", code="store-ledger-version",
+            )  # fmt: skip
+        older = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'run'").fetchone()
+        if version == 0:
+            for statement in (*_SCHEMA, *(_MIGRATION if older else ()), f"PRAGMA user_version = {SCHEMA_VERSION}"):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """SQLite itself does not wait for others here, only a new or older file is to be changed."""
+    deadline = time.monotonic() + _BUSY_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    return Entry(**{**values, "retryable": bool(values["retryable"])})  # type: ignore[arg-type]
+
+
+def _task(text: str, subject: str) -> Task:
+    try:
+        values = json.loads(text)
+        record, index = values["record"], IndexAddress(**values["index"])
+        files = tuple(FileRecord(**file) for file in record["files"])
+        dataset = DatasetRecord(**{**record, "id": DatasetId(**record["id"]), "files": files})
+        return Task(**{**values, "record": dataset, "index": index})
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            subject, f"the decision that is kept cannot be read: {error}", todo="Publish the dataset again.", code="store-ledger"
+        ) from error
+
+
+def _unusable(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        str(path), f"cannot be used as the ledger: {error}", expected="a SQLite file that this user may write",
+        todo="Set `ledger` to another path.", code="store-ledger",
+    )  # fmt: skip

@@ -296,14 +296,48 @@ class AccessLink:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexAddress:
+    """Which index, and how it is reached. What one logs in with is never part of it, only where that is said."""
+
+    kind: str
+    """``stac``, ``globus`` or ``solr``."""
+    location: str
+    """URL of the STAC API, UUID of the Globus Search index, or the index node's host."""
+    config: str = ""
+    """Path of the ``esg.yaml`` that says how to log in."""
+    certificate: str = ""
+    """Path of the client certificate that an index node is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What was decided for one dataset: enough to finish it without esgpublish."""
+
+    verb: str
+    """``publish``, ``link`` or ``unpublish``."""
+    record: DatasetRecord
+    path: str
+    """Of the reference file, on this machine."""
+    href: str
+    index: IndexAddress
+    force: bool = False
+    """Other bytes under the same name may be replaced."""
+    delete: bool = False
+    """``unpublish`` deletes the reference file, and keeps no copy."""
+    before: str = ""
+    """SHA-256 of what lay at ``path`` before anything was written; empty if nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger keeps of one run over one dataset."""
+    """What the ledger keeps of one step over one dataset."""
 
     dataset_id: str
     verb: str
-    """``publish`` or ``generate``."""
+    """``publish``, ``link``, ``unpublish`` or ``generate``."""
     outcome: str
-    """``linked``, ``written``, ``refused``, ``failed``, ``pending``."""
+    """``open``: more is to come. Else what became of it: ``linked``, ``written``, ``withdrawn``, ``deleted``, ``pending``,
+    ``absent``, ``refused``, ``failed``."""
     code: str
     """Stable error code; empty on success."""
     detail: str
@@ -312,3 +346,13 @@ class Entry:
     """The proof as JSON; empty if none was made."""
     created: str
     """UTC, ISO 8601."""
+    step: str = ""
+    """``announced``, ``decided``, ``written``, ``unlinked``; ``done`` for the last."""
+    retryable: bool = False
+    """Whether trying again later can help."""
+    path: str = ""
+    """Of the reference file."""
+    sha256: str = ""
+    """Of the reference file, if it was written."""
+    fingerprint: str = ""
+    """Of the inputs: URLs, sizes and checksums of the dataset's files."""

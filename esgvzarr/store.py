@@ -6,6 +6,7 @@ are refused unless forced. The temporary name begins with a dot, which ESGF serv
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import tempfile
@@ -64,6 +65,43 @@ def remove_reference(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+def remove_leftovers(path: str | os.PathLike[str]) -> int:
+    """Delete the temporary files that writers of ``path`` left when they were killed, and count them.
+
+    Nobody may be writing it meanwhile.
+    """
+    target, removed = Path(path), 0
+    try:
+        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
+            left.unlink(missing_ok=True)
+            removed += 1
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    return removed
+
+
+def withdraw_reference(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> Path | None:
+    """Move a reference file into ``directory``, which is not served; None where there was none.
+
+    It is whole in one of the two places at any moment. An older one of the same name there is replaced.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    source, target = Path(path), Path(directory) / Path(path).name
+    data = _present(source)
+    if data is None:
+        return None
+    _write(target, data)
+    remove_reference(source)
+    return target
+
+
+def _temporary_prefix(path: Path) -> str:
+    """Hidden, and no other file's: long names are cut, so a part of their hash stands in."""
+    return f".{path.stem[:100]}.{hashlib.sha256(path.name.encode()).hexdigest()[:8]}."
+
+
 def _present(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -77,7 +115,7 @@ def _write(path: Path, data: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem[:100]}.", suffix=".tmp", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
