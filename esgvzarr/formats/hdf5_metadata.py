@@ -51,6 +51,8 @@ class Dataset:
     chunk_shape: tuple[int, ...]
     codecs: tuple[Mapping[str, Any], ...]
     unwritten: Any
+    filled: bool
+    """Whether HDF5 fills what was never written, also in the part of a chunk beyond the extent."""
     offset: int | None
     """First byte of contiguous data; None where nothing was written."""
     values: np.ndarray | None
@@ -107,7 +109,21 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     for dataset in datasets:
         for dim, size in zip(dataset.dims, dataset.extent, strict=True):
             dimensions[dim] = max(dimensions.get(dim, 0), size)
+    for dataset in datasets:
+        _check_extent(dataset, dimensions, subject)
     return Contents(dimensions, attrs, tuple(datasets))
+
+
+def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str) -> None:
+    """Beyond a variable's extent netCDF reads a fill; a chunk that reaches there holds zeros, where HDF5 fills nothing."""
+    length = tuple(dimensions[dim] for dim in dataset.dims)
+    if length != dataset.extent and not dataset.filled and dataset.layout != "inline":
+        raise FormatError(
+            subject, f"{dataset.name!r} was written up to {dataset.extent} of {length} and has no fill value for the rest",
+            expected="a fill value, or all steps written",
+            todo="Readers would take zeros for data: write the steps, or a _FillValue.",
+            code="file-unwritten",
+        )  # fmt: skip
 
 
 def tolerate(missed: Sequence[object], work: Callable[[], _T]) -> _T | None:
@@ -180,7 +196,8 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         name=_plain(name), path=name, header=header, dims=dims, extent=node.shape, dtype=dtype, attrs=read_attrs(node),
         fill_value=fill, layout=layout, chunk_shape=creation.get_chunk() if chunked else node.shape,
         codecs=_codecs(creation, dtype, name, subject) if chunked else (),
-        unwritten=_unwritten(creation, dtype), offset=node.id.get_offset() if layout == "contiguous" else None,
+        unwritten=_unwritten(creation, dtype), filled=_filled(creation),
+        offset=node.id.get_offset() if layout == "contiguous" else None,
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
     )  # fmt: skip
 
@@ -247,6 +264,11 @@ def _unwritten(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
     if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
         creation.get_fill_value(fill)
     return fill[()]
+
+
+def _filled(creation: h5py.h5p.PropDCID) -> bool:
+    defined = creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
+    return bool(defined and creation.get_fill_time() != h5py.h5d.FILL_TIME_NEVER)
 
 
 def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:

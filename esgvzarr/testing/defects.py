@@ -151,6 +151,8 @@ _TABLE = (
     Defect("no_steps_in_one_file", 26, _second(months=0, name="tas_empty.nc")),
     Defect("groups", 27, _all(extras.add_group), "file-groups"),
     Defect("extent_shorter_than_time", 29, _all(extras.add_shorter)),
+    Defect("extent_shorter_in_chunk", 29, _all(extras.add_shorter_in_chunk)),
+    Defect("extent_shorter_without_fill", 29, _all(extras.add_shorter_without_fill), "file-unwritten"),
     Defect("netcdf3_one_record_variable", 30, _all(
         extras.add_record_variable, lengths=(3,), format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",))),
     Defect("netcdf3_one_record", 30, _all(lengths=(1, 1, 1), format="NETCDF3_CLASSIC")),
@@ -163,7 +165,7 @@ _TABLE = (
     Defect("time_integer_rebased", 5, _second(_INTEGER_HOURS, units="minutes since 1849-12-01")),
     Defect("time_single", 5, _all(time_dtype="f4", units="hours since 1850-01-01")),
     Defect("time_type_differs", 5, _second({"units": "hours since 1850-01-01"}, time_dtype="i8")),
-    Defect("time_fill_value", 5, _second(time_fill=1e20)),
+    Defect("time_fill_value", 5, _second({"time_dtype": "f8"}, time_fill=1e20)),
     Defect("time_missing_step", 5, _all(time_fill=45.0, time_dtype="f8", units="days since 1850-01-01"), "time-invalid"),
     Defect("bounds_nowhere", 5, _all(omit=("time_bnds",))),
     Defect("bounds_missing", 13, _second(omit=("time_bnds",)), "variable-missing"),

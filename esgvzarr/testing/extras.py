@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import netCDF4
@@ -97,6 +98,24 @@ def add_shorter(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Variables along time of which the last steps were never written: their HDF5 extent stays shorter."""
     file.createVariable("short", "f4", ("time", "lat", "lon"))[:5] = np.ones((5, *spec.grid))
     file.createVariable("short_filled", "f4", ("time",), fill_value=-1.0)[:5] = np.zeros(5)
+
+
+def add_shorter_in_chunk(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Extents that end within a chunk, with a fill of each kind, plain and deflated."""
+    for name, fill, filters in (
+        ("bare", None, {}),
+        ("filled", -1.0, {}),
+        ("packed", 0.0, {"compression": "zlib", "shuffle": True}),
+    ):
+        chunked: Any = {"chunksizes": (8, *spec.grid), **filters}
+        short = file.createVariable(f"short_{name}", "f4", ("time", "lat", "lon"), fill_value=fill, **chunked)
+        short[:5] = np.ones((5, *spec.grid))
+
+
+def add_shorter_without_fill(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """In chunks that reach beyond the extent, without any fill: netCDF reads its default fill there, HDF5 holds zeros."""
+    short = file.createVariable("short", "f4", ("time", "lat", "lon"), fill_value=False, chunksizes=(8, *spec.grid))
+    short[:5] = np.ones((5, *spec.grid))
 
 
 def add_record_variable(file: netCDF4.Dataset, spec: FileSpec) -> None:

@@ -17,8 +17,9 @@ _ABOUT_TAS = {
 }  # fmt: skip
 _NETCDF4_ONLY = {
     extras.add_vlen_string, extras.add_group, extras.add_odd_attributes, oddities.add_strings_along_time, oddities.add_enum,
-    oddities.add_attribute_types,
+    oddities.add_attribute_types, oddities.add_bare_dimensions, extras.add_shorter_in_chunk, extras.add_shorter_without_fill,
 }  # fmt: skip
+_SHORT = {extras.add_shorter, extras.add_shorter_in_chunk, extras.add_shorter_without_fill}
 _BREAKING = {extras.truncate, extras.replace_by_html, extras.empty}
 """Spoil a file of any format."""
 
@@ -97,6 +98,11 @@ def _writable(spec: FileSpec, spoils: tuple[Spoil, ...]) -> bool:
     if "tas" in spec.omit and (extra & _ABOUT_TAS or spoils):
         return False
     if spec.format != "NETCDF4" and extra & _NETCDF4_ONLY:
+        return False
+    if extras.store_chunk_unfiltered in spoils and (spec.chunks or ())[1:] != spec.grid:
+        return False
+    short = extra & _SHORT
+    if len(short) > 1 or (short and (not spec.unlimited or spec.months < 5)):
         return False
     if len(extra & {extras.add_auxiliary_grid, extras.add_moved_auxiliary_grid}) > 1:
         return False

@@ -11,7 +11,7 @@ from esgvzarr.testing import DEFECTS
 
 CODES = {
     "equal", "calendar-differs", "coordinate-differs", "dimension-differs", "file-fill-invalid", "file-filter-mask", "file-groups",
-    "file-not-netcdf",
+    "file-not-netcdf", "file-unwritten",
     "file-truncated", "file-unreadable", "filter-unsupported", "time-invalid", "time-overlap", "units-differ", "variable-missing",
 }  # fmt: skip
 
