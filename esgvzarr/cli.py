@@ -19,8 +19,8 @@ from .version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .model import Report
     from .generate import Outcome
+    from .model import Entry, Report
     from .settings import Settings
 
 DONE, REFUSED, USAGE = 0, 1, 2
@@ -73,6 +73,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="log what is done on the way")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_publish(commands)
+    _add_link(commands)
+    _add_resume(commands)
+    _add_status(commands)
+    _add_unpublish(commands)
     _add_generate(commands)
     _add_verify(commands)
     _add_demo(commands)
@@ -90,8 +94,9 @@ def _command(commands: Any, name: str, run: Callable[..., int], help: str, epilo
 def _add_publish(commands: Any) -> None:
     parser = _command(
         commands, "publish", _publish, "run esgpublish, and link the references of each dataset that it registers",
-        "All other arguments are esgpublish's own (esgpublish --help lists them), settings come from the esgvzarr: section of the same "
-        "esg.yaml. Exit status: esgpublish's own; with --strict, 1 also if a registered dataset was not linked; 2 usage or configuration.",
+        "All other arguments are esgpublish's own (esgpublish --help lists them), settings come from the esgvzarr: section of the "
+        "same esg.yaml. With --dry-run, esgcet makes its records and is let send nothing. "
+        "Exit status: esgpublish's own; with --strict, 1 also if a registered dataset was not linked; 2 usage or configuration.",
     )  # fmt: skip
     parser.add_argument("--strict", action="store_true", default=None, help="exit with 1 if a registered dataset was not linked")
     parser.add_argument(
@@ -99,15 +104,51 @@ def _add_publish(commands: Any) -> None:
     )
 
 
+def _add_link(commands: Any) -> None:
+    parser = _command(commands, "link", _link, "write and link the references of a dataset that is registered already")
+    _add_sources(parser)
+    parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
+    _add_settings(parser, _ESGCETS)
+
+
+def _add_resume(commands: Any) -> None:
+    parser = _command(
+        commands, "resume", _resume, "finish what was interrupted, is pending, or failed in a way that may have passed"
+    )
+    parser.add_argument(
+        "dataset_ids", nargs="*", metavar="DSID",
+        help="these datasets, whatever they failed for; default: all in the ledger that may be finished",
+    )  # fmt: skip
+    _add_settings(parser, _ESGCETS)
+
+
+def _add_status(commands: Any) -> None:
+    parser = _command(
+        commands, "status", _status, "say what became of datasets, from the ledger",
+        "Exit status: 0 nothing is left to do, 1 something is, or a dataset is unknown, 2 usage or configuration.",
+    )  # fmt: skip
+    parser.add_argument("dataset_ids", nargs="*", metavar="DSID", help="these datasets; default: all in the ledger")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    _add_settings(parser, _ESGCETS)
+
+
+def _add_unpublish(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "unpublish",
+        _unpublish,
+        "unlink a dataset, then move its reference file out of what is served; the dataset itself stays",
+    )
+    parser.add_argument("dataset_id", metavar="DSID", help="the dataset")
+    parser.add_argument("--delete", action="store_true", help="delete the reference file and keep no copy beside the ledger")
+    _add_settings(parser, _ESGCETS)
+
+
 def _add_generate(commands: Any) -> None:
     parser = _command(
         commands, "generate", _generate, "write the references of a dataset that is published already; no index is touched"
     )
-    parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE",
-        help="a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and directories; URLs or paths",
-    )  # fmt: skip
-    parser.add_argument("--dataset-id", metavar="DSID", help="needed for plain files; else which dataset of the source")
+    _add_sources(parser)
     parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written")
     parser.add_argument("--catalog", metavar="DIR", type=Path, help="also show it in a static STAC catalogue in this directory")
     parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
@@ -128,8 +169,19 @@ def _add_verify(commands: Any) -> None:
     _add_settings(parser)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", type=Path, help="esg.yaml with an esgvzarr: section; default: none")
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE",
+        help="a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and directories; URLs or paths",
+    )  # fmt: skip
+    parser.add_argument("--dataset-id", metavar="DSID", help="needed for plain files; else which dataset of the source")
+
+
+_ESGCETS = "that of esgpublish"
+
+
+def _add_settings(parser: argparse.ArgumentParser, default: str = "none") -> None:
+    parser.add_argument("--config", metavar="FILE", type=Path, help=f"esg.yaml with an esgvzarr: section; default: {default}")
     parser.add_argument("--read", choices=("auto", "http", "local"), help="where metadata is read from; overrides the setting")
     parser.add_argument("--allow-host", metavar="HOST", action="append", default=[], help="a further host that may be fetched from")
 
@@ -141,10 +193,10 @@ def _add_demo(commands: Any) -> None:
     )
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace, config: Path | None) -> Settings:
     from .settings import read_settings
 
-    settings = read_settings(options.config, read=options.read)
+    settings = read_settings(config, read=options.read)
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *options.allow_host)})
 
 
@@ -156,7 +208,7 @@ def _console() -> Console:
 
 def _publish(options: argparse.Namespace, rest: list[str]) -> int:
     from .bridge import config_path
-    from .publish import publish_with_esgcet
+    from .lifecycle import publish_with_esgcet
     from .settings import read_settings
 
     settings = read_settings(config_path(rest), strict=options.strict)
@@ -166,6 +218,88 @@ def _publish(options: argparse.Namespace, rest: list[str]) -> int:
     if settings.strict and status == DONE and not all(outcome.done for outcome in outcomes):
         return REFUSED
     return status
+
+
+def _config_of_esgpublish(options: argparse.Namespace) -> Path:
+    from .bridge import config_path
+
+    return options.config or config_path([])
+
+
+def _link(options: argparse.Namespace, _: list[str]) -> int:
+    from .lifecycle import link_source
+    from .model import DatasetId
+
+    config, console = _config_of_esgpublish(options), _console()
+    settings = _settings(options, config)
+    asked = DatasetId.parse(options.dataset_id) if options.dataset_id else None
+    outcome = link_source(options.sources, asked, config, settings, force=options.force, progress=_progress(console))
+    return _report(console, [outcome])
+
+
+def _resume(options: argparse.Namespace, _: list[str]) -> int:
+    from .lifecycle import resume
+
+    config, console = _config_of_esgpublish(options), _console()
+    settings = _settings(options, config if config.exists() or options.config else None)
+    outcomes = resume(options.dataset_ids, settings, progress=_progress(console))
+    if not outcomes:
+        console.print("[dim]nothing to resume[/dim]")
+    return _report(console, outcomes)
+
+
+def _unpublish(options: argparse.Namespace, _: list[str]) -> int:
+    from .model import DatasetId
+    from .withdraw import unpublish
+
+    config, console = _config_of_esgpublish(options), _console()
+    settings, dataset_id = _settings(options, config), DatasetId.parse(options.dataset_id)
+    outcome = unpublish(dataset_id, config, settings, delete=options.delete, progress=_progress(console))
+    return _report(console, [outcome])
+
+
+def _status(options: argparse.Namespace, _: list[str]) -> int:
+    from .ledger import DONE as FINISHED
+    from .ledger import Ledger
+    from .model import DatasetId
+
+    config = _config_of_esgpublish(options)
+    ledger = Ledger(_settings(options, config if config.exists() or options.config else None).ledger)
+    asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
+    rows = [last for last in ledger.latest() if not asked or last.dataset_id in asked]
+    unknown = sorted(set(asked) - {last.dataset_id for last in rows})
+    if options.json:
+        print(json.dumps([_status_of(last) for last in rows], indent=1))
+    else:
+        _print_status(rows)
+    for name in unknown:
+        print(f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}", file=sys.stderr)
+    return DONE if not unknown and all(last.outcome in FINISHED for last in rows) else REFUSED
+
+
+def _status_of(last: Entry) -> dict[str, Any]:
+    """What scripts are told of a dataset; ``interrupted`` also while another process is at work on it."""
+    state = f"interrupted after {last.step}" if last.outcome == "open" else last.outcome
+    return {
+        "dataset_id": last.dataset_id, "state": state, "code": last.code, "href": last.href, "when": last.created,
+        "verb": last.verb, "retryable": last.retryable, "detail": last.detail,
+    }  # fmt: skip
+
+
+def _print_status(rows: Sequence[Entry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("dataset", "state", "code", "when", "href", box=None)
+    for row in map(_status_of, rows):
+        table.add_row(*(row[name] for name in ("dataset_id", "state", "code", "when", "href")))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(table)
+
+
+def _report(console: Console, outcomes: Sequence[Outcome]) -> int:
+    _print_outcomes(console, outcomes)
+    return DONE if all(outcome.done for outcome in outcomes) else REFUSED
 
 
 def _progress(console: Console) -> Callable[[str, str], None]:
@@ -185,11 +319,12 @@ def _print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def _generate(options: argparse.Namespace, _: list[str]) -> int:
-    from .model import DatasetId
     from .generate import failure, generate, keep, make_transport
+    from .model import DatasetId
+    from .publish import catalogue
     from .sources import read_source
 
-    settings, console = _settings(options), _console()
+    settings, console = _settings(options, options.config), _console()
     asked = DatasetId.parse(options.dataset_id) if options.dataset_id else None
     with make_transport(settings) as transport:
         record = read_source(options.sources, asked, transport, settings.data_paths)
@@ -210,7 +345,7 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
     from .generate import make_transport, verify_published
 
-    settings = _settings(options)
+    settings = _settings(options, options.config)
     with make_transport(settings) as transport:
         report = verify_published(options.target, options.sources, transport, settings, full=options.full)
     if options.json:

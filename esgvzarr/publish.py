@@ -1,26 +1,26 @@
-"""Publish references: generate, then link; with esgcet, or for a dataset that is registered already.
+"""Publish the references of one registered dataset: generate, then link.
 
 The link comes after the reference file is served. No link ever points at nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import bridge
 from .errors import EsgvzarrError, SettingsError, TransportError
-from .generate import Outcome, Progress, failure, generate, keep, make_transport
+from .generate import Outcome, Progress, generate
 from .indexes import Index, LinkState, connect
 from .model import AccessLink, DatasetRecord, ReferenceFile
-from .records import from_records
 from .settings import Settings
 from .store import remove_reference
-from .transport import Transport, host_of, is_url
+from .transport import Transport, is_url
 from .verify import read_references
 
+_log = logging.getLogger(__name__)
 OPEN_KWARGS = {"engine": "kerchunk", "chunks": {}}
 """With these, ``xarray.open_dataset(href, **kwargs)`` opens a link."""
 ROLES = ("data", "virtual", "references")
@@ -91,83 +91,44 @@ def publish(
         EsgvzarrError: no link was added. What this run wrote is removed, unless trying again later can finish it.
     """
     directory, href = place(record, settings)
-    written = generate(record, directory, transport, settings, href=href, force=force, progress=progress)
-    reference = written.reference
-    assert reference is not None  # noqa: S101  (generate returns one or raises)
+    made = generate(record, directory, transport, settings, href=href, force=force, progress=progress)
+    assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     progress(str(record.id), "linking")
     try:
-        state = link(record, reference, index, transport, settings)
+        return show(made, record, index, transport, settings)
     except EsgvzarrError as error:
-        if reference.written and not error.retryable and not force:
-            remove_reference(reference.path)
+        if made.reference.written and not error.retryable and not force:
+            discard(made.reference.path, href, record, index)
         raise
-    done = state in (LinkState.ADDED, LinkState.UNCHANGED)
-    detail = f"{href} {'is shown by' if done else 'was sent to'} the index"
-    return Outcome(
-        written.dataset_id, "publish", "linked" if done else "pending", detail, "" if done else "index-pending",
-        reference, written.report, written.warnings, written.files, written.chunks,
-    )  # fmt: skip
 
 
-def publish_with_esgcet(
-    arguments: Sequence[str], settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
-) -> tuple[int, list[Outcome]]:
-    """Run the real esgpublish, and publish the references of each dataset that it registers.
-
-    Args:
-        arguments: of esgpublish, without the program's name.
-        settings: from the same esg.yaml.
-        force: replace reference files that hold other bytes.
-        progress: told of each step.
-
-    Returns:
-        esgpublish's own exit status, and what became of each dataset.
+def show(made: Outcome, record: DatasetRecord, index: Index, transport: Transport, settings: Settings) -> Outcome:
+    """Link what was made, and say what became of it.
 
     Raises:
-        PublisherError, SettingsError: before esgpublish began.
+        EsgvzarrError: no link was added.
     """
-    bridge.check_config(bridge.config_path(arguments))
-    outcomes: list[Outcome] = []
-
-    def registered(registration: bridge.Registration) -> None:
-        if registration.dry_run:
-            outcomes.append(Outcome(registration.instance_id, "publish", "skipped", "dry run: nothing was written or linked"))
-            return
-        try:
-            outcomes.append(_publish_registration(registration, settings, force=force, progress=progress))
-        except EsgvzarrError as error:
-            outcomes.append(failure(registration.instance_id, "publish", error))
-        keep(outcomes[-1], settings)
-
-    status = bridge.run_esgpublish(arguments, registered)
-    return status, outcomes
+    assert made.reference is not None  # noqa: S101
+    state = link(record, made.reference, index, transport, settings)
+    done = state in (LinkState.ADDED, LinkState.UNCHANGED)
+    detail = f"{made.reference.href} {'is shown by' if done else 'was sent to'} the index"
+    verb = "publish" if made.verb == "generate" else made.verb
+    if done:
+        return replace(made, verb=verb, state="linked", detail=detail)
+    return replace(made, verb=verb, state="pending", detail=detail, code="index-pending", retryable=True)
 
 
-def _publish_registration(registration: bridge.Registration, settings: Settings, *, force: bool, progress: Progress) -> Outcome:
-    record = from_records(registration.records, paths=registration.paths)
-    with make_transport(settings) as transport:
-        transport.allow(record.data_node)
-        index = _index_of(registration, transport, settings)
-        return publish(record, index, transport, settings, force=force, progress=progress)
-
-
-def _index_of(registration: bridge.Registration, transport: Transport, settings: Settings) -> Index:
-    """The index in which esgcet registered the dataset."""
-    config, wait_s = registration.config, settings.poll_timeout_s
-    if registration.index_kind == "solr":
-        node = str(registration.records[-1].get("index_node"))
-        transport.allow(host_of(f"https://{node}"))
-        options = {"index_node": node, "transport": transport, "certificate": bridge.client_certificate(config)}
-        return connect("solr", **options, poll_timeout_s=wait_s, registered=registration.sent)
-    if registration.index_kind == "globus":
-        options = {"index_uuid": str(config.get("index_UUID")), "retries": settings.retries}
-        return connect("globus", **options, poll_timeout_s=wait_s, registered=registration.sent)
-    stac = config.get("stac_config") or {}
-    api = str(stac.get("stac_api") or config.get("stac_api") or "")
-    if is_url(api):
-        transport.allow(host_of(api))
-    client = bridge.TransactionClient(config)
-    return connect("stac", api_url=api, client=client, transport=transport, poll_timeout_s=wait_s)
+def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
+    """Delete a reference file that was made for a link that is not to be, unless the index does show one, or cannot be asked."""
+    if not os.path.exists(path):
+        return
+    try:
+        linked = any(shown.href == href for shown in index.links(record.id))
+    except EsgvzarrError as error:
+        _log.warning("%s stays, since nobody knows whether a link leads there: %s", path, error)
+        return
+    if not linked:
+        remove_reference(path)
 
 
 def catalogue(record: DatasetRecord, reference: ReferenceFile, directory: Path, settings: Settings) -> LinkState:

@@ -1,0 +1,258 @@
+"""The life of a link by the ledger: published with esgcet or by itself, and finished later where it was not at once.
+
+What is to be done is decided and kept, then done step by step. Whoever comes after an end at any point goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from . import bridge
+from .addresses import address_of_config, address_of_registration, open_index
+from .errors import EsgvzarrError, SettingsError, SourceError, StoreError
+from .formats import check_served
+from .generate import Outcome, Progress, failure, generate, keep, make_transport
+from .indexes import Index
+from .journal import Journal, claimed
+from .ledger import DONE, Ledger
+from .model import DatasetId, DatasetRecord, Entry, IndexAddress, Task
+from .publish import discard, place, show
+from .records import from_records
+from .settings import Settings
+from .sources import read_source
+from .store import remove_leftovers
+from .transport import Transport
+from .withdraw import withdraw
+
+
+def decide(verb: str, record: DatasetRecord, index: IndexAddress, settings: Settings, *, force: bool = False) -> Task:
+    """What is to be done to link a dataset. Where its reference file has no place, whoever does it says why."""
+    try:
+        directory, href = place(record, settings)
+    except SettingsError:
+        return Task(verb, record, "", "", index, force)
+    return Task(verb, record, str(directory / f"{record.id}.json"), href, index, force)
+
+
+def publish_with_esgcet(
+    arguments: Sequence[str], settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
+) -> tuple[int, list[Outcome]]:
+    """Run the real esgpublish, and publish the references of each dataset that it registers.
+
+    Args:
+        arguments: of esgpublish, without the program's name.
+        settings: from the same esg.yaml.
+        force: replace reference files that hold other bytes.
+        progress: told of each step.
+
+    Returns:
+        esgpublish's own exit status, and what became of each dataset.
+
+    Raises:
+        PublisherError, SettingsError: before esgpublish began.
+    """
+    config = bridge.config_path(arguments)
+    bridge.check_config(config)
+    run = _Run(config, settings, force, progress)
+    status = bridge.run_esgpublish(arguments, run.registered, run.registering)
+    run.close()
+    return status, run.outcomes
+
+
+class _Run:
+    """What becomes of the datasets of one run of esgpublish."""
+
+    def __init__(self, config: Path, settings: Settings, force: bool, progress: Progress) -> None:
+        self._config, self._settings, self._force, self._progress = config, settings, force, progress
+        self._announced: dict[str, Journal] = {}
+        self.outcomes: list[Outcome] = []
+
+    def registering(self, registration: bridge.Registration) -> None:
+        """Keep what is needed to go on, in case that this process ends while the index registers the dataset."""
+        try:
+            journal = Journal(self._task(registration), Ledger(self._settings.ledger))
+        except EsgvzarrError:  # said when it is registered
+            return
+        journal.announce()
+        self._announced[registration.instance_id] = journal
+
+    def registered(self, registration: bridge.Registration) -> None:
+        """Generate, write and link."""
+        name = registration.instance_id
+        self._announced.pop(name, None)
+        if registration.dry_run:
+            self.outcomes.append(Outcome(name, "publish", "skipped", "dry run: nothing was sent, written or linked"))
+            return
+        try:
+            outcome = carry_out(self._task(registration), self._settings, registration, progress=self._progress)
+        except EsgvzarrError as error:
+            outcome = failure(name, "publish", error)
+            keep(outcome, self._settings)
+        self.outcomes.append(outcome)
+
+    def close(self) -> None:
+        """Datasets that esgcet did not register, as far as it knows."""
+        for name, journal in self._announced.items():
+            journal.finish(
+                Outcome(
+                    name, "publish", "absent", "esgpublish says that it is not registered", "index-item-missing", retryable=True
+                )
+            )
+
+    def _task(self, registration: bridge.Registration) -> Task:
+        record = from_records(registration.records, paths=registration.paths)
+        return decide("publish", record, address_of_registration(registration, self._config), self._settings, force=self._force)
+
+
+def link_source(
+    sources: Sequence[str], dataset_id: DatasetId | None, config: Path, settings: Settings, *,
+    force: bool = False, progress: Progress = lambda *_: None,
+) -> Outcome:  # fmt: skip
+    """Publish the references of a dataset that is registered already.
+
+    Args:
+        sources: what describes the dataset, as for ``read_source``.
+        dataset_id: needed for plain files; else which dataset of the source.
+        config: esgcet's ``esg.yaml``, which names the index and says how to log in.
+        settings: from the same file.
+        force: replace a reference file that holds other bytes.
+        progress: told of each step.
+
+    Raises:
+        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing was done, or kept.
+    """
+    address = address_of_config(config)
+    with make_transport(settings) as transport:
+        record = read_source(sources, dataset_id, transport, settings.data_paths)
+    task = decide("link", record, address, settings, force=force)
+    return carry_out(task, settings, progress=progress)
+
+
+def carry_out(
+    task: Task, settings: Settings, registration: bridge.Registration | None = None, *, progress: Progress = lambda *_: None
+) -> Outcome:
+    """Generate, write and link as decided. Each step is in the ledger before the next, and so is what became of it."""
+    ledger = Ledger(settings.ledger)
+    with claimed(ledger, str(task.record.id)):
+        journal = Journal(task, ledger)
+        journal.decide()
+        return _carry_on(journal, settings, registration, progress)
+
+
+def resume(dataset_ids: Sequence[str], settings: Settings, *, progress: Progress = lambda *_: None) -> list[Outcome]:
+    """Finish what was interrupted, is pending, or failed in a way that may have passed.
+
+    Args:
+        dataset_ids: which datasets, whatever they failed for; all that may be finished if empty.
+        settings: with the ledger.
+        progress: told of each step.
+
+    Returns:
+        What became of each; datasets on which another process is at work are skipped.
+
+    Raises:
+        SourceError: the ledger does not know a dataset that was named.
+    """
+    ledger = Ledger(settings.ledger)
+    return [_resume_one(last, ledger, settings, progress) for last in unfinished(ledger, dataset_ids)]
+
+
+def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
+    """The last steps of the datasets that ``resume`` takes.
+
+    Raises:
+        SourceError: the ledger does not know a dataset that was named.
+    """
+    latest = {last.dataset_id: last for last in ledger.latest()}
+    if not dataset_ids:
+        return [last for last in latest.values() if last.outcome not in DONE and last.retryable and last.verb != "generate"]
+    names = [str(DatasetId.parse(dataset_id)) for dataset_id in dataset_ids]
+    for name in names:
+        if name not in latest:
+            raise SourceError(
+                name, f"is not in the ledger {ledger.path}", expected="a dataset that was published or linked from here",
+                todo="esgvzarr link links a registered dataset.", code="source-not-in-ledger",
+            )  # fmt: skip
+    return [latest[name] for name in names if latest[name].outcome not in DONE]
+
+
+def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+    name = last.dataset_id
+    try:
+        with ledger.claimed(name, wait=False):
+            now = next(step for step in ledger.latest() if step.dataset_id == name)
+            if now.outcome in DONE:  # since we looked
+                return Outcome(name, now.verb, now.outcome, now.detail)
+            task = ledger.task(name)
+            if task is None:
+                raise SourceError(
+                    name, "the ledger does not say how it was to be linked", expected="a dataset of publish or link",
+                    todo="Run esgvzarr link on its files, records or catalogue.", code="source-not-in-ledger",
+                )  # fmt: skip
+            journal = Journal(task, ledger, resumed=True)
+            if task.verb == "unpublish":
+                return withdraw(journal, settings, progress)
+            return _carry_on(journal, settings, None, progress)
+    except StoreError as error:
+        if error.code != "store-busy":
+            raise
+        return replace(failure(name, last.verb, error), state="skipped")
+    except SourceError as error:
+        return failure(name, last.verb, error)
+
+
+def _carry_on(journal: Journal, settings: Settings, registration: bridge.Registration | None, progress: Progress) -> Outcome:
+    task = journal.task
+    try:
+        with make_transport(settings) as transport:
+            transport.allow(task.record.data_node)
+            index = open_index(task.index, transport, settings, registration)
+            if registration is None and index.find(task.record.id) is None:
+                outcome = _absent(task)
+            else:
+                outcome = _make_and_show(journal, index, transport, settings, progress)
+    except EsgvzarrError as error:
+        outcome = failure(str(task.record.id), task.verb, error)
+    journal.finish(outcome)
+    return outcome
+
+
+def _absent(task: Task) -> Outcome:
+    detail = f"{task.index.location} does not show the dataset. Nothing was linked; register it, or wait until it is"
+    return Outcome(str(task.record.id), task.verb, "absent", detail, "index-item-missing", retryable=True)
+
+
+def _make_and_show(journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress) -> Outcome:
+    try:
+        made = _make(journal, transport, settings, progress)
+        progress(made.dataset_id, "linking")
+        return show(made, journal.task.record, index, transport, settings)
+    except EsgvzarrError as error:
+        task = journal.task
+        if not (error.retryable or task.before or task.force):  # all that lies there is of this task
+            discard(task.path, task.href, task.record, index)
+        raise
+
+
+def _make(journal: Journal, transport: Transport, settings: Settings, progress: Progress) -> Outcome:
+    """The reference file in its place: the one of an earlier run, or a new one."""
+    task = journal.task
+    if not task.path:
+        place(task.record, settings)  # says why there is none
+        journal.task = decide(task.verb, task.record, task.index, settings, force=task.force)
+        journal.decide()
+        task = journal.task
+    remove_leftovers(task.path)
+    earlier = journal.reusable()
+    if earlier is not None:
+        check_served(task.record.files, transport, read=settings.read)
+        return Outcome(str(task.record.id), task.verb, "written", earlier.path, reference=earlier, files=len(task.record.files))
+    made = generate(
+        task.record, Path(task.path).parent, transport, settings, href=task.href, force=task.force, progress=progress
+    )  # fmt: skip
+    assert made.reference is not None  # noqa: S101  (generate returns one or raises)
+    journal.written(made)
+    reference = replace(made.reference, written=made.reference.written or not task.before)
+    return replace(made, verb=task.verb, reference=reference)

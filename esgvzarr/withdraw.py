@@ -1,0 +1,120 @@
+"""Take a dataset's link back: first the index no longer shows it, then the reference file goes.
+
+Links of other data nodes, and everything else that the index shows of the dataset, stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from .addresses import address_of_config, open_index
+from .errors import EsgvzarrError, SettingsError
+from .generate import Outcome, Progress, failure, make_transport
+from .indexes import Index, LinkState
+from .journal import Journal, claimed
+from .ledger import Ledger
+from .model import AccessLink, DatasetId, DatasetRecord, FileRecord, Task
+from .settings import Settings, read_config
+from .sources import with_local_paths
+from .store import remove_reference, withdraw_reference
+
+WITHDRAWN = "withdrawn"
+"""Directory beside the ledger, which no server serves, for the reference files of retracted datasets."""
+
+
+def unpublish(
+    dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False, progress: Progress = lambda *_: None
+) -> Outcome:
+    """Unlink a dataset, then move its reference file out of what is served, or delete it. It may be run twice.
+
+    Args:
+        dataset_id: which dataset.
+        config: esgcet's ``esg.yaml``: which index and data node, where the ledger does not know, and how to log in.
+        settings: from the same file.
+        delete: keep no copy of the reference file.
+        progress: told of each step.
+
+    Raises:
+        SettingsError: nobody knows in which index the link is. Nothing was done, or kept.
+    """
+    ledger = Ledger(settings.ledger)
+    with claimed(ledger, str(dataset_id)):
+        journal = Journal(decide_withdrawal(dataset_id, config, settings, delete=delete), ledger)
+        journal.decide()
+        return withdraw(journal, settings, progress)
+
+
+def decide_withdrawal(dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False) -> Task:
+    """What is to be taken back: what the ledger knows, else what ``esg.yaml`` and the settings say of the place."""
+    earlier = Ledger(settings.ledger).task(str(dataset_id))
+    if earlier is not None and earlier.path:
+        return replace(earlier, verb="unpublish", delete=delete)
+    record = earlier.record if earlier else DatasetRecord(dataset_id, str(read_config(config).get("data_node") or ""), ())
+    path = href = ""
+    if settings.reference_dir is not None and settings.reference_url is not None:
+        path = str(settings.reference_dir.expanduser() / f"{dataset_id}.json")
+        href = f"{settings.reference_url.rstrip('/')}/{dataset_id}.json"
+    index = earlier.index if earlier else address_of_config(config)
+    return Task("unpublish", record, path, href, index, delete=delete)
+
+
+def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcome:
+    """Unlink, then remove the file; each step is kept."""
+    task = journal.task
+    try:
+        with make_transport(settings) as transport:
+            index = open_index(task.index, transport, settings)
+            own = links_of(index, task)
+            paths = reference_paths(own, task, settings)
+            progress(str(task.record.id), "unlinking")
+            pending = [link.href for link in own if index.remove_link(task.record.id, link) == LinkState.PENDING]
+        if pending:
+            detail = (
+                f"{task.index.location} took the removal of {', '.join(pending)}, and shows it still: until then the file stays"
+            )
+            outcome = Outcome(str(task.record.id), "unpublish", "pending", detail, "index-pending", retryable=True)
+        else:
+            journal.unlinked()
+            outcome = _remove(task, paths, settings)
+    except EsgvzarrError as error:
+        outcome = failure(str(task.record.id), "unpublish", error)
+    journal.finish(outcome)
+    return outcome
+
+
+def links_of(index: Index, task: Task) -> list[AccessLink]:
+    """The data node's own links to the dataset."""
+    return [link for link in index.links(task.record.id) if link.data_node == task.record.data_node]
+
+
+def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> list[str]:
+    """The files on this machine that go.
+
+    Raises:
+        SettingsError: the index leads to a file of which nobody knows where it is.
+    """
+    paths = [task.path] if task.path else []
+    for link in links:
+        if link.href == task.href and task.path:
+            continue
+        file = FileRecord(link.href.rpartition("/")[2], link.href)
+        (found,) = with_local_paths(replace(task.record, files=(file,)), settings.data_paths).files
+        if not found.path:
+            raise SettingsError(
+                link.href, "nobody knows where this file is on this machine", expected="a URL under one of `data_paths`",
+                todo="Set `data_paths`, or `reference_dir` and `reference_url`.", code="settings-reference-dir",
+            )  # fmt: skip
+        paths.append(found.path)
+    return paths
+
+
+def _remove(task: Task, paths: list[str], settings: Settings) -> Outcome:
+    name, away = str(task.record.id), settings.ledger.expanduser().parent / WITHDRAWN
+    if task.delete:
+        removed = [path for path in paths if remove_reference(path)]
+        detail = f"{', '.join(removed)} deleted" if removed else "no reference file was there"
+        return Outcome(name, "unpublish", "deleted", detail)
+    moved = [target for path in paths if (target := withdraw_reference(path, away))]
+    detail = f"moved to {', '.join(map(str, moved))}" if moved else "no reference file was there"
+    return Outcome(name, "unpublish", "withdrawn", detail)
