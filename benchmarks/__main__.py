@@ -158,7 +158,8 @@ def table(runs: list[Run]) -> str:
         )
         + ".\n",
         "Whole processes, medians, imports included. Ratio: how many times as long as esgvzarr takes. "
-        "0 ms is nginx on the same machine; at 20 and 100 ms each request waits that long. Serial rounds: (time at 100 ms − time at 20 ms) / 80 ms.\n",
+        "0 ms is nginx on the same machine; at 20 and 100 ms each request waits that long. "
+        "Serial rounds: (time at 100 ms - time at 20 ms) / 80 ms.\n",
     ]
     for shape in SHAPES.values():
         mine = [r for r in runs if r.data == shape.name]
@@ -187,7 +188,8 @@ def _rows(runs: list[Run]) -> list[str]:
         slow, fast = _median(runs, tool, "100 ms"), _median(runs, tool, "20 ms")
         cells += [
             str(served[-1].requests) if served else "", f"{served[-1].sent / 1e6:.1f}" if served else "",
-            f"{(slow - fast) / 0.08:.0f}" if slow and fast and served else "", f"{max(run.peak_mib for run in runs if run.tool == tool):.0f}",
+            f"{(slow - fast) / 0.08:.0f}" if slow and fast and served else "",
+            f"{max(run.peak_mib for run in runs if run.tool == tool):.0f}",
         ]  # fmt: skip
         rows.append(f"| {tool} | " + " | ".join(cells) + " |")
     return rows

@@ -1,7 +1,7 @@
 """The benchmark data sets A to E: shaped as CMIP data are, made in minutes.
 
-netCDF-4 metadata come from the netCDF library itself, step by step as models write them; the compressed chunks of the large variable
-are written directly, from a small stock of compressed fields.
+netCDF-4 metadata come from the netCDF library itself, step by step as models write them; the compressed chunks of the large
+variable are written directly, from a small stock of compressed fields.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.reading``: what readers pay, against a native Zarr v3 store of the same data and against the files themselves.
+"""``python -m benchmarks.reading``: what readers pay, against a native Zarr v3 store and against the files themselves.
 
-Each figure is the median of fresh processes; imports are not counted. Also: how large the reference file is, and how long it takes to
-open, with and without templates, consolidated metadata and compression.
+Each figure is the median of fresh processes; imports are not counted. Also: how large the reference file is, and how long it
+takes to open, with and without templates, consolidated metadata and compression.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.scaling``: time and memory of combining and writing, for chunks from 10^3 to 10^7 and files from 1 to 2,000.
+"""``python -m benchmarks.scaling``: time and memory of combining and writing, for 10^3 to 10^7 chunks and 1 to 2,000 files.
 
-The scans are simulated: everything after them is arithmetic, so no file is needed. One process per point; a plot and a table result.
+The scans are simulated: everything after them is arithmetic, so no file is needed. One process per point; a plot and a table.
 """
 
 from __future__ import annotations

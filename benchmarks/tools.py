@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
-
 
 _INLINE = 5000
 """Bytes: the time chunks of 4 KiB are inlined, or else kerchunk 0.2.10 cannot read them over HTTP with aiohttp 3.14."""
@@ -14,9 +14,9 @@ _INLINE = 5000
 
 def esgvzarr(out: Path, locations: list[str]) -> None:
     """This package, with all checks."""
+    from esgvzarr.generate import make_references
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
     from esgvzarr.outputs.kerchunk import encode
-    from esgvzarr.generate import make_references
     from esgvzarr.transport import Transport
 
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)
@@ -88,7 +88,7 @@ def virtualizarr(out: Path, locations: list[str]) -> None:
     merged.vz.to_kerchunk(str(out), format="json")
 
 
-def _first(url: str):  # noqa: ANN202
+def _first(url: str) -> Any:
     import urllib.request
 
     return urllib.request.urlopen(url)

@@ -1,7 +1,8 @@
 """The frozen things that travel through the rooms, in order of travel.
 
 ``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where) -> ``Series`` (the files that
-belong together) -> ``ReferenceSet`` (what a reader will see) -> ``Report`` (what was proved) -> ``ReferenceFile`` (what was written) -> ``AccessLink`` (what people find).
+belong together) -> ``ReferenceSet`` (what a reader will see) -> ``Report`` (what was proved) -> ``ReferenceFile`` (what was
+written) -> ``AccessLink`` (what people find).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import h5py
@@ -83,20 +84,19 @@ def _confirm(
     opened: h5py.File, walked: Mapping[str, ChunkIndex | None], missed: list[tuple[int, int]], subject: str
 ) -> dict[str, ChunkIndex] | None:
     """The walked indexes where libhdf5 counts the same chunks and bytes, its own where it does not."""
-    confirmed = {
-        path: tolerate(missed, lambda p=path, i=index: _agreed(opened[p].id, i, subject)) for path, index in walked.items()
-    }
+    confirmed = {path: tolerate(missed, partial(_agreed, opened, path, index, subject)) for path, index in walked.items()}
     return None if missed else confirmed  # type: ignore[return-value]
 
 
-def _agreed(dataset: h5py.h5d.DatasetID, walked: ChunkIndex | None, subject: str) -> ChunkIndex:
+def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: str) -> ChunkIndex:
+    dataset = opened[path].id
     stored = dataset.get_storage_size()
     if walked is not None and len(walked.sizes) == dataset.get_num_chunks() and walked.sizes.sum() == stored:
         return walked
     if walked is not None:
         _log.debug("%s: %s: libhdf5 counts other chunks than the walk", subject, dataset.name)
     infos: list[Any] = []
-    dataset.chunk_iter(lambda info: infos.append(info))
+    dataset.chunk_iter(infos.append)
     index = ChunkIndex(
         np.array([info.chunk_offset for info in infos], np.int64).reshape(len(infos), dataset.rank),
         *(np.array([getattr(info, name) for info in infos], np.int64) for name in ("byte_offset", "size", "filter_mask")),
@@ -140,8 +140,9 @@ def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
     size = int(np.prod(dataset.extent, dtype=np.int64)) * dataset.dtype.itemsize
     count = 1 if dataset.offset is not None and size else 0
     if count and dataset.offset is not None and dataset.offset + size > file_size:
+        found = f"has {file_size} bytes, and {dataset.name!r} reaches to byte {dataset.offset + size}"
         raise FormatError(
-            subject, f"has {file_size} bytes, and {dataset.name!r} reaches to byte {dataset.offset + size}", expected="a whole file",
+            subject, found, expected="a whole file",
             todo="Compare its checksum with the record's, and copy it to the data node again.", code="file-truncated",
         )  # fmt: skip
     return ChunkTable(

@@ -75,8 +75,8 @@ class Comparison:
             if name in group.dataset.variables:
                 yield from _counts(pair, name, self._places, stored)
                 yield from self._values(pair, name)
-        for name, variable in truth.variables.items():
-            self._attrs[str(name)].append(variable.attrs)
+        for key, variable in truth.variables.items():
+            self._attrs[str(key)].append(variable.attrs)
         self._attrs[""].append(truth.attrs)
 
     def _find(self, times: np.ndarray) -> tuple[Shown | None, int]:

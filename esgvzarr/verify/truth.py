@@ -48,15 +48,16 @@ def _store(source: Source, subject: str) -> Any:
     import xarray
 
     if isinstance(source, str):
-        return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(source)))
+        return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(source)))  # type: ignore[no-untyped-call, unused-ignore]
     if not _is_classic(source):
-        import h5netcdf
+        import h5netcdf  # type: ignore[import-untyped, unused-ignore]
 
         return xarray.backends.H5NetCDFStore(h5netcdf.File(source, "r", decode_vlen_strings=True, phony_dims="access"))
     if source.size > _MOST_DOWNLOAD:
         found = f"is a netCDF-3 file of {source.size} bytes"
         raise ProofError(subject, found, expected="a local copy to compare with", code="proof-too-large")
-    return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read())))
+    opened = netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read())
+    return xarray.backends.NetCDF4DataStore(_strict(opened))  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _is_classic(source: RangeFile) -> bool:
