@@ -5,6 +5,7 @@ Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order",
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,8 @@ _NOT_A_COORDINATE = "_nc4_non_coord_"
 _FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 307: "bz2", 32015: "zstd"}
 """HDF5 filter number -> numcodecs name, for the filters that readers have decoders for."""
 _MOST_STRINGS = 1_000_000
+_MOST_ELEMENTS = 1_000_000
+"""Of an attribute."""
 _T = TypeVar("_T")
 
 
@@ -157,7 +160,8 @@ def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
     """For a dimension scale: netCDF's number of the dimension (-1 for none), and what its NAME attribute says."""
     if not h5py.h5ds.is_scale(node.id):
         return None
-    return int(np.ravel(node.attrs.get("_Netcdf4Dimid", -1))[0]), _text(node.attrs.get("NAME", b""))
+    number = _raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
+    return int(np.ravel(number)[0]), _text(_raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b"")
 
 
 def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[str, ...]:
@@ -165,14 +169,14 @@ def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[s
     if node.ndim == 0:
         return ()
     if "DIMENSION_LIST" in node.attrs:
-        listed = [h5py.h5r.dereference(refs[0], node.id) if len(refs) else None for refs in node.attrs["DIMENSION_LIST"]]
+        listed = [h5py.h5r.dereference(refs[0], node.id) if len(refs) else None for refs in _raw_attr(node.attrs, "DIMENSION_LIST")]
         if None not in listed:
             return tuple(_plain(names.by_header[_header(scale)]) for scale in listed)
     if h5py.h5ds.is_scale(node.id):
         if node.ndim == 1:
             return (_plain(name),)
         if "_Netcdf4Coordinates" in node.attrs:
-            return tuple(_plain(names.by_dimension_id[int(number)]) for number in node.attrs["_Netcdf4Coordinates"])
+            return tuple(_plain(names.by_dimension_id[int(number)]) for number in _raw_attr(node.attrs, "_Netcdf4Coordinates"))
     raise FormatError(
         subject, f"the dimensions of {name!r} have no names", expected="HDF5 dimension scales, as netCDF-4 writes them",
         todo="Write the file with a netCDF library.", code="file-dimensions-unnamed",
@@ -289,7 +293,7 @@ def read_attrs(node: h5py.Dataset | h5py.File) -> dict[str, Any]:
 
 def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
     """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional NumPy array."""
-    value = attrs[name]
+    value = _raw_attr(attrs, name)
     if isinstance(value, h5py.Empty):
         return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
     if isinstance(value, (str, bytes)):
@@ -301,6 +305,14 @@ def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
     if array.dtype.kind not in "iufb":
         raise FormatError(attrs._id.name.decode(), f"the attribute {name!r} is of type {array.dtype}", code="file-type-unsupported")
     return array.ravel()[0] if array.size == 1 else array.ravel()
+
+
+def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
+    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which HDF5 would read for hours."""
+    shape = attrs.get_id(name).shape
+    if shape is not None and math.prod(shape) > _MOST_ELEMENTS:
+        raise OSError(f"the attribute {name!r} has the shape {shape}")
+    return attrs[name]
 
 
 def _text(value: Any) -> str:
