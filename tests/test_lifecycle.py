@@ -1,0 +1,543 @@
+"""The life of a link: registered, linked, interrupted, resumed, superseded, published again, withdrawn. Real files and servers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esgvzarr import cli
+from esgvzarr.ledger import Ledger
+from esgvzarr.testing import DATASET_ID, Problem, SolrServer, StacServer, Status, make_item, write_monthly
+from esgvzarr.testing.faults import Answer
+from esgvzarr.testing.loopback import Asked, Response
+from esgvzarr.testing.node import DataNode, schema_versions
+
+pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # esgcet's own
+
+NAME = f"{DATASET_ID}.json"
+OTHER_NODE = "replica.example.org"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit status of esgvzarr, and all that it printed."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
+        cli.main(list(map(str, arguments)))
+    return int(stop.value.code or 0), said.getvalue()
+
+
+@pytest.fixture
+def node(stac_server: StacServer, tmp_path: Path) -> Iterator[DataNode]:
+    """A data node with one small dataset, which is not registered."""
+    with DataNode(tmp_path / "node", stac_server.url, poll_timeout_s=3, retries=0) as node:
+        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+        yield node
+
+
+def publish(node: DataNode, *arguments: object, dataset_id: str = DATASET_ID) -> tuple[int, str]:
+    return run("publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config)
+
+
+def source(node: DataNode) -> list[object]:
+    """The dataset for ``link``: its files, which `data_paths` gives their URLs."""
+    prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
+    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host])
+    return [node.directory_of(DATASET_ID), "--dataset-id", DATASET_ID, "--config", node.config]
+
+
+def register(node: DataNode, server: StacServer, **properties: Any) -> None:
+    """The dataset's item, as another publisher made it."""
+    hrefs = {file.name: node.thredds.url_of(file) for file in sorted(node.directory_of(DATASET_ID).glob("*.nc"))}
+    server.add_item(make_item(DATASET_ID, hrefs, data_node=node.thredds.host, **properties))
+
+
+def assets(server: StacServer, dataset_id: str = DATASET_ID) -> dict[str, Any]:
+    return dict(server.item("CMIP6", dataset_id)["assets"])
+
+
+def beside(node: DataNode, dataset_id: str = DATASET_ID) -> set[str]:
+    """What lies beside the NetCDF files, hidden files too."""
+    return {path.name for path in node.directory_of(dataset_id).iterdir() if path.suffix != ".nc"}
+
+
+def state(node: DataNode, server: StacServer) -> dict[str, Any]:
+    """All that must be as after an undisturbed run, whatever happened: files, item, ledger. Times and ports left out."""
+    item = assets(server)
+    reference = item["reference_file"]
+    size = (node.directory_of(DATASET_ID) / NAME).stat().st_size
+    last = Ledger(node.directory / "esgvzarr.sqlite").latest()
+    return {
+        "beside": beside(node), "assets": set(item), "href": reference["href"] == node.url_of(DATASET_ID),
+        "size": reference["file:size"] == size, "alternates": reference.get("alternate"),
+        "ledger": [(step.dataset_id, step.outcome, step.code) for step in last],
+    }  # fmt: skip
+
+
+UNDISTURBED = {
+    "beside": {NAME}, "alternates": None, "href": True, "size": True, "ledger": [(DATASET_ID, "linked", "")],
+    "assets": {"reference_file", *(f"tas_Amon_MODEL_historical_r1i1p1f1_gn_{year}01-{year}12.nc" for year in (1850, 1851, 1852))},
+}  # fmt: skip
+
+
+def check_undisturbed(node: DataNode, server: StacServer) -> None:
+    found = state(node, server)
+    assert {**found, "assets": len(found["assets"])} == {**UNDISTURBED, "assets": 4}
+
+
+# ---- link
+
+
+class TestLink:
+    def test_links_what_is_registered_already(self, node: DataNode, stac_server: StacServer) -> None:
+        """From its files alone; esgpublish is not run, the item is not registered again."""
+        register(node, stac_server)
+        status, said = run("link", *source(node))
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+        assert {request.method for request in stac_server.requests} == {"GET", "PATCH"}
+
+    def test_what_is_not_registered_gets_no_file(self, node: DataNode, stac_server: StacServer) -> None:
+        """It is said, and kept for resume."""
+        arguments = source(node)
+        status, said = run("link", *arguments)
+        assert (status, "absent [index-item-missing]" in said) == (1, True), said
+        assert beside(node) == set()
+        register(node, stac_server)
+        status, said = run("resume", "--config", node.config)
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+
+    def test_in_a_legacy_index(self, solr_server: SolrServer, tmp_path: Path) -> None:
+        """Which index, and whom to show a certificate, is in esg.yaml."""
+        with DataNode(tmp_path / "node", "", poll_timeout_s=3, retries=0) as node:
+            node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+            arguments = source(node)
+            prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
+            node.write_config(
+                esgcet={"stac_config": {}, "index_node": solr_server.host}, ca_bundle=str(solr_server.ca_bundle),
+                data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host],
+            )  # fmt: skip
+            identifier = f"{DATASET_ID}|{node.thredds.host}"
+            document = {"id": identifier, "instance_id": DATASET_ID, "type": "Dataset", "data_node": node.thredds.host}
+            solr_server.add_document({**document, "access": ["HTTPServer"]})
+            status, said = run("link", *arguments)
+            assert status == 0, said
+            assert solr_server.document(identifier)["access"] == ["HTTPServer", "VirtualZarr"]
+            status, said = run("unpublish", DATASET_ID, "--config", node.config)
+            assert status == 0, said
+            assert solr_server.document(identifier)["access"] == ["HTTPServer"]
+            assert beside(node) == set()
+
+
+# ---- resume
+
+
+class TestResume:
+    def test_finishes_where_publishing_again_cannot(self, node: DataNode, stac_server: StacServer) -> None:
+        """The API answers 409 to a second registration; resume needs none, and makes nothing twice."""
+        stac_server.fault(Status(503), methods=("PATCH",))
+        assert "failed [index-http-503]" in publish(node)[1]
+        made = (node.directory_of(DATASET_ID) / NAME).stat()
+        stac_server.heal()
+        status, said = publish(node)
+        assert status == 1, said
+        assert [request.status for request in stac_server.requests if request.method == "POST"][-1] == 409
+        assert "reference_file" not in assets(stac_server)
+        status, said = run("resume", "--config", node.config)
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+        assert (node.directory_of(DATASET_ID) / NAME).stat().st_ino == made.st_ino
+        stac_server.clear()
+        status, said = run("resume", "--config", node.config)
+        assert (status, "nothing to resume" in said, len(stac_server.requests)) == (0, True, 0)
+
+    def test_waits_for_a_queue(self, node: DataNode, stac_server: StacServer) -> None:
+        """Taken and lost: pending, until it is sent again."""
+        register(node, stac_server)
+        arguments = source(node)
+        stac_server.queue_loses = True
+        assert "pending [index-pending]" in run("link", *arguments)[1]
+        stac_server.heal()
+        assert run("resume", "--config", node.config)[0] == 0
+        check_undisturbed(node, stac_server)
+
+    def test_definite_failures_are_for_the_operator(self, node: DataNode, stac_server: StacServer) -> None:
+        """They are not tried again by themselves, and leave no file; named, they are, for the reason may be gone."""
+        stac_server.fault(Problem(), "/collections/*/items/*", methods=("PATCH",))
+        publish(node)
+        assert beside(node) == set()
+        stac_server.heal()
+        assert "nothing to resume" in run("resume", "--config", node.config)[1]
+        status, said = run("resume", DATASET_ID, "--config", node.config)
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+
+    def test_files_that_changed_meanwhile_are_not_linked(self, node: DataNode, stac_server: StacServer) -> None:
+        """What was written is for other files: it goes, for nothing leads there."""
+        stac_server.fault(Status(503), methods=("PATCH",))
+        publish(node)
+        assert beside(node) == {NAME}
+        stac_server.heal()
+        (file, *_) = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+        file.write_bytes(file.read_bytes()[:-100])
+        status, said = run("resume", "--config", node.config)
+        assert (status, "transport-size-differs" in said) == (1, True), said
+        assert beside(node) == set()
+        assert "reference_file" not in assets(stac_server)
+
+    def test_a_reference_file_that_is_gone_is_made_again(self, node: DataNode, stac_server: StacServer) -> None:
+        stac_server.fault(Status(503), methods=("PATCH",))
+        publish(node)
+        (node.directory_of(DATASET_ID) / NAME).unlink()
+        stac_server.heal()
+        assert run("resume", "--config", node.config)[0] == 0
+        check_undisturbed(node, stac_server)
+
+    def test_a_file_of_others_is_never_removed(self, node: DataNode, stac_server: StacServer) -> None:
+        """What lay there before, with equal bytes, stays when the link is refused in the end."""
+        register(node, stac_server)
+        arguments = source(node)
+        run("generate", *arguments[:1], "--dataset-id", DATASET_ID, "--output-dir", node.directory_of(DATASET_ID), *arguments[-2:])
+        assert beside(node) == {NAME}
+        stac_server.fault(Status(503), methods=("PATCH",))
+        run("link", *arguments)
+        stac_server.heal()
+        stac_server.fault(Status(403), methods=("PATCH",))
+        status, said = run("resume", "--config", node.config)
+        assert (status, "index-http-403" in said) == (1, True), said
+        assert beside(node) == {NAME}
+
+    def test_unknown_datasets_are_named(self, node: DataNode) -> None:
+        status, said = run("resume", DATASET_ID, "--config", node.config)
+        assert (status, "[source-not-in-ledger]" in said) == (1, True), said
+
+    def test_no_secret_is_in_the_ledger(self, node: DataNode, stac_server: StacServer) -> None:
+        """Neither the token nor the file that holds it."""
+        (node.directory / "egi-token.json").write_text((node.directory / "egi-token.json").read_text().replace('"x"', '"s3cr3t"'))
+        publish(node)
+        kept = b"".join(path.read_bytes() for path in node.directory.glob("esgvzarr.sqlite*"))
+        assert DATASET_ID.encode() in kept
+        assert b"s3cr3t" not in kept
+        assert b"egi-token" not in kept
+
+
+# ---- unpublish
+
+
+def tree(*directories: Path) -> dict[str, tuple[int, int]]:
+    """Every file with its size and time of change; a directory listing that notices all."""
+    found = (path for directory in directories for path in directory.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
+class TestUnpublish:
+    @pytest.mark.parametrize("delete", [False, True], ids=["retract", "delete"])
+    def test_the_link_goes_before_the_file(self, node: DataNode, stac_server: StacServer, delete: bool) -> None:
+        """When the index is told, the file is there; when it shows no link any more, it goes. Twice is once."""
+        publish(node)
+        path = node.directory_of(DATASET_ID) / NAME
+        bytes_before, there = path.read_bytes(), Seen(lambda: path.exists())
+        stac_server.fault(there, methods=("PATCH",))
+        stac_server.clear()
+        options = ["--delete"] if delete else []
+        status, said = run("unpublish", DATASET_ID, *options, "--config", node.config)
+        assert status == 0, said
+        assert there.answers == [True]
+        (sent,) = [json.loads(request.body) for request in stac_server.requests if request.method == "PATCH"]
+        assert [(one["op"], one["path"]) for one in sent] == [("replace", "/assets")]
+        assert "reference_file" not in assets(stac_server)
+        assert len(assets(stac_server)) == 3
+        assert beside(node) == set()
+        kept = node.directory / "withdrawn" / NAME
+        assert kept.exists() != delete
+        assert delete or kept.read_bytes() == bytes_before
+        stac_server.clear()
+        assert run("unpublish", DATASET_ID, *options, "--config", node.config)[0] == 0
+        assert {request.method for request in stac_server.requests} == {"GET"}
+
+    def test_links_of_others_stay(self, node: DataNode, stac_server: StacServer) -> None:
+        """The other data node's alternate takes the place of ours; foreign assets are not touched."""
+        publish(node)
+        item = stac_server.item("CMIP6", DATASET_ID)
+        theirs = {**item["assets"]["reference_file"], "href": f"https://{OTHER_NODE}/{NAME}", "alternate:name": OTHER_NODE}
+        item["assets"]["reference_file"]["alternate"] = {OTHER_NODE: theirs}
+        item["assets"]["quicklook"] = {"href": "https://example.org/a.png"}
+        before = dict(item["assets"])
+        stac_server._store.replace("CMIP6", DATASET_ID, item)
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+        assert assets(stac_server) == {**before, "reference_file": theirs}
+
+    def test_without_a_ledger(self, node: DataNode, stac_server: StacServer) -> None:
+        """The index says which link is ours, `data_paths` where its file is; without them nothing is done at all."""
+        register(node, stac_server)
+        arguments = source(node)
+        assert run("link", *arguments)[0] == 0
+        for left in node.directory.glob("esgvzarr.sqlite*"):
+            left.unlink()
+        node.write_config()
+        status, said = run("unpublish", DATASET_ID, "--config", node.config)
+        assert (status, "settings-reference-dir" in said) == (1, True), said
+        assert beside(node) == {NAME}
+        assert "reference_file" in assets(stac_server)
+        source(node)
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+        assert beside(node) == set()
+        assert "reference_file" not in assets(stac_server)
+
+    def test_the_file_stays_while_the_index_may_show_the_link(self, node: DataNode, stac_server: StacServer) -> None:
+        """Unreachable, refused or queued: the file is there until the link is not. resume goes on."""
+        publish(node)
+        stac_server.fault(Status(503), methods=("PATCH",))
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 1
+        assert beside(node) == {NAME}
+        stac_server.heal()
+        stac_server.queue_loses = True
+        assert "pending [index-pending]" in run("resume", "--config", node.config)[1]
+        assert beside(node) == {NAME}
+        stac_server.heal()
+        assert run("resume", "--config", node.config)[0] == 0
+        assert beside(node) == set()
+        assert "reference_file" not in assets(stac_server)
+
+    def test_what_esgcet_retracted_already(self, node: DataNode, stac_server: StacServer) -> None:
+        """The item has no assets any more: only the file is to go."""
+        publish(node)
+        item = stac_server.item("CMIP6", DATASET_ID)
+        stac_server._store.replace("CMIP6", DATASET_ID, {**item, "assets": {}})
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+        assert beside(node) == set()
+
+    def test_can_be_linked_again(self, node: DataNode, stac_server: StacServer) -> None:
+        publish(node)
+        run("unpublish", DATASET_ID, "--config", node.config)
+        status, said = run("link", *source(node))
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Looks at something when a request arrives, and lets it pass."""
+
+    look: Callable[[], Any]
+    answers: list[Any] = field(default_factory=list)
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        self.answers.append(self.look())
+        return answer(asked)
+
+
+# ---- new versions, and the same again
+
+
+def test_a_new_version_leaves_the_older_ones_link_and_file(node: DataNode, stac_server: StacServer, tmp_path: Path) -> None:
+    """Its data stay, and so does what leads there."""
+    newer = f"{DATASET_ID.rpartition('.v')[0]}.v20990101"
+    publish(node)
+    before = assets(stac_server)
+    node.add_dataset(newer, write_monthly(tmp_path / "newer", seed=1))
+    publish(node, dataset_id=newer)  # on an API that changes at once, esgcet 5.5.3 fails while it marks the older one
+    run("resume", "--config", node.config)
+    assert assets(stac_server) == before
+    assert beside(node) == {NAME}
+    assert assets(stac_server, newer)["reference_file"]["href"] == node.url_of(newer)
+    assert beside(node, newer) == {f"{newer}.json"}
+
+
+def test_the_same_version_again_changes_nothing(node: DataNode, stac_server: StacServer) -> None:
+    """Equal bytes: the file is not touched, nothing is sent."""
+    register(node, stac_server)
+    arguments = source(node)
+    run("link", *arguments)
+    before = tree(node.data)
+    stac_server.clear()
+    status, said = run("link", *arguments)
+    assert status == 0, said
+    assert tree(node.data) == before
+    assert {request.method for request in stac_server.requests} == {"GET"}
+
+
+def test_other_bytes_under_the_same_name_need_force(node: DataNode, stac_server: StacServer) -> None:
+    """Refused without it, and nothing is lost; with it file and link change together."""
+    register(node, stac_server)
+    arguments = source(node)
+    run("link", *arguments)
+    before, shown = tree(node.data), assets(stac_server)
+    for file in node.directory_of(DATASET_ID).glob("*185[12]*.nc"):
+        file.unlink()
+    status, said = run("link", *arguments)
+    assert (status, "store-bytes-differ" in said) == (1, True), said
+    assert {name: before[name] for name in before if name.endswith(".json")}.items() <= tree(node.data).items()
+    assert assets(stac_server) == shown
+    status, said = run("link", *arguments, "--force")
+    assert status == 0, said
+    assert assets(stac_server)["reference_file"]["file:checksum"] != shown["reference_file"]["file:checksum"]
+
+
+# ---- kill -9
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL to a process at the n-th request that comes here, before it is answered, or after it was acted upon."""
+
+    stop: threading.Event
+    process: list[subprocess.Popen[str]]
+    at: int
+    first_act: bool = False
+    seen: list[str] = field(default_factory=list)
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        self.seen.append(f"{asked.method} {asked.path}")
+        if len(self.seen) != self.at:
+            return answer(asked)
+        response = answer(asked) if self.first_act else Response(0, reset=True)
+        self.process[0].send_signal(signal.SIGKILL)
+        self.process[0].wait()
+        self.stop.set()
+        return response
+
+
+def run_killed(
+    node: DataNode, server: Any, arguments: list[object], paths: str, methods: tuple[str, ...], at: int, **kind: Any
+) -> None:
+    """Run esgvzarr as a program, and kill it at a request."""
+    process: list[subprocess.Popen[str]] = []
+    kill = Kill(threading.Event(), process, at, **kind)
+    server.fault(kill, paths, methods)
+    with subprocess.Popen(program(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
+        process.append(started)
+        said = started.communicate(timeout=120)[0]
+    server.heal()
+    assert kill.stop.is_set(), said
+    assert started.returncode == -signal.SIGKILL
+
+
+PUBLISH_KILLS = [
+    ("stac", "*", ("POST",), 1, "registering"),
+    ("thredds", "*.nc", (), 1, "first look at a file"),
+    ("thredds", "*.nc", (), 8, "scan or proof"),
+    ("thredds", "*.json", (), 1, "written, before the look at what is served"),
+    ("stac", "*", ("PATCH",), 1, "linking"),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "paths", "methods", "at"), [kill[:4] for kill in PUBLISH_KILLS], ids=[k[4] for k in PUBLISH_KILLS]
+)
+def test_publish_killed_and_resumed_ends_as_undisturbed(
+    node: DataNode, stac_server: StacServer, where: str, paths: str, methods: tuple[str, ...], at: int
+) -> None:
+    """Where esgpublish was killed before the index had the dataset, resume leaves nothing behind, and publish can do it again."""
+    server = stac_server if where == "stac" else node.thredds
+    arguments: list[object] = ["publish", "--map", node.maps / f"{DATASET_ID}.map", "--config", node.config]
+    run_killed(node, server, arguments, paths, methods, at)
+    status, said = run("resume", "--config", node.config)
+    if methods == ("POST",):
+        assert (status, "absent" in said) == (1, True), said
+        assert beside(node) == set()
+        status, said = publish(node)
+    assert status == 0, said
+    check_undisturbed(node, stac_server)
+
+
+@pytest.fixture(scope="module")
+def link_requests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What an undisturbed ``link`` asks the index and the data node, in order."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    with StacServer() as server, DataNode(directory / "node", server.url, poll_timeout_s=3, retries=0) as node:
+        node.add_dataset(DATASET_ID, write_monthly(directory / "made"))
+        register(node, server)
+        arguments = source(node)
+        assert run("link", *arguments)[0] == 0
+        check_undisturbed(node, server)
+        return {"stac": [one.method for one in server.requests], "thredds": [one.method for one in node.thredds.requests]}
+
+
+@pytest.mark.parametrize(("verb", "where"), [("link", "stac"), ("link", "thredds"), ("unpublish", "stac")])
+def test_killed_at_each_request_and_resumed_ends_as_undisturbed(
+    link_requests: dict[str, list[str]], tmp_path: Path, where: str, verb: str
+) -> None:
+    """Killed at each request to the index, before it acts and after, and at every fourth to the data node, the last included."""
+    count = len(link_requests[where]) if verb == "link" else 3  # to read the links, to read the item, to change it
+    acts = (False, True) if where == "stac" else (False,)
+    for at, first_act in [(at, act) for at in range(count, 0, -1 if where == "stac" else -4) for act in acts]:
+        directory = tmp_path / f"{at}{first_act}"
+        with StacServer() as server, DataNode(directory / "node", server.url, poll_timeout_s=3, retries=0) as node:
+            node.add_dataset(DATASET_ID, write_monthly(directory / "made"))
+            register(node, server)
+            arguments = source(node)
+            if verb == "unpublish":
+                assert run("link", *arguments)[0] == 0
+                arguments = [DATASET_ID, "--config", node.config]
+            run_killed(node, server if where == "stac" else node.thredds, [verb, *arguments], "*", (), at, first_act=first_act)
+            shown = "reference_file" in assets(server)
+            assert not shown or beside(node) >= {NAME}, "a dangling link"
+            status, said = run("resume", "--config", node.config)
+            assert status == 0, said
+            if verb == "link":
+                check_undisturbed(node, server)
+            else:
+                assert (beside(node), "reference_file" in assets(server)) == (set(), False)
+
+
+def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: StacServer) -> None:
+    """The file is in its place and the ledger does not know: it cannot be written, for somebody reads it exclusively."""
+    register(node, stac_server)
+    arguments = source(node)
+    ledger = sqlite3.connect(node.directory / "esgvzarr.sqlite", isolation_level=None, check_same_thread=False)
+    lock = Locked(ledger)
+    node.thredds.fault(lock, "*.nc")
+    with subprocess.Popen(program("link", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while NAME not in beside(node) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    node.thredds.heal()
+    ledger.execute("ROLLBACK")
+    ledger.close()
+    assert beside(node) == {NAME}
+    assert [step.step for step in Ledger(node.directory / "esgvzarr.sqlite").entries()] == ["decided"]
+    hidden = node.directory_of(DATASET_ID) / f".{Path(NAME).stem[:100]}.{_hash(NAME)}.abcdefgh.tmp"
+    hidden.write_text("as a writer leaves it that is killed before it renames")
+    stac_server.fault(Status(403), methods=("PATCH",))
+    status, said = run("resume", "--config", node.config)
+    assert (status, "index-http-403" in said) == (1, True), said
+    assert beside(node) == set()
+    stac_server.heal()
+    assert run("resume", DATASET_ID, "--config", node.config)[0] == 0
+    check_undisturbed(node, stac_server)
+
+
+def _hash(name: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Locked:
+    """Takes the ledger's write lock at the first request."""
+
+    ledger: sqlite3.Connection
+    taken: list[bool] = field(default_factory=list)
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        if not self.taken:
+            self.taken.append(True)
+            self.ledger.execute("BEGIN IMMEDIATE")
+        return answer(asked)
