@@ -8,6 +8,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -410,6 +411,13 @@ class Kill:
         self.process[0].wait()
         self.stop.set()
         return response
+
+
+def program(*arguments: object) -> list[str]:
+    """esgvzarr as a program; where it is to register, with the schema versions that esgcet asks for, which takes long to import."""
+    if arguments[0] == "publish":
+        return command(*arguments)
+    return [sys.executable, "-c", "from esgvzarr.cli import main; main()", *map(str, arguments)]
 
 
 def run_killed(
