@@ -153,6 +153,7 @@ _TABLE = (
     Defect("extent_shorter_than_time", 29, _all(extras.add_shorter)),
     Defect("extent_shorter_in_chunk", 29, _all(extras.add_shorter_in_chunk)),
     Defect("extent_shorter_without_fill", 29, _all(extras.add_shorter_without_fill), "file-unwritten"),
+    Defect("extent_shorter_inside", 29, _all(extras.add_shorter_inside), "file-unwritten"),
     Defect("netcdf3_one_record_variable", 30, _all(
         extras.add_record_variable, lengths=(3,), format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",))),
     Defect("netcdf3_one_record", 30, _all(lengths=(1, 1, 1), format="NETCDF3_CLASSIC")),

@@ -112,6 +112,11 @@ def add_shorter_in_chunk(file: netCDF4.Dataset, spec: FileSpec) -> None:
         short[:5] = np.ones((5, *spec.grid))
 
 
+def add_shorter_inside(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Time is not the first dimension and was never written to its end: netCDF-C 4.10 hands out values in wrong places."""
+    file.createVariable("short_inside", "f4", ("lat", "time"))[:, :5] = np.arange(5.0 * spec.grid[0]).reshape(spec.grid[0], 5)
+
+
 def add_shorter_without_fill(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """In chunks that reach beyond the extent, without any fill: netCDF reads its default fill there, HDF5 holds zeros."""
     short = file.createVariable("short", "f4", ("time", "lat", "lon"), fill_value=False, chunksizes=(8, *spec.grid))

@@ -17,9 +17,10 @@ _ABOUT_TAS = {
 }  # fmt: skip
 _NETCDF4_ONLY = {
     extras.add_vlen_string, extras.add_group, extras.add_odd_attributes, oddities.add_strings_along_time, oddities.add_enum,
-    oddities.add_attribute_types, oddities.add_bare_dimensions, extras.add_shorter_in_chunk, extras.add_shorter_without_fill,
+    oddities.add_attribute_types, oddities.add_bare_dimensions, extras.add_shorter_in_chunk, extras.add_shorter_inside,
+    extras.add_shorter_without_fill,
 }  # fmt: skip
-_SHORT = {extras.add_shorter, extras.add_shorter_in_chunk, extras.add_shorter_without_fill}
+_SHORT = {extras.add_shorter, extras.add_shorter_in_chunk, extras.add_shorter_inside, extras.add_shorter_without_fill}
 _BREAKING = {extras.truncate, extras.replace_by_html, extras.empty}
 """Spoil a file of any format."""
 
@@ -82,6 +83,8 @@ class Recipe:
         if len(spoils) > 1 or any(spec.fill_value in (None, False) and spoils and not set(spoils) & _BREAKING for spec in specs):
             return False
         if self.second.get("months") == 0 and (self.second.keys() - {"months", "name"} or self.spoil_second or self.listed_twice):
+            return False
+        if self.second and all(self.every.get(name) == value for name, value in self.second.items()):
             return False
         if oddities.add_integers in specs[0].extra and len({spec.format for spec in specs}) > 1:
             return False
