@@ -108,6 +108,7 @@ def _add_link(commands: Any) -> None:
     parser = _command(commands, "link", _link, "write and link the references of a dataset that is registered already")
     _add_sources(parser)
     parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
+    parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
     _add_settings(parser, _ESGCETS)
 
 
@@ -119,6 +120,7 @@ def _add_resume(commands: Any) -> None:
         "dataset_ids", nargs="*", metavar="DSID",
         help="these datasets, whatever they failed for; default: all in the ledger that may be finished",
     )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
     _add_settings(parser, _ESGCETS)
 
 
@@ -141,6 +143,7 @@ def _add_unpublish(commands: Any) -> None:
     )
     parser.add_argument("dataset_id", metavar="DSID", help="the dataset")
     parser.add_argument("--delete", action="store_true", help="delete the reference file and keep no copy beside the ledger")
+    parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
     _add_settings(parser, _ESGCETS)
 
 
@@ -152,6 +155,7 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written")
     parser.add_argument("--catalog", metavar="DIR", type=Path, help="also show it in a static STAC catalogue in this directory")
     parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
     _add_settings(parser)
 
 
@@ -215,7 +219,7 @@ def _publish(options: argparse.Namespace, rest: list[str]) -> int:
     console = _console()
     status, outcomes = publish_with_esgcet(rest, settings, force=options.force, progress=_progress(console))
     _print_outcomes(console, outcomes)
-    if settings.strict and status == DONE and not all(outcome.done for outcome in outcomes):
+    if settings.strict and status == DONE and not all(_is_well(outcome) for outcome in outcomes):
         return REFUSED
     return status
 
@@ -233,7 +237,8 @@ def _link(options: argparse.Namespace, _: list[str]) -> int:
     config, console = _config_of_esgpublish(options), _console()
     settings = _settings(options, config)
     asked = DatasetId.parse(options.dataset_id) if options.dataset_id else None
-    outcome = link_source(options.sources, asked, config, settings, force=options.force, progress=_progress(console))
+    how = {"force": options.force, "dry_run": options.dry_run}
+    outcome = link_source(options.sources, asked, config, settings, **how, progress=_progress(console))
     return _report(console, [outcome])
 
 
@@ -242,7 +247,7 @@ def _resume(options: argparse.Namespace, _: list[str]) -> int:
 
     config, console = _config_of_esgpublish(options), _console()
     settings = _settings(options, config if config.exists() or options.config else None)
-    outcomes = resume(options.dataset_ids, settings, progress=_progress(console))
+    outcomes = resume(options.dataset_ids, settings, dry_run=options.dry_run, progress=_progress(console))
     if not outcomes:
         console.print("[dim]nothing to resume[/dim]")
     return _report(console, outcomes)
@@ -250,10 +255,14 @@ def _resume(options: argparse.Namespace, _: list[str]) -> int:
 
 def _unpublish(options: argparse.Namespace, _: list[str]) -> int:
     from .model import DatasetId
-    from .withdraw import unpublish
+    from .preview import preview
+    from .withdraw import decide_withdrawal, unpublish
 
     config, console = _config_of_esgpublish(options), _console()
     settings, dataset_id = _settings(options, config), DatasetId.parse(options.dataset_id)
+    if options.dry_run:
+        task = decide_withdrawal(dataset_id, config, settings, delete=options.delete)
+        return _report(console, [preview(task, settings)])
     outcome = unpublish(dataset_id, config, settings, delete=options.delete, progress=_progress(console))
     return _report(console, [outcome])
 
@@ -297,9 +306,13 @@ def _print_status(rows: Sequence[Entry]) -> None:
     console.print(table)
 
 
+def _is_well(outcome: Outcome) -> bool:
+    return outcome.done or outcome.state == "planned"
+
+
 def _report(console: Console, outcomes: Sequence[Outcome]) -> int:
     _print_outcomes(console, outcomes)
-    return DONE if all(outcome.done for outcome in outcomes) else REFUSED
+    return DONE if all(_is_well(outcome) for outcome in outcomes) else REFUSED
 
 
 def _progress(console: Console) -> Callable[[str, str], None]:
@@ -314,13 +327,16 @@ def _print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         code = f" [{outcome.code}]" if outcome.code else ""
         console.print(
-            f"{outcome.dataset_id}: {outcome.state}{code}: {outcome.detail}", style="green" if outcome.done else "red", markup=False
+            f"{outcome.dataset_id}: {outcome.state}{code}: {outcome.detail}",
+            style="green" if _is_well(outcome) else "red",
+            markup=False,
         )
 
 
 def _generate(options: argparse.Namespace, _: list[str]) -> int:
-    from .generate import failure, generate, keep, make_transport
+    from .generate import Outcome, failure, generate, keep, make_transport
     from .model import DatasetId
+    from .preview import plan_file
     from .publish import catalogue
     from .sources import read_source
 
@@ -329,6 +345,9 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
     with make_transport(settings) as transport:
         record = read_source(options.sources, asked, transport, settings.data_paths)
         transport.allow(record.data_node)
+        if options.dry_run:
+            said = plan_file(record, options.output_dir, transport, settings, force=options.force, progress=_progress(console))[1]
+            return _report(console, [Outcome(str(record.id), "generate", "planned", f"dry run: nothing was written. {said}")])
         try:
             outcome = generate(record, options.output_dir, transport, settings, force=options.force, progress=_progress(console))
         except EsgvzarrError as error:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
+from typing import Any
 
 from .errors import StoreError
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, Task
@@ -69,16 +70,13 @@ class Ledger:
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
         """All steps, or those of one dataset, oldest first."""
         where, values = ("WHERE dataset_id = ?", (dataset_id,)) if dataset_id else ("", ())
-        query = f"SELECT {_COLUMN_LIST} FROM step {where} ORDER BY number"
-        with self._connected() as connection:
-            return [_entry(row) for row in connection.execute(query, values)]
+        return [_entry(row) for row in self._rows(f"SELECT {_COLUMN_LIST} FROM step {where} ORDER BY number", values)]
 
     def latest(self) -> list[Entry]:
         """The last step of each dataset, in the order of their names; one of ``generate`` only where no index was ever involved."""
         last = "COALESCE(MAX(CASE WHEN verb <> 'generate' THEN number END), MAX(number))"
         query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN (SELECT {last} FROM step GROUP BY dataset_id) ORDER BY dataset_id"
-        with self._connected() as connection:
-            return [_entry(row) for row in connection.execute(query)]
+        return [_entry(row) for row in self._rows(query)]
 
     def task(self, dataset_id: str) -> Task | None:
         """What was last decided for a dataset; None if nothing was, or only by a version that kept no decisions.
@@ -87,9 +85,14 @@ class Ledger:
             StoreError: what is kept cannot be read.
         """
         query = "SELECT task FROM step WHERE dataset_id = ? AND task IS NOT NULL ORDER BY number DESC LIMIT 1"
+        rows = self._rows(query, (dataset_id,))
+        return _task(rows[0][0], f"{self.path}, {dataset_id}") if rows else None
+
+    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        if not self.path.exists():  # looking makes no file
+            return []
         with self._connected() as connection:
-            row = connection.execute(query, (dataset_id,)).fetchone()
-        return _task(row[0], f"{self.path}, {dataset_id}") if row else None
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
     def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:

@@ -17,6 +17,7 @@ from .indexes import Index
 from .journal import Journal, claimed
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, IndexAddress, Task
+from .preview import preview
 from .publish import discard, place, show
 from .records import from_records
 from .settings import Settings
@@ -81,14 +82,15 @@ class _Run:
         """Generate, write and link."""
         name = registration.instance_id
         self._announced.pop(name, None)
-        if registration.dry_run:
-            self.outcomes.append(Outcome(name, "publish", "skipped", "dry run: nothing was sent, written or linked"))
-            return
         try:
+            if registration.dry_run:
+                self.outcomes.append(preview(self._task(registration), self._settings, registered=False, progress=self._progress))
+                return
             outcome = carry_out(self._task(registration), self._settings, registration, progress=self._progress)
         except EsgvzarrError as error:
             outcome = failure(name, "publish", error)
-            keep(outcome, self._settings)
+            if not registration.dry_run:
+                keep(outcome, self._settings)
         self.outcomes.append(outcome)
 
     def close(self) -> None:
@@ -107,7 +109,7 @@ class _Run:
 
 def link_source(
     sources: Sequence[str], dataset_id: DatasetId | None, config: Path, settings: Settings, *,
-    force: bool = False, progress: Progress = lambda *_: None,
+    force: bool = False, dry_run: bool = False, progress: Progress = lambda *_: None,
 ) -> Outcome:  # fmt: skip
     """Publish the references of a dataset that is registered already.
 
@@ -117,6 +119,7 @@ def link_source(
         config: esgcet's ``esg.yaml``, which names the index and says how to log in.
         settings: from the same file.
         force: replace a reference file that holds other bytes.
+        dry_run: only say what would be done.
         progress: told of each step.
 
     Raises:
@@ -126,7 +129,7 @@ def link_source(
     with make_transport(settings) as transport:
         record = read_source(sources, dataset_id, transport, settings.data_paths)
     task = decide("link", record, address, settings, force=force)
-    return carry_out(task, settings, progress=progress)
+    return preview(task, settings, progress=progress) if dry_run else carry_out(task, settings, progress=progress)
 
 
 def carry_out(
@@ -140,12 +143,15 @@ def carry_out(
         return _carry_on(journal, settings, registration, progress)
 
 
-def resume(dataset_ids: Sequence[str], settings: Settings, *, progress: Progress = lambda *_: None) -> list[Outcome]:
+def resume(
+    dataset_ids: Sequence[str], settings: Settings, *, dry_run: bool = False, progress: Progress = lambda *_: None
+) -> list[Outcome]:
     """Finish what was interrupted, is pending, or failed in a way that may have passed.
 
     Args:
         dataset_ids: which datasets, whatever they failed for; all that may be finished if empty.
         settings: with the ledger.
+        dry_run: only say what would be done.
         progress: told of each step.
 
     Returns:
@@ -155,7 +161,11 @@ def resume(dataset_ids: Sequence[str], settings: Settings, *, progress: Progress
         SourceError: the ledger does not know a dataset that was named.
     """
     ledger = Ledger(settings.ledger)
-    return [_resume_one(last, ledger, settings, progress) for last in unfinished(ledger, dataset_ids)]
+    taken = unfinished(ledger, dataset_ids)
+    if dry_run:
+        tasks = [task for last in taken if (task := ledger.task(last.dataset_id))]
+        return [preview(task, settings, progress=progress) for task in tasks]
+    return [_resume_one(last, ledger, settings, progress) for last in taken]
 
 
 def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:

@@ -33,6 +33,20 @@ def write_reference(
     Raises:
         StoreError: the directory cannot be written (nothing is left behind), or other bytes are there.
     """
+    planned = plan_reference(data, directory, dataset_id, href=href, force=force)
+    if planned.written:
+        _write(Path(planned.path), data)
+    return planned
+
+
+def plan_reference(
+    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId, *, href: str = "", force: bool = False
+) -> ReferenceFile:
+    """What ``write_reference`` would leave there. Nothing is touched.
+
+    Raises:
+        StoreError: other bytes are there.
+    """
     path = Path(directory) / f"{dataset_id}.json"
     present = _present(path)
     if present is not None and present != data and not force:
@@ -40,8 +54,6 @@ def write_reference(
             str(path), f"is there already, with {len(present)} other bytes", expected="no such file, or equal bytes",
             todo="Publish a new version; or use --force: caches may hold the old file for years.", code="store-bytes-differ",
         )  # fmt: skip
-    if present != data:
-        _write(path, data)
     return ReferenceFile(str(path), href or str(path), len(data), hashlib.sha256(data).hexdigest(), written=present != data)
 
 

@@ -23,7 +23,7 @@ from esgvzarr.ledger import Ledger
 from esgvzarr.testing import DATASET_ID, Problem, SolrServer, StacServer, Status, make_item, write_monthly
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
-from esgvzarr.testing.node import DataNode, schema_versions
+from esgvzarr.testing.node import DataNode, command, schema_versions
 
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 
@@ -340,6 +340,103 @@ class Seen:
     def apply(self, asked: Asked, answer: Answer) -> Response:
         self.answers.append(self.look())
         return answer(asked)
+
+
+# ---- dry runs
+
+
+READS = {"GET", "HEAD"}
+
+
+class TestDryRun:
+    """Nothing is sent but what reads, and nothing is written: not a file, not a row. What would be done is shown as a diff."""
+
+    @pytest.fixture
+    def unchanged(self, node: DataNode, stac_server: StacServer) -> Iterator[None]:
+        """To be asked for after whatever prepares the test."""
+        before = tree(node.directory)
+        stac_server.clear()
+        node.thredds.clear()
+        yield
+        assert tree(node.directory) == before
+        assert {request.method for request in stac_server.requests} <= READS
+        assert {request.method for request in node.thredds.requests} <= READS
+
+    @pytest.fixture
+    def registered(self, node: DataNode, stac_server: StacServer) -> list[object]:
+        register(node, stac_server)
+        return source(node)
+
+    @pytest.fixture
+    def linked(self, node: DataNode, registered: list[object]) -> None:
+        assert run("link", *registered)[0] == 0
+
+    @pytest.mark.usefixtures("unchanged")
+    def test_publish(self, node: DataNode, stac_server: StacServer) -> None:
+        """esgcet makes its records, and is not let register, nor mark older versions, which its own dry run does."""
+        older = f"{DATASET_ID.rpartition('.v')[0]}.v19990101"
+        stac_server.add_item(make_item(older, title=DATASET_ID.rpartition(".v")[0]))
+        status, said = publish(node, "--dry-run")
+        assert status == 0, said
+        assert f"{NAME}: " in said
+        assert " bytes would be written" in said
+        assert '+  "reference_file": {' in said
+        assert f'+   "href": "{node.url_of(DATASET_ID)}"' in said
+
+    def test_link(self, registered: list[object], unchanged: None, node: DataNode) -> None:
+        status, said = run("link", *registered, "--dry-run")
+        assert status == 0, said
+        assert " bytes would be written" in said
+        assert '+  "reference_file": {' in said
+        assert f'"alternate:name": "{node.thredds.host}"' in said
+
+    def test_link_of_what_is_linked(self, registered: list[object], linked: None, unchanged: None) -> None:
+        """No diff."""
+        status, said = run("link", *registered, "--dry-run")
+        assert (status, "the link is there already" in said, "+++" in said) == (0, True, False), said
+
+    @pytest.mark.usefixtures("linked", "unchanged")
+    @pytest.mark.parametrize(("options", "what"), [((), "would be moved away"), (("--delete",), "would be deleted")])
+    def test_unpublish(self, node: DataNode, options: tuple[str, ...], what: str) -> None:
+        status, said = run("unpublish", DATASET_ID, *options, "--dry-run", "--config", node.config)
+        assert status == 0, said
+        assert '-  "reference_file": {' in said
+        assert f"{NAME}: {what}" in said
+
+    @pytest.fixture
+    def interrupted(self, node: DataNode, stac_server: StacServer, registered: list[object]) -> None:
+        stac_server.fault(Status(503), methods=("PATCH",))
+        run("link", *registered)
+        stac_server.heal()
+
+    @pytest.mark.usefixtures("interrupted", "unchanged")
+    def test_resume(self, node: DataNode) -> None:
+        status, said = run("resume", "--dry-run", "--config", node.config)
+        assert status == 0, said
+        assert "is there already, with equal bytes" in said
+        assert '+  "reference_file": {' in said
+
+    def test_generate(self, registered: list[object], unchanged: None, node: DataNode) -> None:
+        status, said = run("generate", *registered, "--output-dir", node.directory / "out", "--dry-run")
+        assert (status, " bytes would be written" in said) == (0, True), said
+
+    def test_refusals_are_those_of_the_real_run(self, node: DataNode, registered: list[object], unchanged: None) -> None:
+        """The files are scanned and proved: what would be refused is."""
+        node.thredds.fault(Status(403), "*.nc")
+        status, said = run("link", *registered, "--dry-run")
+        assert (status, "failed [transport-http-403]" in said) == (1, True), said
+
+    def test_solr(self, solr_server: SolrServer, tmp_path: Path) -> None:
+        """esgcet's own dry run registers here for real; ours sends nothing."""
+        with DataNode(tmp_path / "solr", "", poll_timeout_s=3, retries=0) as node:
+            mapfile = node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+            node.write_config(esgcet={"stac_config": {}, "index_node": solr_server.host}, ca_bundle=str(solr_server.ca_bundle))
+            before = tree(node.directory)
+            status, said = run("publish", "--dry-run", "--map", mapfile, "--config", node.config)
+            assert status == 0, said
+            assert '+  "VirtualZarr"' in said
+            assert tree(node.directory) == before
+            assert [request.method for request in solr_server.requests if request.method not in READS] == []
 
 
 # ---- new versions, and the same again
