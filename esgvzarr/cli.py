@@ -296,14 +296,12 @@ def _status_of(last: Entry) -> dict[str, Any]:
 
 
 def _print_status(rows: Sequence[Entry]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("dataset", "state", "code", "when", "href", box=None)
-    for row in map(_status_of, rows):
-        table.add_row(*(row[name] for name in ("dataset_id", "state", "code", "when", "href")))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(table)
+    """A line for each, never broken or cut: it may be read by programs."""
+    names = ("dataset_id", "state", "code", "when", "href")
+    table = [("dataset", *names[1:]), *(tuple(str(_status_of(row)[name]) for name in names) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _is_well(outcome: Outcome) -> bool:
