@@ -15,7 +15,7 @@ from trust import oracle
 
 import esgvzarr
 from esgvzarr import EsgvzarrError
-from esgvzarr.testing import DEFECTS
+from esgvzarr.testing import DEFECTS, ThreddsServer
 
 
 def references(name: str, directory: Path) -> tuple[Path, list[Path]]:
@@ -27,15 +27,25 @@ def references(name: str, directory: Path) -> tuple[Path, list[Path]]:
     return reference, paths
 
 
-def test_the_recipe_in_a_segmented_file_is_true_with_stock_xarray(tmp_path: Path) -> None:
+@pytest.mark.parametrize("over_http", [False, True], ids=["local", "HTTP"])
+def test_the_recipe_in_a_segmented_file_is_true_with_stock_xarray(
+    tmp_path: Path, thredds_server: ThreddsServer, over_http: bool
+) -> None:
     reference, paths = references("packing_differs", tmp_path)
-    root = xarray.open_dataset(str(reference), engine="kerchunk")
+    href = str(reference)
+    if over_http:
+        text = reference.read_text()
+        for path in paths:
+            text = text.replace(str(path), thredds_server.url_of(path))
+        reference.write_text(text)
+        href = thredds_server.url_of(reference)
+    root = xarray.open_dataset(href, engine="kerchunk")
     assert not root.variables
     recipe = root.attrs["esgvzarr_recipe"]
     code = recipe.split("does, or ", 1)[1].removesuffix(".")
-    joined = eval(code, {"xarray": xarray, "names": root.attrs["esgvzarr_segments"], "href": str(reference)})  # noqa: S307
-    assert np.array_equal(joined["tas"].values, esgvzarr.open_dataset(str(reference))["tas"].values)
-    joined = esgvzarr.open_dataset(str(reference), decode_times=oracle.CFTIME)
+    joined = eval(code, {"xarray": xarray, "names": root.attrs["esgvzarr_segments"], "href": href})  # noqa: S307
+    assert np.array_equal(joined["tas"].values, esgvzarr.open_dataset(href)["tas"].values)
+    joined = esgvzarr.open_dataset(href, decode_times=oracle.CFTIME)
     assert oracle.joined_differences(joined, paths) == []
 
 

@@ -38,9 +38,8 @@ def test_collections_have_titles(pgstac_server: PgstacServer) -> None:
 
 def test_an_item_is_created_once_found_and_patched(pgstac_server: PgstacServer, item_url: str) -> None:
     assert requests.post(item_url.rpartition("/")[0], json=make_item(DSID), timeout=10).status_code == 409
-    search = pystac_client.Client.open(pgstac_server.url).search(
-        collections=["CMIP6"], filter={"op": "=", "args": [{"property": "properties.latest"}, True]}
-    )
+    latest = {"op": "=", "args": [{"property": "properties.latest"}, True]}
+    search = pystac_client.Client.open(pgstac_server.url).search(ids=[DSID], collections=["CMIP6"], filter=latest)
     assert search.matched() == 1
     assert patch(item_url, add_asset(ASSET)).status_code == 200
     assert requests.get(item_url, timeout=10).json()["assets"]["reference_file"]["href"] == ASSET["href"]
