@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from .errors import StoreError
@@ -16,6 +17,8 @@ from .ledger import DONE, OPEN, Ledger, fingerprint
 from .model import Entry, ReferenceFile, Task
 
 _log = logging.getLogger(__name__)
+_FIRST = ("announced", "decided")
+"""Steps with which a run begins."""
 
 
 class Journal:
@@ -30,6 +33,8 @@ class Journal:
     def __init__(self, task: Task, ledger: Ledger, *, resumed: bool = False) -> None:
         self.task, self._ledger, self._resumed = task, ledger, resumed
         self._name, self._fingerprint, self._report = str(task.record.id), fingerprint(task.record), ""
+        self.may_be_queued = _may_be_queued(self._earlier())
+        """Whether a change that an earlier run sent may still be made: then the file must be there."""
 
     def announce(self) -> None:
         """The dataset is about to be registered."""
@@ -49,7 +54,7 @@ class Journal:
 
     def reusable(self) -> ReferenceFile | None:
         """The reference file that was written for equal inputs, if it is still in its place."""
-        for step in reversed(self._ledger.entries(self._name) if self._resumed else []):
+        for step in reversed(self._earlier() if self._resumed else []):
             if (step.step, step.path, step.fingerprint) == ("written", self.task.path, self._fingerprint):
                 size, sha256 = _read_sha256(self.task.path)
                 if sha256 != step.sha256:
@@ -71,12 +76,18 @@ class Journal:
     def _before(self) -> str:
         """SHA-256 of what lies in the place; if an earlier run was not through with it, of what lay there before that."""
         try:
-            earlier, steps = self._ledger.task(self._name), self._ledger.entries(self._name)
+            earlier, steps = self._ledger.task(self._name), self._earlier()
         except StoreError:  # said when the step is kept
             earlier, steps = None, []
-        if earlier and earlier.path == self.task.path and steps[-1].retryable and steps[-1].outcome not in DONE:
+        if earlier and steps and earlier.path == self.task.path and steps[-1].retryable and steps[-1].outcome not in DONE:
             return earlier.before
         return _read_sha256(self.task.path)[1]
+
+    def _earlier(self) -> list[Entry]:
+        try:
+            return self._ledger.entries(self._name)
+        except StoreError:  # said when a step is kept
+            return []
 
     def _entry(self, step: str, detail: str) -> Entry:
         return Entry(
@@ -89,6 +100,16 @@ class Journal:
             self._ledger.add(step, task)
         except StoreError as error:
             _log.warning("%s", error)
+
+
+def _may_be_queued(steps: Sequence[Entry]) -> bool:
+    """Whether the index took a change that it has not shown, or may have: it did not answer, or the run ended where it was sent."""
+    last_done = max((number for number, step in enumerate(steps) if step.outcome in DONE), default=-1)
+    open_steps = steps[last_done + 1 :]
+    ended_at = [step for step, later in pairwise([*open_steps, None]) if step and (later is None or later.step in _FIRST)]
+    return any(step.outcome == "pending" or step.code == "index-unreachable" for step in open_steps) or any(
+        step.step == "written" for step in ended_at
+    )
 
 
 def _read_sha256(path: str) -> tuple[int, str]:

@@ -240,7 +240,7 @@ def _make_and_show(journal: Journal, index: Index, transport: Transport, setting
         return show(made, journal.task.record, index, transport, settings)
     except EsgvzarrError as error:
         task = journal.task
-        if not (error.retryable or task.before or task.force):  # all that lies there is of this task
+        if not (error.retryable or task.before or task.force or journal.may_be_queued):  # what lies there is of this task alone
             discard(task.path, task.href, task.record, index)
         raise
 

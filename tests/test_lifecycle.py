@@ -222,6 +222,16 @@ class TestResume:
         assert (status, "index-http-403" in said) == (1, True), said
         assert beside(node) == {NAME}
 
+    def test_the_file_stays_while_a_queue_may_still_make_the_link(self, node: DataNode, stac_server: StacServer) -> None:
+        """A definite refusal of the second request says nothing of the first."""
+        register(node, stac_server)
+        stac_server.queue_loses = True
+        assert "pending [index-pending]" in run("link", *source(node))[1]
+        stac_server.heal()
+        stac_server.fault(Status(403), methods=("PATCH",))
+        assert "index-http-403" in run("resume", "--config", node.config)[1]
+        assert beside(node) == {NAME}
+
     def test_unknown_datasets_are_named(self, node: DataNode) -> None:
         status, said = run("resume", DATASET_ID, "--config", node.config)
         assert (status, "[source-not-in-ledger]" in said) == (1, True), said
