@@ -120,8 +120,8 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
 def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str) -> None:
     """Beyond a variable's extent netCDF reads its fill (rule 29). Two such files are not read the same by all.
 
-    A chunk that reaches beyond the extent holds zeros where HDF5 fills nothing. And where a dimension other than the first is short,
-    netCDF-C 4.10 itself hands out the values in wrong places, while h5py does not.
+    A chunk that reaches beyond the extent holds zeros where HDF5 fills nothing. And where a dimension other than the first is
+    short, netCDF-C 4.10 itself hands out the values in wrong places, while h5py does not.
     """
     length = tuple(dimensions[dim] for dim in dataset.dims)
     inner = length[1:] != dataset.extent[1:]
