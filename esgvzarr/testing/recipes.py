@@ -98,6 +98,8 @@ def _extras(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Extra, ..
 def _writable(spec: FileSpec, spoils: tuple[Spoil, ...]) -> bool:
     """Whether the format has all that the spec wants."""
     extra = set(spec.extra)
+    if spec.fill_value is False and spec.unwritten:  # whatever was in memory is read then
+        return False
     if "tas" in spec.omit and (extra & _ABOUT_TAS or spoils):
         return False
     if spec.format != "NETCDF4" and extra & _NETCDF4_ONLY:
