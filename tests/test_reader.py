@@ -148,6 +148,6 @@ def test_virtualizarr_reads_the_variables_that_are_referenced(tmp_path: Path) ->
 
 
 def test_one_array_over_chunks_of_unequal_length_is_not_possible_yet() -> None:
-    """The day this fails, zarr-python reads rectilinear chunk grids: look at docs/explanation/segments.md again."""
+    """The day this fails, zarr-python reads rectilinear chunk grids: look at docs/explanation/combining.md again."""
     with pytest.raises((ValueError, TypeError, KeyError)):
         zarr.create_array(zarr.storage.MemoryStore(), shape=(24,), chunks=[[5, 5, 2, 5, 5, 2]], dtype="f4", zarr_format=3)

@@ -57,8 +57,8 @@ def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
 _RECIPE = (
     "The files of this dataset do not form one grid. Open each group named in esgvzarr_segments and join them along {time!r}: "
     "esgvzarr.open_dataset(href) does, or xarray.concat([xarray.open_dataset(f'reference://{{name}}', engine='zarr', "
-    "consolidated=False, storage_options={{'fo': href, 'remote_options': {{'asynchronous': True}}}}) for name in names], dim={time!r}, "
-    "data_vars='minimal', coords='minimal', compat='override', join='override', combine_attrs='drop_conflicts')."
+    "consolidated=False, storage_options={{'fo': href, 'remote_options': {{'asynchronous': True}}}}) for name in names], "
+    "dim={time!r}, data_vars='minimal', coords='minimal', compat='override', join='override', combine_attrs='drop_conflicts')."
 )
 
 
