@@ -131,15 +131,19 @@ def main() -> None:
     )
     parser.add_argument("--data", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--latency", nargs="+", type=int, default=[0, 20, 100], help="milliseconds per request")
-    parser.add_argument("--tools", nargs="+", default=["esgvzarr", "esgvzarr_proof", "kerchunk", "virtualizarr", "esgcet"])
+    parser.add_argument("--tools", nargs="*", default=["esgvzarr", "esgvzarr_proof", "kerchunk", "virtualizarr", "esgcet"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--once-s", type=float, default=30, help="what takes longer is run once")
     parser.add_argument("--limit-s", type=float, default=600, help="what takes longer is ended")
     parser.add_argument("--keep", help="JSON file for all runs")
+    parser.add_argument(
+        "--add", nargs="+", default=[], type=Path, help="files that --keep wrote, whose runs belong to the table too"
+    )
     parser.add_argument("--page", help="Markdown file to write")
     options = parser.parse_args()
+    runs = [Run(**run) for path in options.add for run in json.loads(path.read_text())]
     with ExitStack() as stack:
-        runs = measure(options, stack)
+        runs += measure(options, stack) if options.tools else []
     page = table(runs)
     print(page)
     if options.page:
