@@ -109,11 +109,22 @@ def generate(
     if present is not None and not force and same_references(present, document):
         document = present  # made by another version, or at another time, but readers see the same
     reference = write_reference(document, directory, record.id, href=href, force=force)
+    warnings = (*references.warnings, *_advice(references, reference.path, settings))
     detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
     return Outcome(
-        name, "generate", "written", detail, reference=reference, report=report, warnings=references.warnings,
+        name, "generate", "written", detail, reference=reference, report=report, warnings=warnings,
         files=len(references.files), chunks=references.chunk_count,
     )  # fmt: skip
+
+
+def _advice(references: ReferenceSet, path: str, settings: Settings) -> Iterator[Finding]:
+    """What is right, and yet slow to open."""
+    if references.chunk_count > settings.many_chunks:
+        yield Finding(
+            "chunks-many", 0, path, f"at most {settings.many_chunks} chunks", str(references.chunk_count),
+            "Readers load the whole file to open it; kerchunk.df.refs_to_dataframe(path, directory) makes parquet of it.",
+            refuse=False,
+        )  # fmt: skip
 
 
 def generate_all(

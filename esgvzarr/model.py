@@ -154,7 +154,7 @@ class Finding:
 
     code: str
     rule: int
-    """Number of the rule in docs/explanation/trust.md."""
+    """Number of the rule in docs/explanation/trust.md; 0 for none of them."""
     file: str
     expected: str
     found: str
@@ -162,7 +162,8 @@ class Finding:
     refuse: bool = True
 
     def __str__(self) -> str:
-        text = f"[{self.code}, rule {self.rule}] {self.file}: expected {self.expected}, found {self.found}"
+        rule = f", rule {self.rule}" if self.rule else ""
+        text = f"[{self.code}{rule}] {self.file}: expected {self.expected}, found {self.found}"
         return f"{text}. {self.todo}" if self.todo else text
 
 

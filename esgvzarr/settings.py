@@ -67,6 +67,12 @@ class Settings(BaseModel):
         ge=0,
         description="Chunks of each data variable that are read back at random, besides first, last and boundary chunks.",
     )
+    many_chunks: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="Chunks above which a warning says that readers are slow to open the JSON, which they load whole, "
+        "and how to make parquet of it.",
+    )
     strict: bool = Field(
         default=False,
         description="Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, "

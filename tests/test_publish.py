@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+import xarray
 
 from esgvzarr.errors import (
     FormatError,
@@ -397,3 +398,20 @@ def test_many_datasets_at_once_come_in_order_and_one_that_fails_stops_no_other(
     assert [outcome.state for outcome in outcomes] == ["written", "failed", "written", "written"]
     assert outcomes[1].code == "file-not-netcdf"
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_very_many_chunks_are_written_with_advice(
+    record: DatasetRecord, tmp_path: Path, transport: Transport, settings: Settings
+) -> None:
+    """And the advice is good: the same data are read from the parquet that it speaks of."""
+    made = generate(record, tmp_path, transport, settings.model_copy(update={"many_chunks": 3}))
+    assert [finding.code for finding in made.warnings] == ["chunks-many"]
+    assert not generate(record, tmp_path, transport, settings).warnings
+    kerchunk_df = pytest.importorskip("kerchunk.df")
+    pytest.importorskip("fastparquet")
+    path = made.reference.path  # type: ignore[union-attr]
+    kerchunk_df.refs_to_dataframe(path, str(tmp_path / "references.parquet"))
+    options: dict[str, Any] = {"engine": "kerchunk", "open_dataset_options": {"chunks": None}}
+    remote = {"remote_protocol": "http", "remote_options": {"asynchronous": True}}
+    parquet = xarray.open_dataset(str(tmp_path / "references.parquet"), storage_options=remote, **options)
+    xarray.testing.assert_identical(parquet.load(), xarray.open_dataset(path, **options).load())
