@@ -95,6 +95,26 @@ def generate(
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
+    references, document, report = prepare(record, directory, transport, settings, href=href, force=force, progress=progress)
+    name = str(record.id)
+    progress(name, f"writing {len(document)} bytes")
+    reference = write_reference(document, directory, record.id, href=href, force=force)
+    warnings = (*references.warnings, *_advice(references, reference.path, settings))
+    detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
+    return Outcome(
+        name, "generate", "written", detail, reference=reference, report=report, warnings=warnings,
+        files=len(references.files), chunks=references.chunk_count,
+    )  # fmt: skip
+
+
+def prepare(
+    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *, href: str, force: bool, progress: Progress
+) -> tuple[ReferenceSet, bytes, Report]:  # fmt: skip
+    """All of ``generate`` but the writing: the references, the bytes to write, the passed proof.
+
+    Raises:
+        EsgvzarrError: the reason why there are none.
+    """
     name = str(record.id)
     for file in record.files:
         transport.check_allowed(file.url)
@@ -104,17 +124,10 @@ def generate(
     progress(name, f"proving {references.chunk_count} chunks")
     location = href or str(directory / f"{name}.json")
     report = prove(document, record, transport, settings, location=location, counted=_counted(references))
-    progress(name, f"writing {len(document)} bytes")
     present = read_reference(directory, record.id)
     if present is not None and not force and same_references(present, document):
         document = present  # made by another version, or at another time, but readers see the same
-    reference = write_reference(document, directory, record.id, href=href, force=force)
-    warnings = (*references.warnings, *_advice(references, reference.path, settings))
-    detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
-    return Outcome(
-        name, "generate", "written", detail, reference=reference, report=report, warnings=warnings,
-        files=len(references.files), chunks=references.chunk_count,
-    )  # fmt: skip
+    return references, document, report
 
 
 def _advice(references: ReferenceSet, path: str, settings: Settings) -> Iterator[Finding]:

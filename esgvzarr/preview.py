@@ -11,13 +11,12 @@ from typing import Any
 
 from .addresses import open_index
 from .errors import EsgvzarrError
-from .generate import Outcome, Progress, failure, make_references, make_transport, prove
+from .generate import Outcome, Progress, failure, make_transport, prepare
 from .indexes import Index, asset, legacy
 from .model import AccessLink, DatasetRecord, ReferenceFile, Task
-from .outputs.kerchunk import encode, same_references
 from .publish import access_link, place
 from .settings import Settings
-from .store import plan_reference, read_reference
+from .store import plan_reference
 from .transport import Transport
 from .withdraw import links_of, reference_paths
 
@@ -64,17 +63,7 @@ def plan_file(
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
     """
-    name = str(record.id)
-    for file in record.files:
-        transport.check_allowed(file.url)
-    progress(name, f"scanning {len(record.files)} files")
-    references = make_references(record, transport, read=settings.read)
-    document = encode(references)
-    progress(name, f"proving {references.chunk_count} chunks")
-    prove(document, record, transport, settings, location=href or str(directory / f"{name}.json"))
-    present = read_reference(directory, record.id)
-    if present is not None and not force and same_references(present, document):
-        document = present
+    _, document, _ = prepare(record, directory, transport, settings, href=href, force=force, progress=progress)
     reference = plan_reference(document, directory, record.id, href=href, force=force)
     verb = "would be written" if reference.written else "is there already, with equal bytes"
     return reference, f"{reference.path}: {reference.size} bytes {verb}"

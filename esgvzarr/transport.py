@@ -6,7 +6,6 @@ are checked, and what a server or disk does wrong becomes a TransportError that 
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import ssl
@@ -414,60 +413,3 @@ def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
 
 def _too_large(location: str, limit: int) -> TransportError:
     return TransportError(location, f"is larger than {limit} bytes", expected="a small document", code="transport-too-large")
-
-
-class RangeFile(io.RawIOBase):
-    """A read-only, seekable file over HTTP, for libraries that read files. Blocks are fetched as they are needed, and kept.
-
-    Args:
-        transport: fetches.
-        url: of the file.
-        head: its first bytes, if they are here; they begin the file's life in memory.
-    """
-
-    BLOCK = 32 * 1024
-    HEAD = 4 * BLOCK
-
-    def __init__(self, transport: Transport, url: str, head: Head | None = None) -> None:
-        self._transport, self._url, self._position = transport, url, 0
-        head = head or transport.read_heads([url], self.HEAD)[0]
-        self.size = head.size
-        whole = len(head.data) if len(head.data) == head.size else len(head.data) // self.BLOCK * self.BLOCK
-        self._blocks = {at // self.BLOCK: head.data[at : at + self.BLOCK] for at in range(0, whole, self.BLOCK)}
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """Bytes from the start of the file."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move without reading."""
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer``, or as much of it as the file has."""
-        start, stop = self._position, min(self._position + len(buffer), self.size)
-        if stop <= start:
-            return 0
-        self.prefetch([(start, stop)])
-        numbers = range(start // self.BLOCK, (stop - 1) // self.BLOCK + 1)
-        data = b"".join(self._blocks[number] for number in numbers)
-        first = numbers[0] * self.BLOCK
-        buffer[: stop - start] = data[start - first : stop - first]
-        self._position = stop
-        return stop - start
-
-    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
-        """Fetch the blocks that hold the bytes ``start`` to ``stop`` of each place, all at once."""
-        numbers = {n for start, stop in places for n in range(start // self.BLOCK, -(-min(stop, self.size) // self.BLOCK))}
-        wanted = sorted(numbers - self._blocks.keys())
-        ranges = [Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size)) for number in wanted]
-        self._blocks.update(zip(wanted, self._transport.read_ranges(ranges), strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from esgvzarr.errors import SettingsError, TransportError
+from esgvzarr.filelike import RangeFile
 from esgvzarr.testing import (
     Fault,
     HtmlPage,
@@ -24,7 +25,7 @@ from esgvzarr.testing import (
 )
 from esgvzarr.testing.faults import FaultPlan
 from esgvzarr.testing.loopback import Asked, LoopbackServer, Response, text_response
-from esgvzarr.transport import COALESCE_GAP, Range, RangeFile, Transport, host_of
+from esgvzarr.transport import COALESCE_GAP, Range, Transport, host_of
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from bisect import bisect_right, insort
 from collections.abc import Generator, Iterator, Sequence
 from typing import TypeVar
+
+from ..filelike import ReadOnlyFile
 
 Needs = list[tuple[int, int]]
 """(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and goes on when they are there."""
@@ -66,42 +67,19 @@ class SparseContent:
         return missed
 
 
-class SparseFile(io.RawIOBase):
-    """A read-only file over a SparseContent. Reading what is not there raises OSError and is noted in ``missed``."""
+class SparseFile(ReadOnlyFile):
+    """A file over a SparseContent. Reading what is not there raises OSError and is noted in ``missed``."""
 
     def __init__(self, content: SparseContent) -> None:
         self._content = content
-        self._position = 0
+        self.size = content.size
 
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """Bytes from the start of the file."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move without reading."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._content.size}[whence]
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill ``buffer``, or as much of it as the file has."""
-        start = self._position
-        stop = min(start + len(buffer), self._content.size)
+    def bytes_between(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` to ``stop``."""
         if not self._content.has(start, stop):
             self._content.missed.append((start, stop))
             raise OSError(f"bytes {start} to {stop} are not here yet")
-        data = self._content.read(start, stop)
-        buffer[: len(data)] = data
-        self._position = stop
-        return len(data)
+        return self._content.read(start, stop)
 
 
 def fetch(content: SparseContent, wanted: Needs) -> Generator[Needs, None, None]:

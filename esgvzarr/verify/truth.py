@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ProofError
+from ..filelike import RangeFile
 from ..model import FileRecord
-from ..transport import RangeFile, Transport
+from ..transport import Transport
 
 if TYPE_CHECKING:
     import xarray
@@ -56,7 +57,8 @@ def _store(source: Source, subject: str) -> Any:
     if source.size > _MOST_DOWNLOAD:
         found = f"is a netCDF-3 file of {source.size} bytes"
         raise ProofError(subject, found, expected="a local copy to compare with", code="proof-too-large")
-    opened = netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read())
+    source.prefetch([(0, source.size)])
+    opened = netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read(source.size))
     return xarray.backends.NetCDF4DataStore(_strict(opened))  # type: ignore[no-untyped-call, unused-ignore]
 
 
