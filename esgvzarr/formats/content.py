@@ -11,6 +11,7 @@ from ..filelike import ReadOnlyFile
 Needs = list[tuple[int, int]]
 """(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and goes on when they are there."""
 _T = TypeVar("_T")
+_HEAP = b"GCOL\x01\0\0\0"
 READ_AHEAD = 8 * 1024
 """Bytes fetched at least for what libhdf5 misses: its metadata lie close together."""
 
@@ -79,7 +80,27 @@ class SparseFile(ReadOnlyFile):
         if not self._content.has(start, stop):
             self._content.missed.append((start, stop))
             raise OSError(f"bytes {start} to {stop} are not here yet")
-        return self._content.read(start, stop)
+        data = self._content.read(start, stop)
+        check_heaps(data)
+        return data
+
+
+def check_heaps(data: bytes) -> None:
+    """Raise OSError where an HDF5 global heap collection in ``data`` is damaged.
+
+    libhdf5 (2.0 and before) never ends where an object is stated to be of no size, or of one beyond the collection. Rule: HDF5 File
+    Format Specification version 3.0, section III.E (global heap).
+    """
+    place = data.find(_HEAP)
+    while place >= 0:
+        at, end = place + 16, place + int.from_bytes(data[place + 8 : place + 16], "little")
+        while at + 16 <= min(end, len(data)):
+            number, size = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
+            step = 16 + size + -size % 8 if number else size  # number 0 is the free space, whose size has its own header in it
+            if step < 16 or at + step > end:
+                raise OSError(f"a global heap object of {size} bytes in a collection of {end - place}")
+            at += step
+        place = data.find(_HEAP, place + 16)
 
 
 def fetch(content: SparseContent, wanted: Needs) -> Generator[Needs, None, None]:

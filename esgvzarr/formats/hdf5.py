@@ -157,7 +157,7 @@ def _table(index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], file_siz
     keys, rest = np.divmod(index.starts, np.array(dataset.chunk_shape, np.int64))
     order = np.lexsort(keys.T[::-1])
     keys, offsets, sizes = keys[order], index.offsets[order], index.sizes[order]
-    in_grid = not rest.any() and (index.starts < np.array(shape, np.int64)).all()
+    in_grid = not rest.any() and (index.starts >= 0).all() and (index.starts < np.array(shape, np.int64)).all()
     in_file = (offsets > 0).all() and (sizes >= 0).all() and (offsets <= file_size - sizes).all()
     once = (keys[1:] != keys[:-1]).any(axis=1).all()
     if not (in_grid and in_file and once):
