@@ -70,7 +70,9 @@ def verify(
     shown = open_shown(parsed, storage_options or {}, location)
     comparison = Comparison(shown, stated(parsed), seed=dataset_id or location, samples=samples, full=full)
     checks: list[Check] = []
-    for file, source in zip(sources, open_sources(sources, transport), strict=True):
+    opened = open_sources(sources, transport)
+    for file in sources:
+        source = opened.pop(0)  # what was fetched of a file goes with it
         known = None if isinstance(source, str) else (counted or {}).get(file.url)
         stored = stored_chunks(source) if known is None else known
         with open_truth(source, file.url) as truth:

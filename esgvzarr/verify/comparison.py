@@ -46,6 +46,25 @@ class _Pair:
         """How a check names a variable of the file."""
         return f"{name} in {self.file.name}"
 
+    def is_data(self, name: str) -> bool:
+        """Whether a variable changes with time, and is not time itself."""
+        dims = self.truth.variables[name].dims
+        return (
+            self.time in dims and name not in _time_names(self.truth, self.time) and dims == self.group.dataset.variables[name].dims
+        )
+
+    def shown_box(self, name: str, box: Box) -> Box:
+        """Where the group shows a box of the file."""
+        axis = self.truth.variables[name].dims.index(self.time)
+        return (*box[:axis], slice(box[axis].start + self.begin, box[axis].stop + self.begin), *box[axis + 1 :])
+
+    def read_shown(self, name: str, box: Box) -> np.ndarray | Exception:
+        """What a reader gets for a box of the file."""
+        try:
+            return np.asarray(self.group.dataset.variables[name][self.shown_box(name, box)].values)
+        except UNREADABLE as error:
+            return error
+
 
 class Comparison:
     """One run of the proof over all files of a dataset."""
@@ -71,10 +90,11 @@ class Comparison:
         yield Check("time", file.name, True, f"{len(times)} steps, from step {begin} of /{group.path}" if time else "fixed fields")
         pair = _Pair(file, source, truth, group, time, begin, begin + len(times))
         yield from _structure(pair)
-        for name in map(str, truth.variables):
-            if name in group.dataset.variables:
-                yield from _counts(pair, name, self._places, stored)
-                yield from self._values(pair, name)
+        names = [str(name) for name in truth.variables if name in group.dataset.variables]
+        for name in names:
+            yield from _counts(pair, name, self._places, stored)
+            yield from self._description(pair, name)
+        yield from self._data(pair, [name for name in names if pair.is_data(name)])
         for key, variable in truth.variables.items():
             self._attrs[str(key)].append(variable.attrs)
         self._attrs[""].append(truth.attrs)
@@ -89,7 +109,8 @@ class Comparison:
                     return group, int(begin)
         return None, 0
 
-    def _values(self, pair: _Pair, name: str) -> Iterator[Check]:
+    def _description(self, pair: _Pair, name: str) -> Iterator[Check]:
+        """Times as dates; what does not change with time is compared now, and judged in the end."""
         variable, shown = pair.truth.variables[name], pair.group.dataset.variables[name]
         if variable.dims != shown.dims:
             return
@@ -98,39 +119,37 @@ class Comparison:
                 yield _check_times(pair, name)
             elif pair.time not in variable.dims:
                 self._fixed[name].append(_closeness(variable, shown))
-            else:
-                yield self._check_boxes(pair, name)
         except UNREADABLE as error:
             yield Check("values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}")
 
-    def _check_boxes(self, pair: _Pair, name: str) -> Check:
-        """The chosen chunks of one variable, some at a time: the readers ahead, the file after them."""
-        variable, shown = pair.truth.variables[name], pair.group.dataset.variables[name]
-        stored = pair.group.chunk_shape(name)
-        chunks = stored if variable.nbytes > _WHOLE or self._full else variable.shape
-        seed = f"{self._seed} {pair.file.name} {name}"
-        boxes = choose(variable.shape, chunks, samples=self._samples, seed=seed, full=self._full)
-        axis = variable.dims.index(pair.time)
-
-        def moved(box: Box) -> Box:
-            return (*box[:axis], slice(box[axis].start + pair.begin, box[axis].stop + pair.begin), *box[axis + 1 :])
-
-        wrong, count = [], 0
+    def _data(self, pair: _Pair, names: Sequence[str]) -> Iterator[Check]:
+        """The chosen chunks of all data variables, some at a time: the readers ahead, the file after them."""
+        chosen = {name: self._choose(pair, name) for name in names}
+        jobs = [(name, box) for name, boxes in chosen.items() for box in boxes]
+        wrong: defaultdict[str, list[str]] = defaultdict(list)
         with ThreadPoolExecutor(_READERS) as pool:
-            for first in range(0, len(boxes), _AT_ONCE):
-                some = boxes[first : first + _AT_ONCE]
+            for first in range(0, len(jobs), _AT_ONCE):
+                some = jobs[first : first + _AT_ONCE]
                 if not isinstance(pair.source, str):
-                    pair.source.prefetch(self._places.within(pair.group.path, name, map(moved, some), stored))
-                parts = pool.map(lambda box: np.asarray(shown[moved(box)].values), some)
-                for box, part in zip(some, parts, strict=True):
-                    there = np.asarray(variable[box].values)
-                    count += there.size
-                    if not equal(there, part):
-                        wrong.append(box)
-        detail = f"{count} of {math.prod(variable.shape)} values in {len(boxes)} boxes"
-        if wrong:
-            detail += f", {len(wrong)} boxes differ, first {wrong[0]}"
-        return Check("values", pair.of(name), not wrong, detail)
+                    pair.source.prefetch(place for name, box in some for place in self._stated(pair, name, box))
+                for (name, box), part in zip(some, pool.map(pair.read_shown, *zip(*some, strict=True)), strict=True):
+                    wrong[name] += _unlike_box(pair, name, box, part)
+        for name, boxes in chosen.items():
+            count = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
+            detail = f"{count} of {pair.truth.variables[name].size} values in {len(boxes)} boxes"
+            if wrong[name]:
+                detail += f", {len(wrong[name])} of them wrong, first {wrong[name][0]}"
+            yield Check("values", pair.of(name), not wrong[name], detail)
+
+    def _choose(self, pair: _Pair, name: str) -> list[Box]:
+        variable = pair.truth.variables[name]
+        chunks = pair.group.chunk_shape(name) if variable.nbytes > _WHOLE or self._full else variable.shape
+        seed = f"{self._seed} {pair.file.name} {name}"
+        return choose(variable.shape, chunks, samples=self._samples, seed=seed, full=self._full)
+
+    def _stated(self, pair: _Pair, name: str, box: Box) -> Iterator[tuple[int, int]]:
+        """Where the references say that the first chunk of a box is."""
+        return self._places.within(pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name))
 
     def whole(self) -> Iterator[Check]:
         """What can be said after all files: fixed fields, attributes, that no time is shown that no file has."""
@@ -193,6 +212,18 @@ def _counts(pair: _Pair, name: str, places: Stated, stored: Mapping[str, Counted
         right = right or variable.nbytes - copied <= size <= held
     detail = f"{found} chunks, {size} bytes stated, {inline} chunks inline; {chunks} chunks, {held} bytes by HDF5"
     yield Check("count", pair.of(name), right, detail)
+
+
+def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> Iterator[str]:
+    """In what the part that a reader gets is not the file's."""
+    try:
+        there = np.asarray(pair.truth.variables[name][box].values)
+    except UNREADABLE as error:
+        part = error
+    if isinstance(part, Exception):
+        yield f"{box} cannot be read: {type(part).__name__}: {part}"
+    elif not equal(there, part):
+        yield f"{box} differs"
 
 
 def _check_times(pair: _Pair, name: str) -> Check:
