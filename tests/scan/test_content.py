@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esgvzarr.formats.content import SparseContent, SparseFile, fetch, together
+from esgvzarr.formats.content import SparseContent, SparseFile, check_heaps, fetch, together
 
 DATA = bytes(range(256)) * 8
 places = st.tuples(st.integers(0, len(DATA)), st.integers(0, 300)).map(lambda p: (p[0], min(p[0] + p[1], len(DATA))))
@@ -65,3 +65,27 @@ def test_scans_in_step_share_rounds() -> None:
         for start, stop in needs:
             content.add(start, DATA[start:stop])
     assert asked == [[(0, 10), (100, 110)], [(500, 510)]]
+
+
+def heap(*objects: tuple[int, int]) -> bytes:
+    """A global heap collection of 256 bytes with objects of these (number, size)."""
+    data = b"GCOL\x01\0\0\0" + (256).to_bytes(8, "little")
+    for number, size in objects:
+        data += number.to_bytes(2, "little") + bytes(6) + size.to_bytes(8, "little") + bytes(size + -size % 8 if number else 0)
+    return data.ljust(256, b"\0")[:256]
+
+
+def test_a_whole_heap_is_read() -> None:
+    check_heaps(b"before" + heap((1, 10), (2, 24), (0, 256 - 16 - 32 - 40)))
+
+
+@pytest.mark.parametrize(
+    ("number", "size"), [(0, 0), (0, 8), (0, 300), (0, 2**64 - 8), (1, 300), (1, 2**64 - 8)], ids=lambda value: f"{value:x}"
+)
+def test_a_heap_at_which_libhdf5_never_ends_is_refused(number: int, size: int) -> None:
+    """Free space (0) of less than its own header, an object beyond the end, a size that wraps round."""
+    data = bytearray(heap((1, 8)))
+    data[40:42] = number.to_bytes(2, "little")
+    data[48:56] = size.to_bytes(8, "little")
+    with pytest.raises(OSError, match="global heap"):
+        check_heaps(bytes(data))

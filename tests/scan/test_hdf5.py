@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from esgvzarr.formats import scan
 from esgvzarr.model import FileRecord, FileReferences
 from esgvzarr.testing import ThreddsServer
 from esgvzarr.transport import Transport
+
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+"""Looks for what nobody thought of; the other runs are the same every time."""
 
 
 def write_daily(path: Path, steps: int, *, first: int = 0, spread: int = 0) -> Path:
@@ -143,7 +147,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_daily(tmp_path_factory.mktemp("fuzz") / "small.nc", 100)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5000 if NIGHTLY else 150, derandomize=not NIGHTLY, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
 @given(where=st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 255)), min_size=1, max_size=6))
 def test_a_damaged_file_gives_an_error_or_libhdf5s_own_index(small: Path, tmp_path: Path, where: list[tuple[int, int]]) -> None:
     path = tmp_path / "damaged.nc"
