@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .checks import check
 from .combine import combine
@@ -23,10 +23,12 @@ from .formats import check_served, scan
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
 from .outputs.kerchunk import encode, same_references
-from .settings import Settings
 from .store import read_reference, write_reference
 from .transport import Transport, host_of, is_url
 from .verify import Counted, read_references, referenced_urls, verify
+
+if TYPE_CHECKING:
+    from .settings import Settings  # pydantic costs a quarter of a second, which programs that only make references need not pay
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, str], None]
