@@ -165,9 +165,10 @@ def table(runs: list[Run]) -> str:
         "0 ms is nginx on the same machine; at 20 and 100 ms each request waits that long. "
         "Serial rounds: (time at 100 ms - time at 20 ms) / 80 ms. `esgvzarr_proof` is the proof, which publishing does besides; "
         "what took longer than its limit was not run at every latency.\n",
-        "Over HTTP time goes into the number of dependent round trips: kerchunk and VirtualiZarr let libhdf5 read one node of a chunk "
-        "index after the other, esgvzarr fetches those of one level, of all variables and files, together. With small data sets most of "
-        "its time is Python's imports. How combining and writing scale is simulated by `python -m benchmarks.scaling --plot FILE`:\n",
+        "Over HTTP time goes into the number of dependent round trips: kerchunk and VirtualiZarr let libhdf5 read one node of a "
+        "chunk index after the other, esgvzarr fetches those of one level, of all variables and files, together. With small data "
+        "sets most of its time is Python's imports. How combining and writing scale is simulated by "
+        "`python -m benchmarks.scaling --plot FILE`:\n",
         "![time and memory against chunks and files](scaling.svg)\n",
     ]
     for shape in SHAPES.values():
