@@ -142,8 +142,8 @@ def main() -> None:
             print(lines[-1], flush=True)
     lines.append(
         "\nFrom 20 ms on the number of requests in flight decides, not the client. At 0 ms others are faster than urllib3, "
-        "which `transport` uses for its pool, TLS and upkeep; a whole run gains little by them. 32 connections are the default: a data node "
-        "should not be flooded, and a large data set waits a few seconds at 100 ms (setting `connections`)."
+        "which `transport` uses for its pool, TLS and upkeep; a whole run gains little by them. 32 connections are the default: "
+        "a data node should not be flooded, and a large data set waits a few seconds at 100 ms (setting `connections`)."
     )
     if options.page:
         options.page.write_text(options.page.read_text() + "\n".join(lines) + "\n")
