@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -205,7 +205,7 @@ def prove(
 
 def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
     """The files without paths that may not be used."""
-    return [FileRecord(**{**asdict(file), "path": None}) for file in files] if read == "http" else list(files)
+    return [replace(file, path=None) for file in files] if read == "http" else list(files)
 
 
 def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:

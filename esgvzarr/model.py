@@ -10,14 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NewType
+from typing import Any
 
 import numpy as np
 
 from .errors import SourceError
-
-Refs = NewType("Refs", dict[str, Any])
-"""kerchunk reference specification version 1: ``{"version": 1, "refs": {key: text | [url, offset, length]}}``."""
 
 _FACET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 

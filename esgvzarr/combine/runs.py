@@ -33,18 +33,19 @@ def split(series: Series, inlined: Iterable[str]) -> list[Run]:
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
     inline = set(inlined)
-    names = [n for n, v in series.files[0].variables.items() if series.time in v.dims and n not in _time_names(series, inline)]
+    brought_into_line = _time_names(series, inline)
+    names = [n for n, v in series.files[0].variables.items() if series.time in v.dims and n not in brought_into_line]
     runs: list[Run] = []
     current: list[int] = []
     grids: dict[str, _Grid] = {}
     for number, file in enumerate(series.files):
         begun = {name: _begin(file.variables[name], series.time, name in inline) for name in names}
-        grown = {name: _grow(grids[name], begun[name]) for name in names} if current else {}
+        grown = {name: _grow(grids[name], begun[name]) for name in names} if current else begun
         joined = {name: grid for name, grid in grown.items() if grid is not None}
-        if current and len(joined) < len(names):
+        if len(joined) < len(names):
             runs.append(_run(current, grids, inline))
             current, joined = [], begun
-        current, grids = [*current, number], joined if current else begun
+        current, grids = [*current, number], joined
     return [*runs, _run(current, grids, inline)]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,10 +13,9 @@ from ..model import AccessLink, DatasetId
 from ..transport import Transport
 from . import LinkState
 from .asset import Item, Operation, apply, check_asset, plan, plan_removal, present_nodes, read_links, shows
+from .polling import looks
 
 log = logging.getLogger(__name__)
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.1, 5.0, 1.6
 
 
 class Patcher(Protocol):
@@ -116,7 +114,7 @@ class StacIndex:
     def _confirm(self, dataset_id: DatasetId, before: Item, link: AccessLink, done: Callable[[Item | None], bool]) -> bool:
         """Look until the change is shown. It put the other nodes' links back as they were before: what came in between is lost."""
         between: set[tuple[str, str]] = set()
-        for shown in self._looks(dataset_id):
+        for shown in looks(lambda: self.find(dataset_id), self._poll_timeout_s):
             others = _others(shown or {}, link)
             if done(shown):
                 _check_none_lost(between - _others(before, link) - others, dataset_id)
@@ -125,7 +123,7 @@ class StacIndex:
         return False
 
     def _wait_for_item(self, dataset_id: DatasetId) -> Item:
-        for item in self._looks(dataset_id):
+        for item in looks(lambda: self.find(dataset_id), self._poll_timeout_s):
             if item is not None:
                 return item
         raise LinkError(
@@ -133,17 +131,6 @@ class StacIndex:
             expected="a registered dataset", todo="Registration may be queued: esgvzarr resume tries again.",
             code="index-item-missing", retryable=True,
         )  # fmt: skip
-
-    def _looks(self, dataset_id: DatasetId) -> Iterator[Item | None]:
-        """The item again and again, with growing pauses, until the time is up; at least once."""
-        deadline, pause = time.monotonic() + self._poll_timeout_s, FIRST_PAUSE_S
-        while True:
-            yield self.find(dataset_id)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(pause, left))
-            pause = min(pause * GROWTH, LONGEST_PAUSE_S)
 
 
 def _others(item: Item, link: AccessLink) -> set[tuple[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from ..errors import FormatError
-from ..model import Array, Group, ReferenceSet, Refs
+from ..model import Array, Group, ReferenceSet
 
 _PROVENANCE = b'},"provenance":'
 
@@ -40,11 +40,6 @@ def encode(references: ReferenceSet) -> bytes:
 def same_references(a: bytes, b: bytes) -> bool:
     """Whether readers see the same in both: all but the provenance is equal, byte for byte."""
     return a[: a.rfind(_PROVENANCE)] == b[: b.rfind(_PROVENANCE)] and _PROVENANCE in a and _PROVENANCE in b
-
-
-def to_refs(references: ReferenceSet) -> Refs:
-    """The references as a dict."""
-    return Refs(orjson.loads(encode(references)))
 
 
 def _group(group: Group, urls: list[str]) -> Iterator[bytes]:
