@@ -41,6 +41,8 @@ class _Pair:
     begin: int
     """Step of the group at which the file begins."""
     end: int
+    time_names: tuple[str, ...]
+    """Time and its companions in the file: dates, which are no data."""
 
     def of(self, name: str) -> str:
         """How a check names a variable of the file."""
@@ -49,9 +51,7 @@ class _Pair:
     def is_data(self, name: str) -> bool:
         """Whether a variable changes with time, and is not time itself."""
         dims = self.truth.variables[name].dims
-        return (
-            self.time in dims and name not in _time_names(self.truth, self.time) and dims == self.group.dataset.variables[name].dims
-        )
+        return self.time in dims and name not in self.time_names and dims == self.group.dataset.variables[name].dims
 
     def shown_box(self, name: str, box: Box) -> Box:
         """Where the group shows a box of the file."""
@@ -88,7 +88,7 @@ class Comparison:
             return
         self._seen[group.path][begin : begin + len(times)] = True
         yield Check("time", file.name, True, f"{len(times)} steps, from step {begin} of /{group.path}" if time else "fixed fields")
-        pair = _Pair(file, source, truth, group, time, begin, begin + len(times))
+        pair = _Pair(file, source, truth, group, time, begin, begin + len(times), _time_names(truth, time))
         yield from _structure(pair)
         names = [str(name) for name in truth.variables if name in group.dataset.variables]
         for name in names:
@@ -115,7 +115,7 @@ class Comparison:
         if variable.dims != shown.dims:
             return
         try:
-            if name in _time_names(pair.truth, pair.time):
+            if name in pair.time_names:
                 yield _check_times(pair, name)
             elif pair.time not in variable.dims:
                 self._fixed[name].append(_closeness(variable, shown))
