@@ -9,28 +9,20 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from esgvzarr.testing import Latency, ThreddsServer
+from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 
 from .data import SHAPES, build
-
-_NGINX = """worker_processes 1; daemon off; pid {dir}/nginx.pid; error_log {dir}/error.log; events {{ worker_connections 1024; }}
-http {{ access_log off; sendfile on; keepalive_requests 1000000; client_body_temp_path {dir}; proxy_temp_path {dir};
-fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
-server {{ listen 127.0.0.1:{port}; location / {{ root {root}; }} }} }}
-"""
 
 
 @dataclass(frozen=True)
@@ -45,23 +37,6 @@ class Run:
     status: int
     requests: int = 0
     sent: int = 0
-
-
-@contextmanager
-def nginx(root: Path) -> Iterator[str]:
-    """nginx on loopback; its URL."""
-    with ThreddsServer(root) as free:
-        port = free.port
-    with tempfile.TemporaryDirectory() as directory:
-        config = Path(directory) / "nginx.conf"
-        config.write_text(("user root; " if os.geteuid() == 0 else "") + _NGINX.format(dir=directory, port=port, root=root))
-        server = subprocess.Popen([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)])
-        time.sleep(0.5)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait()
 
 
 def run(tool: str, data: str, where: str, out: Path, locations: list[str], limit_s: float) -> Run:
@@ -88,7 +63,7 @@ def measure(options: argparse.Namespace, stack: ExitStack) -> list[Run]:
     root, runs = Path(options.root), []
     places = {"local": ""}
     if 0 in options.latency:
-        places["0 ms"] = stack.enter_context(nginx(root))
+        places["0 ms"] = stack.enter_context(NginxServer(root, prefix="")).url
     servers = {}
     for latency in filter(None, options.latency):
         server = servers[f"{latency} ms"] = stack.enter_context(ThreddsServer(root, prefix="/data"))

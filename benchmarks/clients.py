@@ -17,10 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from esgvzarr.testing import Latency, ThreddsServer
+from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 from esgvzarr.transport import Range, Transport
-
-from .__main__ import nginx
 
 COUNT, SIZE, STRIDE = 2000, 4096, 65_536
 PLACES = [(number * STRIDE, number * STRIDE + SIZE) for number in range(COUNT)]
@@ -127,7 +125,7 @@ def main() -> None:
         with open(root / "file.nc", "wb") as file:
             file.truncate(COUNT * STRIDE)
         root.chmod(0o755)
-        places = {"0 ms": stack.enter_context(nginx(root))}
+        places = {"0 ms": stack.enter_context(NginxServer(root, prefix="")).url}
         for latency in (20, 100):
             server = stack.enter_context(ThreddsServer(root, prefix="/data"))
             server.fault(Latency(latency / 1000))

@@ -15,7 +15,8 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from .__main__ import nginx
+from esgvzarr.testing import NginxServer
+
 from .data import SHAPES, build
 from .tools import esgvzarr
 
@@ -103,7 +104,8 @@ def main() -> None:
     paths = {name: build(SHAPES[name], options.root) for name in "AB"}
     write_native(paths["A"], options.root / "A.zarr")
     lines = ["\n## Reading A through nginx, seconds\n", "| | open | point series | full mean |", "|---|---|---|---|"]
-    with nginx(options.root) as base:
+    with NginxServer(options.root, prefix="") as server:
+        base = server.url
         for name, files in paths.items():
             esgvzarr(options.root / f"{name}.json", [f"{base}/{path.relative_to(options.root)}" for path in files])
         places = {"json": f"{base}/A.json", "zarr": f"{base}/A.zarr", "files": [str(path) for path in paths["A"]]}

@@ -1,8 +1,8 @@
 """For tests of whatever talks to an ESGF data node or index: servers on the loopback, and CMIP-like files named by their defect.
 
-As a pytest plugin (loaded with the package) the same come as fixtures: ``thredds_server``, ``stac_server``, ``pgstac_server``,
-``solr_server``, ``globus_server``,
-``cmip_files``. Needs the extra ``test``; nothing of it is imported before it is used.
+As a pytest plugin (loaded with the package) the same come as fixtures: ``thredds_server``, ``nginx_server``, ``stac_server``,
+``pgstac_server``, ``solr_server``, ``globus_server``, ``cmip_files``. Needs the extra ``test``;
+nothing of it is imported before it is used.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from .globus import GlobusServer
     from .items import make_item
+    from .nginx import NginxServer
     from .pgstac import PgstacServer
     from .requestlog import LoggedRequest, RequestLog
     from .solr import SolrServer
@@ -46,6 +47,7 @@ _HOMES = {
     ),
     "globus": ("GlobusServer",),
     "items": ("make_item",),
+    "nginx": ("NginxServer",),
     "pgstac": ("PgstacServer",),
     "requestlog": ("LoggedRequest", "RequestLog"),
     "solr": ("SolrServer",),
@@ -67,6 +69,7 @@ __all__ = [
     "Latency",
     "LoggedRequest",
     "LoginRedirect",
+    "NginxServer",
     "NoRanges",
     "PgstacServer",
     "Problem",

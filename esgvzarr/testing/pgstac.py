@@ -8,19 +8,18 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .processes import free_port, start, wait_until
+
 _PACKAGES = ("pypgstac", "psycopg", "stac_fastapi.pgstac", "uvicorn")
-_START_TIMEOUT_S = 60.0
 _DATABASE = "postgis"
 _FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
@@ -76,7 +75,7 @@ class PgstacServer:
             stack.callback(shutil.rmtree, folder)
             database = _start_database(folder, stack)
             _migrate(database)
-            self._port = _free_port()
+            self._port = free_port()
             _start_api(self._port, database, folder, stack)
             self._make_collections()
             self._stack = stack.pop_all()
@@ -100,7 +99,7 @@ def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
     binaries, account = _find_binaries(), _find_account() if os.geteuid() == 0 else None
     assert binaries is not None  # noqa: S101 (available() has looked)
     run_as: dict[str, Any] = {"user": account, "group": account, "extra_groups": [], "cwd": folder} if account else {"cwd": folder}
-    password, port = secrets.token_hex(16), _free_port()
+    password, port = secrets.token_hex(16), free_port()
     password_file, data, log = folder / "password", folder / "data", folder / "postgres.log"
     password_file.write_text(password)
     if account:
@@ -121,7 +120,7 @@ def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
     subprocess.run([binaries / "initdb", *initdb], check=True, stdout=subprocess.DEVNULL, **run_as)
     options = ["listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}", *_FAST]
     command = [str(binaries / "postgres"), "-D", str(data), *(part for option in options for part in ("-c", option))]
-    process = _start(command, log, stack, stop=signal.SIGINT, **run_as)
+    process = start(command, log, stack, stop=signal.SIGINT, **run_as)
     environment = {
         "PGHOST": "127.0.0.1",
         "PGPORT": str(port),
@@ -138,7 +137,7 @@ def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
             return False
         return True
 
-    _wait(answers, process, log)
+    wait_until(answers, process, log)
     return environment
 
 
@@ -165,7 +164,7 @@ def _start_api(port: int, database: Mapping[str, str], folder: Path, stack: Exit
     log = folder / "api.log"
     application = ["--factory", "stac_fastapi.pgstac.app:create_app", "--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, **database, "ENABLE_TRANSACTIONS_EXTENSIONS": "true"}
-    process = _start([sys.executable, "-m", "uvicorn", *application], log, stack, stop=signal.SIGTERM, env=environment, cwd=folder)
+    process = start([sys.executable, "-m", "uvicorn", *application], log, stack, stop=signal.SIGTERM, env=environment, cwd=folder)
 
     def answers() -> bool:
         try:
@@ -173,32 +172,7 @@ def _start_api(port: int, database: Mapping[str, str], folder: Path, stack: Exit
         except requests.ConnectionError:
             return False
 
-    _wait(answers, process, log)
-
-
-def _start(command: list[str], log: Path, stack: ExitStack, *, stop: signal.Signals, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a process that ends with the stack."""
-    output = stack.enter_context(log.open("wb"))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
-
-    def end() -> None:
-        process.send_signal(stop)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    stack.callback(end)
-    return process
-
-
-def _wait(answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not answers():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.05)
+    wait_until(answers, process, log)
 
 
 def _has_module(name: str) -> bool:
@@ -220,11 +194,6 @@ def _find_account() -> str | None:
         return pwd.getpwnam("postgres").pw_name
     except KeyError:
         return None
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _collection(name: str) -> dict[str, Any]:

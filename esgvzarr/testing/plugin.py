@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("esgvzarr.testing.conformance")
 
 if TYPE_CHECKING:
     from .globus import GlobusServer
+    from .nginx import NginxServer
     from .pgstac import PgstacServer
     from .solr import SolrServer
     from .stac import StacServer
@@ -25,6 +26,18 @@ def thredds_server(tmp_path: Path) -> Iterator[ThreddsServer]:
     from .thredds import ThreddsServer
 
     with ThreddsServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def nginx_server(tmp_path: Path) -> Iterator[NginxServer]:
+    """The real nginx over the files in ``tmp_path``; skips with the reason where it cannot run."""
+    from .nginx import NginxServer, available
+
+    reason = available()
+    if reason:
+        pytest.skip(reason)
+    with NginxServer(tmp_path) as server:
         yield server
 
 
