@@ -61,7 +61,7 @@ def open_index(
     """
     wait_s, sent = settings.poll_timeout_s, registration.sent if registration else None
     if address.kind == "solr":
-        transport.allow(host_of(f"https://{address.location}"))
+        transport.allow(host_of(f"https://{address.location}"), named=True)
         certificate = Path(address.certificate) if address.certificate else None
         return connect(
             "solr",
@@ -74,7 +74,7 @@ def open_index(
     if address.kind == "globus":
         return connect("globus", index_uuid=address.location, poll_timeout_s=wait_s, retries=settings.retries, registered=sent)
     if is_url(address.location):
-        transport.allow(host_of(address.location))
+        transport.allow(host_of(address.location), named=True)
     client = bridge.TransactionClient(registration.config if registration else _login_of(address))
     return connect("stac", api_url=address.location, client=client, transport=transport, poll_timeout_s=wait_s)
 

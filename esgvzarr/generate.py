@@ -62,9 +62,10 @@ class Outcome:
 
 
 def make_transport(settings: Settings) -> Transport:
-    """A transport as the settings say."""
+    """A transport as the settings say. Whatever host they name may be fetched from."""
+    prefixes = filter(None, (settings.reference_url, *settings.data_paths.values()))
     return Transport(
-        allowed_hosts=settings.allowed_hosts, timeout_s=settings.timeout_s, retries=settings.retries,
+        allowed_hosts=(*settings.allowed_hosts, *map(host_of, prefixes)), timeout_s=settings.timeout_s, retries=settings.retries,
         connections=settings.connections, ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
     )  # fmt: skip
 
@@ -235,7 +236,7 @@ def verify_published(
     """
     location = target if is_url(target) or os.path.exists(target) else _href_of(target, settings)
     for named in filter(is_url, (location, *sources)):
-        transport.allow(host_of(named))
+        transport.allow(host_of(named), named=True)
     document = read_references(location, transport)
     files = _named_files(referenced_urls(document, location), sources)
     for file in files:

@@ -23,7 +23,7 @@ from .records import from_records
 from .settings import Settings
 from .sources import read_source
 from .store import remove_leftovers
-from .transport import Transport
+from .transport import Transport, host_of, is_url
 from .withdraw import withdraw
 
 
@@ -126,6 +126,8 @@ def link_source(
         SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing was done, or kept.
     """
     address = address_of_config(config)
+    named = (*settings.allowed_hosts, *map(host_of, filter(is_url, sources)))
+    settings = settings.model_copy(update={"allowed_hosts": named})
     with make_transport(settings) as transport:
         record = read_source(sources, dataset_id, transport, settings.data_paths)
     task = decide("link", record, address, settings, force=force)
@@ -216,7 +218,7 @@ def _carry_on(journal: Journal, settings: Settings, registration: bridge.Registr
     task = journal.task
     try:
         with make_transport(settings) as transport:
-            transport.allow(task.record.data_node)
+            transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings, registration)
             if registration is None and index.find(task.record.id) is None:
                 outcome = _absent(task)

@@ -38,7 +38,7 @@ def preview(task: Task, settings: Settings, *, registered: bool = True, progress
     name = str(task.record.id)
     try:
         with make_transport(settings) as transport:
-            transport.allow(task.record.data_node)
+            transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings)
             if task.verb == "unpublish":
                 lines = _plan_withdrawal(task, index, settings)

@@ -47,7 +47,9 @@ class Settings(BaseModel):
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Hosts (`host` or `host:port`) besides the record's own data node that may be fetched from.",
+        description="Hosts (`host` or `host:port`) besides the record's own data node that may be fetched from. "
+        "Hosts named here, on the command line, in `data_paths`, `reference_url` or as `data_node` may have private addresses; "
+        "a data node that only a record names may not.",
     )
     ca_bundle: Path | None = Field(default=None, description="PEM file of a private certificate authority. TLS is always verified.")
     timeout_s: float = Field(default=30.0, gt=0, description="Seconds to wait for a server to connect or to send the next bytes.")
@@ -111,12 +113,20 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
         if value is not None:
             values[name], origins[name] = value, "argument"
     try:
-        return Settings.model_validate(values)
+        return _with_own_node(Settings.model_validate(values), config)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
         where = origins.get(key, str(config or "settings"))
         raise SettingsError(f"{where}, key {SECTION}.{key}".rstrip("."), _reason(first, key), todo=_todo(first, key)) from error
+
+
+def _with_own_node(settings: Settings, config: str | os.PathLike[str] | None) -> Settings:
+    """``data_node`` of ``esg.yaml`` is a host that the operator names, and may well have a private address on its own network."""
+    node = read_config(config).get("data_node") if config is not None else None
+    if not isinstance(node, str) or not node:
+        return settings
+    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, node)})
 
 
 def _value_of(variable: str) -> Any:

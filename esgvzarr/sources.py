@@ -40,7 +40,7 @@ def read_source(
         TransportError: a source cannot be read.
     """
     for source in filter(is_url, sources):
-        transport.allow(host_of(source))
+        transport.allow(host_of(source), named=True)
     if all(map(_is_plain, sources)):
         return with_local_paths(from_locations(sources, dataset_id, data_paths=data_paths), data_paths)
     if len(sources) != 1:

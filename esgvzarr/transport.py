@@ -1,13 +1,15 @@
 """Bytes by URL or path: many ranges of many files in one call. Nothing else in the package speaks HTTP.
 
-Only hosts that were allowed are fetched, redirects stay on their host, TLS is verified, every answer's status, range and length
-are checked, and what a server or disk does wrong becomes a TransportError that says so.
+Only hosts that were allowed are fetched, those that the operator did not name only at public addresses, redirects stay on their
+host, TLS is verified, every answer's status, range and length are checked, and what a server or disk does wrong becomes a
+TransportError that says so.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +22,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from .errors import SettingsError, TransportError
+from .peers import check_address, check_name
 
 COALESCE_GAP = 32 * 1024
 """Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a request."""
@@ -75,7 +78,7 @@ class Transport:
     """Reads from a bounded set of hosts, and from local paths. Use as a context manager; threads may share it.
 
     Args:
-        allowed_hosts: ``host`` or ``host:port`` that may be fetched from; nothing else is.
+        allowed_hosts: ``host`` or ``host:port`` that may be fetched from, wherever they are: the operator named them.
         timeout_s: seconds to connect, and between two arrivals of bytes.
         retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept to.
         connections: kept open to one host, and requests in flight.
@@ -91,10 +94,11 @@ class Transport:
         connections: int = 32,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._allowed = {host.lower() for host in allowed_hosts}
+        self._named = {host.lower() for host in allowed_hosts}
+        self._allowed = set(self._named)
         self._seen: dict[str, tuple[int, str | None]] = {}
         self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
-        self._pool = self._make_pool(connections)
+        self._pools = {named: self._make_pool(connections, named=named) for named in (True, False)}
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
 
     def __enter__(self) -> Transport:
@@ -106,10 +110,13 @@ class Transport:
     def close(self) -> None:
         """Drop the connections and threads."""
         self._threads.shutdown(cancel_futures=True)
-        self._pool.clear()
+        for pool in self._pools.values():
+            pool.clear()
 
-    def _make_pool(self, connections: int, certificate: str | os.PathLike[str] | None = None) -> urllib3.PoolManager:
-        return urllib3.PoolManager(
+    def _make_pool(
+        self, connections: int, *, named: bool, certificate: str | os.PathLike[str] | None = None
+    ) -> urllib3.PoolManager:
+        pool = urllib3.PoolManager(
             maxsize=connections,
             block=True,
             timeout=urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s),
@@ -117,10 +124,21 @@ class Transport:
             ssl_context=_tls_context(self._ca_bundle, certificate),
             headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
         )
+        if not named:
+            pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+        return pool
 
-    def allow(self, host: str) -> None:
-        """Let ``host`` or ``host:port`` be fetched from as well."""
+    def allow(self, host: str, *, named: bool = False) -> None:
+        """Let ``host`` or ``host:port`` be fetched from as well.
+
+        Args:
+            host: of a record, say.
+            named: by the operator. Other hosts must be at public addresses: those of the operator's own network are not for
+                anyone to name who can write a record.
+        """
         self._allowed.add(host.lower())
+        if named:
+            self._named.add(host.lower())
 
     def check_allowed(self, location: str) -> None:
         """Raise TransportError unless ``location`` is a path, or its host was allowed."""
@@ -175,14 +193,14 @@ class Transport:
             TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last try.
             SettingsError: the certificate cannot be used.
         """
-        pool = self._make_pool(1, certificate) if certificate else self._pool
+        pool = self._make_pool(1, named=host_of(url) in self._named, certificate=certificate) if certificate else None
         try:
             return self._retried(lambda: self._post(pool, url, body, media_type))
         finally:
-            if certificate:
+            if pool:
                 pool.clear()
 
-    def _post(self, pool: urllib3.PoolManager, url: str, body: bytes, media_type: str) -> tuple[int, str]:
+    def _post(self, pool: urllib3.PoolManager | None, url: str, body: bytes, media_type: str) -> tuple[int, str]:
         response = self._open(url, {"Content-Type": media_type}, pool=pool, method="POST", body=body)
         try:
             place = response.get_redirect_location()
@@ -289,11 +307,38 @@ class Transport:
         self, url: str, headers: dict[str, str], *, pool: urllib3.PoolManager | None = None, method: str = "GET", body: bytes = b""
     ) -> urllib3.BaseHTTPResponse:
         self.check_allowed(url)
-        said, content = {**self._pool.headers, **headers}, body or None
+        pool = pool or self._pools[host_of(url) in self._named]
+        said, content = {**pool.headers, **headers}, body or None
         try:
-            return (pool or self._pool).request(method, url, body=content, headers=said, preload_content=False, redirect=False)
+            return pool.request(method, url, body=content, headers=said, preload_content=False, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise _lost(url, error) from error
+
+
+class _PublicConnection(urllib3.connection.HTTPConnection):
+    """Sends nothing to an address that is not public."""
+
+    def _new_conn(self) -> socket.socket:
+        check_name(self._dns_host, self.port)
+        connected = super()._new_conn()
+        try:
+            check_address(connected.getpeername()[0], self.host)  # a name may lead elsewhere when it is asked for again
+        except TransportError:
+            connected.close()
+            raise
+        return connected
+
+
+class _PublicTlsConnection(_PublicConnection, urllib3.connection.HTTPSConnection):
+    """The same, under TLS."""
+
+
+class _PublicPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PublicTlsConnection
 
 
 def _tls_context(ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None) -> ssl.SSLContext:

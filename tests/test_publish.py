@@ -71,7 +71,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def transport(thredds_server: ThreddsServer, settings: Settings) -> Iterator[Transport]:
     with make_transport(settings) as transport:
-        transport.allow(thredds_server.host)
+        transport.allow(thredds_server.host, named=True)
         yield transport
 
 
@@ -96,7 +96,7 @@ def index(stac_server: StacServer, record: DatasetRecord, transport: Transport) 
     """An index in which the dataset was registered just now."""
     hrefs = {file.name: file.url for file in record.files}
     stac_server.add_item(make_item(DATASET_ID, hrefs, data_node=record.data_node))
-    transport.allow(stac_server.host)
+    transport.allow(stac_server.host, named=True)
     return StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=2)
 
 
@@ -296,7 +296,7 @@ class TestPublish:
         self, record: DatasetRecord, transport: Transport, settings: Settings, stac_server: StacServer, tmp_path: Path
     ) -> None:
         """Registration may be queued still: the file stays, and the error says that trying again can help."""
-        transport.allow(stac_server.host)
+        transport.allow(stac_server.host, named=True)
         index = StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=0.2)
         with pytest.raises(LinkError) as caught:
             publish(record, index, transport, settings)
@@ -389,6 +389,7 @@ def test_many_datasets_at_once_come_in_order_and_one_that_fails_stops_no_other(
         if number == 1:
             files[0].write_bytes(b"<html>")
         records.append(replace(record_of(thredds_server, files), id=DatasetId(ID.master_id, f"2020010{number}")))
+    settings = settings.model_copy(update={"allowed_hosts": (thredds_server.host,)})
     if workers:
         with ProcessPoolExecutor(workers) as executor:
             outcomes = list(generate_all(records, tmp_path / "out", settings, executor=executor))

@@ -326,7 +326,7 @@ def test_other_hosts_are_not_followed_unless_allowed(server: ThreddsServer, tran
     with pytest.raises(SourceError, match=r"1 could not be read.*not allowed"):
         read_catalogue(start, transport, ID)
     assert len(server.requests) == 1
-    transport.allow(server.other_host)
+    transport.allow(server.other_host, named=True)
     assert read_catalogue(start, transport, ID).data_node == server.other_host
 
 

@@ -182,7 +182,7 @@ def test_a_server_that_lies_about_its_length_is_not_believed(server: ThreddsServ
 def test_only_allowed_hosts_are_asked(server: ThreddsServer) -> None:
     with Transport(allowed_hosts=["data.example"]) as transport:
         assert code_of(lambda: transport.read_document(server.url_of("a.nc"))) == "transport-host-refused"
-        transport.allow(server.host)
+        transport.allow(server.host, named=True)
         assert transport.read_document(server.url_of("a.nc")) == DATA
     assert len(server.requests) == 1
 

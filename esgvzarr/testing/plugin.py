@@ -1,4 +1,9 @@
-"""The pytest plugin: fixtures of the servers and makers. Each imports what it needs when it is used, and no sooner."""
+"""The pytest plugin: fixtures of the servers and makers. Each imports what it needs when it is used, and no sooner.
+
+All servers are on the loopback, from which nothing is fetched that only a record names: tests name them as an operator does, with
+``Transport(allowed_hosts=[server.host])``, ``transport.allow(server.host, named=True)``, ``Settings(allowed_hosts=[...])``,
+``--allow-host``, a source URL, or ``data_node`` in ``esg.yaml`` (which ``DataNode`` writes).
+"""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_an_index_that_is_down_is_said(transport: Transport) -> None:
     """The URL is named, and that it may be tried again."""
     with StacServer() as gone:
         url = gone.url
-        transport.allow(gone.host)
+        transport.allow(gone.host, named=True)
     with pytest.raises(LinkError, match=url) as caught:
         StacIndex(url, TransactionClient({}), transport, poll_timeout_s=0).add_link(DATASET, LINK)
     assert (caught.value.code, caught.value.retryable) == ("index-unreachable", True)
