@@ -85,6 +85,8 @@ class TransportError(EsgvzarrError):
     code = "transport-failed"
     retry_after_s = 0.0
     """Seconds that the server asked to wait; 0 where it did not say."""
+    moved_to = ""
+    """Where the server sent us, if that is why."""
 
 
 class FormatError(EsgvzarrError):

@@ -12,7 +12,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ COALESCE_GAP = 32 * 1024
 COALESCE_LIMIT = 8 * 2**20
 """Bytes. No merged range grows beyond this."""
 _MOST_REDIRECTS = 3
+_MOST_SILENCE = 3
+"""A host that gave no answer this often, with no answer between, is given up by ``try_each``."""
 _LONGEST_ANSWER = 64 * 1024
 """Bytes that are read of the answer to a POST."""
 _LONGEST_PAUSE_S = 60.0
@@ -54,6 +57,8 @@ class Head:
     """Bytes of the whole file."""
     etag: str | None = None
     last_modified: str | None = None
+    moved_to: str = ""
+    """Where the server sent us, on the same host; empty if nowhere."""
 
 
 def is_url(location: str) -> bool:
@@ -97,6 +102,7 @@ class Transport:
         self._named = {host.lower() for host in allowed_hosts}
         self._allowed = set(self._named)
         self._seen: dict[str, tuple[int, str | None]] = {}
+        self._silent: Counter[str] = Counter()
         self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
         self._pools = {named: self._make_pool(connections, named=named) for named in (True, False)}
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
@@ -163,7 +169,7 @@ class Transport:
 
     def read_heads(self, locations: Sequence[str], count: int) -> list[Head]:
         """The first ``count`` bytes of each file, all at once; shorter where the file is."""
-        return list(self._threads.map(lambda location: self._read_head(location, count), locations))
+        return list(self._threads.map(lambda location: self.read_head(location, count), locations))
 
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """The bytes of each range, in the order given; near ones are fetched together.
@@ -212,25 +218,49 @@ class Transport:
         finally:
             _drop(response)
 
-    def _read_head(self, location: str, count: int) -> Head:
+    def try_each(self, locations: Sequence[str], read: Callable[[str], _T]) -> list[_T | TransportError]:
+        """What ``read``, a method of this transport, makes of each location, all at once; or why it cannot be had.
+
+        A host that gives no answer, or is busy, again and again is not asked any more: a dead data node does not hold up others.
+        """
+        return list(self._threads.map(lambda location: self._try(location, read), locations))
+
+    def _try(self, location: str, read: Callable[[str], _T]) -> _T | TransportError:
+        try:
+            host = host_of(location) if is_url(location) else ""
+            if self._silent[host] >= _MOST_SILENCE:
+                raise TransportError(
+                    location, f"was not asked for: {host} did not answer before", todo="Is the server up, and reachable from here?",
+                    code="transport-unreachable", retryable=True,
+                )  # fmt: skip
+            found = read(location)
+        except TransportError as error:
+            if error.retryable:
+                self._silent[host] += 1
+            return error
+        self._silent[host] = 0
+        return found
+
+    def read_head(self, location: str, count: int) -> Head:
+        """The first ``count`` bytes of a file; fewer where it is shorter."""
         if not is_url(location):
             size = _stat(location).st_size
             return Head(_read_path(location, 0, min(count, size)), size)
-        body, size, headers = self._retried(lambda: self._fetch(location, 0, count, shorter=True))
-        self._seen[location] = (size, headers.get("ETag"))
-        return Head(body, size, headers.get("ETag"), headers.get("Last-Modified"))
+        body, size, headers, moved_to = self._retried(lambda: self._fetch(location, 0, count, shorter=True))
+        self._seen[location] = (size, _validator(headers))
+        return Head(body, size, headers.get("ETag"), headers.get("Last-Modified"), moved_to)
 
     def _read_range(self, span: Range) -> bytes:
         if span.stop <= span.start:
             return b""
         if not is_url(span.location):
             return _read_path(span.location, span.start, span.stop)
-        body, size, headers = self._retried(lambda: self._fetch(span.location, span.start, span.stop))
+        body, size, headers, _ = self._retried(lambda: self._fetch(span.location, span.start, span.stop))
         known = self._seen.get(span.location)
-        if known is not None and known != (size, headers.get("ETag")):
+        if known is not None and known != (size, _validator(headers)):
             raise TransportError(
-                span.location, f"was replaced while it was read: {known} became {(size, headers.get('ETag'))}",
-                expected="the size and ETag of its first bytes", todo="Try again when the file is settled.",
+                span.location, f"was replaced while it was read: {known} became {(size, _validator(headers))}",
+                expected="the size and ETag, or date, of its first bytes", todo="Try again when the file is settled.",
                 code="transport-changed", retryable=True,
             )  # fmt: skip
         return body
@@ -247,7 +277,7 @@ class Transport:
         return attempt()
 
     def _fetch_document(self, url: str, limit: int) -> bytes:
-        with self._get(url, {}) as response:
+        with self._get(url, {}) as (response, _):
             if response.status != 200:
                 raise _status_error(url, response)
             body = _body(url, response, limit + 1)
@@ -255,9 +285,9 @@ class Transport:
             raise _too_large(url, limit)
         return body
 
-    def _fetch(self, url: str, start: int, stop: int, *, shorter: bool = False) -> tuple[bytes, int, Any]:
-        """One range: its bytes, the size of the whole file, the headers."""
-        with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as response:
+    def _fetch(self, url: str, start: int, stop: int, *, shorter: bool = False) -> tuple[bytes, int, Any, str]:
+        """One range: its bytes, the size of the whole file, the headers, where a redirect led."""
+        with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as (response, moved_to):
             if response.status != 206:
                 raise _status_error(url, response)
             match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
@@ -276,12 +306,12 @@ class Transport:
                 url, f"sent {len(body)} bytes for bytes {start}-{expected - 1}", expected=f"{expected - start}",
                 todo="The answer was cut short: try again, then look at the data node.", code="transport-truncated", retryable=True,
             )  # fmt: skip
-        return body, size, response.headers
+        return body, size, response.headers, moved_to
 
     @contextmanager
-    def _get(self, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-        """A GET that follows redirects within the host only; the body is still to be read."""
-        response = self._open(url, headers)
+    def _get(self, url: str, headers: dict[str, str]) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
+        """A GET that follows redirects within the host only, and where they led; the body is still to be read."""
+        response, target = self._open(url, headers), ""
         for followed in range(_MOST_REDIRECTS + 1):
             place = response.get_redirect_location()
             if not place:
@@ -299,7 +329,7 @@ class Transport:
                     todo="Access may be restricted (a login page), or the URL wrong: open it in a browser.",
                     code="transport-html",
                 )  # fmt: skip
-            yield response
+            yield response, target
         finally:
             _drop(response)
 
@@ -339,6 +369,11 @@ class _PublicPool(urllib3.HTTPConnectionPool):
 
 class _PublicTlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _PublicTlsConnection
+
+
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """What tells one state of a file from another, as far as its server says: TDS has no ETag."""
+    return headers.get("ETag") or headers.get("Last-Modified")
 
 
 def _tls_context(ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
@@ -439,10 +474,12 @@ def _seconds(retry_after: str) -> float:
 
 
 def _redirected(url: str, target: str) -> TransportError:
-    return TransportError(
+    error = TransportError(
         url, f"redirects to {target}", expected="the file itself",
         todo="Access may be restricted (a login page): references are for data that anyone can read.", code="transport-redirected",
     )  # fmt: skip
+    error.moved_to = target
+    return error
 
 
 def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:

@@ -88,7 +88,6 @@ def test_heads_say_the_size_and_are_shorter_where_the_file_is(server: ThreddsSer
     large, small = transport.read_heads([server.url_of("a.nc"), server.url_of("small.nc")], 100)
     assert (large.data, large.size) == (DATA[:100], len(DATA))
     assert (small.data, small.size) == (b"12345", 5)
-    assert large.etag
     assert large.last_modified
 
 
@@ -295,3 +294,28 @@ def test_a_client_certificate_is_shown_with_its_own_request_only(tmp_path: Path)
         (tmp_path / "cert.pem").write_text("nothing")
         with pytest.raises(SettingsError, match=r"cert\.pem: cannot be used as client certificate"):
             transport.post(server.url, b"x", "text/plain", certificate=tmp_path / "cert.pem")
+
+
+def test_each_location_gets_its_own_answer(server: ThreddsServer, transport: Transport) -> None:
+    """What cannot be had is given as its error, in its place."""
+    urls = [server.url_of("a.nc"), server.url_of("none.nc"), server.url_of("a.nc")]
+    first, missing, last = transport.try_each(urls, lambda url: transport.read_head(url, 4))
+    assert isinstance(missing, TransportError)
+    assert missing.code == "transport-http-404"
+    assert first == last == transport.read_head(urls[0], 4)
+
+
+def test_a_host_without_answers_is_given_up(server: ThreddsServer) -> None:
+    """A dead data node does not hold up the others: the rest of its files are not asked for."""
+    server.fault(Status(503))
+    urls = [server.url_of(f"{number}.nc") for number in range(50)]
+    with Transport(allowed_hosts=[server.host], connections=2, retries=0) as transport:
+        found = transport.try_each(urls, lambda url: transport.read_head(url, 4))
+    assert all(isinstance(error, TransportError) and error.retryable for error in found)
+    assert len(server.requests) <= 5
+
+
+def test_a_redirect_within_the_host_is_told(server: ThreddsServer, transport: Transport) -> None:
+    server.fault(LoginRedirect(server.url_of("a.nc")), "*moved.nc")
+    assert transport.read_head(server.url_of("moved.nc"), 4).moved_to == server.url_of("a.nc")
+    assert transport.read_head(server.url_of("a.nc"), 4).moved_to == ""

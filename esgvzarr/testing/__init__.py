@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .defects import DEFECTS, Defect
     from .faults import (
         Fault,
+        Headers,
         HtmlPage,
         Latency,
         LoginRedirect,
@@ -42,8 +43,8 @@ _HOMES = {
     "datasets": ("DATASET_ID", "DRS_PATH", "FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
     "defects": ("DEFECTS", "Defect"),
     "faults": (
-        "Fault", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated", "Unavailable",
-        "WrongContentRange", "WrongLength",
+        "Fault", "Headers", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated",
+        "Unavailable", "WrongContentRange", "WrongLength",
     ),
     "globus": ("GlobusServer",),
     "items": ("make_item",),
@@ -64,6 +65,7 @@ __all__ = [
     "Fault",
     "FileSpec",
     "GlobusServer",
+    "Headers",
     "HtmlPage",
     "IndexTests",
     "Latency",

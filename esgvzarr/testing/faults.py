@@ -6,7 +6,7 @@ import fnmatch
 import json
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
@@ -193,6 +193,19 @@ class LoginRedirect:
     def apply(self, asked: Asked, answer: Answer) -> Response:
         """302 without a look at the file."""
         return text_response(302, Location=self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The usual answer with these headers in place of its own; None takes one away."""
+
+    headers: Mapping[str, str | None]
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer, said otherwise."""
+        response = answer(asked)
+        said = {**response.headers, **self.headers}
+        return replace(response, headers={name: value for name, value in said.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
