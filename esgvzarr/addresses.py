@@ -75,11 +75,11 @@ def open_index(
         return connect("globus", index_uuid=address.location, poll_timeout_s=wait_s, retries=settings.retries, registered=sent)
     if is_url(address.location):
         transport.allow(host_of(address.location), named=True)
-    client = bridge.TransactionClient(registration.config if registration else _login_of(address))
+    client = bridge.TransactionClient(registration.config if registration else login_of(address))
     return connect("stac", api_url=address.location, client=client, transport=transport, poll_timeout_s=wait_s)
 
 
-def _login_of(address: IndexAddress) -> dict[str, Any]:
+def login_of(address: IndexAddress) -> dict[str, Any]:
     """What esgcet's transaction clients look at."""
     stac = read_config(address.config).get("stac_config")
     return {"stac_config": stac} if stac else {"stac_api": address.location}

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -313,11 +314,55 @@ class TransactionClient:
             raise _refused(subject, status, body)
         return status
 
+    def check_login(self) -> float | None:
+        """Make sure that a change would need no login by hand: one is kept, and can be renewed.
+
+        Returns:
+            When it ends, in seconds since 1970; None if it does not say.
+
+        Raises:
+            PublisherError: somebody has to log in (``publisher-login``), or the client cannot be used.
+            LinkError: what esgcet's client asks cannot be reached.
+        """
+        _check_installed()
+        from esgcet.util.settings import TOKEN_STORAGE_FILE
+
+        stac = self._config.get("stac_config") or {}
+        path = Path(str(stac.get("token_storage_file") or TOKEN_STORAGE_FILE)).expanduser()
+        ends = _end_of_login(path)
+        with _translated("stac_config"):
+            self._client = self._client or self._login()
+        return ends
+
     def _login(self) -> Any:
         _check_installed()
         from esgcet.stac.stac_client import getTransactionClient
 
         return getTransactionClient(self._config.get("stac_config") or {})(dict(self._config))
+
+
+def _end_of_login(path: Path) -> float | None:
+    """When the login in the file of either of esgcet's clients ends: that of Globus does not, that of EGI says so.
+
+    Raises:
+        PublisherError: it has none, or it ended.
+    """
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        kept = {}
+    if not isinstance(kept, dict) or not ("refresh_token" in kept or "data" in kept):
+        raise _no_login(path, "holds no login")
+    if "data" in kept:
+        return None
+    ends = max((float(kept[name]) for name in ("expires_at", "refresh_expires_at") if name in kept), default=0.0)
+    if ends < time.time():
+        raise _no_login(path, "holds a login that has ended")
+    return ends
+
+
+def _no_login(path: Path, found: str) -> PublisherError:
+    return PublisherError(str(path), found, expected="that of a publisher", todo="Log in (esglogin).", code="publisher-login")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .doctor import Diagnosis
     from .generate import Outcome
     from .model import Entry, Report
     from .settings import Settings
@@ -79,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_unpublish(commands)
     _add_generate(commands)
     _add_verify(commands)
+    _add_doctor(commands)
     _add_demo(commands)
     return parser
 
@@ -171,6 +173,19 @@ def _add_verify(commands: Any) -> None:
     parser.add_argument("--full", action="store_true", help="compare every value; default: a sample of chunks")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_settings(parser)
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _command(
+        commands, "doctor", _doctor, "say whether this data node can do what publishing and reading need, and what to do where not",
+        "Exit status: 0 nothing is bad, 1 something is, 2 usage or configuration.",
+    )  # fmt: skip
+    parser.add_argument(
+        "url", nargs="?", default="", metavar="URL",
+        help="of a published NetCDF file to try; default: one of the ledger, or one found in data_paths or esgcet's data_roots",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    _add_settings(parser, _ESGCETS)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
@@ -384,6 +399,35 @@ def _print_report(report: Report) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed")
+
+
+def _doctor(options: argparse.Namespace, _: list[str]) -> int:
+    from .doctor import examine
+
+    config = _config_of_esgpublish(options)
+    known = config if config.exists() or options.config else None
+    rows = examine(known, _settings(options, known), options.url)
+    if options.json:
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        _print_diagnoses(rows)
+    return REFUSED if any(row.health == "bad" for row in rows) else DONE
+
+
+def _print_diagnoses(rows: Sequence[Diagnosis]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    colours = {"good": "green", "note": "yellow", "bad": "red"}
+    table = Table("", "check", Column("found", overflow="fold"), box=None)
+    for row in rows:
+        table.add_row(
+            f"[{colours[row.health]}]{row.health}", row.check, escape(f"{row.found}\n-> {row.todo}" if row.todo else row.found)
+        )
+    Console(highlight=False).print(table)
 
 
 def _demo(options: argparse.Namespace, _: list[str]) -> int:

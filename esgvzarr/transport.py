@@ -61,6 +61,21 @@ class Head:
     """Where the server sent us, on the same host; empty if nowhere."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a server answered one request, whatever it said."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Looked up without regard to case."""
+    data: bytes
+    """The first bytes of the body, as they were sent."""
+    seconds: float
+    """Until the headers were there."""
+    certificate: Mapping[str, Any]
+    """What the server showed, as ``ssl.SSLSocket.getpeercert`` has it; empty without TLS."""
+
+
 def is_url(location: str) -> bool:
     """True for http(s) URLs, False for what must be a path on this machine."""
     return location.startswith(("http://", "https://"))
@@ -166,6 +181,25 @@ class Transport:
                 raise _too_large(location, limit)
             return _read_path(location, 0, size)
         return self._retried(lambda: self._fetch_document(location, limit))
+
+    def ask(self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        """One request, sent once, and its answer as it is: no judgement, no redirect followed, at most 64 KiB of the body.
+
+        Raises:
+            TransportError: not allowed, or no answer.
+        """
+        started = time.perf_counter()
+        response = self._open(url, dict(headers or {}), method=method)
+        seconds = time.perf_counter() - started
+        try:
+            sock = getattr(getattr(response, "connection", None), "sock", None)
+            certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+            data = response.read(_LONGEST_ANSWER, decode_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise _lost(url, error) from error
+        finally:
+            _drop(response)
+        return Answer(response.status, response.headers, data, seconds, certificate or {})
 
     def read_heads(self, locations: Sequence[str], count: int) -> list[Head]:
         """The first ``count`` bytes of each file, all at once; shorter where the file is."""

@@ -158,6 +158,17 @@ def globus_login() -> Any:
         raise _not_logged_in(f"{path} cannot be read: {error}") from error
 
 
+def check_login() -> None:
+    """Make sure that Globus still takes the login that is kept; nobody is asked for one.
+
+    Raises:
+        PublisherError: nobody is logged in, or no longer.
+        LinkError: Globus cannot be reached.
+    """
+    with _translated("Globus Search"):
+        globus_login().get_authorization_header()
+
+
 @contextmanager
 def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
     """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is passed on, less the token."""

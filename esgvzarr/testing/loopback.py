@@ -61,6 +61,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Besides, or in place of, ``Server``, ``Date`` and ``Content-Length``; one without a value is not sent."""
     body: bytes | FileSlice = b""
     padding: int = 0
     """Zero bytes after the body."""
@@ -249,13 +250,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _send_head(self, response: Response, *, cors: bool) -> None:
-        self.send_response(response.status)
-        for name, value in {"Content-Length": str(response.length), **response.headers}.items():
-            self.send_header(name, value)
+        self.send_response_only(response.status)
+        usual = {"Server": self.version_string(), "Date": self.date_time_string(), "Content-Length": str(response.length)}
+        headers = {**usual, **response.headers}
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
         if cors:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges")
-        if response.missing:
+        if response.missing or not headers["Content-Length"]:
             self.close_connection = True
         self.end_headers()
 
