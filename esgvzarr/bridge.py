@@ -266,6 +266,27 @@ def client_certificate(config: Mapping[str, Any]) -> Path | None:
     return path if path.is_file() else None
 
 
+def certificate_end(path: str | os.PathLike[str]) -> float:
+    """When a client certificate ends, in seconds since 1970.
+
+    Raises:
+        PublisherError: the file is no certificate.
+    """
+    _check_installed()
+    from cryptography.x509 import load_pem_x509_certificate
+
+    try:
+        return load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError) as error:
+        raise PublisherError(
+            str(path),
+            f"is no certificate: {error}",
+            expected="a PEM file",
+            todo="See cert in esg.yaml.",
+            code="publisher-certificate",
+        ) from error
+
+
 def _paths(records: Sequence[Record], maplines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Local path by published URL. esgcet makes the File records in the order of the map, and may skip lines."""
     paths: dict[str, str] = {}

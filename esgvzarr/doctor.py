@@ -381,16 +381,8 @@ def _login(node: Node) -> Iterator[Diagnosis]:
         check_login()
         yield Diagnosis("login", "good", "Globus Search takes the login that is kept")
     elif address.certificate:
-        from cryptography.x509 import load_pem_x509_certificate
-
-        try:
-            ends = load_pem_x509_certificate(Path(address.certificate).read_bytes()).not_valid_after_utc
-        except (OSError, ValueError) as error:
-            yield Diagnosis("login", "bad", f"{address.certificate} is no certificate: {error}", "See cert in esg.yaml.")
-            return
-        yield _days_left(
-            "login", f"the certificate {address.certificate}", ends.timestamp(), "Get a new one, and let cert name it."
-        )
+        ends = bridge.certificate_end(address.certificate)
+        yield _days_left("login", f"the certificate {address.certificate}", ends, "Get a new one, and let cert name it.")
     else:
         yield Diagnosis(
             "login", "note", "no client certificate is there", "Index nodes that want one: name it as cert in esg.yaml."
