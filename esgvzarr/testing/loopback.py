@@ -259,7 +259,9 @@ class _Handler(BaseHTTPRequestHandler):
         if cors:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges")
-        if response.missing or not headers["Content-Length"]:
+        if not headers["Content-Length"]:
+            self.send_header("Connection", "close")  # closes it, too
+        if response.missing:
             self.close_connection = True
         self.end_headers()
 
