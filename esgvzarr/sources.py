@@ -89,6 +89,17 @@ def recognise(content: bytes, subject: str) -> Kind:
     )  # fmt: skip
 
 
+def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) -> DatasetRecord:
+    """The dataset that an index describes by an item, or by documents.
+
+    Raises:
+        SourceError: not the whole of one dataset, or it is retracted.
+    """
+    if len(documents) == 1 and documents[0].get("type") == "Feature":
+        return from_stac_item(documents[0], dataset_id)
+    return from_records(documents, dataset_id=dataset_id)
+
+
 def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> DatasetRecord:
     """The same record, its files with the local path that `data_paths` gives for their URLs; nothing is looked up on disk."""
     files = (file if file.path else replace(file, path=_path_of(file.url, data_paths)) for file in record.files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
@@ -33,6 +33,10 @@ class Index(Protocol):
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The dataset's record as the index shows it now; None if it has none."""
+        ...
+
+    def documents(self, dataset_id: DatasetId, data_node: str) -> Sequence[Mapping[str, Any]]:
+        """What describes the dataset and its files on a data node: a STAC item, or File documents and the Dataset document."""
         ...
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:

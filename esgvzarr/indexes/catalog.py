@@ -56,6 +56,11 @@ class CatalogIndex:
         """
         return _read_json(self._item_path(dataset_id))
 
+    def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
+        """The item, which is that of all data nodes."""
+        item = self.find(dataset_id)
+        return [item] if item is not None else []
+
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The reference links that the item shows; none where there is no item."""
         return read_links(self.find(dataset_id) or {})

@@ -37,6 +37,10 @@ class DocumentIndex(ABC):
         """The Dataset documents of all data nodes."""
 
     @abstractmethod
+    def _read_files(self, identifier: str) -> Sequence[Document]:
+        """The File documents of a Dataset document."""
+
+    @abstractmethod
     def _write(self, document: Document, change: Change) -> Complaint:
         """Send a change of the document's fields."""
 
@@ -48,6 +52,16 @@ class DocumentIndex(ABC):
         """
         documents = self._read_all(dataset_id)
         return min(documents, key=lambda document: str(document.get("replica")).lower() == "true", default=None)
+
+    def documents(self, dataset_id: DatasetId, data_node: str) -> list[Document]:
+        """The data node's File documents and its Dataset document.
+
+        Raises:
+            LinkError: the index cannot be reached, or answers with something else than documents.
+        """
+        identifier = document_id(dataset_id, data_node)
+        document = self._read(identifier)
+        return [*self._read_files(identifier), document] if document is not None else []
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The reference links on the Dataset documents of all data nodes."""

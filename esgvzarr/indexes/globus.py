@@ -22,11 +22,11 @@ from .legacy import Change, Document, apply
 
 _log = logging.getLogger(__name__)
 ENTRY_ID = "dataset"
-"""Of a Dataset's entry on its subject, as esgcet makes it."""
+"""Of a Dataset's entry on its subject, as esgcet makes it; a File's is ``file``."""
 LOGIN = Path("~/.globus/cli/storage.db")
 """Where ``globus login`` keeps what it got."""
-_MOST_NODES = 1000
-"""Data nodes that one dataset may be on; Globus Search gives 10 subjects unless it is asked for more."""
+_MOST = 10_000
+"""Subjects, of a dataset's data nodes or files; Globus Search gives 10 unless it is asked for more, and no more than this."""
 
 
 class GlobusIndex(DocumentIndex):
@@ -72,18 +72,24 @@ class GlobusIndex(DocumentIndex):
                 if error.http_status == 404:
                     return None
                 raise
-        return _dataset_of(subject, identifier)
+        return _document_of(subject, identifier)
 
     def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
-        name, wanted = str(dataset_id), {"instance_id": str(dataset_id), "type": "Dataset"}
-        filters = [{"type": "match_all", "field_name": field, "values": [value]} for field, value in wanted.items()]
+        return self._search(ENTRY_ID, str(dataset_id), "instance_id", "Dataset")
+
+    def _read_files(self, identifier: str) -> Sequence[Document]:
+        return self._search("file", identifier, "dataset_id", "File")
+
+    def _search(self, entry_id: str, name: str, field: str, kind: str) -> list[Document]:
+        """The documents of a kind that have the name in a field."""
+        filters = [{"type": "match_all", "field_name": key, "values": [value]} for key, value in ((field, name), ("type", kind))]
         with _translated(name):
-            found = self._anybody().post_search(self._uuid, {"q": "", "filters": filters, "limit": _MOST_NODES}).data
+            found = self._anybody().post_search(self._uuid, {"q": "", "filters": filters, "limit": _MOST}).data
         subjects = found.get("gmeta") if isinstance(found, dict) else None
         if not isinstance(subjects, list):
             raise _invalid(name)
-        documents = (_dataset_of(subject, name) for subject in subjects)
-        return [document for document in documents if document and document.get("instance_id") == name]
+        documents = (_document_of(subject, name, entry_id) for subject in subjects)
+        return [document for document in documents if document and document.get(field) == name]
 
     def _write(self, document: Document, change: Change) -> Complaint:
         identifier = str(document["id"])
@@ -195,12 +201,12 @@ def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
         raise LinkError(subject, f"globus-sdk cannot be used: {error}", todo="See the variables GLOBUS_SDK_*.") from error
 
 
-def _dataset_of(subject: Any, name: str) -> Document | None:
-    """The content of a subject's Dataset entry; None if it has none."""
+def _document_of(subject: Any, name: str, entry_id: str = ENTRY_ID) -> Document | None:
+    """The content of one of a subject's entries; None if it has none."""
     entries = subject.get("entries") if isinstance(subject, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _invalid(name)
-    content = next((entry.get("content") for entry in entries if entry.get("entry_id") == ENTRY_ID), None)
+    content = next((entry.get("content") for entry in entries if entry.get("entry_id") == entry_id), None)
     if content is None:
         return None
     if not isinstance(content, dict) or content.get("id") != subject.get("subject"):

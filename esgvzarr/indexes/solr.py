@@ -18,8 +18,8 @@ from .documents import Complaint, DocumentIndex
 from .legacy import Change, Document
 
 _log = logging.getLogger(__name__)
-_MOST_NODES = 1000
-"""Data nodes that one dataset may be on; esg-search gives 10 documents unless it is asked for more."""
+_MOST = 10_000
+"""Documents, of a dataset's data nodes or files; esg-search gives 10 unless it is asked for more, and no more than this."""
 _UPDATED = re.compile(r"Number of records updated: (\d+)")
 _MESSAGE = re.compile(r"<message>(.*?)</message>", re.DOTALL)
 
@@ -55,8 +55,11 @@ class SolrIndex(DocumentIndex):
     def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
         return [document for document in self._search(instance_id=dataset_id) if document.get("instance_id") == str(dataset_id)]
 
-    def _search(self, **constraint: object) -> list[dict[str, Any]]:
-        query = {**constraint, "type": "Dataset", "distrib": "false", "limit": _MOST_NODES, "format": "application/solr+json"}
+    def _read_files(self, identifier: str) -> Sequence[Document]:
+        return [document for document in self._search("File", dataset_id=identifier) if document.get("dataset_id") == identifier]
+
+    def _search(self, kind: str = "Dataset", **constraint: object) -> list[dict[str, Any]]:
+        query = {**constraint, "type": kind, "distrib": "false", "limit": _MOST, "format": "application/solr+json"}
         url = f"{self._url}/search?{urlencode(query)}"
         try:
             answer = json.loads(self._transport.read_document(url))

@@ -73,6 +73,11 @@ class StacIndex:
             raise LinkError(url, "answers with something else", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
         return item
 
+    def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
+        """The item, which is that of all data nodes."""
+        item = self.find(dataset_id)
+        return [item] if item is not None else []
+
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The reference links that the item shows now; none where there is no item."""
         item = self.find(dataset_id)

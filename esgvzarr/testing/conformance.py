@@ -19,6 +19,7 @@ import pytest
 from ..errors import LinkError
 from ..indexes import Index, LinkState
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from ..sources import from_index
 
 NODE = "data-node.example.org"
 DATASET = DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323")
@@ -72,6 +73,13 @@ class IndexTests:
         assert str(DATASET) in str(record["id"])
         assert index.find(ABSENT) is None
         assert index.links(ABSENT) == ()
+
+    def test_describes_the_dataset(self, index: Index) -> None:
+        """Whatever is to be known of its files is there, for the data node that was asked for."""
+        found = from_index(index.documents(DATASET, NODE), DATASET)
+        assert (found.id, found.data_node) == (DATASET, NODE)
+        assert {file.url for file in found.files} == {file.url for file in RECORD.files}
+        assert not index.documents(ABSENT, NODE)
 
     def test_shows_an_added_link(self, index: Index) -> None:
         """What was added is what is read, field for field."""
