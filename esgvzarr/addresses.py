@@ -76,7 +76,8 @@ def open_index(
     if is_url(address.location):
         transport.allow(host_of(address.location), named=True)
     client = bridge.TransactionClient(registration.config if registration else login_of(address))
-    return connect("stac", api_url=address.location, client=client, transport=transport, poll_timeout_s=wait_s)
+    options: dict[str, Any] = {"poll_timeout_s": wait_s, "list_access": settings.list_access}
+    return connect("stac", api_url=address.location, client=client, transport=transport, **options)
 
 
 def login_of(address: IndexAddress) -> dict[str, Any]:

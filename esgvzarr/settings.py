@@ -64,6 +64,11 @@ class Settings(BaseModel):
         default="application/vnd.zarr+kerchunk",
         description="Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 opens only the second.",
     )
+    list_access: bool = Field(
+        default=False,
+        description="Add `VirtualZarr` to `properties.access` of STAC items that have such a list. "
+        "The schemas of CORDEX-CMIP6 and obs4REF allow no such service; the link is found without it.",
+    )
     proof_samples: int = Field(
         default=8,
         ge=0,

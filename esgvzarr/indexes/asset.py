@@ -13,6 +13,8 @@ from ..errors import LinkError
 from ..model import AccessLink
 
 KEY = "reference_file"
+SERVICE = "VirtualZarr"
+"""In ``properties.access``, as in the Dataset documents of the legacy indexes."""
 PROTOCOLS = ("http", "https", "globus", "gridftp", "kerchunk", "netcdfsubset", "opendap", "wms", "wps", "s3")
 """What the ESGF schemas allow as an asset's ``protocol``."""
 
@@ -144,6 +146,15 @@ def plan_removal(item: Item, link: AccessLink) -> Operation | None:
         primary, *others = nodes
         assets[KEY] = {**nodes[primary], **({"alternate": {node: nodes[node] for node in others}} if others else {})}
     return {"op": "replace", "path": "/assets", "value": assets}
+
+
+def plan_access(item: Item) -> Operation | None:
+    """The one operation that lets the item's list of services say whether it has references; None if it does, or has no list."""
+    before = item.get("properties", {}).get("access")
+    if not isinstance(before, list) or (SERVICE in before) == bool(present_nodes(item)):
+        return None
+    others = [service for service in before if service != SERVICE]
+    return {"op": "replace", "path": "/properties/access", "value": [*others, SERVICE] if present_nodes(item) else others}
 
 
 def apply(item: Item, operation: Operation) -> dict[str, Any]:

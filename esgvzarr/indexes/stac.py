@@ -12,7 +12,7 @@ from ..errors import LinkError, TransportError
 from ..model import AccessLink, DatasetId
 from ..transport import Transport
 from . import LinkState
-from .asset import Item, Operation, apply, check_asset, plan, plan_removal, present_nodes, read_links, shows
+from .asset import Item, Operation, apply, check_asset, plan, plan_access, plan_removal, present_nodes, read_links, shows
 from .polling import looks
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class StacIndex:
         client: sends the changes.
         transport: reads the items.
         poll_timeout_s: seconds to wait until the discovery API shows the dataset, and then the change.
+        list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, where it has such a list.
         now: the time, in UTC, for ``created`` and ``updated``.
     """
 
@@ -48,10 +49,12 @@ class StacIndex:
         transport: Transport,
         *,
         poll_timeout_s: float = 60.0,
+        list_access: bool = False,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._client, self._transport, self._poll_timeout_s, self._now = client, transport, poll_timeout_s, now
+        self._list_access = list_access
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The item as the discovery API shows it now; None if it shows none.
@@ -92,10 +95,12 @@ class StacIndex:
         item = self._wait_for_item(dataset_id)
         operation = plan(item, link, self._now())
         if operation is None:
+            self._keep_access(item)
             return LinkState.UNCHANGED
         check_asset(present_nodes(apply(item, operation))[link.data_node], item)
         self._patch(item, operation)
         done = self._confirm(dataset_id, item, link, lambda shown: shown is not None and shows(shown, link))
+        self._keep_access(apply(item, operation))
         return LinkState.ADDED if done else LinkState.PENDING
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
@@ -110,7 +115,18 @@ class StacIndex:
             return LinkState.UNCHANGED
         self._patch(item, operation)
         done = self._confirm(dataset_id, item, link, lambda shown: shown is None or plan_removal(shown, link) is None)
+        self._keep_access(apply(item, operation))
         return LinkState.REMOVED if done else LinkState.PENDING
+
+    def _keep_access(self, item: Item) -> None:
+        """Say in the list of services what the item now has. The schemas of some projects know no such service: the link stays."""
+        operation = plan_access(item) if self._list_access else None
+        if operation is None:
+            return
+        try:
+            self._patch(item, operation)
+        except LinkError as error:
+            log.warning("%s: properties.access is as it was: %s", item["id"], error)
 
     def _patch(self, item: Item, operation: Operation) -> None:
         status = self._client.patch(str(item["collection"]), str(item["id"]), operation)

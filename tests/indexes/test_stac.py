@@ -16,8 +16,10 @@ from esgvzarr.errors import LinkError, PublisherError, SettingsError
 from esgvzarr.indexes import LinkState, connect
 from esgvzarr.indexes.catalog import CatalogIndex, make_item
 from esgvzarr.indexes.stac import StacIndex
+from esgvzarr.model import DatasetId
 from esgvzarr.testing.conformance import CHANGED, DATASET, LINK, OTHER_NODES, RECORD, IndexTests
-from esgvzarr.testing.faults import Problem, Status
+from esgvzarr.testing.faults import Answer, Problem, Status
+from esgvzarr.testing.loopback import Asked, Response, text_response
 from esgvzarr.testing.stac import StacServer
 from esgvzarr.transport import Transport
 
@@ -46,6 +48,7 @@ def config(stac_server: StacServer, tmp_path: Path) -> dict[str, Any]:
 def item(stac_server: StacServer) -> dict[str, Any]:
     """DATASET as registered, its files on all three data nodes."""
     item = make_item(RECORD, datetime(2026, 11, 20, tzinfo=UTC))
+    item["properties"]["access"] = ["HTTPServer", "Globus"]
     for asset in item["assets"].values():
         asset["alternate"] = {node: {"href": f"https://{node}/x.nc"} for node in (OTHER_NODES.data_node, THIRD.data_node)}
     stac_server.add_item(item)
@@ -96,6 +99,60 @@ def test_sends_nothing_for_a_link_that_is_there(index: StacIndex, stac_server: S
     again = StacIndex(stac_server.url, TransactionClient({}), index._transport, poll_timeout_s=0.5)
     assert again.add_link(DATASET, LINK) is LinkState.UNCHANGED
     assert [request.method for request in stac_server.requests] == ["GET"]
+
+
+class TestAccess:
+    """``properties.access``, which old clients look at: kept only where the setting says so, and the item has it."""
+
+    @pytest.fixture
+    def listing(self, stac_server: StacServer, config: dict[str, Any], transport: Transport) -> StacIndex:
+        return StacIndex(stac_server.url, TransactionClient(config), transport, poll_timeout_s=0.5, list_access=True)
+
+    def access(self, index: StacIndex) -> list[str]:
+        return list((index.find(DATASET) or {})["properties"]["access"])
+
+    def test_follows_the_links(self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer) -> None:
+        """A request of its own, after the link's; said as long as any node has a link."""
+        listing.add_link(DATASET, LINK)
+        assert [[operation["path"] for operation in patch] for patch in patches(stac_server)] == [
+            ["/assets/reference_file"], ["/properties/access"],
+        ]  # fmt: skip
+        listing.add_link(DATASET, OTHER_NODES)
+        assert self.access(listing) == ["HTTPServer", "Globus", "VirtualZarr"]
+        listing.remove_link(DATASET, LINK)
+        assert self.access(listing) == ["HTTPServer", "Globus", "VirtualZarr"]
+        listing.remove_link(DATASET, OTHER_NODES)
+        assert self.access(listing) == ["HTTPServer", "Globus"]
+        assert len(patches(stac_server)) == 6
+
+    def test_is_made_good_on_the_next_run(self, index: StacIndex, listing: StacIndex, item: dict[str, Any]) -> None:
+        """As after an end between the two requests."""
+        index.add_link(DATASET, LINK)
+        assert self.access(listing) == ["HTTPServer", "Globus"]
+        assert listing.add_link(DATASET, LINK) is LinkState.UNCHANGED
+        assert self.access(listing) == ["HTTPServer", "Globus", "VirtualZarr"]
+
+    def test_that_is_refused_costs_no_link(
+        self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stac_server.fault(SecondRefused(), methods=["PATCH"])
+        assert listing.add_link(DATASET, LINK) is LinkState.ADDED
+        assert self.access(listing) == ["HTTPServer", "Globus"]
+        assert "properties.access" in caplog.text
+
+    def test_is_not_made_where_there_is_none(self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer) -> None:
+        other = DatasetId.parse(str(DATASET).replace("siconc", "sithick"))
+        del item["properties"]["access"]
+        stac_server.add_item({**item, "id": str(other)})
+        listing.add_link(other, LINK)
+        assert "access" not in (listing.find(other) or {})["properties"]
+
+
+class SecondRefused:
+    """400 to the second request, as under a schema that does not know the service."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        return text_response(400, "access") if asked.earlier == 1 else answer(asked)
 
 
 def test_confirms_what_was_queued(index: StacIndex, stac_server: StacServer) -> None:
