@@ -61,6 +61,21 @@ class Outcome:
         return self.state in DONE
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The proved references of a dataset, to be written; made in this process or in another."""
+
+    document: bytes
+    report: Report
+    warnings: tuple[Finding, ...]
+    files: int
+    chunks: int
+
+
+Preparer = Callable[[DatasetRecord, str], Prepared]
+"""The dataset, and the location under which its references will be read, to what is to be written there; or raises."""
+
+
 def make_transport(settings: Settings) -> Transport:
     """A transport as the settings say. Whatever host they name may be fetched from."""
     prefixes = filter(None, (settings.reference_url, *settings.data_paths.values()))
@@ -82,7 +97,7 @@ def make_references(record: DatasetRecord, transport: Transport, *, read: str = 
 
 def generate(
     record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *,
-    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
+    href: str = "", force: bool = False, progress: Progress = lambda *_: None, preparer: Preparer | None = None,
 ) -> Outcome:  # fmt: skip
     """Write the proved references of a dataset into ``directory``. No index is touched.
 
@@ -94,26 +109,32 @@ def generate(
         href: public URL of the reference file, if it has one.
         force: replace other bytes under the same name.
         progress: told of each step.
+        preparer: does what ``prepare`` does, in another process.
 
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    references, document, report = prepare(record, directory, transport, settings, href=href, force=force, progress=progress)
     name = str(record.id)
-    progress(name, f"writing {len(document)} bytes")
+    location = href or str(directory / f"{name}.json")
+    made = preparer(record, location) if preparer else prepare(record, location, transport, settings, progress=progress)
+    progress(name, f"writing {len(made.document)} bytes")
+    document = settle(made.document, directory, record.id, force=force)
     reference = write_reference(document, directory, record.id, href=href, force=force)
-    warnings = (*references.warnings, *_advice(references, reference.path, settings))
+    warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
     detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
     return Outcome(
-        name, "generate", "written", detail, reference=reference, report=report, warnings=warnings,
-        files=len(references.files), chunks=references.chunk_count,
+        name, "generate", "written", detail, reference=reference, report=made.report, warnings=warnings,
+        files=made.files, chunks=made.chunks,
     )  # fmt: skip
 
 
 def prepare(
-    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *, href: str, force: bool, progress: Progress
-) -> tuple[ReferenceSet, bytes, Report]:  # fmt: skip
-    """All of ``generate`` but the writing: the references, the bytes to write, the passed proof.
+    record: DatasetRecord, location: str, transport: Transport, settings: Settings, *, progress: Progress = lambda *_: None
+) -> Prepared:  # fmt: skip
+    """All of ``generate`` but the writing. It reads the dataset's files, and nothing else.
+
+    Args:
+        location: URL or path under which the references will be read.
 
     Raises:
         EsgvzarrError: the reason why there are none.
@@ -125,19 +146,21 @@ def prepare(
     references = make_references(record, transport, read=settings.read)
     document = encode(references)
     progress(name, f"proving {references.chunk_count} chunks")
-    location = href or str(directory / f"{name}.json")
     report = prove(document, record, transport, settings, location=location, counted=_counted(references))
-    present = read_reference(directory, record.id)
-    if present is not None and not force and same_references(present, document):
-        document = present  # made by another version, or at another time, but readers see the same
-    return references, document, report
+    return Prepared(document, report, references.warnings, len(references.files), references.chunk_count)
 
 
-def _advice(references: ReferenceSet, path: str, settings: Settings) -> Iterator[Finding]:
+def settle(document: bytes, directory: Path, dataset_id: DatasetId, *, force: bool) -> bytes:
+    """The bytes to write: those that are there, if another version made them, or at another time, but readers see the same."""
+    present = read_reference(directory, dataset_id)
+    return present if present is not None and not force and same_references(present, document) else document
+
+
+def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
     """What is right, and yet slow to open."""
-    if references.chunk_count > settings.many_chunks:
+    if chunks > settings.many_chunks:
         yield Finding(
-            "chunks-many", 0, path, f"at most {settings.many_chunks} chunks", str(references.chunk_count),
+            "chunks-many", 0, path, f"at most {settings.many_chunks} chunks", str(chunks),
             "Readers load the whole file to open it; kerchunk.df.refs_to_dataframe(path, directory) makes parquet of it.",
             refuse=False,
         )  # fmt: skip

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -96,7 +97,7 @@ class Ledger:
 
     @contextmanager
     def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:
-        """Keep other processes off a dataset meanwhile. The claim of a process that is killed ends with it.
+        """Keep other processes, and other threads, off a dataset meanwhile. The claim of a process that is killed ends with it.
 
         Raises:
             StoreError: another process has it (``store-busy``), and ``wait`` is false; or the lock file cannot be written.
@@ -110,7 +111,9 @@ class Ledger:
             raise _unusable(path, error) from error
         with lock:
             try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, offset)
+                # of the open file, not of the process: a thread that ends its claim does not end those of others
+                claim = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+                fcntl.fcntl(lock, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, claim)
             except BlockingIOError:
                 raise StoreError(
                     dataset_id,

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import bridge
 from .addresses import address_of_config, address_of_registration, open_index
 from .errors import EsgvzarrError, SettingsError, SourceError, StoreError
-from .generate import Outcome, Progress, failure, generate, keep, make_transport
+from .generate import Outcome, Preparer, Progress, failure, generate, keep, make_transport
 from .indexes import Index
 from .journal import Journal, claimed
 from .ledger import DONE, Ledger
@@ -142,7 +142,7 @@ def carry_out(
     with claimed(ledger, str(task.record.id)):
         journal = Journal(task, ledger)
         journal.decide()
-        return _carry_on(journal, settings, registration, progress)
+        return carry_on(journal, settings, registration, progress)
 
 
 def resume(
@@ -205,7 +205,7 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
             journal = Journal(task, ledger, resumed=True)
             if task.verb == "unpublish":
                 return withdraw(journal, settings, progress)
-            return _carry_on(journal, settings, None, progress)
+            return carry_on(journal, settings, None, progress)
     except StoreError as error:
         if error.code != "store-busy":
             raise
@@ -214,7 +214,11 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
         return failure(name, last.verb, error)
 
 
-def _carry_on(journal: Journal, settings: Settings, registration: bridge.Registration | None, progress: Progress) -> Outcome:
+def carry_on(
+    journal: Journal, settings: Settings, registration: bridge.Registration | None, progress: Progress,
+    preparer: Preparer | None = None,
+) -> Outcome:  # fmt: skip
+    """Do what was decided, and keep what became of it. Nobody else may be at work on the dataset."""
     task = journal.task
     try:
         with make_transport(settings) as transport:
@@ -223,7 +227,7 @@ def _carry_on(journal: Journal, settings: Settings, registration: bridge.Registr
             if registration is None and index.find(task.record.id) is None:
                 outcome = _absent(task)
             else:
-                outcome = _make_and_show(journal, index, transport, settings, progress)
+                outcome = _make_and_show(journal, index, transport, settings, progress, preparer)
     except EsgvzarrError as error:
         outcome = failure(str(task.record.id), task.verb, error)
     journal.finish(outcome)
@@ -235,9 +239,11 @@ def _absent(task: Task) -> Outcome:
     return Outcome(str(task.record.id), task.verb, "absent", detail, "index-item-missing", retryable=True)
 
 
-def _make_and_show(journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress) -> Outcome:
+def _make_and_show(
+    journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
+) -> Outcome:  # fmt: skip
     try:
-        made = _make(journal, transport, settings, progress)
+        made = _make(journal, transport, settings, progress, preparer)
         progress(made.dataset_id, "linking")
         return show(made, journal.task.record, index, transport, settings)
     except EsgvzarrError as error:
@@ -253,7 +259,7 @@ def _are_as_recorded(record: DatasetRecord, transport: Transport) -> bool:
     return all(file.size in (None, head.size) for file, head in zip(record.files, heads, strict=True))
 
 
-def _make(journal: Journal, transport: Transport, settings: Settings, progress: Progress) -> Outcome:
+def _make(journal: Journal, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None) -> Outcome:
     """The reference file in its place: the one of an earlier run, or a new one."""
     task = journal.task
     if not task.path:
@@ -266,7 +272,8 @@ def _make(journal: Journal, transport: Transport, settings: Settings, progress: 
     if earlier is not None and _are_as_recorded(task.record, transport):
         return Outcome(str(task.record.id), task.verb, "written", earlier.path, reference=earlier, files=len(task.record.files))
     made = generate(
-        task.record, Path(task.path).parent, transport, settings, href=task.href, force=task.force, progress=progress
+        task.record, Path(task.path).parent, transport, settings, href=task.href, force=task.force, progress=progress,
+        preparer=preparer,
     )  # fmt: skip
     assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     journal.written(made)

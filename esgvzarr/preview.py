@@ -11,7 +11,7 @@ from typing import Any
 
 from .addresses import open_index
 from .errors import EsgvzarrError
-from .generate import Outcome, Progress, failure, make_transport, prepare
+from .generate import Outcome, Progress, failure, make_transport, prepare, settle
 from .indexes import Index, asset, legacy
 from .model import AccessLink, DatasetRecord, ReferenceFile, Task
 from .publish import access_link, place
@@ -63,7 +63,8 @@ def plan_file(
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
     """
-    _, document, _ = prepare(record, directory, transport, settings, href=href, force=force, progress=progress)
+    made = prepare(record, href or str(directory / f"{record.id}.json"), transport, settings, progress=progress)
+    document = settle(made.document, directory, record.id, force=force)
     reference = plan_reference(document, directory, record.id, href=href, force=force)
     verb = "would be written" if reference.written else "is there already, with equal bytes"
     return reference, f"{reference.path}: {reference.size} bytes {verb}"

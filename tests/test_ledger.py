@@ -184,6 +184,25 @@ def test_a_claim_keeps_others_off_and_ends_with_its_process(ledger: Ledger) -> N
         pass
 
 
+def test_a_process_can_hold_many_claims_and_ends_each_by_itself(ledger: Ledger) -> None:
+    """A thread that is through with its dataset leaves those of the others claimed, against its own process, too."""
+    with ledger.claimed("one"):
+        with ledger.claimed("two"):
+            pass
+        with pytest.raises(StoreError) as caught, ledger.claimed("one", wait=False):
+            pass
+        assert caught.value.code == "store-busy"
+        claimer = [sys.executable, "-c", _CLAIMER, ledger.path, "one"]
+        with subprocess.Popen(claimer, stdout=subprocess.PIPE, text=True) as other:
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(1)
+            other.kill()
+            assert other.stdout is not None
+            assert other.stdout.read() == ""
+    with ledger.claimed("one", wait=False):
+        pass
+
+
 def test_a_ledger_in_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "occupied").write_text("")
     ledger = Ledger(tmp_path / "occupied" / "ledger.sqlite")
