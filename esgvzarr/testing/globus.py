@@ -38,7 +38,7 @@ class Task:
 
 
 class GlobusServer(LoopbackServer):
-    """Serve one index while the context is open: subject, search, ingest and task, and tokens for the client of ``environment``.
+    """Serve one index while the context is open: subject, search, scroll, ingest and task, and tokens for the client of ``environment``.
 
     Everybody sees entries that are ``visible_to`` the public; whoever is logged in sees all, and may write. Nobody is told who sees
     an entry. Ingests are carried out in order, ``delay_s`` after they were taken.
@@ -104,6 +104,7 @@ class GlobusServer(LoopbackServer):
         route = _ROUTE.match(asked.path)
         known: dict[tuple[str | None, ...], Callable[[Asked, str], Response]] = {
             ("GET", "index", "subject"): self._subject, ("POST", "index", "search"): self._search,
+            ("POST", "index", "scroll"): self._search,
             ("POST", "index", "ingest"): self._ingest, ("GET", "task", None): self._task,
         }  # fmt: skip
         serve = known.get((asked.method, route[1], route[3])) if route else None
@@ -130,13 +131,14 @@ class GlobusServer(LoopbackServer):
         query = json.loads(asked.body)
         meant = {entry["subject"]: None for entry in self._entries.values() if all(_passes(entry, f) for f in query["filters"])}
         found = [result for subject in meant if (result := self._result(subject, asked))["entries"]]
-        start, limit = query.get("offset", 0), query.get("limit", 10)
+        start, limit = int(query.get("marker") or query.get("offset", 0)), query.get("limit", 10)
         page = found[start : start + limit]
         body = {
             "gmeta": page,
             "count": len(page),
             "total": len(found),
             "offset": start,
+            "marker": str(start + limit),
             "has_next_page": len(found) > start + limit,
         }
         return _json({"@datatype": "GSearchResult", "@version": "2017-09-01", **body})

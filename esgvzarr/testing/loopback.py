@@ -82,6 +82,28 @@ def text_response(status: int, text: str = "", content_type: str = "text/plain; 
     return Response(status, {"Content-Type": content_type, **named}, (text or HTTPStatus(status).phrase).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files under a CA made on the fly; each but the first holds a certificate and its key."""
+
+    ca_bundle: Path
+    server: Path
+    """For ``localhost`` and 127.0.0.1."""
+    client: Path
+
+
+def write_certificates(directory: Path) -> Certificates:
+    """Make a CA (package trustme), and write what a server and its clients need."""
+    import trustme
+
+    authority = trustme.CA()
+    made = Certificates(directory / "ca.pem", directory / "server.pem", directory / "client.pem")
+    authority.cert_pem.write_to_path(str(made.ca_bundle))
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(made.server))
+    authority.issue_cert(common_name="publisher").private_key_and_cert_chain_pem.write_to_path(str(made.client))
+    return made
+
+
 class LoopbackServer:
     """Serve ``answer`` on a free port of 127.0.0.1 while the context is open.
 
@@ -154,18 +176,13 @@ class LoopbackServer:
         self._http = self._thread = self._private = self.ca_bundle = self.client_certificate = None
 
     def _make_tls(self) -> ssl.SSLContext:
-        import trustme
-
         self._private = Path(tempfile.mkdtemp(prefix="esgvzarr-tls-"))
-        authority = trustme.CA()
-        self.ca_bundle = self._private / "ca.pem"
-        authority.cert_pem.write_to_path(str(self.ca_bundle))
-        self.client_certificate = self._private / "client.pem"
-        authority.issue_cert(common_name="publisher").private_key_and_cert_chain_pem.write_to_path(str(self.client_certificate))
+        certificates = write_certificates(self._private)
+        self.ca_bundle, self.client_certificate = certificates.ca_bundle, certificates.client
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        context.load_cert_chain(certificates.server)
         if self.asks_clients:
-            authority.configure_trust(context)
+            context.load_verify_locations(certificates.ca_bundle)
             context.verify_mode = ssl.CERT_OPTIONAL
         return context
 

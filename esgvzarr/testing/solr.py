@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any
@@ -114,7 +115,7 @@ class SolrServer(LoopbackServer):
             for document in found[start : start + rows]
         ]
         response = {"numFound": len(found), "start": start, "maxScore": 1.0, "docs": page}
-        body = {"responseHeader": {"status": 0, "QTime": 1}, "response": response}
+        body = {"responseHeader": {"status": 0, "QTime": 1}, "response": response, "facet_counts": _count(found, query)}
         return text_response(200, json.dumps(body), "application/solr+json;charset=UTF-8")
 
     def _publish(self, body: bytes) -> str:
@@ -168,6 +169,15 @@ def _typed(name: str, value: Any) -> Any:
     return float(value) if name.endswith("_degrees") else str(value)
 
 
+def _count(found: list[Document], query: Mapping[str, list[str]]) -> dict[str, Any]:
+    """How often each value of the facets that are asked for occurs; ``*`` is all fields with several values."""
+    asked = {name for value in query.get("facets", []) for name in value.split(",")}
+    names = {name for document in found for name, value in document.items() if isinstance(value, list)} if "*" in asked else asked
+    counts = {name: Counter(one for document in found for one in _strings(document.get(name))) for name in sorted(names)}
+    fields = {name: [part for pair in counter.most_common() for part in pair] for name, counter in counts.items()}
+    return {"facet_fields": fields}
+
+
 def _matches(document: Document, query: Mapping[str, list[str]]) -> bool:
     kind = query.get("type", ["Dataset"])[0]
     wanted = {name: values for name, values in query.items() if name not in _KEYWORDS and name != "type"}
@@ -175,8 +185,15 @@ def _matches(document: Document, query: Mapping[str, list[str]]) -> bool:
     return (
         document["type"] == kind
         and all(document.get(name) == flag for name, flag in flags.items())
-        and all(set(values) & set(_strings(document.get(name))) for name, values in wanted.items())
+        and all(set(values) & set(_strings(document.get(name))) for name, values in {**wanted, **_terms(query)}.items())
     )
+
+
+def _terms(query: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The free text of a search, as far as it is ``field:value AND field:(value value)``: field -> values, any of which will do."""
+    text = " AND ".join(query.get("query", []))
+    pairs = (term.split(":", 1) for term in text.split(" AND ") if ":" in term)
+    return {name: value.strip('()"').split() for name, value in pairs}
 
 
 def _meant(document: Document, update: ElementTree.Element) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .faults import Fault, FaultPlan
 from .itemstore import Item, ItemStore, RejectedError
-from .loopback import Asked, Response
+from .loopback import Asked, Response, write_certificates
 from .requestlog import NOTED, LoggedRequest, RequestLog
 
 if TYPE_CHECKING:
@@ -34,10 +37,18 @@ class StacServer:
     Args:
         collections: ids of the collections that there are.
         delay_s: seconds until a change is applied; 0 applies it before the answer.
+        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the fly.
     """
 
-    def __init__(self, collections: Sequence[str] = ("CMIP6", "CMIP7", "input4MIPs"), delay_s: float = 0.0) -> None:
+    ca_bundle: Path | None = None
+    """PEM file to verify the server with; None without TLS."""
+
+    def __init__(
+        self, collections: Sequence[str] = ("CMIP6", "CMIP7", "input4MIPs"), delay_s: float = 0.0, *, tls: bool = False
+    ) -> None:
         self.requests = RequestLog()
+        self._tls = tls
+        self._private: Path | None = None
         self.delay_s = delay_s
         self.queue_loses = False
         """Set it to have changes answered with 202 and never applied."""
@@ -60,7 +71,7 @@ class StacServer:
     @property
     def url(self) -> str:
         """The landing page: the API's own URL."""
-        return f"http://{self.host}"
+        return f"{'https' if self._tls else 'http'}://{self.host}"
 
     def add_item(self, item: Item) -> None:
         """Put an item into its collection, past the API and its delay."""
@@ -97,7 +108,10 @@ class StacServer:
 
         self._socket = socket.create_server(("127.0.0.1", 0))
         app = _Watched(make_app(self._store, self._apply), self._faults, self.requests)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1,
+            ssl_certfile=self._write_certificate() if self._tls else None,
+        )  # fmt: skip
         self._uvicorn = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._uvicorn.run, args=([self._socket],), name="StacServer", daemon=True)
         self._thread.start()
@@ -115,7 +129,16 @@ class StacServer:
             self._thread.join()
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._uvicorn = self._thread = None
+        if self._private is not None:
+            shutil.rmtree(self._private)
+        self._socket = self._uvicorn = self._thread = self._private = self.ca_bundle = None
+
+    def _write_certificate(self) -> Path:
+        """With its key, as uvicorn takes it."""
+        self._private = Path(tempfile.mkdtemp(prefix="esgvzarr-tls-"))
+        certificates = write_certificates(self._private)
+        self.ca_bundle = certificates.ca_bundle
+        return certificates.server
 
     def _apply(self, text: str, change: Any) -> Any:
         from .stac_app import queued

@@ -57,6 +57,14 @@ def test_filters(server: GlobusServer, kind: str, values: list[str], count: int)
     assert globus_sdk.SearchClient().post_search(server.index_uuid, query)["total"] == count
 
 
+def test_a_scroll_goes_through_all_pages(server: GlobusServer) -> None:
+    """Each page says where the next one begins."""
+    server.add_entry({**CONTENT, "id": f"other|{SUBJECT}"})
+    query = {"q": "", "limit": 1, "filters": [{"type": "match_any", "field_name": "variable_id", "values": ["tas"]}]}
+    pages = list(globus_sdk.SearchClient().paginated.scroll(server.index_uuid, query))
+    assert [found["subject"] for page in pages for found in page["gmeta"]] == [SUBJECT, f"other|{SUBJECT}"]
+
+
 def test_an_ingest_is_a_task_that_replaces_the_entry(server: GlobusServer) -> None:
     """Pending at first, and not shown; then done, and what was there before is gone."""
     server.delay_s = 0.2

@@ -56,6 +56,19 @@ def test_documents_are_typed_as_in_solrs_schema(server: SolrServer) -> None:
     assert search(server, id="nothing")["numFound"] == search(server, latest="false")["numFound"] == 0
 
 
+@pytest.mark.parametrize(("text", "count"), [("latest:True AND pid:(hdl:y hdl:x)", 1), ("pid:hdl:y", 0), ("", 1)])
+def test_a_search_may_be_in_solrs_own_words(server: SolrServer, text: str, count: int) -> None:
+    """As esgpull asks: any of the values of each field."""
+    assert search(server, query=text)["numFound"] == count
+
+
+def test_facets_are_counted(server: SolrServer) -> None:
+    """Values and counts by turns, of the facets that are asked for."""
+    url, asked = f"{server.url}/esg-search/search", {"facets": "access", "limit": "0", "format": "application/solr+json"}
+    found = requests.get(url, params=asked, verify=server.ca_bundle, timeout=5).json()
+    assert (found["facet_counts"]["facet_fields"], found["response"]["docs"]) == ({"access": ["HTTPServer", 1]}, [])
+
+
 def test_an_update_means_the_documents_of_its_query(server: SolrServer) -> None:
     """The answer says how many."""
     assert "updated: 1<" in post(server, "update", update(f"id={DATASET}")).text

@@ -37,6 +37,14 @@ def add_asset(value: Any) -> dict[str, Any]:
     return {"op": "add", "path": "/assets/reference_file", "value": value}
 
 
+def test_clients_that_take_https_for_granted() -> None:
+    """Verified by its own authority, and by no other."""
+    with StacServer(tls=True) as server:
+        assert requests.get(server.url, verify=server.ca_bundle, timeout=5).json()["links"][0]["href"].startswith(server.url)
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(server.url, verify=True, timeout=5)
+
+
 def test_an_item_is_created_once(items_url: str) -> None:
     assert post(items_url, make_item(DSID)).status_code == 201
     assert post(items_url, make_item(DSID)).status_code == 409
