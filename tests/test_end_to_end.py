@@ -8,12 +8,10 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import netCDF4
 import numpy as np
 import pytest
 import xarray
@@ -22,7 +20,6 @@ from esgvzarr import cli
 from esgvzarr.testing import (
     DATASET_ID,
     Fault,
-    FileSpec,
     HtmlPage,
     NoRanges,
     Problem,
@@ -30,11 +27,10 @@ from esgvzarr.testing import (
     Status,
     Truncated,
     WrongLength,
-    specs_of,
-    write_files,
     write_monthly,
 )
 from esgvzarr.testing.node import DataNode, command, schema_versions
+from esgvzarr.testing.projects import CMIP7, INPUT4MIPS, write_cmip7, write_input4mips
 from esgvzarr.testing.samples import sample_datasets
 
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
@@ -49,8 +45,6 @@ DATASETS = (
     f"{_CMIP}.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826",
     f"{_CMIP}.CMCC.CMCC-CM2-SR5.historical.r1i1p1f1.day.ta.gn.v20200616",
 )
-CMIP7 = "MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1.glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801"
-INPUT4MIPS = "input4MIPs.CMIP7.CMIP.PCMDI.PCMDI-AMIP-1-1-10.atmos.mon.tas.gn.v20250807"
 
 
 def publish(*arguments: object) -> tuple[int, str]:
@@ -188,44 +182,13 @@ class TestRealFiles:
         assert json.loads(refs["ta/.zarray"])["shape"] == [1020, 2, 2, 2]
 
 
-_CMIP7_ATTRIBUTES = {
-    "mip_era": "CMIP7", "drs_specs": "MIP-DRS7", "region": "glb", "source_id": "DUMMY-MODEL", "variant_label": "r1i1p1f1",
-    "grid_label": "g100", "branded_variable": "tas_tavg-h2m-hxy-u", "license_id": "CC-BY-4.0", "product": "model-output",
-    "data_specs_version": "MIP-DS7.1.0.0", "nominal_resolution": "250 km", "Conventions": "CF-1.12",
-}  # fmt: skip
-_INPUT4MIPS_ATTRIBUTES = {
-    "activity_id": "input4MIPs", "mip_era": "CMIP7", "target_mip": "CMIP", "institution_id": "PCMDI", "grid_label": "gn",
-    "source_id": "PCMDI-AMIP-1-1-10", "contact": "pcmdi@example.org", "dataset_category": "SSTsAndSeaIce",
-    "source_version": "1.1.10", "source": "PCMDI-AMIP", "title": "PCMDI-AMIP", "further_info_url": "https://example.org",
-    "product": "observations",
-    "nominal_resolution": "1x1 degree", "target_mip_list": "CMIP",
-}  # fmt: skip
-
-
-def write_project(directory: Path, stem: str, attributes: dict[str, str]) -> list[Path]:
-    """Two years in files named and described as those of a project."""
-
-    def describe(file: netCDF4.Dataset, _: FileSpec) -> None:
-        file.setncatts(attributes)
-
-    first, second = specs_of((12, 12), extra=(describe,))
-    return write_files(
-        directory, [replace(first, name=f"{stem}_185001-185012.nc"), replace(second, name=f"{stem}_185101-185112.nc")]
-    )
-
-
 @pytest.mark.parametrize(
-    ("dataset_id", "stem", "attributes"),
-    [
-        (CMIP7, "tas_tavg-h2m-hxy-u_mon_glb_g100_DUMMY-MODEL_historical_r1i1p1f1", _CMIP7_ATTRIBUTES),
-        (INPUT4MIPS, "tas_input4MIPs_SSTsAndSeaIce_CMIP_PCMDI-AMIP-1-1-10_gn", _INPUT4MIPS_ATTRIBUTES),
-    ],
-    ids=["CMIP7", "input4MIPs"],
+    ("dataset_id", "write"), [(CMIP7, write_cmip7), (INPUT4MIPS, write_input4mips)], ids=["CMIP7", "input4MIPs"]
 )
-def test_other_projects(dataset_id: str, stem: str, attributes: dict[str, str], tmp_path: Path) -> None:
+def test_other_projects(dataset_id: str, write: Callable[[Path], list[Path]], tmp_path: Path) -> None:
     """Datasets of CMIP7 and input4MIPs are registered, linked and opened like those of CMIP6."""
     with StacServer() as server, DataNode(tmp_path / "node", server.url) as node:
-        mapfile = node.add_dataset(dataset_id, write_project(tmp_path / "made", stem, attributes))
+        mapfile = node.add_dataset(dataset_id, write(tmp_path / "made"))
         status, said = publish("--map", mapfile, "--config", node.config)
         assert status == 0, said
         assert ": linked: " in said, said

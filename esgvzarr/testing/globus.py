@@ -38,7 +38,7 @@ class Task:
 
 
 class GlobusServer(LoopbackServer):
-    """Serve one index while the context is open: subject, search, scroll, ingest and task, and tokens for the client of ``environment``.
+    """Serve one index while the context is open: subject, search, scroll, ingest, task, and tokens for ``environment``'s client.
 
     Everybody sees entries that are ``visible_to`` the public; whoever is logged in sees all, and may write. Nobody is told who sees
     an entry. Ingests are carried out in order, ``delay_s`` after they were taken.

@@ -1,0 +1,34 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp", "dask", "kerchunk", "pystac-client", "xarray", "zarr"]
+# ///
+"""pystac-client finds the item, xarray opens its asset as the asset says.
+
+Segments by the recipe above.
+"""
+
+from __future__ import annotations
+
+import xarray
+from program import Case, Job, find, run
+
+
+def read(job: Job, case: Case) -> xarray.Dataset:
+    """As in docs/how-to/read.md."""
+    asset = find(job, case).assets["reference_file"]
+    root = xarray.open_dataset(asset.href, **asset.extra_fields["xarray:open_kwargs"])
+    names = root.attrs.get("esgvzarr_segments", [])
+    options = {"fo": asset.href, "remote_options": {"asynchronous": True}}
+    parts = [
+        xarray.open_dataset(f"reference://{name}", engine="zarr", consolidated=False, chunks={}, storage_options=options)
+        for name in names
+    ]
+    if not parts:
+        return root
+    return xarray.concat(
+        parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs="drop_conflicts"
+    )
+
+
+if __name__ == "__main__":
+    run(read, "xarray", "kerchunk", "zarr", "pystac-client")
