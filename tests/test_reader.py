@@ -98,7 +98,8 @@ def test_what_is_no_reference_is_said_so(tmp_path: Path) -> None:
 
 def test_provenance_is_strict_json_and_says_where_everything_is_from(tmp_path: Path) -> None:
     reference, paths = references("odd_attributes", tmp_path)
-    provenance = json.loads(reference.read_bytes(), parse_constant=lambda text: pytest.fail(text))["provenance"]
+    text = json.loads(reference.read_bytes(), parse_constant=lambda text: pytest.fail(text))["provenance"]
+    provenance = json.loads(text, parse_constant=lambda text: pytest.fail(text))
     assert [file["url"] for file in provenance["files"]] == [str(path) for path in paths]
     assert all(file["size"] == path.stat().st_size for file, path in zip(provenance["files"], paths, strict=True))
     assert provenance["files"][0]["time_start"] < provenance["files"][0]["time_end"] < provenance["files"][1]["time_start"]

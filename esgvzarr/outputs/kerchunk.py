@@ -25,15 +25,15 @@ _PROVENANCE = b'},"provenance":'
 def encode(references: ReferenceSet) -> bytes:
     """The reference file, byte for byte the same for the same references.
 
-    ``provenance`` stands beside ``refs``, where readers do not look. The text is made directly: a dict of millions of small lists
-    costs many times the memory and time.
+    ``provenance`` stands beside ``refs``, as JSON text like ``.zattrs``: GDAL (3.12) takes every list in the file for a reference.
+    The document is made directly: a dict of millions of small lists costs many times the memory and time.
     """
     urls = [file.file.url for file in references.files]
     text = io.BytesIO()  # grows in place: a list of parts would be in memory twice when it is joined
     text.write(b'{"version":1,"refs":{')
     for number, part in enumerate(part for group in references.groups for part in _group(group, urls)):
         text.write(b"," + part if number else part)
-    text.write(_PROVENANCE + orjson.dumps(_json_value(references.provenance)) + b"}")
+    text.write(_PROVENANCE + orjson.dumps(_text(_json_value(references.provenance))) + b"}")
     return text.getvalue()
 
 

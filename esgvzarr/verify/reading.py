@@ -73,13 +73,15 @@ class Stated:
 
 
 def parse(document: bytes, subject: str) -> dict[str, Any]:
-    """The reference file as a dict, of version 0 or 1.
+    """The reference file as a dict, of version 0 or 1, its provenance parsed too.
 
     Raises:
         ProofError: not strict JSON, or not kerchunk references.
     """
     try:
         parsed = orjson.loads(document)
+        if isinstance(parsed, dict) and isinstance(parsed.get("provenance"), str):  # as esgvzarr writes it
+            parsed["provenance"] = orjson.loads(parsed["provenance"])
     except orjson.JSONDecodeError as error:
         raise ProofError(subject, f"is not strict JSON: {error}", expected="kerchunk references", code="proof-not-json") from error
     refs = parsed.get("refs", parsed) if isinstance(parsed, dict) else None
