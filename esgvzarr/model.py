@@ -217,7 +217,8 @@ class Group:
 class ReferenceSet:
     """What a reader will see of a dataset. Equal input gives equal bytes when written."""
 
-    id: DatasetId
+    id: DatasetId | str
+    """The dataset, or the name of a document of several."""
     files: tuple[FileReferences, ...]
     """In time order."""
     groups: tuple[Group, ...]
@@ -228,6 +229,18 @@ class ReferenceSet:
     def chunk_count(self) -> int:
         """All chunks, of all arrays of all groups."""
         return sum(array.chunk_count for group in self.groups for array in group.arrays)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One dataset of a document of several: its files after the checks, and its own references."""
+
+    name: str
+    """Its DSID, or the stream or file that it is known by."""
+    series: Series
+    references: ReferenceSet
+    dropped: tuple[str, ...] = ()
+    """Variables that its files hold and the document does not show."""
 
 
 @dataclass(frozen=True, slots=True)

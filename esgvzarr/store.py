@@ -19,14 +19,14 @@ _MODE = 0o644
 
 
 def write_reference(
-    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId, *, href: str = "", force: bool = False
+    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId | str, *, href: str = "", force: bool = False
 ) -> ReferenceFile:
     """Write ``<DSID>.json`` into ``directory``, which is made if it is missing.
 
     Args:
         data: the reference file.
         directory: on the data node.
-        dataset_id: gives the name.
+        dataset_id: gives the name; the name of a document of several datasets is known to be fit for a file.
         href: public URL; the path where there is none.
         force: replace other bytes under the same name.
 
@@ -40,7 +40,7 @@ def write_reference(
 
 
 def plan_reference(
-    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId, *, href: str = "", force: bool = False
+    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId | str, *, href: str = "", force: bool = False
 ) -> ReferenceFile:
     """What ``write_reference`` would leave there. Nothing is touched.
 
@@ -57,7 +57,7 @@ def plan_reference(
     return ReferenceFile(str(path), href or str(path), len(data), hashlib.sha256(data).hexdigest(), written=present != data)
 
 
-def read_reference(directory: str | os.PathLike[str], dataset_id: DatasetId) -> bytes | None:
+def read_reference(directory: str | os.PathLike[str], dataset_id: DatasetId | str) -> bytes | None:
     """The reference file of a dataset in ``directory``; None where there is none."""
     return _present(Path(directory) / f"{dataset_id}.json")
 

@@ -16,6 +16,7 @@ from .. import cf
 from ..model import Array, DatasetId, FileReferences, Group, ReferenceSet, Series, Variable
 from ..version import __version__
 from .arrays import inline_array, referenced_array
+from .attributes import equal_attrs, variable_attrs
 from .runs import Run, split
 from .times import common_reference, joined_times, rebased_names
 
@@ -23,13 +24,9 @@ INLINE_FIXED = 64 * 1024
 """Bytes up to which a fixed field is copied into the reference file."""
 INLINE_MOVING = 8 * 2**20
 """Bytes, over all files, up to which what changes with time and is no data is copied."""
-_STRUCTURAL = (
-    "bounds", "climatology", "coordinates", "grid_mapping", "formula_terms", "calendar", "units", "scale_factor", "add_offset",
-    "missing_value", "_Unsigned",
-)  # fmt: skip
 
 
-def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
+def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     """The references of a whole dataset.
 
     Files that form one grid become one root group. Others become one group per run of files, ``seg-000``, ``seg-001``...; the root
@@ -41,7 +38,7 @@ def combine(series: Series, dataset_id: DatasetId) -> ReferenceSet:
     inlined = _inlined(series)
     runs = split(series, inlined)
     reference = common_reference(series)
-    common = _equal_attrs([file.attrs for file in series.files])
+    common = equal_attrs([file.attrs for file in series.files])
     if len(runs) == 1:
         groups: tuple[Group, ...] = (Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),)
     else:
@@ -88,7 +85,7 @@ def _arrays(series: Series, run: Run, inlined: set[str], reference: Mapping[str,
             arrays.append(_fixed(series, name, inlined))
             continue
         versions = [file.variables[name] for file in files]
-        attrs, axis = _variable_attrs(versions), variable.dims.index(time)
+        attrs, axis = variable_attrs(versions), variable.dims.index(time)
         if name in times and name in inlined:
             values, attrs = joined_times(files, name, time, reference if name in rebased else None, attrs)
             arrays.append(inline_array(_without_fill(versions, name in rebased), values, attrs))
@@ -104,7 +101,7 @@ def _arrays(series: Series, run: Run, inlined: set[str], reference: Mapping[str,
 def _fixed(series: Series, name: str, inlined: set[str]) -> Array:
     """What does not change with time: the first file's, in all segments (rules 1 and 14)."""
     first = series.files[0]
-    variable, attrs = first.variables[name], _variable_attrs([file.variables[name] for file in series.files])
+    variable, attrs = first.variables[name], variable_attrs([file.variables[name] for file in series.files])
     if name in inlined and variable.values is not None:
         return inline_array(variable, variable.values, attrs)
     return referenced_array([(0, first, variable)], None, None, attrs)
@@ -116,25 +113,7 @@ def _without_fill(versions: Sequence[Variable], rebased: bool) -> Variable:
     return versions[0] if same and not rebased else replace(versions[0], fill_value=None)
 
 
-def _variable_attrs(versions: Sequence[Variable]) -> dict[str, Any]:
-    """What all files say of a variable (rule 16); what ties variables together, or unpacks numbers, is the first file's."""
-    common = _equal_attrs([version.attrs for version in versions])
-    first = versions[0].attrs
-    return {name: common.get(name, first[name]) for name in first if name in common or name in _STRUCTURAL}
-
-
-def _equal_attrs(all_attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first, *others = all_attrs
-    return {name: value for name, value in first.items() if all(name in attrs and _same(value, attrs[name]) for attrs in others)}
-
-
-def _same(a: Any, b: Any) -> bool:
-    a, b = np.asarray(a), np.asarray(b)
-    numbers = a.dtype.kind in "f" and b.dtype.kind in "f"
-    return a.dtype.kind == b.dtype.kind and bool(np.array_equal(a, b, equal_nan=numbers))
-
-
-def _provenance(series: Series, dataset_id: DatasetId, common: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(series: Series, dataset_id: DatasetId | str, common: Mapping[str, Any]) -> dict[str, Any]:
     """What the references were made from. Nothing in it changes from run to run over the same files."""
     return {
         "generator": f"esgvzarr {__version__}",

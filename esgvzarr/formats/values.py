@@ -29,15 +29,18 @@ def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
     """For each file, the variables whose values are needed.
 
     Time always, and its bounds where units differ between the files; coordinates of one dimension; what is small and not data; and
-    where there are several files all that does not change with time, because it has to be equal in all of them.
+    where there are several files all that does not change with time, because it has to be equal in all of them; what files with
+    time and fixed fields both hold, because it has to be equal in both.
     """
     times = [cf.time_name(file.variables) for file in files]
     differ = _stated_differently(files, times)
+    shared = _in_fixed_files_too(files, times)
     names = []
     for file, time in zip(files, times, strict=True):
         companions = cf.time_companions(file.variables, time) if time else ()
         needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
         needed |= set(companions) if differ else set()
+        needed |= {name for name in shared & file.variables.keys() if time not in file.variables[name].dims}
         others = file.variables.keys() - cf.data_names(file.variables, time) - needed
         needed |= {name for name in others if len(files) > 1 and time not in file.variables[name].dims}
         for name in others - needed:
@@ -53,6 +56,14 @@ def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | N
     timed = [(file.variables, time) for file, time in zip(files, times, strict=True) if time]
     names = {(time, name) for variables, time in timed for name in (time, *cf.time_companions(variables, time))}
     return any(len(cf.time_references([v for v, t in timed if t == time], time, name)) > 1 for time, name in names)
+
+
+def _in_fixed_files_too(files: Sequence[FileReferences], times: Sequence[str | None]) -> set[str]:
+    """Names of variables that some files with time hold, and some without."""
+    held: tuple[set[str], set[str]] = (set(), set())
+    for file, time in zip(files, times, strict=True):
+        held[time is None].update(file.variables)
+    return held[0] & held[1]
 
 
 def _bytes(variable: Variable) -> int:

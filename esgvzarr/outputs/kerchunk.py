@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ def encode(references: ReferenceSet) -> bytes:
     urls = [file.file.url for file in references.files]
     text = io.BytesIO()  # grows in place: a list of parts would be in memory twice when it is joined
     text.write(b'{"version":1,"refs":{')
-    for number, part in enumerate(part for group in references.groups for part in _group(group, urls)):
+    parts = chain(_listing(references.groups), *(_group(group, urls) for group in references.groups))
+    for number, part in enumerate(parts):
         text.write(b"," + part if number else part)
     text.write(_PROVENANCE + orjson.dumps(_text(_json_value(references.provenance))) + b"}")
     return text.getvalue()
@@ -45,15 +46,37 @@ def same_references(a: bytes, b: bytes) -> bool:
 def _group(group: Group, urls: list[str]) -> Iterator[bytes]:
     """``"key":value`` pairs of JSON, comma-separated; several to a part."""
     prefix = f"{group.path}/" if group.path else ""
-    yield _pair(f"{prefix}.zgroup", _text({"zarr_format": 2}))
-    yield _pair(f"{prefix}.zattrs", _text(_json_value(group.attrs)))
+    for key, value in _metadata(group):
+        yield _pair(key, _text(value))
     for array in group.arrays:
         path = f"{prefix}{array.name}/"
-        yield _pair(f"{path}.zarray", _text(zarray(array)))
-        yield _pair(f"{path}.zattrs", _text({**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)}))
-        for key, data in array.inline.items():
-            yield _pair(path + (".".join(map(str, key)) or "0"), "base64:" + base64.b64encode(data).decode())
+        for place, data in array.inline.items():
+            yield _pair(path + (".".join(map(str, place)) or "0"), "base64:" + base64.b64encode(data).decode())
         yield from _chunks(array, path, urls)
+
+
+def _metadata(group: Group) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The keys of Zarr's metadata of a group and its arrays, with what they hold."""
+    prefix = f"{group.path}/" if group.path else ""
+    yield f"{prefix}.zgroup", {"zarr_format": 2}
+    yield f"{prefix}.zattrs", _json_value(group.attrs)
+    for array in group.arrays:
+        yield f"{prefix}{array.name}/.zarray", zarray(array)
+        yield f"{prefix}{array.name}/.zattrs", {**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)}
+
+
+def _listing(groups: Sequence[Group]) -> Iterator[bytes]:
+    """What lets zarr-python 3 list the groups below the root, where there are any.
+
+    Its store asks the reference file system what is in ``//<group>``, where the keys say ``<group>``, and finds nothing (as of
+    3.1.6). With ``.zmetadata`` it need not ask, which serves ``xarray.open_datatree`` and the engine ``zarr``. The engine
+    ``kerchunk`` does not look there; for it each name below the root stands once more behind two strokes, with no value.
+    """
+    if len(groups) > 1:
+        metadata = {key: value for group in groups for key, value in _metadata(group)}
+        yield _pair(".zmetadata", _text({"zarr_consolidated_format": 1, "metadata": metadata}))
+        below = dict.fromkeys(key.rpartition("/")[0] for key in metadata)
+        yield from (_pair(f"//{path}", "") for path in below if "/" in path)
 
 
 def _pair(key: str, value: str) -> bytes:

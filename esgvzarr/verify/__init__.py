@@ -6,14 +6,15 @@ part in making references. Works on any kerchunk JSON, ours or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..model import Check, FileRecord, Report
 from ..transport import Transport
-from .comparison import Comparison
+from .comparison import Comparison, whole
+from .parts import Part, check_all_named, check_listing, scenes
 from .reading import open_shown, parse, stated
 from .truth import Counted as Counted
 from .truth import open_sources, open_truth, stored_chunks
@@ -67,18 +68,30 @@ def verify(
         TransportError: a source file cannot be read.
     """
     parsed = parse(document, location)
-    shown = open_shown(parsed, storage_options or {}, location)
-    comparison = Comparison(shown, stated(parsed), seed=dataset_id or location, samples=samples, full=full)
-    checks: list[Check] = []
-    opened = open_sources(sources, transport)
-    for file in sources:
+    shown, places = open_shown(parsed, storage_options or {}, location), stated(parsed)
+    found = scenes(parsed, shown, sources, location)
+    checks = [*check_listing(places.refs), *check_all_named(found, shown, sources)]
+    for scene in found:
+        compared = []
+        for part in scene.parts:
+            one = Comparison(part.shown, places, seed=dataset_id or location, samples=samples, full=full, alone=not scene.named)
+            checks += _compare(one, part, transport, counted or {})
+            compared.append(one)
+        checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
+    return Report(dataset_id, location, tuple(checks), _tools(), datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _compare(
+    comparison: Comparison, part: Part, transport: Transport, counted: Mapping[str, Mapping[str, Counted]]
+) -> Iterator[Check]:
+    """All files of one dataset."""
+    opened = open_sources(part.files, transport)
+    for file in part.files:
         source = opened.pop(0)  # what was fetched of a file goes with it
-        known = None if isinstance(source, str) else (counted or {}).get(file.url)
+        known = None if isinstance(source, str) else counted.get(file.url)
         stored = stored_chunks(source) if known is None else known
         with open_truth(source, file.url) as truth:
-            checks += comparison.file(file, source, truth, stored)
-    checks += comparison.whole()
-    return Report(dataset_id, location, tuple(checks), _tools(), datetime.now(UTC).isoformat(timespec="seconds"))
+            yield from comparison.file(file, source, truth.drop_vars(part.dropped, errors="ignore"), stored)
 
 
 def _tools() -> dict[str, str]:

@@ -15,7 +15,7 @@ from .. import cf
 from ..model import Check, FileRecord
 from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
 from .boxes import Box, choose
-from .reading import UNREADABLE, Shown, Stated, described, times_of
+from .reading import UNREADABLE, Shown, Stated, described, place_of, times_of
 from .truth import Counted, Source, equal
 
 if TYPE_CHECKING:
@@ -67,16 +67,27 @@ class _Pair:
 
 
 class Comparison:
-    """One run of the proof over all files of a dataset."""
+    """One run of the proof over all files of a dataset, and the groups that show it."""
 
-    def __init__(self, shown: Sequence[Shown], places: Stated, *, seed: str, samples: int, full: bool) -> None:
-        self._shown, self._places, self._seed, self._samples, self._full = shown, places, seed, samples, full
-        self._attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        self._fixed: defaultdict[str, list[str]] = defaultdict(list)
-        self._seen: dict[str, np.ndarray] = {group.path: np.zeros(len(group.times), bool) for group in shown}
+    def __init__(self, shown: Sequence[Shown], places: Stated, *, seed: str, samples: int, full: bool, alone: bool = True) -> None:
+        """Args: ``alone``: the groups show no other dataset; else only what is in the first file's variables is looked at."""
+        self._shown, self._places, self._seed, self._samples, self._full, self._alone = shown, places, seed, samples, full, alone
+        self.attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        """Variable -> its attributes in each file; ``""`` for the global ones."""
+        self.fixed: defaultdict[str, list[str]] = defaultdict(list)
+        """Variable without time -> how near it is to what is shown, for each file."""
+        self._seen = _none_seen(shown)
+
+    @property
+    def timed(self) -> bool:
+        """Whether its files follow each other in time."""
+        return any(group.time for group in self._shown)
 
     def file(self, file: FileRecord, source: Source, truth: xarray.Dataset, stored: Mapping[str, Counted]) -> Iterator[Check]:
         """All that can be said of one file. ``truth`` reads from ``source``; ``stored`` is HDF5's count of it."""
+        if not self._alone:
+            self._shown, self._alone = [group.only(map(str, truth.variables)) for group in self._shown], True
+            self._seen = _none_seen(self._shown)
         time = cf.time_name(described(truth))
         times = times_of(truth, time)
         if time is not None and not truth.sizes[time]:
@@ -96,8 +107,13 @@ class Comparison:
             yield from self._description(pair, name)
         yield from self._data(pair, [name for name in names if pair.is_data(name)])
         for key, variable in truth.variables.items():
-            self._attrs[str(key)].append(variable.attrs)
-        self._attrs[""].append(truth.attrs)
+            self.attrs[str(key)].append(variable.attrs)
+        self.attrs[""].append(truth.attrs)
+
+    def check_times(self) -> Iterator[Check]:
+        """That no time is shown that no file has."""
+        for path, seen in self._seen.items():
+            yield Check("time", f"/{path}", bool(seen.all()), f"{int(seen.sum())} of {len(seen)} steps shown come from the files")
 
     def _find(self, times: np.ndarray) -> tuple[Shown | None, int]:
         """The group that shows these times, and the step at which they begin there."""
@@ -118,7 +134,7 @@ class Comparison:
             if name in pair.time_names:
                 yield _check_times(pair, name)
             elif pair.time not in variable.dims:
-                self._fixed[name].append(_closeness(variable, shown))
+                self.fixed[name].append(_closeness(variable, shown))
         except UNREADABLE as error:
             yield Check("values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}")
 
@@ -151,20 +167,50 @@ class Comparison:
         """Where the references say that the first chunk of a box is."""
         return self._places.within(pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name))
 
-    def whole(self) -> Iterator[Check]:
-        """What can be said after all files: fixed fields, attributes, that no time is shown that no file has."""
-        for path, seen in self._seen.items():
-            yield Check("time", f"/{path}", bool(seen.all()), f"{int(seen.sum())} of {len(seen)} steps shown come from the files")
-        for name, results in self._fixed.items():
-            right = "equal" in results and set(results) <= {"equal", "rounding"}
-            yield Check("values", name, right, f"fixed, compared with {len(results)} files: {', '.join(sorted(set(results)))}")
-        for name, versions in self._attrs.items():
-            for group in self._shown:
-                shown = group.dataset.attrs if not name else getattr(group.dataset.variables.get(name), "attrs", {})
-                known = OF_FILES if name in _time_names(group.dataset, group.time) else (MARKS if name in self._fixed else ())
-                wrong = sorted(wrong_attrs(shown, versions, but=known))
-                detail = f"differ: {wrong}" if wrong else f"{len(shown)}"
-                yield Check("attributes", f"{name or 'global'} in /{group.path}", not wrong, detail)
+
+def whole(shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()) -> Iterator[Check]:
+    """What can be said after all files: fixed fields, attributes, that nothing is shown that no file has.
+
+    Args:
+        shown: the groups.
+        compared: the datasets that they show, which have been compared file by file.
+        but: global attributes that are the document's own.
+    """
+    for one in compared:
+        yield from one.check_times()
+    results, attrs = defaultdict[str, list[str]](list), defaultdict[str, list[Mapping[str, Any]]](list)
+    owners = [one for one in compared if one.timed] or compared  # fixed fields beside them have no say in global attributes
+    for one in compared:
+        for name, found in one.fixed.items():
+            results[name] += found
+        for name, versions in one.attrs.items():
+            attrs[name] += versions if name or one in owners else []
+    for name, found in results.items():
+        right = "equal" in found and set(found) <= {"equal", "rounding"}
+        yield Check("values", name, right, f"fixed, compared with {len(found)} files: {', '.join(sorted(set(found)))}")
+    for group in shown:
+        there, here = attrs.keys() - {""}, set(map(str, group.dataset.variables))
+        yield Check("variables", f"/{group.path}", here <= there, f"{len(here)}, in no file: {sorted(here - there)}")
+        for name, versions in attrs.items():
+            yield from _check_attributes(group, name, versions, but)
+
+
+def _check_attributes(group: Shown, name: str, versions: Sequence[Mapping[str, Any]], but: Sequence[str]) -> Iterator[Check]:
+    variable = group.dataset.variables.get(name)
+    if name and variable is None:
+        return  # the files' own checks have said so
+    if variable is None:
+        shown, known = group.dataset.attrs, but
+    else:
+        dates = name in _time_names(group.dataset, group.time)
+        shown, known = variable.attrs, OF_FILES if dates else (() if group.time in variable.dims else MARKS)
+    wrong = sorted(wrong_attrs(shown, versions, but=known))
+    yield Check("attributes", f"{name or 'global'} in /{group.path}", not wrong, f"differ: {wrong}" if wrong else f"{len(shown)}")
+
+
+def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
+    """(time,) bool for each group: which steps a file was found for."""
+    return {group.path: np.zeros(len(group.times), bool) for group in shown}
 
 
 def _time_names(dataset: xarray.Dataset, time: str | None) -> tuple[str, ...]:
@@ -196,7 +242,8 @@ def _structure(pair: _Pair) -> Iterator[Check]:
 
 def _counts(pair: _Pair, name: str, places: Stated, stored: Mapping[str, Counted]) -> Iterator[Check]:
     """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no chunk is lost)."""
-    found, size = places.chunks.get((pair.file.url, name), 0), places.sizes.get((pair.file.url, name), 0)
+    place = pair.file.url, place_of(pair.group.path, name)
+    found, size = places.chunks.get(place, 0), places.sizes.get(place, 0)
     if not found:
         return
     variable, chunk_shape = pair.truth.variables[name], pair.group.chunk_shape(name)

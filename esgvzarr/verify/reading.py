@@ -40,15 +40,22 @@ class Shown:
         variable = self.dataset.variables[name]
         return tuple(variable.encoding.get("chunks") or variable.shape)
 
+    def only(self, names: Iterable[str]) -> Shown:
+        """The same group with these variables alone, as if it showed one dataset of several."""
+        kept = set(names)
+        time = self.time if self.time in kept else None
+        dataset = self.dataset.drop_vars([name for name in self.dataset.variables if name not in kept])
+        return Shown(self.path, dataset, time, self.times if time else self.times[:0])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stated:
     """What a reference file says of where chunks are."""
 
     chunks: Mapping[tuple[str, str], int]
-    """(file URL, variable) -> number."""
+    """(file URL, ``group/variable``) -> number."""
     sizes: Mapping[tuple[str, str], int]
-    """(file URL, variable) -> bytes."""
+    """(file URL, ``group/variable``) -> bytes."""
     inline: Mapping[str, Sequence[tuple[int, ...]]]
     """``group/variable`` -> places in the chunk grid of the chunks that are in the reference file itself."""
     refs: Mapping[str, Any]
@@ -60,16 +67,21 @@ class Stated:
         """(start, stop) of the bytes that are stated to hold the first chunk of each box. A hint what to fetch, and no more."""
         for box in boxes:
             key = ".".join(str(part.start // max(chunk, 1)) for part, chunk in zip(box, chunk_shape, strict=True)) or "0"
-            value = self.refs.get(f"{path}/{name}/{key}" if path else f"{name}/{key}")
+            value = self.refs.get(f"{place_of(path, name)}/{key}")
             if isinstance(value, list) and len(value) == 3:
                 yield value[1], value[1] + value[2]
 
     def inline_within(self, path: str, name: str, axis: int | None, steps: tuple[int, int], chunk_shape: Sequence[int]) -> int:
         """How many inline chunks of a variable lie within these steps along ``axis``."""
-        keys = self.inline.get(f"{path}/{name}" if path else name, ())
+        keys = self.inline.get(place_of(path, name), ())
         if axis is None:
             return len(keys)
         return sum(steps[0] < (key[axis] + 1) * chunk_shape[axis] and key[axis] * chunk_shape[axis] < steps[1] for key in keys)
+
+
+def place_of(path: str, name: str) -> str:
+    """``group/variable``, by which the references know an array."""
+    return f"{path}/{name}" if path else name
 
 
 def parse(document: bytes, subject: str) -> dict[str, Any]:
@@ -151,7 +163,7 @@ def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
 
 
 def stated(parsed: Mapping[str, Any]) -> Stated:
-    """Count the references by file and variable, templates resolved."""
+    """Count the references by file and array, templates resolved."""
     templates = parsed.get("templates", {})
     chunks: Counter[tuple[str, str]] = Counter()
     sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -166,7 +178,7 @@ def stated(parsed: Mapping[str, Any]) -> Stated:
         url = value[0]
         for template, text in templates.items():
             url = url.replace("{{" + template + "}}", text)
-        place = url.removeprefix("file://"), path.rpartition("/")[2]
+        place = url.removeprefix("file://"), path
         chunks[place] += 1
         sizes[place] += value[2] if len(value) == 3 else 0
     return Stated(chunks, sizes, inline, parsed.get("refs", parsed))
