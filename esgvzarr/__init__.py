@@ -18,7 +18,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .errors import EsgvzarrError, ProofError, RefusedError
     from .model import DatasetId, DatasetRecord, FileRecord, Report
-    from .reader import open_dataset
+    from .reader import open_dataset, open_datatree
     from .settings import Settings, read_settings
     from .sources import read_source
     from .transport import Transport
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DatasetId": "model", "DatasetRecord": "model", "EsgvzarrError": "errors", "FileRecord": "model", "ProofError": "errors",
     "RefusedError": "errors", "Report": "model", "Settings": "settings", "Transport": "transport",
-    "open_dataset": "reader", "read_settings": "settings", "read_source": "sources",
+    "open_dataset": "reader", "open_datatree": "reader", "read_settings": "settings", "read_source": "sources",
 }  # fmt: skip
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Transport",
     "__version__",
     "open_dataset",
+    "open_datatree",
     "read_settings",
     "read_source",
 ]

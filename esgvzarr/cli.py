@@ -79,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_unpublish(commands)
     _add_generate(commands)
+    _add_combine(commands)
     _add_verify(commands)
     _add_doctor(commands)
     _add_demo(commands)
@@ -157,6 +158,17 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written")
     parser.add_argument("--catalog", metavar="DIR", type=Path, help="also show it in a static STAC catalogue in this directory")
     parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
+    _add_settings(parser)
+
+
+def _add_combine(commands: Any) -> None:
+    parser = _command(
+        commands, "combine", _combine, "write one document of several datasets: streams with static files, or a whole simulation"
+    )
+    parser.add_argument("spec", metavar="SPEC", type=Path, help="YAML file that says what belongs together")
+    parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <name>.json is written")
+    parser.add_argument("--force", action="store_true", help="replace a document that holds other bytes")
     parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
     _add_settings(parser)
 
@@ -372,6 +384,24 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
         console.print(f"[dim]shown in the catalogue {options.catalog / 'catalog.json'}[/dim]")
     _print_outcomes(console, [outcome])
     return DONE
+
+
+def _combine(options: argparse.Namespace, _: list[str]) -> int:
+    from .assemble import combine, prepare, read_spec
+    from .generate import Outcome, make_transport
+    from .store import plan_reference
+
+    settings, console = _settings(options, options.config), _console()
+    spec, progress = read_spec(options.spec), _progress(console)
+    with make_transport(settings) as transport:
+        if options.dry_run:
+            how = {"href": "", "force": options.force, "progress": progress}
+            document = prepare(spec, options.output_dir, transport, settings, **how)[1]
+            path = plan_reference(document, options.output_dir, spec.name, force=options.force).path
+            said = f"dry run: nothing was written. {len(document)} bytes would be in {path}"
+            return _report(console, [Outcome(spec.name, "combine", "planned", said)])
+        outcome = combine(spec, options.output_dir, transport, settings, force=options.force, progress=progress)
+    return _report(console, [outcome])
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:

@@ -120,7 +120,7 @@ def generate(
     progress(name, f"writing {len(made.document)} bytes")
     document = settle(made.document, directory, record.id, force=force)
     reference = write_reference(document, directory, record.id, href=href, force=force)
-    warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
+    warnings = (*made.warnings, *advice(made.chunks, reference.path, settings))
     detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
     return Outcome(
         name, "generate", "written", detail, reference=reference, report=made.report, warnings=warnings,
@@ -144,19 +144,31 @@ def prepare(
         transport.check_allowed(file.url)
     progress(name, f"scanning {len(record.files)} files")
     references = make_references(record, transport, read=settings.read)
+    return encode_proved(references, record.files, location, transport, settings, progress=progress)
+
+
+def encode_proved(
+    references: ReferenceSet, files: Sequence[FileRecord], location: str, transport: Transport, settings: Settings, *,
+    progress: Progress,
+) -> Prepared:  # fmt: skip
+    """The bytes to write for references to ``files``, and the passed proof of them.
+
+    Raises:
+        ProofError: the references do not read back as the files do.
+    """
     document = encode(references)
-    progress(name, f"proving {references.chunk_count} chunks")
-    report = prove(document, record, transport, settings, location=location, counted=_counted(references))
+    progress(str(references.id), f"proving {references.chunk_count} chunks")
+    report = prove(document, str(references.id), files, transport, settings, location=location, counted=_counted(references))
     return Prepared(document, report, references.warnings, len(references.files), references.chunk_count)
 
 
-def settle(document: bytes, directory: Path, dataset_id: DatasetId, *, force: bool) -> bytes:
+def settle(document: bytes, directory: Path, dataset_id: DatasetId | str, *, force: bool) -> bytes:
     """The bytes to write: those that are there, if another version made them, or at another time, but readers see the same."""
     present = read_reference(directory, dataset_id)
     return present if present is not None and not force and same_references(present, document) else document
 
 
-def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
+def advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
     """What is right, and yet slow to open."""
     if chunks > settings.many_chunks:
         yield Finding(
@@ -206,7 +218,7 @@ def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
 
 
 def prove(
-    document: bytes, record: DatasetRecord, transport: Transport, settings: Settings, *,
+    document: bytes, name: str, files: Sequence[FileRecord], transport: Transport, settings: Settings, *,
     location: str, counted: Mapping[str, Mapping[str, Counted]] | None = None,
 ) -> Report:  # fmt: skip
     """The report of a passed proof.
@@ -215,13 +227,13 @@ def prove(
         ProofError: the references do not read back as the files do.
     """
     report = verify(
-        document, _nearest(record.files, settings.read), transport, location=location, dataset_id=str(record.id),
-        samples=settings.proof_samples, storage_options=storage_options(record.files, settings), counted=counted,
+        document, _nearest(files, settings.read), transport, location=location, dataset_id=name,
+        samples=settings.proof_samples, storage_options=storage_options(files, settings), counted=counted,
     )  # fmt: skip
     if not report.passed:
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
-            str(record.id), f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
+            name, f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
             expected="what the NetCDF files hold, value for value", todo="Nothing was published. Please report this as a bug.",
         )  # fmt: skip
     return report

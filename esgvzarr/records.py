@@ -285,8 +285,16 @@ def from_locations(
             ", ".join(locations[:3]) or "no files", "plain files do not say which dataset they are",
             todo="Give --dataset-id <DSID>.", code="source-dataset-id-missing",
         )  # fmt: skip
-    files = [file for location in locations for file in _files_at(location, data_paths or {})]
-    return _of_files(dataset_id, files)
+    return _of_files(dataset_id, files_at(locations, data_paths or {}))
+
+
+def files_at(locations: Sequence[str], data_paths: Mapping[str, str]) -> list[FileRecord]:
+    """NetCDF files by URL or path; a directory stands for the ``*.nc`` in it.
+
+    Raises:
+        SourceError: a path that is not there, or what is no URL.
+    """
+    return [file for location in locations for file in _files_at(location, data_paths)]
 
 
 def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from .errors import SourceError
 from .model import DatasetId, DatasetRecord
 from .records import from_locations, from_mapfile, from_records, from_stac_item
-from .thredds import read_catalogue
+from .thredds import catalogue_address, parse_catalogue, read_catalogue
 from .transport import Transport, host_of, is_url
 
 Kind = Literal["netcdf", "catalogue", "records", "item", "mapfile"]
@@ -41,7 +41,7 @@ def read_source(
     """
     for source in filter(is_url, sources):
         transport.allow(host_of(source), named=True)
-    if all(map(_is_plain, sources)):
+    if all(map(is_plain, sources)):
         return with_local_paths(from_locations(sources, dataset_id, data_paths=data_paths), data_paths)
     if len(sources) != 1:
         raise SourceError(
@@ -100,6 +100,27 @@ def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) ->
     return from_records(documents, dataset_id=dataset_id)
 
 
+def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
+    """All datasets that one catalogue page or mapfile states, in the order of their names; none for another kind of source.
+
+    Raises:
+        SourceError, TransportError: the source cannot be read.
+    """
+    if is_url(source):
+        transport.allow(host_of(source), named=True)
+    if is_plain(source):
+        return []
+    page = catalogue_address(source)
+    content = transport.read_document(page)
+    kind = recognise(content, source)
+    if kind == "catalogue":
+        stated = [dataset.dataset_id for dataset in parse_catalogue(content, page).walk()]
+    else:
+        lines = _text(content, source).splitlines() if kind == "mapfile" else []
+        stated = [DatasetId.parse(line.split("|")[0]) for line in lines if line.strip()]
+    return sorted({found for found in stated if found is not None}, key=str)
+
+
 def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> DatasetRecord:
     """The same record, its files with the local path that `data_paths` gives for their URLs; nothing is looked up on disk."""
     files = (file if file.path else replace(file, path=_path_of(file.url, data_paths)) for file in record.files)
@@ -115,7 +136,7 @@ def _path_of(url: str, data_paths: Mapping[str, str]) -> str | None:
     return None
 
 
-def _is_plain(source: str) -> bool:
+def is_plain(source: str) -> bool:
     """Whether a source is a NetCDF file or a directory: no byte of a URL is fetched to tell."""
     path = urlsplit(source).path if is_url(source) else source
     if path.endswith(".nc") or os.path.isdir(source):

@@ -92,7 +92,7 @@ def read_catalogue(url: str, transport: Transport, dataset_id: DatasetId | None 
         SourceError: not a catalogue, or no such dataset in the pages that were read.
         TransportError: the page given cannot be read.
     """
-    url = _xml_address(url)
+    url = catalogue_address(url)
     asked = dataset_id or _dsid(_stem(url))
     if asked is None:
         return _record(*_only_dataset(parse_catalogue(transport.read_document(url), url)), url)
@@ -319,7 +319,7 @@ def _not_found(url: str, asked: DatasetId, pages: int, unread: list[SourceError 
     )  # fmt: skip
 
 
-def _xml_address(url: str) -> str:
+def catalogue_address(url: str) -> str:
     """``catalog.html`` is ``catalog.xml`` shown to people."""
     if not is_url(url):
         return url

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from .globus import GlobusServer
     from .items import make_item
+    from .mom6 import Mom6Files, write_mom6
     from .nginx import NginxServer
     from .pgstac import PgstacServer
     from .requestlog import LoggedRequest, RequestLog
@@ -48,6 +49,7 @@ _HOMES = {
     ),
     "globus": ("GlobusServer",),
     "items": ("make_item",),
+    "mom6": ("Mom6Files", "write_mom6"),
     "nginx": ("NginxServer",),
     "pgstac": ("PgstacServer",),
     "requestlog": ("LoggedRequest", "RequestLog"),
@@ -71,6 +73,7 @@ __all__ = [
     "Latency",
     "LoggedRequest",
     "LoginRedirect",
+    "Mom6Files",
     "NginxServer",
     "NoRanges",
     "PgstacServer",
@@ -90,6 +93,7 @@ __all__ = [
     "values_of",
     "write_file",
     "write_files",
+    "write_mom6",
     "write_monthly",
 ]
 

@@ -1,0 +1,105 @@
+"""Several datasets as one document: streams of a model with its static file, or many variables of one simulation.
+
+A spec says what belongs together. All files are scanned in one batch; each dataset is checked and combined by itself, as in
+``generate``, and only then put beside others. The document is proved before it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checks import check
+from ..combine import combine as combine_files
+from ..combine.groups import join
+from ..formats import check_served, scan
+from ..generate import Outcome, Progress, advice, encode_proved
+from ..model import FileReferences, Member, ReferenceSet, Report
+from ..store import write_reference
+from ..transport import Transport
+from .arrange import by_stream, by_table, trim
+from .gather import Input, Inputs, gather
+from .spec import Spec as Spec
+from .spec import check_dropped
+from .spec import read_spec as read_spec
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+def combine(
+    spec: Spec, directory: Path, transport: Transport, settings: Settings, *,
+    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
+) -> Outcome:  # fmt: skip
+    """Write the proved document of several datasets, ``<name>.json``, into ``directory``. No input is changed, no index touched.
+
+    Args:
+        spec: what belongs together; `read_spec` reads one from YAML.
+        directory: on this machine.
+        transport: hosts that the spec names are allowed.
+        settings: where to read from, how much to read back.
+        href: public URL of the document, if it has one.
+        force: replace other bytes under the same name.
+        progress: told of each step.
+
+    Raises:
+        EsgvzarrError: nothing was written; the error says why.
+    """
+    references, document, report = prepare(spec, directory, transport, settings, href=href, force=force, progress=progress)
+    progress(spec.name, f"writing {len(document)} bytes")
+    written = write_reference(document, directory, spec.name, href=href, force=force)
+    detail = f"{written.path} {'written' if written.written else 'was there already, with equal bytes'}"
+    return Outcome(
+        spec.name, "combine", "written", detail, reference=written, report=report,
+        warnings=(*references.warnings, *advice(references, written.path, settings)),
+        files=len(references.files), chunks=references.chunk_count,
+    )  # fmt: skip
+
+
+def prepare(
+    spec: Spec, directory: Path, transport: Transport, settings: Settings, *, href: str, force: bool, progress: Progress
+) -> tuple[ReferenceSet, bytes, Report]:  # fmt: skip
+    """All of ``combine`` but the writing: the references, the bytes to write, the passed proof.
+
+    Raises:
+        EsgvzarrError: the reason why there are none.
+    """
+    inputs = gather(spec, transport, settings.data_paths)
+    files = [file for one in inputs.all() for file in one.files]
+    progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
+    served = check_served(files, transport, read=settings.read)
+    found = iter(scan(files, transport, read=settings.read, served=served))
+    scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
+    check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
+    references = _join(spec, inputs, scanned)
+    shown = {file.file.url for file in references.files}
+    document, report = encode_proved(
+        references, [file for file in files if file.url in shown], directory, transport, settings,
+        href=href, force=force, progress=progress,
+    )  # fmt: skip
+    return references, document, report
+
+
+def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]]) -> ReferenceSet:
+    def members(of: Sequence[Input], *, static: bool = False) -> list[Member]:
+        return [_member(one, scanned[one.name], spec.drop, static=static) for one in of]
+
+    static, companions = members(inputs.static, static=True), members(inputs.companions, static=True)
+    if inputs.datasets:
+        arranged = by_table(spec.name, members(inputs.datasets), companions)
+    else:
+        arranged = by_stream({path: members(of) for path, of in inputs.streams.items()}, static, companions)
+    references = join(spec.name, arranged.groups)
+    warnings = [str(warning) for warning in arranged.warnings]
+    provenance = {**references.provenance, "warnings": [*references.provenance["warnings"], *warnings]}
+    return replace(references, provenance=provenance, warnings=(*references.warnings, *arranged.warnings))
+
+
+def _member(one: Input, files: Sequence[FileReferences], drop: Sequence[str], *, static: bool) -> Member:
+    """One dataset, checked and combined by itself."""
+    trimmed = [trim(file, drop, static=static) for file in files]
+    series = check([file for file, _ in trimmed], one.name)
+    dropped = sorted({name for _, names in trimmed for name in names})
+    return Member(one.name, series, combine_files(series, one.id or one.name), tuple(dropped))
