@@ -345,6 +345,14 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
     yield from check_units(pair)
     if first.time is not None and second.time is not None:
         yield from _check_one_axis(first, second, times)
+        scalars = [
+            sorted(name for name in cf.coordinate_names(file.variables) if not file.variables[name].dims) for file in (one, other)
+        ]
+        if scalars[0] != scalars[1]:
+            yield Finding(
+                "coordinate-differs", 1, other.file.url, f"the scalar coordinates {scalars[0]} of {one.file.name}", str(scalars[1]),
+                "Readers would take the coordinate of one variable for another's.",
+            )  # fmt: skip
 
 
 def _check_one_axis(first: Series, second: Series, names: set[str]) -> Iterator[Finding]:

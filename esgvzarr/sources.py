@@ -114,11 +114,9 @@ def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
     content = transport.read_document(page)
     kind = recognise(content, source)
     if kind == "catalogue":
-        stated = [dataset.dataset_id for dataset in parse_catalogue(content, page).walk()]
-    else:
-        lines = _text(content, source).splitlines() if kind == "mapfile" else []
-        stated = [DatasetId.parse(line.split("|")[0]) for line in lines if line.strip()]
-    return sorted({found for found in stated if found is not None}, key=str)
+        return sorted(parse_catalogue(content, page).dataset_ids, key=str)
+    lines = _text(content, source).splitlines() if kind == "mapfile" else []
+    return sorted({DatasetId.parse(line.split("|")[0]) for line in lines if line.strip()}, key=str)
 
 
 def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> DatasetRecord:

@@ -81,6 +81,13 @@ class Catalogue:
         """All datasets that hold or are files, outermost first."""
         return (dataset for top in self.datasets for dataset in top.walk() if dataset.files)
 
+    @property
+    def dataset_ids(self) -> set[DatasetId]:
+        """The DSIDs that the page states, of datasets on it and of pages that it leads to."""
+        named = [dataset.dataset_id for dataset in self.walk()]
+        named += [_dsid(ref.title) or _dsid(_stem(ref.url)) for ref in self.references]
+        return {found for found in named if found is not None}
+
 
 def read_catalogue(url: str, transport: Transport, dataset_id: DatasetId | None = None) -> DatasetRecord:
     """The dataset that a catalogue page holds or leads to.

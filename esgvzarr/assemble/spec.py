@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..errors import SettingsError
+from ..errors import SettingsError, SourceError
 from ..model import DatasetId, FileReferences
 from ..transport import is_url
 
@@ -43,9 +43,10 @@ class Source(_Strict):
     @field_validator("dataset")
     @classmethod
     def _is_dataset_id(cls, value: str | None) -> str | None:
-        if value is not None:
-            DatasetId.parse(value)
-        return value
+        try:
+            return value if value is None else str(DatasetId.parse(value))
+        except SourceError as error:
+            raise ValueError(f"{error.found}, expected {error.expected}") from error
 
 
 _Sources = Annotated[tuple[Annotated[Source, BeforeValidator(_source)], ...], BeforeValidator(_list)]
@@ -101,7 +102,8 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         line, key = _place(node, [str(part) for part in first["loc"] if part != "[key]"])
-        found = "no such key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        words = {"extra_forbidden": "no such key", "missing": f"has no {first['loc'][-1:]}"}
+        found = words.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise SettingsError(
             f"{path}, line {line}" + (f", key {key}" if key else ""), found, todo="docs/how-to/combine.md has them all.",
             code="settings-spec",
