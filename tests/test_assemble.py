@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,25 @@ def test_the_notebooks_own_recipe_shows_the_surface_of_other_months_in_the_strea
     make(tmp_path, streams=right, static=str(files.static))
     with stock(str(tmp_path / "doc.json"), "h") as dataset:
         assert unlike(dataset, files.streams["h"][2:], [files.static]) == []
+
+
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block, in the order of the page, as one session."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "tutorial-model.md").read_text()
+    session: dict[str, Any] = {}
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "yaml":
+            (tmp_path / "mom6.yaml").write_text(block)
+        elif language == "python":
+            exec(compile(block, "docs/tutorial-model.md", "exec"), session)  # noqa: S102
+        else:
+            with pytest.raises(SystemExit) as raised:
+                main(block.split()[1:])
+            assert raised.value.code == 0
+    assert len(list((tmp_path / "run").iterdir())) == 49
+    assert {node.path for node in session["tree"].subtree} == {"/", "/sfc", "/h"}
+    assert session["sfc"]["SST"].sizes["time"] == 24
 
 
 # ---- static files

@@ -146,7 +146,7 @@ def test_the_public_names_are_these() -> None:
     """Others rely on them. A new one is added here, and to the docs; one that goes is first deprecated."""
     assert esgvzarr.__all__ == [
         "DatasetId", "DatasetRecord", "EsgvzarrError", "FileRecord", "ProofError", "RefusedError", "Report", "Settings",
-        "Transport", "__version__", "open_dataset", "read_settings", "read_source",
+        "Transport", "__version__", "open_dataset", "open_datatree", "read_settings", "read_source",
     ]  # fmt: skip
     assert all(getattr(esgvzarr, name) is not None for name in esgvzarr.__all__)
 
