@@ -395,11 +395,10 @@ def _combine(options: argparse.Namespace, _: list[str]) -> int:
     spec, progress = read_spec(options.spec), _progress(console)
     with make_transport(settings) as transport:
         if options.dry_run:
-            how = {"href": "", "force": options.force, "progress": progress}
-            document = prepare(spec, options.output_dir, transport, settings, **how)[1]
-            path = plan_reference(document, options.output_dir, spec.name, force=options.force).path
-            said = f"dry run: nothing was written. {len(document)} bytes would be in {path}"
-            return _report(console, [Outcome(spec.name, "combine", "planned", said)])
+            made = prepare(spec, str(options.output_dir / f"{spec.name}.json"), transport, settings, progress=progress)
+            planned = plan_reference(made.document, options.output_dir, spec.name, force=options.force)
+            said = f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
+            return _report(console, [Outcome(spec.name, "combine", "planned", said, warnings=made.warnings)])
         outcome = combine(spec, options.output_dir, transport, settings, force=options.force, progress=progress)
     return _report(console, [outcome])
 

@@ -118,12 +118,24 @@ def generate(
     location = href or str(directory / f"{name}.json")
     made = preparer(record, location) if preparer else prepare(record, location, transport, settings, progress=progress)
     progress(name, f"writing {len(made.document)} bytes")
-    document = settle(made.document, directory, record.id, force=force)
-    reference = write_reference(document, directory, record.id, href=href, force=force)
-    warnings = (*made.warnings, *advice(made.chunks, reference.path, settings))
+    return write_prepared("generate", record.id, made, directory, settings, href=href, force=force)
+
+
+def write_prepared(
+    verb: str, dataset_id: DatasetId | str, made: Prepared, directory: Path, settings: Settings, *,
+    href: str = "", force: bool = False,
+) -> Outcome:  # fmt: skip
+    """Write what was proved; a file that says the same already stays.
+
+    Raises:
+        StoreError: it cannot be written, or other bytes are there.
+    """
+    document = settle(made.document, directory, dataset_id, force=force)
+    reference = write_reference(document, directory, dataset_id, href=href, force=force)
+    warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
     detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
     return Outcome(
-        name, "generate", "written", detail, reference=reference, report=made.report, warnings=warnings,
+        str(dataset_id), verb, "written", detail, reference=reference, report=made.report, warnings=warnings,
         files=made.files, chunks=made.chunks,
     )  # fmt: skip
 
@@ -168,7 +180,7 @@ def settle(document: bytes, directory: Path, dataset_id: DatasetId | str, *, for
     return present if present is not None and not force and same_references(present, document) else document
 
 
-def advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
+def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
     """What is right, and yet slow to open."""
     if chunks > settings.many_chunks:
         yield Finding(

@@ -15,9 +15,8 @@ from ..checks import check
 from ..combine import combine as combine_files
 from ..combine.groups import join
 from ..formats import check_served, scan
-from ..generate import Outcome, Progress, advice, encode_proved
-from ..model import FileReferences, Member, ReferenceSet, Report
-from ..store import write_reference
+from ..generate import Outcome, Prepared, Progress, encode_proved, write_prepared
+from ..model import FileReferences, Member, ReferenceSet
 from ..transport import Transport
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
@@ -47,24 +46,26 @@ def combine(
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    references, document, report = prepare(spec, directory, transport, settings, href=href, force=force, progress=progress)
-    progress(spec.name, f"writing {len(document)} bytes")
-    written = write_reference(document, directory, spec.name, href=href, force=force)
-    detail = f"{written.path} {'written' if written.written else 'was there already, with equal bytes'}"
-    return Outcome(
-        spec.name, "combine", "written", detail, reference=written, report=report,
-        warnings=(*references.warnings, *advice(references, written.path, settings)),
-        files=len(references.files), chunks=references.chunk_count,
-    )  # fmt: skip
+    location = href or str(directory / f"{spec.name}.json")
+    made = prepare(spec, location, transport, settings, progress=progress)
+    progress(spec.name, f"writing {len(made.document)} bytes")
+    return write_prepared("combine", spec.name, made, directory, settings, href=href, force=force)
 
 
 def prepare(
-    spec: Spec, directory: Path, transport: Transport, settings: Settings, *, href: str, force: bool, progress: Progress
-) -> tuple[ReferenceSet, bytes, Report]:  # fmt: skip
-    """All of ``combine`` but the writing: the references, the bytes to write, the passed proof.
+    spec: Spec, location: str, transport: Transport, settings: Settings, *, progress: Progress = lambda *_: None
+) -> Prepared:  # fmt: skip
+    """All of ``combine`` but the writing.
+
+    Args:
+        spec: what belongs together.
+        location: URL or path under which the document will be read.
+        transport: hosts that the spec names are allowed.
+        settings: where to read from, how much to read back.
+        progress: told of each step.
 
     Raises:
-        EsgvzarrError: the reason why there are none.
+        EsgvzarrError: the reason why there is no document.
     """
     inputs = gather(spec, transport, settings.data_paths)
     files = [file for one in inputs.all() for file in one.files]
@@ -75,11 +76,8 @@ def prepare(
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
     references = _join(spec, inputs, scanned)
     shown = {file.file.url for file in references.files}
-    document, report = encode_proved(
-        references, [file for file in files if file.url in shown], directory, transport, settings,
-        href=href, force=force, progress=progress,
-    )  # fmt: skip
-    return references, document, report
+    files = [file for file in files if file.url in shown]
+    return encode_proved(references, files, location, transport, settings, progress=progress)
 
 
 def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]]) -> ReferenceSet:

@@ -109,7 +109,7 @@ class _Reader:
 
     def _files(self, places: Sequence[str]) -> tuple[FileRecord, ...]:
         for place in filter(is_url, places):
-            self.transport.allow(host_of(place))
+            self.transport.allow(host_of(place), named=True)
         return tuple(files_at(places, self.data_paths))
 
     def _of(self, record: DatasetRecord) -> Input:
