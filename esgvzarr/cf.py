@@ -55,8 +55,8 @@ def time_name(variables: Mapping[str, Variable]) -> str | None:
 
 def time_companions(variables: Mapping[str, Variable], time: str) -> tuple[str, ...]:
     """The bounds and climatology of the time coordinate, which share its units."""
-    attrs = variables[time].attrs
-    return tuple(str(attrs[role]) for role in ("bounds", "climatology") if attrs.get(role) in variables)
+    named = (variables[time].attrs.get(role) for role in ("bounds", "climatology"))
+    return tuple(name for name in named if isinstance(name, str) and name in variables)  # a hostile one is an array
 
 
 def coordinate_names(variables: Mapping[str, Variable]) -> set[str]:

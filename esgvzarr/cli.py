@@ -421,10 +421,14 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
 def _print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("", "check", "of", "detail", title=report.href, box=None)
+    from .errors import plain
+
+    table = Table("", "check", "of", "detail", title=Text(plain(report.href)), box=None)
     for check in report.checks:
-        table.add_row("[green]ok" if check.passed else "[red]WRONG", check.name, check.subject, check.detail)
+        said = (Text(plain(text)) for text in (check.subject, check.detail))
+        table.add_row("[green]ok" if check.passed else "[red]WRONG", check.name, *said)
     console = Console(highlight=False)
     console.print(table)
     console.print(f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed")

@@ -18,11 +18,18 @@ Codes are stable: they are kept in the ledger, and scripts may act on them. They
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .model import Finding
+
+_LONGEST = 20_000
+"""Characters of a message; others wrote some of it."""
+_USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_SECRET = re.compile(r"(?i)([?&][^=&#\s]*(?:token|sig|key|secret|pass|cred|auth)[^=&#\s]*=)[^&#\s'\"]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class EsgvzarrError(Exception):
@@ -42,8 +49,8 @@ class EsgvzarrError(Exception):
     def __init__(
         self, subject: str, found: str, *, expected: str = "", todo: str = "", code: str = "", retryable: bool | None = None
     ) -> None:
-        super().__init__(subject, found)
-        self.subject, self.found, self.expected, self.todo = subject, found, expected, todo
+        super().__init__(plain(subject), plain(found))
+        self.subject, self.found, self.expected, self.todo = map(plain, (subject, found, expected, todo))
         self.code = code or type(self).code
         self.retryable = type(self).retryable if retryable is None else retryable
 
@@ -57,6 +64,16 @@ class EsgvzarrError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), dict(self.__dict__)))
+
+
+def plain(text: str) -> str:
+    """A text that may hold words of strangers, fit for logs and terminals: one line of bounded length, nothing that moves a cursor.
+
+    User names and passwords in URLs, and signatures and tokens in their queries, are taken out.
+    """
+    text = _SECRET.sub(r"\1***", _USER.sub("***@", text[: 2 * _LONGEST]))
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _rebuild(kind: type[EsgvzarrError], state: dict[str, object]) -> EsgvzarrError:

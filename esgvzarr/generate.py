@@ -279,15 +279,13 @@ def verify_published(
 
     Raises:
         SourceError: the ledger does not know the dataset.
-        ProofError, TransportError: there is nothing to compare.
+        ProofError, TransportError: there is nothing to compare, or the references lead where they may not.
     """
     location = target if is_url(target) or os.path.exists(target) else _href_of(target, settings)
     for named in filter(is_url, (location, *sources)):
         transport.allow(host_of(named), named=True)
     document = read_references(location, transport)
-    files = _named_files(referenced_urls(document, location), sources)
-    for file in files:
-        transport.check_allowed(file.path or file.url)
+    files = _named_files(referenced_urls(document, location, transport, sources), sources)
     options = storage_options(files, settings)
     return verify(document, files, transport, location=location, samples=settings.proof_samples, full=full, storage_options=options)
 

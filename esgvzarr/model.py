@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SourceError
+from .errors import SourceError, plain
 
 _FACET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
@@ -161,7 +161,7 @@ class Finding:
     def __str__(self) -> str:
         rule = f", rule {self.rule}" if self.rule else ""
         text = f"[{self.code}{rule}] {self.file}: expected {self.expected}, found {self.found}"
-        return f"{text}. {self.todo}" if self.todo else text
+        return plain(f"{text}. {self.todo}" if self.todo else text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

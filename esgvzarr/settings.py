@@ -15,7 +15,7 @@ from .errors import SettingsError
 
 SECTION = "esgvzarr"
 ENVIRONMENT_PREFIX = "ESGVZARR_"
-_URL_PREFIX = r"^https?://[^\s?#]+$"
+_URL_PREFIX = r"^https?://[^\s?#@/]+(/[^\s?#]*)?$"
 _UrlPrefix = Annotated[str, Field(pattern=_URL_PREFIX)]
 _Directory = Annotated[str, Field(pattern=r"^/")]
 

@@ -170,5 +170,7 @@ def _json(content: bytes, subject: str) -> Any:
         return json.loads(_text(content, subject))
     except json.JSONDecodeError as error:
         raise SourceError(f"{subject}, line {error.lineno}", f"is not JSON: {error.msg}", code="source-json") from error
+    except ValueError as error:  # numbers of thousands of digits
+        raise SourceError(subject, f"is not JSON: {error}", code="source-json") from error
     except RecursionError as error:
         raise SourceError(subject, "is nested too deeply", expected="records or an item", code="source-json") from error

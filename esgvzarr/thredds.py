@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit, urlunspli
 
 from .errors import SourceError, TransportError
 from .model import DatasetId, DatasetRecord, FileRecord
-from .transport import Transport, host_of, is_url
+from .transport import LONGEST_DOCUMENT, Transport, host_of, is_url
 
 MAX_PAGES = 100
 """Catalogue pages that are read in search of one dataset."""
@@ -23,6 +23,10 @@ MAX_DEPTH = 20
 """``catalogRef`` steps from the page given: a tree of directories has one level for each facet."""
 _MAX_NESTING = 50
 _MAX_SERVICES = 1000
+MAX_ELEMENTS = 2_000_000
+"""XML elements of one page: of a hundred thousand files, or of links to as many datasets."""
+MAX_BYTES = 256 * 2**20
+"""Of all pages together."""
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _TITLE = "{http://www.w3.org/1999/xlink}title"
 _LEGAL = "%:/?#[]@!$&'()*+,;=~"
@@ -108,13 +112,15 @@ def read_catalogue(url: str, transport: Transport, dataset_id: DatasetId | None 
 
 def _search(url: str, transport: Transport, asked: DatasetId) -> DatasetRecord:
     """Read the nearest page first, and of equally near ones the deepest."""
-    queue, seen, unread = [(0, 0, 0, url)], {url}, list[SourceError | TransportError]()
+    queue, seen, unread, left = [(0, 0, 0, url)], {url}, list[SourceError | TransportError](), MAX_BYTES
     for _ in range(MAX_PAGES):
         if not queue:
             break
         _, height, _, page = heapq.heappop(queue)
         try:
-            catalogue = parse_catalogue(transport.read_document(page), page)
+            xml = transport.read_document(page, limit=min(left, LONGEST_DOCUMENT))
+            left -= len(xml)
+            catalogue = parse_catalogue(xml, page)
         except (SourceError, TransportError) as error:
             if page == url:
                 raise
@@ -146,8 +152,16 @@ def parse_catalogue(xml: bytes, url: str) -> Catalogue:
     return Catalogue(url, datasets, tuple(ref for ref in references if is_url(ref.url)))
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Refuses the document type declaration, the only place where entities can be declared."""
+class _Bounded(ET.TreeBuilder):
+    """Refuses more elements than a page has, and the document type declaration, the only place where entities can be declared."""
+
+    _elements = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> ET.Element:
+        self._elements += 1
+        if self._elements > MAX_ELEMENTS:
+            raise ValueError(f"has more than {MAX_ELEMENTS} elements")
+        return super().start(tag, attrs)
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
         raise ValueError(f"declares the document type {name!r}")
@@ -155,7 +169,7 @@ class _NoDoctype(ET.TreeBuilder):
 
 def _parse_xml(xml: bytes, url: str) -> ET.Element:
     try:
-        root = ET.fromstring(xml, ET.XMLParser(target=_NoDoctype()))  # noqa: S314 - no DOCTYPE, so no entities
+        root = ET.fromstring(xml, ET.XMLParser(target=_Bounded()))  # noqa: S314 - no DOCTYPE, so no entities
     except (ET.ParseError, ValueError, LookupError) as error:
         raise SourceError(
             url, f"is not a THREDDS catalogue: {error}", expected="InvCatalog XML", todo="Is it an HTML or a login page?",

@@ -7,6 +7,9 @@ TransportError that says so.
 
 from __future__ import annotations
 
+import http.client
+import io
+import math
 import os
 import re
 import socket
@@ -29,12 +32,19 @@ COALESCE_GAP = 32 * 1024
 """Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a request."""
 COALESCE_LIMIT = 8 * 2**20
 """Bytes. No merged range grows beyond this."""
+LONGEST_DOCUMENT = 64 * 2**20
+"""Bytes of a catalogue page, a record file, an answer of an index."""
 _MOST_REDIRECTS = 3
 _MOST_SILENCE = 3
 """A host that gave no answer this often, with no answer between, is given up by ``try_each``."""
 _LONGEST_ANSWER = 64 * 1024
 """Bytes that are read of the answer to a POST."""
 _LONGEST_PAUSE_S = 60.0
+_LONGEST_HEAD, _LONGEST_BODY = 2**20, 4 * 2**30
+"""Bytes of an answer that are received at all, whoever asked for them."""
+_BUFFER = 64 * 1024
+_SLOWEST = 16 * 1024
+"""Bytes a second, from the time on that a server may take to answer. No answer takes longer in all, however it trickles."""
 _T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -99,7 +109,7 @@ class Transport:
 
     Args:
         allowed_hosts: ``host`` or ``host:port`` that may be fetched from, wherever they are: the operator named them.
-        timeout_s: seconds to connect, and between two arrivals of bytes.
+        timeout_s: seconds to connect, to answer, and between two arrivals of bytes.
         retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept to.
         connections: kept open to one host, and requests in flight.
         ca_bundle: PEM file of a private certificate authority.
@@ -145,8 +155,7 @@ class Transport:
             ssl_context=_tls_context(self._ca_bundle, certificate),
             headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
         )
-        if not named:
-            pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+        pool.pool_classes_by_scheme = _NAMED_POOLS if named else _PUBLIC_POOLS
         return pool
 
     def allow(self, host: str, *, named: bool = False) -> None:
@@ -161,6 +170,10 @@ class Transport:
         if named:
             self._named.add(host.lower())
 
+    def is_named(self, url: str) -> bool:
+        """Whether the operator named the host of a URL."""
+        return host_of(url) in self._named
+
     def check_allowed(self, location: str) -> None:
         """Raise TransportError unless ``location`` is a path, or its host was allowed."""
         if is_url(location) and (host := host_of(location)) not in self._allowed:
@@ -169,7 +182,7 @@ class Transport:
                 todo="Only the record's data node is fetched from; add others to `allowed_hosts`.", code="transport-host-refused",
             )  # fmt: skip
 
-    def read_document(self, location: str, *, limit: int = 64 * 2**20) -> bytes:
+    def read_document(self, location: str, *, limit: int = LONGEST_DOCUMENT) -> bytes:
         """The whole of a small file, by URL or path.
 
         Raises:
@@ -233,7 +246,7 @@ class Transport:
             TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last try.
             SettingsError: the certificate cannot be used.
         """
-        pool = self._make_pool(1, named=host_of(url) in self._named, certificate=certificate) if certificate else None
+        pool = self._make_pool(1, named=self.is_named(url), certificate=certificate) if certificate else None
         try:
             return self._retried(lambda: self._post(pool, url, body, media_type))
         finally:
@@ -371,7 +384,7 @@ class Transport:
         self, url: str, headers: dict[str, str], *, pool: urllib3.PoolManager | None = None, method: str = "GET", body: bytes = b""
     ) -> urllib3.BaseHTTPResponse:
         self.check_allowed(url)
-        pool = pool or self._pools[host_of(url) in self._named]
+        pool = pool or self._pools[self.is_named(url)]
         said, content = {**pool.headers, **headers}, body or None
         try:
             return pool.request(method, url, body=content, headers=said, preload_content=False, redirect=False)
@@ -379,7 +392,56 @@ class Transport:
             raise _lost(url, error) from error
 
 
-class _PublicConnection(urllib3.connection.HTTPConnection):
+class _TooSlowError(TimeoutError):
+    """Bytes trickle."""
+
+
+class _Paced(io.RawIOBase):
+    """The bytes of an answer, as long as they come fast enough, and as many as there may be."""
+
+    def __init__(self, raw: io.RawIOBase, patience_s: float) -> None:
+        self._raw, self._deadline, self.left = raw, time.monotonic() + patience_s, _LONGEST_HEAD
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        if time.monotonic() > self._deadline:
+            raise _TooSlowError(f"its answer came at less than {_SLOWEST} bytes a second")
+        if self.left <= 0:
+            raise http.client.HTTPException("its answer has no end")
+        count = self._raw.readinto(buffer) or 0
+        self._deadline += count / _SLOWEST
+        self.left -= count
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PacedResponse(http.client.HTTPResponse):
+    """An answer with an end, from its first line on."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self._paced = _Paced(self.fp.detach(), sock.gettimeout() or math.inf)
+        self.fp = io.BufferedReader(self._paced, _BUFFER)
+
+    def begin(self) -> None:
+        super().begin()
+        self._paced.left = _LONGEST_BODY
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _PacedResponse
+
+
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same, under TLS."""
+
+
+class _PublicConnection(_Connection):
     """Sends nothing to an address that is not public."""
 
     def _new_conn(self) -> socket.socket:
@@ -397,12 +459,15 @@ class _PublicTlsConnection(_PublicConnection, urllib3.connection.HTTPSConnection
     """The same, under TLS."""
 
 
-class _PublicPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PublicConnection
+def _pool_classes(plain: type[_Connection], tls: type[urllib3.connection.HTTPSConnection]) -> dict[str, type[Any]]:
+    return {
+        "http": type("Pool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("TlsPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": tls}),
+    }
 
 
-class _PublicTlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _PublicTlsConnection
+_NAMED_POOLS = _pool_classes(_Connection, _TlsConnection)
+_PUBLIC_POOLS = _pool_classes(_PublicConnection, _PublicTlsConnection)
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
@@ -453,6 +518,13 @@ def _drop(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise TransportError(
+            url, f"answered with Content-Encoding {encoding!r}", expected="the bytes as they are, as asked for",
+            todo="Encoded bytes may be of any size: let the data node compress only what clients accept compressed.",
+            code="transport-encoded",
+        )  # fmt: skip
     try:
         return response.read(limit)
     except urllib3.exceptions.ProtocolError as error:
@@ -518,6 +590,11 @@ def _redirected(url: str, target: str) -> TransportError:
 
 def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
     reason = getattr(error, "reason", None) or error
+    if isinstance(error.__cause__, _TooSlowError):
+        return TransportError(
+            url, f"is too slow: {error.__cause__}", todo="Try again later, with fewer `connections` or a longer `timeout_s`.",
+            code="transport-slow", retryable=True,
+        )  # fmt: skip
     if isinstance(reason, urllib3.exceptions.SSLError):
         return TransportError(
             url, f"TLS failed: {reason}", todo="Set `ca_bundle` for a private certificate authority.", code="transport-tls"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,3 +132,100 @@ def test_an_item_cannot_make_the_operator_fetch_from_his_own_network(
         with pytest.raises(SystemExit) as stopped:
             main([*command, "--allow-host", thredds_server.host])
         assert stopped.value.code == 0
+
+
+class Hostile:
+    """A server that sends what it likes, to whoever asks, for as long as he listens.
+
+    Args:
+        start: bytes that are sent at once.
+        again: bytes that are sent over and over, after a pause each.
+        pause_s: between them.
+    """
+
+    def __init__(self, start: bytes, again: bytes, pause_s: float = 0.0) -> None:
+        self._start, self._again, self._pause_s = start, again, pause_s
+
+    def __enter__(self) -> Hostile:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self.url = f"http://{self.host}/catalog.xml"
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                threading.Thread(target=self._send, args=(connection,), daemon=True).start()
+
+    def _send(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(self._start)
+            while self._again:
+                connection.sendall(self._again)
+                time.sleep(self._pause_s)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [(b"", b"H"), (OK + b"X-Slow: ", b"y"), (OK + b"Content-Length: 100000\r\n\r\n", b"<"),
+     (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n<\r\n"), (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x")],
+    ids=["status line", "header", "body", "chunks", "chunk extension"],
+)  # fmt: skip
+def test_a_server_that_trickles_is_given_up(start: bytes, again: bytes) -> None:
+    """Each byte comes in time, all of them never would. It may be better later."""
+    with Hostile(start, again, 0.05) as server, Transport(allowed_hosts=[server.host], retries=0, timeout_s=0.4) as transport:
+        began = time.monotonic()
+        with pytest.raises(TransportError) as caught:
+            transport.read_document(server.url)
+        assert time.monotonic() - began < 3
+        assert (caught.value.code, caught.value.retryable) == ("transport-slow", True)
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), (OK, b"X: y\r\n" * 1000), (OK + b"X: ", b"y" * 10000)],
+    ids=["continue", "headers", "header"],
+)  # fmt: skip
+def test_an_answer_that_never_begins_is_given_up(start: bytes, again: bytes) -> None:
+    """However fast it comes."""
+    with Hostile(start, again) as server, Transport(allowed_hosts=[server.host], retries=0, timeout_s=20) as transport:
+        began = time.monotonic()
+        assert code_of(lambda: transport.read_document(server.url)) in ("transport-unreachable", "transport-truncated")
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("framing", [b"", b"Transfer-Encoding: chunked\r\n"], ids=["to the end", "chunked"])
+def test_a_document_without_end_is_not_read_on(framing: bytes) -> None:
+    """No more than its limit is read, and kept."""
+    again = b"10000\r\n" + bytes(65536) + b"\r\n" if framing else bytes(65536)
+    with Hostile(OK + framing + b"\r\n", again) as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+        assert code_of(lambda: transport.read_document(server.url, limit=10**6)) == "transport-too-large"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+def test_what_expands_on_arrival_is_refused(encoding: str) -> None:
+    """A small answer may be gigabytes of zeros, compressed. Bytes are asked for as they are."""
+    bomb = gzip.compress(gzip.compress(bytes(10**8)))
+    head = f"Content-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n".encode()
+    with Hostile(OK + head + b"\r\n" + bomb, b"") as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+        assert code_of(lambda: transport.read_document(server.url)) == "transport-encoded"
+        assert code_of(lambda: transport.post(server.url, b"", "text/plain")) == "transport-encoded"
+    part = OK.replace(b"200 OK", b"206 Partial Content") + b"Content-Range: bytes 0-7/8\r\n"
+    with Hostile(part + head + b"\r\n" + bomb, b"") as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+        assert code_of(lambda: transport.read_heads([server.url], 8)) == "transport-encoded"
+
+
+def test_redirects_come_to_an_end() -> None:
+    """Of the same host, too."""
+    answer = b"HTTP/1.1 302 Found\r\nLocation: /catalog.xml?\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with Hostile(answer, b"") as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+        assert code_of(lambda: transport.read_document(server.url)) == "transport-redirected"

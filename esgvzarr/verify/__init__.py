@@ -6,16 +6,17 @@ part in making references. Works on any kerchunk JSON, ours or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ..guarded import remote_options
 from ..model import Check, FileRecord, Report
 from ..transport import Transport
 from .comparison import Comparison, whole
 from .parts import Part, check_all_named, check_listing, scenes
-from .reading import open_shown, parse, stated
+from .reading import check_places, open_shown, parse, stated
 from .truth import Counted as Counted
 from .truth import open_sources, open_truth, stored_chunks
 
@@ -28,15 +29,25 @@ def read_references(location: str, transport: Transport) -> bytes:
     return transport.read_document(location, limit=_LARGEST)
 
 
-def referenced_urls(document: bytes, location: str) -> list[str]:
+def referenced_urls(document: bytes, location: str, transport: Transport, named: Collection[str] = ()) -> list[str]:
     """The files that references, or their provenance, name; in the order of the provenance, then of the references.
 
+    Args:
+        document: the reference file's bytes.
+        location: its URL or path.
+        transport: knows the hosts that may be fetched from.
+        named: files of this machine that the operator named.
+
     Raises:
-        ProofError: not kerchunk references.
+        ProofError: not kerchunk references, or they lead where they may not.
+        TransportError: a host is not allowed.
     """
     parsed = parse(document, location)
-    named = [file["url"] for file in parsed.get("provenance", {}).get("files", [])]
-    return list(dict.fromkeys([*named, *(url for url, _ in stated(parsed).chunks)]))
+    files = parsed["provenance"].get("files") if isinstance(parsed["provenance"], dict) else ()
+    said = [file["url"] for file in files or () if isinstance(file, dict) and isinstance(file.get("url"), str)]
+    places = stated(parsed)
+    check_places({*said, *places.urls()}, transport, location, named)
+    return list(dict.fromkeys([*said, *(url for url, _ in places.chunks)]))
 
 
 def verify(
@@ -68,16 +79,20 @@ def verify(
         TransportError: a source file cannot be read.
     """
     parsed = parse(document, location)
-    shown, places = open_shown(parsed, storage_options or {}, location), stated(parsed)
-    found = scenes(parsed, shown, sources, location)
-    checks = [*check_listing(places.refs), *check_all_named(found, shown, sources)]
-    for scene in found:
-        compared = []
-        for part in scene.parts:
-            one = Comparison(part.shown, places, seed=dataset_id or location, samples=samples, full=full, alone=not scene.named)
-            checks += _compare(one, part, transport, counted or {})
-            compared.append(one)
-        checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
+    places, options = stated(parsed), dict(storage_options or {})
+    check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
+    with remote_options(transport) as guarded:
+        options["remote_options"] = {**guarded, **options.get("remote_options", {})}
+        shown = open_shown(parsed, options, location)
+        found = scenes(parsed, shown, sources, location)
+        checks = [*check_listing(places.refs), *check_all_named(found, shown, sources)]
+        for scene in found:
+            compared = []
+            for part in scene.parts:
+                one = Comparison(part.shown, places, seed=dataset_id or location, samples=samples, full=full, alone=not scene.named)
+                checks += _compare(one, part, transport, counted or {})
+                compared.append(one)
+            checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
     return Report(dataset_id, location, tuple(checks), _tools(), datetime.now(UTC).isoformat(timespec="seconds"))
 
 

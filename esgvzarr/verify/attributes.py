@@ -31,7 +31,7 @@ def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def _all_nan(value: Any) -> bool:
-    numbers = np.asarray(value)
+    numbers = _array(value)
     return bool(numbers.size) and ((numbers.dtype.kind == "f" and bool(np.isnan(numbers).all())) or str(value) == "NaN")
 
 
@@ -57,10 +57,18 @@ def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]],
 
 def same(a: Any, b: Any) -> bool:
     """Equal as strict JSON has them: a list for an array, text for NaN and infinities."""
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = _array(a), _array(b)
     if a.dtype.kind in "OSUT" or b.dtype.kind in "OSUT":
         return [_text(x) for x in a.ravel().tolist()] == [_text(x) for x in b.ravel().tolist()]
     return bool(np.array_equal(a.ravel(), b.ravel(), equal_nan=True))
+
+
+def _array(value: Any) -> np.ndarray:
+    """JSON may hold lists of unequal length, which are no array: as text."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.asarray(str(value))
 
 
 def _text(value: Any) -> str:

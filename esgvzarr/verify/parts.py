@@ -69,7 +69,7 @@ def _scene(shown: Sequence[Shown], datasets: Sequence[Mapping[str, Any]], known:
         files = tuple(known[url] for url in dataset["files"] if url in known)
         # fixed fields are whole in each segment, other files each in one of them
         for groups in [shown] if dataset["time"] else [[group] for group in shown]:
-            parts.append(Part(files, tuple(groups), tuple(dataset["dropped"])))
+            parts.append(Part(files, tuple(groups), tuple(map(str, dataset["dropped"]))))
     return Scene(tuple(shown), tuple(parts), named=True)
 
 
@@ -94,8 +94,11 @@ def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
     """That what readers find listed is what there is: ``.zmetadata``, and the keys that begin with ``//``."""
     described = {key: value for key, value in refs.items() if key.endswith((".zgroup", ".zattrs", ".zarray"))}
     if ".zmetadata" in refs:
-        listed = orjson.loads(refs[".zmetadata"]).get("metadata", {})
-        right = listed == {key: orjson.loads(value) for key, value in described.items()}
+        try:
+            listed = orjson.loads(refs[".zmetadata"])["metadata"]
+            right = listed == {key: orjson.loads(value) for key, value in described.items()}
+        except (ValueError, TypeError, LookupError):
+            listed, right = (), False
         yield Check("metadata", ".zmetadata", right, f"{len(listed)} keys" + ("" if right else " that are not those of the groups"))
     listed = {key for key in refs if key.startswith("//")}
     if listed:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import reprlib
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +17,18 @@ import orjson
 from .. import cf
 from ..errors import ProofError
 from ..model import ChunkTable, Variable
+from ..transport import Transport, is_url
 
 if TYPE_CHECKING:
     import xarray
 
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, IndexError, EOFError, TypeError, zlib.error)
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, LookupError, EOFError, TypeError, AttributeError, ArithmeticError, MemoryError, zlib.error,
+)  # fmt: skip
 """What fsspec, Zarr and its codecs raise for references that lead to other bytes, or are none."""
+_TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
+_LARGEST_COORDINATE = 2**30
+"""Bytes along one dimension: 134 million times."""
 _CHUNK_KEY = re.compile(r"[0-9]+([.][0-9]+)*")
 _NO_CHUNKS = ChunkTable(np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -61,6 +69,10 @@ class Stated:
     refs: Mapping[str, Any]
     """The references themselves."""
 
+    def urls(self) -> set[str]:
+        """Wherever a reader may be led, be it for what is no chunk."""
+        return {value[0] for value in self.refs.values() if isinstance(value, list)}
+
     def within(
         self, path: str, name: str, boxes: Iterable[tuple[slice, ...]], chunk_shape: Sequence[int]
     ) -> Iterator[tuple[int, int]]:
@@ -85,10 +97,10 @@ def place_of(path: str, name: str) -> str:
 
 
 def parse(document: bytes, subject: str) -> dict[str, Any]:
-    """The reference file as a dict, of version 0 or 1, its provenance parsed too.
+    """The reference file as a dict of version 1, whichever it has, with its templates put in: what readers see, nothing to run.
 
     Raises:
-        ProofError: not strict JSON, or not kerchunk references.
+        ProofError: not strict JSON, not kerchunk references, or ones that lead a reader on, or out of its memory.
     """
     try:
         parsed = orjson.loads(document)
@@ -96,12 +108,92 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
             parsed["provenance"] = orjson.loads(parsed["provenance"])
     except orjson.JSONDecodeError as error:
         raise ProofError(subject, f"is not strict JSON: {error}", expected="kerchunk references", code="proof-not-json") from error
-    refs = parsed.get("refs", parsed) if isinstance(parsed, dict) else None
+    refs = (parsed.get("refs") if parsed.get("version") == 1 else parsed) if isinstance(parsed, dict) else None
     if not isinstance(refs, dict) or not any(key.endswith((".zgroup", ".zmetadata", ".zarray")) for key in refs):
-        raise ProofError(
-            subject, "holds no references", expected="kerchunk references (version 0 or 1)", code="proof-not-references"
-        )
-    return dict(parsed)
+        raise _no_references(subject, "holds no references")
+    plain = _Plain(subject, {} if refs is parsed else parsed.get("templates") or {})
+    if refs is not parsed and parsed.get("gen"):
+        raise _no_references(subject, "holds `gen`, which readers leave out unless they are told to run templates")
+    shown = {key: plain.value(key, value) for key, value in refs.items()}
+    for key, value in shown.items():
+        if key.endswith(".zarray"):
+            _check_size(value, f"{subject}, {key}")
+    return {"version": 1, "refs": shown, "provenance": {} if refs is parsed else parsed.get("provenance")}
+
+
+class _Plain:
+    """References without templates."""
+
+    def __init__(self, subject: str, templates: Any) -> None:
+        valid = isinstance(templates, dict) and all(isinstance(text, str) and "{" not in text for text in templates.values())
+        if not valid:
+            raise _no_references(subject, "holds templates that are programs, or no texts")
+        self._subject, self._templates, self._urls = subject, templates, dict[str, str]()
+
+    def value(self, key: str, value: Any) -> Any:
+        """What a reader finds under a key: a text, or URL and place."""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict):
+            return orjson.dumps(value).decode()
+        url, *place = value if isinstance(value, list) and value else [None]
+        if not isinstance(url, str) or len(place) not in (0, 2) or not all(type(n) is int and 0 <= n < 2**62 for n in place):
+            raise _no_references(f"{self._subject}, {key}", f"is {reprlib.repr(value)}")
+        return [self._urls.get(url) or self._filled_in(url), *place]
+
+    def _filled_in(self, url: str) -> str:
+        """Templates are put in by name and in no other way: readers would run ``str.format``, or a template language, on them."""
+        filled = url
+        if self._templates and "{{" in url:
+            filled = _TEMPLATE.sub(lambda found: self._templates.get(found[1], "{"), url)
+            if "{" in filled or "}" in filled:
+                raise _no_references(self._subject, f"holds the template {reprlib.repr(url)}")
+        return self._urls.setdefault(url, filled)
+
+
+def check_places(urls: Iterable[str], transport: Transport, location: str, named: Collection[str]) -> None:
+    """Make sure that references lead where they may: to allowed hosts, and to files of this machine only if they lie here, too.
+
+    Args:
+        urls: that they state.
+        transport: knows the hosts.
+        location: URL or path of the reference file.
+        named: files of this machine that the operator named.
+
+    Raises:
+        ProofError: they lead to files of this machine from a URL, to what is no file, or elsewhere than to HTTP.
+        TransportError: the host is not allowed.
+    """
+    for url in urls:
+        path = url.removeprefix("file://")
+        if is_url(url) and "::" not in url:
+            transport.check_allowed(url)
+        elif "://" in path or "::" in path:
+            raise _led_astray(location, url, "HTTP, or files")
+        elif is_url(location) and path not in named:
+            raise _led_astray(location, url, "no file of this machine, unless --source names it")
+        elif os.path.exists(path) and not os.path.isfile(path):
+            raise _led_astray(location, url, "a file")
+
+
+def _led_astray(location: str, url: str, expected: str) -> ProofError:
+    return ProofError(location, f"leads readers to {reprlib.repr(url)}", expected=expected, code="proof-place-refused")
+
+
+def _check_size(text: Any, subject: str) -> None:
+    """An array of one dimension is read whole when it is opened: its ``.zarray`` alone must not fill the memory."""
+    try:
+        described = orjson.loads(text)
+        shape, size = described["shape"], np.dtype(described["dtype"]).itemsize
+        size *= shape[0] if len(shape) == 1 else 1
+    except (ValueError, KeyError, TypeError, IndexError, SyntaxError) as error:
+        raise _no_references(subject, f"describes no array: {type(error).__name__}") from error
+    if not isinstance(size, int) or size > _LARGEST_COORDINATE:
+        raise _no_references(subject, f"describes an array of {size} bytes along one dimension")
+
+
+def _no_references(subject: str, found: str) -> ProofError:
+    return ProofError(subject, found, expected="kerchunk references (version 0 or 1)", code="proof-not-references")
 
 
 def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], subject: str) -> list[Shown]:
@@ -111,7 +203,7 @@ def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], su
         ProofError: one of them does not open.
     """
     shown = []
-    for path in _groups(parsed.get("refs", parsed)):
+    for path in _groups(parsed["refs"]):
         try:
             dataset = _open_group(dict(parsed), path, {"skip_instance_cache": True, **storage_options})
         except UNREADABLE as error:
@@ -163,22 +255,18 @@ def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
 
 
 def stated(parsed: Mapping[str, Any]) -> Stated:
-    """Count the references by file and array, templates resolved."""
-    templates = parsed.get("templates", {})
+    """Count the references by file and array."""
     chunks: Counter[tuple[str, str]] = Counter()
     sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
     inline: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
-    for key, value in parsed.get("refs", parsed).items():
+    for key, value in parsed["refs"].items():
         path, _, chunk = key.rpartition("/")
         if not _CHUNK_KEY.fullmatch(chunk):
             continue
         if not isinstance(value, list):
             inline[path].append(tuple(map(int, chunk.split("."))))
             continue
-        url = value[0]
-        for template, text in templates.items():
-            url = url.replace("{{" + template + "}}", text)
-        place = url.removeprefix("file://"), path
+        place = value[0].removeprefix("file://"), path
         chunks[place] += 1
         sizes[place] += value[2] if len(value) == 3 else 0
-    return Stated(chunks, sizes, inline, parsed.get("refs", parsed))
+    return Stated(chunks, sizes, inline, parsed["refs"])
