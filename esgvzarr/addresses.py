@@ -76,7 +76,7 @@ def open_index(
     if is_url(address.location):
         transport.allow(host_of(address.location), named=True)
     client = bridge.TransactionClient(registration.config if registration else login_of(address))
-    options: dict[str, Any] = {"poll_timeout_s": wait_s, "list_access": settings.list_access}
+    options: dict[str, Any] = {"poll_timeout_s": wait_s, "list_access": settings.list_access, "schema_of": bridge.item_schema}
     return connect("stac", api_url=address.location, client=client, transport=transport, **options)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import builtins
 import copy
+import functools
 import importlib.util
 import json
 import logging
@@ -264,6 +265,21 @@ def client_certificate(config: Mapping[str, Any]) -> Path | None:
     """The file that ``cert`` names, if it is there: esgcet's Solr writer does without where it is not."""
     path = Path(str(config.get("cert") or "")).expanduser()
     return path if path.is_file() else None
+
+
+@functools.cache
+def item_schema(project: str) -> Mapping[str, Any] | None:
+    """The JSON schema of a project's STAC items, made by esgvoc of the vocabularies that esgcet asks; None where it has none."""
+    if importlib.util.find_spec("esgvoc") is None:
+        return None
+    from esgvoc.apps.jsg.json_schema_generator import generate_json_schema
+    from esgvoc.core.exceptions import EsgvocException
+
+    try:
+        return dict(generate_json_schema(project.lower()))
+    except EsgvocException as error:
+        log.debug("no JSON schema for %s: %s", project, error)
+        return None
 
 
 def certificate_end(path: str | os.PathLike[str]) -> float:

@@ -67,7 +67,7 @@ class Settings(BaseModel):
     list_access: bool = Field(
         default=False,
         description="Add `VirtualZarr` to `properties.access` of STAC items that have such a list. "
-        "The schemas of CORDEX-CMIP6 and obs4REF allow no such service; the link is found without it.",
+        "The ESGF schemas of today allow no such service; the link is found without it.",
     )
     proof_samples: int = Field(
         default=8,

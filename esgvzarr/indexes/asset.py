@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -224,6 +224,29 @@ def _check_with_pystac(asset: Asset, item: Item) -> None:
     except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise LinkError(str(item.get("id")), f"is not a STAC item: {error}", code="index-item-invalid") from error
     _require(again["assets"][KEY] == dict(asset), item, "", again["assets"][KEY], "an asset that pystac writes as it reads it")
+
+
+def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) -> None:
+    """Check that a change breaks no rule of the project's JSON schema. Rules that the item broke before are not ours.
+
+    Raises:
+        LinkError: names the field and the rule.
+    """
+    from jsonschema import Draft7Validator
+
+    validator = Draft7Validator(schema)
+    before, after = (_broken_rules(validator.iter_errors(state)) for state in (item, apply(item, operation)))
+    for place, message in sorted((place, message) for (place, rule), message in after.items() if (place, rule) not in before):
+        _require(False, item, place, message, f"what the schema of {item.get('collection')} allows")
+
+
+def _broken_rules(errors: Iterable[Any]) -> dict[tuple[str, str], str]:
+    """(place in the item, rule of the schema) -> what is wrong; of alternatives each one's reasons."""
+    broken: dict[tuple[str, str], str] = {}
+    for error in errors:
+        here = "/".join(map(str, error.absolute_path)), "/".join(map(str, error.absolute_schema_path))
+        broken |= _broken_rules(error.context) if error.context else {here: error.message}
+    return broken
 
 
 def _require(holds: bool, item: Item, name: str, found: object, expected: str) -> None:

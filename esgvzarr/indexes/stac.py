@@ -12,7 +12,19 @@ from ..errors import LinkError, TransportError
 from ..model import AccessLink, DatasetId
 from ..transport import Transport
 from . import LinkState
-from .asset import Item, Operation, apply, check_asset, plan, plan_access, plan_removal, present_nodes, read_links, shows
+from .asset import (
+    Item,
+    Operation,
+    apply,
+    check_asset,
+    check_schema,
+    plan,
+    plan_access,
+    plan_removal,
+    present_nodes,
+    read_links,
+    shows,
+)
 from .polling import looks
 
 log = logging.getLogger(__name__)
@@ -38,6 +50,7 @@ class StacIndex:
         client: sends the changes.
         transport: reads the items.
         poll_timeout_s: seconds to wait until the discovery API shows the dataset, and then the change.
+        schema_of: gives a project's JSON schema of items, or None; what is sent must not break it.
         list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, where it has such a list.
         now: the time, in UTC, for ``created`` and ``updated``.
     """
@@ -49,12 +62,13 @@ class StacIndex:
         transport: Transport,
         *,
         poll_timeout_s: float = 60.0,
+        schema_of: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
         list_access: bool = False,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._client, self._transport, self._poll_timeout_s, self._now = client, transport, poll_timeout_s, now
-        self._list_access = list_access
+        self._schema_of, self._list_access = schema_of, list_access
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The item as the discovery API shows it now; None if it shows none.
@@ -98,6 +112,7 @@ class StacIndex:
             self._keep_access(item)
             return LinkState.UNCHANGED
         check_asset(present_nodes(apply(item, operation))[link.data_node], item)
+        self._check_schema(item, operation)
         self._patch(item, operation)
         done = self._confirm(dataset_id, item, link, lambda shown: shown is not None and shows(shown, link))
         self._keep_access(apply(item, operation))
@@ -124,9 +139,15 @@ class StacIndex:
         if operation is None:
             return
         try:
+            self._check_schema(item, operation)
             self._patch(item, operation)
         except LinkError as error:
             log.warning("%s: properties.access is as it was: %s", item["id"], error)
+
+    def _check_schema(self, item: Item, operation: Operation) -> None:
+        schema = self._schema_of(str(item["collection"]))
+        if schema is not None:
+            check_schema(item, operation, schema)
 
     def _patch(self, item: Item, operation: Operation) -> None:
         status = self._client.patch(str(item["collection"]), str(item["id"]), operation)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.bridge import TransactionClient
+from esgvzarr.bridge import TransactionClient, item_schema
 from esgvzarr.errors import LinkError, PublisherError, SettingsError
 from esgvzarr.indexes import LinkState, connect
 from esgvzarr.indexes.catalog import CatalogIndex, make_item
@@ -328,3 +328,46 @@ def test_connects_by_name(tmp_path: Path) -> None:
     assert isinstance(connect("catalog", directory=tmp_path), CatalogIndex)
     with pytest.raises(SettingsError, match="Did you mean 'catalog'"):
         connect("catalogue")
+
+
+class TestSchema:
+    """The JSON schema that esgvoc makes: its own template, with a vocabulary of a few words."""
+
+    @pytest.fixture
+    def schema(self) -> dict[str, Any]:
+        jsg = pytest.importorskip("esgvoc.apps.jsg.json_schema_generator", reason="esgvoc is in the extra `publisher`")
+        template = jsg.Environment(loader=jsg.FileSystemLoader(jsg.TEMPLATE_DIR_PATH)).get_template(jsg.TEMPLATE_FILE_NAME)
+        text = template.render(
+            project_id="CMIP6", catalog_version="v3.0.4", dataset_id_regex="^CMIP6[.].*$", title_regex=".*",
+            catalog_dataset_properties=[], catalog_file_properties=[], catalog_link_properties=[], required_link_rels=[],
+            file_extension_version="v2.1.0", alternate_assets_extension_version="v1.2.0",
+        )  # fmt: skip
+        return dict(json.loads(text))
+
+    @pytest.fixture
+    def checked(self, stac_server: StacServer, config: dict[str, Any], transport: Transport, schema: dict[str, Any]) -> StacIndex:
+        options: dict[str, Any] = {"poll_timeout_s": 0.5, "list_access": True, "schema_of": {"CMIP6": schema}.get}
+        return StacIndex(stac_server.url, TransactionClient(config), transport, **options)
+
+    def test_takes_our_asset(self, checked: StacIndex, item: dict[str, Any]) -> None:
+        """Whatever else the item breaks: esgcet's items break a rule of their own."""
+        assert checked.add_link(DATASET, LINK) is LinkState.ADDED
+
+    def test_keeps_back_what_it_forbids(
+        self, checked: StacIndex, item: dict[str, Any], stac_server: StacServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A service that the schema does not know is not sent; the link is."""
+        checked.add_link(DATASET, LINK)
+        assert [[operation["path"] for operation in patch] for patch in patches(stac_server)] == [["/assets/reference_file"]]
+        assert "VirtualZarr" in caplog.text
+
+    def test_names_the_field_and_the_rule(self, checked: StacIndex, item: dict[str, Any], schema: dict[str, Any]) -> None:
+        """A project that takes no kerchunk is not sent any."""
+        schema["definitions"]["asset_fields"]["properties"]["protocol"]["enum"] = ["https"]
+        with pytest.raises(LinkError, match=r"assets/reference_file/protocol.*'kerchunk' is not one of") as caught:
+            checked.add_link(DATASET, LINK)
+        assert caught.value.code == "index-asset-invalid"
+        assert checked.links(DATASET) == ()
+
+    def test_is_not_there_without_the_vocabulary(self) -> None:
+        assert item_schema("no-such-project") is None
