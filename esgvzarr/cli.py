@@ -110,6 +110,7 @@ def _add_publish(commands: Any) -> None:
 def _add_link(commands: Any) -> None:
     parser = _command(commands, "link", _link, "write and link the references of a dataset that is registered already")
     _add_sources(parser)
+    _add_output(parser)
     parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
     parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
     _add_settings(parser, _ESGCETS)
@@ -155,7 +156,10 @@ def _add_generate(commands: Any) -> None:
         commands, "generate", _generate, "write the references of a dataset that is published already; no index is touched"
     )
     _add_sources(parser)
-    parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written")
+    _add_output(parser)
+    parser.add_argument(
+        "--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written, or what --output names"
+    )
     parser.add_argument("--catalog", metavar="DIR", type=Path, help="also show it in a static STAC catalogue in this directory")
     parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
     parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
@@ -208,6 +212,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-id", metavar="DSID", help="needed for plain files; else which dataset of the source")
 
 
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", choices=("json", "json.zst", "parquet"), help="what is written; overrides the setting")
+
+
 _ESGCETS = "that of esgpublish"
 
 
@@ -227,7 +235,7 @@ def _add_demo(commands: Any) -> None:
 def _settings(options: argparse.Namespace, config: Path | None) -> Settings:
     from .settings import read_settings
 
-    settings = read_settings(config, read=options.read)
+    settings = read_settings(config, read=options.read, output=getattr(options, "output", None))
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *options.allow_host)})
 
 
@@ -388,15 +396,16 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
 
 def _combine(options: argparse.Namespace, _: list[str]) -> int:
     from .assemble import combine, prepare, read_spec
-    from .generate import Outcome, make_transport
-    from .store import plan_reference
+    from .generate import Outcome, make_transport, plan_prepared, reference_name
 
     settings, console = _settings(options, options.config), _console()
     spec, progress = read_spec(options.spec), _progress(console)
     with make_transport(settings) as transport:
         if options.dry_run:
-            made = prepare(spec, str(options.output_dir / f"{spec.name}.json"), transport, settings, progress=progress)
-            planned = plan_reference(made.document, options.output_dir, spec.name, force=options.force)
+            made = prepare(
+                spec, str(options.output_dir / reference_name(spec.name, settings)), transport, settings, progress=progress
+            )
+            planned = plan_prepared(spec.name, made, options.output_dir, settings, force=options.force)
             said = f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
             return _report(console, [Outcome(spec.name, "combine", "planned", said, warnings=made.warnings)])
         outcome = combine(spec, options.output_dir, transport, settings, force=options.force, progress=progress)

@@ -30,7 +30,7 @@ from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, FileRecord, IndexAddress
 from .publish import place
 from .settings import Settings, read_config
-from .store import remove_leftovers, remove_reference, write_reference
+from .store import remove_leftovers, remove_reference, staging, write_reference, writing
 from .transport import Answer, Transport, host_of, is_url
 
 _MAGIC = {b"\x89HDF\r\n\x1a\n": "HDF5", b"CDF\x01": "netCDF-3", b"CDF\x02": "netCDF-3", b"CDF\x05": "netCDF-3"}
@@ -315,9 +315,11 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
     if not directory.is_dir():
         yield Diagnosis("directory", "bad", f"{directory} is not a directory", "Make it, or set reference_dir and reference_url.")
         return
-    data, path = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode(), directory / f"{probe}.json"
+    data, path = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode(), directory / href.rpartition("/")[2]
     try:
-        write_reference(data, directory, probe, href=href)
+        with staging(path) as staged, writing(path):
+            staged.write_bytes(data)
+            write_reference(staged, path, href=href)
         answer = node.transport.ask(href)
     finally:
         with suppress(EsgvzarrError):  # nothing was written

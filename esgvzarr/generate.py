@@ -22,8 +22,10 @@ from .errors import EsgvzarrError, ProofError, RefusedError, SourceError
 from .formats import check_served, scan
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
-from .outputs.kerchunk import encode, same_references
-from .store import read_reference, write_reference
+from .outputs import JSON, PARQUET, SUFFIXES, check_installed, output_of
+from .outputs import write as write_output
+from .outputs.kerchunk import encode
+from .store import plan_reference, staging, write_reference, writing
 from .transport import Transport, host_of, is_url
 from .verify import Counted, read_references, referenced_urls, verify
 
@@ -114,10 +116,10 @@ def generate(
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    name = str(record.id)
-    location = href or str(directory / f"{name}.json")
+    name, path = str(record.id), directory / reference_name(record.id, settings)
+    location = href or str(path)
     made = preparer(record, location) if preparer else prepare(record, location, transport, settings, progress=progress)
-    progress(name, f"writing {len(made.document)} bytes")
+    progress(name, f"writing {path.name}")
     return write_prepared("generate", record.id, made, directory, settings, href=href, force=force)
 
 
@@ -130,14 +132,36 @@ def write_prepared(
     Raises:
         StoreError: it cannot be written, or other bytes are there.
     """
-    document = settle(made.document, directory, dataset_id, force=force)
-    reference = write_reference(document, directory, dataset_id, href=href, force=force)
+    path = directory / reference_name(dataset_id, settings)
+    with staging(path) as staged:
+        with writing(path):
+            write_output(settings.output, made.document, staged)
+        reference = write_reference(staged, path, href=href, force=force)
     warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
     detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
     return Outcome(
         str(dataset_id), verb, "written", detail, reference=reference, report=made.report, warnings=warnings,
         files=made.files, chunks=made.chunks,
     )  # fmt: skip
+
+
+def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:
+    """``<DSID>.json``, or what the setting ``output`` makes of it."""
+    return f"{dataset_id}{SUFFIXES[settings.output]}"
+
+
+def plan_prepared(
+    dataset_id: DatasetId | str, made: Prepared, directory: Path, settings: Settings, *, href: str = "", force: bool = False
+) -> ReferenceFile:  # fmt: skip
+    """What ``write_prepared`` would leave there. Nothing is touched.
+
+    Raises:
+        StoreError: other bytes are there.
+    """
+    path = directory / reference_name(dataset_id, settings)
+    with staging(path, aside=True) as staged:
+        write_output(settings.output, made.document, staged)
+        return plan_reference(staged, path, href=href, force=force)
 
 
 def prepare(
@@ -152,6 +176,7 @@ def prepare(
         EsgvzarrError: the reason why there are none.
     """
     name = str(record.id)
+    check_installed(settings.output)
     for file in record.files:
         transport.check_allowed(file.url)
     progress(name, f"scanning {len(record.files)} files")
@@ -169,23 +194,24 @@ def encode_proved(
         ProofError: the references do not read back as the files do.
     """
     document = encode(references)
-    progress(str(references.id), f"proving {references.chunk_count} chunks")
-    report = prove(document, str(references.id), files, transport, settings, location=location, counted=_counted(references))
+    name = str(references.id)
+    progress(name, f"proving {references.chunk_count} chunks")
+    counted = _counted(references)
+    if settings.output == JSON:
+        report = prove(document, name, files, transport, settings, location=location, counted=counted)
+    else:
+        with staging(reference_name(name, settings), aside=True) as staged:
+            write_output(settings.output, document, staged)
+            report = prove(document, name, files, transport, settings, location=location, counted=counted, through=str(staged))
     return Prepared(document, report, references.warnings, len(references.files), references.chunk_count)
-
-
-def settle(document: bytes, directory: Path, dataset_id: DatasetId | str, *, force: bool) -> bytes:
-    """The bytes to write: those that are there, if another version made them, or at another time, but readers see the same."""
-    present = read_reference(directory, dataset_id)
-    return present if present is not None and not force and same_references(present, document) else document
 
 
 def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
     """What is right, and yet slow to open."""
-    if chunks > settings.many_chunks:
+    if chunks > settings.many_chunks and settings.output != PARQUET:
         yield Finding(
             "chunks-many", 0, path, f"at most {settings.many_chunks} chunks", str(chunks),
-            "Readers load the whole file to open it; kerchunk.df.refs_to_dataframe(path, directory) makes parquet of it.",
+            "Readers load the whole file to open it; set `output: parquet`.",
             refuse=False,
         )  # fmt: skip
 
@@ -231,7 +257,7 @@ def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
 
 def prove(
     document: bytes, name: str, files: Sequence[FileRecord], transport: Transport, settings: Settings, *,
-    location: str, counted: Mapping[str, Mapping[str, Counted]] | None = None,
+    location: str, counted: Mapping[str, Mapping[str, Counted]] | None = None, through: str = "",
 ) -> Report:  # fmt: skip
     """The report of a passed proof.
 
@@ -240,7 +266,7 @@ def prove(
     """
     report = verify(
         document, _nearest(files, settings.read), transport, location=location, dataset_id=name,
-        samples=settings.proof_samples, storage_options=storage_options(files, settings), counted=counted,
+        samples=settings.proof_samples, storage_options=storage_options(files, settings), counted=counted, through=through,
     )  # fmt: skip
     if not report.passed:
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
@@ -286,8 +312,11 @@ def verify_published(
         transport.allow(host_of(named), named=True)
     document = read_references(location, transport)
     files = _named_files(referenced_urls(document, location, transport, sources), sources)
-    options = storage_options(files, settings)
-    return verify(document, files, transport, location=location, samples=settings.proof_samples, full=full, storage_options=options)
+    through = "" if output_of(location) == JSON or is_url(location) else location
+    return verify(
+        document, files, transport, location=location, samples=settings.proof_samples, full=full,
+        storage_options=storage_options(files, settings), through=through,
+    )  # fmt: skip
 
 
 def _href_of(dataset_id: str, settings: Settings) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 
 from .errors import StoreError
 from .generate import Outcome, entry
 from .ledger import DONE, OPEN, Ledger, fingerprint
 from .model import Entry, ReferenceFile, Task
+from .store import measure
 
 _log = logging.getLogger(__name__)
 _FIRST = ("announced", "decided")
@@ -113,14 +112,11 @@ def _may_be_queued(steps: Sequence[Entry]) -> bool:
 
 
 def _read_sha256(path: str) -> tuple[int, str]:
-    """Size and SHA-256 of a file; both empty where there is none. What is there and cannot be read has a hash like no other."""
+    """Size and SHA-256 of what is there. What cannot be read has a hash like no other."""
     try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        return 0, ""
-    except OSError:
+        return measure(path) if path else (0, "")
+    except StoreError:
         return 0, "unreadable"
-    return len(data), hashlib.sha256(data).hexdigest()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import bridge
 from .addresses import address_of_config, address_of_registration, open_index
 from .errors import EsgvzarrError, SettingsError, SourceError, StoreError
-from .generate import Outcome, Preparer, Progress, failure, generate, keep, make_transport
+from .generate import Outcome, Preparer, Progress, failure, generate, keep, make_transport, reference_name
 from .indexes import Index
 from .journal import Journal, claimed
 from .ledger import DONE, Ledger
@@ -33,7 +33,7 @@ def decide(verb: str, record: DatasetRecord, index: IndexAddress, settings: Sett
         directory, href = place(record, settings)
     except SettingsError:
         return Task(verb, record, "", "", index, force)
-    return Task(verb, record, str(directory / f"{record.id}.json"), href, index, force)
+    return Task(verb, record, str(directory / reference_name(record.id, settings)), href, index, force)
 
 
 def publish_with_esgcet(

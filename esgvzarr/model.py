@@ -280,14 +280,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFile:
-    """A reference file on disk."""
+    """A reference file on disk, or a directory of references."""
 
     path: str
     href: str
     """Public URL, or the path where nothing is published."""
     size: int
+    """Bytes; of a directory, of all files in it."""
     sha256: str
-    """Lower-case hex."""
+    """Lower-case hex; of a directory, of what ``sha256sum`` prints of all files in it, in the order of their names."""
     written: bool = True
     """False when equal bytes were there already."""
 
@@ -301,7 +302,9 @@ class AccessLink:
     media_type: str
     roles: tuple[str, ...]
     size: int
+    """Bytes of the file; 0 for a directory, of which no index has a place to say it."""
     sha256: str
+    """Of the file; empty for a directory."""
     open_kwargs: Mapping[str, Any]
     local_path: str | None = None
     """``<drs path>/<DSID>.json``, relative to the data root."""

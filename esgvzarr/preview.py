@@ -11,12 +11,11 @@ from typing import Any
 
 from .addresses import open_index
 from .errors import EsgvzarrError
-from .generate import Outcome, Progress, failure, make_transport, prepare, settle
+from .generate import Outcome, Progress, failure, make_transport, plan_prepared, prepare, reference_name
 from .indexes import Index, asset, legacy
 from .model import AccessLink, DatasetRecord, ReferenceFile, Task
 from .publish import access_link, place
 from .settings import Settings
-from .store import plan_reference
 from .transport import Transport
 from .withdraw import links_of, reference_paths
 
@@ -63,9 +62,9 @@ def plan_file(
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
     """
-    made = prepare(record, href or str(directory / f"{record.id}.json"), transport, settings, progress=progress)
-    document = settle(made.document, directory, record.id, force=force)
-    reference = plan_reference(document, directory, record.id, href=href, force=force)
+    path = directory / reference_name(record.id, settings)
+    made = prepare(record, href or str(path), transport, settings, progress=progress)
+    reference = plan_prepared(record.id, made, directory, settings, href=href, force=force)
     verb = "would be written" if reference.written else "is there already, with equal bytes"
     return reference, f"{reference.path}: {reference.size} bytes {verb}"
 

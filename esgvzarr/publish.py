@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EsgvzarrError, SettingsError, TransportError
-from .generate import Outcome, Progress, generate
+from .generate import Outcome, Progress, generate, reference_name
 from .indexes import Index, LinkState, connect
 from .model import AccessLink, DatasetRecord, ReferenceFile
+from .outputs import PARQUET, SUFFIXES, open_kwargs, output_of
 from .settings import Settings
-from .store import remove_reference
+from .store import files_of, remove_reference
 from .transport import Transport, is_url
-from .verify import read_references
 
 _log = logging.getLogger(__name__)
-OPEN_KWARGS = {"engine": "kerchunk", "chunks": {}}
-"""With these, ``xarray.open_dataset(href, **kwargs)`` opens a link."""
 ROLES = ("data", "virtual", "references")
 
 
@@ -38,33 +36,40 @@ def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transpor
 
 def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Settings) -> AccessLink:
     """The link to a reference file."""
-    name = str(record.id)
+    output, protocol = output_of(reference.href), record.files[0].url.partition("://")[0]
+    directory = output == PARQUET
     return AccessLink(
-        href=reference.href, data_node=record.data_node, media_type=settings.media_type, roles=ROLES, size=reference.size,
-        sha256=reference.sha256, open_kwargs=OPEN_KWARGS, local_path=f"{name.replace('.', '/')}/{name}.json",
+        href=reference.href, data_node=record.data_node, media_type=settings.media_type, roles=ROLES,
+        size=0 if directory else reference.size, sha256="" if directory else reference.sha256,
+        open_kwargs=open_kwargs(output, protocol),
+        local_path=f"{str(record.id).replace('.', '/')}/{record.id}{SUFFIXES[output]}",
     )  # fmt: skip
 
 
 def _probe(reference: ReferenceFile, transport: Transport) -> None:
-    """Fetch the reference file by its public URL."""
+    """Fetch the reference file, or each file of its directory, by its public URL."""
     if not is_url(reference.href):
         return
-    served = read_references(reference.href, transport)
-    if served != Path(reference.path).read_bytes():
-        raise TransportError(
-            reference.href, f"serves {len(served)} other bytes than {reference.path}", expected=f"its {reference.size} bytes",
-            todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.", code="transport-not-served",
-        )  # fmt: skip
+    for file in files_of(reference.path):
+        below = file.relative_to(reference.path).as_posix()
+        href, written = reference.href if below == "." else f"{reference.href}/{below}", file.read_bytes()
+        served = transport.read_document(href, limit=2**31)
+        if served != written:
+            raise TransportError(
+                href, f"serves {len(served)} other bytes than {file}", expected=f"its {len(written)} bytes",
+                todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.", code="transport-not-served",
+            )  # fmt: skip
 
 
 def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
-    """Where ``<DSID>.json`` is written, and its public URL.
+    """Where the reference file is written, and its public URL.
 
     Raises:
         SettingsError: the files give no single directory, and none is set.
     """
+    name = reference_name(record.id, settings)
     if settings.reference_dir is not None and settings.reference_url is not None:
-        return settings.reference_dir.expanduser(), f"{settings.reference_url.rstrip('/')}/{record.id}.json"
+        return settings.reference_dir.expanduser(), f"{settings.reference_url.rstrip('/')}/{name}"
     directories = {os.path.dirname(file.path) if file.path else None for file in record.files}
     prefixes = {file.url.rpartition("/")[0] for file in record.files}
     directory = directories.pop() if len(directories) == len(prefixes) == 1 else None
@@ -73,7 +78,7 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
             str(record.id), "its files lie in no single directory of this machine", expected="one directory for the reference file",
             todo="Set `reference_dir` and `reference_url`.", code="settings-reference-dir",
         )  # fmt: skip
-    return Path(directory), f"{prefixes.pop()}/{record.id}.json"
+    return Path(directory), f"{prefixes.pop()}/{name}"
 
 
 def publish(

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import SourceError
+from .outputs import PARQUET, check_installed, output_of
+from .outputs import storage_options as reader_options
+from .outputs.parquet import read_protocol
 
 if TYPE_CHECKING:
     import xarray
@@ -21,7 +24,7 @@ def open_dataset(
     """Open a reference file lazily, its segments joined along time.
 
     Args:
-        href: URL or path of ``<DSID>.json``.
+        href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst`` or ``<DSID>.parq``.
         group: which one of a document of several groups, for example ``sfc``.
         storage_options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
         chunks: as in ``xarray.open_dataset``; ``"auto"`` keeps the stored chunks and gives dask arrays where there are segments.
@@ -32,8 +35,9 @@ def open_dataset(
 
     Raises:
         SourceError: the file holds no references, or groups and not the one asked for.
+        SettingsError: a package is missing that reads this output.
     """
-    options, own = dict(storage_options or {}), {"chunks": {} if chunks == "auto" else chunks, **decode}
+    options, own = _all_options(href, storage_options), {"chunks": {} if chunks == "auto" else chunks, **decode}
     root = _open_root(href, options, own)
     names = root.attrs.get("esgvzarr_groups", [])
     if group.strip("/") not in (names or [""]):
@@ -63,10 +67,11 @@ def open_datatree(
 
     Raises:
         SourceError: the file holds no references.
+        SettingsError: a package is missing that reads this output.
     """
     import xarray
 
-    options, own = dict(storage_options or {}), {"chunks": {} if chunks == "auto" else chunks, **decode}
+    options, own = _all_options(href, storage_options), {"chunks": {} if chunks == "auto" else chunks, **decode}
     root = _open_root(href, options, own)
     names = root.attrs.pop("esgvzarr_groups", [])
     files = _reference_files(href, options) if names or "esgvzarr_segments" in root.attrs else None
@@ -122,6 +127,14 @@ def _joined(group: xarray.Dataset, files: Any, own: Mapping[str, Any]) -> xarray
     return xarray.concat(
         parts, dim=time, data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs=_agreed
     )  # type: ignore[call-overload, no-any-return, unused-ignore]  # fmt: skip
+
+
+def _all_options(href: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the output wants, by its suffix, and what the user does."""
+    output, options = output_of(href), dict(given or {})
+    check_installed(output)
+    protocol = read_protocol(href, **options.get("target_options", {})) if output == PARQUET else ""
+    return options if output == PARQUET and not protocol else {**reader_options(output, protocol), **options}
 
 
 def _agreed(all_attrs: Sequence[Mapping[str, Any]], context: object) -> dict[str, Any]:

@@ -60,6 +60,11 @@ class Settings(BaseModel):
     poll_timeout_s: float = Field(
         default=60.0, ge=0, description="Seconds to wait until the index shows a link that it has queued (HTTP 202)."
     )
+    output: Literal["json", "json.zst", "parquet"] = Field(
+        default="json",
+        description="What references are written as. `json` opens everywhere; `json.zst` is a tenth of its size; of `parquet` "
+        "readers load only what they need. [Outputs](outputs.md) compares them.",
+    )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
         default="application/vnd.zarr+kerchunk",
         description="Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 opens only the second.",
@@ -77,8 +82,7 @@ class Settings(BaseModel):
     many_chunks: int = Field(
         default=1_000_000,
         ge=1,
-        description="Chunks above which a warning says that readers are slow to open the JSON, which they load whole, "
-        "and how to make parquet of it.",
+        description="Chunks above which a warning says that readers are slow to open the JSON, which they load whole.",
     )
     strict: bool = Field(
         default=False,

@@ -1,7 +1,7 @@
-"""``<DSID>.json`` on the data node: whole or not at all.
+"""A reference file, or a directory of references, on the data node: whole or not at all.
 
 ESGF servers cache what they serve for years, so bytes under a published name never change: equal bytes are left alone, others
-are refused unless forced. The temporary name begins with a dot, which ESGF servers hide.
+are refused unless forced. What is not whole yet has a name that begins with a dot, which ESGF servers hide.
 """
 
 from __future__ import annotations
@@ -9,72 +9,138 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import StoreError
-from .model import DatasetId, ReferenceFile
+from .model import ReferenceFile
+from .outputs import output_of, same
 
-_MODE = 0o644
 
-
-def write_reference(
-    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId | str, *, href: str = "", force: bool = False
-) -> ReferenceFile:
-    """Write ``<DSID>.json`` into ``directory``, which is made if it is missing.
+@contextmanager
+def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Path]:
+    """A hidden place on the file system of ``path`` for what shall be put there. What is left in it in the end goes.
 
     Args:
-        data: the reference file.
-        directory: on the data node.
-        dataset_id: gives the name; the name of a document of several datasets is known to be fit for a file.
+        path: of the reference file. Its directory is made if it is missing.
+        aside: take a place elsewhere, and leave that directory alone.
+
+    Raises:
+        StoreError: nothing can be written there.
+    """
+    target = Path(path)
+    with writing(target):
+        if not aside:
+            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=_temporary_prefix(target), suffix=".tmp", dir=None if aside else target.parent))
+    try:
+        yield holder / target.name
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What goes wrong meanwhile on the disk is said as an error of ours.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            str(path), f"cannot be written: {error.strerror}", expected="a directory that this user may write to",
+            todo="Set `reference_dir` and `reference_url` to a directory that is writable and served.", code="store-unwritable",
+        ) from error  # fmt: skip
+
+
+def write_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False) -> ReferenceFile:
+    """Put what was staged in its place.
+
+    Args:
+        staged: a file or directory in ``staging(path)``.
+        path: of the reference file, or directory of references.
         href: public URL; the path where there is none.
         force: replace other bytes under the same name.
 
     Raises:
-        StoreError: the directory cannot be written (nothing is left behind), or other bytes are there.
+        StoreError: it cannot be written (nothing is left behind), or other bytes are there.
     """
-    planned = plan_reference(data, directory, dataset_id, href=href, force=force)
+    planned = plan_reference(staged, path, href=href, force=force)
     if planned.written:
-        _write(Path(planned.path), data)
+        with writing(path):
+            _put(staged, Path(path))
     return planned
 
 
-def plan_reference(
-    data: bytes, directory: str | os.PathLike[str], dataset_id: DatasetId | str, *, href: str = "", force: bool = False
-) -> ReferenceFile:
+def plan_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False) -> ReferenceFile:
     """What ``write_reference`` would leave there. Nothing is touched.
 
     Raises:
         StoreError: other bytes are there.
     """
-    path = Path(directory) / f"{dataset_id}.json"
-    present = _present(path)
-    if present is not None and present != data and not force:
+    target = Path(path)
+    new, present = measure(staged), measure(target)
+    if present[1] and (present == new or (not force and same(output_of(target.name), target, staged))):
+        return ReferenceFile(str(target), href or str(target), *present, written=False)
+    if present[1] and not force:
         raise StoreError(
-            str(path), f"is there already, with {len(present)} other bytes", expected="no such file, or equal bytes",
+            str(target), f"is there already, with {present[0]} other bytes", expected="no such file, or equal bytes",
             todo="Publish a new version; or use --force: caches may hold the old file for years.", code="store-bytes-differ",
         )  # fmt: skip
-    return ReferenceFile(str(path), href or str(path), len(data), hashlib.sha256(data).hexdigest(), written=present != data)
+    return ReferenceFile(str(target), href or str(target), *new)
 
 
-def read_reference(directory: str | os.PathLike[str], dataset_id: DatasetId | str) -> bytes | None:
-    """The reference file of a dataset in ``directory``; None where there is none."""
-    return _present(Path(directory) / f"{dataset_id}.json")
+def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Bytes and SHA-256 of a reference file; 0 and empty where there is none.
+
+    Of a directory: the bytes of all files in it, and the SHA-256 of what ``sha256sum`` prints of them, in the order of their names.
+
+    Raises:
+        StoreError: it is there and cannot be read.
+    """
+    target = Path(path)
+    if not target.exists():
+        return 0, ""
+    with writing(target):
+        if not target.is_dir():
+            data = target.read_bytes()
+            return len(data), hashlib.sha256(data).hexdigest()
+        size, lines = 0, ""
+        for file in files_of(target):
+            data = file.read_bytes()
+            size += len(data)
+            lines += f"{hashlib.sha256(data).hexdigest()}  {file.relative_to(target).as_posix()}\n"
+        return size, hashlib.sha256(lines.encode()).hexdigest()
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """The files of a directory, all the way down, in the order of their names; a file is its own only one."""
+    target = Path(path)
+    return sorted((file for file in target.rglob("*") if file.is_file()), key=Path.as_posix) if target.is_dir() else [target]
 
 
 def remove_reference(path: str | os.PathLike[str]) -> bool:
-    """Delete a reference file; False where there was none.
+    """Delete a reference file or directory of references; False where there was none. A directory is hidden first, as a whole.
 
     Raises:
         StoreError: it cannot be deleted.
     """
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise _unwritable(Path(path), error) from error
-    return True
+    target = Path(path)
+    with writing(target):
+        if target.is_dir():
+            with staging(target) as hidden:
+                os.rename(target, hidden)
+            return True
+        try:
+            target.unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> int:
@@ -82,14 +148,12 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
 
     Nobody may be writing it meanwhile.
     """
-    target, removed = Path(path), 0
-    try:
-        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
-            left.unlink(missing_ok=True)
-            removed += 1
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    return removed
+    target = Path(path)
+    with writing(target):
+        left = list(target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"))
+        for one in left:
+            shutil.rmtree(one)
+    return len(left)
 
 
 def withdraw_reference(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> Path | None:
@@ -101,10 +165,11 @@ def withdraw_reference(path: str | os.PathLike[str], directory: str | os.PathLik
         StoreError: it cannot be moved.
     """
     source, target = Path(path), Path(directory) / Path(path).name
-    data = _present(source)
-    if data is None:
+    if not source.exists():
         return None
-    _write(target, data)
+    with staging(target) as staged, writing(target):
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, staged)
+        _put(staged, target)
     remove_reference(source)
     return target
 
@@ -114,46 +179,21 @@ def _temporary_prefix(path: Path) -> str:
     return f".{path.stem[:100]}.{hashlib.sha256(path.name.encode()).hexdigest()[:8]}."
 
 
-def _present(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unwritable(path, error) from error
+def _put(staged: Path, path: Path) -> None:
+    """All of it on the disk, readable by all, then in its place. A directory that lies there is hidden first."""
+    for item in (*staged.rglob("*"), staged):
+        item.chmod(0o755 if item.is_dir() else 0o644)
+        _sync(item)
+    if path.is_dir():
+        os.rename(path, staged.with_name("older"))
+    os.replace(staged, path)
+    _sync(path.parent)
 
 
-def _write(path: Path, data: bytes) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), _MODE)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the new name survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a directory, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        str(path), f"cannot be written: {error.strerror}", expected="a directory that this user may write to",
-        todo="Set `reference_dir` and `reference_url` to a directory that is writable and served.", code="store-unwritable",
-    )  # fmt: skip

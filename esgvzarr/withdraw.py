@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .addresses import address_of_config, open_index
 from .errors import EsgvzarrError, SettingsError
-from .generate import Outcome, Progress, failure, make_transport
+from .generate import Outcome, Progress, failure, make_transport, reference_name
 from .indexes import Index, LinkState
 from .journal import Journal, claimed
 from .ledger import Ledger
@@ -53,8 +53,8 @@ def decide_withdrawal(dataset_id: DatasetId, config: Path, settings: Settings, *
     record = earlier.record if earlier else DatasetRecord(dataset_id, str(read_config(config).get("data_node") or ""), ())
     path = href = ""
     if settings.reference_dir is not None and settings.reference_url is not None:
-        path = str(settings.reference_dir.expanduser() / f"{dataset_id}.json")
-        href = f"{settings.reference_url.rstrip('/')}/{dataset_id}.json"
+        name = reference_name(dataset_id, settings)
+        path, href = str(settings.reference_dir.expanduser() / name), f"{settings.reference_url.rstrip('/')}/{name}"
     index = earlier.index if earlier else address_of_config(config)
     return Task("unpublish", record, path, href, index, delete=delete)
 
@@ -94,7 +94,8 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
     Raises:
         SettingsError: the index leads to a file of which nobody knows where it is.
     """
-    paths = [task.path] if task.path else []
+    written = [step.path for step in Ledger(settings.ledger).entries(str(task.record.id)) if step.step == "written"]
+    paths = list(dict.fromkeys(filter(None, (task.path, *written))))
     for link in links:
         if link.href == task.href and task.path:
             continue

@@ -15,7 +15,7 @@ from ..checks import check
 from ..combine import combine as combine_files
 from ..combine.groups import join
 from ..formats import check_served, scan
-from ..generate import Outcome, Prepared, Progress, encode_proved, write_prepared
+from ..generate import Outcome, Prepared, Progress, encode_proved, reference_name, write_prepared
 from ..model import FileReferences, Member, ReferenceSet
 from ..transport import Transport
 from .arrange import by_stream, by_table, trim
@@ -46,9 +46,10 @@ def combine(
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    location = href or str(directory / f"{spec.name}.json")
+    path = directory / reference_name(spec.name, settings)
+    location = href or str(path)
     made = prepare(spec, location, transport, settings, progress=progress)
-    progress(spec.name, f"writing {len(made.document)} bytes")
+    progress(spec.name, f"writing {path.name}")
     return write_prepared("combine", spec.name, made, directory, settings, href=href, force=force)
 
 

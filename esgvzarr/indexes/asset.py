@@ -63,12 +63,12 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
         "created": before.get("created") or timestamp(now),
         "updated": timestamp(now),
         "protocol": "kerchunk",
-        "file:size": link.size,
-        "file:checksum": f"1220{link.sha256}",
         "xarray:open_kwargs": dict(link.open_kwargs),
         "cloud_format": "kerchunk",
         "open_zarr_kwargs": {},
     }
+    if link.sha256:  # a directory has neither
+        asset |= {"file:size": link.size, "file:checksum": _multihash(link)}
     if link.data_node:
         asset["alternate:name"] = link.data_node
     if link.local_path is not None:
@@ -111,7 +111,12 @@ def present_nodes(item: Item) -> dict[str, dict[str, Any]]:
 def shows(item: Item, link: AccessLink) -> bool:
     """Whether the item has this link, with these bytes."""
     asset = present_nodes(item).get(link.data_node, {})
-    return (asset.get("href"), asset.get("file:checksum")) == (link.href, f"1220{link.sha256}")
+    return (asset.get("href"), asset.get("file:checksum")) == (link.href, _multihash(link))
+
+
+def _multihash(link: AccessLink) -> str | None:
+    """sha2-256, 32 bytes; None for a directory."""
+    return f"1220{link.sha256}" if link.sha256 else None
 
 
 def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
@@ -193,12 +198,14 @@ def check_asset(asset: Asset, item: Item) -> None:
     Raises:
         LinkError: names the field, what it holds and what it must hold.
     """
-    for name, pattern in _PATTERNS.items():
+    patterns = _PATTERNS if "file:checksum" in asset else {name: p for name, p in _PATTERNS.items() if name != "file:checksum"}
+    for name, pattern in patterns.items():
         value = asset.get(name)
         _require(isinstance(value, str) and bool(re.fullmatch(pattern, value)), item, name, value, pattern)
     roles, size = asset.get("roles"), asset.get("file:size")
     _require(isinstance(roles, list) and bool(roles) and all(type(role) is str for role in roles), item, "roles", roles, "strings")
-    _require(type(size) is int and size > 0, item, "file:size", size, "bytes, at least 1")
+    whole = "file:size" in asset or "file:checksum" in asset
+    _require(not whole or (type(size) is int and size > 0), item, "file:size", size, "bytes, at least 1")
     _require("name" not in asset, item, "name", asset.get("name"), "no such field")
     node, nodes = asset.get("alternate:name"), _file_nodes(item)
     _require(node in nodes or not nodes, item, "alternate:name", node, f"a data node of the item's files: {sorted(nodes)}")

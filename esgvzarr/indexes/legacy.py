@@ -32,7 +32,7 @@ _RULES = {
     "href": r"https?://[^\s|]+",  # a bar would make four parts of three
     "media_type": r"[\w.+-]+/[\w.+-]+",
     "data_node": r"[^\s|]+",
-    "sha256": "[0-9a-f]{64}",
+    "sha256": "([0-9a-f]{64})?",  # a directory has none
 }
 
 Document = Mapping[str, Any]

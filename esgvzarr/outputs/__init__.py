@@ -1,1 +1,104 @@
-"""How a ReferenceSet is written. One module per output; kerchunk JSON is the default."""
+"""How a ReferenceSet is written, one module per output, and what stock readers are told to open each with.
+
+An output is known by the suffix of its name, ``<DSID>.json`` and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingsError
+
+JSON, ZST, PARQUET = "json", "json.zst", "parquet"
+SUFFIXES = {JSON: ".json", ZST: ".json.zst", PARQUET: ".parq"}
+"""Output -> how its name ends."""
+RECORD = "provenance.json"
+"""File of a directory that says what made it, from which files. Readers do not look there."""
+_NEEDS = {ZST: ("zstandard", "zstd"), PARQUET: ("fastparquet", "parquet")}
+"""Output -> the package without which nobody writes or reads it, and our extra that brings it."""
+
+
+def output_of(name: str) -> str:
+    """The output that a path or URL leads to; ``json`` for any other name."""
+    return next((output for output, suffix in SUFFIXES.items() if name.rstrip("/").endswith(suffix)), JSON)
+
+
+def check_installed(output: str) -> None:
+    """Look whether an output can be written and read back here.
+
+    Raises:
+        SettingsError: its package is missing.
+    """
+    package, extra = _NEEDS.get(output, ("", ""))
+    try:
+        if package:
+            import_module(package)
+    except ImportError as error:
+        raise SettingsError(
+            f"output {output!r}", f"the package {package} is not installed", todo=f"pip install 'esgvzarr[{extra}]'",
+            code="settings-output",
+        ) from error  # fmt: skip
+
+
+def write(output: str, document: bytes, path: Path) -> None:
+    """Write one output.
+
+    Args:
+        output: which.
+        document: what it shall show, as kerchunk JSON.
+        path: where nothing is yet.
+    """
+    from . import kerchunk
+
+    own = kerchunk.with_options(document, storage_options(output, protocol_of(kerchunk.provenance(document))))
+    if output == PARQUET:
+        from .parquet import write_parquet
+
+        write_parquet(own, path)
+    else:
+        path.write_bytes(kerchunk.compress(own) if output == ZST else own)
+
+
+def same(output: str, a: Path, b: Path) -> bool:
+    """Whether readers see the same in both: all but what says how they were made is equal, byte for byte."""
+    if a.is_dir() or b.is_dir():
+        return _tree(a) == _tree(b)
+    from . import kerchunk
+
+    return kerchunk.same_references(kerchunk.read(a.read_bytes()), kerchunk.read(b.read_bytes()))
+
+
+def _tree(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path != directory / RECORD
+    }
+
+
+def protocol_of(provenance: Mapping[str, Any]) -> str:
+    """How the files are fetched: ``https``, ``http``, or ``file``."""
+    return next((file["url"].partition("://")[0] for file in provenance["files"] if "://" in file["url"]), "file")
+
+
+def storage_options(output: str, protocol: str) -> dict[str, Any]:
+    """What fsspec's reference file system is told beyond the address.
+
+    Args:
+        output: which.
+        protocol: of the files' URLs. fsspec finds it by itself in JSON; in parquet it reads all tables for it, and fails on groups.
+    """
+    options: Mapping[str, dict[str, Any]] = {
+        ZST: {"target_options": {"compression": "zstd"}},
+        PARQUET: {"remote_protocol": protocol},
+    }
+    return dict(options.get(output, {}))
+
+
+def open_kwargs(output: str, protocol: str) -> dict[str, Any]:
+    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it."""
+    options = storage_options(output, protocol)
+    return {"engine": "kerchunk", "chunks": {}, **({"storage_options": options} if options else {})}

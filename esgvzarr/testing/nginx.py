@@ -23,7 +23,7 @@ http {{
   scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{port};
-    location ~ /\\. {{ return 404; }}
+    location ~ /\\.{shown} {{ return 404; }}
     location {prefix}/ {{
       alias {root}/;
       {lines}
@@ -49,10 +49,14 @@ class NginxServer:
         root: directory that is served.
         prefix: URL path under which ``root`` is seen.
         lines: of the location, in nginx' own language: ``add_header``, ``expires``, ``gzip``...
+        dot_file: name of the one dot-file that is not hidden, such as ``.zmetadata``.
     """
 
-    def __init__(self, root: Path, *, prefix: str = "/thredds/fileServer/esg_dataroot", lines: str = "") -> None:
+    def __init__(
+        self, root: Path, *, prefix: str = "/thredds/fileServer/esg_dataroot", lines: str = "", dot_file: str = ""
+    ) -> None:
         self.root, self.prefix, self._lines = Path(root).resolve(), f"/{prefix.strip('/')}".rstrip("/"), lines
+        self._shown = f"(?!{dot_file.removeprefix('.')}$)" if dot_file else ""
         self._port = 0
         self._folder: Path | None = None
         self._stack = ExitStack()
@@ -87,11 +91,8 @@ class NginxServer:
             self._port = free_port()
             config, log = self._folder / "nginx.conf", self._folder / "output"
             user = "user root;\n" if os.geteuid() == 0 else ""  # or its worker cannot enter private directories
-            config.write_text(
-                _CONFIG.format(
-                    user=user, folder=self._folder, port=self._port, root=self.root, prefix=self.prefix, lines=self._lines
-                )
-            )
+            places = {"user": user, "folder": self._folder, "port": self._port, "root": self.root, "prefix": self.prefix}
+            config.write_text(_CONFIG.format(**places, lines=self._lines, shown=self._shown))
             process = start([program, "-c", str(config)], log, stack, stop=signal.SIGTERM)
             wait_until(lambda: listens(self._port), process, log)
             self._stack = stack.pop_all()

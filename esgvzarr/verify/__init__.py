@@ -11,12 +11,16 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ..errors import ProofError
 from ..guarded import remote_options
 from ..model import Check, FileRecord, Report
-from ..transport import Transport
+from ..outputs import PARQUET, check_installed, output_of
+from ..outputs.kerchunk import read as decompressed
+from ..outputs.parquet import read_parquet
+from ..transport import Transport, is_url
 from .comparison import Comparison, whole
 from .parts import Part, check_all_named, check_listing, scenes
-from .reading import check_places, open_shown, parse, stated
+from .reading import UNREADABLE, check_places, open_shown, parse, stated
 from .truth import Counted as Counted
 from .truth import open_sources, open_truth, stored_chunks
 
@@ -25,8 +29,26 @@ _LARGEST = 2 * 2**30
 
 
 def read_references(location: str, transport: Transport) -> bytes:
-    """A reference file, by URL or path."""
-    return transport.read_document(location, limit=_LARGEST)
+    """A reference file, by URL or path, as kerchunk JSON, whatever output it is.
+
+    Raises:
+        TransportError: it cannot be read.
+        SettingsError: the package that reads the output is missing.
+        ProofError: no such output is there.
+    """
+    output = output_of(location)
+    check_installed(output)
+    transport.check_allowed(location)
+    data = transport.read_document(location, limit=_LARGEST) if output != PARQUET else b""
+    try:
+        if output != PARQUET:
+            return decompressed(data, _LARGEST)
+        with remote_options(transport) as guarded:
+            return read_parquet(location, **(guarded if is_url(location) else {}))
+    except UNREADABLE as error:
+        raise ProofError(
+            location, f"cannot be read: {error}", expected=f"kerchunk references as {output}", code="proof-not-references"
+        ) from error
 
 
 def referenced_urls(document: bytes, location: str, transport: Transport, named: Collection[str] = ()) -> list[str]:
@@ -53,7 +75,7 @@ def referenced_urls(document: bytes, location: str, transport: Transport, named:
 def verify(
     document: bytes, sources: Sequence[FileRecord], transport: Transport, *,
     location: str, dataset_id: str = "", samples: int = 8, full: bool = False, storage_options: Mapping[str, Any] | None = None,
-    counted: Mapping[str, Mapping[str, Counted]] | None = None,
+    counted: Mapping[str, Mapping[str, Counted]] | None = None, through: str = "",
 ) -> Report:  # fmt: skip
     """Compare a reference file with the NetCDF files that it should show.
 
@@ -69,6 +91,7 @@ def verify(
         samples: random chunks per data variable and file.
         full: compare everything.
         storage_options: of fsspec's reference file system, for the reader's side.
+        through: URL or path of the output that is opened, where it is not plain JSON; ``document`` is what it should show.
         counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted before; spares the count over HTTP.
 
     Returns:
@@ -83,7 +106,7 @@ def verify(
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
     with remote_options(transport) as guarded:
         options["remote_options"] = {**guarded, **options.get("remote_options", {})}
-        shown = open_shown(parsed, options, location)
+        shown = open_shown(parsed, options, location, through)
         found = scenes(parsed, shown, sources, location)
         checks = [*check_listing(places.refs), *check_all_named(found, shown, sources)]
         for scene in found:

@@ -17,6 +17,8 @@ import orjson
 from .. import cf
 from ..errors import ProofError
 from ..model import ChunkTable, Variable
+from ..outputs import output_of
+from ..outputs import storage_options as reader_options
 from ..transport import Transport, is_url
 
 if TYPE_CHECKING:
@@ -196,16 +198,17 @@ def _no_references(subject: str, found: str) -> ProofError:
     return ProofError(subject, found, expected="kerchunk references (version 0 or 1)", code="proof-not-references")
 
 
-def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], subject: str) -> list[Shown]:
-    """All groups that have arrays.
+def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], subject: str, through: str = "") -> list[Shown]:
+    """All groups that have arrays, opened from the references as parsed, or from the output at ``through``.
 
     Raises:
         ProofError: one of them does not open.
     """
     shown = []
+    own = reader_options(output_of(through), _protocol(parsed["refs"])) if through else {}
     for path in _groups(parsed["refs"]):
         try:
-            dataset = _open_group(dict(parsed), path, {"skip_instance_cache": True, **storage_options})
+            dataset = _open_group(through or dict(parsed), path, {"skip_instance_cache": True, **own, **storage_options})
         except UNREADABLE as error:
             raise ProofError(
                 subject, f"/{path} does not open: {type(error).__name__}: {error}", expected="a Zarr group that xarray opens",
@@ -216,16 +219,22 @@ def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], su
     return shown
 
 
-def _open_group(parsed: dict[str, Any], path: str, options: Mapping[str, Any]) -> xarray.Dataset:
+def _protocol(refs: Mapping[str, Any]) -> str:
+    """Of the first URL that the references name."""
+    urls = (value[0] for value in refs.values() if isinstance(value, list))
+    return next((url.partition("://")[0] for url in urls if "://" in url), "file")
+
+
+def _open_group(fo: str | dict[str, Any], path: str, options: Mapping[str, Any]) -> xarray.Dataset:
     """One group. Not by kerchunk's ``group=``: zarr-python 3.1 then lists no arrays, and shows an empty dataset."""
     import xarray
 
     if not path:
         own = {"decode_cf": False, "chunks": None}
-        return xarray.open_dataset(parsed, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)  # type: ignore[arg-type]
+        return xarray.open_dataset(fo, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)  # type: ignore[arg-type]
     return xarray.open_dataset(
         f"reference://{path}", engine="zarr", consolidated=False, zarr_format=2, decode_cf=False, chunks=None,
-        storage_options={"fo": parsed, **options, "remote_options": {"asynchronous": True, **options.get("remote_options", {})}},
+        storage_options={"fo": fo, **options, "remote_options": {"asynchronous": True, **options.get("remote_options", {})}},
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Nothing of esgvzarr takes part in the comparison, least of all ``esgvzarr.verify
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +79,20 @@ def truths(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
     return [dataset for _, dataset in sorted(opened, key=lambda pair: pair[0])]
 
 
-def differences(document: bytes, paths: Sequence[Path], time: str = "time") -> list[str]:
-    """Everything in which a reader sees other than the files hold: decoded, and as stored."""
+def differences(
+    document: bytes, paths: Sequence[Path], time: str = "time", show: Callable[..., xarray.Dataset] = shown
+) -> list[str]:
+    """Everything in which a reader sees other than the files hold: decoded, and as stored.
+
+    ``show`` opens a group of the document, or of what else shows the same.
+    """
     found: list[str] = []
     for options in ({"decode_times": CFTIME}, {"decode_cf": False}):
         raw = "decode_cf" in options
         every = truths(paths, **options)
         files = [*every]
         for group in groups(document):
-            dataset, begin = shown(document, group, **options), 0
+            dataset, begin = show(document, group, **options), 0
             own: list[xarray.Dataset] = []
             while files and (begin < dataset.sizes.get(time, 0) or not own):
                 file = files.pop(0)
