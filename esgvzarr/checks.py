@@ -7,6 +7,7 @@ Each ``check_*`` yields findings; ``check`` runs them all, so that an operator s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import cftime
@@ -23,12 +24,13 @@ _PERIODS = {"yr": 12, "dec": 120, "mon": 1}
 _HOURS = {"day": 24, "6hr": 6, "3hr": 3, "1hr": 1}
 
 
-def check(files: Sequence[FileReferences], subject: str) -> Series:
+def check(files: Sequence[FileReferences], subject: str, serve_once: Callable[[Series], Series] = lambda series: series) -> Series:
     """Put the files into time order and make sure that they belong together.
 
     Args:
         files: scanned, in any order.
         subject: the dataset id, for messages.
+        serve_once: takes out the time steps that several files hold, where they are equal. Without it no time may be in two files.
 
     Raises:
         RefusedError: with the findings of all rules that were broken.
@@ -36,15 +38,16 @@ def check(files: Sequence[FileReferences], subject: str) -> Series:
     findings: list[Finding] = []
     unique = list(_drop_repeated(files, findings))
     series = _arrange(unique, findings)
+    served = serve_once(series)
+    findings += served.warnings
     for rule in _RULES:
-        findings += rule(series)
+        findings += rule(served if rule in _ALONG_TIME else series)
     refusals = [finding for finding in findings if finding.refuse]
     if refusals:
         raise RefusedError(subject, refusals)
     kept = set(map(id, series.files))
-    return Series(
-        series.files, series.time, series.times, warnings=tuple(findings), left_out=tuple(f for f in files if id(f) not in kept)
-    )
+    left_out = (*served.left_out, *(file for file in files if id(file) not in kept))
+    return replace(served, warnings=tuple(findings), left_out=left_out)
 
 
 def _drop_repeated(files: Sequence[FileReferences], findings: list[Finding]) -> Iterator[FileReferences]:
@@ -83,7 +86,7 @@ def _arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series
             findings.append(Finding("file-empty", 26, file.file.url, "time steps", "none", "The file adds nothing.", refuse=False))
         elif times is not None:
             timed.append((times, file))
-    timed.sort(key=lambda pair: (int(pair[0][0]), pair[1].file.url))
+    timed.sort(key=lambda pair: (int(pair[0][0]), -int(pair[0][-1]), pair[1].file.url))
     if not timed:
         findings.append(Finding("file-empty", 26, files[0].file.url, "time steps", "none in any file"))
     return Series(tuple(file for _, file in timed), time, tuple(times for times, _ in timed))
@@ -176,9 +179,10 @@ def _unmovable(file: FileReferences, name: str, companion: bool, time: str) -> s
 
 
 def check_overlap(series: Series) -> Iterator[Finding]:
-    """Rule 11: no time in two files."""
+    """Rule 11: no time in two files, other than those of which is known already why they cannot be served once."""
+    known = {finding.file for finding in series.warnings if finding.refuse}
     for (first, times), (second, later) in _neighbours(series):
-        if len(later) and len(times) and later[0] <= times[-1]:
+        if len(later) and len(times) and later[0] <= times[-1] and second.file.url not in known:
             yield Finding(
                 "time-overlap", 11, second.file.url, f"time after {_date(first, times, -1)}, where {first.file.name} ends",
                 f"{_date(second, later, 0)} to {_date(second, later, int(np.searchsorted(later, times[-1], 'right')) - 1)} again",
@@ -416,3 +420,5 @@ _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_calendars, check_bounds, check_overlap, check_gaps, check_variables, check_dimensions, check_fixed, check_units,
     check_packing,
 )  # fmt: skip
+_ALONG_TIME = (check_overlap, check_gaps)
+"""Rules about the steps that are served; the others are about all files."""

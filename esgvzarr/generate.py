@@ -25,6 +25,7 @@ from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, Referen
 from .outputs import JSON, PARQUET, SUFFIXES, check_installed, output_of
 from .outputs import write as write_output
 from .outputs.kerchunk import encode
+from .repeats import serve_once
 from .store import plan_reference, staging, write_reference, writing
 from .transport import Transport, host_of, is_url
 from .verify import Counted, read_references, referenced_urls, verify
@@ -94,7 +95,8 @@ def make_references(record: DatasetRecord, transport: Transport, *, read: str = 
         RefusedError, FormatError, TransportError: the reason why there are none.
     """
     served = check_served(record.files, transport, read=read)
-    return combine(check(scan(record.files, transport, read=read, served=served), str(record.id)), record.id)
+    scanned = scan(record.files, transport, read=read, served=served)
+    return combine(check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)), record.id)
 
 
 def generate(
@@ -245,13 +247,13 @@ def _generate_one(record: DatasetRecord, *, directory: Path, settings: Settings,
 
 
 def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
-    """The chunks of each file as the scan found them, which libhdf5 has counted then."""
+    """The chunks of each file as the scan found them, which libhdf5 has counted then; but of files that are shown in part."""
     return {
         file.file.url: {
             name: (len(v.chunks) + len(v.inline), int(v.chunks.sizes.sum()), bool(v.codecs)) for name, v in file.variables.items()
         }
         for file in references.files
-        if file.format == "hdf5"
+        if file.format == "hdf5" and not file.repeated
     }
 
 

@@ -143,6 +143,8 @@ class FileReferences:
     """Bytes, as found."""
     etag: str | None = None
     last_modified: str | None = None
+    repeated: int = 0
+    """Time steps that were taken off its head or tail, because another file that shows them holds the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Series:
     """For each file, int64 microseconds since 1970-01-01 of its calendar, strictly increasing over all files."""
     warnings: tuple[Finding, ...] = ()
     left_out: tuple[FileReferences, ...] = ()
-    """Files that add nothing: without time steps, or the same bytes as another."""
+    """Files that add nothing: without time steps, the same bytes as another, or all of whose steps others hold too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,8 +6,9 @@ A spec says what belongs together. All files are scanned in one batch; each data
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from ..combine import combine as combine_files
 from ..combine.groups import join
 from ..formats import check_served, scan
 from ..generate import Outcome, Prepared, Progress, encode_proved, reference_name, write_prepared
-from ..model import FileReferences, Member, ReferenceSet
+from ..model import FileReferences, Member, ReferenceSet, Series
+from ..repeats import serve_once
 from ..transport import Transport
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
@@ -75,15 +77,15 @@ def prepare(
     found = iter(scan(files, transport, read=settings.read, served=served))
     scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
-    references = _join(spec, inputs, scanned)
+    references = _join(spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read))
     shown = {file.file.url for file in references.files}
     files = [file for file in files if file.url in shown]
     return encode_proved(references, files, location, transport, settings, progress=progress)
 
 
-def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]]) -> ReferenceSet:
+def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]], once: Callable[[Series], Series]) -> ReferenceSet:
     def members(of: Sequence[Input], *, static: bool = False) -> list[Member]:
-        return [_member(one, scanned[one.name], spec.drop, static=static) for one in of]
+        return [_member(one, scanned[one.name], spec.drop, once, static=static) for one in of]
 
     static, companions = members(inputs.static, static=True), members(inputs.companions, static=True)
     if inputs.datasets:
@@ -96,9 +98,11 @@ def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]]) 
     return replace(references, provenance=provenance, warnings=(*references.warnings, *arranged.warnings))
 
 
-def _member(one: Input, files: Sequence[FileReferences], drop: Sequence[str], *, static: bool) -> Member:
+def _member(
+    one: Input, files: Sequence[FileReferences], drop: Sequence[str], once: Callable[[Series], Series], *, static: bool
+) -> Member:
     """One dataset, checked and combined by itself."""
     trimmed = [trim(file, drop, static=static) for file in files]
-    series = check([file for file, _ in trimmed], one.name)
+    series = check([file for file, _ in trimmed], one.name, once)
     dropped = sorted({name for _, names in trimmed for name in names})
     return Member(one.name, series, combine_files(series, one.id or one.name), tuple(dropped))

@@ -135,5 +135,7 @@ def _file_provenance(file: FileReferences, times: np.ndarray, series: Series, co
     if len(times) and series.time:
         calendar = cf.calendar_of(file.variables[series.time].attrs)
         facts |= {"time_start": cf.date_text(times[0], calendar), "time_end": cf.date_text(times[-1], calendar)}
+    if file.repeated:
+        facts["repeated_steps"] = file.repeated
     facts["attributes"] = {name: value for name, value in file.attrs.items() if name not in common}
     return {name: value for name, value in facts.items() if value is not None}

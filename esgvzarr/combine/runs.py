@@ -104,11 +104,15 @@ def can_cut(variable: Variable, axis: int) -> bool:
 
 def _kind(variable: Variable, time: str, inline: bool) -> Hashable:
     """What has to be equal for one Zarr array. The level of a compressor is of no concern to readers."""
-    packing = (_bits(variable.fill_value), *(_bits(variable.attrs.get(name)) for name in _PACKING))
     if inline:
-        return (variable.dtype.str, packing)
+        return (variable.dtype.str, packing(variable))
     codecs = tuple(tuple(sorted((k, v) for k, v in codec.items() if k != "level")) for codec in variable.codecs)
-    return (variable.dtype.str, packing, codecs, _without(variable.chunk_shape, variable.dims.index(time)))
+    return (variable.dtype.str, packing(variable), codecs, _without(variable.chunk_shape, variable.dims.index(time)))
+
+
+def packing(variable: Variable) -> Hashable:
+    """How stored numbers become values, and which of them are missing: equal where they mean the same, bit for bit."""
+    return (_bits(variable.fill_value), *(_bits(variable.attrs.get(name)) for name in _PACKING))
 
 
 def _bits(value: object) -> Hashable:

@@ -71,7 +71,7 @@ def scan(
     Raises:
         FormatError, TransportError: a file cannot be referenced whole, or not be read.
     """
-    places = [_location(file, read) for file in files]
+    places = [location_of(file, read) for file in files]
     heads = transport.read_heads(places, HEAD)
     for file, head in zip(files, heads, strict=True):
         _check_size(file, head)
@@ -83,8 +83,8 @@ def scan(
     return _with_values(found, contents, places, transport)
 
 
-def _location(file: FileRecord, read: str) -> str:
-    """Where the bytes are nearest."""
+def location_of(file: FileRecord, read: str) -> str:
+    """Where the bytes are nearest: a path or URL. ``read`` is as the setting of that name."""
     if read == "http" or file.path is None:
         return file.url
     if read == "local" or (file.size is not None and os.path.isfile(file.path) and os.path.getsize(file.path) == file.size):
@@ -101,7 +101,7 @@ def check_served(files: Sequence[FileRecord], transport: Transport, *, read: str
     Raises:
         FormatError, TransportError: no reader could follow references to a file.
     """
-    others = [file for file in files if is_url(file.url) and _location(file, read) != file.url]
+    others = [file for file in files if is_url(file.url) and location_of(file, read) != file.url]
     heads = transport.read_heads([file.url for file in others], _MAGIC)
     for file, head in zip(others, heads, strict=True):
         _check_size(file, head)

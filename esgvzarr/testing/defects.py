@@ -47,6 +47,11 @@ def _second(common: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     return Recipe(common or {}, changes)
 
 
+def _overlap(common: dict[str, Any] | None = None, *, spoil: Spoil | None = None, **changes: Any) -> Recipe:
+    """Two files, of which the second repeats half a year of the first, and differs by these changes."""
+    return Recipe(common or {}, changes, ({"months": 18}, {"start": 12}), spoil_second=(spoil,) if spoil else ())
+
+
 def _files(*files: Mapping[str, Any]) -> Recipe:
     """These files."""
     return Recipe(files=files)
@@ -105,8 +110,21 @@ _TABLE = (
     Defect("chunk_shape_differs", 9, _second({"compression": "zlib", "chunks": (1, 4, 6)}, chunks=(12, 2, 3))),
     Defect("chunk_shape_differs_uncompressed", 9, _second({"chunks": (1, 4, 6)}, chunks=(12, 4, 6))),
     Defect("order_not_by_name", 10, _files({"name": "tas_b.nc"}, {"start": 12, "name": "tas_a.nc"})),
-    Defect("overlap_differs", 11, _files({"months": 18}, {"start": 12, "seed": 1}), "time-overlap"),
-    Defect("overlap_equal", 11, _files({"months": 18}, {"start": 12}), "time-overlap"),
+    Defect("overlap_differs", 11, _overlap(seed=1), "time-overlap"),
+    Defect("overlap_one_value_differs", 11, _overlap(_DEFLATE, spoil=extras.change_one_value), "time-overlap"),
+    Defect("overlap_bounds_differ", 11, _overlap(spoil=extras.move_bounds), "time-overlap"),
+    Defect("overlap_packing_differs", 11, _overlap(_PACKED, scale_offset=(0.02, 280.0)), "time-overlap"),
+    Defect("overlap_other_steps", 11, _overlap(time_dtype="i4"), "time-overlap"),
+    Defect("overlap_equal", 11, _overlap()),
+    Defect("overlap_compressed", 11, _overlap(_DEFLATE)),
+    Defect("overlap_contiguous", 11, _overlap({"unlimited": False})),
+    Defect("overlap_netcdf3", 11, _overlap({"format": "NETCDF3_CLASSIC"})),
+    Defect("overlap_partial_chunks", 11, _overlap({"compression": "zlib", **_FIVE})),
+    Defect("overlap_chunk_longer_than_file", 11, _overlap({"chunks": (512, 4, 6), "compression": "zlib", "time_chunk": 512})),
+    Defect("overlap_chunk_shape_differs", 11, _overlap(_DEFLATE, chunks=(4, 2, 3))),
+    Defect("overlap_time_unit_differs", 11, _overlap(units="hours since 1851-01-01")),
+    Defect("overlap_of_three", 11, _files({"months": 18}, {"start": 6, "months": 18}, {"start": 12, "months": 24})),
+    Defect("file_within_another", 11, _files({"months": 24}, {"start": 6}, {"start": 24})),
     Defect("same_file_twice", 11, Recipe(listed_twice=True)),
     Defect("time_gap", 12, _files({}, {"start": 24})),
     Defect("variable_missing", 13, _second(omit=("tas",)), "variable-missing"),

@@ -165,6 +165,18 @@ def store_chunk_unfiltered(path: Path) -> None:
         )
 
 
+def change_one_value(path: Path) -> None:
+    """The last number of the sixth step is another one."""
+    with netCDF4.Dataset(path, "a") as file:
+        file["tas"][5, -1, -1] += 1
+
+
+def move_bounds(path: Path) -> None:
+    """The first step begins a day earlier."""
+    with netCDF4.Dataset(path, "a") as file:
+        file["time_bnds"][0, 0] -= 1
+
+
 def truncate(path: Path) -> None:
     """Only the first two thirds of the file arrived."""
     os.truncate(path, path.stat().st_size * 2 // 3)

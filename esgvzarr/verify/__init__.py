@@ -65,8 +65,9 @@ def referenced_urls(document: bytes, location: str, transport: Transport, named:
         TransportError: a host is not allowed.
     """
     parsed = parse(document, location)
-    files = parsed["provenance"].get("files") if isinstance(parsed["provenance"], dict) else ()
-    said = [file["url"] for file in files or () if isinstance(file, dict) and isinstance(file.get("url"), str)]
+    provenance = parsed["provenance"] if isinstance(parsed["provenance"], dict) else {}
+    named_files = [file.get("url") for file in provenance.get("files") or () if isinstance(file, dict)]
+    said = [url for url in (*named_files, *(provenance.get("left_out") or ())) if isinstance(url, str)]
     places = stated(parsed)
     check_places({*said, *places.urls()}, transport, location, named)
     return list(dict.fromkeys([*said, *(url for url, _ in places.chunks)]))
@@ -80,7 +81,8 @@ def verify(
     """Compare a reference file with the NetCDF files that it should show.
 
     Counts of chunks by HDF5's own count; dimensions, types and attributes; coordinates, bounds and scalars whole; of each data
-    variable the first, last and corner chunks of each file and ``samples`` random ones, or all chunks when ``full``.
+    variable the first, last and corner chunks of each file and ``samples`` random ones, or all chunks when ``full``. All numbers of
+    the time steps that several files hold, against each of these files.
 
     Args:
         document: the reference file's bytes.
@@ -130,6 +132,10 @@ def _compare(
         stored = stored_chunks(source) if known is None else known
         with open_truth(source, file.url) as truth:
             yield from comparison.file(file, source, truth.drop_vars(part.dropped, errors="ignore"), stored)
+    again = comparison.shared()
+    for file, source in zip(again, open_sources(again, transport), strict=True):
+        with open_truth(source, file.url) as truth:
+            yield from comparison.repeated(file, source, truth.drop_vars(part.dropped, errors="ignore"))
 
 
 def _tools() -> dict[str, str]:

@@ -15,6 +15,7 @@ from .. import cf
 from ..model import Check, FileRecord
 from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
 from .boxes import Box, choose
+from .counts import Counts, judge
 from .reading import UNREADABLE, Shown, Stated, described, place_of, times_of
 from .truth import Counted, Source, equal
 
@@ -30,19 +31,48 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where a file's steps are shown."""
+
+    group: Shown
+    first: int
+    """Step of the file."""
+    begin: int
+    """The same step of the group."""
+    count: int
+    """Steps from there on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """One source file beside the group that shows it."""
+    """One source file beside the group that shows it, or shows some of its steps."""
 
     file: FileRecord
     source: Source
     truth: xarray.Dataset
-    group: Shown
+    place: _Place
     time: str | None
-    begin: int
-    """Step of the group at which the file begins."""
-    end: int
     time_names: tuple[str, ...]
     """Time and its companions in the file: dates, which are no data."""
+
+    @property
+    def group(self) -> Shown:
+        """What readers open."""
+        return self.place.group
+
+    @property
+    def steps(self) -> slice:
+        """Of the file."""
+        return slice(self.place.first, self.place.first + self.place.count)
+
+    @property
+    def shown_steps(self) -> slice:
+        """The same steps of the group."""
+        return slice(self.place.begin, self.place.begin + self.place.count)
+
+    def names(self) -> list[str]:
+        """The variables that both have."""
+        return [str(name) for name in self.truth.variables if name in self.group.dataset.variables]
 
     def of(self, name: str) -> str:
         """How a check names a variable of the file."""
@@ -56,7 +86,8 @@ class _Pair:
     def shown_box(self, name: str, box: Box) -> Box:
         """Where the group shows a box of the file."""
         axis = self.truth.variables[name].dims.index(self.time)
-        return (*box[:axis], slice(box[axis].start + self.begin, box[axis].stop + self.begin), *box[axis + 1 :])
+        shift = self.place.begin - self.place.first
+        return (*box[:axis], slice(box[axis].start + shift, box[axis].stop + shift), *box[axis + 1 :])
 
     def read_shown(self, name: str, box: Box) -> np.ndarray | Exception:
         """What a reader gets for a box of the file."""
@@ -71,12 +102,14 @@ class Comparison:
 
     def __init__(self, shown: Sequence[Shown], places: Stated, *, seed: str, samples: int, full: bool, alone: bool = True) -> None:
         """Args: ``alone``: the groups show no other dataset; else only what is in the first file's variables is looked at."""
-        self._shown, self._places, self._seed, self._samples, self._full, self._alone = shown, places, seed, samples, full, alone
+        self._shown, self._stated, self._seed, self._samples, self._full, self._alone = shown, places, seed, samples, full, alone
         self.attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         """Variable -> its attributes in each file; ``""`` for the global ones."""
         self.fixed: defaultdict[str, list[str]] = defaultdict(list)
         """Variable without time -> how near it is to what is shown, for each file."""
         self._seen = _none_seen(shown)
+        self._places: dict[str, tuple[FileRecord, Sequence[_Place]]] = {}
+        self._counted: list[Counts] = []
 
     @property
     def timed(self) -> bool:
@@ -93,37 +126,70 @@ class Comparison:
         if time is not None and not truth.sizes[time]:
             yield Check("time", file.name, True, "no time steps")
             return
-        group, begin = self._find(times) if len(times) or time is None else (None, 0)
-        if group is None:
+        places = self._find(times) if len(times) or time is None else []
+        if not places:
             yield Check("time", file.name, False, f"its {len(times)} time steps are not shown one after the other")
             return
-        self._seen[group.path][begin : begin + len(times)] = True
-        yield Check("time", file.name, True, f"{len(times)} steps, from step {begin} of /{group.path}" if time else "fixed fields")
-        pair = _Pair(file, source, truth, group, time, begin, begin + len(times), _time_names(truth, time))
-        yield from _structure(pair)
-        names = [str(name) for name in truth.variables if name in group.dataset.variables]
-        for name in names:
-            yield from _counts(pair, name, self._places, stored)
-            yield from self._description(pair, name)
-        yield from self._data(pair, [name for name in names if pair.is_data(name)])
+        where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
+        yield Check("time", file.name, True, f"{len(times)} steps, {where}" if time else "fixed fields")
+        if file.url not in self._places:
+            for place in places:
+                self._times_seen(place)[:] += 1
+        self._places[file.url] = file, places
+        pairs = [_Pair(file, source, truth, place, time, _time_names(truth, time)) for place in places]
+        for pair in pairs:
+            yield from _structure(pair)
+            for name in pair.names():
+                yield from self._description(pair, name)
+            yield from self._data(pair, full=self._full)
+        self._counted += [_counts(pairs, str(name), self._stated, stored) for name in truth.variables]
         for key, variable in truth.variables.items():
             self.attrs[str(key)].append(variable.attrs)
         self.attrs[""].append(truth.attrs)
 
-    def check_times(self) -> Iterator[Check]:
-        """That no time is shown that no file has."""
-        for path, seen in self._seen.items():
-            yield Check("time", f"/{path}", bool(seen.all()), f"{int(seen.sum())} of {len(seen)} steps shown come from the files")
+    def shared(self) -> list[FileRecord]:
+        """The files some of whose steps other files hold too, and that were compared by samples."""
+        files = () if self._full else self._places.values()
+        return [file for file, places in files if any((self._times_seen(place) > 1).any() for place in places)]
 
-    def _find(self, times: np.ndarray) -> tuple[Shown | None, int]:
-        """The group that shows these times, and the step at which they begin there."""
-        for group in self._shown:
-            if not len(times) and not len(group.times):
-                return group, 0
-            for begin in np.flatnonzero(group.times == times[0]) if len(times) else ():
-                if np.array_equal(group.times[begin : begin + len(times)], times):
-                    return group, int(begin)
-        return None, 0
+    def repeated(self, file: FileRecord, source: Source, truth: xarray.Dataset) -> Iterator[Check]:
+        """All numbers of a file at the steps that other files hold too: whichever is shown, it has to be that of all of them."""
+        time = cf.time_name(described(truth))
+        for place in self._places[file.url][1]:
+            for span in _stretches(self._times_seen(place) > 1):
+                part = _Place(place.group, place.first + span.start, place.begin + span.start, span.stop - span.start)
+                yield from self._data(_Pair(file, source, truth, part, time, _time_names(truth, time)), full=True)
+
+    def check_times(self) -> Iterator[Check]:
+        """That no time is shown that no file has, none twice, and that all chunks of the files are stated."""
+        for path, seen in self._seen.items():
+            there = int(np.count_nonzero(seen))
+            yield Check("time", f"/{path}", there == len(seen), f"{there} of {len(seen)} steps shown come from the files")
+        steps = np.concatenate([np.empty(0, np.int64), *(group.times for group in self._shown)])
+        again = len(steps) - len(np.unique(steps))
+        yield Check("time", "all groups", not again, f"{again} of {len(steps)} steps are shown again")
+        for counts in self._counted:
+            shared = [self._times_seen(place) > 1 for place in self._places[counts.url][1]]
+            yield from judge(counts, np.concatenate(shared))
+
+    def _times_seen(self, place: _Place) -> np.ndarray:
+        return self._seen[place.group.path][place.begin : place.begin + place.count]
+
+    def _find(self, times: np.ndarray) -> list[_Place]:
+        """Where these times are shown one after the other: in one group, or in several; empty if they are not."""
+        if not len(times):
+            return [_Place(group, 0, 0, 0) for group in self._shown if not len(group.times)][:1]
+        places: list[_Place] = []
+        groups, first = list(self._shown), 0
+        while first < len(times) and groups:
+            found = [_Place(group, first, *_stretch(group.times, times[first:])) for group in groups]
+            best = max(found, key=lambda place: place.count)
+            if not best.count:
+                break
+            places.append(best)
+            groups.remove(best.group)
+            first += best.count
+        return places if first == len(times) else []
 
     def _description(self, pair: _Pair, name: str) -> Iterator[Check]:
         """Times as dates; what does not change with time is compared now, and judged in the end."""
@@ -138,16 +204,16 @@ class Comparison:
         except UNREADABLE as error:
             yield Check("values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}")
 
-    def _data(self, pair: _Pair, names: Sequence[str]) -> Iterator[Check]:
+    def _data(self, pair: _Pair, *, full: bool) -> Iterator[Check]:
         """The chosen chunks of all data variables, some at a time: the readers ahead, the file after them."""
-        chosen = {name: self._choose(pair, name) for name in names}
+        chosen = {name: self._choose(pair, name, full) for name in pair.names() if pair.is_data(name)}
         jobs = [(name, box) for name, boxes in chosen.items() for box in boxes]
         wrong: defaultdict[str, list[str]] = defaultdict(list)
         with ThreadPoolExecutor(_READERS) as pool:
             for first in range(0, len(jobs), _AT_ONCE):
                 some = jobs[first : first + _AT_ONCE]
                 if not isinstance(pair.source, str):
-                    pair.source.prefetch(place for name, box in some for place in self._stated(pair, name, box))
+                    pair.source.prefetch(place for name, box in some for place in self._bytes(pair, name, box))
                 for (name, box), part in zip(some, pool.map(pair.read_shown, *zip(*some, strict=True)), strict=True):
                     wrong[name] += _unlike_box(pair, name, box, part)
         for name, boxes in chosen.items():
@@ -157,15 +223,18 @@ class Comparison:
                 detail += f", {len(wrong[name])} of them wrong, first {wrong[name][0]}"
             yield Check("values", pair.of(name), not wrong[name], detail)
 
-    def _choose(self, pair: _Pair, name: str) -> list[Box]:
+    def _choose(self, pair: _Pair, name: str, full: bool) -> list[Box]:
         variable = pair.truth.variables[name]
-        chunks = pair.group.chunk_shape(name) if variable.nbytes > _WHOLE or self._full else variable.shape
-        seed = f"{self._seed} {pair.file.name} {name}"
-        return choose(variable.shape, chunks, samples=self._samples, seed=seed, full=self._full)
+        axis = variable.dims.index(pair.time)
+        shape = (*variable.shape[:axis], pair.place.count, *variable.shape[axis + 1 :])
+        chunks = pair.group.chunk_shape(name) if variable.nbytes > _WHOLE or full else shape
+        seed, first = f"{self._seed} {pair.file.name} {name}", pair.place.first
+        boxes = choose(shape, chunks, samples=self._samples, seed=seed, full=full)
+        return [(*b[:axis], slice(b[axis].start + first, b[axis].stop + first), *b[axis + 1 :]) for b in boxes]
 
-    def _stated(self, pair: _Pair, name: str, box: Box) -> Iterator[tuple[int, int]]:
+    def _bytes(self, pair: _Pair, name: str, box: Box) -> Iterator[tuple[int, int]]:
         """Where the references say that the first chunk of a box is."""
-        return self._places.within(pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name))
+        return self._stated.within(pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name))
 
 
 def whole(shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()) -> Iterator[Check]:
@@ -209,8 +278,8 @@ def _check_attributes(group: Shown, name: str, versions: Sequence[Mapping[str, A
 
 
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
-    """(time,) bool for each group: which steps a file was found for."""
-    return {group.path: np.zeros(len(group.times), bool) for group in shown}
+    """(time,) int64 for each group: how many files hold each step."""
+    return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
 
 
 def _time_names(dataset: xarray.Dataset, time: str | None) -> tuple[str, ...]:
@@ -240,25 +309,21 @@ def _structure(pair: _Pair) -> Iterator[Check]:
             yield Check("attributes", pair.of(name), False, f"its numbers mean something else by {other}")
 
 
-def _counts(pair: _Pair, name: str, places: Stated, stored: Mapping[str, Counted]) -> Iterator[Check]:
-    """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no chunk is lost)."""
-    place = pair.file.url, place_of(pair.group.path, name)
-    found, size = places.chunks.get(place, 0), places.sizes.get(place, 0)
-    if not found:
-        return
-    variable, chunk_shape = pair.truth.variables[name], pair.group.chunk_shape(name)
-    if name not in stored:
-        yield Check("count", pair.of(name), size == variable.nbytes, f"{size} bytes stated, {variable.nbytes} in the file")
-        return
-    chunks, held, filtered = stored[name]
-    axis = variable.dims.index(pair.time) if pair.time in variable.dims else None
-    inline = places.inline_within(pair.group.path, name, axis, (pair.begin, pair.end), chunk_shape)
-    right = found <= chunks <= found + inline
-    if not filtered:
-        copied = inline * math.prod(chunk_shape) * variable.dtype.itemsize
-        right = right or variable.nbytes - copied <= size <= held
-    detail = f"{found} chunks, {size} bytes stated, {inline} chunks inline; {chunks} chunks, {held} bytes by HDF5"
-    yield Check("count", pair.of(name), right, detail)
+def _counts(pairs: Sequence[_Pair], name: str, stated: Stated, stored: Mapping[str, Counted]) -> Counts:
+    """A variable of one file, over all groups that show its steps."""
+    file, variable = pairs[0].file, pairs[0].truth.variables[name]
+    axis = variable.dims.index(pairs[0].time) if pairs[0].time in variable.dims else None
+    found = size = inline = copied = 0
+    for pair in (pair for pair in pairs if name in pair.group.dataset.variables):
+        steps, chunk_shape, place = pair.shown_steps, pair.group.chunk_shape(name), (file.url, place_of(pair.group.path, name))
+        chunks = stated.inline_within(pair.group.path, name, axis, (steps.start, steps.stop), chunk_shape)
+        inline, copied = inline + chunks, copied + chunks * math.prod(chunk_shape) * variable.dtype.itemsize
+        found, size = found + stated.chunks.get(place, 0), size + stated.sizes.get(place, 0)
+    return Counts(
+        url=file.url, subject=pairs[0].of(name), found=found, size=size, inline=inline, copied=copied, shape=variable.shape,
+        chunk_shape=tuple(variable.encoding.get("chunksizes") or variable.shape), axis=axis, itemsize=variable.dtype.itemsize,
+        stored=stored.get(name),
+    )  # fmt: skip
 
 
 def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> Iterator[str]:
@@ -276,17 +341,18 @@ def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) 
 def _check_times(pair: _Pair, name: str) -> Check:
     """Times and bounds as dates: their units may differ from file to file. As numbers where they are the same."""
     variable, shown, time = pair.truth.variables[name], pair.group.dataset.variables[name], pair.time or ""
-    part = shown[(slice(None),) * variable.dims.index(time) + (slice(pair.begin, pair.end),)].values
+    before = (slice(None),) * variable.dims.index(time)
+    values, part = variable[(*before, pair.steps)].values, shown[(*before, pair.shown_steps)].values
     there = cf.companion_attrs(described(pair.truth), name, time)
     here = cf.companion_attrs(described(pair.group.dataset), name, time)
-    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(variable.values, part)
+    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(values, part)
     if not right:
-        dates = cf.to_microseconds(variable.values, str(there["units"]), cf.calendar_of(there))
+        dates = cf.to_microseconds(values, str(there["units"]), cf.calendar_of(there))
         shown_dates = cf.to_microseconds(part, str(here["units"]), cf.calendar_of(here))
         right = np.array_equal(dates, shown_dates) and cf.same_calendar(
             (cf.calendar_of(there), cf.calendar_of(here)), int(dates.min())
         )
-    return Check("values", pair.of(name), right, f"{variable.size} dates" + ("" if right else " differ"))
+    return Check("values", pair.of(name), right, f"{values.size} dates" + ("" if right else " differ"))
 
 
 def _closeness(variable: Any, shown: Any) -> str:
@@ -304,3 +370,20 @@ def _closeness(variable: Any, shown: Any) -> str:
         if not apart.size or float(apart.max()) <= _ROUNDING * cf.grid_step(numbers):
             return "rounding"
     return "different"
+
+
+def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:
+    """Where the longest part of ``times`` begins that is shown from their first on, and how long it is."""
+    longest = (0, 0)
+    for begin in np.flatnonzero(shown == times[0]).tolist():
+        part = shown[begin : begin + len(times)]
+        unequal = np.flatnonzero(part != times[: len(part)])
+        count = int(unequal[0]) if len(unequal) else len(part)
+        longest = max(longest, (begin, count), key=lambda place: place[1])
+    return longest
+
+
+def _stretches(mask: np.ndarray) -> list[slice]:
+    """The parts in which ``mask`` is true throughout."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))).tolist()
+    return [slice(*edge) for edge in zip(edges[::2], edges[1::2], strict=True)]

@@ -82,50 +82,83 @@ def truths(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
 def differences(
     document: bytes, paths: Sequence[Path], time: str = "time", show: Callable[..., xarray.Dataset] = shown
 ) -> list[str]:
-    """Everything in which a reader sees other than the files hold: decoded, and as stored.
+    """Everything in which a reader sees other than the files hold: decoded, and as stored. Each step of each file is compared.
 
     ``show`` opens a group of the document, or of what else shows the same.
     """
-    found: list[str] = []
+    shown_groups = {group: show(document, group, decode_times=CFTIME) for group in groups(document)}
+    places = {group: _places(dataset, truths(paths, decode_times=CFTIME), time) for group, dataset in shown_groups.items()}
+    steps = [(group, _steps(dataset, time)) for group, dataset in shown_groups.items()]
+    found = [f"/{group} shows a step twice" for group, own in steps if len(set(own)) != len(own)]
+    served = _served(document)
     for options in ({"decode_times": CFTIME}, {"decode_cf": False}):
         raw = "decode_cf" in options
-        every = truths(paths, **options)
-        files = [*every]
+        files = truths(paths, **options)
+        times_shown = [0] * len(files)
         for group in groups(document):
-            dataset, begin = show(document, group, **options), 0
-            own: list[xarray.Dataset] = []
-            while files and (begin < dataset.sizes.get(time, 0) or not own):
-                file = files.pop(0)
-                length = file.sizes.get(time, 0)
-                found += [
-                    f"/{group} step {begin}: {text}" for text in _compare(dataset, file, slice(begin, begin + length), time, raw)
-                ]
-                begin += length
-                own.append(file)
-            if begin != dataset.sizes.get(time, 0):
-                found.append(f"/{group} shows {dataset.sizes.get(time, 0)} steps, its files have {begin}")
+            dataset, covered = show(document, group, **options), set[int]()
+            for number, (here, there) in places[group].items():
+                times_shown[number] += len(here)
+                covered |= set(here)
+                differing = _compare(dataset, files[number], (here, there), time, raw)
+                found += [f"/{group} {files[number].encoding['source']}: {text}" for text in differing]
+            if len(covered) != dataset.sizes.get(time, 0):
+                found.append(f"/{group} shows {dataset.sizes.get(time, 0)} steps, its files have {len(covered)}")
+            own, every = ([file for file in files if file.encoding["source"] in some] for some in (served[group], served["all"]))
             found += _compare_attrs(dataset, own, every, raw, time)
-        found += [f"{len(files)} files are not shown"] if files else []
+        for file, count in zip(files, times_shown, strict=True):
+            if count != file.sizes.get(time, 0):
+                found.append(f"{count} of {file.sizes.get(time, 0)} steps of {file.encoding['source']} are shown")
     return found
 
 
 def joined_differences(joined: xarray.Dataset, paths: Sequence[Path], time: str = "time") -> list[str]:
-    """Everything in which segments joined along time are not the decoded files put one after the other."""
-    begin, found = 0, []
-    for file in truths(paths, decode_times=CFTIME):
-        steps = slice(begin, begin + file.sizes[time])
-        for name in file.variables:
-            there = file.variables[name].values
-            part = joined.variables[name]
+    """Everything in which segments joined along time are not the decoded files put one after the other, each step once."""
+    found, covered = [], set[int]()
+    files = truths(paths, decode_times=CFTIME)
+    for number, (steps, own) in _places(joined, files, time).items():
+        covered |= set(steps)
+        found += [] if len(own) == files[number].sizes[time] else [f"{len(own)} steps of {files[number].sizes[time]}"]
+        for name in files[number].variables:
+            there, part = files[number].variables[name].values, joined.variables[name]
             here = (part.isel({time: steps}) if time in part.dims else part).values
             promoted = there.astype(here.dtype) if there.dtype.kind in "iuf" else there
             if here.shape != there.shape or not _equal(here, promoted, static=time not in part.dims):
-                found.append(f"{name} at step {begin}")
-        begin = steps.stop
-    return found if begin == joined.sizes[time] else [*found, f"{joined.sizes[time]} steps, the files have {begin}"]
+                found.append(f"{name} at step {steps[0]}")
+    return found if len(covered) == joined.sizes[time] else [*found, f"{joined.sizes[time]} steps, the files have {len(covered)}"]
 
 
-def _compare(dataset: xarray.Dataset, file: xarray.Dataset, steps: slice, time: str, raw: bool) -> Iterator[str]:
+def _steps(dataset: xarray.Dataset, time: str) -> list[str]:
+    return [str(step) for step in dataset.variables[time].values] if time in dataset.variables else []
+
+
+def _places(dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str) -> dict[int, tuple[list[int], list[int]]]:
+    """Number of a file -> the steps of the dataset and of the file that are at the same time; without time all are everywhere."""
+    where = {step: at for at, step in enumerate(_steps(dataset, time))}
+    places = {}
+    for number, file in enumerate(files):
+        own = _steps(file, time)
+        pairs = [(where[step], at) for at, step in enumerate(own) if step in where]
+        if pairs or not own:
+            places[number] = ([here for here, _ in pairs], [there for _, there in pairs])
+    return places
+
+
+def _served(document: bytes) -> dict[str, set[str]]:
+    """Group -> the files that it refers to, and ``all``. Where all is inline, those that the provenance names."""
+    parsed = orjson.loads(document)
+    stated = {one["url"] for one in parsed["provenance"]["files"]}
+    found: dict[str, set[str]] = {group: set() for group in groups(document)}
+    for key, value in parsed["refs"].items():
+        group = key.rpartition("/")[0].rpartition("/")[0]
+        if isinstance(value, list) and group in found:
+            found[group].add(value[0])
+    return {**{group: urls or stated for group, urls in found.items()}, "all": stated}
+
+
+def _compare(
+    dataset: xarray.Dataset, file: xarray.Dataset, steps: tuple[list[int], list[int]], time: str, raw: bool
+) -> Iterator[str]:
     if set(dataset.variables) != set(file.variables):
         yield f"variables {set(dataset.variables) ^ set(file.variables)}"
     if set(dataset.coords) != set(file.coords):
@@ -135,7 +168,8 @@ def _compare(dataset: xarray.Dataset, file: xarray.Dataset, steps: slice, time: 
     )
     for name in set(dataset.variables) & set(file.variables):
         here, there = dataset.variables[name], file.variables[name]
-        here = here.isel({time: steps}) if time in here.dims else here
+        here = here.isel({time: steps[0]}) if time in here.dims else here
+        there = there.isel({time: steps[1]}) if time in there.dims else there
         if here.dims != there.dims or here.shape != there.shape:
             yield f"{name} is {here.dims} {here.shape}, not {there.dims} {there.shape}"
             continue

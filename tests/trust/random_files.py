@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ class Dataset:
     files: tuple[File, ...]
     sizes: Mapping[str, int]
     seed: int
+
+    @property
+    def repeats(self) -> bool:
+        """Whether some steps are in several files."""
+        spans = sorted((file.begin, file.begin + file.length) for file in self.files if file.length)
+        return any(begin < end for (_, end), (begin, _) in pairwise(spans))
+
+    @property
+    def alike(self) -> bool:
+        """Whether all files say the same of a step, and say it in the same way."""
+        return all(
+            (file.fields, file.units, file.time_dtype) == (self.files[0].fields, self.files[0].units, self.files[0].time_dtype)
+            and not any(field.unwritten for field in file.fields) for file in self.files
+        )  # fmt: skip
 
 
 def _fills(dtype: str) -> st.SearchStrategy[Any]:
@@ -128,6 +143,8 @@ def datasets(draw: st.DrawFn) -> Dataset:
     fields = tuple(draw(_field(number, format, sizes, dtypes)) for number in range(draw(st.integers(1, 4))))
     lengths = draw(st.lists(st.integers(0, 14), min_size=1, max_size=4).filter(any))
     begins = np.concatenate([[0], np.cumsum(lengths)])[:-1].tolist()
+    if draw(st.integers(0, 3)) == 0:
+        begins = [max(begin - draw(st.integers(0, 9)), 0) for begin in begins]  # some steps in several files
     units = [
         f"{unit} since {date}"
         for unit in ("days", "hours", "seconds")
