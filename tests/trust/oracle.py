@@ -147,7 +147,7 @@ def _places(dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str)
 def _served(document: bytes) -> dict[str, set[str]]:
     """Group -> the files that it refers to, and ``all``. Where all is inline, those that the provenance names."""
     parsed = orjson.loads(document)
-    stated = {one["url"] for one in parsed["provenance"]["files"]}
+    stated = {one["url"] for one in orjson.loads(parsed["provenance"])["files"]}
     found: dict[str, set[str]] = {group: set() for group in groups(document)}
     for key, value in parsed["refs"].items():
         group = key.rpartition("/")[0].rpartition("/")[0]
