@@ -39,13 +39,14 @@ def write_parquet(document: bytes, path: Path) -> None:
     _check_fits(parsed["refs"])
     tables = LazyReferenceMapper.create(str(path), record_size=RECORD_SIZE)
     for key, value in parsed["refs"].items():
-        tables[key] = value
+        if key != ".zmetadata" and not key.startswith("//"):  # a directory lists what is in it by itself
+            tables[key] = value
     tables.flush()
     (path / RECORD).write_text(parsed["provenance"])
 
 
 def _check_fits(refs: Mapping[str, Any]) -> None:
-    if ".zmetadata" in refs:
+    if "esgvzarr_groups" in orjson.loads(refs[".zattrs"]):
         raise FormatError(
             "the document", "has several groups", expected="one dataset, for readers of kerchunk parquet",
             todo="Use another output for it.", code="file-output-unsupported",
