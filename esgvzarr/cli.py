@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .audit import Audited
     from .doctor import Diagnosis
     from .generate import Outcome
     from .model import Entry, Report
@@ -78,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_resume(commands)
     _add_status(commands)
     _add_unpublish(commands)
+    _add_audit(commands)
     _add_generate(commands)
     _add_combine(commands)
     _add_verify(commands)
@@ -148,6 +151,25 @@ def _add_unpublish(commands: Any) -> None:
     parser.add_argument("dataset_id", metavar="DSID", help="the dataset")
     parser.add_argument("--delete", action="store_true", help="delete the reference file and keep no copy beside the ledger")
     parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
+    _add_settings(parser, _ESGCETS)
+
+
+def _add_audit(commands: Any) -> None:
+    parser = _command(
+        commands, "audit", _audit, "look again at published references: their files, the reference file that is served, the link",
+        "What is not fine is printed; where all is fine, and nobody watches on a terminal, nothing is. "
+        "Exit status: 0 all is fine, 1 something is not, 2 usage or configuration.",
+    )  # fmt: skip
+    parser.add_argument(
+        "targets", nargs="*", metavar="DSID|HREF|PATH",
+        help="datasets that the ledger knows; reference files, by URL or path; directories of them; "
+        "default: all that the ledger says are linked or written",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checksums", action="store_true", help="read every file whole, from disk where it is there, and compare its checksum"
+    )
+    parser.add_argument("--samples", action="store_true", help="read back a sample through each reference file, as verify does")
+    parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
     _add_settings(parser, _ESGCETS)
 
 
@@ -311,6 +333,8 @@ def _status(options: argparse.Namespace, _: list[str]) -> int:
     ledger = Ledger(_settings(options, config if config.exists() or options.config else None).ledger)
     asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
     rows = [last for last in ledger.latest() if not asked or last.dataset_id in asked]
+    audits = {name: found for name, found in ledger.audits().items() if found.code}
+    rows = [audits.get(last.dataset_id, last) for last in rows]
     unknown = sorted(set(asked) - {last.dataset_id for last in rows})
     if options.json:
         print(json.dumps([_status_of(last) for last in rows], indent=1))
@@ -333,10 +357,60 @@ def _status_of(last: Entry) -> dict[str, Any]:
 def _print_status(rows: Sequence[Entry]) -> None:
     """A line for each, never broken or cut: it may be read by programs."""
     names = ("dataset_id", "state", "code", "when", "href")
-    table = [("dataset", *names[1:]), *(tuple(str(_status_of(row)[name]) for name in names) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
+    _print_columns([("dataset", *names[1:]), *(tuple(str(_status_of(row)[name]) for name in names) for row in rows)])
+
+
+def _print_columns(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _audit(options: argparse.Namespace, _: list[str]) -> int:
+    from .audit import audit, find_targets
+    from .audit.judgement import State
+
+    config, console = _config_of_esgpublish(options), _console()
+    settings = _settings(options, config if config.exists() or options.config else None)
+    targets = find_targets(options.targets, settings)
+    found = []
+    with console.status("") as status:  # shown on a terminal only
+        for one in audit(targets, settings, checksums=options.checksums, samples=options.samples):
+            found.append(one)
+            status.update(f"{len(found)} of {len(targets)} datasets")
+    if options.json:
+        print(json.dumps([_audit_of(one) for one in found], indent=1))
+    else:
+        _print_problems([one for one in found if one.state is not State.FINE])
+    if console.is_terminal:
+        counts = ", ".join(f"{number} {state}" for state in State if (number := sum(one.state is state for one in found)))
+        console.print(f"{len(found)} datasets: {counts or 'none'}")
+    return DONE if all(one.state is State.FINE for one in found) else REFUSED
+
+
+def _print_problems(found: Sequence[Audited]) -> None:
+    """A table on a terminal; elsewhere a line for each, never broken or cut."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    names, lines = ("state", "dataset", "code", "what"), [(one.state, one.name, one.code, one.detail) for one in found]
+    if found and sys.stdout.isatty():
+        table = Table(*names, box=None)
+        for line in lines:
+            table.add_row(*map(escape, line))
+        Console(highlight=False).print(table)
+    elif found:
+        _print_columns([names, *lines])
+
+
+def _audit_of(found: Audited) -> dict[str, Any]:
+    """What scripts are told: every problem, and by how many checks of which evidence the rest is fine."""
+    problems = [{"state": one.state, "subject": one.subject, "detail": one.detail} for one in found.problems]
+    return {
+        "dataset_id": found.target.dataset_id, "href": found.target.location, "state": found.state, "code": found.code,
+        "problems": problems, "evidence": Counter(one.evidence for one in found.verdicts if one.evidence),
+    }  # fmt: skip
 
 
 def _is_well(outcome: Outcome) -> bool:

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
@@ -68,15 +68,38 @@ class Ledger:
         with self._connected() as connection:
             connection.execute(f"INSERT INTO step ({_COLUMN_LIST}, task) VALUES ({marks})", values)
 
+    def add_audits(self, entries: Sequence[Entry]) -> None:
+        """Keep what audits found, each in place of what the audit before found of the same dataset.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        marks = ", ".join("?" for _ in _COLUMNS)
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "DELETE FROM step WHERE dataset_id = ? AND verb = 'audit'", [(one.dataset_id,) for one in entries]
+            )
+            connection.executemany(f"INSERT INTO step ({_COLUMN_LIST}) VALUES ({marks})", map(astuple, entries))
+            connection.execute("COMMIT")
+
+    def audits(self) -> dict[str, Entry]:
+        """What the last audit found, by dataset; of datasets for which nothing was done since."""
+        later = "SELECT 1 FROM step AS later WHERE later.dataset_id = step.dataset_id AND later.number > step.number"
+        query = f"SELECT {_COLUMN_LIST} FROM step WHERE verb = 'audit' AND NOT EXISTS ({later})"
+        return {entry.dataset_id: entry for entry in map(_entry, self._rows(query))}
+
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
-        """All steps, or those of one dataset, oldest first."""
-        where, values = ("WHERE dataset_id = ?", (dataset_id,)) if dataset_id else ("", ())
-        return [_entry(row) for row in self._rows(f"SELECT {_COLUMN_LIST} FROM step {where} ORDER BY number", values)]
+        """All steps, or those of one dataset, oldest first. Audits are none: they change nothing."""
+        where, values = ("AND dataset_id = ?", (dataset_id,)) if dataset_id else ("", ())
+        query = f"SELECT {_COLUMN_LIST} FROM step WHERE verb <> 'audit' {where} ORDER BY number"
+        return [_entry(row) for row in self._rows(query, values)]
 
     def latest(self) -> list[Entry]:
         """The last step of each dataset, in the order of their names; one of ``generate`` only where no index was ever involved."""
         last = "COALESCE(MAX(CASE WHEN verb <> 'generate' THEN number END), MAX(number))"
-        query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN (SELECT {last} FROM step GROUP BY dataset_id) ORDER BY dataset_id"
+        steps = f"SELECT {last} FROM step WHERE verb <> 'audit' GROUP BY dataset_id"
+        query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN ({steps}) ORDER BY dataset_id"
         return [_entry(row) for row in self._rows(query)]
 
     def task(self, dataset_id: str) -> Task | None:

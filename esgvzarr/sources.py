@@ -121,11 +121,12 @@ def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
 
 def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> DatasetRecord:
     """The same record, its files with the local path that `data_paths` gives for their URLs; nothing is looked up on disk."""
-    files = (file if file.path else replace(file, path=_path_of(file.url, data_paths)) for file in record.files)
+    files = (file if file.path else replace(file, path=local_path(file.url, data_paths)) for file in record.files)
     return replace(record, files=tuple(files))
 
 
-def _path_of(url: str, data_paths: Mapping[str, str]) -> str | None:
+def local_path(url: str, data_paths: Mapping[str, str]) -> str | None:
+    """Where `data_paths` says that the file at a URL is on this machine; None where it says nothing."""
     for directory, prefix in sorted(data_paths.items(), key=lambda pair: len(pair[1].rstrip("/")), reverse=True):
         root = f"{prefix.rstrip('/')}/"
         relative = unquote(url.removeprefix(root)) if url.startswith(root) else ""

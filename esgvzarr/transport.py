@@ -335,6 +335,8 @@ class Transport:
     def _fetch(self, url: str, start: int, stop: int, *, shorter: bool = False) -> tuple[bytes, int, Any, str]:
         """One range: its bytes, the size of the whole file, the headers, where a redirect led."""
         with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as (response, moved_to):
+            if shorter and _is_empty(response):
+                return b"", 0, response.headers, moved_to
             if response.status != 206:
                 raise _status_error(url, response)
             match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
@@ -468,6 +470,12 @@ def _pool_classes(plain: type[_Connection], tls: type[urllib3.connection.HTTPSCo
 
 _NAMED_POOLS = _pool_classes(_Connection, _TlsConnection)
 _PUBLIC_POOLS = _pool_classes(_PublicConnection, _PublicTlsConnection)
+
+
+def _is_empty(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether the answer to a range that begins at 0 says that the file has no bytes: 416, as RFC 9110 has it, or 200 as nginx."""
+    said = (response.status, response.headers.get("Content-Range"), response.headers.get("Content-Length"))
+    return said[:2] == (416, "bytes */0") or said == (200, None, "0")
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:

@@ -319,3 +319,13 @@ def test_a_redirect_within_the_host_is_told(server: ThreddsServer, transport: Tr
     server.fault(LoginRedirect(server.url_of("a.nc")), "*moved.nc")
     assert transport.read_head(server.url_of("moved.nc"), 4).moved_to == server.url_of("a.nc")
     assert transport.read_head(server.url_of("a.nc"), 4).moved_to == ""
+
+
+@pytest.mark.parametrize("nginx", [False, True], ids=["tds", "nginx"])
+def test_an_empty_file_is_one(server: ThreddsServer, request: pytest.FixtureRequest, nginx: bool) -> None:
+    """There is no range in it to answer with; servers say so in their own ways."""
+    (server.root / "empty.nc").touch()
+    at = request.getfixturevalue("nginx_server") if nginx else server
+    with Transport(allowed_hosts=[at.host]) as transport:
+        head = transport.read_head(at.url_of("empty.nc"), 8)
+    assert (head.data, head.size) == (b"", 0)

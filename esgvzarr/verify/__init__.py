@@ -20,12 +20,15 @@ from ..outputs.parquet import read_parquet
 from ..transport import Transport, is_url
 from .comparison import Comparison, whole
 from .parts import Part, check_all_named, check_listing, scenes
-from .reading import UNREADABLE, check_places, open_shown, parse, stated
+from .reading import UNREADABLE, check_places, open_shown
+from .reading import parse as parse
+from .reading import stated as stated
 from .truth import Counted as Counted
 from .truth import open_sources, open_truth, stored_chunks
 
 _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
-_LARGEST = 2 * 2**30
+LARGEST = 2 * 2**30
+"""Bytes of a reference file, as it is read."""
 
 
 def read_references(location: str, transport: Transport) -> bytes:
@@ -39,10 +42,10 @@ def read_references(location: str, transport: Transport) -> bytes:
     output = output_of(location)
     check_installed(output)
     transport.check_allowed(location)
-    data = transport.read_document(location, limit=_LARGEST) if output != PARQUET else b""
+    data = transport.read_document(location, limit=LARGEST) if output != PARQUET else b""
     try:
         if output != PARQUET:
-            return decompressed(data, _LARGEST)
+            return decompressed(data, LARGEST)
         with remote_options(transport) as guarded:
             return read_parquet(location, **(guarded if is_url(location) else {}))
     except UNREADABLE as error:

@@ -68,6 +68,8 @@ class Stated:
     """(file URL, ``group/variable``) -> bytes."""
     inline: Mapping[str, Sequence[tuple[int, ...]]]
     """``group/variable`` -> places in the chunk grid of the chunks that are in the reference file itself."""
+    reach: Mapping[str, int]
+    """File URL -> where the last bytes end that are referred to."""
     refs: Mapping[str, Any]
     """The references themselves."""
 
@@ -267,6 +269,7 @@ def stated(parsed: Mapping[str, Any]) -> Stated:
     """Count the references by file and array."""
     chunks: Counter[tuple[str, str]] = Counter()
     sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
+    reach: Counter[str] = Counter()
     inline: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
     for key, value in parsed["refs"].items():
         path, _, chunk = key.rpartition("/")
@@ -278,4 +281,5 @@ def stated(parsed: Mapping[str, Any]) -> Stated:
         place = value[0].removeprefix("file://"), path
         chunks[place] += 1
         sizes[place] += value[2] if len(value) == 3 else 0
-    return Stated(chunks, sizes, inline, parsed["refs"])
+        reach[place[0]] = max(reach[place[0]], sum(value[1:]))
+    return Stated(chunks, sizes, inline, reach, parsed["refs"])

@@ -1,0 +1,433 @@
+"""Look again at what was published: are the references still those of the files that are served, and does the link lead there?
+
+For each dataset the reference file is fetched as readers fetch it, and the first bytes of each of its files; what the server says
+of a file is held against what it said when references were made. Only what that does not decide is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..addresses import open_index
+from ..checksums import can_be_checked, check_checksum
+from ..errors import EsgvzarrError, LinkError, ProofError, SourceError, StoreError, TransportError
+from ..generate import make_transport, storage_options
+from ..indexes import Index
+from ..ledger import Ledger
+from ..model import DatasetId, Entry, FileRecord, IndexAddress, Task
+from ..outputs import JSON, PARQUET, SUFFIXES, check_installed, output_of
+from ..outputs.kerchunk import read as decompressed
+from ..settings import Settings
+from ..sources import from_index, local_path
+from ..transport import Head, Transport, host_of, is_url
+from ..verify import LARGEST, parse, read_references, stated, verify
+from .judgement import (
+    CODES,
+    Kept,
+    State,
+    Verdict,
+    judge_failure,
+    judge_file,
+    judge_hash,
+    judge_links,
+    judge_record,
+    judge_reference,
+    kept_files,
+    stated_files,
+    worst,
+)
+
+_log = logging.getLogger(__name__)
+_BATCH = 64
+"""Datasets whose files are asked for together."""
+_MAGIC = 8
+"""Bytes by which a file's format is known."""
+_INDEX_REQUESTS = 8
+"""In flight to an index."""
+
+
+Proofs = Mapping[str, tuple[str | None, str | None, bool]]
+"""URL -> ETag and date under which the checksum of a file was looked at, and whether it was that of the record. It need not be
+looked at again while the server says the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be looked at."""
+
+    location: str
+    """URL of the reference file, or its path where none is served."""
+    dataset_id: str = ""
+    """Empty for references that the ledger does not know."""
+    last: Entry | None = None
+    """What was last done, by the ledger."""
+    task: Task | None = None
+    """How it was linked, by the ledger; None where it is in no index."""
+    earlier: Entry | None = None
+    """What the last audit found, if nothing was done since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What was found of one dataset."""
+
+    target: Target
+    verdicts: tuple[Verdict, ...]
+    sha256: str = ""
+    """Of the reference file as it is served."""
+    proofs: Proofs | None = None
+
+    @property
+    def name(self) -> str:
+        """The dataset, or, where it is not known, its reference file."""
+        return self.target.dataset_id or self.target.location
+
+    @property
+    def state(self) -> State:
+        """The gravest of what was found."""
+        return worst(self.verdicts)
+
+    @property
+    def code(self) -> str:
+        """Stable code; empty if all is fine."""
+        return CODES[self.state]
+
+    @property
+    def problems(self) -> tuple[Verdict, ...]:
+        """What is not fine, the gravest first."""
+        found = [verdict for verdict in self.verdicts if verdict.state is not State.FINE]
+        return tuple(sorted(found, key=lambda verdict: -list(State).index(verdict.state)))
+
+    @property
+    def detail(self) -> str:
+        """The gravest problem, and how many more there are."""
+        if not self.problems:
+            return f"{len(self.verdicts)} checks"
+        first, *others = self.problems
+        return f"{first.subject}: {first.detail}" + (f"; and {len(others)} more" if others else "")
+
+
+def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
+    """What the operator means.
+
+    Args:
+        named: dataset ids that the ledger knows, URLs and paths of reference files, directories of such; all datasets that the
+            ledger says are linked or written, if empty.
+        settings: with the ledger.
+
+    Raises:
+        SourceError: the ledger does not know a dataset, or that it was linked or written; or a directory has no reference files.
+    """
+    ledger = Ledger(settings.ledger)
+    places = [name for name in named if is_url(name) or os.path.exists(name)]
+    targets = [target for place in places for target in _targets_at(place)]
+    ids = [str(DatasetId.parse(name)) for name in named if name not in places]
+    if ids or not named:
+        known = {last.dataset_id: last for last in ledger.latest() if last.outcome in ("linked", "written")}
+        earlier = ledger.audits()
+        for name in ids:
+            if name not in known:
+                raise SourceError(
+                    name, f"is not linked or written, by the ledger {ledger.path}", expected="a dataset published from here",
+                    todo="Give the URL of its reference file; esgvzarr status says how it stands.", code="source-not-in-ledger",
+                )  # fmt: skip
+        targets += [_target_of(known[name], ledger, earlier.get(name)) for name in ids or known]
+    return targets
+
+
+def _targets_at(place: str) -> list[Target]:
+    if is_url(place) or not os.path.isdir(place) or output_of(place) == PARQUET:
+        return [Target(place)]
+    found = [
+        path
+        for path in Path(place).rglob("[!.]*")
+        if path.name.endswith(tuple(SUFFIXES.values())) and not any(output_of(part) == PARQUET for part in path.parts[:-1])
+    ]
+    if not found:
+        expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES.values())
+        raise SourceError(place, "has no reference files in it", expected=expected, code="source-none")
+    return [Target(str(path)) for path in sorted(found)]
+
+
+def _target_of(last: Entry, ledger: Ledger, earlier: Entry | None) -> Target:
+    task = ledger.task(last.dataset_id) if last.outcome == "linked" else None
+    return Target(last.href or last.path, last.dataset_id, last, task, earlier)
+
+
+def audit(
+    targets: Sequence[Target], settings: Settings, *, checksums: bool = False, samples: bool = False
+) -> Iterator[Audited]:  # fmt: skip
+    """Look at each target. What is found of datasets that the ledger knows is kept there.
+
+    Args:
+        targets: of `find_targets`.
+        settings: how to fetch, the ledger, `data_paths`.
+        checksums: read every file whole, from disk where it is there, and compare it with the checksum of its record.
+        samples: read back a sample through each reference file, as `verify` does.
+
+    Yields:
+        What was found of each, in their order.
+    """
+    with make_transport(settings) as transport:
+        auditor = _Auditor(transport, settings, checksums=checksums, samples=samples)
+        for start in range(0, len(targets), _BATCH):
+            found = auditor.look_at(targets[start : start + _BATCH])
+            _keep(found, settings)
+            yield from found
+
+
+class _Auditor:
+    """Gathers evidence."""
+
+    def __init__(self, transport: Transport, settings: Settings, *, checksums: bool, samples: bool) -> None:
+        self._transport, self._settings = transport, settings
+        self._checksums, self._samples = checksums, samples
+        self._indexes: dict[IndexAddress, Index | LinkError] = {}
+
+    def look_at(self, targets: Sequence[Target]) -> list[Audited]:
+        for target in targets:
+            if is_url(target.location):
+                self._transport.allow(
+                    host_of(target.location), named=target.last is None
+                )  # else a record names it, or the settings
+            if target.task:
+                self._transport.allow(target.task.record.data_node, named=target.task.verb == "publish")
+        served = self._fetch([target.location for target in targets])
+        kept = [_kept_of(target, one) for target, one in zip(targets, served, strict=True)]
+        heads = self._heads(targets, kept)
+        shown = self._ask_indexes(targets, served, kept)
+        return [
+            self._judge(target, one, files, heads, said)
+            for target, one, files, said in zip(targets, served, kept, shown, strict=True)
+        ]
+
+    def _fetch(self, locations: Sequence[str]) -> list[_Served]:
+        """The reference files, all at once; parquet tables, which their own reader fetches, one after the other."""
+        for location in locations:
+            check_installed(output_of(location))
+        files = [location for location in locations if output_of(location) != PARQUET]
+        bodies = self._transport.try_each(files, lambda at: self._transport.read_document(at, limit=LARGEST))
+        found = {location: _served(location, body) for location, body in zip(files, bodies, strict=True)}
+        return [found[location] if location in found else self._fetch_parquet(location) for location in locations]
+
+    def _fetch_parquet(self, location: str) -> _Served:
+        try:
+            return _Served(read_references(location, self._transport))
+        except (TransportError, ProofError) as error:
+            return _Served(error)
+
+    def _heads(
+        self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]
+    ) -> dict[str, Head | TransportError]:  # fmt: skip
+        files = [(target, one) for target, found in zip(targets, kept, strict=True) if isinstance(found, list) for one in found]
+        urls = list(dict.fromkeys(one.file.url for target, one in files if _is_asked(target, one)))
+        return dict(zip(urls, self._transport.try_each(urls, lambda url: self._transport.read_head(url, _MAGIC)), strict=True))
+
+    def _judge(
+        self, target: Target, served: _Served, kept: list[Kept] | ProofError,
+        heads: Mapping[str, Head | TransportError], shown: list[Verdict],
+    ) -> Audited:  # fmt: skip
+        verdicts, document, sha256 = list(shown), served.document, served.sha256
+        if target.last is not None and sha256:
+            verdicts += judge_hash(target.location, sha256, target.last.sha256, "the ledger")
+        if not isinstance(document, bytes):
+            verdicts += judge_reference(target.location, document)
+        if isinstance(kept, ProofError):
+            return Audited(target, (*verdicts, *(judge_reference(target.location, kept) if kept is not document else ())), sha256)
+        proofs, judged = dict(_proofs_before(target, sha256)), []
+        for one in kept:
+            if not _is_asked(target, one):
+                judged.append(Verdict(State.UNPROVEN, one.file.url, "is no URL that is asked for here"))
+                continue
+            judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
+        if isinstance(document, bytes) and self._is_to_be_read_back(kept, judged):
+            judged = self._read_back(target, document, kept, judged)
+        return Audited(target, (*verdicts, *judged), sha256, proofs)
+
+    def _judge_file(
+        self, kept: Kept, head: Head | TransportError, target: Target, proofs: dict[str, tuple[str | None, str | None, bool]]
+    ) -> Verdict:
+        url = kept.file.url
+        etag, date, right = proofs.get(url, (kept.etag, kept.last_modified, True))
+        verdict = judge_file(replace(kept, etag=etag, last_modified=date), head)
+        if isinstance(head, TransportError) or verdict.state not in _WHOLE:
+            return verdict
+        if not right and verdict.state is not State.UNPROVEN:
+            verdict = Verdict(State.CHANGED, url, "had other bytes than its record says, and was not touched since", "checksum")
+        if verdict.state in (State.UNPROVEN, State.CHANGED) or self._checksums:
+            verdict = self._check_bytes(kept.file, head, verdict, target)
+        if verdict.evidence == "checksum":
+            proofs[url] = (head.etag, head.last_modified, verdict.state is not State.CHANGED)
+        return verdict
+
+    def _check_bytes(self, file: FileRecord, head: Head, verdict: Verdict, target: Target) -> Verdict:
+        """By the checksum: of the file on disk, or, if that was asked for, of all that is served."""
+        if not can_be_checked(file):
+            return verdict
+        here = self._path_of(file, head, target)
+        if here is None and not self._checksums:
+            return replace(verdict, detail=f"{verdict.detail}; --checksums reads it whole")
+        try:
+            check_checksum(file, here or file.url, self._transport)
+        except TransportError as error:
+            if error.code == "transport-checksum-differs":
+                return Verdict(State.CHANGED, file.url, f"{error.found}; its record says {file.checksum}", "checksum")
+            return judge_failure(error, file.url)
+        state = State.MOVED if verdict.state is State.MOVED else State.FINE
+        return Verdict(state, file.url, "has the bytes of its record", "checksum")
+
+    def _path_of(self, file: FileRecord, head: Head, target: Target) -> str | None:
+        """Where the file is on this machine, if one of its size is."""
+        if self._settings.read == "http":
+            return None
+        recorded = {one.url: one.path for one in target.task.record.files} if target.task else {}
+        places = (recorded.get(file.url), local_path(file.url, self._settings.data_paths), None if is_url(file.url) else file.url)
+        return next((at for at in places if at and os.path.isfile(at) and os.path.getsize(at) == head.size), None)
+
+    def _is_to_be_read_back(self, kept: Sequence[Kept], judged: Sequence[Verdict]) -> bool:
+        """If it was asked for, or nothing else is to decide by."""
+        undecided = any(
+            verdict.state is State.UNPROVEN and not can_be_checked(one.file) for one, verdict in zip(kept, judged, strict=True)
+        )
+        return (self._samples or undecided) and worst(judged) in _WHOLE
+
+    def _read_back(self, target: Target, document: bytes, kept: Sequence[Kept], judged: list[Verdict]) -> list[Verdict]:
+        """The proof again, through what is served."""
+        files = [one.file for one in kept]
+        try:
+            report = verify(
+                document, files, self._transport, location=target.location, dataset_id=target.dataset_id,
+                samples=self._settings.proof_samples, storage_options=storage_options(files, self._settings),
+                through="" if output_of(target.location) == JSON or is_url(target.location) else target.location,
+            )  # fmt: skip
+        except TransportError as error:
+            return [*judged, judge_failure(error, error.subject)]
+        except ProofError as error:
+            return [*judged, Verdict(State.CHANGED, target.location, error.found, "sample")]
+        if not report.passed:
+            wrong = report.failures[0]
+            said = f"does not read back as its files: {wrong.name} of {wrong.subject}: {wrong.detail}"
+            return [*judged, Verdict(State.CHANGED, target.location, said, "sample")]
+        checkable = {file.url for file in files if can_be_checked(file)}  # what has a checksum is not let off for less
+        return [
+            Verdict(State.FINE, one.subject, "reads back as the references say", "sample")
+            if one.state is State.UNPROVEN and one.subject not in checkable
+            else one
+            for one in judged
+        ]
+
+    def _ask_indexes(
+        self, targets: Sequence[Target], served: Sequence[_Served], kept: Sequence[list[Kept] | ProofError]
+    ) -> list[list[Verdict]]:
+        with ThreadPoolExecutor(_INDEX_REQUESTS, thread_name_prefix="esgvzarr-audit") as threads:
+            for address in {target.task.index for target in targets if target.task} - self._indexes.keys():
+                self._indexes[address] = self._open(address)
+            return list(threads.map(self._ask_index, targets, [one.sha256 for one in served], kept))
+
+    def _open(self, address: IndexAddress) -> Index | LinkError:
+        try:
+            return open_index(address, self._transport, self._settings)
+        except EsgvzarrError as error:
+            return LinkError(address.location, error.found, code="index-unreachable")
+
+    def _ask_index(self, target: Target, sha256: str, kept: list[Kept] | ProofError) -> list[Verdict]:
+        task = target.task
+        if task is None:
+            return []
+        index, where = self._indexes[task.index], task.index.location
+        if isinstance(index, LinkError):
+            return [Verdict(State.UNREACHABLE, where, index.found)]
+        try:
+            verdicts = judge_links(task, index.links(task.record.id), sha256)
+            documents = index.documents(task.record.id, task.record.data_node)
+        except LinkError as error:
+            if error.retryable:
+                self._indexes[task.index] = error  # the others need not wait for it
+            return [Verdict(State.UNREACHABLE, where, error.found)]
+        if not documents:
+            return [Verdict(State.MISSING, where, "does not show the dataset")]
+        try:
+            record = from_index(documents, task.record.id)
+        except SourceError as error:
+            return [*verdicts, *judge_record(task, error, [])]
+        return [*verdicts, *judge_record(task, record, [] if isinstance(kept, ProofError) else kept)]
+
+
+_WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
+"""States in which there is something to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A reference file as readers have it."""
+
+    document: bytes | TransportError | ProofError
+    """As kerchunk JSON."""
+    sha256: str = ""
+    """Of the bytes that are served; empty where it cannot be had, and of parquet, which is many files."""
+
+
+def _served(location: str, body: bytes | TransportError) -> _Served:
+    if isinstance(body, TransportError):
+        return _Served(body)
+    sha256 = hashlib.sha256(body).hexdigest()
+    try:
+        return _Served(decompressed(body, LARGEST), sha256)
+    except ValueError as error:
+        return _Served(ProofError(location, f"cannot be read: {error}", code="proof-not-references"), sha256)
+
+
+def _kept_of(target: Target, served: _Served) -> list[Kept] | ProofError:
+    document = served.document
+    if isinstance(document, ProofError):
+        return document
+    if isinstance(document, TransportError):
+        files = target.task.record.files if target.task else ()  # as the record has them, which is less
+        return [Kept(file) for file in files]
+    try:
+        parsed = parse(document, target.location)
+        provenance = parsed["provenance"]
+        if isinstance(provenance, dict) and "files" in provenance:
+            return kept_files(provenance, target.location)
+        return stated_files(stated(parsed).reach)
+    except ProofError as error:
+        return error
+
+
+def _is_asked(target: Target, kept: Kept) -> bool:
+    """Whether a file is looked at: by URL; by path only where the reference file, too, lies on this machine."""
+    return is_url(kept.file.url) or ("://" not in kept.file.url and not is_url(target.location))
+
+
+def _proofs_before(target: Target, sha256: str) -> Proofs:
+    """Those of the last audit, if the reference file is still the same."""
+    if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.report:
+        return {}
+    return {url: (etag, date, right) for url, (etag, date, right) in json.loads(target.earlier.report).items()}
+
+
+def _keep(found: Sequence[Audited], settings: Settings) -> None:
+    """In the ledger; one that cannot be written stands in nobody's way."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entries = [_entry(one, one.target.last, now) for one in found if one.target.last]
+    if not entries:
+        return
+    try:
+        Ledger(settings.ledger).add_audits(entries)
+    except StoreError as error:
+        _log.warning("%s", error)
+
+
+def _entry(found: Audited, last: Entry, now: str) -> Entry:
+    return Entry(
+        last.dataset_id, "audit", str(found.state), found.code, found.detail, last.href, json.dumps(found.proofs or {}), now,
+        step="done", retryable=found.state is State.UNREACHABLE, path=last.path, sha256=found.sha256,
+    )  # fmt: skip

@@ -1,0 +1,253 @@
+"""What the evidence says of a published dataset. Pure: nothing here touches the world.
+
+Evidence, from the cheapest to the dearest, and what it is worth:
+
+size
+    Another size is another file. An equal size says nothing.
+ETag, Last-Modified
+    The server's word that the file is the one of then (RFC 9110, section 8.8). A strong ETag is worth more than the date, and is
+    believed alone; a weak one goes with the date. Another one accuses, and proves nothing: a copy, a touch or a new server changes
+    it, too.
+checksum
+    Proves that the bytes are those of the record, or that they are not.
+sample
+    The proof again: the references read back as the files do now, as far as was looked.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import FormatError, ProofError, SourceError, TransportError
+from ..formats import recognise
+from ..model import AccessLink, DatasetRecord, FileRecord, Task
+from ..transport import Head
+
+
+class State(StrEnum):
+    """How a dataset is, from the mildest to the gravest."""
+
+    FINE = "fine"
+    """The evidence says that readers get what was published."""
+    UNPROVEN = "unproven"
+    """Nothing is known to be wrong, and nothing shows that all is right."""
+    MOVED = "moved"
+    """The files are found elsewhere: the index has other URLs, or the server redirects."""
+    UNREACHABLE = "unreachable"
+    """A server does not answer, or is busy or broken. It says nothing of the files."""
+    MISSING = "missing"
+    """The index does not show the link."""
+    STALE = "stale"
+    """The reference file that is served, or the record in the index, is not the one that was linked."""
+    UNREADABLE = "unreadable"
+    """The server answers with something else than the file: a login page, no byte ranges, 403."""
+    CHANGED = "changed"
+    """A file has other bytes than the one that references were made of."""
+    DEAD = "dead"
+    """A file is gone."""
+    DANGLING = "dangling"
+    """The reference file itself is gone."""
+
+
+CODES = {
+    State.FINE: "", State.UNPROVEN: "audit-unproven", State.MOVED: "audit-moved", State.UNREACHABLE: "audit-unreachable",
+    State.MISSING: "audit-missing", State.STALE: "audit-stale", State.UNREADABLE: "audit-unreadable",
+    State.CHANGED: "audit-changed", State.DEAD: "audit-dead", State.DANGLING: "audit-dangling",
+}  # fmt: skip
+_ORDER = list(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was known of a file when references to it were made."""
+
+    file: FileRecord
+    etag: str | None = None
+    last_modified: str | None = None
+    reach: int = 0
+    """Bytes of the file up to which references lead; looked at only where the size was not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one file, of the reference file, or of the index."""
+
+    state: State
+    subject: str
+    """URL or path; of an index its location."""
+    detail: str
+    evidence: str = ""
+    """``etag``, ``last-modified``, ``checksum``, ``sample``; what a fine state rests on."""
+
+
+def worst(verdicts: Iterable[Verdict]) -> State:
+    """The gravest state; fine where nothing is said."""
+    return max((verdict.state for verdict in verdicts), key=_ORDER.index, default=State.FINE)
+
+
+def stated_files(reach: Mapping[str, int]) -> list[Kept]:
+    """As much as references say of files without a provenance: URL -> where the last bytes end that are referred to."""
+    return [Kept(FileRecord(_name(url), url), reach=end) for url, end in reach.items()]
+
+
+def kept_files(provenance: Mapping[str, Any], subject: str) -> list[Kept]:
+    """What the provenance of references says of the files that they were made of.
+
+    Raises:
+        ProofError: it says nothing that can be read.
+    """
+    try:
+        return [_kept(facts) for facts in provenance["files"]]
+    except (KeyError, TypeError) as error:
+        raise ProofError(
+            subject, f"has a provenance that cannot be read: {error!r}", expected="files, each with url and size",
+            code="proof-not-references",
+        ) from error  # fmt: skip
+
+
+def _kept(facts: Mapping[str, Any]) -> Kept:
+    url, size = facts["url"], facts["size"]
+    if not isinstance(url, str) or type(size) is not int:
+        raise TypeError(f"url {url!r}, size {size!r}")
+    text = {name: value for name, value in facts.items() if isinstance(value, str)}
+    file = FileRecord(_name(url), url, size, text.get("checksum"), text.get("checksum_type"))
+    return Kept(file, text.get("etag"), text.get("last_modified"))
+
+
+def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
+    """What the head of a file says. Unproven is what takes more evidence to decide."""
+    url = kept.file.url
+    if isinstance(found, TransportError):
+        return judge_failure(found, url)
+    if kept.file.size not in (None, found.size):
+        return Verdict(State.CHANGED, url, f"has {found.size} bytes; references were made of {kept.file.size}")
+    if found.size < kept.reach:
+        return Verdict(State.CHANGED, url, f"has {found.size} bytes; references lead to byte {kept.reach}")
+    try:
+        recognise(found.data, url)
+    except FormatError as error:
+        return Verdict(State.CHANGED, url, error.found)
+    judged = _judge_validators(kept, found)
+    if judged.state is State.FINE and found.moved_to:
+        return Verdict(State.MOVED, url, f"is the same, and redirects to {found.moved_to}", judged.evidence)
+    return judged
+
+
+def _judge_validators(kept: Kept, found: Head) -> Verdict:
+    url, date = kept.file.url, _compare(kept.last_modified, found.last_modified)
+    tag = _compare(_opaque(kept.etag), _opaque(found.etag))
+    strong = not any((one or "").startswith("W/") for one in (kept.etag, found.etag))
+    if tag is False:
+        return Verdict(State.UNPROVEN, url, f"has the size of then, and another ETag: {found.etag}, was {kept.etag}")
+    if tag and strong:
+        return Verdict(State.FINE, url, "size and ETag are those of then", "etag")
+    if date is False:
+        return Verdict(
+            State.UNPROVEN, url, f"has the size of then, and another date: {found.last_modified}, was {kept.last_modified}"
+        )
+    if date:
+        return Verdict(State.FINE, url, "size and date are those of then", "last-modified")
+    if tag:
+        return Verdict(State.FINE, url, "size and weak ETag are those of then", "etag")
+    known = "has the size of then" if kept.file.size is not None else "is long enough"
+    return Verdict(State.UNPROVEN, url, f"{known}; neither ETag nor date can be compared")
+
+
+def _compare(kept: str | None, found: str | None) -> bool | None:
+    """None where one of them is not known."""
+    return None if kept is None or found is None else kept == found
+
+
+def _opaque(etag: str | None) -> str | None:
+    return etag.removeprefix("W/") if etag else None
+
+
+_PASSING = ("transport-http-408", "transport-http-429")
+
+
+def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
+    """What it says of a file that it cannot be had."""
+    code = error.code
+    if code in ("transport-http-404", "transport-http-410") or isinstance(error.__cause__, FileNotFoundError):
+        return Verdict(State.DEAD, subject, f"is gone: {error.found}")
+    if isinstance(error, TransportError) and error.moved_to and _name(error.moved_to) == _name(subject):
+        return Verdict(State.MOVED, subject, error.found)
+    if code in ("transport-host-refused", "transport-address-private"):
+        return Verdict(State.UNPROVEN, subject, f"was not asked for: {error.found}; name it with --allow-host")
+    refused = code.startswith("transport-http-4") and code not in _PASSING
+    if refused or code in ("transport-redirected", "transport-html", "transport-no-range", "transport-range-wrong"):
+        return Verdict(State.UNREADABLE, subject, error.found)
+    return Verdict(State.UNREACHABLE, subject, error.found)
+
+
+def judge_reference(location: str, error: TransportError | ProofError) -> list[Verdict]:
+    """What it says that the reference file cannot be had, or is none."""
+    if isinstance(error, ProofError) and not isinstance(error.__cause__, FileNotFoundError):
+        return [Verdict(State.STALE, location, f"the reference file {error.found}")]
+    judged = judge_failure(error, location)
+    state = State.DANGLING if judged.state is State.DEAD else judged.state
+    return [Verdict(state, location, f"the reference file {judged.detail}")]
+
+
+def judge_hash(location: str, served: str, linked: str, who: str) -> list[Verdict]:
+    """Whether the reference file that is served is the one that the ledger or the index says (SHA-256; empty where unknown)."""
+    if linked in ("", served):
+        return []
+    return [Verdict(State.STALE, location, f"serves another reference file than {who} says: SHA-256 {served}, not {linked}")]
+
+
+def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Verdict]:
+    """Whether the index shows our link.
+
+    Args:
+        task: what was decided for the dataset.
+        links: all that the index shows of it.
+        served: SHA-256 of the reference file as it is served; empty where it cannot be had.
+    """
+    own = [link for link in links if link.data_node == task.record.data_node]
+    if not own:
+        return [Verdict(State.MISSING, task.index.location, f"shows no link of {task.record.data_node}")]
+    others = [
+        Verdict(State.STALE, task.index.location, f"shows {link.href}, not {task.href}") for link in own if link.href != task.href
+    ]
+    hashes = [judge_hash(task.href, served, link.sha256, "the index") for link in own if link.href == task.href and served]
+    return [*others, *(verdict for judged in hashes for verdict in judged)]
+
+
+def judge_record(task: Task, record: DatasetRecord | SourceError, kept: Sequence[Kept]) -> list[Verdict]:
+    """Whether the index describes the files that references were made of."""
+    where = task.index.location
+    if isinstance(record, SourceError):
+        return [Verdict(State.STALE, where, error_text(record))]
+    if record.data_node != task.record.data_node or not kept:
+        return []  # the item of a dataset is that of another data node, which has URLs of its own
+    known = {one.file.url: one.file for one in kept}
+    told = {file.url: file for file in record.files}
+    left_out = {file.url for file in task.record.files} - known.keys()
+    moved = known.keys() ^ (told.keys() - left_out)
+    if moved:
+        return [Verdict(State.MOVED, where, f"has other files than the references: {', '.join(sorted(moved)[:3])}")]
+    return [
+        Verdict(State.STALE, where, f"says other bytes of {url} than references were made of")
+        for url, file in known.items()
+        if not _agree(file, told[url])
+    ]
+
+
+def _agree(a: FileRecord, b: FileRecord) -> bool:
+    sums = a.checksum and b.checksum and (a.checksum_type or "").upper() == (b.checksum_type or "").upper()
+    return (a.size in (None, b.size) or b.size is None) and (not sums or str(a.checksum).lower() == str(b.checksum).lower())
+
+
+def error_text(error: SourceError) -> str:
+    """What is wrong, without what to do."""
+    return error.found + (f" (expected {error.expected})" if error.expected else "")
+
+
+def _name(url: str) -> str:
+    return posixpath.basename(urlsplit(url).path)
