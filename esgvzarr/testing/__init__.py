@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .datasets import DATASET_ID, DRS_PATH, FileSpec, specs_of, values_of, write_file, write_files, write_monthly
     from .defects import DEFECTS, Defect
     from .faults import (
+        After,
         Fault,
         Headers,
         HtmlPage,
@@ -44,8 +45,8 @@ _HOMES = {
     "datasets": ("DATASET_ID", "DRS_PATH", "FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
     "defects": ("DEFECTS", "Defect"),
     "faults": (
-        "Fault", "Headers", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset", "Status", "Truncated",
-        "Unavailable", "WrongContentRange", "WrongLength",
+        "After", "Fault", "Headers", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset",
+        "Status", "Truncated", "Unavailable", "WrongContentRange", "WrongLength",
     ),
     "globus": ("GlobusServer",),
     "items": ("make_item",),
@@ -63,6 +64,7 @@ __all__ = [
     "DATASET_ID",
     "DEFECTS",
     "DRS_PATH",
+    "After",
     "Defect",
     "Fault",
     "FileSpec",

@@ -120,6 +120,18 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """The request is acted upon, and then the answer goes wrong."""
+
+    fault: Fault
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """What the fault makes of the usual answer, which is given in any case."""
+        given = answer(asked)
+        return self.fault.apply(asked, lambda _: given)
+
+
+@dataclass(frozen=True, slots=True)
 class NoRanges:
     """``Range`` is ignored: 200 and the whole file."""
 

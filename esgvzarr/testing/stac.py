@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -20,8 +21,6 @@ from .requestlog import NOTED, LoggedRequest, RequestLog
 
 if TYPE_CHECKING:
     import uvicorn
-
-_PASS = Response(-1)
 
 
 class StacServer:
@@ -86,10 +85,7 @@ class StacServer:
         return self._store.get(collection, item_id)
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty).
-
-        For faults that answer late, or in place of the API: ``Status``, ``Problem``, ``Unavailable``, ``Latency``, ``HtmlPage``.
-        """
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty)."""
         self._faults.add(fault, paths, methods)
 
     def heal(self) -> None:
@@ -170,19 +166,27 @@ class _Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await _read_body(receive)
-        asked = Asked(scope["method"], scope["path"])
-        answer = await asyncio.to_thread(self._faults.answer, asked, lambda _: _PASS)
+        body, loop = await _read_body(receive), asyncio.get_running_loop()
+        asked = Asked(scope["method"], scope["path"], query=scope["query_string"].decode(), headers=_noted(scope), body=body)
 
-        async def logged_send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                self._log.append(_logged(scope, body, message))
-            await send(message)
+        def act(_: Asked) -> Response:
+            return asyncio.run_coroutine_threadsafe(self._act(scope, body, receive), loop).result()
 
-        if answer is _PASS:
-            await self._app(scope, _replay(body, receive), logged_send)
-        else:
-            await _send(answer, logged_send)
+        answer = await asyncio.to_thread(self._faults.answer, asked, act)
+        self._log.append(_logged(scope, asked, answer))
+        await _send(answer, send)
+
+    async def _act(self, scope: Any, body: bytes, receive: Any) -> Response:
+        """The application's own answer."""
+        said: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            said.append(message)
+
+        await self._app(scope, _replay(body, receive), keep)
+        start, *rest = said
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
+        return Response(start["status"], headers, b"".join(message.get("body", b"") for message in rest))
 
 
 async def _read_body(receive: Any) -> bytes:
@@ -205,22 +209,38 @@ def _replay(body: bytes, receive: Any) -> Any:
 
 
 async def _send(answer: Response, send: Any) -> None:
-    headers = {"Content-Length": str(answer.length), **answer.headers}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    if answer.reset:
+        _reset(send)
+        return
+    assert isinstance(answer.body, bytes)  # noqa: S101  (no files are served)
+    headers = {"content-length": str(answer.length), **{name.lower(): value for name, value in answer.headers.items()}}
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": answer.body})
+    sent = (answer.body + bytes(answer.padding))[: answer.length - answer.missing]
+    await send({"type": "http.response.body", "body": sent, "more_body": bool(answer.missing)})
+    if answer.missing:
+        _reset(send)
 
 
-def _logged(scope: Any, body: bytes, start: Any) -> LoggedRequest:
+def _reset(send: Any) -> None:
+    """Close with RST. ASGI has no word for it: the transport is uvicorn's."""
+    transport = send.__self__.transport
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def _noted(scope: Any) -> MappingProxyType[str, str]:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    sent = dict(start["headers"]).get(b"content-length", b"0")
-    query = scope["query_string"].decode()
+    return MappingProxyType({name: headers[name.lower()] for name in NOTED if name.lower() in headers})
+
+
+def _logged(scope: Any, asked: Asked, answer: Response) -> LoggedRequest:
     return LoggedRequest(
-        method=scope["method"],
-        path=f"{scope['path']}?{query}" if query else scope["path"],
-        status=start["status"],
-        sent=int(sent),
-        headers=MappingProxyType({name: headers[name.lower()] for name in NOTED if name.lower() in headers}),
-        body=body,
+        method=asked.method,
+        path=f"{asked.path}?{asked.query}" if asked.query else asked.path,
+        status=answer.status,
+        sent=0 if answer.reset else answer.length - answer.missing,
+        headers=asked.headers,
+        body=asked.body,
         connection=scope["client"][1],
     )

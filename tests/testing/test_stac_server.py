@@ -8,7 +8,7 @@ import pystac_client
 import pytest
 import requests
 
-from esgvzarr.testing import Problem, StacServer, Status, make_item
+from esgvzarr.testing import After, Fault, Problem, Reset, StacServer, Status, Truncated, make_item
 
 DSID = "CMIP6.CMIP.MOHC.UKESM.historical.r1i1p1f1.Amon.tas.gn.v20190406"
 ASSET = {"href": "https://data.example/x.json", "type": "application/json", "roles": ["data"]}
@@ -156,6 +156,20 @@ def test_down_until_healed(server: StacServer) -> None:
     assert requests.get(server.url, timeout=5).status_code == 503
     server.heal()
     assert requests.get(server.url, timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("fault", [Reset(), Truncated()])
+def test_answers_that_do_not_come_whole(server: StacServer, fault: Fault) -> None:
+    server.fault(fault)
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        requests.get(server.url, timeout=5)
+    assert requests.get(server.url, timeout=5).status_code == 200 if isinstance(fault, Reset) else True
+
+
+def test_a_change_that_is_made_and_answered_with_an_error(server: StacServer, items_url: str) -> None:
+    server.fault(After(Status(500)), methods=("POST",))
+    assert post(items_url, make_item(DSID)).status_code == 500
+    assert requests.get(f"{items_url}/{DSID}", timeout=5).status_code == 200
 
 
 def test_a_problem_is_for_its_methods_only(server: StacServer, items_url: str) -> None:
