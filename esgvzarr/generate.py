@@ -265,18 +265,29 @@ def prove(
 
     Raises:
         ProofError: the references do not read back as the files do.
+        TransportError: they do not, for the data node does not answer as it should.
     """
-    report = verify(
-        document, _nearest(files, settings.read), transport, location=location, dataset_id=name,
-        samples=settings.proof_samples, storage_options=storage_options(files, settings), counted=counted, through=through,
-    )  # fmt: skip
+    try:
+        report = verify(
+            document, _nearest(files, settings.read), transport, location=location, dataset_id=name,
+            samples=settings.proof_samples, storage_options=storage_options(files, settings), counted=counted, through=through,
+        )  # fmt: skip
+    except ProofError:
+        _check_answers(files, transport)
+        raise
     if not report.passed:
+        _check_answers(files, transport)
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
             name, f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
             expected="what the NetCDF files hold, value for value", todo="Nothing was published. Please report this as a bug.",
         )  # fmt: skip
     return report
+
+
+def _check_answers(files: Sequence[FileRecord], transport: Transport) -> None:
+    """Whether not the references are to blame, but the data node: fsspec does not tell a busy server from a missing file."""
+    transport.read_heads([file.url for file in files if is_url(file.url)], 1)
 
 
 def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:

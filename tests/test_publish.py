@@ -40,6 +40,8 @@ from esgvzarr.testing import (
     make_item,
     write_monthly,
 )
+from esgvzarr.testing.faults import Answer
+from esgvzarr.testing.loopback import Asked, Response, text_response
 from esgvzarr.transport import Transport
 
 ID = DatasetId.parse(DATASET_ID)
@@ -73,6 +75,16 @@ def transport(thredds_server: ThreddsServer, settings: Settings) -> Iterator[Tra
     with make_transport(settings) as transport:
         transport.allow(thredds_server.host, named=True)
         yield transport
+
+
+@dataclass(frozen=True)
+class Busy:
+    """503 to some requests for each file: the first has the number 0."""
+
+    at: set[int]
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        return text_response(503) if asked.earlier in self.at else answer(asked)
 
 
 @dataclass(frozen=True)
@@ -195,6 +207,22 @@ class TestGenerate:
             generate(replace(record, files=(record.files[0], second, record.files[2])), tmp_path / "out", transport, settings)
         assert "values of tas in" in caught.value.found
         assert not (tmp_path / "out").exists()
+
+    def test_a_busy_data_node_is_asked_again(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+    ) -> None:
+        """zarr-python takes a 503 for a chunk that was never written, and shows fill values: the proof looks again."""
+        thredds_server.fault(Busy({10, 12, 14}), "*.nc")
+        assert generate(record, tmp_path / "out", transport, settings).state == "written"
+
+    def test_a_data_node_that_stays_busy_is_to_blame(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+    ) -> None:
+        """And not the references: it may be tried again later."""
+        thredds_server.fault(Busy(set(range(4, 1000))), "*.nc")
+        with pytest.raises(TransportError) as stop:
+            generate(record, tmp_path / "out", transport, settings)
+        assert (stop.value.code, stop.value.retryable) == ("transport-http-503", True)
 
     @pytest.mark.parametrize(
         ("change", "error", "code"),

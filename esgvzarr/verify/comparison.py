@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,9 @@ _READERS = 8
 _AT_ONCE = 64
 """Boxes that are in memory at a time."""
 _ROUNDING = 1e-6
+_PAUSES_S = (0.2, 0.8)
+"""Before a second and third look at what is not the file's. fsspec does not try again by itself what a busy server refuses, and
+zarr-python takes that for a chunk that was never written."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +114,7 @@ class Comparison:
         self._seen = _none_seen(shown)
         self._places: dict[str, tuple[FileRecord, Sequence[_Place]]] = {}
         self._counted: list[Counts] = []
+        self._pauses_s: tuple[float, ...] = _PAUSES_S
 
     @property
     def timed(self) -> bool:
@@ -215,13 +220,24 @@ class Comparison:
                 if not isinstance(pair.source, str):
                     pair.source.prefetch(place for name, box in some for place in self._bytes(pair, name, box))
                 for (name, box), part in zip(some, pool.map(pair.read_shown, *zip(*some, strict=True)), strict=True):
-                    wrong[name] += _unlike_box(pair, name, box, part)
+                    wrong[name] += self._unlike_box(pair, name, box, part)
         for name, boxes in chosen.items():
             count = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
             detail = f"{count} of {pair.truth.variables[name].size} values in {len(boxes)} boxes"
             if wrong[name]:
                 detail += f", {len(wrong[name])} of them wrong, first {wrong[name][0]}"
             yield Check("values", pair.of(name), not wrong[name], detail)
+
+    def _unlike_box(self, pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> list[str]:
+        """In what a part is not the file's, however often it is read. The first that stays wrong ends all second looks."""
+        found = list(_unlike_box(pair, name, box, part))
+        for pause_s in self._pauses_s if found else ():
+            sleep(pause_s)
+            found = list(_unlike_box(pair, name, box, pair.read_shown(name, box)))
+            if not found:
+                return []
+        self._pauses_s = () if found else self._pauses_s
+        return found
 
     def _choose(self, pair: _Pair, name: str, full: bool) -> list[Box]:
         variable = pair.truth.variables[name]
