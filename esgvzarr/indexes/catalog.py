@@ -30,6 +30,7 @@ EXTENSIONS = (
 )
 MULTIHASHES = {"SHA256": "1220", "MD5": "d50110"}
 """checksum_type -> what a multihash of that kind begins with."""
+_TEMPORARY = ".esgvzarr-"
 
 
 def _utc_now() -> datetime:
@@ -77,11 +78,11 @@ class CatalogIndex:
         """
         path = self._item_path(record.id)
         with self._locked():
-            if path.exists():
-                return False
-            _write_json(path, make_item(record, self._now(), time_range))
-            self._list_in_collection(record.id)
-        return True
+            new = not path.exists()
+            if new:
+                _write_json(path, make_item(record, self._now(), time_range))
+            self._list_in_collection(record.id)  # it may be that of a run which ended before it was listed
+        return new
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
         """Let the item show the link.
@@ -134,8 +135,12 @@ class CatalogIndex:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer at a time: a collection lists all its items."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        with open(self._root / ".lock", "w") as lock:
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            lock = open(self._root / ".lock", "w")  # noqa: SIM115  (closed below, and errors of opening are ours)
+        except OSError as error:
+            raise _unwritable(self._root, error) from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -238,11 +243,13 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Whole or not at all: a dot-file in the same directory, then a rename."""
+    """Whole or not at all: a dot-file in the same directory, then a rename. There is one writer: others are dead."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".esgvzarr-")
+        for left in path.parent.glob(f"{_TEMPORARY}*"):
+            left.unlink()
+        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
         try:
             with open(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -254,4 +261,8 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
             os.unlink(beside)
             raise
     except OSError as error:
-        raise LinkError(str(path), f"cannot be written: {error.strerror}", code="index-write-failed") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> LinkError:
+    return LinkError(str(path), f"cannot be written: {error.strerror}", code="index-write-failed")

@@ -122,6 +122,25 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     assert sorted(item.id for item in catalog.get_items(recursive=True)) == sorted(map(str, ids))
 
 
+def test_a_run_that_was_killed_half_way_is_made_good(tmp_path: Path) -> None:
+    """The item was written, and not listed; beside it lies what was being written."""
+    catalog_at(tmp_path).add_dataset(RECORD)
+    before = tree(tmp_path)
+    for listing in ("catalog.json", "CMIP6/collection.json"):
+        (tmp_path / listing).unlink()
+    (tmp_path / "CMIP6" / ".esgvzarr-abcdefgh").write_text('{"type": "Coll')
+    assert not catalog_at(tmp_path).add_dataset(RECORD)
+    assert tree(tmp_path) == before
+    assert {path.name for path in tmp_path.rglob(".*")} == {".lock"}
+
+
+def test_a_directory_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "occupied").write_text("")
+    with pytest.raises(LinkError, match="cannot be written") as stop:
+        catalog_at(tmp_path / "occupied").add_dataset(RECORD)
+    assert stop.value.code == "index-write-failed"
+
+
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     """A place that is no directory is an error that names it, and leaves nothing behind."""
     (tmp_path / "CMIP6").write_text("in the way")
