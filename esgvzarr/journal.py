@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from .errors import StoreError
@@ -16,8 +16,12 @@ from .model import Entry, ReferenceFile, Task
 from .store import measure
 
 _log = logging.getLogger(__name__)
-_FIRST = ("announced", "decided")
+_FIRST = ("announced", "decided", "resumed")
 """Steps with which a run begins."""
+_SENT_AFTER = {"link": ("written", "resumed"), "unpublish": ("decided", "resumed")}
+"""The last step of a run that was killed when it may have sent its change."""
+_PATIENCE = 60
+"""So many times ``poll_timeout_s`` after an index was sent a change, it has lost it: an hour, where nothing is set."""
 
 
 class Journal:
@@ -32,8 +36,7 @@ class Journal:
     def __init__(self, task: Task, ledger: Ledger, *, resumed: bool = False) -> None:
         self.task, self._ledger, self._resumed = task, ledger, resumed
         self._name, self._fingerprint, self._report = str(task.record.id), fingerprint(task.record), ""
-        self.may_be_queued = _may_be_queued(self._earlier())
-        """Whether a change that an earlier run sent may still be made: then the file must be there."""
+        self._sent = _sent(self._earlier())
 
     def announce(self) -> None:
         """The dataset is about to be registered."""
@@ -44,6 +47,15 @@ class Journal:
         """The work begins; keep also what lay there before, so that nobody takes it for ours."""
         self.task = replace(self.task, before=self._before())
         self._add(self._entry("decided", f"{self.task.verb} {self.task.href}"), self.task)
+
+    def resume(self) -> None:
+        """An earlier run is gone on with."""
+        self._add(self._entry("resumed", f"{self.task.verb} {self.task.href}"))
+
+    def may_come(self, change: str, poll_timeout_s: float) -> datetime | None:
+        """Until when a change (``link``, ``unpublish``) that an earlier run sent may still be made; None if none may."""
+        until = self._sent[change] + timedelta(seconds=_PATIENCE * poll_timeout_s) if change in self._sent else None
+        return until if until and until > datetime.now(UTC) else None
 
     def written(self, made: Outcome) -> None:
         """The reference file is in its place, and was proved."""
@@ -101,13 +113,27 @@ class Journal:
             _log.warning("%s", error)
 
 
-def _may_be_queued(steps: Sequence[Entry]) -> bool:
-    """Whether the index took a change that it has not shown, or may have: it did not answer, or the run ended where it was sent."""
+def _sent(steps: Sequence[Entry]) -> dict[str, datetime]:
+    """Change (``link``, ``unpublish``) -> when the index was last sent it, if it has not shown it since, and did not refuse it.
+
+    It may have taken it all the same: it did not answer, or with an error of its own, or the run ended where it was sent.
+    """
+    steps = [step for step in steps if step.verb != "generate"]
     last_done = max((number for number, step in enumerate(steps) if step.outcome in DONE), default=-1)
-    open_steps = steps[last_done + 1 :]
-    ended_at = [step for step, later in pairwise([*open_steps, None]) if step and (later is None or later.step in _FIRST)]
-    return any(step.outcome == "pending" or step.code == "index-unreachable" for step in open_steps) or any(
-        step.step == "written" for step in ended_at
+    sent = {}
+    for step, later in pairwise([*steps[last_done + 1 :], None]):
+        change = "unpublish" if step and step.verb == "unpublish" else "link"
+        ended = later is None or later.step in _FIRST
+        if step and (_is_unsure(step) or (ended and step.step in _SENT_AFTER[change])):
+            sent[change] = datetime.fromisoformat(step.created)
+    return sent
+
+
+def _is_unsure(step: Entry) -> bool:
+    """503 is an answer: the change was not taken."""
+    code = step.code
+    return code in ("index-pending", "index-unreachable", "index-http-408") or (
+        code.startswith("index-http-5") and code != "index-http-503"
     )
 
 

@@ -24,7 +24,7 @@ from .settings import Settings
 from .sources import read_source
 from .store import remove_leftovers
 from .transport import Transport, host_of, is_url
-from .withdraw import withdraw
+from .withdraw import links_of, may_come, withdraw
 
 
 def decide(verb: str, record: DatasetRecord, index: IndexAddress, settings: Settings, *, force: bool = False) -> Task:
@@ -203,6 +203,7 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
                     todo="Run esgvzarr link on its files, records or catalogue.", code="source-not-in-ledger",
                 )  # fmt: skip
             journal = Journal(task, ledger, resumed=True)
+            journal.resume()
             if task.verb == "unpublish":
                 return withdraw(journal, settings, progress)
             return carry_on(journal, settings, None, progress)
@@ -224,8 +225,11 @@ def carry_on(
         with make_transport(settings) as transport:
             transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings, registration)
+            until = journal.may_come("unpublish", settings.poll_timeout_s)
             if registration is None and index.find(task.record.id) is None:
                 outcome = _absent(task)
+            elif until and links_of(index, task):
+                outcome = may_come(task, "the removal of the link", until)
             else:
                 outcome = _make_and_show(journal, index, transport, settings, progress, preparer)
     except EsgvzarrError as error:
@@ -248,7 +252,8 @@ def _make_and_show(
         return show(made, journal.task.record, index, transport, settings)
     except EsgvzarrError as error:
         task = journal.task
-        if not (error.retryable or task.before or task.force or journal.may_be_queued):  # what lies there is of this task alone
+        linking = journal.may_come("link", settings.poll_timeout_s)
+        if not (error.retryable or task.before or task.force or linking):  # what lies there is of this task alone
             discard(task.path, task.href, task.record, index)
         raise
 

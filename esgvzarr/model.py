@@ -364,7 +364,7 @@ class Entry:
     created: str
     """UTC, ISO 8601."""
     step: str = ""
-    """``announced``, ``decided``, ``written``, ``unlinked``; ``done`` for the last."""
+    """``announced``, ``decided``, ``resumed``, ``written``, ``unlinked``; ``done`` for the last."""
     retryable: bool = False
     """Whether trying again later can help."""
     path: str = ""

@@ -6,13 +6,15 @@ are refused unless forced. What is not whole yet has a name that begins with a d
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import glob
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import StoreError
@@ -35,11 +37,24 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
     with writing(target):
         if not aside:
             target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            remove_leftovers(target)
         holder = Path(tempfile.mkdtemp(prefix=_temporary_prefix(target), suffix=".tmp", dir=None if aside else target.parent))
+        handle = os.open(holder, os.O_RDONLY)
     try:
+        _lock(handle)
         yield holder / target.name
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Take the lock that tells what is being written from what was left; False if another has it, or there are no locks here."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -52,6 +67,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                str(path), f"cannot be written: {error.strerror}", todo="Make room, then esgvzarr resume.", code="store-full",
+                retryable=True,
+            ) from error  # fmt: skip
         raise StoreError(
             str(path), f"cannot be written: {error.strerror}", expected="a directory that this user may write to",
             todo="Set `reference_dir` and `reference_url` to a directory that is writable and served.", code="store-unwritable",
@@ -144,16 +164,19 @@ def remove_reference(path: str | os.PathLike[str]) -> bool:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> int:
-    """Delete the temporary files that writers of ``path`` left when they were killed, and count them.
-
-    Nobody may be writing it meanwhile.
-    """
-    target = Path(path)
+    """Delete what writers of ``path`` left beside it when they were killed, and count it. What is being written is let be."""
+    target, removed = Path(path), 0
     with writing(target):
-        left = list(target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"))
-        for one in left:
-            shutil.rmtree(one)
-    return len(left)
+        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
+            with suppress(FileNotFoundError):  # its writer is through with it
+                handle = os.open(left, os.O_RDONLY)
+                try:
+                    if _lock(handle):
+                        shutil.rmtree(left)
+                        removed += 1
+                finally:
+                    os.close(handle)
+    return removed
 
 
 def withdraw_reference(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> Path | None:

@@ -6,6 +6,7 @@ Links of other data nodes, and everything else that the index shows of the datas
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from .addresses import address_of_config, open_index
@@ -17,7 +18,7 @@ from .ledger import Ledger
 from .model import AccessLink, DatasetId, DatasetRecord, FileRecord, Task
 from .settings import Settings, read_config
 from .sources import with_local_paths
-from .store import remove_reference, withdraw_reference
+from .store import remove_leftovers, remove_reference, withdraw_reference
 
 WITHDRAWN = "withdrawn"
 """Directory beside the ledger, which no server serves, for the reference files of retracted datasets."""
@@ -67,9 +68,12 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
             index = open_index(task.index, transport, settings)
             own = links_of(index, task)
             paths = reference_paths(own, task, settings)
+            until = journal.may_come("link", settings.poll_timeout_s) if not own else None
             progress(str(task.record.id), "unlinking")
             pending = [link.href for link in own if index.remove_link(task.record.id, link) == LinkState.PENDING]
-        if pending:
+        if until:
+            outcome = may_come(task, "the link", until)
+        elif pending:
             detail = (
                 f"{task.index.location} took the removal of {', '.join(pending)}, and shows it still: until then the file stays"
             )
@@ -81,6 +85,14 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
         outcome = failure(str(task.record.id), "unpublish", error)
     journal.finish(outcome)
     return outcome
+
+
+def may_come(task: Task, change: str, until: datetime) -> Outcome:
+    """An earlier run sent the index a change to the contrary, which it may make yet: nothing is done before."""
+    detail = f"{task.index.location} was sent {change} before, and may make it until {until:%Y-%m-%d %H:%M:%S} UTC"
+    return Outcome(
+        str(task.record.id), task.verb, "pending", f"{detail}. esgvzarr resume goes on then", "index-earlier-change", retryable=True
+    )
 
 
 def links_of(index: Index, task: Task) -> list[AccessLink]:
@@ -112,6 +124,8 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
 
 def _remove(task: Task, paths: list[str], settings: Settings) -> Outcome:
     name, away = str(task.record.id), settings.ledger.expanduser().parent / WITHDRAWN
+    for path in paths:
+        remove_leftovers(path)
     if task.delete:
         removed = [path for path in paths if remove_reference(path)]
         detail = f"{', '.join(removed)} deleted" if removed else "no reference file was there"

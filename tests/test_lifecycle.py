@@ -20,7 +20,7 @@ import pytest
 
 from esgvzarr import cli
 from esgvzarr.ledger import Ledger
-from esgvzarr.testing import DATASET_ID, Problem, SolrServer, StacServer, Status, make_item, write_monthly
+from esgvzarr.testing import DATASET_ID, After, Problem, SolrServer, StacServer, Status, make_item, write_monthly
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
 from esgvzarr.testing.node import DataNode, command, schema_versions
@@ -340,6 +340,75 @@ class TestUnpublish:
         check_undisturbed(node, stac_server)
 
 
+class TestChangesThatMayStillCome:
+    """An index that queues may make a change long after it was sent. What undoes it waits, or it would be undone itself."""
+
+    @pytest.fixture
+    def arguments(self, node: DataNode, stac_server: StacServer) -> list[object]:
+        register(node, stac_server)
+        arguments = source(node)
+        self.hurry(node)
+        return arguments
+
+    def hurry(self, node: DataNode) -> None:
+        """Wait a quarter of a second for a change, and so fifteen until it is lost."""
+        text = node.config.read_text()
+        node.config.write_text(text.replace("poll_timeout_s: 3", "poll_timeout_s: 0.25"))
+
+    def test_unpublish_waits_for_the_link(self, node: DataNode, stac_server: StacServer, arguments: list[object]) -> None:
+        """Else the link would come when its file is gone."""
+        stac_server.delay_s = 2
+        assert "pending [index-pending]" in run("link", *arguments)[1]
+        assert "pending [index-earlier-change]" in run("unpublish", DATASET_ID, "--config", node.config)[1]
+        assert beside(node) == {NAME}
+        stac_server.delay_s = 0
+        wait_for(lambda: "reference_file" in assets(stac_server))
+        assert run("resume", "--config", node.config)[0] == 0
+        assert (beside(node), "reference_file" in assets(stac_server)) == (set(), False)
+
+    def test_link_waits_for_the_removal(self, node: DataNode, stac_server: StacServer, arguments: list[object]) -> None:
+        """Else the ledger would say linked, and then the link go."""
+        assert run("link", *arguments)[0] == 0
+        stac_server.delay_s = 2
+        assert "pending [index-pending]" in run("unpublish", DATASET_ID, "--config", node.config)[1]
+        assert "pending [index-earlier-change]" in run("link", *arguments)[1]
+        stac_server.delay_s = 0
+        wait_for(lambda: "reference_file" not in assets(stac_server))
+        assert run("resume", "--config", node.config)[0] == 0
+        check_undisturbed(node, stac_server)
+
+    def test_what_is_lost_is_not_waited_for_for_ever(
+        self, node: DataNode, stac_server: StacServer, arguments: list[object]
+    ) -> None:
+        """An index has lost what it has not made in sixty times as long as anybody waits for it."""
+        node.config.write_text(node.config.read_text().replace("poll_timeout_s: 0.25", "poll_timeout_s: 0.03"))
+        stac_server.queue_loses = True
+        assert "pending [index-pending]" in run("link", *arguments)[1]
+        stac_server.heal()
+        assert "index-earlier-change" in run("unpublish", DATASET_ID, "--config", node.config)[1]
+        time.sleep(3)
+        assert run("resume", "--config", node.config)[0] == 0
+        assert beside(node) == set()
+
+    def test_an_error_says_nothing_of_the_change(self, node: DataNode, stac_server: StacServer, arguments: list[object]) -> None:
+        """500, and the change is made a little later; a refusal of the same change meanwhile deletes no file."""
+        stac_server.delay_s = 2
+        stac_server.fault(After(Status(500)), methods=("PATCH",))
+        assert "failed [index-http-500]" in run("link", *arguments)[1]
+        stac_server.heal()
+        stac_server.fault(Status(403), methods=("PATCH",))
+        assert "failed [index-http-403]" in run("resume", "--config", node.config)[1]
+        assert beside(node) == {NAME}
+        wait_for(lambda: "reference_file" in assets(stac_server))
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @dataclass(frozen=True)
 class Seen:
     """Looks at something when a request arrives, and lets it pass."""
@@ -628,7 +697,8 @@ def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: Sta
     assert beside(node) == {NAME}
     assert [step.step for step in Ledger(node.directory / "esgvzarr.sqlite").entries()] == ["decided"]
     hidden = node.directory_of(DATASET_ID) / f".{Path(NAME).stem[:100]}.{_hash(NAME)}.abcdefgh.tmp"
-    hidden.write_text("as a writer leaves it that is killed before it renames")
+    hidden.mkdir()
+    (hidden / NAME).write_text("as a writer leaves it that is killed before it renames")
     stac_server.fault(Status(403), methods=("PATCH",))
     status, said = run("resume", "--config", node.config)
     assert (status, "index-http-403" in said) == (1, True), said

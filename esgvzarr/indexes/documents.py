@@ -109,11 +109,11 @@ class DocumentIndex(ABC):
         )  # fmt: skip
 
     def _confirm(self, identifier: str, complaint: Complaint, done: Callable[[Document | None], bool]) -> bool:
-        for document in self._looks(identifier):
+        for document in self._looks(identifier, sent=True):
             if done(document):
                 return True
             complaint()
         return False
 
-    def _looks(self, identifier: str) -> Iterator[Document | None]:
-        return looks(lambda: self._read(identifier), self._poll_timeout_s)
+    def _looks(self, identifier: str, *, sent: bool = False) -> Iterator[Document | None]:
+        return looks(lambda: self._read(identifier), self._poll_timeout_s, sent=sent)

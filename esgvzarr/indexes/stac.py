@@ -156,7 +156,7 @@ class StacIndex:
     def _confirm(self, dataset_id: DatasetId, before: Item, link: AccessLink, done: Callable[[Item | None], bool]) -> bool:
         """Look until the change is shown. It put the other nodes' links back as they were before: what came in between is lost."""
         between: set[tuple[str, str]] = set()
-        for shown in looks(lambda: self.find(dataset_id), self._poll_timeout_s):
+        for shown in looks(lambda: self.find(dataset_id), self._poll_timeout_s, sent=True):
             others = _others(shown or {}, link)
             if done(shown):
                 _check_none_lost(between - _others(before, link) - others, dataset_id)

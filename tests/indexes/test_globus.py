@@ -155,6 +155,13 @@ def test_says_pending_when_the_queue_is_long(index: GlobusIndex, server: GlobusS
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
 
 
+def test_a_task_that_nobody_may_look_at_is_not_a_failed_one(index: GlobusIndex, server: GlobusServer) -> None:
+    """The ingest was taken, and may be done later."""
+    server.delay_s = 5
+    server.fault(Status(403), "/v1/task/*")
+    assert index.add_link(DATASET, LINK) is LinkState.PENDING
+
+
 def test_says_why_a_task_failed(index: GlobusIndex, server: GlobusServer) -> None:
     """A task that was taken may fail later: its message is what the operator needs."""
     server.failure = "field url: mapping conflict"

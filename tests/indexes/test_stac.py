@@ -148,6 +148,13 @@ class TestAccess:
         assert "access" not in (listing.find(other) or {})["properties"]
 
 
+class LaterLooksFail:
+    """500 to all but the first."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        return text_response(500) if asked.earlier else answer(asked)
+
+
 class SecondRefused:
     """400 to the second request, as under a schema that does not know the service."""
 
@@ -168,6 +175,14 @@ def test_says_pending_when_a_queued_change_is_never_shown(index: StacIndex, stac
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
     stac_server.heal()
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
+
+
+def test_a_change_that_was_taken_stays_when_looks_at_it_fail(index: StacIndex, stac_server: StacServer) -> None:
+    """Else its file would be deleted, and the link come later."""
+    stac_server.fault(LaterLooksFail(), methods=("GET",))
+    assert index.add_link(DATASET, LINK) is LinkState.PENDING
+    stac_server.heal()
+    assert index.links(DATASET) == (LINK,)
 
 
 def test_waits_for_a_dataset_whose_registration_is_queued(
