@@ -1,0 +1,464 @@
+"""``python -m benchmarks.faults``: thousands of operations under random faults, and what is left when they are over.
+
+Datasets are linked, linked again, superseded, replaced by force, unpublished and resumed in a STAC API, Solr, Globus Search and a
+static catalogue, by processes that are killed at any moment, while data nodes, indexes and disks fail. Equal seeds give equal
+operations and faults; what runs at the same time as what else, no seed can say.
+
+After the storm, and again after everything was healed and resumed, each dataset is looked at. The exit status is 1 if anything is
+broken: a link without its file, a file or temporary file that is nobody's, a ledger that says otherwise than the index, a wrong
+value, a crash, a process that hangs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import multiprocessing
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from esgvzarr.generate import make_transport, verify_published
+from esgvzarr.ledger import DONE, Ledger
+from esgvzarr.model import Entry
+from esgvzarr.settings import read_settings
+from esgvzarr.testing import write_monthly
+
+from .fault_worker import Order, work
+from .sites import Site, open_sites
+from .storm import DISKS, KILLS, LATE_S, OTHERS, PASSING, POLL_S, QUEUES, Injection, SmallDisk
+
+VERBS = {"new": 14, "link": 30, "force": 8, "unpublish": 14, "delete": 8, "resume": 12, "resume all": 5}
+"""Verb -> weight. ``new`` makes a new version of a dataset, which supersedes the one before, and links it."""
+_WANTED = {"new": "linked", "link": "linked", "force": "linked", "unpublish": "withdrawn", "delete": "deleted"}
+_WAITS = ("index-pending", "index-earlier-change", "store-bytes-differ")
+_HANGS_S = 60.0
+_SETTLES_S = 120.0
+_WORKERS = multiprocessing.get_context("forkserver")
+
+
+# ---- what is done: drawn before anything is done
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb on one dataset, and what it meets."""
+
+    number: int
+    verb: str
+    site: str
+    family: int
+    dataset_id: str
+    injections: tuple[Injection, ...] = ()
+    template: int = 0
+    """Which files the dataset has from now on, for ``new`` and ``force``."""
+
+
+def draw(count: int, seed: int) -> list[Operation]:
+    """All operations, from nothing but the seed."""
+    dice = random.Random(seed)
+    families = max(2, count // 60)
+    versions: dict[tuple[str, int], list[str]] = defaultdict(list)
+    operations = []
+    for number in range(count):
+        site, family = dice.choice(("stac", "solr", "globus", "catalog")), dice.randrange(families)
+        known = versions[site, family]
+        verb = dice.choices(list(VERBS), list(VERBS.values()))[0] if known else "new"
+        if site == "catalog" and verb == "resume all":
+            verb = "resume"
+        if verb == "new":
+            known.append(f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r{family + 1}i1p1f2.Amon.tas.gn.v{20190101 + len(known)}")
+        dataset_id = known[-1] if verb == "new" else dice.choice(known)
+        injections = tuple(_draw_faults(dice, verb, site, family))
+        operations.append(Operation(number, verb, site, family, dataset_id, injections, dice.randrange(4)))
+    return operations
+
+
+def _draw_faults(dice: random.Random, verb: str, site: str, family: int) -> Iterator[Injection]:
+    """None, one or two."""
+    kinds = list(PASSING) * 2 + list(KILLS) * 5 + ["HTTP 403"]
+    kinds += [kind for kind in DISKS if kind == "file size limit" or has_small_disk(family)] * 4
+    if site != "catalog":
+        kinds += [*QUEUES * 6, *["HTTP 409"] * 3] + ["not registered yet"] * 4 * (verb == "new")
+    if site == "globus":
+        kinds += ["ingest task fails"] * 3
+    for kind in {dice.choice(kinds): None for _ in range(dice.choice((0, 1, 1, 1, 2)))}:
+        if kind in (*QUEUES, "HTTP 409", "ingest task fails"):
+            where = "changes"
+        elif kind in (*PASSING, "HTTP 403", "SIGKILL at a request"):
+            where = dice.choice(("data", "data", "served", "reads", "changes")) if site != "catalog" else "data"
+        else:
+            where = ""
+        first = {"data": dice.randint(1, 20), "reads": dice.randint(1, 4)}.get(where, 1)
+        times = 1 if kind in KILLS else dice.choice((1, 1, 2, 99))
+        yield Injection(kind, where, first, times, dice.random())
+
+
+def has_small_disk(family: int) -> bool:
+    """Whether the datasets of a family lie on a disk of their own, where this process may mount one."""
+    return family % 4 == 1
+
+
+# ---- doing it
+
+
+class Worker:
+    """A process that does orders; a new one takes its place where it is killed."""
+
+    def __init__(self, note: Any) -> None:
+        self._note, self._lock = note, threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        self._pipe, theirs = _WORKERS.Pipe()
+        process = _WORKERS.Process(target=work, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        with self._lock:
+            self._process, self.killed = process, False
+
+    def kill(self) -> None:
+        """SIGKILL, from whichever thread."""
+        with self._lock:
+            self.killed = True
+            self._process.kill()
+
+    def do(self, order: Order, kill_after_s: float = 0.0) -> tuple[str, Any]:
+        """What it says at last: ``done`` with outcomes, ``crashed`` with a traceback; ``killed``; ``hung``."""
+        timer = threading.Timer(kill_after_s, self.kill)
+        if kill_after_s:
+            timer.start()
+        try:
+            self._pipe.send(order)
+            while True:
+                if not self._pipe.poll(_HANGS_S):
+                    self.kill()
+                    said = ("hung", f"{order} for more than {_HANGS_S:g} s")
+                    break
+                said = self._pipe.recv()
+                if said[0] != "warned":
+                    break
+                self._note(order, said[1])
+        except (EOFError, OSError):
+            said = ("killed", "") if self.killed else ("crashed", "the process died by itself")
+        timer.cancel()
+        timer.join() if timer.ident else None
+        if self.killed or said[0] == "crashed":
+            self.close()
+            self._start()
+        return said
+
+    def close(self) -> None:
+        """Its end."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+@dataclass
+class Run:
+    """All of it: sites, disks, and what was seen."""
+
+    sites: dict[str, Site]
+    directory: Path
+    disks: dict[tuple[str, int], SmallDisk] = field(default_factory=dict)
+    wanted: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(Site, dataset) -> what it is to be in the end."""
+    templates: dict[tuple[str, str], int] = field(default_factory=dict)
+    blind: set[tuple[str, str]] = field(default_factory=set)
+    """Of these the ledger could not keep a step, and that was said."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, order: Order, warning: str) -> None:
+        """A warning of a worker."""
+        if "cannot be used as the ledger" in warning:
+            with self.lock:
+                self.blind.add((order.config.parent.name, order.dataset_id))
+
+    def breaks(self, what: str) -> None:
+        """Keep that something is wrong."""
+        with self.lock:
+            self.broken.append(what)
+
+    def order(self, site: Site, verb: str, dataset_id: str, file_limit: int = 0) -> Order:
+        """For a worker."""
+        return Order(verb, dataset_id, site.node.config, site.node.directory_of(dataset_id), site.catalog, file_limit)
+
+    def put_files(self, site: Site, dataset_id: str, template: int) -> None:
+        """The dataset's files, from now on."""
+        site.node.add_dataset(dataset_id, sorted((self.directory / f"template{template}").glob("*.nc")))
+        self.templates[site.kind, dataset_id] = template
+
+
+def operate(run: Run, worker: Worker, operation: Operation) -> None:
+    """One operation, from what goes before to a look at what is left."""
+    site, name, kinds = run.sites[operation.site], operation.dataset_id, [one.kind for one in operation.injections]
+    if operation.verb in ("new", "force"):
+        run.put_files(site, name, operation.template)
+    if operation.verb == "new":
+        version = int(name.rpartition(".v")[2])
+        if version > 20190101:
+            site.mark_older(f"{name.rpartition('.v')[0]}.v{version - 1}")
+        if "not registered yet" not in kinds:
+            site.register(name)
+    run.wanted[site.kind, name] = _WANTED.get(operation.verb, run.wanted.get((site.kind, name), "linked"))
+    site.storm.set(name, operation.injections, worker.kill)
+    kill_after_s = next((0.001 + 0.16 * one.number for one in operation.injections if one.kind == "SIGKILL at an instant"), 0.0)
+    limit = next((int(1 + 60000 * one.number**2) for one in operation.injections if one.kind == "file size limit"), 0)
+    verb = "link" if operation.verb == "new" else operation.verb
+    with disk_faults(run, operation):
+        said, result = worker.do(run.order(site, verb, name, limit), kill_after_s)
+    site.storm.calm(name)
+    site.register(name)
+    with run.lock:
+        run.faults.update(kind for kind in kinds if kind in (*DISKS, *OTHERS[:1]))
+        run.faults["SIGKILL at an instant"] += said == "killed" and bool(kill_after_s)
+        said_of = [state if not code else f"{state} [{code}]" for _, state, code in result] if said == "done" else [said]
+        run.outcomes.update(f"{operation.verb}: {what}" for what in said_of)
+    if said in ("crashed", "hung"):
+        run.breaks(f"operation {operation.number}, {operation.verb} {site.kind} {name}, {kinds}: {said}: {result}")
+    check_no_dangling_link(run, site, name, f"after operation {operation}: {said}")
+
+
+@contextmanager
+def disk_faults(run: Run, operation: Operation) -> Iterator[None]:
+    """The family's disk is full or read-only meanwhile."""
+    disk = run.disks.get((operation.site, operation.family))
+    with ExitStack() as stack:
+        for one in operation.injections if disk else ():
+            assert disk is not None
+            if one.kind == "full disk":
+                stack.enter_context(disk.full(int(3 * one.number)))
+            elif one.kind == "read-only disk":
+                stack.enter_context(disk.read_only())
+        yield
+
+
+def check_no_dangling_link(run: Run, site: Site, dataset_id: str, when: str) -> None:
+    """Whatever happened, a link that is shown leads to a file. Another process may be at work meanwhile."""
+    if site.links(dataset_id) and not site.path(dataset_id).exists() and site.links(dataset_id):
+        run.breaks(f"{site.kind} {dataset_id}: a link to nothing {when}")
+
+
+def storm(run: Run, operations: Sequence[Operation], workers: int) -> None:
+    """All operations; those of one family in order, by one worker."""
+
+    def lane(number: int) -> None:
+        worker = Worker(run.note)
+        for operation in operations:
+            if operation.family % workers == number:
+                try:
+                    operate(run, worker, operation)
+                except Exception as error:  # of this program: or the others would go on without a word
+                    run.breaks(f"{operation}: {type(error).__name__}: {error}")
+                    raise
+        worker.close()
+
+    threads = [threading.Thread(target=lane, args=(number,)) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def settle(run: Run) -> Counter[str]:
+    """Heal, resume, and where the reason was definite do again what was asked for; what each dataset needed for that."""
+    worker, needed = Worker(run.note), Counter[str]()
+    deadline = time.monotonic() + _SETTLES_S
+    run.blind |= {place for place in run.wanted if place[0] == "catalog"}
+    for site in run.sites.values():
+        while site.kind != "catalog" and unfinished(site) and time.monotonic() < deadline:
+            said, result = worker.do(run.order(site, "resume all", ""))
+            if said != "done":
+                run.breaks(f"resume of {site.kind}: {said}: {result}")
+                break
+            needed.update(f"resume: {state}" for _, state, _ in result if state in DONE)
+            time.sleep(POLL_S)
+    for (kind, name), wanted in run.wanted.items():
+        site, verb = run.sites[kind], {"linked": "link", "withdrawn": "unpublish", "deleted": "delete"}[wanted]
+        last = latest(site).get(name)
+        if last and last.outcome == wanted and (kind, name) not in run.blind:
+            continue
+        said, result = worker.do(run.order(site, verb, name))
+        while said == "done" and result[0][2] in _WAITS and time.monotonic() < deadline:
+            verb = "force" if result[0][2] == "store-bytes-differ" else verb
+            time.sleep(POLL_S)
+            said, result = worker.do(run.order(site, verb, name))
+        needed[f"asked for again: {wanted}"] += 1
+        if said != "done" or result[0][2]:
+            run.breaks(f"{kind} {name} cannot be {wanted} after all was healed: {said}: {result}")
+    worker.close()
+    return needed
+
+
+# ---- looking at it
+
+
+def latest(site: Site) -> dict[str, Entry]:
+    """Dataset -> its last step in the ledger."""
+    return {last.dataset_id: last for last in Ledger(site.ledger).latest()}
+
+
+def unfinished(site: Site) -> list[Entry]:
+    """What resume takes by itself."""
+    return [last for last in latest(site).values() if last.outcome not in DONE and last.retryable]
+
+
+def look_after_storm(run: Run) -> Counter[str]:
+    """Nothing is at work, and no queue has anything left: ledger, index and disk agree, or the ledger says that work is left."""
+    states: Counter[str] = Counter()
+    for kind, name in run.wanted:
+        site = run.sites[kind]
+        links, there, last = site.links(name), site.path(name).exists(), latest(site).get(name)
+        check_no_dangling_link(run, site, name, "after the storm")
+        said = "not in the ledger" if last is None else last.outcome + (f" [{last.code}]" if last.code else "")
+        states[f"{said}, {'link' if links else 'no link'}, {'file' if there else 'no file'}"] += 1
+        if kind == "catalog" or (kind, name) in run.blind:
+            continue
+        if last and last.outcome == "linked":
+            whole = site.is_whole(name, linked=True)
+            if not (whole and there and sha256(site.path(name)) == last.sha256 and links == [last.href]):
+                run.breaks(f"{kind} {name}: the ledger says linked; index: {links}, file: {there}")
+        elif last and last.outcome in ("withdrawn", "deleted"):
+            if links or there:
+                run.breaks(f"{kind} {name}: the ledger says {last.outcome}; index: {links}, file: {there}")
+        elif last and last.outcome != "open" and not last.code:
+            run.breaks(f"{kind} {name}: {last.outcome} without a reason")
+    return states
+
+
+def look_at_end(run: Run) -> Counter[str]:
+    """Each dataset is what was last asked for: linked once and proved value for value, or without link and file."""
+    states: Counter[str] = Counter()
+    for (kind, name), wanted in run.wanted.items():
+        site = run.sites[kind]
+        linked, path = wanted == "linked", site.path(name)
+        last = latest(site).get(name)
+        if kind == "catalog":  # its files are known by their paths
+            right = site.is_whole(name, linked=linked) and site.links(name) == [str(path)] * linked
+        else:
+            right = site.is_whole(name, linked=linked) and site.links(name) == [site.node.url_of(name)] * linked
+            right = right and last is not None and last.outcome == wanted
+        if linked and right:
+            settings = read_settings(site.node.config)
+            with make_transport(settings) as transport:
+                right = verify_published(str(path), [], transport, settings, full=True).passed
+            right = right and (kind == "catalog" or (last is not None and last.sha256 == sha256(path)))
+        if not right or path.exists() != linked:
+            kept = last and (last.outcome, last.code, last.sha256)
+            run.breaks(f"{kind} {name} should be {wanted}: {site.links(name)}, file {path.exists()}, ledger {kept}")
+        template = [sha256(file) for file in sorted((run.directory / f"template{run.templates[kind, name]}").glob("*.nc"))]
+        if [sha256(file) for file in site.files(name)] != template:
+            run.breaks(f"{kind} {name}: its NetCDF files were touched")
+        states["linked and proved" if linked else wanted] += 1
+    for site in run.sites.values():
+        for path in site.directory.rglob("*"):
+            known = path.suffix in (".nc", ".map") or path.name in ("collection.json", "catalog.json")
+            temporary = path.suffix == ".tmp" or path.name.startswith((".esgvzarr-", ".CMIP6"))
+            if temporary or (path.suffix == ".json" and not known and not is_known(run, site, path)):
+                run.breaks(f"left behind: {path}")
+        with sqlite3.connect(site.ledger) as ledger:
+            if ledger.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+                run.breaks(f"{site.ledger} is damaged")
+    return states
+
+
+def is_known(run: Run, site: Site, path: Path) -> bool:
+    """Whether a JSON file belongs to a dataset, in a place where it may lie."""
+    return (site.kind, path.stem) in run.wanted or path.name == "egi-token.json"
+
+
+def sha256(path: Path) -> str:
+    """Hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---- the whole
+
+
+def write_templates(directory: Path) -> None:
+    """Four datasets of two small files: plain, compressed, netCDF-3, and with other values."""
+    kinds: list[dict[str, Any]] = [{}, {"compression": "zlib", "chunks": (1, 4, 6)}, {"format": "NETCDF3_CLASSIC"}, {"seed": 1}]
+    for number, changes in enumerate(kinds):
+        write_monthly(directory / f"template{number}", lengths=(12, 12), **changes)
+
+
+def mount_disks(run: Run, operations: Sequence[Operation], stack: ExitStack) -> None:
+    """Small disks, where this process may mount any."""
+    places = {(one.site, one.family): one.dataset_id for one in operations if has_small_disk(one.family)}
+    for place, dataset_id in sorted(places.items()):
+        try:
+            disk = SmallDisk(run.sites[place[0]].node.directory_of(dataset_id).parent)
+        except subprocess.CalledProcessError:
+            return
+        stack.callback(disk.close)
+        run.disks[place] = disk
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse arguments, raise the storm, print figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("--operations", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="processes that operate at the same time")
+    parser.add_argument("--dir", type=Path, help="keep everything here")
+    options = parser.parse_args(arguments)
+    directory = Path(options.dir or tempfile.mkdtemp(prefix="esgvzarr-faults-")).resolve()
+    operations = draw(options.operations, options.seed)
+    started = time.monotonic()
+    write_templates(directory)
+    with open_sites(directory) as sites, ExitStack() as stack:
+        run = Run(sites, directory)
+        mount_disks(run, operations, stack)
+        _WORKERS.set_forkserver_preload(["benchmarks.fault_worker"])
+        storm(run, operations, options.workers)
+        stormed = time.monotonic()
+        time.sleep(2 * LATE_S)
+        after_storm = look_after_storm(run)
+        needed = settle(run)
+        at_end = look_at_end(run)
+        for site in sites.values():
+            run.faults.update(site.storm.met)
+    seconds = f"{stormed - started:.0f} s, and {time.monotonic() - stormed:.0f} s to settle and look"
+    print(
+        f"{len(operations)} operations on {len(run.wanted)} datasets, seed {options.seed}, {options.workers} processes: {seconds}"
+    )
+    show("operations", Counter(one.verb for one in operations))
+    show("in", Counter(one.site for one in operations))
+    show("faults met", run.faults)
+    show("outcomes", run.outcomes)
+    show("after the storm", after_storm)
+    show("to settle", needed)
+    show("in the end", at_end)
+    show("broken", Counter(run.broken))
+    if not run.disks:
+        print("\nNo disk could be mounted here: none was full or read-only.")
+    if options.dir is None:
+        shutil.rmtree(directory)
+    return 1 if run.broken else 0
+
+
+def show(title: str, counts: Counter[str]) -> None:
+    """A table."""
+    print(f"\n{title}: {sum(counts.values())}")
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if count:
+            print(f"{count:6}  {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
