@@ -329,6 +329,8 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
 
     Nothing is filled, cut or aligned: what does not fit is a finding.
     """
+    if first.time is None:
+        first, second = second, first
     one, other = first.files[0], second.files[0]
     times = _time_names(first) | _time_names(second)
     for name in [name for name in other.variables if name in one.variables]:
@@ -343,7 +345,7 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
                 "dimension-differs", 14, other.file.url, f"{name!r} {here.dims} of {here.dtype}, as in {one.file.name}",
                 f"{there.dims} of {there.dtype}", "Show them in groups of their own.",
             )  # fmt: skip
-    pair = Series((one, other), first.time or second.time, ())
+    pair = Series((one, other), first.time, ())
     yield from check_dimensions(pair)
     yield from check_fixed(pair)
     yield from check_units(pair)
@@ -362,9 +364,13 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
 def _check_one_axis(first: Series, second: Series, names: set[str]) -> Iterator[Finding]:
     """The same times, with the same bounds."""
     if first.time != second.time:
-        different = [f"{first.time!r} and {second.time!r}"]
+        different = [f"{second.time!r}, not {first.time!r}"]
     else:
-        different = [name for name in sorted(names) if not _same_times(_dates_of(first, name), _dates_of(second, name))]
+        different = [
+            f"other values of {name!r}"
+            for name in sorted(names)
+            if not _same_times(_dates_of(first, name), _dates_of(second, name))
+        ]
     if different:
         yield Finding(
             "time-differs", 14, second.files[0].file.url, f"the time axis of {first.files[0].file.name}", different[0],

@@ -470,7 +470,7 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
 
 def _combine(options: argparse.Namespace, _: list[str]) -> int:
     from .assemble import combine, prepare, read_spec
-    from .generate import Outcome, make_transport, plan_prepared, reference_name
+    from .generate import Outcome, keep, make_transport, plan_prepared, reference_name
 
     settings, console = _settings(options, options.config), _console()
     spec, progress = read_spec(options.spec), _progress(console)
@@ -483,6 +483,7 @@ def _combine(options: argparse.Namespace, _: list[str]) -> int:
             said = f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
             return _report(console, [Outcome(spec.name, "combine", "planned", said, warnings=made.warnings)])
         outcome = combine(spec, options.output_dir, transport, settings, force=options.force, progress=progress)
+    keep(outcome, settings)
     return _report(console, [outcome])
 
 

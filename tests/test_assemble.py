@@ -22,12 +22,20 @@ from esgvzarr import EsgvzarrError, Transport
 from esgvzarr.assemble import Spec, combine, read_spec
 from esgvzarr.cli import main
 from esgvzarr.generate import Outcome, verify_published
+from esgvzarr.ledger import Ledger
 from esgvzarr.model import Report
 from esgvzarr.settings import Settings
 from esgvzarr.testing import FileSpec, Mom6Files, ThreddsServer, specs_of, write_files, write_mom6
 
 Refs = dict[str, Any]
 SMALL: dict[str, Any] = {"files": 3, "grid": (5, 6), "layers": 2}
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    ledger = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
+    monkeypatch.setenv("ESGVZARR_LEDGER", str(ledger))
+    return ledger
 
 
 def make(directory: Path, **spec: Any) -> Outcome:
@@ -361,6 +369,15 @@ def test_segments_of_a_stream_are_below_its_group_and_are_joined(tmp_path: Path)
         assert "areacella" in part.variables
 
 
+def test_a_stream_in_segments_is_whole_whatever_is_named_before_it(tmp_path: Path) -> None:
+    tas = write_dataset(tmp_path, "tas", packed((12, 12)))
+    area = write_fixed(tmp_path / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/a.nc", next(tas.iterdir())).parent
+    make(tmp_path, streams={"air": sources(area, tas)})
+    joined = esgvzarr.open_dataset(str(tmp_path / "doc.json"), group="air", decode_times=oracle.CFTIME)
+    assert oracle.joined_differences(joined, sorted(tas.iterdir())) == []
+    assert "areacella" in joined["tas"].coords
+
+
 # ---- the datasets of a simulation
 
 
@@ -405,6 +422,30 @@ def test_the_variables_of_a_simulation_stand_side_by_side_where_grid_and_time_ar
                 alone = dataset.drop_vars([other for other in names if other != name])
                 assert unlike(alone, sorted(directory.iterdir()), [area]) == []
                 assert "areacella" in dataset[name].coords
+
+
+def test_bounds_of_time_that_lie_step_by_step_are_compared_too(tmp_path: Path) -> None:
+    """A scan of one dataset would not read them: there are too many pieces, far from each other."""
+    months = 100
+    spread = {"chunks": (1, 60, 60), "grid": (60, 60), "omit": ("height", "time_bnds"), "extra": (bounds_step_by_step,)}
+    tas, huss, pr = (
+        write_dataset(tmp_path, name, specs_of((months,), seed=seed, **spread)) for seed, name in enumerate(("tas", "huss", "pr"))
+    )
+    with netCDF4.Dataset(next(pr.iterdir()), "a") as file:
+        file["time_bnds"][50] += 0.25
+    make(tmp_path, datasets=sources(tas, huss, pr))
+    groups = {name: set(stock(str(tmp_path / "doc.json"), name).variables) for name in ("Amon", "Amon-pr")}
+    assert {"tas", "huss"} <= groups["Amon"]
+    assert "pr" in groups["Amon-pr"]
+
+
+def bounds_step_by_step(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Bounds of time in chunks of one step, of which each is written after the data of its step."""
+    bounds = file.createVariable("time_bnds", "f8", ("time", "bnds"), chunksizes=(1, 2))
+    for step in range(spec.months):
+        file["tas"][step] = file["tas"][step]
+        bounds[step] = [step * 30.0, step * 30.0 + 30]
+        file.sync()
 
 
 def test_fixed_fields_among_the_datasets_go_to_the_groups_of_their_grid_or_begin_one(tmp_path: Path) -> None:
@@ -514,7 +555,7 @@ def test_a_wrong_spec_is_refused_with_file_line_and_key(name: str, tmp_path: Pat
 
 
 def test_paths_in_a_spec_are_relative_to_it_and_a_dry_run_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, own_ledger: Path
 ) -> None:
     write_mom6(tmp_path / "run", files=2, grid=(5, 6), layers=1)
     spec = tmp_path / "spec.yaml"
@@ -526,6 +567,7 @@ def test_paths_in_a_spec_are_relative_to_it_and_a_dry_run_writes_nothing(
             main(["combine", str(spec), "--output-dir", str(tmp_path / "out"), *extra])
         assert raised.value.code == 0, capsys.readouterr().err
         assert (tmp_path / "out" / "case.json").exists() is there
+        assert [entry.outcome for entry in Ledger(own_ledger).entries("case")] == ["written"] * there
     spec.write_text(spec.read_text().replace("run/*.h_*", "run/*.z_*"))
     assert refusal(tmp_path, **read_spec(spec).model_dump(exclude={"name"})) == "source-none"
 

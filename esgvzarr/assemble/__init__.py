@@ -74,7 +74,7 @@ def prepare(
     files = [file for one in inputs.all() for file in one.files]
     progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
     served = check_served(files, transport, read=settings.read)
-    found = iter(scan(files, transport, read=settings.read, served=served))
+    found = iter(scan(files, transport, read=settings.read, served=served, bounds=inputs.share_time))
     scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
     references = _join(spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read))

@@ -37,6 +37,11 @@ class Inputs:
     datasets: tuple[Input, ...]
     companions: tuple[Input, ...]
 
+    @property
+    def share_time(self) -> bool:
+        """Whether datasets with time may stand side by side."""
+        return len(self.datasets) > 1 or any(len(stream) > 1 for stream in self.streams.values())
+
     def all(self) -> list[Input]:
         """One after the other, streams first."""
         return [*(one for stream in self.streams.values() for one in stream), *self.static, *self.datasets, *self.companions]

@@ -47,7 +47,8 @@ def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
 
 def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> Iterator[Group]:
     """The group itself, and the segments below it."""
-    first, *others = members
+    first = next((member for member in members if len(member.references.groups) > 1), members[0])
+    others = [member for member in members if member is not first]
     root, *segments = first.references.groups
     beside = [(other.references.groups[0], begins[id(other)]) for other in others]
     attrs = equal_attrs([member.references.groups[0].attrs for member in members if member.series.time] or [root.attrs])

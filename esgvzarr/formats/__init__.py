@@ -58,8 +58,9 @@ def recognise(head: bytes, subject: str) -> type[Format]:
 
 
 def scan(
-    files: Sequence[FileRecord], transport: Transport, *, read: str = "auto", served: Mapping[str, Head] | None = None
-) -> list[FileReferences]:
+    files: Sequence[FileRecord], transport: Transport, *, read: str = "auto", served: Mapping[str, Head] | None = None,
+    bounds: bool = False,
+) -> list[FileReferences]:  # fmt: skip
     """Scan all files together: each round fetches what all of them need next.
 
     Args:
@@ -67,6 +68,7 @@ def scan(
         transport: reads the bytes.
         read: ``http``, ``local`` or ``auto``, as the setting of that name.
         served: what the server says of files that are read from disk, by URL; so that it makes no difference where they are read.
+        bounds: read the bounds of time whole, at whatever cost: several datasets are to share them.
 
     Raises:
         FormatError, TransportError: a file cannot be referenced whole, or not be read.
@@ -80,7 +82,7 @@ def scan(
     found = _in_step(scans, contents, places, transport)
     said = [(served or {}).get(file.url, head) for file, head in zip(files, heads, strict=True)]
     found = [replace(one, etag=head.etag, last_modified=head.last_modified) for one, head in zip(found, said, strict=True)]
-    return _with_values(found, contents, places, transport)
+    return _with_values(found, values.wanted(found, bounds=bounds), contents, places, transport)
 
 
 def location_of(file: FileRecord, read: str) -> str:
@@ -141,10 +143,10 @@ def _in_step(
 
 
 def _with_values(
-    files: Sequence[FileReferences], contents: Sequence[SparseContent], locations: Sequence[str], transport: Transport
-) -> list[FileReferences]:
+    files: Sequence[FileReferences], chosen: Sequence[set[str]], contents: Sequence[SparseContent], locations: Sequence[str],
+    transport: Transport,
+) -> list[FileReferences]:  # fmt: skip
     """Read what has to be compared or inlined, of all files in one batch."""
-    chosen = values.wanted(files)
     needs = [
         (number, *gap)
         for number, (file, names) in enumerate(zip(files, chosen, strict=True))

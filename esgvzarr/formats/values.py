@@ -25,21 +25,21 @@ FEW_READS = 64
 """Requests per file. What is spread wider over the file, such as bounds stored step by step, stays a reference."""
 
 
-def wanted(files: Sequence[FileReferences]) -> list[set[str]]:
+def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set[str]]:
     """For each file, the variables whose values are needed.
 
-    Time always, and its bounds where units differ between the files; coordinates of one dimension; what is small and not data; and
-    where there are several files all that does not change with time, because it has to be equal in all of them; what files with
-    time and fixed fields both hold, because it has to be equal in both.
+    Time always, and its bounds if asked for, or where units differ between the files; coordinates of one dimension; what is small
+    and not data; and where there are several files all that does not change with time, because it has to be equal in all of them;
+    what files with time and fixed fields both hold, because it has to be equal in both.
     """
     times = [cf.time_name(file.variables) for file in files]
-    differ = _stated_differently(files, times)
+    bounds = bounds or _stated_differently(files, times)
     shared = _in_fixed_files_too(files, times)
     names = []
     for file, time in zip(files, times, strict=True):
         companions = cf.time_companions(file.variables, time) if time else ()
         needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
-        needed |= set(companions) if differ else set()
+        needed |= set(companions) if bounds else set()
         needed |= {name for name in shared & file.variables.keys() if time not in file.variables[name].dims}
         others = file.variables.keys() - cf.data_names(file.variables, time) - needed
         needed |= {name for name in others if len(files) > 1 and time not in file.variables[name].dims}
