@@ -126,6 +126,30 @@ def test_a_document_opens_as_one_datatree_with_stock_xarray(notebook: tuple[Mom6
         assert all(unlike(tree[name].to_dataset(), paths, [files.static]) == [] for name, paths in files.streams.items())
 
 
+def test_the_recipe_in_a_document_is_true(notebook: tuple[Mom6Files, str]) -> None:
+    _, href = notebook
+    recipe = xarray.open_dataset(href, engine="kerchunk").attrs["esgvzarr_recipe"]
+    names: dict[str, Any] = {"xarray": xarray, "href": href, "name": "h"}
+    names["options"] = eval(re.search(r"options = (.*?\}\})", recipe)[1], names)  # type: ignore[index]  # noqa: S307
+    one, tree = (eval(call, names) for call in re.findall(r"by (xarray.*?\))(?:,|;)", recipe))  # noqa: S307
+    assert one.equals(tree["h"].to_dataset())
+    assert one["thetao"].shape == (24, 2, 8, 9)
+
+
+@pytest.mark.parametrize("output", ["json.zst", "parquet"])
+def test_other_outputs_show_the_same_groups(output: str, tmp_path: Path) -> None:
+    pytest.importorskip("zstandard" if output == "json.zst" else "fastparquet")
+    files = write_mom6(tmp_path / "run", **SMALL)
+    settings = Settings(output=output)  # type: ignore[arg-type]
+    with Transport() as transport:
+        outcome = combine(Spec.model_validate({"name": "doc", **of_mom6(files)}), tmp_path, transport, settings)
+        assert outcome.reference is not None
+        assert verify_published(outcome.reference.path, [], transport, settings, full=True).passed
+    tree = esgvzarr.open_datatree(outcome.reference.path, chunks=None, decode_times=oracle.CFTIME)
+    for name, paths in files.streams.items():
+        assert unlike(tree[name].to_dataset(), paths, [files.static]) == []
+
+
 def test_our_reader_opens_groups_and_the_tree(notebook: tuple[Mom6Files, str]) -> None:
     files, href = notebook
     tree = esgvzarr.open_datatree(href, chunks=None, decode_times=oracle.CFTIME)

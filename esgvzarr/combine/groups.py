@@ -17,9 +17,10 @@ from .attributes import equal_attrs, variable_attrs
 _OURS = ("esgvzarr_segments", "esgvzarr_recipe", "coordinates")
 """Group attributes that are no dataset's own, or not every group's."""
 _RECIPE = (
-    "This document holds the groups named in esgvzarr_groups. Open one with xarray.open_dataset(href, engine='kerchunk', "
-    "group=name), or all with xarray.open_datatree('reference://', engine='zarr', storage_options={'fo': href, 'remote_options': "
-    "{'asynchronous': True}}); esgvzarr.open_dataset(href, group=name) and esgvzarr.open_datatree(href) also join segments."
+    "This document holds the groups named in esgvzarr_groups. With options = {'fo': href, 'remote_options': {'asynchronous': "
+    "True}}, open one by xarray.open_dataset('reference://', engine='zarr', group=name, storage_options=options), or all by "
+    "xarray.open_datatree('reference://', engine='zarr', storage_options=options); esgvzarr.open_dataset(href, group=name) and "
+    "esgvzarr.open_datatree(href) also join segments."
 )
 
 

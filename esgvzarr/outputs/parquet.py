@@ -31,26 +31,21 @@ def write_parquet(document: bytes, path: Path) -> None:
         path: of the directory, which is not there yet.
 
     Raises:
-        FormatError: several datasets; or chunks were never written: fsspec 2026.9 takes a gap in a table for a URL.
+        FormatError: chunks were never written. fsspec 2026.9 takes a gap in a table for a URL.
     """
     from fsspec.implementations.reference import LazyReferenceMapper
 
     parsed = orjson.loads(document)
-    _check_fits(parsed["refs"])
-    tables = LazyReferenceMapper.create(str(path), record_size=RECORD_SIZE)
-    for key, value in parsed["refs"].items():
-        if key != ".zmetadata" and not key.startswith("//"):  # a directory lists what is in it by itself
-            tables[key] = value
+    refs = {key: value for key, value in parsed["refs"].items() if key != ".zmetadata" and not key.startswith("//")}
+    _check_no_gaps(refs)
+    tables = LazyReferenceMapper.create(str(path), record_size=RECORD_SIZE)  # which lists groups in its own way
+    for key, value in refs.items():
+        tables[key] = value
     tables.flush()
     (path / RECORD).write_text(parsed["provenance"])
 
 
-def _check_fits(refs: Mapping[str, Any]) -> None:
-    if "esgvzarr_groups" in orjson.loads(refs[".zattrs"]):
-        raise FormatError(
-            "the document", "has several groups", expected="one dataset, for readers of kerchunk parquet",
-            todo="Use another output for it.", code="file-output-unsupported",
-        )  # fmt: skip
+def _check_no_gaps(refs: Mapping[str, Any]) -> None:
     held = Counter(key.rpartition("/")[0] for key in refs if "/.z" not in f"/{key}")
     for key in refs:
         name = key.removesuffix("/.zarray")
