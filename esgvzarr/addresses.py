@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from .indexes import Index, connect
 from .model import IndexAddress
 from .settings import Settings, read_config
 from .transport import Transport, host_of, is_url
+
+_USER = re.compile(r"(?<=://)[^/?#]*@")
+"""User and password in a URL: the location is kept and shown, and nobody logs in with them."""
 
 
 def address_of_config(config: str | os.PathLike[str]) -> IndexAddress:
@@ -42,7 +46,7 @@ def _address(kind: str, index_node: str, document: Mapping[str, Any], config: st
             todo="Complete esg.yaml as esgpublish needs it.", code="settings-index",
         )  # fmt: skip
     certificate = bridge.client_certificate(document) if kind == "solr" else None
-    return IndexAddress(kind, str(locations[kind]), os.path.abspath(config), str(certificate or ""))
+    return IndexAddress(kind, _USER.sub("", str(locations[kind])), os.path.abspath(config), str(certificate or ""))
 
 
 def open_index(

@@ -456,7 +456,8 @@ def _patch_globus(client: Any, collection: str, item_id: str, operation: Mapping
     except AuthAPIError:
         raise SystemExit from None
     except GlobusAPIError as error:
-        return error.http_status, error.text
+        token = getattr(client.transaction_client.authorizer, "access_token", None)
+        return error.http_status, error.text.replace(token, "***") if token else error.text
     except NetworkError as error:
         raise _unreachable(f"{collection}/{item_id}", type(error).__name__) from None
     return int(response.http_status), ""
@@ -473,7 +474,7 @@ def _refused(subject: str, status: int, body: str) -> LinkError:
     """RFC 9457 bodies say why; others are quoted."""
     try:
         problem = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     if isinstance(problem, Mapping):
         reason = ": ".join(str(problem[key]) for key in ("title", "detail") if problem.get(key))

@@ -23,7 +23,7 @@ MAX_DEPTH = 20
 """``catalogRef`` steps from the page given: a tree of directories has one level for each facet."""
 _MAX_NESTING = 50
 _MAX_SERVICES = 1000
-MAX_ELEMENTS = 2_000_000
+MAX_ELEMENTS = 1_000_000
 """XML elements of one page: of a hundred thousand files, or of links to as many datasets."""
 MAX_BYTES = 256 * 2**20
 """Of all pages together."""

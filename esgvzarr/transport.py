@@ -129,7 +129,8 @@ class Transport:
         self._seen: dict[str, tuple[int, str | None]] = {}
         self._silent: Counter[str] = Counter()
         self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
-        self._pools = {named: self._make_pool(connections, named=named) for named in (True, False)}
+        context = _tls_context(ca_bundle)
+        self._pools = {named: self._make_pool(connections, context, named=named) for named in (True, False)}
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
 
     def __enter__(self) -> Transport:
@@ -144,15 +145,13 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
-    def _make_pool(
-        self, connections: int, *, named: bool, certificate: str | os.PathLike[str] | None = None
-    ) -> urllib3.PoolManager:
+    def _make_pool(self, connections: int, context: ssl.SSLContext, *, named: bool) -> urllib3.PoolManager:
         pool = urllib3.PoolManager(
             maxsize=connections,
             block=True,
             timeout=urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s),
             retries=False,
-            ssl_context=_tls_context(self._ca_bundle, certificate),
+            ssl_context=context,
             headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
         )
         pool.pool_classes_by_scheme = _NAMED_POOLS if named else _PUBLIC_POOLS
@@ -246,7 +245,9 @@ class Transport:
             TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last try.
             SettingsError: the certificate cannot be used.
         """
-        pool = self._make_pool(1, named=self.is_named(url), certificate=certificate) if certificate else None
+        pool = None
+        if certificate:
+            pool = self._make_pool(1, _tls_context(self._ca_bundle, certificate), named=self.is_named(url))
         try:
             return self._retried(lambda: self._post(pool, url, body, media_type))
         finally:

@@ -103,9 +103,14 @@ def present_nodes(item: Item) -> dict[str, dict[str, Any]]:
     if not isinstance(primary, Mapping):
         return {}  # absent, or the string that esgcet's own generation leaves
     nodes = {str(primary.get("alternate:name", "")): {name: value for name, value in primary.items() if name != "alternate"}}
-    for node, asset in (primary.get("alternate") or {}).items():
-        nodes.setdefault(str(node), dict(asset))
+    for node, asset in _objects(primary.get("alternate")).items():
+        nodes.setdefault(node, dict(asset))
     return nodes
+
+
+def _objects(value: Any) -> dict[str, Asset]:
+    """The objects among a map's values; the API takes anything."""
+    return {str(key): one for key, one in value.items() if isinstance(one, Mapping)} if isinstance(value, Mapping) else {}
 
 
 def shows(item: Item, link: AccessLink) -> bool:
@@ -179,16 +184,17 @@ def read_links(item: Item) -> tuple[AccessLink, ...]:
 
 
 def _read_link(node: str, asset: Asset) -> AccessLink:
-    checksum = str(asset.get("file:checksum") or "")
+    checksum, roles, size = str(asset.get("file:checksum") or ""), asset.get("roles"), asset.get("file:size")
+    kwargs, local_path = asset.get("xarray:open_kwargs"), asset.get("file:local_path")
     return AccessLink(
         href=str(asset.get("href", "")),
         data_node=node,
         media_type=str(asset.get("type", "")),
-        roles=tuple(asset.get("roles") or ()),
-        size=int(asset.get("file:size") or 0),
+        roles=tuple(map(str, roles)) if isinstance(roles, list) else (),
+        size=size if isinstance(size, int) else 0,
         sha256=checksum.removeprefix("1220") if checksum.startswith("1220") else "",
-        open_kwargs=dict(asset.get("xarray:open_kwargs") or {}),
-        local_path=asset.get("file:local_path"),
+        open_kwargs=dict(kwargs) if isinstance(kwargs, Mapping) else {},
+        local_path=local_path if isinstance(local_path, str) else None,
     )
 
 
@@ -217,9 +223,9 @@ def check_asset(asset: Asset, item: Item) -> None:
 
 def _file_nodes(item: Item) -> set[str]:
     """Data nodes that serve the item's files: the API asks whether one may publish for them. None where nothing is served."""
-    assets = [asset for name, asset in item.get("assets", {}).items() if name != KEY and isinstance(asset, Mapping)]
-    names = [asset["alternate:name"] for asset in assets if "alternate:name" in asset]
-    return {*names, *(node for asset in assets for node in asset.get("alternate") or {})}
+    assets = [asset for name, asset in _objects(item.get("assets")).items() if name != KEY]
+    names = [str(asset["alternate:name"]) for asset in assets if "alternate:name" in asset]
+    return {*names, *(node for asset in assets for node in _objects(asset.get("alternate")))}
 
 
 def _check_with_pystac(asset: Asset, item: Item) -> None:
@@ -228,7 +234,7 @@ def _check_with_pystac(asset: Asset, item: Item) -> None:
     linked = apply(item, {"op": "add", "path": f"/assets/{KEY}", "value": dict(asset)})
     try:
         again = pystac.Item.from_dict(linked, preserve_dict=True).to_dict(include_self_link=False, transform_hrefs=False)
-    except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise LinkError(str(item.get("id")), f"is not a STAC item: {error}", code="index-item-invalid") from error
     _require(again["assets"][KEY] == dict(asset), item, "", again["assets"][KEY], "an asset that pystac writes as it reads it")
 

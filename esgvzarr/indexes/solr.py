@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -10,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
+
+import orjson
 
 from ..errors import LinkError, TransportError
 from ..model import DatasetId
@@ -62,7 +63,7 @@ class SolrIndex(DocumentIndex):
         query = {**constraint, "type": kind, "distrib": "false", "limit": _MOST, "format": "application/solr+json"}
         url = f"{self._url}/search?{urlencode(query)}"
         try:
-            answer = json.loads(self._transport.read_document(url))
+            answer = orjson.loads(self._transport.read_document(url))
         except TransportError as error:
             found = f"the index cannot be read: {error.found}"
             raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error

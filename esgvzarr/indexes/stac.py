@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
+
+import orjson
 
 from ..errors import LinkError, TransportError
 from ..model import AccessLink, DatasetId
@@ -78,7 +79,7 @@ class StacIndex:
         """
         url = f"{self._api_url}/collections/{dataset_id.project}/items/{dataset_id}"
         try:
-            item = json.loads(self._transport.read_document(url))
+            item = orjson.loads(self._transport.read_document(url))
         except TransportError as error:
             if error.code == "transport-http-404":
                 return None
@@ -86,7 +87,10 @@ class StacIndex:
             raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
         except ValueError as error:
             raise LinkError(url, "answers with no JSON", expected="a STAC item", code="index-item-invalid") from error
-        if not isinstance(item, dict) or item.get("id") != str(dataset_id) or not isinstance(item.get("assets"), dict):
+        parts = {"id": str, "collection": str, "properties": dict, "assets": dict}
+        if not isinstance(item, dict) or not all(isinstance(item.get(name), kind) for name, kind in parts.items()):
+            raise LinkError(url, "answers with no item", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
+        if item["id"] != str(dataset_id):
             raise LinkError(url, "answers with something else", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
         return item
 

@@ -300,11 +300,12 @@ class TestGlobus:
         assert {r.headers["Authorization"] for r in stac_server.requests if r.method == "PATCH"} == {f"Bearer {TOKEN}"}
 
     def test_shows_why_the_api_refuses(self, index: StacIndex, stac_server: StacServer) -> None:
-        """esgcet turns every error into False; the reason is shown all the same."""
-        stac_server.fault(Problem(403, "Forbidden", "No entitlement"), methods=("PATCH",))
+        """esgcet turns every error into False; the reason is shown all the same, and not a token that is sent back."""
+        stac_server.fault(Problem(403, "Forbidden", f"No entitlement for {TOKEN}"), methods=("PATCH",))
         with pytest.raises(LinkError, match="403: Forbidden: No entitlement") as caught:
             index.add_link(DATASET, LINK)
         assert caught.value.code == "index-http-403"
+        assert TOKEN not in str(caught.value)
 
 
 class _Crossing:
