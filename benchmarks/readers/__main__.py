@@ -1,7 +1,7 @@
 """``python -m benchmarks.readers``: what the clients of the field make of datasets that esgvzarr publishes.
 
-The real esgpublish registers three datasets on a data node and in indexes on this machine. Then each client, in an environment of
-its own, which uv makes of the newest releases that it takes, finds the datasets in the index, and opens or downloads them.
+The real esgpublish registers three datasets on a data node and in indexes on this machine. Then each client finds them in the index, and
+opens or downloads them, in an environment of its own, which uv makes of the newest releases that the client takes.
 Same values: every value that it shows, times and bounds included, is that of the NetCDF files. Same files: it downloads the NetCDF
 files, byte for byte, and nothing else.
 """

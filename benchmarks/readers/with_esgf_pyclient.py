@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp", "dask", "esgf-pyclient", "kerchunk", "xarray", "zarr"]
+# dependencies = ["aiohttp", "cftime", "dask", "esgf-pyclient", "kerchunk", "xarray", "zarr"]
 # ///
 """`SearchConnection(...).new_context(...).search()`, then `result.urls["VirtualZarr"]`, which xarray opens."""
 

@@ -13,10 +13,12 @@ from program import Case, Job, find, run
 
 
 def read(job: Job, case: Case) -> dict[str, Any]:
-    """As a stack of bands."""
-    href = find(job, case).assets["reference_file"].href
-    with rasterio.open(f'ZARR:"/vsikerchunk_json_ref/{{/vsicurl/{href}}}":/{case["variable"]}') as opened:
-        return {case["variable"]: opened.read()}
+    """A band for each step, or for each level of each step."""
+    path = f'ZARR:"/vsikerchunk_json_ref/{{/vsicurl/{find(job, case).assets["reference_file"].href}}}":/'
+    with rasterio.open(path + "time") as times, rasterio.open(path + case["variable"]) as opened:
+        values = opened.read(masked=True).filled(float("nan"))
+        levels = [] if opened.count == times.width else [-1]
+        return {case["variable"]: values.reshape([times.width, *levels, *opened.shape])}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.12"
-# dependencies = ["aiohttp", "kerchunk", "obstore", "pystac-client", "virtualizarr", "xarray", "zarr"]
+# dependencies = ["aiohttp", "cftime", "kerchunk", "obstore", "pystac-client", "virtualizarr", "xarray", "zarr"]
 # ///
 """`KerchunkJSONParser` makes a store of the reference file, which xarray opens."""
 

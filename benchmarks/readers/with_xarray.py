@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp", "dask", "kerchunk", "pystac-client", "xarray", "zarr"]
+# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr"]
 # ///
 """pystac-client finds the item, xarray opens its asset as the asset says.
 

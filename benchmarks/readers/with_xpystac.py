@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp", "dask", "kerchunk", "pystac-client", "requests", "xarray", "xpystac", "zarr"]
+# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "requests", "xarray", "xpystac", "zarr"]
 # ///
 """pystac-client finds the item, xpystac opens its asset: `xarray.open_dataset(asset, engine="stac")`."""
 
