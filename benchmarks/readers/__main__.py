@@ -1,9 +1,9 @@
 """``python -m benchmarks.readers``: what the clients of the field make of datasets that esgvzarr publishes.
 
-The real esgpublish registers three datasets on a data node and in indexes on this machine. Then each client finds them in the index, and
-opens or downloads them, in an environment of its own, which uv makes of the newest releases that the client takes.
-Same values: every value that it shows, times and bounds included, is that of the NetCDF files. Same files: it downloads the NetCDF
-files, byte for byte, and nothing else.
+The real esgpublish registers three datasets on a data node and in indexes on this machine. Then each client finds them in the index
+and opens or downloads them, in an environment of its own, which uv makes of the newest releases that the client takes. Same values:
+all that it shows, times and bounds included, is what the NetCDF files hold. Same files: it downloads the NetCDF files, byte for
+byte, and nothing else.
 """
 
 from __future__ import annotations

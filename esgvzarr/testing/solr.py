@@ -21,7 +21,7 @@ CORES = {"datasets": "Dataset", "files": "File"}
 """Core -> type of its documents."""
 SINGLE = frozenset((
     "id", "type", "title", "version", "size", "number_of_files", "data_node", "index_node", "master_id", "instance_id",
-    "dataset_id", "replica", "latest", "retracted", "timestamp", "_timestamp", "pid", "checksum", "checksum_type", "tracking_id",
+    "dataset_id", "replica", "latest", "retracted", "timestamp", "_timestamp", "pid",
     "_version_", "datetime_start", "datetime_end", "north_degrees", "south_degrees", "east_degrees", "west_degrees",
 ))  # fmt: skip
 """Fields with one value; all others are lists."""
