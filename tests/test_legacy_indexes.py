@@ -55,6 +55,17 @@ def check_linked(document: dict[str, Any], node: DataNode) -> None:
         xarray.testing.assert_equal(opened.ta.load(), truth.ta.load())
 
 
+def check_found(dataset_id: str, solr: SolrServer, node: DataNode) -> None:
+    """esgf-pyclient leads to the references, and to the same files as ever."""
+    from pyesgf.search import SearchConnection
+
+    connection = SearchConnection(f"{solr.url}/esg-search", distrib=False, verify=str(solr.ca_bundle))
+    (found,) = connection.new_context(instance_id=dataset_id, facets="project").search()
+    assert found.urls["VirtualZarr"] == [(node.url_of(dataset_id), "application/vnd.zarr+kerchunk")]
+    files = {file.download_url for file in found.file_context().search(ignore_facet_check=True)}
+    assert files == {node.thredds.url_of(path) for path in node.directory_of(dataset_id).glob("*.nc")}
+
+
 @pytest.fixture
 def two(sample_root: Path) -> dict[str, list[Path]]:
     files = sample_datasets(sample_root)
@@ -92,6 +103,7 @@ class TestSolr:
         assert said.count(": linked: ") == 2, said
         for document in solr.documents():
             check_linked(document, node)
+            check_found(document["instance_id"], solr, node)
         files = solr.documents("File")
         assert len(files) == sum(map(len, two.values()))
         assert not any("VirtualZarr" in str(document) for document in files)

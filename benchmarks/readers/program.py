@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 Job = Mapping[str, Any]
 """``stac``: URL; ``solr``: host; ``globus``: UUID; ``index``: which of them to ask; ``cases``; ``out``: JSON file to write."""
@@ -17,8 +18,11 @@ Case = Mapping[str, Any]
 """``name``, ``dataset_id``, ``collection``, ``variable``, ``source_id``; ``urls`` of its files."""
 
 
-def run(read: Callable[[Job, Case], Any], *packages: str) -> None:
-    """Read all cases: ``read`` returns an xarray dataset, arrays by name, or the paths of the files that it downloaded."""
+def run(read: Callable[[Job, Case], Any], *packages: str, besides: str = "") -> None:
+    """Read all cases: ``read`` returns an xarray dataset, arrays by name, or the paths of the files that it downloaded.
+
+    The versions of ``packages`` are told, and what stands ``besides``.
+    """
     job = json.loads(Path(sys.argv[1]).read_text())
     results = {}
     for case in job["cases"]:
@@ -27,9 +31,9 @@ def run(read: Callable[[Job, Case], Any], *packages: str) -> None:
         except Exception as error:  # noqa: BLE001  (whatever a client raises is its outcome)
             traceback.print_exc()
             results[case["name"]] = {"fails": f"{type(error).__name__}: {error}"}
-    versions = [f"{name} {version(name)}" for name in packages]
-    about = {"versions": versions, "python": sys.version.split()[0], "results": results}
-    Path(job["out"]).write_text(json.dumps(about))
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    versions = [*(f"{name} {version(name)}" for name in packages), besides, python]
+    Path(job["out"]).write_text(json.dumps({"versions": list(filter(None, versions)), "results": results}))
 
 
 def find(job: Job, case: Case) -> Any:
@@ -38,6 +42,13 @@ def find(job: Job, case: Case) -> Any:
 
     (item,) = pystac_client.Client.open(job["stac"]).search(collections=[case["collection"]], ids=[case["dataset_id"]]).items()
     return item
+
+
+def groups_of(href: str) -> list[str]:
+    """Paths of the groups that hold the data: those of the segments, or the root."""
+    with urlopen(href) as answer:
+        attributes = json.loads(json.load(answer)["refs"][".zattrs"])
+    return [f"/{name}" for name in attributes.get("esgvzarr_segments", [])] or [""]
 
 
 def fresh_directory() -> Path:

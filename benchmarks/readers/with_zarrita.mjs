@@ -1,6 +1,5 @@
-// zarrita and its `ReferenceStore`, in Node, as a browser would.
-//
-// Reads one array; masking, scaling and time are the page's own work.
+// zarrita and its `ReferenceStore`, in Node, as a browser would. Segments one by one, as `seg-000/<variable>`. Masking, unpacking and time
+// are the page's work.
 import { readFileSync, writeFileSync } from "node:fs";
 import * as zarr from "zarrita";
 import ReferenceStore from "@zarrita/storage/ref";
@@ -9,11 +8,19 @@ const job = JSON.parse(readFileSync(process.argv[2], "utf8"));
 
 async function read({ collection, dataset_id, variable }) {
   const item = await (await fetch(`${job.stac}/collections/${collection}/items/${dataset_id}`)).json();
-  const store = await ReferenceStore.fromSpec(await (await fetch(item.assets.reference_file.href)).json());
-  const array = await zarr.open.v2(zarr.root(store).resolve(variable), { kind: "array" });
-  const { data, shape } = await zarr.get(array);
-  const missing = array.attrs._FillValue ?? array.attrs.missing_value;
-  return { variables: { [variable]: { shape, data: Array.from(data, (value) => (value === Math.fround(missing) ? null : value)) } } };
+  const document = await (await fetch(item.assets.reference_file.href)).json();
+  const root = zarr.root(await ReferenceStore.fromSpec(document));
+  const groups = JSON.parse(document.refs[".zattrs"]).esgvzarr_segments ?? ["."];
+  const parts = [];
+  for (const group of groups) {
+    const array = await zarr.open.v2(root.resolve(`${group}/${variable}`), { kind: "array" });
+    const { _FillValue: missing = null, scale_factor: scale = 1, add_offset: offset = 0 } = array.attrs;
+    const fill = array.dtype === "float32" ? Math.fround(missing) : missing;
+    const { data, shape } = await zarr.get(array);
+    parts.push({ shape, data: Array.from(data, (value) => (missing !== null && value === fill ? null : value * scale + offset)) });
+  }
+  const steps = parts.reduce((sum, { shape }) => sum + shape[0], 0);
+  return { variables: { [variable]: { shape: [steps, ...parts[0].shape.slice(1)], data: parts.flatMap(({ data }) => data) } } };
 }
 
 const results = {};
@@ -26,4 +33,4 @@ for (const one of job.cases) {
 }
 const installed = JSON.parse(readFileSync("package-lock.json", "utf8")).packages;
 const versions = ["zarrita", "@zarrita/storage"].map((name) => `${name} ${installed[`node_modules/${name}`].version}`);
-writeFileSync(job.out, JSON.stringify({ versions, python: `Node ${process.versions.node}`, results }));
+writeFileSync(job.out, JSON.stringify({ versions: [...versions, `Node ${process.versions.node}`], results }));
