@@ -64,12 +64,11 @@ CLIENTS = (
     Client("with_virtualizarr.py"),
     Client("with_zarrita.mjs"),
     Client("with_gdal.py"),
-    *(
-        Client(program, index, outcomes)
-        for program in ("with_intake_esgf.py", "with_esgpull.py")
-        for index, outcomes in (("stac", (FILES, FILES, FILES)), ("solr", (FILES, FILES)))
-    ),
+    Client("with_intake_esgf.py", outcomes=(FILES, FILES, FILES)),
+    Client("with_intake_esgf.py", "solr", (FILES, FILES)),
     Client("with_intake_esgf.py", "globus", (FILES, FILES)),
+    Client("with_esgpull.py", outcomes=(FILES, FILES, FILES)),
+    Client("with_esgpull.py", "solr", (FILES, FILES)),
 )
 
 

@@ -59,24 +59,23 @@ class Published:
 
     def __init__(self, directory: Path, indexes: Collection[str]) -> None:
         self._directory, self._indexes = directory, indexes
-        self._stac = {name: StacServer(tls=True) for name in ("stac", "stac-json")}  # intake-esgf takes https for granted
+        self._stac = {name: StacServer(tls=True) for name in ("stac", "stac-json")}  # clients take https for granted
         self._solr, self._globus = SolrServer(), GlobusServer()
         self.environment: dict[str, str] = {}
         """Of clients: an empty home, and trust in the servers."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for server in (*self._stac.values(), self._solr, self._globus):
-                stack.enter_context(server)
             bundle, home = self._directory / "ca.pem", str(self._directory / "home")
-            authorities = [server.ca_bundle.read_text() for server in (*self._stac.values(), self._solr) if server.ca_bundle]
+            node = self._node = DataNode(self._directory / "node", "", tls=True, ca_bundle=str(bundle))
+            servers = [stack.enter_context(server) for server in (*self._stac.values(), self._solr, self._globus)]
+            stack.enter_context(node)
+            authorities = [server.ca_bundle.read_text() for server in (*servers, node.thredds) if server.ca_bundle]
             bundle.write_text("".join(authorities))
-            trust = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(bundle))
+            names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
             path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # esgpublish runs the program `globus`
-            own = {"HOME": home, "XDG_CACHE_HOME": f"{home}/.cache", "PATH": path, **trust, **self._globus.environment}
-            self.environment = {**os.environ, **own}
-            node = DataNode(self._directory / "node", self._stac["stac"].url, ca_bundle=str(bundle))
-            self._node = stack.enter_context(node)
+            own = {"HOME": home, "XDG_CACHE_HOME": f"{home}/.cache", "PATH": path, **self._globus.environment}
+            self.environment = {**os.environ, **own, **dict.fromkeys(names, str(bundle))}
             for number, case in enumerate(CASES):
                 node.add_dataset(case.dataset_id, case.make(self._directory / "made" / str(number)))
             for index in self._indexes:

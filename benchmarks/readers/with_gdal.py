@@ -20,7 +20,9 @@ def read(job: Job, case: Case) -> dict[str, Any]:
     """A band for each step, or for each level of each step; segments one after the other."""
     href = find(job, case).assets["reference_file"].href
     path = f'ZARR:"/vsikerchunk_json_ref/{{/vsicurl/{href}}}":'
-    return {case["variable"]: numpy.concatenate([read_group(path + group, case["variable"]) for group in groups_of(href)])}
+    with rasterio.Env(GDAL_HTTP_UNSAFESSL=True):  # the wheel trusts no authorities but those of certifi
+        parts = [read_group(path + group, case["variable"]) for group in groups_of(href)]
+    return {case["variable"]: numpy.concatenate(parts)}
 
 
 def read_group(path: str, variable: str) -> Any:

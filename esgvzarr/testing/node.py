@@ -51,14 +51,15 @@ class DataNode:
     Args:
         directory: holds it all; made if it is missing.
         stac_url: STAC API, discovery and transactions, in which esgpublish registers.
+        tls: serve the files over https; ``thredds.ca_bundle`` is the PEM file to verify it with.
         settings: of the ``esgvzarr:`` section.
     """
 
-    def __init__(self, directory: Path, stac_url: str, **settings: Any) -> None:
+    def __init__(self, directory: Path, stac_url: str, *, tls: bool = False, **settings: Any) -> None:
         self.directory = Path(directory).resolve()
         self.data, self.maps, self.config = (self.directory / name for name in ("data", "maps", "esg.yaml"))
         self.stac_url = stac_url
-        self.thredds = ThreddsServer(self.data, prefix=f"/thredds/fileServer/{_DATA_ROOT}")
+        self.thredds = ThreddsServer(self.data, prefix=f"/thredds/fileServer/{_DATA_ROOT}", tls=tls)
         self._settings = {"ledger": str(self.directory / "esgvzarr.sqlite"), **settings}
         self._login = _Login()
         self._stack = ExitStack()
