@@ -4,7 +4,7 @@
 # ///
 """pystac-client finds the item, xarray opens its asset as the asset says.
 
-Segments by the recipe above.
+Segments by the recipe of "Read references".
 """
 
 from __future__ import annotations
