@@ -235,7 +235,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", choices=("json", "json.zst", "parquet"), help="what is written; overrides the setting")
+    parser.add_argument("--output", choices=("json", "json.zst", "parquet", "icechunk"), help="what is written")
 
 
 _ESGCETS = "that of esgpublish"

@@ -22,7 +22,7 @@ from .errors import EsgvzarrError, ProofError, RefusedError, SourceError
 from .formats import check_served, scan
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
-from .outputs import JSON, PARQUET, SUFFIXES, check_installed, output_of
+from .outputs import DIRECTORIES, ICECHUNK, JSON, SUFFIXES, check_installed, output_of
 from .outputs import write as write_output
 from .outputs.kerchunk import encode
 from .repeats import serve_once
@@ -137,7 +137,7 @@ def write_prepared(
     path = directory / reference_name(dataset_id, settings)
     with staging(path) as staged:
         with writing(path):
-            write_output(settings.output, made.document, staged)
+            write_output(settings.output, made.document, staged, path)
         reference = write_reference(staged, path, href=href, force=force)
     warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
     detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
@@ -162,7 +162,7 @@ def plan_prepared(
     """
     path = directory / reference_name(dataset_id, settings)
     with staging(path, aside=True) as staged:
-        write_output(settings.output, made.document, staged)
+        write_output(settings.output, made.document, staged, path)
         return plan_reference(staged, path, href=href, force=force)
 
 
@@ -210,7 +210,7 @@ def encode_proved(
 
 def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
     """What is right, and yet slow to open."""
-    if chunks > settings.many_chunks and settings.output != PARQUET:
+    if chunks > settings.many_chunks and settings.output not in DIRECTORIES:
         yield Finding(
             "chunks-many", 0, path, f"at most {settings.many_chunks} chunks", str(chunks),
             "Readers load the whole file to open it; set `output: parquet`.",
@@ -325,7 +325,8 @@ def verify_published(
         transport.allow(host_of(named), named=True)
     document = read_references(location, transport)
     files = _named_files(referenced_urls(document, location, transport, sources), sources)
-    through = "" if output_of(location) == JSON or is_url(location) else location
+    output = output_of(location)
+    through = "" if output == JSON or (is_url(location) and output != ICECHUNK) else location
     return verify(
         document, files, transport, location=location, samples=settings.proof_samples, full=full,
         storage_options=storage_options(files, settings), through=through,

@@ -295,6 +295,10 @@ class ReferenceFile:
     """False when equal bytes were there already."""
 
 
+ICECHUNK_TYPE = "application/vnd.zarr+icechunk"
+"""Media type of an Icechunk repository, by which xpystac knows it. Its asset is apart from that of kerchunk references."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessLink:
     """The link that people find in an index."""

@@ -14,8 +14,8 @@ from typing import Any
 from .errors import EsgvzarrError, SettingsError, TransportError
 from .generate import Outcome, Progress, generate, reference_name
 from .indexes import Index, LinkState, connect
-from .model import AccessLink, DatasetRecord, ReferenceFile
-from .outputs import PARQUET, SUFFIXES, open_kwargs, output_of
+from .model import ICECHUNK_TYPE, AccessLink, DatasetRecord, ReferenceFile
+from .outputs import DIRECTORIES, ICECHUNK, SUFFIXES, open_kwargs, output_of
 from .settings import Settings
 from .store import files_of, remove_reference
 from .transport import Transport, is_url
@@ -37,9 +37,10 @@ def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transpor
 def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Settings) -> AccessLink:
     """The link to a reference file."""
     output, protocol = output_of(reference.href), record.files[0].url.partition("://")[0]
-    directory = output == PARQUET
+    directory = output in DIRECTORIES
     return AccessLink(
-        href=reference.href, data_node=record.data_node, media_type=settings.media_type, roles=ROLES,
+        href=reference.href, data_node=record.data_node, roles=ROLES,
+        media_type=ICECHUNK_TYPE if output == ICECHUNK else settings.media_type,
         size=0 if directory else reference.size, sha256="" if directory else reference.sha256,
         open_kwargs=open_kwargs(output, protocol),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{SUFFIXES[output]}",

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import SourceError
-from .outputs import PARQUET, check_installed, output_of
+from .outputs import ICECHUNK, PARQUET, check_installed, output_of
 from .outputs import storage_options as reader_options
+from .outputs.icechunk import open_store
 from .outputs.parquet import read_protocol
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def open_dataset(
     """Open a reference file lazily, its segments joined along time.
 
     Args:
-        href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst`` or ``<DSID>.parq``.
+        href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst``, ``<DSID>.parq`` or ``<DSID>.icechunk``.
         group: which one of a document of several groups, for example ``sfc``.
         storage_options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
         chunks: as in ``xarray.open_dataset``; ``"auto"`` keeps the stored chunks and gives dask arrays where there are segments.
@@ -84,6 +85,8 @@ def _open_root(href: str, options: Mapping[str, Any], own: Mapping[str, Any]) ->
     import xarray
 
     try:
+        if output_of(href) == ICECHUNK:
+            return _open_group(_reference_files(href, options), "", own)
         return xarray.open_dataset(
             href, engine="kerchunk", storage_options={"skip_instance_cache": True, **options}, open_dataset_options=dict(own)
         )
@@ -94,9 +97,11 @@ def _open_root(href: str, options: Mapping[str, Any], own: Mapping[str, Any]) ->
 
 
 def _reference_files(href: str, options: Mapping[str, Any]) -> Any:
-    """The reference file system, which all groups share: the file is read once for them."""
+    """The reference file system, or the store, which all groups share: the file is read once for them."""
     import fsspec
 
+    if output_of(href) == ICECHUNK:
+        return open_store(href)
     remote = {"asynchronous": True, **options.get("remote_options", {})}  # zarr's store and the file system below it must agree
     how = {"skip_instance_cache": True, **options, "remote_options": remote, "asynchronous": True}
     return fsspec.filesystem("reference", fo=href, **how)
@@ -105,8 +110,11 @@ def _reference_files(href: str, options: Mapping[str, Any]) -> Any:
 def _open_group(files: Any, path: str, own: Mapping[str, Any]) -> xarray.Dataset:
     """One group, by a way that all versions of zarr-python list."""
     import xarray
+    from zarr.abc.store import Store
     from zarr.storage import FsspecStore
 
+    if isinstance(files, Store):
+        return xarray.open_zarr(files, group=path.strip("/") or None, consolidated=False, **own)  # type: ignore[no-any-return, unused-ignore]
     store = FsspecStore(files, read_only=True, path=path.strip("/"))
     return xarray.open_dataset(store, engine="zarr", consolidated=False, zarr_format=2, **own)  # type: ignore[arg-type]
 

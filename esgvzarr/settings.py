@@ -60,10 +60,11 @@ class Settings(BaseModel):
     poll_timeout_s: float = Field(
         default=60.0, ge=0, description="Seconds to wait until the index shows a link that it has queued (HTTP 202)."
     )
-    output: Literal["json", "json.zst", "parquet"] = Field(
+    output: Literal["json", "json.zst", "parquet", "icechunk"] = Field(
         default="json",
         description="What references are written as. `json` opens everywhere; `json.zst` is a tenth of its size; of `parquet` "
-        "readers load only what they need. [Outputs](outputs.md) compares them.",
+        "readers load only what they need; `icechunk` is Zarr version 3, and its readers notice when a file was replaced. "
+        "[Outputs](outputs.md) compares them.",
     )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
         default="application/vnd.zarr+kerchunk",

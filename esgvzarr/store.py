@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .errors import StoreError
 from .model import ReferenceFile
-from .outputs import output_of, same
+from .outputs import ICECHUNK, output_of, same
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def plan_reference(staged: Path, path: str | os.PathLike[str], *, href: str = ""
     new, present = measure(staged), measure(target)
     if present[1] and (present == new or (not force and same(output_of(target.name), target, staged))):
         return ReferenceFile(str(target), href or str(target), *present, written=False)
-    if present[1] and not force:
+    if present[1] and not force and output_of(target.name) != ICECHUNK:  # its readers have the snapshot that they opened
         raise StoreError(
             str(target), f"is there already, with {present[0]} other bytes", expected="no such file, or equal bytes",
             todo="Publish a new version; or use --force: caches may hold the old file for years.", code="store-bytes-differ",
@@ -207,10 +207,23 @@ def _put(staged: Path, path: Path) -> None:
     for item in (*staged.rglob("*"), staged):
         item.chmod(0o755 if item.is_dir() else 0o644)
         _sync(item)
+    if path.is_dir() and output_of(path.name) == ICECHUNK:
+        _add_snapshot(staged, path)
+        return
     if path.is_dir():
         os.rename(path, staged.with_name("older"))
     os.replace(staged, path)
     _sync(path.parent)
+
+
+def _add_snapshot(staged: Path, path: Path) -> None:
+    """The files of a repository that went on from the one in ``path``; last of all what points to the newest snapshot."""
+    for file in sorted(files_of(staged), key=lambda file: file.relative_to(staged).parts[0] == "refs"):
+        target = path / file.relative_to(staged)
+        if not (target.exists() and os.path.samefile(file, target)):
+            target.parent.mkdir(mode=0o755, exist_ok=True)
+            os.replace(file, target)
+            _sync(target.parent)
 
 
 def _sync(path: Path) -> None:

@@ -37,7 +37,7 @@ NEVER_IMPORTED = {
     "stac-fastapi.types": "one namespace with stac-fastapi.api",
 }
 """Declared, and not, or not to be seen, in an import statement of ours; with the reason."""
-OUTPUTS = {"outputs/kerchunk.py": "zstd", "outputs/parquet.py": "parquet"}
+OUTPUTS = {"outputs/kerchunk.py": "zstd", "outputs/parquet.py": "parquet", "outputs/icechunk.py": "icechunk"}
 OPERATOR, DEMO, TEST = {"bridge.py", "indexes/globus.py"}, {"demo.py"}, {"testing"}
 """Where packages of the extras may be imported."""
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import LinkError
-from ..model import AccessLink
+from ..model import ICECHUNK_TYPE, AccessLink
 
-KEY = "reference_file"
+KEYS = ("reference_file", "icechunk")
+"""Of the assets that are links: kerchunk references, in whatever output, and an Icechunk repository."""
 SERVICE = "VirtualZarr"
 """In ``properties.access``, as in the Dataset documents of the legacy indexes."""
 PROTOCOLS = ("http", "https", "globus", "gridftp", "kerchunk", "netcdfsubset", "opendap", "wms", "wps", "s3")
@@ -53,7 +54,7 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     Raises:
         LinkError: the project wants a tracking id that the item's ``pid`` cannot be.
     """
-    before = present_nodes(item).get(link.data_node, {})
+    before = present_nodes(item, key_of(link.media_type)).get(link.data_node, {})
     asset: dict[str, Any] = {
         "href": link.href,
         "type": link.media_type,
@@ -67,6 +68,10 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
         "cloud_format": "kerchunk",
         "open_zarr_kwargs": {},
     }
+    if link.media_type == ICECHUNK_TYPE:
+        asset |= {"title": "Virtual Zarr (Icechunk repository)", "description": "Icechunk Link", "cloud_format": "icechunk"}
+        asset["protocol"] = "http" if link.href.startswith("http:") else "https"
+        del asset["open_zarr_kwargs"]
     if link.sha256:  # a directory has neither
         asset |= {"file:size": link.size, "file:checksum": _multihash(link)}
     if link.data_node:
@@ -76,6 +81,11 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     if item.get("collection") in TRACKING_IDS:
         asset[_tracking_key(item)] = _tracking_id(item)
     return asset
+
+
+def key_of(media_type: object) -> str:
+    """Of the asset that a link of this type is."""
+    return KEYS[1] if media_type == ICECHUNK_TYPE else KEYS[0]
 
 
 def _tracking_key(item: Item) -> str:
@@ -97,9 +107,9 @@ def _tracking_id(item: Item) -> str:
     return pid
 
 
-def present_nodes(item: Item) -> dict[str, dict[str, Any]]:
+def present_nodes(item: Item, key: str = KEYS[0]) -> dict[str, dict[str, Any]]:
     """Data node -> its reference asset on this item, the primary one first; alternates are not nested."""
-    primary = item.get("assets", {}).get(KEY)
+    primary = item.get("assets", {}).get(key)
     if not isinstance(primary, Mapping):
         return {}  # absent, or the string that esgcet's own generation leaves
     nodes = {str(primary.get("alternate:name", "")): {name: value for name, value in primary.items() if name != "alternate"}}
@@ -115,7 +125,7 @@ def _objects(value: Any) -> dict[str, Asset]:
 
 def shows(item: Item, link: AccessLink) -> bool:
     """Whether the item has this link, with these bytes."""
-    asset = present_nodes(item).get(link.data_node, {})
+    asset = present_nodes(item, key_of(link.media_type)).get(link.data_node, {})
     return (asset.get("href"), asset.get("file:checksum")) == (link.href, _multihash(link))
 
 
@@ -132,13 +142,14 @@ def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
     """
     if shows(item, link):
         return None
-    nodes = present_nodes(item)
+    key = key_of(link.media_type)
+    nodes = present_nodes(item, key)
     asset = make_asset(link, item, now)
     primary = next(iter(nodes), link.data_node)
     others = {node: deepcopy(other) for node, other in nodes.items() if node not in (primary, link.data_node)}
     if primary != link.data_node:
-        return {"op": "add", "path": f"/assets/{KEY}/alternate", "value": {**others, link.data_node: asset}}
-    return {"op": "add", "path": f"/assets/{KEY}", "value": {**asset, "alternate": others} if others else asset}
+        return {"op": "add", "path": f"/assets/{key}/alternate", "value": {**others, link.data_node: asset}}
+    return {"op": "add", "path": f"/assets/{key}", "value": {**asset, "alternate": others} if others else asset}
 
 
 def plan_removal(item: Item, link: AccessLink) -> Operation | None:
@@ -147,14 +158,15 @@ def plan_removal(item: Item, link: AccessLink) -> Operation | None:
     ESGF's API knows no removal of an asset, so all of the item's assets are put in place again, less this one. Where it was the
     primary asset, the first of its alternates takes its place.
     """
-    nodes = present_nodes(item)
+    key = key_of(link.media_type)
+    nodes = present_nodes(item, key)
     if nodes.get(link.data_node, {}).get("href") != link.href:
         return None
     del nodes[link.data_node]
-    assets = {name: deepcopy(asset) for name, asset in item["assets"].items() if name != KEY}
+    assets = {name: deepcopy(asset) for name, asset in item["assets"].items() if name != key}
     if nodes:
         primary, *others = nodes
-        assets[KEY] = {**nodes[primary], **({"alternate": {node: nodes[node] for node in others}} if others else {})}
+        assets[key] = {**nodes[primary], **({"alternate": {node: nodes[node] for node in others}} if others else {})}
     return {"op": "replace", "path": "/assets", "value": assets}
 
 
@@ -180,7 +192,7 @@ def apply(item: Item, operation: Operation) -> dict[str, Any]:
 
 def read_links(item: Item) -> tuple[AccessLink, ...]:
     """The reference links that the item shows. What another publisher left out is empty or 0."""
-    return tuple(_read_link(node, asset) for node, asset in present_nodes(item).items())
+    return tuple(_read_link(node, asset) for key in KEYS for node, asset in present_nodes(item, key).items())
 
 
 def _read_link(node: str, asset: Asset) -> AccessLink:
@@ -223,7 +235,7 @@ def check_asset(asset: Asset, item: Item) -> None:
 
 def _file_nodes(item: Item) -> set[str]:
     """Data nodes that serve the item's files: the API asks whether one may publish for them. None where nothing is served."""
-    assets = [asset for name, asset in _objects(item.get("assets")).items() if name != KEY]
+    assets = [asset for name, asset in _objects(item.get("assets")).items() if name not in KEYS]
     names = [str(asset["alternate:name"]) for asset in assets if "alternate:name" in asset]
     return {*names, *(node for asset in assets for node in _objects(asset.get("alternate")))}
 
@@ -231,12 +243,13 @@ def _file_nodes(item: Item) -> set[str]:
 def _check_with_pystac(asset: Asset, item: Item) -> None:
     import pystac
 
-    linked = apply(item, {"op": "add", "path": f"/assets/{KEY}", "value": dict(asset)})
+    key = key_of(asset.get("type"))
+    linked = apply(item, {"op": "add", "path": f"/assets/{key}", "value": dict(asset)})
     try:
         again = pystac.Item.from_dict(linked, preserve_dict=True).to_dict(include_self_link=False, transform_hrefs=False)
     except (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise LinkError(str(item.get("id")), f"is not a STAC item: {error}", code="index-item-invalid") from error
-    _require(again["assets"][KEY] == dict(asset), item, "", again["assets"][KEY], "an asset that pystac writes as it reads it")
+    _require(again["assets"][key] == dict(asset), item, "", again["assets"][key], "an asset that pystac writes as it reads it")
 
 
 def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) -> None:
@@ -264,5 +277,5 @@ def _broken_rules(errors: Iterable[Any]) -> dict[tuple[str, str], str]:
 
 def _require(holds: bool, item: Item, name: str, found: object, expected: str) -> None:
     if not holds:
-        subject = f"{item.get('id')}, asset {KEY} {name}".rstrip()
+        subject = f"{item.get('id')}, asset {name}".rstrip()
         raise LinkError(subject, repr(found), expected=expected, code="index-asset-invalid")

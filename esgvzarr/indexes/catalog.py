@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import LinkError
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from . import LinkState
-from .asset import Operation, apply, check_asset, plan, plan_removal, present_nodes, read_links, timestamp
+from .asset import Operation, apply, check_asset, key_of, plan, plan_removal, present_nodes, read_links, timestamp
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
@@ -102,7 +102,7 @@ class CatalogIndex:
             operation = plan(item, link, self._now())
             if operation is None:
                 return LinkState.UNCHANGED
-            check_asset(present_nodes(apply(item, operation))[link.data_node], item)
+            check_asset(present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item)
             self._change(dataset_id, item, operation)
             return LinkState.ADDED
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import LinkError
-from ..model import AccessLink, DatasetId
+from ..model import ICECHUNK_TYPE, AccessLink, DatasetId
 
 SERVICE = "VirtualZarr"
 """The one service name that a client knows."""
@@ -95,6 +95,11 @@ def check_link(link: AccessLink) -> None:
     Raises:
         LinkError: names the field, what it holds and what it must hold.
     """
+    if link.media_type == ICECHUNK_TYPE:
+        raise LinkError(
+            link.href, "is an Icechunk repository", expected="kerchunk references, which clients of this index open",
+            todo="Link another output here.", code="index-output",
+        )  # fmt: skip
     for name, pattern in _RULES.items():
         value = getattr(link, name)
         if not re.fullmatch(pattern, value):

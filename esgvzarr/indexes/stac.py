@@ -19,6 +19,7 @@ from .asset import (
     apply,
     check_asset,
     check_schema,
+    key_of,
     plan,
     plan_access,
     plan_removal,
@@ -115,7 +116,7 @@ class StacIndex:
         if operation is None:
             self._keep_access(item)
             return LinkState.UNCHANGED
-        check_asset(present_nodes(apply(item, operation))[link.data_node], item)
+        check_asset(present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item)
         self._check_schema(item, operation)
         self._patch(item, operation)
         done = self._confirm(dataset_id, item, link, lambda shown: shown is not None and shows(shown, link))
@@ -180,7 +181,11 @@ class StacIndex:
 
 
 def _others(item: Item, link: AccessLink) -> set[tuple[str, str]]:
-    return {(node, str(asset.get("href"))) for node, asset in present_nodes(item).items() if node != link.data_node}
+    return {
+        (node, str(asset.get("href")))
+        for node, asset in present_nodes(item, key_of(link.media_type)).items()
+        if node != link.data_node
+    }
 
 
 def _check_none_lost(lost: set[tuple[str, str]], dataset_id: DatasetId) -> None:

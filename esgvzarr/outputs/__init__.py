@@ -12,12 +12,13 @@ from typing import Any
 
 from ..errors import SettingsError
 
-JSON, ZST, PARQUET = "json", "json.zst", "parquet"
-SUFFIXES = {JSON: ".json", ZST: ".json.zst", PARQUET: ".parq"}
+JSON, ZST, PARQUET, ICECHUNK = "json", "json.zst", "parquet", "icechunk"
+SUFFIXES = {JSON: ".json", ZST: ".json.zst", PARQUET: ".parq", ICECHUNK: ".icechunk"}
 """Output -> how its name ends."""
 RECORD = "provenance.json"
 """File of a directory that says what made it, from which files. Readers do not look there."""
-_NEEDS = {ZST: ("zstandard", "zstd"), PARQUET: ("fastparquet", "parquet")}
+DIRECTORIES = (PARQUET, ICECHUNK)
+_NEEDS = {ZST: ("zstandard", "zstd"), PARQUET: ("fastparquet", "parquet"), ICECHUNK: ("icechunk", "icechunk")}
 """Output -> the package without which nobody writes or reads it, and our extra that brings it."""
 
 
@@ -34,25 +35,39 @@ def check_installed(output: str) -> None:
     """
     package, extra = _NEEDS.get(output, ("", ""))
     try:
-        if package:
-            import_module(package)
+        module = import_module(package) if package else None
     except ImportError as error:
         raise SettingsError(
             f"output {output!r}", f"the package {package} is not installed", todo=f"pip install 'esgvzarr[{extra}]'",
             code="settings-output",
         ) from error  # fmt: skip
+    if output == ICECHUNK and not hasattr(module, "http_storage"):
+        raise SettingsError(
+            f"output {output!r}", "Icechunk 1 takes the port out of URLs, and reads no repository over HTTP",
+            expected="icechunk >= 2, which needs Python 3.12", todo=f"pip install 'esgvzarr[{extra}]'", code="settings-output",
+        )  # fmt: skip
 
 
-def write(output: str, document: bytes, path: Path) -> None:
+def write(output: str, document: bytes, path: Path, present: Path | None = None) -> None:
     """Write one output.
 
     Args:
         output: which.
         document: what it shall show, as kerchunk JSON.
         path: where nothing is yet.
+        present: what lies in its place, which is not touched: an Icechunk repository is gone on with.
+
+    Raises:
+        FormatError: it cannot show that.
+        StoreError: it cannot be written.
     """
     from . import kerchunk
 
+    if output == ICECHUNK:
+        from .icechunk import write_icechunk
+
+        write_icechunk(document, path, present)
+        return
     own = kerchunk.with_options(document, storage_options(output, protocol_of(kerchunk.provenance(document))))
     if output == PARQUET:
         from .parquet import write_parquet
@@ -99,6 +114,8 @@ def storage_options(output: str, protocol: str) -> dict[str, Any]:
 
 
 def open_kwargs(output: str, protocol: str) -> dict[str, Any]:
-    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it."""
+    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it; a repository's ``store`` in place of ``href`` for Icechunk."""
+    if output == ICECHUNK:  # a store has to be made of the href before
+        return {"engine": "zarr", "consolidated": False, "chunks": {}}
     options = storage_options(output, protocol)
     return {"engine": "kerchunk", "chunks": {}, **({"storage_options": options} if options else {})}

@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import ProofError
 from ..guarded import remote_options
 from ..model import Check, FileRecord, Report
-from ..outputs import PARQUET, check_installed, output_of
+from ..outputs import DIRECTORIES, ICECHUNK, check_installed, output_of
+from ..outputs.icechunk import named_places, read_icechunk
 from ..outputs.kerchunk import read as decompressed
 from ..outputs.parquet import read_parquet
 from ..transport import Transport, is_url
@@ -42,9 +43,11 @@ def read_references(location: str, transport: Transport) -> bytes:
     output = output_of(location)
     check_installed(output)
     transport.check_allowed(location)
-    data = transport.read_document(location, limit=LARGEST) if output != PARQUET else b""
+    data = b"" if output in DIRECTORIES else transport.read_document(location, limit=LARGEST)
     try:
-        if output != PARQUET:
+        if output == ICECHUNK:
+            return _read_icechunk(location, transport)
+        if output not in DIRECTORIES:
             return decompressed(data, LARGEST)
         with remote_options(transport) as guarded:
             return read_parquet(location, **(guarded if is_url(location) else {}))
@@ -52,6 +55,16 @@ def read_references(location: str, transport: Transport) -> bytes:
         raise ProofError(
             location, f"cannot be read: {error}", expected=f"kerchunk references as {output}", code="proof-not-references"
         ) from error
+
+
+def _read_icechunk(location: str, transport: Transport) -> bytes:
+    """Without the chunks. Icechunk asks servers by itself: only where it may."""
+    for place in named_places(location):
+        if is_url(place):
+            transport.check_allowed(place)
+        elif is_url(location):
+            raise ProofError(location, f"leads readers to {place}", expected="HTTP", code="proof-place-refused")
+    return read_icechunk(location)
 
 
 def referenced_urls(document: bytes, location: str, transport: Transport, named: Collection[str] = ()) -> list[str]:

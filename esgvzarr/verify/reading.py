@@ -17,8 +17,9 @@ import orjson
 from .. import cf
 from ..errors import ProofError
 from ..model import ChunkTable, Variable
-from ..outputs import output_of
+from ..outputs import ICECHUNK, output_of
 from ..outputs import storage_options as reader_options
+from ..outputs.icechunk import open_store
 from ..transport import Transport, is_url
 
 if TYPE_CHECKING:
@@ -207,10 +208,15 @@ def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], su
         ProofError: one of them does not open.
     """
     shown = []
+    icechunk = output_of(through) == ICECHUNK
     own = reader_options(output_of(through), _protocol(parsed["refs"])) if through else {}
     for path in _groups(parsed["refs"]):
         try:
-            dataset = _open_group(through or dict(parsed), path, {"skip_instance_cache": True, **own, **storage_options})
+            dataset = (
+                _open_output(through, path)
+                if icechunk
+                else _open_group(through or dict(parsed), path, {"skip_instance_cache": True, **own, **storage_options})
+            )
         except UNREADABLE as error:
             raise ProofError(
                 subject, f"/{path} does not open: {type(error).__name__}: {error}", expected="a Zarr group that xarray opens",
@@ -219,6 +225,14 @@ def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], su
         time = cf.time_name(described(dataset))
         shown.append(Shown(path, dataset, time, times_of(dataset, time)))
     return shown
+
+
+def _open_output(href: str, path: str) -> xarray.Dataset:
+    """One group of an Icechunk repository."""
+    import xarray
+
+    store = open_store(href)
+    return xarray.open_zarr(store, group=path or None, consolidated=False, decode_cf=False, chunks=None)  # type: ignore[no-any-return, unused-ignore]
 
 
 def _protocol(refs: Mapping[str, Any]) -> str:

@@ -17,7 +17,8 @@ from esgvzarr.errors import StoreError, TransportError
 from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-from esgvzarr.outputs import JSON, SUFFIXES
+from esgvzarr.outputs import DIRECTORIES, SUFFIXES
+from esgvzarr.outputs.icechunk import open_store
 from esgvzarr.publish import publish
 from esgvzarr.settings import Settings
 from esgvzarr.store import files_of, measure, remove_leftovers, staging, withdraw_reference, write_reference
@@ -25,13 +26,14 @@ from esgvzarr.testing import DATASET_ID, DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available
 from esgvzarr.transport import Transport
 
+from . import OTHERS, skip_unless_installed
+
 ID = DatasetId.parse(DATASET_ID)
-NEEDS = {"json.zst": "zstandard", "parquet": "fastparquet"}
 
 
-@pytest.fixture(params=[output for output in SUFFIXES if output != JSON])
+@pytest.fixture(params=OTHERS)
 def output(request: pytest.FixtureRequest) -> str:
-    pytest.importorskip(NEEDS[request.param])
+    skip_unless_installed(request.param)
     return str(request.param)
 
 
@@ -83,9 +85,9 @@ def test_a_published_output_opens_over_http_as_its_link_says(
     assert made.state == "linked"
     (link,) = index.links(ID)
     assert link.href == server.url_of(tmp_path / DRS_PATH / f"{DATASET_ID}{SUFFIXES[output]}")
-    opened = xarray.open_dataset(link.href, **link.open_kwargs)
+    opened = xarray.open_dataset(open_store(link.href) if output == "icechunk" else link.href, **link.open_kwargs)
     assert np.array_equal(opened["tas"].values, tas_of(paths))
-    assert (link.size, link.sha256) == ((0, "") if output == "parquet" else measure(made.reference.path))  # type: ignore[union-attr]
+    assert (link.size, link.sha256) == ((0, "") if output in DIRECTORIES else measure(made.reference.path))  # type: ignore[union-attr]
     assert verify_published(link.href, (), transport, settings, full=True).passed
     again = publish(record, index, transport, settings)
     assert again.reference is not None
@@ -107,6 +109,7 @@ def test_a_server_that_hides_a_part_of_an_output_gets_no_link(paths: list[Path],
     assert {path.suffix for path in (tmp_path / DRS_PATH).iterdir()} == {".nc"}
 
 
+@pytest.mark.parametrize("output", ["json.zst", "parquet"], indirect=True)
 def test_other_content_is_refused_unless_forced_and_equal_content_left_alone(
     output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
 ) -> None:
