@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -20,7 +21,18 @@ import pytest
 
 from esgvzarr import cli
 from esgvzarr.ledger import Ledger
-from esgvzarr.testing import DATASET_ID, After, Problem, SolrServer, StacServer, Status, make_item, write_monthly
+from esgvzarr.testing import (
+    DATASET_ID,
+    After,
+    GlobusServer,
+    LoggedRequest,
+    Problem,
+    SolrServer,
+    StacServer,
+    Status,
+    make_item,
+    write_monthly,
+)
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
 from esgvzarr.testing.node import DataNode, command, schema_versions
@@ -53,10 +65,10 @@ def publish(node: DataNode, *arguments: object, dataset_id: str = DATASET_ID) ->
     return run("publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config)
 
 
-def source(node: DataNode) -> list[object]:
+def source(node: DataNode, **settings: Any) -> list[object]:
     """The dataset for ``link``: its files, which `data_paths` gives their URLs."""
     prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
-    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host])
+    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host], **settings)
     return [node.directory_of(DATASET_ID), "--dataset-id", DATASET_ID, "--config", node.config]
 
 
@@ -99,6 +111,101 @@ def check_undisturbed(node: DataNode, server: StacServer) -> None:
     assert {**found, "assets": len(found["assets"])} == {**UNDISTURBED, "assets": 4}
 
 
+# ---- kinds of indexes
+
+
+class InStac:
+    """A STAC API, as these tests use it."""
+
+    Server: type[Any] = StacServer
+
+    def settings(self, server: Any) -> dict[str, Any]:
+        """For ``DataNode.write_config``."""
+        return {}
+
+    def register(self, node: DataNode, server: Any) -> None:
+        register(node, server)
+
+    def record(self, node: DataNode, server: Any) -> dict[str, Any]:
+        return dict(server.item("CMIP6", DATASET_ID))
+
+    def links(self, node: DataNode, server: Any) -> list[str]:
+        return [asset["href"] for asset in self.record(node, server)["assets"].values() if asset["href"].endswith(".json")]
+
+
+class InSolr(InStac):
+    """An index node with esg-search."""
+
+    Server = SolrServer
+
+    def settings(self, server: Any) -> dict[str, Any]:
+        return {"esgcet": {"stac_config": {}, "index_node": server.host}, "ca_bundle": str(server.ca_bundle)}
+
+    def register(self, node: DataNode, server: Any) -> None:
+        server.add_document(self.document(node))
+
+    def document(self, node: DataNode) -> dict[str, Any]:
+        host = node.thredds.host
+        own = {"id": f"{DATASET_ID}|{host}", "instance_id": DATASET_ID, "type": "Dataset", "data_node": host}
+        return {**own, "access": ["HTTPServer"], "url": [f"https://{host}/x|text/html|OPENDAP"]}
+
+    def record(self, node: DataNode, server: Any) -> dict[str, Any]:
+        return dict(server.document(f"{DATASET_ID}|{node.thredds.host}"))
+
+    def links(self, node: DataNode, server: Any) -> list[str]:
+        return [url.split("|")[0] for url in self.record(node, server)["url"] if url.endswith("|VirtualZarr")]
+
+
+class InGlobus(InSolr):
+    """An index of Globus Search."""
+
+    Server = GlobusServer
+
+    def settings(self, server: Any) -> dict[str, Any]:
+        os.environ.update(server.environment)  # taken back after the test
+        return {"esgcet": {"stac_config": {}, "globus_index": True, "index_UUID": server.index_uuid}}
+
+    def register(self, node: DataNode, server: Any) -> None:
+        server.add_entry(self.document(node))
+
+    def record(self, node: DataNode, server: Any) -> dict[str, Any]:
+        return dict(server.content(f"{DATASET_ID}|{node.thredds.host}"))
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """As it was, in the end."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@contextlib.contextmanager
+def ready(kind: InStac, verb: str, directory: Path) -> Iterator[tuple[DataNode, Any, list[object]]]:
+    """A data node and its index with what the verb needs, and the arguments of the verb."""
+    with kind.Server() as server, DataNode(directory, getattr(server, "url", ""), poll_timeout_s=3, retries=0) as node:
+        node.add_dataset(DATASET_ID, write_monthly(directory / "made"))
+        kind.register(node, server)
+        arguments = source(node, **kind.settings(server))
+        if verb == "unpublish":
+            assert run("link", *arguments)[0] == 0
+            arguments = [DATASET_ID, "--config", node.config]
+        server.clear()
+        node.thredds.clear()
+        yield node, server, arguments
+
+
+def check_as_undisturbed(verb: str, kind: InStac, node: DataNode, server: Any, before: dict[str, Any]) -> None:
+    """Link, file and ledger, and of the rest of the record nothing is lost."""
+    (last,) = Ledger(node.directory / "esgvzarr.sqlite").latest()
+    if verb == "link":
+        assert (kind.links(node, server), beside(node), last.outcome) == ([node.url_of(DATASET_ID)], {NAME}, "linked")
+    else:
+        assert (kind.links(node, server), beside(node), last.outcome) == ([], set(), "withdrawn")
+    assert kind.record(node, server).keys() >= before.keys()
+
+
 # ---- link
 
 
@@ -122,25 +229,16 @@ class TestLink:
         assert status == 0, said
         check_undisturbed(node, stac_server)
 
-    def test_in_a_legacy_index(self, solr_server: SolrServer, tmp_path: Path) -> None:
-        """Which index, and whom to show a certificate, is in esg.yaml."""
-        with DataNode(tmp_path / "node", "", poll_timeout_s=3, retries=0) as node:
-            node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
-            arguments = source(node)
-            prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
-            node.write_config(
-                esgcet={"stac_config": {}, "index_node": solr_server.host}, ca_bundle=str(solr_server.ca_bundle),
-                data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host],
-            )  # fmt: skip
-            identifier = f"{DATASET_ID}|{node.thredds.host}"
-            document = {"id": identifier, "instance_id": DATASET_ID, "type": "Dataset", "data_node": node.thredds.host}
-            solr_server.add_document({**document, "access": ["HTTPServer"]})
-            status, said = run("link", *arguments)
-            assert status == 0, said
-            assert solr_server.document(identifier)["access"] == ["HTTPServer", "VirtualZarr"]
-            status, said = run("unpublish", DATASET_ID, "--config", node.config)
-            assert status == 0, said
-            assert solr_server.document(identifier)["access"] == ["HTTPServer"]
+    @pytest.mark.usefixtures("environment")
+    @pytest.mark.parametrize("kind", [InSolr(), InGlobus()], ids=["solr", "globus"])
+    def test_in_a_legacy_index(self, kind: InStac, tmp_path: Path) -> None:
+        """Which index, and how one logs in, is in esg.yaml and the environment. What else the document says stays."""
+        with ready(kind, "link", tmp_path / "node") as (node, server, arguments):
+            before = kind.record(node, server)
+            assert run("link", *arguments)[0] == 0
+            assert kind.record(node, server)["access"] == ["HTTPServer", "VirtualZarr"]
+            assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+            assert kind.record(node, server) == before
             assert beside(node) == set()
 
 
@@ -639,44 +737,41 @@ def test_publish_killed_and_resumed_ends_as_undisturbed(
     check_undisturbed(node, stac_server)
 
 
-@pytest.fixture(scope="module")
-def link_requests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What an undisturbed ``link`` asks the index and the data node, in order."""
-    directory = tmp_path_factory.mktemp("undisturbed")
-    with StacServer() as server, DataNode(directory / "node", server.url, poll_timeout_s=3, retries=0) as node:
-        node.add_dataset(DATASET_ID, write_monthly(directory / "made"))
-        register(node, server)
-        arguments = source(node)
-        assert run("link", *arguments)[0] == 0
-        check_undisturbed(node, server)
-        return {"stac": [one.method for one in server.requests], "thredds": [one.method for one in node.thredds.requests]}
+def is_change(request: LoggedRequest) -> bool:
+    return request.method == "PATCH" or request.path.endswith(("/ws/update", "/ingest"))
 
 
-@pytest.mark.parametrize(("verb", "where"), [("link", "stac"), ("link", "thredds"), ("unpublish", "stac")])
-def test_killed_at_each_request_and_resumed_ends_as_undisturbed(
-    link_requests: dict[str, list[str]], tmp_path: Path, where: str, verb: str
-) -> None:
-    """Killed at each request to the index, before it acts and after, and at every fourth to the data node, the last included."""
-    count = len(link_requests[where]) if verb == "link" else 3  # to read the links, to read the item, to change it
-    acts = (False, True) if where == "stac" else (False,)
-    for at, first_act in [(at, act) for at in range(count, 0, -1 if where == "stac" else -4) for act in acts]:
-        directory = tmp_path / f"{at}{first_act}"
-        with StacServer() as server, DataNode(directory / "node", server.url, poll_timeout_s=3, retries=0) as node:
-            node.add_dataset(DATASET_ID, write_monthly(directory / "made"))
-            register(node, server)
-            arguments = source(node)
-            if verb == "unpublish":
-                assert run("link", *arguments)[0] == 0
-                arguments = [DATASET_ID, "--config", node.config]
-            run_killed(node, server if where == "stac" else node.thredds, [verb, *arguments], "*", (), at, first_act=first_act)
-            shown = "reference_file" in assets(server)
-            assert not shown or beside(node) >= {NAME}, "a dangling link"
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("verb", ["link", "unpublish"])
+@pytest.mark.parametrize("kind", [InStac(), InSolr(), InGlobus()], ids=["stac", "solr", "globus"])
+def test_killed_at_each_request_to_the_index_and_resumed_ends_as_undisturbed(kind: InStac, verb: str, tmp_path: Path) -> None:
+    """Before a change is made and after, and before each request that reads. Between, no link leads to nothing."""
+    with ready(kind, verb, tmp_path / "undisturbed") as (node, server, arguments):
+        before = kind.record(node, server)
+        assert run(verb, *arguments)[0] == 0
+        check_as_undisturbed(verb, kind, node, server, {name: before[name] for name in before if name != "xlink"})
+        asked = list(server.requests)
+    assert sum(map(is_change, asked)) == 1
+    for at, first_act in [(at, act) for at, one in enumerate(asked, 1) for act in ((False, True) if is_change(one) else (False,))]:
+        with ready(kind, verb, tmp_path / f"{at}{first_act}") as (node, server, arguments):
+            run_killed(node, server, [verb, *arguments], "*", (), at, first_act=first_act)
+            assert not kind.links(node, server) or beside(node) >= {NAME}, "a dangling link"
             status, said = run("resume", "--config", node.config)
             assert status == 0, said
-            if verb == "link":
-                check_undisturbed(node, server)
-            else:
-                assert (beside(node), "reference_file" in assets(server)) == (set(), False)
+            check_as_undisturbed(verb, kind, node, server, {name: before[name] for name in before if name != "xlink"})
+
+
+def test_killed_at_requests_to_the_data_node_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
+    """At every sixth, the last included."""
+    with ready(InStac(), "link", tmp_path / "undisturbed") as (node, server, arguments):
+        assert run("link", *arguments)[0] == 0
+        count = len(node.thredds.requests)
+    for at in range(count, 0, -6):
+        with ready(InStac(), "link", tmp_path / str(at)) as (node, server, arguments):
+            run_killed(node, node.thredds, ["link", *arguments], "*", (), at)
+            status, said = run("resume", "--config", node.config)
+            assert status == 0, said
+            check_undisturbed(node, server)
 
 
 def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: StacServer) -> None:
