@@ -169,6 +169,11 @@ def _add_audit(commands: Any) -> None:
         "--checksums", action="store_true", help="read every file whole, from disk where it is there, and compare its checksum"
     )
     parser.add_argument("--samples", action="store_true", help="read back a sample through each reference file, as verify does")
+    parser.add_argument(
+        "--repair", action="store_true",
+        help="unlink what gives wrong data, and let resume link it anew; what is undecided is read whole before",
+    )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="with --repair: send and write nothing, and show what would be done")
     parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
     _add_settings(parser, _ESGCETS)
 
@@ -369,19 +374,25 @@ def _print_columns(lines: Sequence[Sequence[str]]) -> None:
 def _audit(options: argparse.Namespace, _: list[str]) -> int:
     from .audit import audit, find_targets
     from .audit.judgement import State
+    from .audit.repair import repair
 
+    if options.dry_run and not options.repair:
+        raise SettingsError("--dry-run", "is for --repair: an audit alone changes nothing")
     config, console = _config_of_esgpublish(options), _console()
     settings = _settings(options, config if config.exists() or options.config else None)
     targets = find_targets(options.targets, settings)
-    found = []
+    how, found = {"checksums": options.checksums, "samples": options.samples, "decide": options.repair}, []
     with console.status("") as status:  # shown on a terminal only
-        for one in audit(targets, settings, checksums=options.checksums, samples=options.samples):
+        for one in audit(targets, settings, **how, keep=not options.dry_run):
             found.append(one)
             status.update(f"{len(found)} of {len(targets)} datasets")
+    done = [repair(one, settings, dry_run=options.dry_run) for one in found] if options.repair else []
+    repairs = {outcome.dataset_id: outcome for outcome in done if outcome}
     if options.json:
-        print(json.dumps([_audit_of(one) for one in found], indent=1))
+        print(json.dumps([_audit_of(one, repairs.get(one.name)) for one in found], indent=1))
     else:
         _print_problems([one for one in found if one.state is not State.FINE])
+    _print_outcomes(console, list(repairs.values()))
     if console.is_terminal:
         counts = ", ".join(f"{number} {state}" for state in State if (number := sum(one.state is state for one in found)))
         console.print(f"{len(found)} datasets: {counts or 'none'}")
@@ -404,12 +415,13 @@ def _print_problems(found: Sequence[Audited]) -> None:
         _print_columns([names, *lines])
 
 
-def _audit_of(found: Audited) -> dict[str, Any]:
+def _audit_of(found: Audited, repaired: Outcome | None) -> dict[str, Any]:
     """What scripts are told: every problem, and by how many checks of which evidence the rest is fine."""
     problems = [{"state": one.state, "subject": one.subject, "detail": one.detail} for one in found.problems]
     return {
         "dataset_id": found.target.dataset_id, "href": found.target.location, "state": found.state, "code": found.code,
         "problems": problems, "evidence": Counter(one.evidence for one in found.verdicts if one.evidence),
+        **({"repair": {"state": repaired.state, "code": repaired.code, "detail": repaired.detail}} if repaired else {}),
     }  # fmt: skip
 
 

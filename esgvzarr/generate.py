@@ -46,7 +46,8 @@ class Outcome:
     verb: str
     state: str
     """``written``, ``linked``, ``pending`` (the index has not shown the change yet), ``absent`` (it does not show the dataset),
-    ``withdrawn``, ``deleted``, ``refused``, ``failed``, ``skipped`` or ``planned`` (in a dry run)."""
+    ``withdrawn``, ``deleted``, ``queued`` (to be linked anew), ``refused``, ``failed``, ``skipped`` or ``planned`` (in a dry
+    run)."""
     detail: str
     code: str = ""
     """Stable error code; empty on success."""

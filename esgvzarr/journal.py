@@ -18,6 +18,8 @@ from .store import measure
 _log = logging.getLogger(__name__)
 _FIRST = ("announced", "decided", "resumed")
 """Steps with which a run begins."""
+_ENDED = (*DONE, "queued")
+"""Outcomes after which the index shows what it was told. What was queued has no link, and no reference file in its place."""
 _SENT_AFTER = {"link": ("written", "resumed"), "unpublish": ("decided", "resumed")}
 """The last step of a run that was killed when it may have sent its change."""
 _PATIENCE = 60
@@ -90,7 +92,7 @@ class Journal:
             earlier, steps = self._ledger.task(self._name), self._earlier()
         except StoreError:  # said when the step is kept
             earlier, steps = None, []
-        if earlier and steps and earlier.path == self.task.path and steps[-1].retryable and steps[-1].outcome not in DONE:
+        if earlier and steps and earlier.path == self.task.path and steps[-1].retryable and steps[-1].outcome not in _ENDED:
             return earlier.before
         return _read_sha256(self.task.path)[1]
 
@@ -119,10 +121,10 @@ def _sent(steps: Sequence[Entry]) -> dict[str, datetime]:
     It may have taken it all the same: it did not answer, or with an error of its own, or the run ended where it was sent.
     """
     steps = [step for step in steps if step.verb != "generate"]
-    last_done = max((number for number, step in enumerate(steps) if step.outcome in DONE), default=-1)
+    last_done = max((number for number, step in enumerate(steps) if step.outcome in _ENDED), default=-1)
     sent = {}
     for step, later in pairwise([*steps[last_done + 1 :], None]):
-        change = "unpublish" if step and step.verb == "unpublish" else "link"
+        change = "unpublish" if step and step.verb in ("unpublish", "relink") else "link"
         ended = later is None or later.step in _FIRST
         if step and (_is_unsure(step) or (ended and step.step in _SENT_AFTER[change])):
             sent[change] = datetime.fromisoformat(step.created)

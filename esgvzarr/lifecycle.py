@@ -5,26 +5,29 @@ What is to be done is decided and kept, then done step by step. Whoever comes af
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from . import bridge
 from .addresses import address_of_config, address_of_registration, open_index
-from .errors import EsgvzarrError, SettingsError, SourceError, StoreError
+from .checksums import can_be_checked, check_checksum
+from .errors import EsgvzarrError, LinkError, SettingsError, SourceError, StoreError
 from .generate import Outcome, Preparer, Progress, failure, generate, keep, make_transport, reference_name
 from .indexes import Index
 from .journal import Journal, claimed
 from .ledger import DONE, Ledger
-from .model import DatasetId, DatasetRecord, Entry, IndexAddress, Task
+from .model import DatasetId, DatasetRecord, Entry, Finding, IndexAddress, ReferenceFile, Task
+from .outputs import output_of, same
 from .preview import preview
 from .publish import discard, place, show
 from .records import from_records
 from .settings import Settings
-from .sources import read_source
+from .sources import from_index, read_source, with_local_paths
 from .store import remove_leftovers
 from .transport import Transport, host_of, is_url
-from .withdraw import links_of, may_come, withdraw
+from .withdraw import QUEUED, RELINK, WITHDRAWN, links_of, may_come, withdraw
 
 
 def decide(verb: str, record: DatasetRecord, index: IndexAddress, settings: Settings, *, force: bool = False) -> Task:
@@ -166,7 +169,7 @@ def resume(
     taken = unfinished(ledger, dataset_ids)
     if dry_run:
         tasks = [task for last in taken if (task := ledger.task(last.dataset_id))]
-        return [preview(task, settings, progress=progress) for task in tasks]
+        return [_preview(task, settings, progress) for task in tasks]
     return [_resume_one(last, ledger, settings, progress) for last in taken]
 
 
@@ -204,8 +207,9 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
                 )  # fmt: skip
             journal = Journal(task, ledger, resumed=True)
             journal.resume()
-            if task.verb == "unpublish":
-                return withdraw(journal, settings, progress)
+            if task.verb in ("unpublish", RELINK):
+                taken_back = withdraw(journal, settings, progress)
+                return _link_anew(task, ledger, settings, progress) if taken_back.state == QUEUED else taken_back
             return carry_on(journal, settings, None, progress)
     except StoreError as error:
         if error.code != "store-busy":
@@ -213,6 +217,84 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
         return replace(failure(name, last.verb, error), state="skipped")
     except SourceError as error:
         return failure(name, last.verb, error)
+
+
+def _preview(task: Task, settings: Settings, progress: Progress) -> Outcome:
+    if task.verb == RELINK:
+        try:
+            task = _decide_anew(task, settings)
+        except EsgvzarrError as error:
+            return failure(str(task.record.id), RELINK, error)
+    return preview(task, settings, progress=progress)
+
+
+def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+    """Link what was taken back, as the index describes it now. Its files must have the checksums that the index says."""
+    name = str(task.record.id)
+    try:
+        fresh = _decide_anew(task, settings)
+        progress(name, "reading its files whole")
+        _check_bytes(fresh, settings)
+    except EsgvzarrError as error:
+        outcome = failure(name, RELINK, error)
+        Journal(task, ledger).finish(outcome)
+        return outcome
+    served = next((step.sha256 for step in reversed(ledger.entries(name)) if step.sha256 and step.href == fresh.href), "")
+    journal = Journal(fresh, ledger)
+    journal.decide()
+    outcome = carry_on(journal, settings, None, progress)
+    made = outcome.reference
+    if made is None or not served or made.sha256 == served or _reads_as_before(made, settings):
+        return outcome
+    replaced = Finding(
+        "store-replaced", 0, fresh.href, "what was served before", "other references", "Caches may hold the old file for years.",
+        refuse=False,
+    )  # fmt: skip
+    return replace(outcome, warnings=(*outcome.warnings, replaced))
+
+
+def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
+    """Whether readers see the same in the reference file that was taken away."""
+    path = Path(made.path)
+    before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
+    return before.exists() and same(output_of(path.name), before, path)
+
+
+def _decide_anew(task: Task, settings: Settings) -> Task:
+    """What is to be done to link a dataset as the index describes it now.
+
+    Raises:
+        LinkError: the index cannot be asked, or does not show the dataset.
+        SourceError: it shows not the whole of it, or it is retracted.
+    """
+    with make_transport(settings) as transport:
+        index = open_index(task.index, transport, settings)
+        documents = index.documents(task.record.id, task.record.data_node)
+    if not documents:
+        raise LinkError(
+            str(task.record.id), f"is not in {task.index.location}", expected="a registered dataset",
+            todo="Register it again, then esgvzarr resume.", code="index-item-missing", retryable=True,
+        )  # fmt: skip
+    record = from_index(documents, task.record.id)
+    if record.data_node != task.record.data_node:  # the item of a replica's original: it does not describe our files
+        record = task.record
+    paths = {file.url: file.path for file in task.record.files}
+    known = replace(record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files))
+    fresh = decide("link", with_local_paths(known, settings.data_paths), task.index, settings)
+    return fresh if fresh.path else replace(fresh, path=task.path, href=task.href)
+
+
+def _check_bytes(task: Task, settings: Settings) -> None:
+    """Compare each file with its record's checksum: a file may have other bytes, and the size of then.
+
+    Raises:
+        TransportError: it has; or it cannot be read.
+    """
+    with make_transport(settings) as transport:
+        transport.allow(task.record.data_node)
+        for file in filter(can_be_checked, task.record.files):
+            here = file.path if file.path and settings.read != "http" and os.path.isfile(file.path) else None
+            check_checksum(file, here or file.url, transport)
 
 
 def carry_on(

@@ -335,7 +335,7 @@ class Task:
     """What was decided for one dataset: enough to finish it without esgpublish."""
 
     verb: str
-    """``publish``, ``link`` or ``unpublish``."""
+    """``publish``, ``link``, ``unpublish``, or ``relink``: unpublish, and link anew later."""
     record: DatasetRecord
     path: str
     """Of the reference file, on this machine."""
@@ -355,10 +355,10 @@ class Entry:
 
     dataset_id: str
     verb: str
-    """``publish``, ``link``, ``unpublish`` or ``generate``."""
+    """``publish``, ``link``, ``unpublish``, ``relink``, ``generate`` or ``audit``."""
     outcome: str
-    """``open``: more is to come. Else what became of it: ``linked``, ``written``, ``withdrawn``, ``deleted``, ``pending``,
-    ``absent``, ``refused``, ``failed``."""
+    """``open``: more is to come. Else what became of it: ``linked``, ``written``, ``withdrawn``, ``deleted``, ``queued``,
+    ``pending``, ``absent``, ``refused``, ``failed``. Of an audit: the state that it found."""
     code: str
     """Stable error code; empty on success."""
     detail: str

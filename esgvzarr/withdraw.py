@@ -23,6 +23,11 @@ from .store import remove_leftovers, remove_reference, withdraw_reference
 WITHDRAWN = "withdrawn"
 """Directory beside the ledger, which no server serves, for the reference files of retracted datasets."""
 
+RELINK = "relink"
+"""Verb of a task whose link is taken back, to be made anew later."""
+QUEUED = "queued"
+"""What becomes of such a task at first."""
+
 
 def unpublish(
     dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False, progress: Progress = lambda *_: None
@@ -61,7 +66,7 @@ def decide_withdrawal(dataset_id: DatasetId, config: Path, settings: Settings, *
 
 
 def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcome:
-    """Unlink, then remove the file; each step is kept."""
+    """Unlink, then remove the file; each step is kept. What is to be linked anew ends as ``queued``."""
     task = journal.task
     try:
         with make_transport(settings) as transport:
@@ -77,12 +82,15 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
             detail = (
                 f"{task.index.location} took the removal of {', '.join(pending)}, and shows it still: until then the file stays"
             )
-            outcome = Outcome(str(task.record.id), "unpublish", "pending", detail, "index-pending", retryable=True)
+            outcome = Outcome(str(task.record.id), task.verb, "pending", detail, "index-pending", retryable=True)
         else:
             journal.unlinked()
             outcome = _remove(task, paths, settings)
+            if task.verb == RELINK:
+                detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
+                outcome = replace(outcome, state=QUEUED, detail=detail, code="index-relink", retryable=True)
     except EsgvzarrError as error:
-        outcome = failure(str(task.record.id), "unpublish", error)
+        outcome = failure(str(task.record.id), task.verb, error)
     journal.finish(outcome)
     return outcome
 
@@ -129,7 +137,7 @@ def _remove(task: Task, paths: list[str], settings: Settings) -> Outcome:
     if task.delete:
         removed = [path for path in paths if remove_reference(path)]
         detail = f"{', '.join(removed)} deleted" if removed else "no reference file was there"
-        return Outcome(name, "unpublish", "deleted", detail)
+        return Outcome(name, task.verb, "deleted", detail)
     moved = [target for path in paths if (target := withdraw_reference(path, away))]
     detail = f"moved to {', '.join(map(str, moved))}" if moved else "no reference file was there"
-    return Outcome(name, "unpublish", "withdrawn", detail)
+    return Outcome(name, task.verb, "withdrawn", detail)

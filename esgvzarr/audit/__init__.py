@@ -163,33 +163,37 @@ def _target_of(last: Entry, ledger: Ledger, earlier: Entry | None) -> Target:
 
 
 def audit(
-    targets: Sequence[Target], settings: Settings, *, checksums: bool = False, samples: bool = False
+    targets: Sequence[Target], settings: Settings, *, checksums: bool = False, samples: bool = False, decide: bool = False,
+    keep: bool = True,
 ) -> Iterator[Audited]:  # fmt: skip
-    """Look at each target. What is found of datasets that the ledger knows is kept there.
+    """Look at each target.
 
     Args:
         targets: of `find_targets`.
         settings: how to fetch, the ledger, `data_paths`.
         checksums: read every file whole, from disk where it is there, and compare it with the checksum of its record.
         samples: read back a sample through each reference file, as `verify` does.
+        decide: read those files whole that nothing else decides, over HTTP too.
+        keep: what is found of datasets that the ledger knows is kept there.
 
     Yields:
         What was found of each, in their order.
     """
     with make_transport(settings) as transport:
-        auditor = _Auditor(transport, settings, checksums=checksums, samples=samples)
+        auditor = _Auditor(transport, settings, checksums=checksums, samples=samples, decide=decide)
         for start in range(0, len(targets), _BATCH):
             found = auditor.look_at(targets[start : start + _BATCH])
-            _keep(found, settings)
+            if keep:
+                _keep(found, settings)
             yield from found
 
 
 class _Auditor:
     """Gathers evidence."""
 
-    def __init__(self, transport: Transport, settings: Settings, *, checksums: bool, samples: bool) -> None:
+    def __init__(self, transport: Transport, settings: Settings, *, checksums: bool, samples: bool, decide: bool) -> None:
         self._transport, self._settings = transport, settings
-        self._checksums, self._samples = checksums, samples
+        self._checksums, self._samples, self._fetch_whole = checksums, samples, checksums or decide
         self._indexes: dict[IndexAddress, Index | LinkError] = {}
 
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
@@ -273,7 +277,7 @@ class _Auditor:
         if not can_be_checked(file):
             return verdict
         here = self._path_of(file, head, target)
-        if here is None and not self._checksums:
+        if here is None and not self._fetch_whole:
             return replace(verdict, detail=f"{verdict.detail}; --checksums reads it whole")
         try:
             check_checksum(file, here or file.url, self._transport)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +53,11 @@ class Archive:
     def item(self, name: str, *, moved: str = "") -> dict[str, Any]:
         """The item, as a publisher registers it; with URLs in another directory where the files moved."""
         urls = {file.name: self.server.url_of(file).replace("/CMIP/", f"/{moved or 'CMIP'}/") for file in self.files(name)}
-        return make_item(self.ids[name], urls, data_node=self.server.host)
+        item = make_item(self.ids[name], urls, data_node=self.server.host)
+        for file in self.files(name):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            item["assets"][file.name].update({"file:size": file.stat().st_size, "file:checksum": f"1220{digest}"})
+        return item
 
     def replace_item(self, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
         """Change the item, past the API."""
@@ -71,9 +76,6 @@ class Archive:
 
     def href(self, name: str) -> str:
         return str(self.server.url_of(self.reference(name)))
-
-    def write_map(self, name: str) -> Path:
-        return self.node.write_map(self.ids[name], self.files(name))
 
     def audit(self, *names: str, settings: Settings | None = None, **options: bool) -> dict[str, Audited]:
         """What is found, by short name; all datasets if none is named."""
