@@ -86,5 +86,5 @@ def open_index(
 
 def login_of(address: IndexAddress) -> dict[str, Any]:
     """What esgcet's transaction clients look at."""
-    stac = read_config(address.config).get("stac_config")
+    stac = read_config(address.config).get("stac_config") if address.config else None
     return {"stac_config": stac} if stac else {"stac_api": address.location}

@@ -8,9 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .audit import Audited
+    from .backfill import Standing
     from .doctor import Diagnosis
     from .generate import Outcome
     from .model import Entry, Report
@@ -83,6 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     _add_generate(commands)
     _add_combine(commands)
+    _add_backfill(commands)
     _add_verify(commands)
     _add_doctor(commands)
     _add_demo(commands)
@@ -202,6 +208,42 @@ def _add_combine(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace a document that holds other bytes")
     parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
     _add_settings(parser)
+
+
+def _add_backfill(commands: Any) -> None:
+    parser = _command(
+        commands, "backfill", _backfill, "link, or only generate, all datasets of a back catalogue; run it again to go on",
+        "The plan of what is left lies beside the ledger. Ctrl-C ends the run after what is being computed, twice at once. "
+        "Exit status: 0 every dataset is done, 1 some are refused, failed or left, 2 usage or configuration.",
+    )  # fmt: skip
+    parser.add_argument(
+        "sources", nargs="*", metavar="SOURCE",
+        help="a STAC API, https://HOST/esg-search, globus:UUID, a THREDDS catalogue with all that it refers to, a directory of "
+        "mapfiles, a list of dataset ids, or a document that link takes; default: the index of esg.yaml",
+    )  # fmt: skip
+    parser.add_argument(
+        "--filter", metavar="QUERY", default="", help="datasets of an index: CQL2 text for STAC, facet=value&facet=value for others"
+    )
+    parser.add_argument(
+        "--template", metavar="URL", default="",
+        help="what describes a dataset of a list, with {dataset_id} or {path} in it; default: the index of esg.yaml",
+    )  # fmt: skip
+    parser.add_argument("--output-dir", metavar="DIR", type=Path, help="only write <DSID>.json there; no index is touched")
+    parser.add_argument("--plan-only", action="store_true", help="only list the datasets")
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", default="", help="compute on the workers of this Dask cluster")
+    parser.add_argument("--jobs", metavar="N", type=_count, default=0, help="processes on this machine; default: one for each CPU")
+    parser.add_argument(
+        "--per-node", metavar="N", type=_count, default=4, help="datasets read from one data node at once; default: 4"
+    )
+    parser.add_argument("--report", metavar="FILE", type=Path, help="write what became of all datasets as a page of HTML")
+    _add_settings(parser, _ESGCETS)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 def _add_verify(commands: Any) -> None:
@@ -497,6 +539,79 @@ def _combine(options: argparse.Namespace, _: list[str]) -> int:
         outcome = combine(spec, options.output_dir, transport, settings, force=options.force, progress=progress)
     keep(outcome, settings)
     return _report(console, [outcome])
+
+
+def _backfill(options: argparse.Namespace, _: list[str]) -> int:
+    from .backfill import Job, backfill, sources_of
+    from .reporting import html, lines
+
+    config, console = _config_of_esgpublish(options), _console()
+    known = config if config.exists() or options.config else None
+    job = Job(sources_of(options.sources), options.filter, options.template, known, options.output_dir)
+    with _stopped_by_signals(console) as stop, _standing(console) as watch:
+        summary = backfill(
+            job, _settings(options, known), scheduler=options.scheduler, jobs=options.jobs, per_node=options.per_node,
+            plan_only=options.plan_only, stop=stop, watch=watch,
+        )  # fmt: skip
+    for line in lines(summary):
+        console.print(line, markup=False)
+    if options.report:
+        options.report.write_text(html(summary), encoding="utf-8")
+        console.print(f"[dim]report: {options.report}[/dim]")
+    return DONE if summary.is_done or (options.plan_only and not summary.unread) else REFUSED
+
+
+@contextmanager
+def _stopped_by_signals(console: Console) -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the second one ends this process at once, which the ledger and the plan survive."""
+    stop = threading.Event()
+
+    def asked(number: int, _: Any) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        os.write(2, b"\nesgvzarr: finishing what is being computed; once more to end at once\n")
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
+    """Shows how far a backfill is: a bar on a terminal, a line now and then elsewhere."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), console=console)
+    task, next_s, before = bar.add_task(""), 0.0, 0
+
+    def watch(now: Standing) -> None:
+        nonlocal next_s, before
+        if now.seconds < next_s:
+            return
+        next_s = now.seconds + (0.5 if console.is_terminal else 30.0)
+        if console.is_terminal:
+            total = sum(now.counts.values())
+            bar.update(task, description=_said(now), total=total or None, completed=total - now.counts["open"])
+        elif now.finished != before:
+            console.print(_said(now), markup=False)
+            before = now.finished
+
+    with bar if console.is_terminal else nullcontext():
+        yield watch
+
+
+def _said(now: Standing) -> str:
+    left, rate = now.counts["open"], now.finished / now.seconds if now.seconds else 0.0
+    said = [f"{number} {state}" for state, number in sorted(now.counts.items()) if number and state != "open"]
+    said.append(f"{left} left{', and more to be listed' if now.listing else ''}")
+    if rate:
+        minutes = left / rate / 60
+        said.append(f"{60 * rate:.0f} per minute, {f'{minutes:.0f} min' if minutes < 600 else f'{minutes / 60:.0f} h'} to go")
+    return ", ".join([*said, *(f"{node} gives no answer" for node in now.resting)])
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:

@@ -11,7 +11,8 @@
     ├── ProofError       the references do not read back as the files do      proof-*
     ├── StoreError       the reference file cannot be written                 store-*
     ├── LinkError        the index did not take, or does not show, the link   index-*
-    └── PublisherError   esgcet is missing, or is configured in our way       publisher-*
+    ├── PublisherError   esgcet is missing, or is configured in our way       publisher-*
+    └── WorkerError      a process that computes has died, or has a fault     worker-*
 
 Codes are stable: they are kept in the ledger, and scripts may act on them. They are only ever added to.
 """
@@ -148,3 +149,9 @@ class PublisherError(EsgvzarrError):
     """esgcet is missing, or is set up in a way that stands in our way."""
 
     code = "publisher-failed"
+
+
+class WorkerError(EsgvzarrError):
+    """A process that computes for a backfill has died, cannot be reached, or has a fault."""
+
+    code = "worker-failed"

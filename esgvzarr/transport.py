@@ -7,6 +7,7 @@ TransportError that says so.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import math
@@ -129,7 +130,7 @@ class Transport:
         self._seen: dict[str, tuple[int, str | None]] = {}
         self._silent: Counter[str] = Counter()
         self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
-        context = _tls_context(ca_bundle)
+        context = _usual_tls_context(str(ca_bundle or ""))
         self._pools = {named: self._make_pool(connections, context, named=named) for named in (True, False)}
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
 
@@ -482,6 +483,12 @@ def _is_empty(response: urllib3.BaseHTTPResponse) -> bool:
 def _validator(headers: Mapping[str, str]) -> str | None:
     """What tells one state of a file from another, as far as its server says: TDS has no ETag."""
     return headers.get("ETag") or headers.get("Last-Modified")
+
+
+@functools.cache
+def _usual_tls_context(ca_bundle: str) -> ssl.SSLContext:
+    """Made once: to read all certificate authorities takes longer than to read many a dataset."""
+    return _tls_context(ca_bundle or None)
 
 
 def _tls_context(ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None) -> ssl.SSLContext:

@@ -27,7 +27,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 _ROOMS = (
     "settings|source|transport|file|filter|proof|store|index|publisher|time|coordinate|calendar|chunks|variable|dimension|units"
-    "|packing|audit"
+    "|packing|audit|worker"
 )
 CODE = re.compile(rf"(?:{_ROOMS})(?:-[a-z0-9]+)+\Z")
 HREF = "https://esgf-data.example.org/thredds/fileServer/esg_dataroot/dataset.json"

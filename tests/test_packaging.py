@@ -37,7 +37,7 @@ NEVER_IMPORTED = {
     "stac-fastapi.types": "one namespace with stac-fastapi.api",
 }
 """Declared, and not, or not to be seen, in an import statement of ours; with the reason."""
-OUTPUTS = {"outputs/kerchunk.py": "zstd", "outputs/parquet.py": "parquet", "outputs/icechunk.py": "icechunk"}
+EXTRA_OF = {"outputs/kerchunk.py": "zstd", "outputs/parquet.py": "parquet", "outputs/icechunk.py": "icechunk", "workers.py": "dask"}
 OPERATOR, DEMO, TEST = {"bridge.py", "indexes/globus.py"}, {"demo.py"}, {"testing"}
 """Where packages of the extras may be imported."""
 
@@ -82,7 +82,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 def test_what_a_module_imports_is_declared(path: Path) -> None:
     name = path.relative_to(PACKAGE).as_posix()
     extra = "test" if name.split("/")[0] in TEST else "demo" if name in DEMO else "publisher" if name in OPERATOR else ""
-    extra = OUTPUTS.get(name, extra)
+    extra = EXTRA_OF.get(name, extra)
     undeclared = {name for name in imports(path) if distribution_of(name) not in declared(extra)}
     assert not undeclared, f"{path} imports what setup.cfg does not declare" + (
         f" in the extra {extra}" if extra else " in install_requires"

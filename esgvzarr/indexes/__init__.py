@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
@@ -27,6 +28,16 @@ class LinkState(StrEnum):
     """The index no longer shows it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """One page of what a search found."""
+
+    datasets: tuple[tuple[str, str], ...]
+    """Dataset id, as the index has it, and data node, of each; retracted datasets are left out."""
+    next_page: str
+    """For the next call; empty at the end."""
+
+
 @runtime_checkable
 class Index(Protocol):
     """An index of datasets. Every verb may be run twice."""
@@ -37,6 +48,18 @@ class Index(Protocol):
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> Sequence[Mapping[str, Any]]:
         """What describes the dataset and its files on a data node: a STAC item, or File documents and the Dataset document."""
+        ...
+
+    def search(self, query: str = "", page: str = "") -> Hits:
+        """Datasets that fulfil a query, page by page.
+
+        Args:
+            query: in the index's own words: CQL2 text for STAC, ``facet=value&facet=value`` for Solr and Globus Search. Empty: all.
+            page: as the page before named it; empty for the first.
+
+        Raises:
+            LinkError: the index refuses the query, or cannot be reached.
+        """
         ...
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:

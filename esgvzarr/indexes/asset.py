@@ -123,6 +123,13 @@ def _objects(value: Any) -> dict[str, Asset]:
     return {str(key): one for key, one in value.items() if isinstance(one, Mapping)} if isinstance(value, Mapping) else {}
 
 
+def data_node_of(item: Item) -> str:
+    """Of the item's files; empty where it does not say."""
+    assets = item.get("assets") or {}
+    nodes = (asset.get("alternate:name") for asset in assets.values() if isinstance(asset, Mapping))
+    return next((str(node) for node in nodes if node), "")
+
+
 def shows(item: Item, link: AccessLink) -> bool:
     """Whether the item has this link, with these bytes."""
     asset = present_nodes(item, key_of(link.media_type)).get(link.data_node, {})

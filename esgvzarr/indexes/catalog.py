@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import LinkError
+from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
-from . import LinkState
-from .asset import Operation, apply, check_asset, key_of, plan, plan_removal, present_nodes, read_links, timestamp
+from . import Hits, LinkState
+from .asset import Operation, apply, check_asset, data_node_of, key_of, plan, plan_removal, present_nodes, read_links, timestamp
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
@@ -61,6 +61,14 @@ class CatalogIndex:
         """The item, which is that of all data nodes."""
         item = self.find(dataset_id)
         return [item] if item is not None else []
+
+    def search(self, query: str = "", page: str = "") -> Hits:
+        """All datasets, on one page: files on disk take no queries."""
+        if query:
+            raise SettingsError(repr(query), "a catalogue on disk takes no filter", expected="none", code="settings-filter")
+        items = (_read_json(path) or {} for path in sorted(self._root.glob("*/*/*.json")))
+        named = [(str(item["id"]), data_node_of(item)) for item in items if "id" in item]
+        return Hits(tuple(named), "")
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The reference links that the item shows; none where there is no item."""

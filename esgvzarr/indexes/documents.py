@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from urllib.parse import parse_qs
 
-from ..errors import LinkError
+from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId
-from . import LinkState
+from . import Hits, LinkState
 from .legacy import Change, Document, check_link, document_id, is_copy, plan, plan_removal, read_links
 from .polling import looks
 
@@ -41,8 +42,29 @@ class DocumentIndex(ABC):
         """The File documents of a Dataset document."""
 
     @abstractmethod
+    def _read_page(self, facets: Mapping[str, Sequence[str]], page: str) -> tuple[Sequence[Document], str]:
+        """Dataset documents that have one of the values of each facet, and the name of the next page."""
+
+    @abstractmethod
     def _write(self, document: Document, change: Change) -> Complaint:
         """Send a change of the document's fields."""
+
+    def search(self, query: str = "", page: str = "") -> Hits:
+        """Datasets that have the facets ``name=value&name=value``; of a name that comes twice, either value will do.
+
+        Raises:
+            SettingsError: the query is none.
+            LinkError: the index refuses it, cannot be reached, or answers with something else than documents.
+        """
+        try:
+            facets = parse_qs(query, strict_parsing=True) if query else {}
+        except ValueError as error:
+            raise SettingsError(
+                repr(query), f"cannot be searched for: {error}", expected="facet=value&facet=value", code="settings-filter"
+            ) from error
+        documents, next_page = self._read_page(facets, page)
+        live = [document for document in documents if str(document.get("retracted")).lower() != "true"]
+        return Hits(tuple((str(one.get("instance_id")), str(one.get("data_node"))) for one in live), next_page)
 
     def find(self, dataset_id: DatasetId) -> Document | None:
         """The Dataset document, of replicas the original's; None if there is none.

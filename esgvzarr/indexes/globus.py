@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ LOGIN = Path("~/.globus/cli/storage.db")
 """Where ``globus login`` keeps what it got."""
 _MOST = 10_000
 """Subjects, of a dataset's data nodes or files; Globus Search gives 10 unless it is asked for more, and no more than this."""
+
+
+_PAGE = 1000
+"""Subjects on a page of a search."""
 
 
 class GlobusIndex(DocumentIndex):
@@ -90,6 +94,19 @@ class GlobusIndex(DocumentIndex):
             raise _invalid(name)
         documents = (_document_of(subject, name, entry_id) for subject in subjects)
         return [document for document in documents if document and document.get(field) == name]
+
+    def _read_page(self, facets: Mapping[str, Sequence[str]], page: str) -> tuple[Sequence[Document], str]:
+        """``page`` is the marker of Globus Search's own."""
+        wanted = [*facets.items(), ("type", ["Dataset"])]
+        filters = [{"type": "match_any", "field_name": name, "values": list(values)} for name, values in wanted]
+        query = {"q": "", "filters": filters, "limit": _PAGE, **({"marker": page} if page else {})}
+        with _translated("search"):
+            found = self._anybody().scroll(self._uuid, query).data
+        subjects = found.get("gmeta") if isinstance(found, dict) else None
+        if not isinstance(subjects, list):
+            raise _invalid("search")
+        documents = (_document_of(subject, "search") for subject in subjects)
+        return [document for document in documents if document], str(found.get("marker") or "") if subjects else ""
 
     def _write(self, document: Document, change: Change) -> Complaint:
         identifier = str(document["id"])

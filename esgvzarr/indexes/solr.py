@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -21,6 +21,8 @@ from .legacy import Change, Document
 _log = logging.getLogger(__name__)
 _MOST = 10_000
 """Documents, of a dataset's data nodes or files; esg-search gives 10 unless it is asked for more, and no more than this."""
+_PAGE = 1000
+"""Documents on a page of a search."""
 _UPDATED = re.compile(r"Number of records updated: (\d+)")
 _MESSAGE = re.compile(r"<message>(.*?)</message>", re.DOTALL)
 
@@ -59,9 +61,16 @@ class SolrIndex(DocumentIndex):
     def _read_files(self, identifier: str) -> Sequence[Document]:
         return [document for document in self._search("File", dataset_id=identifier) if document.get("dataset_id") == identifier]
 
-    def _search(self, kind: str = "Dataset", **constraint: object) -> list[dict[str, Any]]:
-        query = {**constraint, "type": kind, "distrib": "false", "limit": _MOST, "format": "application/solr+json"}
-        url = f"{self._url}/search?{urlencode(query)}"
+    def _read_page(self, facets: Mapping[str, Sequence[str]], page: str) -> tuple[Sequence[Document], str]:
+        """``page`` is how many documents the pages before had."""
+        before = int(page or 0)
+        asked: dict[str, object] = {**facets, "fields": "instance_id,data_node,retracted", "offset": before, "limit": _PAGE}
+        documents = self._search("Dataset", **asked)
+        return documents, str(before + len(documents)) if len(documents) == _PAGE else ""
+
+    def _search(self, kind: str = "Dataset", /, **constraint: object) -> list[dict[str, Any]]:
+        query = {"limit": _MOST, **constraint, "type": kind, "distrib": "false", "format": "application/solr+json"}
+        url = f"{self._url}/search?{urlencode(query, doseq=True)}"
         try:
             answer = orjson.loads(self._transport.read_document(url))
         except TransportError as error:

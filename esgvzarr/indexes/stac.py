@@ -6,19 +6,21 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import orjson
 
 from ..errors import LinkError, TransportError
 from ..model import AccessLink, DatasetId
 from ..transport import Transport
-from . import LinkState
+from . import Hits, LinkState
 from .asset import (
     Item,
     Operation,
     apply,
     check_asset,
     check_schema,
+    data_node_of,
     key_of,
     plan,
     plan_access,
@@ -30,6 +32,8 @@ from .asset import (
 from .polling import looks
 
 log = logging.getLogger(__name__)
+_PAGE = 100
+"""Items on a page of a search: those of many files have a hundred kilobytes each."""
 
 
 class Patcher(Protocol):
@@ -79,21 +83,45 @@ class StacIndex:
             LinkError: the API cannot be reached, or answers with something else than an item.
         """
         url = f"{self._api_url}/collections/{dataset_id.project}/items/{dataset_id}"
-        try:
-            item = orjson.loads(self._transport.read_document(url))
-        except TransportError as error:
-            if error.code == "transport-http-404":
-                return None
-            found = f"the index cannot be read: {error.found}"
-            raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
-        except ValueError as error:
-            raise LinkError(url, "answers with no JSON", expected="a STAC item", code="index-item-invalid") from error
+        item = self._read(url)
+        if item is None:
+            return None
         parts = {"id": str, "collection": str, "properties": dict, "assets": dict}
         if not isinstance(item, dict) or not all(isinstance(item.get(name), kind) for name, kind in parts.items()):
             raise LinkError(url, "answers with no item", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
         if item["id"] != str(dataset_id):
             raise LinkError(url, "answers with something else", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
         return item
+
+    def _read(self, url: str) -> Any:
+        """The JSON at a URL of the API; None where there is nothing."""
+        try:
+            return orjson.loads(self._transport.read_document(url))
+        except TransportError as error:
+            if error.code == "transport-http-404":
+                return None
+            found = f"the index cannot be read: {error.found}"
+            raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
+        except ValueError as error:
+            raise LinkError(url, "answers with no JSON", expected="STAC", code="index-item-invalid") from error
+
+    def search(self, query: str = "", page: str = "") -> Hits:
+        """Datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that the API named.
+
+        Raises:
+            LinkError: the API refuses the expression, cannot be reached, or answers with something else than items.
+        """
+        asked = f"&filter-lang=cql2-text&{urlencode({'filter': query})}" if query else ""
+        url = page or f"{self._api_url}/search?limit={_PAGE}{asked}"
+        found = self._read(url)
+        items = found.get("features") if isinstance(found, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise LinkError(url, "answers with something else", expected="STAC items", code="index-item-invalid")
+        live = [item for item in items if not (item.get("properties") or {}).get("retracted")]
+        links = [link for link in found.get("links") or [] if link.get("rel") == "next"]
+        if links and links[0].get("method", "GET") != "GET":
+            raise LinkError(url, "names no next page that can be had by GET", expected="a link", code="index-item-invalid")
+        return Hits(tuple((str(item.get("id")), data_node_of(item)) for item in live), str(links[0]["href"]) if links else "")
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
         """The item, which is that of all data nodes."""

@@ -81,6 +81,20 @@ class IndexTests:
         assert {file.url for file in found.files} == {file.url for file in RECORD.files}
         assert not index.documents(ABSENT, NODE)
 
+    def test_lists_its_datasets(self, index: Index) -> None:
+        """Each once for each of its data nodes, whatever the pages."""
+        found: list[tuple[str, str]] = []
+        page = ""
+        while True:
+            hits = index.search(page=page)
+            found += hits.datasets
+            page = hits.next_page
+            if not page:
+                break
+        assert {name for name, _ in found} == {str(DATASET)}
+        assert NODE in {node for _, node in found}
+        assert len(found) == len(set(found))
+
     def test_shows_an_added_link(self, index: Index) -> None:
         """What was added is what is read, field for field."""
         assert index.links(DATASET) == ()

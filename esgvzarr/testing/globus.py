@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -104,7 +104,7 @@ class GlobusServer(LoopbackServer):
         route = _ROUTE.match(asked.path)
         known: dict[tuple[str | None, ...], Callable[[Asked, str], Response]] = {
             ("GET", "index", "subject"): self._subject, ("POST", "index", "search"): self._search,
-            ("POST", "index", "scroll"): self._search,
+            ("POST", "index", "scroll"): self._scroll,
             ("POST", "index", "ingest"): self._ingest, ("GET", "task", None): self._task,
         }  # fmt: skip
         serve = known.get((asked.method, route[1], route[3])) if route else None
@@ -142,6 +142,16 @@ class GlobusServer(LoopbackServer):
             "has_next_page": len(found) > start + limit,
         }
         return _json({"@datatype": "GSearchResult", "@version": "2017-09-01", **body})
+
+    def _scroll(self, asked: Asked, _: str) -> Response:
+        """Every page but the last names a marker, with which the next is asked for."""
+        query = json.loads(asked.body)
+        if "offset" in query:
+            return _error(400, "BadRequest.ValidationError", "scroll takes no offset")
+        again = json.dumps({**query, "offset": int(query.get("marker", 0))}).encode()
+        page = json.loads(bytes(self._search(replace(asked, body=again), _).body))  # type: ignore[arg-type]
+        marker = str(page.pop("offset") + page["count"]) if page["has_next_page"] else None
+        return _json({**page, "marker": marker})
 
     def _result(self, subject: str, asked: Asked) -> dict[str, Any]:
         entries = [
