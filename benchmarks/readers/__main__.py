@@ -56,8 +56,10 @@ class Client:
 _ONE_DATASET = (SAME, NOTHING, SAME)
 CLIENTS = (
     Client("with_xarray.py"),
+    Client("with_xarray.py", "stac-zst"),
     Client("with_older_xarray.py"),
     Client("with_datapoint.py", outcomes=_ONE_DATASET),
+    Client("with_datapoint.py", "stac-zst", _ONE_DATASET),
     Client("with_xpystac.py", outcomes=(FAILS, FAILS, FAILS)),
     Client("with_xpystac.py", "stac-json", _ONE_DATASET),
     Client("with_esgf_pyclient.py", "solr", (SAME, NOTHING)),

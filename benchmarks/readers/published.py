@@ -20,10 +20,12 @@ REAL = "CMIP6.CMIP.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126"
 INDEXES = {
     "stac": "STAC",
     "stac-json": "STAC, `media_type: application/json`",
+    "stac-zst": "STAC, `output: json.zst`",
     "solr": "esg-search",
     "globus": "Globus Search",
 }
 """Name -> as the table has it."""
+SETTINGS = {"stac-json": {"media_type": "application/json"}, "stac-zst": {"output": "json.zst"}}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Published:
 
     def __init__(self, directory: Path, indexes: Collection[str]) -> None:
         self._directory, self._indexes = directory, indexes
-        self._stac = {name: StacServer(tls=True) for name in ("stac", "stac-json")}  # clients take https for granted
+        self._stac = {name: StacServer(tls=True) for name in INDEXES if name.startswith("stac")}  # clients take https for granted
         self._solr, self._globus = SolrServer(), GlobusServer()
         self.environment: dict[str, str] = {}
         """Of clients: an empty home, and trust in the servers."""
@@ -87,11 +89,10 @@ class Published:
         self._stack.close()
 
     def _publish(self, index: str) -> None:
-        settings: dict[str, Any] = {"ledger": str(self._directory / f"{index}.sqlite")}
+        settings = {"ledger": str(self._directory / f"{index}.sqlite"), **SETTINGS.get(index, {})}
         esgcet: dict[str, Any] = {"stac_config": {}}
         if index in self._stac:
             self._node.stac_url, esgcet = self._stac[index].url, {}
-            settings |= {"media_type": "application/json"} if index == "stac-json" else {}
         elif index == "solr":
             esgcet |= {"index_node": self._solr.host, "cert": "./cert.pem"}
         else:

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["ceda-datapoint", "dask"]
+# dependencies = ["ceda-datapoint", "dask", "zstandard"]
 # ///
 """`DataPointClient(...).search(...)`, then `collect_cloud_assets()` and `open_dataset()`."""
 

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr"]
+# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr", "zstandard"]
 # ///
 """pystac-client finds the item, xarray opens its asset as the asset says.
 
@@ -16,9 +16,10 @@ from program import Case, Job, find, run
 def read(job: Job, case: Case) -> xarray.Dataset:
     """As in docs/how-to/read.md."""
     asset = find(job, case).assets["reference_file"]
-    root = xarray.open_dataset(asset.href, **asset.extra_fields["xarray:open_kwargs"])
+    keywords = asset.extra_fields["xarray:open_kwargs"]
+    root = xarray.open_dataset(asset.href, **keywords)
     names = root.attrs.get("esgvzarr_segments", [])
-    options = {"fo": asset.href, "remote_options": {"asynchronous": True}}
+    options = {"fo": asset.href, "remote_options": {"asynchronous": True}, **keywords.get("storage_options", {})}
     parts = [
         xarray.open_dataset(f"reference://{name}", engine="zarr", consolidated=False, chunks={}, storage_options=options)
         for name in names

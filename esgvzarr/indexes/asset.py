@@ -66,7 +66,9 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
         "protocol": "kerchunk",
         "xarray:open_kwargs": dict(link.open_kwargs),
         "cloud_format": "kerchunk",
-        "open_zarr_kwargs": {},
+        "open_zarr_kwargs": {
+            name: value for name, value in link.open_kwargs.items() if name == "storage_options"
+        },  # ceda-datapoint
     }
     if link.media_type == ICECHUNK_TYPE:
         asset |= {"title": "Virtual Zarr (Icechunk repository)", "description": "Icechunk Link", "cloud_format": "icechunk"}

@@ -57,6 +57,13 @@ def test_asset_has_the_fields_that_the_field_agreed_on(item: dict[str, Any]) -> 
     }
 
 
+def test_datapoint_is_told_what_fsspec_needs(item: dict[str, Any]) -> None:
+    """ceda-datapoint gives these, and no others, to xarray besides the engine."""
+    options = {"target_options": {"compression": "zstd"}}
+    link = replace(LINK, open_kwargs={"engine": "kerchunk", "chunks": {}, "storage_options": options})
+    assert make_asset(link, item, NOW)["open_zarr_kwargs"] == {"storage_options": options}
+
+
 def test_first_link_becomes_the_asset(item: dict[str, Any]) -> None:
     """(a) Without a reference asset, ours is added."""
     operation = plan(item, LINK, NOW)
