@@ -28,7 +28,11 @@ from esgvzarr import cli, indexes, lifecycle, settings, store, verify, withdraw
 from esgvzarr.errors import EsgvzarrError
 from esgvzarr.model import DatasetId
 
-for name in ("esgcet.stac.stac_client", "globus_sdk") if find_spec("esgcet") else ():
+for name in (
+    *(("esgcet.stac.stac_client", "globus_sdk") if find_spec("esgcet") else ()), "dask.base", "kerchunk.xarray_backend", "urllib3",
+    *(f"esgvzarr.{name}" for name in ("formats.hdf5", "formats.netcdf3", "indexes.stac", "indexes.solr", "indexes.globus",
+                                      "indexes.catalog", "preview", "generate", "publish", "bridge", "outputs.kerchunk")),
+):  # fmt: skip
     import_module(name)
 xarray.backends.list_engines()
 _HEAVY = (fsspec, h5py, netCDF4, pystac, zarr, verify)

@@ -44,7 +44,8 @@ VERBS = {"new": 14, "link": 30, "force": 8, "unpublish": 14, "delete": 8, "resum
 _WANTED = {"new": "linked", "link": "linked", "force": "linked", "unpublish": "withdrawn", "delete": "deleted"}
 _WAITS = ("index-pending", "index-earlier-change", "store-bytes-differ")
 _HANGS_S = 60.0
-_SETTLES_S = 120.0
+_SETTLES_S = 60.0 + 100 * POLL_S
+"""An index has lost a change after 60 times as long as anybody waits for it."""
 _WORKERS = multiprocessing.get_context("forkserver")
 
 
@@ -238,13 +239,14 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
 def disk_faults(run: Run, operation: Operation) -> Iterator[None]:
     """The family's disk is full or read-only meanwhile."""
     disk = run.disks.get((operation.site, operation.family))
-    with ExitStack() as stack:
-        for one in operation.injections if disk else ():
-            assert disk is not None
-            if one.kind == "full disk":
-                stack.enter_context(disk.full(int(3 * one.number)))
-            elif one.kind == "read-only disk":
-                stack.enter_context(disk.read_only())
+    faults = {one.kind: one.number for one in operation.injections} if disk else {}
+    if disk and "read-only disk" in faults:
+        with disk.read_only():
+            yield
+    elif disk and "full disk" in faults:
+        with disk.full(int(3 * faults["full disk"])):
+            yield
+    else:
         yield
 
 
@@ -278,9 +280,9 @@ def storm(run: Run, operations: Sequence[Operation], workers: int) -> None:
 def settle(run: Run) -> Counter[str]:
     """Heal, resume, and where the reason was definite do again what was asked for; what each dataset needed for that."""
     worker, needed = Worker(run.note), Counter[str]()
-    deadline = time.monotonic() + _SETTLES_S
     run.blind |= {place for place in run.wanted if place[0] == "catalog"}
     for site in run.sites.values():
+        deadline = time.monotonic() + _SETTLES_S
         while site.kind != "catalog" and unfinished(site) and time.monotonic() < deadline:
             said, result = worker.do(run.order(site, "resume all", ""))
             if said != "done":
@@ -293,6 +295,7 @@ def settle(run: Run) -> Counter[str]:
         last = latest(site).get(name)
         if last and last.outcome == wanted and (kind, name) not in run.blind:
             continue
+        deadline = time.monotonic() + _SETTLES_S
         said, result = worker.do(run.order(site, verb, name))
         while said == "done" and result[0][2] in _WAITS and time.monotonic() < deadline:
             verb = "force" if result[0][2] == "store-bytes-differ" else verb
@@ -403,7 +406,7 @@ def mount_disks(run: Run, operations: Sequence[Operation], stack: ExitStack) -> 
     for place, dataset_id in sorted(places.items()):
         try:
             disk = SmallDisk(run.sites[place[0]].node.directory_of(dataset_id).parent)
-        except subprocess.CalledProcessError:
+        except (subprocess.CalledProcessError, OSError):  # not root, or no mount
             return
         stack.callback(disk.close)
         run.disks[place] = disk
