@@ -27,6 +27,7 @@ from esgvzarr.testing import (
     Status,
     Truncated,
     WrongLength,
+    make_item,
     write_monthly,
 )
 from esgvzarr.testing.node import DataNode, command, schema_versions
@@ -47,12 +48,17 @@ DATASETS = (
 )
 
 
-def publish(*arguments: object) -> tuple[int, str]:
-    """Exit status of ``esgvzarr publish``, and all that it printed."""
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit status of esgvzarr, and all that it printed."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
-        cli.main(["publish", *map(str, arguments)])
+        cli.main(list(map(str, arguments)))
     return int(stop.value.code or 0), said.getvalue()
+
+
+def publish(*arguments: object) -> tuple[int, str]:
+    """The same of ``esgvzarr publish``."""
+    return run("publish", *arguments)
 
 
 def find(stac_url: str, dataset_id: str) -> Any:
@@ -287,6 +293,59 @@ class TestBadIndexes:
         assert re.search(r"failed \[index-(unreachable|http-503)\]", said), said
         assert [path.name for path in node.directory_of(DATASET_ID).glob("*.json")] == [f"{DATASET_ID}.json"]
         assert "reference_file" not in stac_server.item("CMIP6", DATASET_ID)["assets"]
+
+
+class TestLaterLives:
+    """On an API that queues, as ESGF's does: a second version, a retraction, a replica."""
+
+    @pytest.fixture(autouse=True)
+    def queue(self, stac_server: StacServer) -> None:
+        stac_server.delay_s = 0.1
+
+    def test_a_second_version_and_the_retraction_of_the_first(
+        self, node: DataNode, stac_server: StacServer, tmp_path: Path
+    ) -> None:
+        """esgcet marks the first as not the latest, and its link stays; retracted, it goes, and the second's stays."""
+        newer = f"{DATASET_ID.rpartition('.v')[0]}.v20990101"
+        node.add_dataset(newer, write_monthly(tmp_path / "newer", seed=1))
+        for name in (DATASET_ID, newer):
+            status, said = publish("--map", node.maps / f"{name}.map", "--config", node.config)
+            assert (status, ": linked: " in said) == (0, True), said
+        items = {name: stac_server.item("CMIP6", name) for name in (DATASET_ID, newer)}
+        assert {name: item["properties"]["latest"] for name, item in items.items()} == {DATASET_ID: False, newer: True}
+        for name in items:
+            with open_asset(find(node.stac_url, name).assets["reference_file"]) as opened:
+                check_equal(opened, sorted(node.directory_of(name).glob("*.nc")))
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+        assert "reference_file" not in find(node.stac_url, DATASET_ID).assets
+        assert not list(node.directory_of(DATASET_ID).glob("*.json"))
+        assert stac_server.item("CMIP6", newer) == items[newer]
+        assert (node.directory_of(newer) / f"{newer}.json").exists()
+
+    def test_a_replica_stands_beside_the_link_of_the_first_node(self, node: DataNode, stac_server: StacServer) -> None:
+        """The item is another node's, which has our files as alternates: theirs stays the first link, ours is an alternate."""
+        other = "first.example.org"
+        names = [file.name for file in sorted(node.directory_of(DATASET_ID).glob("*.nc"))]
+        item = make_item(DATASET_ID, {name: f"https://{other}/{name}" for name in names}, data_node=other)
+        for asset in item["assets"].values():
+            asset["alternate"] = {node.thredds.host: {"href": node.url_of(DATASET_ID).replace(".json", ".nc")}}
+        theirs = {
+            **item["assets"][names[0]], "href": f"https://{other}/{DATASET_ID}.json", "description": "VirtualZarr Link",
+            "type": "application/vnd.zarr+kerchunk", "protocol": "kerchunk",
+        }  # fmt: skip
+        del theirs["alternate"]
+        item["assets"]["reference_file"] = theirs
+        stac_server.add_item(item)
+        status, said = publish_on(node)
+        assert (status, ": linked: " in said) == (0, True), said
+        asset = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
+        alternates = asset.pop("alternate")
+        assert asset == theirs
+        assert {name: alternate["href"] for name, alternate in alternates.items()} == {node.thredds.host: node.url_of(DATASET_ID)}
+        ((operation,),) = patches(stac_server)
+        assert (operation["op"], operation["path"]) == ("add", "/assets/reference_file/alternate")
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+        assert stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"] == theirs
 
 
 class TestBadConfigurations:

@@ -30,12 +30,27 @@ FIRST = "CMIP6.CMIP.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126"
 SECOND = "CMIP6.CMIP.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826"
 
 
-def publish(*arguments: object) -> tuple[int, str]:
-    """Exit status of ``esgvzarr publish``, and all that it printed."""
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit status of esgvzarr, and all that it printed."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
-        cli.main(["publish", *map(str, arguments)])
+        cli.main(list(map(str, arguments)))
     return int(stop.value.code or 0), said.getvalue()
+
+
+def publish(*arguments: object) -> tuple[int, str]:
+    """The same of ``esgvzarr publish``."""
+    return run("publish", *arguments)
+
+
+def replica_of(dataset_id: str) -> dict[str, Any]:
+    """The Dataset document of another data node, link and all."""
+    node = "replica.example.org"
+    return {
+        "id": f"{dataset_id}|{node}", "instance_id": dataset_id, "type": "Dataset", "data_node": node, "replica": True,
+        "latest": True, "access": ["HTTPServer", "VirtualZarr"],
+        "url": [f"https://{node}/{dataset_id}.json|application/vnd.zarr+kerchunk|VirtualZarr"],
+    }  # fmt: skip
 
 
 def check_linked(document: dict[str, Any], node: DataNode) -> None:
@@ -119,19 +134,30 @@ class TestSolr:
             assert ": linked: " in said, said
         check_linked(solr.document(f"{FIRST}|{node.thredds.host}"), node)
 
-    def test_a_new_version_leaves_the_older_ones_link(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
-        """esgcet says of the older version that it is not the latest; its data stay, and so does its link."""
+    def test_a_new_version_and_the_retraction_of_the_older(
+        self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]
+    ) -> None:
+        """esgcet says of the older version that it is not the latest; its data stay, and so does its link, until it is retracted.
+        The link of a replica on another data node stays in any case."""
         newer = FIRST.replace("v20181126", "v20200101")
+        solr.add_document(replica_of(FIRST))
+        theirs = solr.document(replica_of(FIRST)["id"])
         esgcet = {"stac_config": {}, "index_node": solr.host, "data_node": "data-node.example.org"}
         node.write_config(esgcet=esgcet, allowed_hosts=[node.thredds.host])
         for name in (FIRST, newer):
             status, said = publish("--map", node.add_dataset(name, two[FIRST]), "--config", node.config)
             assert (status, ": linked: " in said) == (0, True), said
             time.sleep(0.2)  # or esgcet does not find the older version
-        latest = {document["instance_id"]: document["latest"] for document in solr.documents()}
-        assert latest == {FIRST: False, newer: True}
-        for document in solr.documents():
+        documents = [document for document in solr.documents() if document != theirs]
+        assert {document["instance_id"]: document["latest"] for document in documents} == {FIRST: False, newer: True}
+        for document in documents:
             check_linked(document, node)
+        assert run("unpublish", FIRST, "--config", node.config)[0] == 0
+        older, latest = (solr.document(f"{name}|data-node.example.org") for name in (FIRST, newer))
+        assert (older["access"], "url" in older) == (["HTTPServer"], False)
+        check_linked(latest, node)
+        assert not list(node.directory_of(FIRST).glob("*.json"))
+        assert solr.document(theirs["id"]) == theirs
 
     def test_shows_the_certificate_that_esgcet_is_given(self, solr: SolrServer, node: DataNode, two: dict[str, list[Path]]) -> None:
         """`cert` in esg.yaml is enough: esgcet 5.5.3 itself reads it, and shows none."""
@@ -166,17 +192,27 @@ class TestGlobus:
     def test_links_dataset_documents_and_leaves_file_documents(
         self, globus: GlobusServer, two: dict[str, list[Path]], tmp_path: Path
     ) -> None:
-        """No setting is needed: the index and the login are esgcet's."""
+        """No setting is needed: the index and the login are esgcet's. A second version and a replica leave the first's link."""
+        newer = FIRST.replace("v20181126", "v20200101")
+        globus.add_entry(replica_of(FIRST))
+        theirs = globus.content(replica_of(FIRST)["id"])
         with DataNode(tmp_path / "node", "", poll_timeout_s=5) as node:
             node.write_config(esgcet={"stac_config": {}, "globus_index": True, "index_UUID": globus.index_uuid})
-            status, said = publish("--map", node.add_dataset(FIRST, two[FIRST]), "--config", node.config)
-            assert status == 0, said
-            assert ": linked: " in said, said
-            (document,) = globus.contents("dataset")
-            check_linked(document, node)
+            for name in (FIRST, newer):
+                status, said = publish("--map", node.add_dataset(name, two[FIRST]), "--config", node.config)
+                assert status == 0, said
+                assert ": linked: " in said, said
+            older, latest = (globus.content(f"{name}|{node.thredds.host}") for name in (FIRST, newer))
+            check_linked(older, node)
+            check_linked(latest, node)
+            assert run("unpublish", FIRST, "--config", node.config)[0] == 0
+            assert globus.content(older["id"])["access"] == ["HTTPServer"]
+            assert globus.content(latest["id"]) == latest
+            assert not list(node.directory_of(FIRST).glob("*.json"))
+        assert globus.content(theirs["id"]) == theirs
         files = globus.contents("file")
-        assert len(files) == len(two[FIRST])
+        assert len(files) == 2 * len(two[FIRST])
         assert not any("VirtualZarr" in str(file) for file in files)
-        sent = [request for request in globus.requests if request.path.endswith("/ingest")]
-        assert len(sent) == 2
-        assert b'"file"' not in sent[1].body
+        ours = [request.body for request in globus.requests if b"VirtualZarr" in request.body]
+        assert len(ours) == 2
+        assert not any(b'"file"' in body for body in ours)
