@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ import xarray as xr
 
 from esgvzarr import cli
 from esgvzarr.ledger import Ledger
-from esgvzarr.testing import DATASET_ID, LoginRedirect, Status
+from esgvzarr.testing import DATASET_ID, LoginRedirect, SolrServer, Status
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
+from esgvzarr.testing.node import DataNode
 
 from .conftest import OLD, Archive, flip, put, serving
 
@@ -152,6 +155,45 @@ def test_resume_shows_what_it_would_link_anew(archive: Archive, small_files: lis
     status, _, error = run("resume", "--dry-run", "--config", archive.node.config)
     assert (status, error.count('+  "reference_file": {')) == (0, 1), error
     assert not archive.shows_link("dangling")
+
+
+def test_in_a_legacy_index(solr_server: SolrServer, tmp_path: Path, small_files: list[Path]) -> None:
+    """The record comes anew from the File documents."""
+    with DataNode(tmp_path / "node", "", poll_timeout_s=3, retries=0) as node:
+        mapfile = node.add_dataset(DATASET_ID, small_files)
+        prefix = node.thredds.url_of(node.data).rstrip("/.")
+        esgcet = {"stac_config": {}, "index_node": solr_server.host}
+        node.write_config(esgcet=esgcet, ca_bundle=str(solr_server.ca_bundle), data_paths={str(node.data): prefix})
+        files = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+        for document in documents(node, files):
+            solr_server.add_document(document)
+        assert run("link", mapfile, "--config", node.config)[0] == 0
+        assert run("audit", "--config", node.config) == (0, "", "")
+        files[1].unlink()
+        status, out, error = run("audit", "--repair", "--config", node.config)
+        assert (status, "queued [index-relink]" in error) == (1, True), out + error
+        identifier = f"{DATASET_ID}|{node.thredds.host}"
+        assert solr_server.document(identifier)["access"] == ["HTTPServer"]
+        shutil.copy2(small_files[1], files[1])
+        status, out, error = run("resume", "--config", node.config)
+        assert status == 0, out + error
+        assert solr_server.document(identifier)["access"] == ["HTTPServer", "VirtualZarr"]
+
+
+def documents(node: DataNode, files: list[Path]) -> Iterator[dict[str, Any]]:
+    """A dataset as esgcet registers it, files first."""
+    common = {"data_node": node.thredds.host, "latest": "True", "replica": "False"}
+    identifier = f"{DATASET_ID}|{node.thredds.host}"
+    for file in files:
+        name = f"{DATASET_ID}.{file.name}"
+        facts = {
+            "size": str(file.stat().st_size),
+            "checksum": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "checksum_type": "SHA256",
+        }
+        own = {"id": f"{name}|{node.thredds.host}", "instance_id": name, "dataset_id": identifier, "title": file.name}
+        yield {**common, **own, **facts, "type": "File", "url": [f"{node.thredds.url_of(file)}|application/netcdf|HTTPServer"]}
+    yield {**common, "id": identifier, "instance_id": DATASET_ID, "type": "Dataset", "access": "HTTPServer", "number_of_files": "2"}
 
 
 def test_a_retracted_dataset_is_unlinked_and_stays_so(archive: Archive, small_files: list[Path]) -> None:
