@@ -347,6 +347,17 @@ def test_dropped_variables_are_left_out_and_named(tmp_path: Path) -> None:
     assert refusal(tmp_path, **of_mom6(files), drop=["average_T3"]) == "settings-spec"
 
 
+def test_files_that_add_nothing_are_proved_too(tmp_path: Path) -> None:
+    """Steps that two files hold, and a file of whose steps others hold all."""
+    paths = write_files(tmp_path / "run", [FileSpec(0, 12), FileSpec(6, 12), FileSpec(8, 4)])
+    outcome = make(tmp_path, streams={"mon": [*map(str, paths)]})
+    assert {warning.code for warning in outcome.warnings} == {"time-repeated"}
+    assert verified(tmp_path / "doc.json", full=True).passed
+    with stock(str(tmp_path / "doc.json"), "mon") as dataset, xarray.open_dataset(paths[1], decode_times=oracle.CFTIME) as last:
+        assert dataset.sizes["time"] == 18
+        assert np.array_equal(dataset["tas"].values[6:], last["tas"].values)
+
+
 # ---- streams in segments, groups in groups
 
 

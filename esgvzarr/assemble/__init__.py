@@ -78,8 +78,8 @@ def prepare(
     scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
     references = _join(spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read))
-    shown = {file.file.url for file in references.files}
-    files = [file for file in files if file.url in shown]
+    proved = {url for dataset in references.provenance["datasets"].values() for url in dataset["files"]}
+    files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
     return encode_proved(references, files, location, transport, settings, progress=progress)
 
 

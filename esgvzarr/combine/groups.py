@@ -102,5 +102,5 @@ def _provenance(name: str, groups: Mapping[str, Sequence[Member]], members: Sequ
 
 def _dataset(member: Member) -> dict[str, Any]:
     attrs = {key: value for key, value in member.references.groups[0].attrs.items() if not key.startswith("esgvzarr_")}
-    files = [file.file.url for file in member.references.files]
+    files = [file.file.url for file in (*member.references.files, *member.series.left_out)]
     return {"files": files, "time": member.series.time, "dropped": list(member.dropped), "attributes": attrs}
