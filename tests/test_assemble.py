@@ -504,6 +504,17 @@ def test_a_companion_that_fits_nowhere_is_left_out_and_named(tmp_path: Path) -> 
     assert "areacella" not in stock(str(tmp_path / "doc.json"), "Amon").variables
 
 
+def test_directories_by_the_drs_need_no_ids(tmp_path: Path) -> None:
+    tas = write_dataset(tmp_path, "tas", specs_of((12,)))
+    write_dataset(tmp_path, "huss", specs_of((12,), seed=1))
+    pattern = f"{tmp_path}/{FACETS.replace('.', '/')}/Amon/*/gn/v*"
+    make(tmp_path, datasets=pattern)
+    assert {"tas", "huss"} <= set(stock(str(tmp_path / "doc.json"), "Amon").variables)
+    write_files(tas.parent / "v20200101", specs_of((12,)))
+    assert refusal(tmp_path, datasets=pattern) == "source-duplicate"
+    assert refusal(tmp_path, datasets=str(tas.parent)) == "source-dataset-id-missing"
+
+
 def test_datasets_of_two_simulations_are_refused(tmp_path: Path) -> None:
     tas = write_dataset(tmp_path, "tas", specs_of((12,)))
     pr = write_dataset(tmp_path, "pr", specs_of((12,)), source_id="HadGEM3-GC31-LL")

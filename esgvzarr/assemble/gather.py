@@ -18,6 +18,9 @@ from .spec import Source, Spec
 _COMPANIONS = {"areacella": "fx", "sftlf": "fx", "orog": "fx", "areacello": "Ofx"}
 """Fixed fields of a simulation and their tables (CMIP6 data request)."""
 
+_ROOTS = ("CMIP6", "MIP-DRS7")
+"""Directories with which the DRS of CMIP6 and CMIP7 begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -90,8 +93,11 @@ class _Reader:
             yield from self.datasets(source)
 
     def datasets(self, source: Source) -> Iterator[Input]:
-        """The dataset that is named, or all that the source states."""
+        """The dataset that is named, or all that the source states, or that directories are by the DRS."""
         places = [place for text in source.sources for place in _places(text)]
+        if source.dataset is None and self._plain(source):
+            yield from (self._of(from_locations([place], _drs_id(place), data_paths=self.data_paths)) for place in places)
+            return
         asked: list[DatasetId | None] = [DatasetId.parse(source.dataset)] if source.dataset else []
         if not asked and len(places) == 1:
             asked = [*dataset_ids(places[0], self.transport)]
@@ -138,6 +144,23 @@ def _places(text: str) -> list[str]:
     return found
 
 
+def _drs_id(directory: str) -> DatasetId:
+    """The DSID that a directory is named for: ``.../CMIP6/<activity>/.../<grid>/<version>``.
+
+    Raises:
+        SourceError: it is not named so.
+    """
+    parts = Path(os.path.abspath(directory)).parts
+    root = max((number for number, part in enumerate(parts) if part in _ROOTS), default=len(parts))
+    try:
+        return DatasetId.parse(".".join(parts[root:]))
+    except SourceError as error:
+        raise SourceError(
+            directory, "does not say which dataset it is", expected="a directory by the DRS, or another kind of source",
+            todo="Say it: {dataset: <DSID>, sources: ...}.", code="source-dataset-id-missing",
+        ) from error  # fmt: skip
+
+
 def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
     """(DSID, directory) of companions, where the path of a dataset ends with ``<table>/<variable>/<grid>/<version>`` of its id."""
     path = one.files[0].path
@@ -155,10 +178,10 @@ def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
 
 
 def _check_once(inputs: Inputs) -> None:
-    """Each dataset and each file has one place."""
+    """Each dataset, whatever its version, and each file has one place."""
     names, urls = set[str](), set[str]()
     for one in inputs.all():
-        for text, seen in [(one.name, names), *((file.url, urls) for file in one.files)]:
+        for text, seen in [(one.id.master_id if one.id else one.name, names), *((file.url, urls) for file in one.files)]:
             if text in seen:
                 raise SourceError(text, "is named twice", expected="one place for each", code="source-duplicate")
             seen.add(text)

@@ -40,7 +40,7 @@ class Mom6Files:
 
 
 def write_mom6(
-    directory: Path, *, files: int = 24, grid: tuple[int, int] = (46, 54), layers: int = 3, format: FileFormat = "NETCDF4",
+    directory: Path, *, files: int = 24, grid: tuple[int, int] = (46, 54), layers: int = 2, format: FileFormat = "NETCDF4",
     time_units: str = "days since 0001-01-01",
 ) -> Mom6Files:  # fmt: skip
     """Write two streams of so many monthly files, and the static file.
