@@ -511,13 +511,11 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
             return _report(console, [Outcome(str(record.id), "generate", "planned", f"dry run: nothing was written. {said}")])
         try:
             outcome = generate(record, options.output_dir, transport, settings, force=options.force, progress=_progress(console))
+            outcome = catalogue(outcome, record, options.catalog, settings) if options.catalog else outcome
         except EsgvzarrError as error:
             keep(failure(str(record.id), "generate", error), settings)
             raise
     keep(outcome, settings)
-    if options.catalog and outcome.reference:
-        catalogue(record, outcome.reference, options.catalog, settings)
-        console.print(f"[dim]shown in the catalogue {options.catalog / 'catalog.json'}[/dim]")
     _print_outcomes(console, [outcome])
     return DONE
 

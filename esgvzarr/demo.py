@@ -226,9 +226,7 @@ def _keep_local(console: Console, node: DataNode) -> None:
     with _step(console, 5, "A static STAC catalogue on disk, which needs no server"), make_transport(settings) as transport:
         for name in DATASETS:
             record = read_source([str(node.directory_of(name))], DatasetId.parse(name), transport, {})
-            reference = generate(record, references, transport, settings).reference
-            if reference is not None:
-                catalogue(record, reference, node.directory / "catalog", settings)
+            catalogue(generate(record, references, transport, settings), record, node.directory / "catalog", settings)
     _say(console, f"  {node.directory / 'catalog' / 'catalog.json'} lists references to the files as they lie here")
     _say(console, "  The servers have ended. To open the 65 files from disk:\n")
     path = references / f"{MONTHLY}.json"

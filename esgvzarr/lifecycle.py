@@ -15,18 +15,20 @@ from .addresses import address_of_config, address_of_registration, open_index
 from .checksums import can_be_checked, check_checksum
 from .errors import EsgvzarrError, LinkError, SettingsError, SourceError, StoreError
 from .generate import Outcome, Preparer, Progress, failure, generate, keep, make_transport, reference_name
-from .indexes import Index
+from .indexes import Index, record_in
 from .journal import Journal, claimed
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, Finding, IndexAddress, ReferenceFile, Task
 from .outputs import output_of, same
+from .outputs.kerchunk import provenance
 from .preview import preview
 from .publish import discard, place, show
 from .records import from_records
 from .settings import Settings
 from .sources import from_index, read_source, with_local_paths
 from .store import remove_leftovers
-from .transport import Transport, host_of, is_url
+from .transport import Head, Transport, host_of, is_url
+from .verify import read_references
 from .withdraw import QUEUED, RELINK, WITHDRAWN, links_of, may_come, withdraw
 
 
@@ -308,7 +310,7 @@ def carry_on(
             transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings, registration)
             until = journal.may_come("unpublish", settings.poll_timeout_s)
-            if registration is None and index.find(task.record.id) is None:
+            if registration is None and record_in(index, task.record) is None:
                 outcome = _absent(task)
             elif until and links_of(index, task):
                 outcome = may_come(task, "the removal of the link", until)
@@ -329,7 +331,7 @@ def _make_and_show(
     journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
 ) -> Outcome:  # fmt: skip
     try:
-        made = _make(journal, transport, settings, progress, preparer)
+        made = _make(journal, index, transport, settings, progress, preparer)
         progress(made.dataset_id, "linking")
         return show(made, journal.task.record, index, transport, settings)
     except EsgvzarrError as error:
@@ -340,13 +342,30 @@ def _make_and_show(
         raise
 
 
-def _are_as_recorded(record: DatasetRecord, transport: Transport) -> bool:
-    """Whether the files that are served have the sizes for which references were made."""
+def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> bool:
+    """Whether the files that are served are still those for which the references in a place were made, as far as a server says."""
+    made_from = {file["url"]: file for file in provenance(read_references(path, transport))["files"]}
     heads = transport.read_heads([file.url for file in record.files], 8)
-    return all(file.size in (None, head.size) for file, head in zip(record.files, heads, strict=True))
+    return all(
+        file.size in (None, head.size) and all(made_from.get(file.url, {}).get(name, said) == said for name, said in _said(head))
+        for file, head in zip(record.files, heads, strict=True)
+    )
 
 
-def _make(journal: Journal, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None) -> Outcome:
+def _said(head: Head) -> tuple[tuple[str, object], ...]:
+    return ("size", head.size), ("etag", head.etag), ("last_modified", head.last_modified)
+
+
+def _is_ours_alone(task: Task, index: Index) -> bool:
+    """Whether what lies in the place was put there by earlier runs for this link, and nobody is led to it."""
+    if task.before or not os.path.exists(task.path):
+        return False
+    return not any(link.href == task.href for link in index.links(task.record.id))
+
+
+def _make(
+    journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
+) -> Outcome:  # fmt: skip
     """The reference file in its place: the one of an earlier run, or a new one."""
     task = journal.task
     if not task.path:
@@ -356,12 +375,12 @@ def _make(journal: Journal, transport: Transport, settings: Settings, progress: 
         task = journal.task
     remove_leftovers(task.path)
     earlier = journal.reusable()
-    if earlier is not None and _are_as_recorded(task.record, transport):
+    if earlier is not None and _are_as_recorded(task.record, task.path, transport):
         return Outcome(str(task.record.id), task.verb, "written", earlier.path, reference=earlier, files=len(task.record.files))
+    force = task.force or _is_ours_alone(task, index)
     made = generate(
-        task.record, Path(task.path).parent, transport, settings, href=task.href, force=task.force, progress=progress,
-        preparer=preparer,
-    )  # fmt: skip
+        task.record, Path(task.path).parent, transport, settings, href=task.href, force=force, progress=progress, preparer=preparer
+    )
     assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     journal.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)

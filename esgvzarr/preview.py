@@ -12,7 +12,7 @@ from typing import Any
 from .addresses import open_index
 from .errors import EsgvzarrError
 from .generate import Outcome, Progress, failure, make_transport, plan_prepared, prepare, reference_name
-from .indexes import Index, asset, legacy
+from .indexes import Index, asset, legacy, record_in
 from .model import AccessLink, DatasetRecord, ReferenceFile, Task
 from .publish import access_link, place
 from .settings import Settings
@@ -70,7 +70,7 @@ def plan_file(
 
 
 def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:
-    record = index.find(task.record.id) if index is not None else None
+    record = record_in(index, task.record) if index is not None else None
     if index is not None and record is None:
         return [f"{task.index.location} does not show the dataset: nothing would be linked"]
     before = record or _nothing_yet(task)
@@ -99,7 +99,7 @@ def _linked(kind: str, before: Record, link: AccessLink) -> Record | None:
 def _plan_withdrawal(task: Task, index: Index, settings: Settings) -> list[str]:
     own = links_of(index, task)
     paths = reference_paths(own, task, settings)
-    before: Record = index.find(task.record.id) or {}
+    before: Record = record_in(index, task.record) or {}
     after = before
     for link in own:
         after = _unlinked(task.index.kind, after, link)

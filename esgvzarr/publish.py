@@ -137,8 +137,14 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
         remove_reference(path)
 
 
-def catalogue(record: DatasetRecord, reference: ReferenceFile, directory: Path, settings: Settings) -> LinkState:
-    """Show a reference file in a static STAC catalogue on disk."""
+def catalogue(made: Outcome, record: DatasetRecord, directory: Path, settings: Settings) -> Outcome:
+    """Show a reference file in a static STAC catalogue on disk.
+
+    Raises:
+        LinkError: the catalogue cannot be read or written.
+    """
+    assert made.reference is not None  # noqa: S101
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
-    return LinkState(index.add_link(record.id, access_link(record, reference, settings)))
+    index.add_link(record.id, access_link(record, made.reference, settings))
+    return replace(made, state="linked", detail=f"{made.detail}, and is shown by {directory / 'catalog.json'}")

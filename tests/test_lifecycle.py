@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import pytest
 
 from esgvzarr import cli
@@ -65,10 +66,10 @@ def publish(node: DataNode, *arguments: object, dataset_id: str = DATASET_ID) ->
     return run("publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config)
 
 
-def source(node: DataNode, **settings: Any) -> list[object]:
+def source(node: DataNode) -> list[object]:
     """The dataset for ``link``: its files, which `data_paths` gives their URLs."""
     prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
-    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host], **settings)
+    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host])
     return [node.directory_of(DATASET_ID), "--dataset-id", DATASET_ID, "--config", node.config]
 
 
@@ -241,11 +242,70 @@ class TestLink:
             assert kind.record(node, server) == before
             assert beside(node) == set()
 
+    def test_a_document_of_another_data_node_is_not_ours(self, solr_server: SolrServer, tmp_path: Path) -> None:
+        """The original is registered and our replica is not: nothing is made, and a dry run says so."""
+        with DataNode(tmp_path / "node", "", poll_timeout_s=3, retries=0) as node:
+            node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+            arguments = source(node)
+            prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
+            node.write_config(
+                esgcet={"stac_config": {}, "index_node": solr_server.host}, ca_bundle=str(solr_server.ca_bundle),
+                data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host],
+            )  # fmt: skip
+            document = {"instance_id": DATASET_ID, "type": "Dataset", "data_node": OTHER_NODE, "id": f"{DATASET_ID}|{OTHER_NODE}"}
+            solr_server.add_document({**document, "access": ["HTTPServer"]})
+            for verb in (["link", *arguments], ["resume", "--config", node.config]):
+                status, said = run(*verb)
+                assert (status, "absent [index-item-missing]" in said) == (1, True), said
+                assert beside(node) == set()
+            assert "nothing would be linked" in run("link", *arguments, "--dry-run")[1]
+            assert solr_server.document(document["id"])["access"] == ["HTTPServer"]
+
+
+class TestGenerate:
+    def test_a_dataset_that_a_static_catalogue_shows_is_linked_in_the_ledger(self, node: DataNode, tmp_path: Path) -> None:
+        """Or it failed, with the catalogue's code."""
+        arguments = ["generate", *source(node), "--output-dir", tmp_path / "zarr", "--catalog"]
+        assert run(*arguments, tmp_path / "stac")[0] == 0
+        assert run(*arguments, node.config)[0] == 1  # which is a file
+        kept = Ledger(node.directory / "esgvzarr.sqlite").entries(DATASET_ID)
+        assert [(step.verb, step.outcome, step.code) for step in kept] == [
+            ("generate", "linked", ""), ("generate", "failed", "index-write-failed"),
+        ]  # fmt: skip
+        assert str(tmp_path / "stac" / "catalog.json") in kept[0].detail
+
 
 # ---- resume
 
 
 class TestResume:
+    def test_a_file_that_was_replaced_after_an_interrupted_run(self, node: DataNode, stac_server: StacServer) -> None:
+        """What the run wrote and never linked is of the old file, though the new one is of equal size: it is made again."""
+        register(node, stac_server)
+        run_killed(node, stac_server, ["link", *source(node)], "*", ("PATCH",), 1)
+        made = (node.directory_of(DATASET_ID) / NAME).read_bytes()
+        (file, *_) = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+        with netCDF4.Dataset(file, "a") as opened:
+            opened["time"][:] += 1
+        status, said = run("resume", "--config", node.config)
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+        assert (node.directory_of(DATASET_ID) / NAME).read_bytes() != made
+
+    def test_a_file_that_was_replaced_is_no_reason_to_replace_what_people_were_led_to(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """Killed after the index took the link."""
+        register(node, stac_server)
+        run_killed(node, stac_server, ["link", *source(node)], "*", ("PATCH",), 1, first_act=True)
+        made = (node.directory_of(DATASET_ID) / NAME).read_bytes()
+        (file, *_) = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+        with netCDF4.Dataset(file, "a") as opened:
+            opened["time"][:] += 1
+        status, said = run("resume", "--config", node.config)
+        assert (status, "store-bytes-differ" in said) == (1, True), said
+        assert (node.directory_of(DATASET_ID) / NAME).read_bytes() == made
+
     def test_finishes_where_publishing_again_cannot(self, node: DataNode, stac_server: StacServer) -> None:
         """The API answers 409 to a second registration; resume needs none, and makes nothing twice."""
         stac_server.fault(Status(503), methods=("PATCH",))

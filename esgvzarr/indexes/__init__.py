@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError
-from ..model import AccessLink, DatasetId
+from ..model import AccessLink, DatasetId, DatasetRecord
 
 GROUP = "esgvzarr.indexes"
 
@@ -47,7 +47,7 @@ class Index(Protocol):
         ...
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> Sequence[Mapping[str, Any]]:
-        """What describes the dataset and its files on a data node: a STAC item, or File documents and the Dataset document."""
+        """What describes the dataset and its files on a data node: a STAC item, or File documents and then the Dataset document."""
         ...
 
     def search(self, query: str = "", page: str = "") -> Hits:
@@ -81,6 +81,12 @@ class Index(Protocol):
             LinkError: the index refuses, or cannot be reached.
         """
         ...
+
+
+def record_in(index: Index, record: DatasetRecord) -> Mapping[str, Any] | None:
+    """What the link is put on: the item, or the Dataset document of the record's own data node; None if the index has none."""
+    documents = index.documents(record.id, record.data_node)
+    return documents[-1] if documents else None
 
 
 def connect(name: str, **options: Any) -> Index:
