@@ -22,13 +22,13 @@ from .errors import EsgvzarrError, ProofError, RefusedError, SourceError
 from .formats import check_served, scan
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
-from .outputs import DIRECTORIES, ICECHUNK, JSON, SUFFIXES, check_installed, output_of
+from .outputs import DIRECTORIES, JSON, SUFFIXES, check_installed
 from .outputs import write as write_output
 from .outputs.kerchunk import encode
 from .repeats import serve_once
 from .store import plan_reference, staging, write_reference, writing
 from .transport import Transport, host_of, is_url
-from .verify import Counted, read_references, referenced_urls, verify
+from .verify import Counted, read_references, referenced_urls, through_of, verify
 
 if TYPE_CHECKING:
     from .settings import Settings  # pydantic costs a quarter of a second, which programs that only make references need not pay
@@ -326,11 +326,9 @@ def verify_published(
         transport.allow(host_of(named), named=True)
     document = read_references(location, transport)
     files = _named_files(referenced_urls(document, location, transport, sources), sources)
-    output = output_of(location)
-    through = "" if output == JSON or (is_url(location) and output != ICECHUNK) else location
     return verify(
         document, files, transport, location=location, samples=settings.proof_samples, full=full,
-        storage_options=storage_options(files, settings), through=through,
+        storage_options=storage_options(files, settings), through=through_of(location),
     )  # fmt: skip
 
 

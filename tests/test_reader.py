@@ -132,22 +132,6 @@ def test_kerchunk_combines_our_references_as_if_there_were_no_provenance(tmp_pat
     assert both[0] == both[1]
 
 
-def test_virtualizarr_reads_the_variables_that_are_referenced(tmp_path: Path) -> None:
-    """It has no way yet to read what is inline (VirtualiZarr issue 489), whoever made it."""
-    import obstore
-    from obspec_utils.registry import ObjectStoreRegistry
-    from virtualizarr import open_virtual_dataset
-    from virtualizarr.parsers import KerchunkJSONParser
-
-    reference, _ = references("compressed", tmp_path)
-    shown = xarray.open_dataset(str(reference), engine="kerchunk")
-    registry = ObjectStoreRegistry({"file://": obstore.store.LocalStore()})
-    parser = KerchunkJSONParser(skip_variables=[str(name) for name in shown.variables if name != "tas"])
-    virtual = open_virtual_dataset(f"file://{reference}", registry=registry, parser=parser, loadable_variables=[])
-    assert set(virtual.variables) == {"tas"}
-    assert virtual["tas"].shape == shown["tas"].shape
-
-
 def test_one_array_over_chunks_of_unequal_length_is_not_possible_yet() -> None:
     """The day this fails, zarr-python reads rectilinear chunk grids: look at docs/explanation/combining.md again."""
     with pytest.raises((ValueError, TypeError, KeyError)):

@@ -23,12 +23,12 @@ from ..generate import make_transport, storage_options
 from ..indexes import Index
 from ..ledger import Ledger
 from ..model import DatasetId, Entry, FileRecord, IndexAddress, Task
-from ..outputs import JSON, PARQUET, SUFFIXES, check_installed, output_of
+from ..outputs import DIRECTORIES, SUFFIXES, check_installed, output_of
 from ..outputs.kerchunk import read as decompressed
 from ..settings import Settings
 from ..sources import from_index, local_path
 from ..transport import Head, Transport, host_of, is_url
-from ..verify import LARGEST, parse, read_references, stated, verify
+from ..verify import LARGEST, parse, read_references, stated, through_of, verify
 from .judgement import (
     CODES,
     Kept,
@@ -144,12 +144,12 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
 
 
 def _targets_at(place: str) -> list[Target]:
-    if is_url(place) or not os.path.isdir(place) or output_of(place) == PARQUET:
+    if is_url(place) or not os.path.isdir(place) or output_of(place) in DIRECTORIES:
         return [Target(place)]
     found = [
         path
         for path in Path(place).rglob("[!.]*")
-        if path.name.endswith(tuple(SUFFIXES.values())) and not any(output_of(part) == PARQUET for part in path.parts[:-1])
+        if path.name.endswith(tuple(SUFFIXES.values())) and not any(output_of(part) in DIRECTORIES for part in path.parts[:-1])
     ]
     if not found:
         expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES.values())
@@ -214,15 +214,15 @@ class _Auditor:
         ]
 
     def _fetch(self, locations: Sequence[str]) -> list[_Served]:
-        """The reference files, all at once; parquet tables, which their own reader fetches, one after the other."""
+        """The reference files, all at once; directories, which their own readers fetch, one after the other."""
         for location in locations:
             check_installed(output_of(location))
-        files = [location for location in locations if output_of(location) != PARQUET]
+        files = [location for location in locations if output_of(location) not in DIRECTORIES]
         bodies = self._transport.try_each(files, lambda at: self._transport.read_document(at, limit=LARGEST))
         found = {location: _served(location, body) for location, body in zip(files, bodies, strict=True)}
-        return [found[location] if location in found else self._fetch_parquet(location) for location in locations]
+        return [found[location] if location in found else self._fetch_directory(location) for location in locations]
 
-    def _fetch_parquet(self, location: str) -> _Served:
+    def _fetch_directory(self, location: str) -> _Served:
         try:
             return _Served(read_references(location, self._transport))
         except (TransportError, ProofError) as error:
@@ -310,7 +310,7 @@ class _Auditor:
             report = verify(
                 document, files, self._transport, location=target.location, dataset_id=target.dataset_id,
                 samples=self._settings.proof_samples, storage_options=storage_options(files, self._settings),
-                through="" if output_of(target.location) == JSON or is_url(target.location) else target.location,
+                through=through_of(target.location),
             )  # fmt: skip
         except TransportError as error:
             return [*judged, judge_failure(error, error.subject)]
@@ -376,7 +376,7 @@ class _Served:
     document: bytes | TransportError | ProofError
     """As kerchunk JSON."""
     sha256: str = ""
-    """Of the bytes that are served; empty where it cannot be had, and of parquet, which is many files."""
+    """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many files."""
 
 
 def _served(location: str, body: bytes | TransportError) -> _Served:

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ProofError
 from ..guarded import remote_options
 from ..model import Check, FileRecord, Report
-from ..outputs import DIRECTORIES, ICECHUNK, check_installed, output_of
+from ..outputs import DIRECTORIES, ICECHUNK, JSON, check_installed, output_of
 from ..outputs.icechunk import named_places, read_icechunk
 from ..outputs.kerchunk import read as decompressed
 from ..outputs.parquet import read_parquet
@@ -55,6 +55,15 @@ def read_references(location: str, transport: Transport) -> bytes:
         raise ProofError(
             location, f"cannot be read: {error}", expected=f"kerchunk references as {output}", code="proof-not-references"
         ) from error
+
+
+def through_of(location: str) -> str:
+    """What the proof opens of references that are published: an output of this machine, and a repository wherever it is.
+
+    Empty for others, whose document was read, and checked, before.
+    """
+    output = output_of(location)
+    return location if output == ICECHUNK or (output != JSON and not is_url(location)) else ""
 
 
 def _read_icechunk(location: str, transport: Transport) -> bytes:

@@ -46,6 +46,8 @@ def test_linked_interrupted_resumed_and_withdrawn(output: str, node: DataNode, s
         assert ("file:checksum" in asset) == (output not in DIRECTORIES)
         assert run("link", *arguments)[0] == 0
         assert list(place.parent.iterdir()) == [place]
+        status, said = run("audit", "--config", node.config)
+        assert status == 0, said
         status, said = run("unpublish", DATASET_ID, "--config", node.config)
         assert status == 0, said
     assert key not in assets(stac_server)
