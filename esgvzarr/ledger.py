@@ -19,6 +19,7 @@ from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
+from .directories import make_private_file
 from .errors import StoreError
 from .model import DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, Task
 
@@ -128,7 +129,7 @@ class Ledger:
         offset = int.from_bytes(hashlib.sha256(dataset_id.encode()).digest()[:7])  # one byte of the file for each dataset
         path = self.path.with_name(f"{self.path.name}.lock")
         try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_private_file(path)
             lock = open(path, "a")  # noqa: SIM115  (closed below, and errors of opening are ours)
         except OSError as error:
             raise _unusable(path, error) from error
@@ -152,7 +153,7 @@ class Ledger:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_private_file(self.path)  # the errors in it tell of this machine, and of others' servers
             with closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as connection:
                 _use_write_ahead_log(connection)
                 self._bring_up_to_date(connection)

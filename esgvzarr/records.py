@@ -38,7 +38,7 @@ def _url(text: str) -> str:
 
 
 _Text = Annotated[str, BeforeValidator(_only), Field(min_length=1)]
-_FileName = Annotated[str, BeforeValidator(_only), Field(pattern=r"^[^/\x00-\x1f\x7f]+$")]
+_FileName = Annotated[str, BeforeValidator(_only), Field(pattern=r"^[^/\x00-\x1f\x7f]*[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 _Host = Annotated[str, BeforeValidator(_only), Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$")]
 _Hex = Annotated[str, BeforeValidator(_only), Field(pattern=r"^[0-9A-Fa-f]{8,}$")]
 _Count = Annotated[int, BeforeValidator(_only), Field(ge=0, lt=2**63)]

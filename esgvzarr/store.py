@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .directories import make_directory
 from .errors import StoreError
 from .model import ReferenceFile
 from .outputs import ICECHUNK, output_of, same
@@ -36,7 +37,7 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
     target = Path(path)
     with writing(target):
         if not aside:
-            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_directory(target.parent)
             remove_leftovers(target)
         holder = Path(tempfile.mkdtemp(prefix=_temporary_prefix(target), suffix=".tmp", dir=None if aside else target.parent))
         handle = os.open(holder, os.O_RDONLY)
@@ -169,7 +170,11 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
     with writing(target):
         for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
             with suppress(FileNotFoundError):  # its writer is through with it
-                handle = os.open(left, os.O_RDONLY)
+                if left.is_symlink() or not left.is_dir():  # not made by us: nothing is opened, or followed
+                    left.unlink()
+                    removed += 1
+                    continue
+                handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
                     if _lock(handle):
                         shutil.rmtree(left)

@@ -5,17 +5,19 @@ Links of other data nodes, and everything else that the index shows of the datas
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from .addresses import address_of_config, open_index
-from .errors import EsgvzarrError, SettingsError
+from .errors import EsgvzarrError, LinkError, SettingsError
 from .generate import Outcome, Progress, failure, make_transport, reference_name
 from .indexes import Index, LinkState
 from .journal import Journal, claimed
 from .ledger import Ledger
 from .model import AccessLink, DatasetId, DatasetRecord, FileRecord, Task
+from .outputs import SUFFIXES
 from .settings import Settings, read_config
 from .sources import with_local_paths
 from .store import remove_leftovers, remove_reference, withdraw_reference
@@ -113,7 +115,9 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
 
     Raises:
         SettingsError: the index leads to a file of which nobody knows where it is.
+        LinkError: it leads to what is no reference file of the dataset. An index can be made to say anything.
     """
+    names = {f"{task.record.id}{suffix}" for suffix in SUFFIXES.values()}
     written = [step.path for step in Ledger(settings.ledger).entries(str(task.record.id)) if step.step == "written"]
     paths = list(dict.fromkeys(filter(None, (task.path, *written))))
     for link in links:
@@ -125,6 +129,11 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
             raise SettingsError(
                 link.href, "nobody knows where this file is on this machine", expected="a URL under one of `data_paths`",
                 todo="Set `data_paths`, or `reference_dir` and `reference_url`.", code="settings-reference-dir",
+            )  # fmt: skip
+        if os.path.basename(found.path) not in names:
+            raise LinkError(
+                link.href, f"leads to {found.path}, which is no reference file of the dataset", expected=" or ".join(sorted(names)),
+                todo="Nothing was unlinked or removed. Who put this link there?", code="index-link-foreign",
             )  # fmt: skip
         paths.append(found.path)
     return paths

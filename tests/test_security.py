@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gzip
 import json
+import re
 import socket
 import threading
 import time
@@ -28,6 +30,20 @@ PRIVATE = [
     "2001:db8::1", "::ffff:127.0.0.1", "::127.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::1",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
 ]  # fmt: skip
+
+
+def test_each_threat_names_tests_that_exist() -> None:
+    """The table is no better than its tests."""
+    here = Path(__file__).parent
+    text = (here.parent / "docs/explanation/security.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row.split("|")[3])
+        assert named, row
+        for file, name in named:
+            tree = ast.parse((here / file).read_text())
+            assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
 
 
 def code_of(work: Callable[[], object]) -> str:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..directories import make_directory, make_private_file
 from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from . import Hits, LinkState
@@ -144,7 +145,8 @@ class CatalogIndex:
     def _locked(self) -> Iterator[None]:
         """One writer at a time: a collection lists all its items."""
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            make_directory(self._root)
+            make_private_file(self._root / ".lock")
             lock = open(self._root / ".lock", "w")  # noqa: SIM115  (closed below, and errors of opening are ours)
         except OSError as error:
             raise _unwritable(self._root, error) from error
@@ -254,7 +256,7 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Whole or not at all: a dot-file in the same directory, then a rename. There is one writer: others are dead."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         for left in path.parent.glob(f"{_TEMPORARY}*"):
             left.unlink()
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)

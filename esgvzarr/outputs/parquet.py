@@ -21,6 +21,8 @@ from . import RECORD, protocol_of
 
 RECORD_SIZE = 100_000
 """Chunks per table: half a megabyte, one request. With kerchunk's 10,000 a long dataset is hundreds of files."""
+_MOST_CHUNKS = 10**8
+"""Of one array: what others wrote may say anything."""
 
 
 def write_parquet(document: bytes, path: Path) -> None:
@@ -101,6 +103,8 @@ def read_protocol(href: str, **options: Any) -> str:
 def _chunks(tables: Any, field: str) -> Iterator[tuple[str, Any]]:
     meta = tables.zmetadata[f"{field}/.zarray"]
     grid = _grid(meta)
+    if max(math.prod(grid), tables.record_size) > _MOST_CHUNKS or tables.record_size < 1:
+        raise ValueError(f"{field} has {math.prod(grid)} chunks, in tables of {tables.record_size}")
     for record in range(-(-math.prod(grid) // tables.record_size)):
         try:
             table = tables.open_refs(field, record)

@@ -1,0 +1,37 @@
+"""Directories and files that are made with the rights they shall have, whatever the umask."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, where they are missing: all may read, its owner alone may write.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    try:
+        path.mkdir(mode=0o755)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(0o755)
+
+
+def make_private_file(path: Path) -> None:
+    """Make an empty file that nobody else may read, where there is none, and the directory that it is in.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    make_directory(path.parent)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
