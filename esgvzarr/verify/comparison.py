@@ -30,8 +30,7 @@ _AT_ONCE = 64
 """Boxes that are in memory at a time."""
 _ROUNDING = 1e-6
 _PAUSES_S = (0.2, 0.8)
-"""Before a second and third look at what is not the file's. fsspec does not try again by itself what a busy server refuses, and
-zarr-python takes that for a chunk that was never written."""
+"""Before a second and third look at what could not be read: fsspec does not try again by itself what a busy server refuses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,15 +228,16 @@ class Comparison:
             yield Check("values", pair.of(name), not wrong[name], detail)
 
     def _unlike_box(self, pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> list[str]:
-        """In what a part is not the file's, however often it is read. The first that stays wrong ends all second looks."""
-        found = list(_unlike_box(pair, name, box, part))
-        for pause_s in self._pauses_s if found else ():
+        """In what a part is not the file's. What could not be read is read again, until something stays unreadable; wrong numbers
+        are wrong."""
+        for pause_s in self._pauses_s:
+            if not isinstance(part, Exception):
+                break
             sleep(pause_s)
-            found = list(_unlike_box(pair, name, box, pair.read_shown(name, box)))
-            if not found:
-                return []
-        self._pauses_s = () if found else self._pauses_s
-        return found
+            part = pair.read_shown(name, box)
+        if isinstance(part, Exception):
+            self._pauses_s = ()
+        return list(_unlike_box(pair, name, box, part))
 
     def _choose(self, pair: _Pair, name: str, full: bool) -> list[Box]:
         variable = pair.truth.variables[name]
