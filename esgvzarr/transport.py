@@ -36,8 +36,6 @@ COALESCE_LIMIT = 8 * 2**20
 LONGEST_DOCUMENT = 64 * 2**20
 """Bytes of a catalogue page, a record file, an answer of an index."""
 _MOST_REDIRECTS = 3
-_MOST_SILENCE = 3
-"""A host that gave no answer this often, with no answer between, is given up by ``try_each``."""
 _LONGEST_ANSWER = 64 * 1024
 """Bytes that are read of the answer to a POST."""
 _LONGEST_PAUSE_S = 60.0
@@ -129,6 +127,7 @@ class Transport:
         self._allowed = set(self._named)
         self._seen: dict[str, tuple[int, str | None]] = {}
         self._silent: Counter[str] = Counter()
+        self._connections = connections
         self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
         context = _usual_tls_context(str(ca_bundle or ""))
         self._pools = {named: self._make_pool(connections, context, named=named) for named in (True, False)}
@@ -270,21 +269,22 @@ class Transport:
     def try_each(self, locations: Sequence[str], read: Callable[[str], _T]) -> list[_T | TransportError]:
         """What ``read``, a method of this transport, makes of each location, all at once; or why it cannot be had.
 
-        A host that gives no answer, or is busy, again and again is not asked any more: a dead data node does not hold up others.
+        A host that left as many requests in a row without an answer as are in flight at once is not asked any more: a dead data
+        node does not hold up others.
         """
         return list(self._threads.map(lambda location: self._try(location, read), locations))
 
     def _try(self, location: str, read: Callable[[str], _T]) -> _T | TransportError:
         try:
             host = host_of(location) if is_url(location) else ""
-            if self._silent[host] >= _MOST_SILENCE:
+            if self._silent[host] >= self._connections:
                 raise TransportError(
                     location, f"was not asked for: {host} did not answer before", todo="Is the server up, and reachable from here?",
                     code="transport-unreachable", retryable=True,
                 )  # fmt: skip
             found = read(location)
         except TransportError as error:
-            if error.retryable:
+            if error.code in ("transport-unreachable", "transport-slow"):
                 self._silent[host] += 1
             return error
         self._silent[host] = 0

@@ -307,12 +307,21 @@ def test_each_location_gets_its_own_answer(server: ThreddsServer, transport: Tra
 
 def test_a_host_without_answers_is_given_up(server: ThreddsServer) -> None:
     """A dead data node does not hold up the others: the rest of its files are not asked for."""
-    server.fault(Status(503))
+    server.fault(Reset(times=99))
     urls = [server.url_of(f"{number}.nc") for number in range(50)]
     with Transport(allowed_hosts=[server.host], connections=2, retries=0) as transport:
         found = transport.try_each(urls, lambda url: transport.read_head(url, 4))
     assert all(isinstance(error, TransportError) and error.retryable for error in found)
-    assert len(server.requests) <= 5
+    assert len(server.requests) <= 4
+
+
+def test_a_few_files_without_answers_are_no_dead_host(server: ThreddsServer) -> None:
+    """A disk of many that is down: the others' files are had."""
+    server.fault(Reset(times=99), "*dead*")
+    urls = [server.url_of(name) for name in (*[f"dead{number}.nc" for number in range(5)], "a.nc")]
+    with Transport(allowed_hosts=[server.host], connections=6, retries=0) as transport:
+        *_, last = transport.try_each(urls, lambda url: transport.read_head(url, 4))
+    assert not isinstance(last, TransportError)
 
 
 def test_a_redirect_within_the_host_is_told(server: ThreddsServer, transport: Transport) -> None:

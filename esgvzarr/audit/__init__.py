@@ -54,7 +54,7 @@ _INDEX_REQUESTS = 8
 """In flight to an index."""
 
 
-Proofs = Mapping[str, tuple[str | None, str | None, bool]]
+Proofs = dict[str, tuple[str | None, str | None, bool]]
 """URL -> ETag and date under which the checksum of a file was looked at, and whether it was that of the record. It need not be
 looked at again while the server says the same."""
 
@@ -199,9 +199,7 @@ class _Auditor:
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
         for target in targets:
             if is_url(target.location):
-                self._transport.allow(
-                    host_of(target.location), named=target.last is None
-                )  # else a record names it, or the settings
+                self._transport.allow(host_of(target.location), named=target.last is None)  # by the operator
             if target.task:
                 self._transport.allow(target.task.record.data_node, named=target.task.verb == "publish")
         served = self._fetch([target.location for target in targets])
@@ -228,9 +226,7 @@ class _Auditor:
         except (TransportError, ProofError) as error:
             return _Served(error)
 
-    def _heads(
-        self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]
-    ) -> dict[str, Head | TransportError]:  # fmt: skip
+    def _heads(self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]) -> dict[str, Head | TransportError]:
         files = [(target, one) for target, found in zip(targets, kept, strict=True) if isinstance(found, list) for one in found]
         urls = list(dict.fromkeys(one.file.url for target, one in files if _is_asked(target, one)))
         return dict(zip(urls, self._transport.try_each(urls, lambda url: self._transport.read_head(url, _MAGIC)), strict=True))
@@ -246,19 +242,17 @@ class _Auditor:
             verdicts += judge_reference(target.location, document)
         if isinstance(kept, ProofError):
             return Audited(target, (*verdicts, *(judge_reference(target.location, kept) if kept is not document else ())), sha256)
-        proofs, judged = dict(_proofs_before(target, sha256)), []
+        proofs, judged = _proofs_before(target, sha256), []
         for one in kept:
             if not _is_asked(target, one):
                 judged.append(Verdict(State.UNPROVEN, one.file.url, "is no URL that is asked for here"))
                 continue
             judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
-        if isinstance(document, bytes) and self._is_to_be_read_back(kept, judged):
+        if isinstance(document, bytes) and self._is_to_be_read_back(kept, judged, heads):
             judged = self._read_back(target, document, kept, judged)
         return Audited(target, (*verdicts, *judged), sha256, proofs)
 
-    def _judge_file(
-        self, kept: Kept, head: Head | TransportError, target: Target, proofs: dict[str, tuple[str | None, str | None, bool]]
-    ) -> Verdict:
+    def _judge_file(self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs) -> Verdict:
         url = kept.file.url
         etag, date, right = proofs.get(url, (kept.etag, kept.last_modified, True))
         verdict = judge_file(replace(kept, etag=etag, last_modified=date), head)
@@ -296,12 +290,13 @@ class _Auditor:
         places = (recorded.get(file.url), local_path(file.url, self._settings.data_paths), None if is_url(file.url) else file.url)
         return next((at for at in places if at and os.path.isfile(at) and os.path.getsize(at) == head.size), None)
 
-    def _is_to_be_read_back(self, kept: Sequence[Kept], judged: Sequence[Verdict]) -> bool:
-        """If it was asked for, or nothing else is to decide by."""
-        undecided = any(
-            verdict.state is State.UNPROVEN and not can_be_checked(one.file) for one, verdict in zip(kept, judged, strict=True)
-        )
-        return (self._samples or undecided) and worst(judged) in _WHOLE
+    def _is_to_be_read_back(
+        self, kept: Sequence[Kept], judged: Sequence[Verdict], heads: Mapping[str, Head | TransportError]
+    ) -> bool:  # fmt: skip
+        """If it was asked for, or nothing else is to decide by; and only where all files can be had."""
+        undecided = (one.file for one, verdict in zip(kept, judged, strict=True) if verdict.state is State.UNPROVEN)
+        wanted = self._samples or not all(map(can_be_checked, undecided))
+        return wanted and worst(judged) in _WHOLE and all(isinstance(heads.get(one.file.url), Head) for one in kept)
 
     def _read_back(self, target: Target, document: bytes, kept: Sequence[Kept], judged: list[Verdict]) -> list[Verdict]:
         """The proof again, through what is served."""
@@ -394,8 +389,7 @@ def _kept_of(target: Target, served: _Served) -> list[Kept] | ProofError:
     if isinstance(document, ProofError):
         return document
     if isinstance(document, TransportError):
-        files = target.task.record.files if target.task else ()  # as the record has them, which is less
-        return [Kept(file) for file in files]
+        return []  # nobody can be led to the files
     try:
         parsed = parse(document, target.location)
         provenance = parsed["provenance"]

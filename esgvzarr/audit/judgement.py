@@ -168,6 +168,7 @@ def _opaque(etag: str | None) -> str | None:
 
 
 _PASSING = ("transport-http-408", "transport-http-429")
+_NOT_THE_FILE = ("transport-redirected", "transport-html", "transport-no-range", "transport-range-wrong", "transport-encoded")
 
 
 def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
@@ -180,7 +181,7 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
     if code in ("transport-host-refused", "transport-address-private"):
         return Verdict(State.UNPROVEN, subject, f"was not asked for: {error.found}; name it with --allow-host")
     refused = code.startswith("transport-http-4") and code not in _PASSING
-    if refused or code in ("transport-redirected", "transport-html", "transport-no-range", "transport-range-wrong"):
+    if refused or code in _NOT_THE_FILE:
         return Verdict(State.UNREADABLE, subject, error.found)
     return Verdict(State.UNREACHABLE, subject, error.found)
 

@@ -15,7 +15,7 @@ from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
 from esgvzarr.errors import SourceError
 from esgvzarr.ledger import Ledger
-from esgvzarr.outputs import SUFFIXES, write
+from esgvzarr.outputs import JSON, PARQUET, SUFFIXES, ZST, write
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DATASET_ID, Headers, HtmlPage, LoginRedirect, NoRanges, Reset, Status, Truncated
 
@@ -219,10 +219,11 @@ def test_parquet_and_whatever_else_is_in_a_directory(archive: Archive, small_fil
     archive.add("a", small_files)
     directory = archive.node.directory / "outputs"
     directory.mkdir()
-    for output, suffix in SUFFIXES.items():
+    outputs = {output: SUFFIXES[output] for output in (JSON, ZST, PARQUET)}
+    for output, suffix in outputs.items():
         write(output, archive.reference("a").read_bytes(), directory / f"a{suffix}")
     targets = find_targets([str(directory)], archive.settings)
-    assert {Path(target.location).name for target in targets} == {f"a{suffix}" for suffix in SUFFIXES.values()}
+    assert {Path(target.location).name for target in targets} == {f"a{suffix}" for suffix in outputs.values()}
     assert {one.state for one in audit(targets, archive.settings)} == {State.FINE}
     archive.files("a")[0].unlink()
     assert {one.state for one in audit(targets, archive.settings)} == {State.DEAD}
@@ -244,8 +245,9 @@ def test_a_stranger_cannot_let_files_of_this_machine_be_read(archive: Archive, s
     provenance = json.loads(document["provenance"])
     for file in provenance["files"]:
         file["url"] = str(archive.files("a")[0])
-    document["provenance"] = json.dumps(provenance)
-    stranger = archive.reference("a").with_name("stranger.json")
-    stranger.write_text(json.dumps(document))
-    (found,) = audit(find_targets([archive.server.url_of(stranger)], archive.settings), archive.settings)
-    assert {verdict.state for verdict in found.verdicts} == {State.UNPROVEN}
+    paths = {key: [str(archive.files("a")[0]), *value[1:]] for key, value in document["refs"].items() if isinstance(value, list)}
+    for said in ({**document, "provenance": json.dumps(provenance)}, {"version": 1, "refs": {**document["refs"], **paths}}):
+        stranger = archive.reference("a").with_name("stranger.json")
+        stranger.write_text(json.dumps(said))
+        (found,) = audit(find_targets([archive.server.url_of(stranger)], archive.settings), archive.settings)
+        assert {verdict.state for verdict in found.verdicts} == {State.UNPROVEN}

@@ -55,8 +55,8 @@ FAILURES = {
     **{f"transport-http-{status}": State.DEAD for status in (404, 410)},
     **{f"transport-http-{status}": State.UNREADABLE for status in (400, 401, 403, 405)},
     **{f"transport-http-{status}": State.UNREACHABLE for status in (408, 429, 500, 502, 503, 504)},
-    **{f"transport-{name}": State.UNREADABLE for name in ("html", "no-range", "range-wrong", "redirected")},
-    **{f"transport-{name}": State.UNREACHABLE for name in ("unreachable", "tls", "truncated")},
+    **{f"transport-{name}": State.UNREADABLE for name in ("html", "no-range", "range-wrong", "redirected", "encoded")},
+    **{f"transport-{name}": State.UNREACHABLE for name in ("unreachable", "tls", "truncated", "slow")},
     "transport-host-refused": State.UNPROVEN,
     "transport-address-private": State.UNPROVEN,
 }
