@@ -73,6 +73,9 @@ def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> S
 
 
 def _overlapping(times: Sequence[np.ndarray]) -> bool:
+    """Whether some times may be in several files. Times that go back are refused whatever they are compared with."""
+    if not times or any((np.diff(steps) <= 0).any() for steps in times):
+        return False
     ends = np.maximum.accumulate([steps[-1] for steps in times])
     return any(steps[0] <= end for steps, end in zip(times[1:], ends, strict=False))
 
@@ -122,8 +125,12 @@ def _difference(known: _Part, span: slice, part: _Part, own: slice, time: str, u
             continue  # compared already, or by the rules for what does not change with time
         if a.dims != b.dims or _beside(a, time) != _beside(b, time):
             return name, f"dimensions {b.dims} of {b.shape}"
-        if name in cf.time_companions(one.variables, time) and _same_dates([(one, span), (other, own)], name, time):
-            continue
+        if name in cf.time_companions(one.variables, time):
+            same = _same_dates([(one, span), (other, own)], name, time)
+            if same:
+                continue
+            if len(cf.time_references([one.variables, other.variables], time, name)) > 1:  # equal numbers mean other dates
+                return name, "other dates" if same is False else "dates that cannot be compared"
         if a.dtype.newbyteorder("=") != b.dtype.newbyteorder("=") or packing(a) != packing(b):
             return name, "another type, packing or fill value"
         axis = a.dims.index(time)
@@ -137,18 +144,18 @@ def _beside(variable: Variable, time: str) -> tuple[int, ...]:
     return tuple(size for size, dim in zip(variable.shape, variable.dims, strict=True) if dim != time)
 
 
-def _same_dates(places: Sequence[tuple[FileReferences, slice]], name: str, time: str) -> bool:
-    """Whether bounds of time mean the same dates, in whatever units."""
+def _same_dates(places: Sequence[tuple[FileReferences, slice]], name: str, time: str) -> bool | None:
+    """Whether bounds of time mean the same dates, in whatever units; None where they cannot be decoded."""
     dates = []
     for file, span in places:
         variable, attrs = file.variables[name], cf.companion_attrs(file.variables, name, time)
         if variable.values is None:
-            return False
+            return None
         values = np.moveaxis(variable.values, variable.dims.index(time), 0)[span]
         try:
             dates.append(cf.to_microseconds(values, str(attrs.get("units")), cf.calendar_of(attrs)))
         except ValueError:
-            return False
+            return None
     return all(np.array_equal(dates[0], found) for found in dates)
 
 
@@ -182,11 +189,13 @@ class _Stored:
 def _unlike(transport: Transport, read: str, a: _Stored, b: _Stored, count: int) -> int | None:
     """The first of ``count`` steps at which two variables hold other numbers; None if there is none."""
     a, b = (replace(one, variable=_in_pieces(one.variable)) for one in (a, b))
-    for box in _boxes(a, b, count):
-        one, other = (_by_step(values, a.axis) for values in _read([a, b], box, transport, read))
-        unequal = np.flatnonzero((one != other).any(axis=1))
-        if len(unequal):
-            return int(box[a.axis].start + unequal[0])
+    for steps, boxes in itertools.groupby(_boxes(a, b, count), key=lambda box: box[a.axis].start):
+        found = []
+        for box in boxes:
+            one, other = (_by_step(values, a.axis) for values in _read([a, b], box, transport, read))
+            found += np.flatnonzero((one != other).any(axis=1))[:1].tolist()
+        if found:
+            return int(steps + min(found))
     return None
 
 
@@ -199,13 +208,15 @@ def _in_pieces(variable: Variable) -> Variable:
 
 
 def _boxes(a: _Stored, b: _Stored, count: int) -> Iterator[_Box]:
-    """The repeated steps of both in parts: as many chunks as are read at once, those of one time first."""
+    """The repeated steps of both in parts of as many chunks as are read at once, in the order of time."""
     shape = [count if dim == a.axis else size for dim, size in enumerate(a.variable.shape)]
     box = [min(max(sizes), n) for *sizes, n in zip(a.variable.chunk_shape, b.variable.chunk_shape, shape, strict=True)]
     for dim in (*(dim for dim in reversed(range(len(shape))) if dim != a.axis), a.axis):
         room = _AT_ONCE // max(math.prod(box) * a.variable.dtype.itemsize, 1)
         box[dim] = min(box[dim] * max(room, 1), shape[dim])
-    return itertools.product(*(_slices(n, part) for n, part in zip(shape, box, strict=True)))
+    steps, *others = [_slices(shape[dim], box[dim]) for dim in (a.axis, *(dim for dim in range(len(shape)) if dim != a.axis))]
+    for first, *rest in itertools.product(steps, *others):
+        yield (*rest[: a.axis], first, *rest[a.axis :])
 
 
 def _slices(length: int, part: int) -> list[slice]:

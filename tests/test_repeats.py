@@ -83,6 +83,44 @@ def test_what_differs_is_refused_by_file_variable_and_dates(name: str, expected:
     assert finding.found == found
 
 
+def test_equal_numbers_of_other_units_are_no_equal_bounds(tmp_path: Path) -> None:
+    """The second file's bounds say the first's numbers, which mean other dates by its own reference date."""
+    paths = DEFECTS["overlap_time_unit_differs"].make(tmp_path)
+    with netCDF4.Dataset(paths[0]) as first, netCDF4.Dataset(paths[1], "a") as second:
+        second["time_bnds"][:6] = first["time_bnds"][12:]
+    with pytest.raises(RefusedError) as raised:
+        oracle.make(paths)
+    (finding,) = raised.value.findings
+    assert (finding.code, finding.expected.split(" ")[0], finding.found) == ("time-overlap", "'time_bnds'", "other dates")
+
+
+def test_times_that_go_back_are_refused_as_such_where_they_overlap_too(tmp_path: Path) -> None:
+    paths = DEFECTS["overlap_equal"].make(tmp_path)
+    with netCDF4.Dataset(paths[1], "a") as file:
+        file["time"][:] = file["time"][::-1]
+    with pytest.raises(RefusedError) as raised:
+        oracle.make(paths)
+    assert "time-not-increasing" in {finding.code for finding in raised.value.findings}
+
+
+@pytest.mark.parametrize("order", [("time", "lat", "lon"), ("lat", "time", "lon")])
+def test_the_first_date_is_named_that_differs(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the parts lie in which it was found."""
+    monkeypatch.setattr(repeats, "_AT_ONCE", 8 * 4 * 6)
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        values = file.createVariable("other", "f8", order, chunksizes=(2, 2, 2), zlib=True)
+        values[:] = 1.0
+        if spec.start:
+            for place in ({"time": 5, "lat": 0, "lon": 0}, {"time": 4, "lat": 3, "lon": 5}):
+                values[tuple(place[name] for name in order)] = 2.0
+
+    paths = write_files(tmp_path, [FileSpec(months=18, extra=(add,)), FileSpec(start=12, extra=(add,))])
+    with pytest.raises(RefusedError) as raised:
+        oracle.make(paths)
+    assert raised.value.findings[0].found == "other values, first at 1851-05-16T12:00:00"
+
+
 @pytest.mark.parametrize("at_once", [1, 1000, 2**25])
 def test_comparing_by_parts_finds_the_one_other_value_wherever_it_is(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
