@@ -205,6 +205,7 @@ def _add_combine(commands: Any) -> None:
     )
     parser.add_argument("spec", metavar="SPEC", type=Path, help="YAML file that says what belongs together")
     parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <name>.json is written")
+    _add_output(parser)
     parser.add_argument("--force", action="store_true", help="replace a document that holds other bytes")
     parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
     _add_settings(parser)

@@ -136,9 +136,9 @@ def test_the_recipe_in_a_document_is_true(notebook: tuple[Mom6Files, str]) -> No
     assert one["thetao"].shape == (24, 2, 8, 9)
 
 
-@pytest.mark.parametrize("output", ["json.zst", "parquet"])
-def test_other_outputs_show_the_same_groups(output: str, tmp_path: Path) -> None:
-    pytest.importorskip("zstandard" if output == "json.zst" else "fastparquet")
+@pytest.mark.parametrize(("output", "needs"), [("json.zst", "zstandard"), ("parquet", "fastparquet"), ("icechunk", "icechunk")])
+def test_other_outputs_show_the_same_groups(output: str, needs: str, tmp_path: Path) -> None:
+    pytest.importorskip(needs, minversion="2.0" if needs == "icechunk" else None)
     files = write_mom6(tmp_path / "run", **SMALL)
     settings = Settings(output=output)  # type: ignore[arg-type]
     with Transport() as transport:
