@@ -28,6 +28,8 @@ from .kerchunk import provenance
 BRANCH = "main"
 INLINE = 32 * 1024
 """Bytes of a chunk up to which it is in the manifest, and needs no request of its own: most coordinates."""
+_AT_ONCE, _PART = 8, 8 * 2**20
+"""Requests for parts of one object at a time, and bytes from which on it is fetched in parts."""
 _BATCH = 100_000
 """References that are handed over at once."""
 
@@ -53,6 +55,10 @@ def write_icechunk(document: bytes, path: Path, present: Path | None = None) -> 
         shutil.copytree(present, path, copy_function=_link)
     config = icechunk.RepositoryConfig.default()
     config.inline_chunk_threshold_bytes = INLINE
+    config.storage = icechunk.StorageSettings(  # kept for readers, who would else ask HTTP as one asks a disk: 4 KiB, and once
+        concurrency=icechunk.StorageConcurrencySettings(_AT_ONCE, _PART),
+        retries=icechunk.StorageRetriesSettings(max_tries=4, initial_backoff_ms=100, max_backoff_ms=10_000),
+    )
     for prefix, store in _containers({value[0] for value in refs.values() if isinstance(value, list)}):
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(prefix, store))
     storage = icechunk.local_filesystem_storage(str(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from trust import oracle
 
+from esgvzarr import open_dataset
 from esgvzarr.errors import StoreError, TransportError
 from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
@@ -22,8 +23,9 @@ from esgvzarr.outputs.icechunk import open_store
 from esgvzarr.publish import publish
 from esgvzarr.settings import Settings
 from esgvzarr.store import files_of, measure, remove_leftovers, staging, withdraw_reference, write_reference
-from esgvzarr.testing import DATASET_ID, DRS_PATH, NginxServer, write_monthly
+from esgvzarr.testing import DATASET_ID, DEFECTS, DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available
+from esgvzarr.testing.samples import sample_datasets
 from esgvzarr.transport import Transport
 
 from . import OTHERS, skip_unless_installed
@@ -183,21 +185,33 @@ def test_what_a_killed_writer_left_is_hidden_and_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_real_sample_datasets_are_the_same_in_each_output(output: str, sample_root: Path, tmp_path: Path) -> None:
-    """Real CMIP6 files of different models, decoded, value for value."""
-    from trust import oracle
+OVER_HTTP = ("packing_differs", "chunks_never_written", "netcdf3_packed", "strings_along_time", "byte_order_differs")
 
-    from esgvzarr import open_dataset
-    from esgvzarr.outputs import write
-    from esgvzarr.testing.samples import sample_datasets
 
-    for number, (_, paths) in enumerate(list(sample_datasets(sample_root).items())[:4]):
-        _, document = oracle.make(paths)
-        place = tmp_path / f"{number}{SUFFIXES[output]}"
-        write(output, document, place)
-        through = open_dataset(str(place), decode_times=oracle.CFTIME)
-        assert oracle.joined_differences(through, paths) == []
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
+def test_segments_and_all_kinds_of_files_over_http(output: str, server: NginxServer, transport: Transport, tmp_path: Path) -> None:
+    """Packed, netCDF-3, text, compressed, both byte orders; references and files by their URLs."""
+    for name in OVER_HTTP:
+        paths = DEFECTS[name].make(tmp_path / name)
+        made = generate(record_of(server, paths), tmp_path / name, transport, settings_of(tmp_path, output)).reference
+        assert made is not None
+        assert oracle.joined_differences(open_dataset(server.url_of(made.path), decode_times=oracle.CFTIME), paths) == [], name
+
+
+def test_real_datasets_over_http(output: str, sample_root: Path, tmp_path: Path) -> None:
+    """Real CMIP6 files of two models, decoded, value for value."""
+    if available():
+        pytest.skip(available())
+    with (
+        NginxServer(sample_root) as files,
+        NginxServer(tmp_path, dot_file=".zmetadata") as server,
+        make_transport(Settings(retries=0, allowed_hosts=(files.host,))) as transport,
+    ):
+        for number, paths in enumerate(list(sample_datasets(sample_root).values())[:2]):
+            directory = tmp_path / str(number)
+            made = generate(record_of(files, paths), directory, transport, settings_of(tmp_path, output)).reference
+            assert made is not None
+            opened = open_dataset(server.url_of(made.path), decode_times=oracle.CFTIME)
+            assert oracle.joined_differences(opened, paths) == []
 
 
 def test_the_provenance_of_a_directory_lies_in_it(
