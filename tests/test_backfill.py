@@ -313,15 +313,15 @@ def soon(done: Callable[[], bool], seconds: float = 20.0) -> bool:
 # ---- all of it
 
 
-def children(pid: int) -> list[int]:
-    """Worker processes of a coordinator."""
+def children(pid: int, word: str = "spawn_main") -> list[int]:
+    """The processes of a process that have a word in their command lines; those of a coordinator are its workers."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields, line = path.read_text().rpartition(")")[2].split(), path.with_name("cmdline").read_text()
         except OSError:
             continue
-        if int(fields[1]) == pid and "spawn_main" in line and fields[0] != "Z":
+        if int(fields[1]) == pid and word in line and fields[0] != "Z":
             found.append(int(path.parent.name))
     return found
 
@@ -419,6 +419,22 @@ class TestBackfill:
         assert list(back.node.data.rglob(".*")) == []
         _, said = back.run("--jobs", 2)
         assert "26 linked, 4 refused" in said
+        back.check_all_are_right()
+
+
+def test_on_a_cluster_of_which_a_worker_is_killed(stac_server: StacServer, tmp_path: Path) -> None:
+    """Dask tries elsewhere what it was at; workers write nothing."""
+    pytest.importorskip("distributed", reason="distributed is in the extra `dask`")
+    pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+    from esgvzarr.testing.cluster import dask_cluster
+
+    with dask_cluster(2) as scheduler, Back(tmp_path, stac_server, 10) as back:
+        with back.start("--scheduler", scheduler) as first:
+            assert soon(lambda: back.linked() >= 2, 60)
+            (nanny,) = children(os.getpid(), "dask_worker")
+            os.kill(children(nanny)[0], signal.SIGKILL)
+            said = first.communicate(timeout=120)[0]
+        assert "6 linked, 4 refused" in said
         back.check_all_are_right()
 
 
