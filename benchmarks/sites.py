@@ -220,11 +220,12 @@ class CatalogSite(Site):
         return [asset["href"] for asset in json.loads(path.read_text())["assets"].values() if asset["href"].endswith(".json")]
 
     def is_whole(self, dataset_id: str, *, linked: bool) -> bool:
-        """The item must be found from the top, too."""
+        """The item must be found from the top, too, once it was made."""
+        there = (self.directory / "catalog" / "CMIP6" / dataset_id / f"{dataset_id}.json").exists()
         collection = json.loads((self.directory / "catalog" / "CMIP6" / "collection.json").read_text())
         top = json.loads((self.directory / "catalog" / "catalog.json").read_text())
         listed = [link["href"] for link in collection["links"] if link["rel"] == "item"].count(f"./{dataset_id}/{dataset_id}.json")
-        return listed == 1 and len(top["links"]) == 2 and super().is_whole(dataset_id, linked=linked)
+        return listed == int(there) and len(top["links"]) == 2 and super().is_whole(dataset_id, linked=linked)
 
 
 @contextmanager

@@ -482,6 +482,17 @@ class TestUnpublish:
         assert beside(node) == set()
         assert "reference_file" not in assets(stac_server)
 
+    def test_what_a_killed_run_left_hidden_goes_too(self, node: DataNode) -> None:
+        """Beside the NetCDF files, and where retracted files are kept."""
+        publish(node)
+        for directory in (node.directory_of(DATASET_ID), node.directory / "withdrawn"):
+            left = directory / f".{Path(NAME).stem[:100]}.{_hash(NAME)}.abcdefgh.tmp"
+            left.mkdir(parents=True)
+            (left / NAME).write_text("half")
+        assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+        assert beside(node) == set()
+        assert [path.name for path in (node.directory / "withdrawn").iterdir()] == [NAME]
+
     def test_what_esgcet_retracted_already(self, node: DataNode, stac_server: StacServer) -> None:
         """The item has no assets any more: only the file is to go."""
         publish(node)

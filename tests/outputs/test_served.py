@@ -22,7 +22,7 @@ from esgvzarr.outputs import DIRECTORIES, SUFFIXES
 from esgvzarr.outputs.icechunk import open_store
 from esgvzarr.publish import publish
 from esgvzarr.settings import Settings
-from esgvzarr.store import files_of, measure, remove_leftovers, staging, withdraw_reference, write_reference
+from esgvzarr.store import files_of, measure, remove_leftovers, staging, withdraw_reference, write_reference, writing
 from esgvzarr.testing import DATASET_ID, DEFECTS, DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available
 from esgvzarr.testing.samples import sample_datasets
@@ -167,6 +167,21 @@ def test_a_directory_that_is_withdrawn_is_whole_in_one_place(tmp_path: Path) -> 
     assert measure(away / "x.parq") == before
     assert list((tmp_path / "served").iterdir()) == []
     assert withdraw_reference(place, away) is None
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_full_disk_may_be_tried_again_later() -> None:
+    with pytest.raises(StoreError) as stop, writing("x.json"):
+        Path("/dev/full").write_text("x")
+    assert (stop.value.code, stop.value.retryable) == ("store-full", True)
+
+
+def test_what_is_being_written_is_no_leftover(tmp_path: Path) -> None:
+    with staging(tmp_path / "x.json") as staged:
+        staged.write_text("{}")
+        assert remove_leftovers(tmp_path / "x.json") == 0
+        assert write_reference(staged, tmp_path / "x.json").written
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_what_a_killed_writer_left_is_hidden_and_goes(tmp_path: Path) -> None:
