@@ -293,7 +293,7 @@ def _check_bytes(task: Task, settings: Settings) -> None:
         TransportError: it has; or it cannot be read.
     """
     with make_transport(settings) as transport:
-        transport.allow(task.record.data_node)
+        transport.allow(task.record.data_node, named=task.verb == "publish")
         for file in filter(can_be_checked, task.record.files):
             here = file.path if file.path and settings.read != "http" and os.path.isfile(file.path) else None
             check_checksum(file, here or file.url, transport)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .directories import make_private_file
 from .errors import StoreError
 
 OPEN = "open"
@@ -85,7 +86,7 @@ class Plan:
     def __init__(self, path: Path, arguments: str) -> None:
         self.path, self._lock = path, threading.RLock()
         with self._translated():
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_private_file(path)
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")  # the ledger is the truth: a lost row is done again

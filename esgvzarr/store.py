@@ -226,7 +226,7 @@ def _add_snapshot(staged: Path, path: Path) -> None:
     for file in sorted(files_of(staged), key=lambda file: file.relative_to(staged).parts[0] == "refs"):
         target = path / file.relative_to(staged)
         if not (target.exists() and os.path.samefile(file, target)):
-            target.parent.mkdir(mode=0o755, exist_ok=True)
+            make_directory(target.parent)
             os.replace(file, target)
             _sync(target.parent)
 

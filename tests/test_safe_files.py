@@ -16,6 +16,7 @@ from esgvzarr.errors import EsgvzarrError, LinkError, SourceError, StoreError
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.ledger import Ledger
 from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, Task
+from esgvzarr.plan import Plan
 from esgvzarr.records import from_mapfile, from_records
 from esgvzarr.settings import Settings
 from esgvzarr.sources import with_local_paths
@@ -216,3 +217,12 @@ def test_an_index_cannot_make_unpublish_remove_other_files(href: str, tmp_path: 
     assert reference_paths([replace(link, href=f"{PREFIX}/x/{NAME}")], task, settings) == [f"/data/x/{NAME}"]
     with pytest.raises(LinkError):
         reference_paths([replace(link, href=f"{PREFIX}/x/{NAME}x")], task, settings)
+
+
+def test_the_plan_of_a_backfill_is_its_owners_alone(umask: int, tmp_path: Path) -> None:
+    """As the ledger beside it."""
+    plan = Plan(tmp_path / "esg" / "plan.sqlite", "backfill")
+    try:
+        assert {mode(path) for path in plan.path.parent.iterdir()} == {0o600}
+    finally:
+        plan.close()

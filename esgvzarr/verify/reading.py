@@ -144,12 +144,12 @@ class _Plain:
         url, *place = value if isinstance(value, list) and value else [None]
         if not isinstance(url, str) or len(place) not in (0, 2) or not all(type(n) is int and 0 <= n < 2**62 for n in place):
             raise _no_references(f"{self._subject}, {key}", f"is {reprlib.repr(value)}")
-        return [self._urls.get(url) or self._filled_in(url), *place]
+        return [self._urls.get(url) or self._filled_in(url), *place] if self._templates else value
 
     def _filled_in(self, url: str) -> str:
         """Templates are put in by name and in no other way: readers would run ``str.format``, or a template language, on them."""
         filled = url
-        if self._templates and "{{" in url:
+        if "{{" in url:
             filled = _TEMPLATE.sub(lambda found: self._templates.get(found[1], "{"), url)
             if "{" in filled or "}" in filled:
                 raise _no_references(self._subject, f"holds the template {reprlib.repr(url)}")
