@@ -39,22 +39,35 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
         if not aside:
             make_directory(target.parent)
             remove_leftovers(target)
-        holder = Path(tempfile.mkdtemp(prefix=_temporary_prefix(target), suffix=".tmp", dir=None if aside else target.parent))
-        handle = os.open(holder, os.O_RDONLY)
+        holder, handle = _make_holder(_temporary_prefix(target), None if aside else target.parent)
     try:
-        _lock(handle)
         yield holder / target.name
     finally:
         shutil.rmtree(holder, ignore_errors=True)
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Take the lock that tells what is being written from what was left; False if another has it, or there are no locks here."""
+def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
+    """A new hidden directory, locked. One that another writer took for left over, before it was locked, is let go."""
+    while True:
+        holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=directory))
+        try:
+            handle = os.open(holder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        if _lock(handle) is not False and holder.exists():
+            return holder, handle
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool | None:
+    """Take the lock that tells what is being written from what was left; False if another has it, None if there are none here."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
