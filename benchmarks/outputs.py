@@ -25,7 +25,7 @@ from .tools import esgvzarr
 
 _CODE = """
 import time, warnings; warnings.simplefilter("ignore")
-import aiohttp, dask, fsspec, kerchunk, xarray, zarr
+import aiohttp, dask.array, fsspec, kerchunk.xarray_backend, xarray, zarr
 with __import__("contextlib").suppress(ImportError):
     import fastparquet, icechunk, zstandard
 from esgvzarr.outputs.icechunk import open_store

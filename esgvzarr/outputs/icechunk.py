@@ -44,7 +44,7 @@ def write_icechunk(document: bytes, path: Path, present: Path | None = None) -> 
 
     Raises:
         FormatError: xarray cannot read an array's ``_FillValue`` from Zarr version 3.
-        StoreError: a reference was not taken.
+        StoreError: a reference was not taken, or what is there is damaged.
     """
     import icechunk
 
@@ -62,18 +62,24 @@ def write_icechunk(document: bytes, path: Path, present: Path | None = None) -> 
     for prefix, store in _containers({value[0] for value in refs.values() if isinstance(value, list)}):
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(prefix, store))
     storage = icechunk.local_filesystem_storage(str(path))
-    if path.exists():
-        repository = icechunk.Repository.open(storage, config)
-        if _metadata(repository).get("sha256") == digest:
-            return
-        repository.save_config()
-    else:
-        repository = icechunk.Repository.create(storage, config, spec_version=1)
-    session = repository.writable_session(BRANCH)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zarr: these codecs and types are in no specification yet
-        _write_groups(session.store, refs, _changed(said))
-    session.commit(f"{said['generator']}: {said['dataset_id']}", {"sha256": digest, "provenance": said})
+    try:
+        if path.exists():
+            repository = icechunk.Repository.open(storage, config)
+            if _metadata(repository).get("sha256") == digest:
+                return
+            repository.save_config()
+        else:
+            repository = icechunk.Repository.create(storage, config, spec_version=1)
+        session = repository.writable_session(BRANCH)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr: these codecs and types are in no specification yet
+            _write_groups(session.store, refs, _changed(said))
+        session.commit(f"{said['generator']}: {said['dataset_id']}", {"sha256": digest, "provenance": said})
+    except icechunk.IcechunkError as error:
+        raise StoreError(
+            str(present or path), f"Icechunk cannot write there: {error.message}", expected="a whole repository, or none",
+            todo="If the repository is damaged, take it away with esgvzarr unpublish, and publish again.", code="store-failed",
+        ) from error  # fmt: skip
 
 
 def open_store(href: str) -> Any:

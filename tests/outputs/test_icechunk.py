@@ -16,7 +16,7 @@ import xarray
 
 import esgvzarr
 from esgvzarr import ProofError
-from esgvzarr.errors import LinkError, SettingsError
+from esgvzarr.errors import LinkError, SettingsError, StoreError
 from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes import LinkState
 from esgvzarr.indexes.asset import read_links
@@ -26,7 +26,7 @@ from esgvzarr.model import ICECHUNK_TYPE
 from esgvzarr.outputs import check_installed
 from esgvzarr.publish import catalogue, publish
 from esgvzarr.settings import Settings
-from esgvzarr.store import files_of
+from esgvzarr.store import files_of, measure
 from esgvzarr.testing import DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available
 from esgvzarr.transport import Transport
@@ -103,6 +103,18 @@ def test_publishing_again_is_a_new_snapshot_only_if_something_changed(
     assert before.keys() < set(files_of(made.path))
     assert esgvzarr.open_dataset(shorter.path).sizes["time"] == 24
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{ID}.icechunk"]
+
+
+def test_a_damaged_repository_is_said_and_left_as_it_is(server: NginxServer, transport: Transport, tmp_path: Path) -> None:
+    record, settings = record_of(server, write(tmp_path)), settings_of(tmp_path, "icechunk")
+    path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
+    for snapshot in (path / "snapshots").iterdir():
+        snapshot.write_bytes(b"spoilt")
+    before = measure(path)
+    with pytest.raises(StoreError, match="damaged"):
+        generate(record, tmp_path / "out", transport, settings)
+    assert measure(path) == before
+    assert [left.name for left in (tmp_path / "out").iterdir()] == [path.name]
 
 
 READER = """

@@ -134,6 +134,18 @@ def test_other_content_is_refused_unless_forced_and_equal_content_left_alone(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(made.path).name]
 
 
+def test_a_damaged_file_is_not_taken_for_equal(
+    server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
+) -> None:
+    pytest.importorskip("zstandard")
+    record, settings = record_of(server, paths), settings_of(tmp_path, "json.zst")
+    path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StoreError) as caught:
+        generate(record, tmp_path / "out", transport, settings)
+    assert caught.value.code == "store-bytes-differ"
+
+
 def test_dry_run_touches_nothing(output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path) -> None:
     from esgvzarr.preview import plan_file
 
