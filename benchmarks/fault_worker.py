@@ -97,14 +97,15 @@ def limited(file_limit: int) -> Iterator[None]:
 def _do(order: Order) -> list[Done]:
     if order.catalog is not None:
         return _CATALOG_VERBS[order.verb](order)
-    dataset_id, own = DatasetId.parse(order.dataset_id), settings.read_settings(order.config)
-    source = [str(order.directory)]
+    own, source = settings.read_settings(order.config), [str(order.directory)]
+    if order.verb.startswith("resume"):
+        outcomes = lifecycle.resume([] if order.verb == "resume all" else [order.dataset_id], own)
+        return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
+    dataset_id = DatasetId.parse(order.dataset_id)
     if order.verb in ("link", "force"):
         outcomes = [lifecycle.link_source(source, dataset_id, order.config, own, force=order.verb == "force")]
-    elif order.verb in ("unpublish", "delete"):
-        outcomes = [withdraw.unpublish(dataset_id, order.config, own, delete=order.verb == "delete")]
     else:
-        outcomes = lifecycle.resume([] if order.verb == "resume all" else [order.dataset_id], own)
+        outcomes = [withdraw.unpublish(dataset_id, order.config, own, delete=order.verb == "delete")]
     return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
 
 

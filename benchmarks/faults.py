@@ -285,7 +285,7 @@ def settle(run: Run) -> Counter[str]:
         deadline = time.monotonic() + _SETTLES_S
         while site.kind != "catalog" and unfinished(site) and time.monotonic() < deadline:
             said, result = worker.do(run.order(site, "resume all", ""))
-            if said != "done":
+            if said != "done" or any(state == "raised" for _, state, _ in result):
                 run.breaks(f"resume of {site.kind}: {said}: {result}")
                 break
             needed.update(f"resume: {state}" for _, state, _ in result if state in DONE)
