@@ -211,7 +211,7 @@ class TestGenerate:
     def test_a_busy_data_node_is_asked_again(
         self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
     ) -> None:
-        """zarr-python takes a 503 for a chunk that was never written, and shows fill values: the proof looks again."""
+        """fsspec does not try a 503 again by itself: the proof does."""
         thredds_server.fault(Busy({10, 12, 14}), "*.nc")
         assert generate(record, tmp_path / "out", transport, settings).state == "written"
 
