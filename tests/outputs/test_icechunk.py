@@ -24,7 +24,7 @@ from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.indexes.legacy import check_link
 from esgvzarr.model import ICECHUNK_TYPE
 from esgvzarr.outputs import check_installed
-from esgvzarr.publish import catalogue, publish
+from esgvzarr.publish import access_link, publish
 from esgvzarr.settings import Settings
 from esgvzarr.store import files_of, measure
 from esgvzarr.testing import DRS_PATH, NginxServer, write_monthly
@@ -183,10 +183,8 @@ def test_a_legacy_index_gets_no_repository(server: NginxServer, transport: Trans
     record, settings = record_of(server, write(tmp_path)), settings_of(tmp_path, "icechunk")
     made = generate(record, tmp_path / "out", transport, settings).reference
     assert made is not None
-    catalogue(record, made, tmp_path / "stac", settings)
-    (link,) = CatalogIndex(tmp_path / "stac").links(ID)
     with pytest.raises(LinkError) as caught:
-        check_link(link)
+        check_link(access_link(record, made, settings))
     assert caught.value.code == "index-output"
 
 
