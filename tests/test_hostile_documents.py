@@ -132,7 +132,7 @@ class Answering(LoopbackServer):
 
 ANSWERS = [b"[" * 10**6, b'{"response":' * 10**5, b'{"id":' + b"9" * 10**5 + b"}", b"NaN", b"null", b'"x"', b"5", b"{}", b"[]",
            b'{"response": {"docs": {}}}', b'{"response": {"docs": [5]}}', b'{"response": []}', b'{"id": [], "assets": {}}',
-           b"\xff\xfe", b""]  # fmt: skip
+           b'{"features": [{"properties": 5}]}', b'{"features": [{"assets": []}, 5]}', b'{"features": {}}', b"\xff\xfe", b""]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", ANSWERS, ids=range(len(ANSWERS)))
@@ -140,8 +140,9 @@ def test_whatever_an_index_answers_the_error_is_a_link_error(body: bytes) -> Non
     with Answering() as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
         server.body = body
         index = StacIndex(server.url, None, transport, poll_timeout_s=0)  # type: ignore[arg-type]
-        with pytest.raises(LinkError):
-            index.links(ID)
+        for ask in (lambda: index.links(ID), index.search):
+            with pytest.raises(LinkError):
+                ask()
     with (
         Answering(tls=True) as server,
         Transport(allowed_hosts=[server.host], retries=0, ca_bundle=server.ca_bundle) as transport,
@@ -149,6 +150,20 @@ def test_whatever_an_index_answers_the_error_is_a_link_error(body: bytes) -> Non
         server.body = body
         with pytest.raises(LinkError):
             SolrIndex(server.host, transport, poll_timeout_s=0).links(ID)
+
+
+@pytest.mark.parametrize(
+    ("answer", "goes_on"),
+    [({"features": [], "links": [{"rel": "next", "href": "https://x/?page=2"}]}, False),
+     ({"features": [{"id": DSID}], "links": [{"rel": "next", "href": "https://x/?page=2"}]}, True),
+     ({"features": [{"id": DSID}], "links": [5, {"rel": "next"}, {}]}, False), ({"features": [{"id": DSID}], "links": 5}, False)],
+)  # fmt: skip
+def test_pages_of_a_search_that_list_nothing_are_the_last(answer: object, goes_on: bool) -> None:
+    """Or an index could name a next page for ever."""
+    with Answering() as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+        server.body = json.dumps(answer).encode()
+        index = StacIndex(server.url, None, transport, poll_timeout_s=0)  # type: ignore[arg-type]
+        assert bool(index.search().next_page) == goes_on
 
 
 def catalogue(inside: str) -> bytes:

@@ -96,7 +96,7 @@ class StacIndex:
     def _read(self, url: str) -> Any:
         """The JSON at a URL of the API; None where there is nothing."""
         try:
-            return orjson.loads(self._transport.read_document(url))
+            found = orjson.loads(self._transport.read_document(url))
         except TransportError as error:
             if error.code == "transport-http-404":
                 return None
@@ -104,6 +104,9 @@ class StacIndex:
             raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
         except ValueError as error:
             raise LinkError(url, "answers with no JSON", expected="STAC", code="index-item-invalid") from error
+        if found is None:
+            raise LinkError(url, "answers with null", expected="STAC", code="index-item-invalid")
+        return found
 
     def search(self, query: str = "", page: str = "") -> Hits:
         """Datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that the API named.
@@ -117,11 +120,16 @@ class StacIndex:
         items = found.get("features") if isinstance(found, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise LinkError(url, "answers with something else", expected="STAC items", code="index-item-invalid")
+        if not all(isinstance(item.get(name) or {}, dict) for item in items for name in ("properties", "assets")):
+            raise LinkError(url, "answers with something else", expected="STAC items", code="index-item-invalid")
         live = [item for item in items if not (item.get("properties") or {}).get("retracted")]
-        links = [link for link in found.get("links") or [] if link.get("rel") == "next"]
+        named = found.get("links") if items and isinstance(found.get("links"), list) else []  # an empty page is the last one
+        links = [link for link in named if isinstance(link, dict) and link.get("rel") == "next"]
         if links and links[0].get("method", "GET") != "GET":
             raise LinkError(url, "names no next page that can be had by GET", expected="a link", code="index-item-invalid")
-        return Hits(tuple((str(item.get("id")), data_node_of(item)) for item in live), str(links[0]["href"]) if links else "")
+        return Hits(
+            tuple((str(item.get("id")), data_node_of(item)) for item in live), str(links[0].get("href") or "") if links else ""
+        )
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
         """The item, which is that of all data nodes."""
