@@ -66,10 +66,10 @@ def publish(node: DataNode, *arguments: object, dataset_id: str = DATASET_ID) ->
     return run("publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config)
 
 
-def source(node: DataNode) -> list[object]:
-    """The dataset for ``link``: its files, which `data_paths` gives their URLs."""
+def source(node: DataNode, **settings: Any) -> list[object]:
+    """The dataset for ``link``: its files, which `data_paths` gives their URLs; ``settings`` are more of ``write_config``."""
     prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
-    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host])
+    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host], **settings)
     return [node.directory_of(DATASET_ID), "--dataset-id", DATASET_ID, "--config", node.config]
 
 

@@ -114,7 +114,7 @@ _TABLE = (
     Defect("overlap_one_value_differs", 11, _overlap(_DEFLATE, spoil=extras.change_one_value), "time-overlap"),
     Defect("overlap_bounds_differ", 11, _overlap(spoil=extras.move_bounds), "time-overlap"),
     Defect("overlap_packing_differs", 11, _overlap(_PACKED, scale_offset=(0.02, 280.0)), "time-overlap"),
-    Defect("overlap_other_steps", 11, _overlap(time_dtype="i4"), "time-overlap"),
+    Defect("overlap_other_steps", 11, _overlap(time_dtype="i4", units="days since 1850-01-01"), "time-overlap"),
     Defect("overlap_equal", 11, _overlap()),
     Defect("overlap_compressed", 11, _overlap(_DEFLATE)),
     Defect("overlap_contiguous", 11, _overlap({"unlimited": False})),

@@ -146,8 +146,8 @@ def add_unaligned_records(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Records that are padded to four bytes: one byte, three bytes, and two of two."""
     file.createVariable("byte", "i1", ("time",))[:] = _field(spec)[:, 0, 0]
     file.createVariable("odd", "i2", ("time", "lat"))[:] = _field(spec)[:, :, 0]
-    file.createDimension("three", 3)
-    file.createVariable("three", "i1", ("time", "three"))[:] = _field(spec)[:, 0, :3]
+    file.createDimension("trio", 3)
+    file.createVariable("trio", "i1", ("time", "trio"))[:] = _field(spec)[:, 0, :3]
 
 
 def add_attribute_per_file(file: netCDF4.Dataset, spec: FileSpec) -> None:
