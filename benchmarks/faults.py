@@ -230,6 +230,8 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
         run.faults["SIGKILL at an instant"] += said == "killed" and bool(kill_after_s)
         said_of = [state if not code else f"{state} [{code}]" for _, state, code in result] if said == "done" else [said]
         run.outcomes.update(f"{operation.verb}: {what}" for what in said_of)
+        if said == "killed" and limit:  # the dead do not pass on what they warned of
+            run.blind.add((site.kind, name))
     if said in ("crashed", "hung"):
         run.breaks(f"operation {operation.number}, {operation.verb} {site.kind} {name}, {kinds}: {said}: {result}")
     check_no_dangling_link(run, site, name, f"after operation {operation}: {said}")

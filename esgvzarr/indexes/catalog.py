@@ -110,6 +110,7 @@ class CatalogIndex:
                 )
             operation = plan(item, link, self._now())
             if operation is None:
+                _clear(self._item_path(dataset_id).parent)
                 return LinkState.UNCHANGED
             check_asset(present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item)
             self._change(dataset_id, item, operation)
@@ -121,6 +122,7 @@ class CatalogIndex:
             item = self.find(dataset_id)
             operation = plan_removal(item, link) if item is not None else None
             if item is None or operation is None:
+                _clear(self._item_path(dataset_id).parent)
                 return LinkState.UNCHANGED
             self._change(dataset_id, item, operation)
             return LinkState.REMOVED
@@ -252,13 +254,21 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return document
 
 
+def _clear(directory: Path) -> None:
+    """Delete what killed writers left hidden. There is one writer: others are dead."""
+    for left in directory.glob(f"{_TEMPORARY}*"):
+        try:
+            left.unlink()
+        except OSError as error:
+            raise _unwritable(left, error) from error
+
+
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Whole or not at all: a dot-file in the same directory, then a rename. There is one writer: others are dead."""
+    """Whole or not at all: a dot-file in the same directory, then a rename."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         make_directory(path.parent)
-        for left in path.parent.glob(f"{_TEMPORARY}*"):
-            left.unlink()
+        _clear(path.parent)
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
         try:
             with open(descriptor, "w", encoding="utf-8") as file:

@@ -78,6 +78,17 @@ def test_a_dataset_is_added_once(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
+def test_what_a_killed_writer_left_goes_where_nothing_is_to_be_changed(tmp_path: Path) -> None:
+    """It was killed before the item was in its place, and the item is as it shall be."""
+    index = catalog_at(tmp_path)
+    index.add_dataset(RECORD)
+    index.add_link(DATASET, LINK)
+    left = tmp_path / "CMIP6" / str(DATASET) / ".esgvzarr-abcdefgh"
+    left.write_text('{"type": "Feat')
+    assert index.add_link(DATASET, LINK) is LinkState.UNCHANGED
+    assert not left.exists()
+
+
 def test_files_are_named_as_esgf_names_them(tmp_path: Path) -> None:
     """A file's asset has the fields of ESGF's own items; equal names in two directories are both kept."""
     index = catalog_at(tmp_path)
