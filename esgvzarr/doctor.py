@@ -25,6 +25,7 @@ from typing import Any, Literal
 from . import bridge
 from .addresses import address_of_config, login_of, open_index
 from .errors import EsgvzarrError, SettingsError, SourceError
+from .formats import recognise
 from .generate import make_transport
 from .ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, FileRecord, IndexAddress
@@ -33,7 +34,6 @@ from .settings import Settings, read_config
 from .store import remove_leftovers, remove_reference, staging, write_reference, writing
 from .transport import Answer, Transport, host_of, is_url
 
-_MAGIC = {b"\x89HDF\r\n\x1a\n": "HDF5", b"CDF\x01": "netCDF-3", b"CDF\x02": "netCDF-3", b"CDF\x05": "netCDF-3"}
 _MOST_DIRECTORIES = 5000
 """In which a NetCDF file is looked for."""
 _HEADS = 5
@@ -224,14 +224,10 @@ def _head(node: Node) -> Iterator[Diagnosis]:
 def _ranges(node: Node) -> Iterator[Diagnosis]:
     """As the transport judges ranges when references are made."""
     head = node.transport.read_heads([node.file.url], 8)[0]
-    kind = next((kind for magic, kind in _MAGIC.items() if head.data.startswith(magic)), None)
-    if kind is None:
-        yield Diagnosis("ranges", "bad", f"the first bytes are {head.data!r}: no NetCDF file", "Look at the URL in a browser.")
-    else:
-        yield Diagnosis("ranges", "good", f"206 to a single range, {kind}")
     if not head.etag and not head.last_modified:
         found = "answers carry neither ETag nor Last-Modified"
         yield Diagnosis("ranges", "note", found, "esgvzarr audit can then only tell a replaced file by its size or checksum.")
+    yield Diagnosis("ranges", "good", f"206 to a single range, {recognise(head.data, node.file.url).name}")
 
 
 def _encoding(node: Node) -> Iterator[Diagnosis]:

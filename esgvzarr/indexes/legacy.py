@@ -23,7 +23,6 @@ SERVICE = "VirtualZarr"
 TITLE = "Virtual Zarr (kerchunk) reference"
 MEDIA_TYPES = ("application/vnd.zarr+kerchunk", "application/json")
 """Of reference files. Whoever serves something else under the same service name has a link of another kind."""
-FIELDS = ("access", "url", "xlink")
 
 _XLINK = "supdata"
 _STAMP = "_timestamp"
