@@ -16,7 +16,7 @@ from pathlib import Path
 
 from esgvzarr import DatasetId, Settings, Transport, read_source
 from esgvzarr.generate import generate
-from esgvzarr.ledger import Ledger
+from esgvzarr.link.ledger import Ledger
 from esgvzarr.model import Entry
 from esgvzarr.testing import DATASET_ID, NginxServer, write_monthly
 

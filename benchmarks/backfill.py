@@ -16,8 +16,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from esgvzarr.ledger import Ledger
-from esgvzarr.plan import Page, Plan, Planned
+from esgvzarr.backfill.queue import Page, Plan, Planned
+from esgvzarr.link.ledger import Ledger
 from esgvzarr.testing import StacServer
 from esgvzarr.testing.archive import register, write_archive
 from esgvzarr.testing.cluster import dask_cluster

@@ -24,18 +24,20 @@ import pystac
 import xarray
 import zarr
 
-from esgvzarr import cli, indexes, lifecycle, settings, store, verify, withdraw
+from esgvzarr import cli, indexes, proof, settings
 from esgvzarr.errors import EsgvzarrError
+from esgvzarr.link import lifecycle, remove
 from esgvzarr.model import DatasetId
+from esgvzarr.output import placing
 
 for name in (
     *(("esgcet.stac.stac_client", "globus_sdk") if find_spec("esgcet") else ()), "dask.base", "kerchunk.xarray_backend", "urllib3",
     *(f"esgvzarr.{name}" for name in ("formats.hdf5", "formats.netcdf3", "indexes.stac", "indexes.solr", "indexes.globus",
-                                      "indexes.catalog", "preview", "generate", "publish", "bridge", "outputs.kerchunk")),
+                                      "indexes.catalog", "link.dry_run", "generate", "link.add", "esgpublish", "output.kerchunk")),
 ):  # fmt: skip
     import_module(name)
 xarray.backends.list_engines()
-_HEAVY = (fsspec, h5py, netCDF4, pystac, zarr, verify)
+_HEAVY = (fsspec, h5py, netCDF4, pystac, zarr, proof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _do(order: Order) -> list[Done]:
     if order.verb in ("link", "force"):
         outcomes = [lifecycle.link_source(source, dataset_id, order.config, own, force=order.verb == "force")]
     else:
-        outcomes = [withdraw.unpublish(dataset_id, order.config, own, delete=order.verb == "delete")]
+        outcomes = [remove.unpublish(dataset_id, order.config, own, delete=order.verb == "delete")]
     return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
 
 
@@ -125,7 +127,7 @@ def _unlist(order: Order) -> list[Done]:
     dataset_id = DatasetId.parse(order.dataset_id)
     for link in index.links(dataset_id):
         index.remove_link(dataset_id, link)
-    store.remove_reference(order.directory / f"{order.dataset_id}.json")
+    placing.remove_reference(order.directory / f"{order.dataset_id}.json")
     return [(order.dataset_id, "deleted", "")]
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from esgvzarr.generate import make_transport, verify_published
-from esgvzarr.ledger import DONE, Ledger
+from esgvzarr.link.ledger import DONE, Ledger
 from esgvzarr.model import Entry
 from esgvzarr.settings import read_settings
 from esgvzarr.testing import write_monthly

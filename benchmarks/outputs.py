@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from esgvzarr.errors import SettingsError
-from esgvzarr.outputs import SUFFIXES, check_installed, open_kwargs, write
-from esgvzarr.store import files_of, measure
+from esgvzarr.output import SUFFIXES, check_installed, open_kwargs, write
+from esgvzarr.output.placing import files_of, measure
 from esgvzarr.testing import NginxServer
 
 from .data import SHAPES, build
@@ -28,7 +28,7 @@ import time, warnings; warnings.simplefilter("ignore")
 import aiohttp, dask.array, fsspec, kerchunk.xarray_backend, xarray, zarr
 with __import__("contextlib").suppress(ImportError):
     import fastparquet, icechunk, zstandard
-from esgvzarr.outputs.icechunk import open_store
+from esgvzarr.output.icechunk import open_store
 began = time.perf_counter()
 data = xarray.open_dataset(open_store({href!r}) if {href!r}.endswith(".icechunk") else {href!r}, **{how!r})
 opened = time.perf_counter() - began

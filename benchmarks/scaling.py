@@ -21,10 +21,10 @@ FILES = [1, 10, 100, 500, 2000]
 
 def simulate(chunks: int, files: int) -> dict[str, float]:
     """Combine and encode ``chunks`` chunks in ``files`` files; seconds and peak MiB."""
-    from esgvzarr.checks import check
     from esgvzarr.combine import combine
+    from esgvzarr.combine.rules import check
     from esgvzarr.model import DatasetId
-    from esgvzarr.outputs.kerchunk import encode
+    from esgvzarr.output.kerchunk import encode
 
     scanned = [_scan(number, chunks // files) for number in range(files)]
     started = time.perf_counter()

@@ -16,7 +16,7 @@ def esgvzarr(out: Path, locations: list[str]) -> None:
     """This package, with all checks."""
     from esgvzarr.generate import make_references
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-    from esgvzarr.outputs.kerchunk import encode
+    from esgvzarr.output.kerchunk import encode
     from esgvzarr.transport import Transport
 
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)
@@ -29,8 +29,8 @@ def esgvzarr(out: Path, locations: list[str]) -> None:
 def esgvzarr_proof(out: Path, locations: list[str]) -> None:
     """The proof of references that ``esgvzarr`` made before, by the files' URLs."""
     from esgvzarr.model import FileRecord
+    from esgvzarr.proof import verify
     from esgvzarr.transport import Transport
-    from esgvzarr.verify import verify
 
     hosts = {urlsplit(location).netloc for location in locations} - {""}
     with Transport(allowed_hosts=hosts) as transport:

@@ -112,7 +112,7 @@ def _fill(console: Console, node: DataNode) -> list[Path]:
 
 def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
     """Run ``esgvzarr publish``, which runs the real esgpublish, as a program of its own."""
-    from .ledger import Ledger
+    from .link.ledger import Ledger
     from .settings import read_settings
     from .testing.node import command
 
@@ -218,7 +218,7 @@ def _show_epochs(console: Console, node: DataNode) -> None:
 def _keep_local(console: Console, node: DataNode) -> None:
     """References to the files as they lie here, in a static STAC catalogue: the servers end, these stay."""
     from .generate import generate, make_transport
-    from .publish import catalogue
+    from .link.add import catalogue
     from .settings import read_settings
     from .sources import read_source
 

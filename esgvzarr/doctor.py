@@ -22,16 +22,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from . import bridge
-from .addresses import address_of_config, login_of, open_index
+from . import esgpublish
 from .errors import EsgvzarrError, SettingsError, SourceError
 from .formats import recognise
 from .generate import make_transport
-from .ledger import DONE, Ledger
+from .link.add import place
+from .link.address import address_of_config, login_of, open_index
+from .link.ledger import DONE, Ledger
 from .model import DatasetId, DatasetRecord, FileRecord, IndexAddress
-from .publish import place
+from .output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
 from .settings import Settings, read_config
-from .store import remove_leftovers, remove_reference, staging, write_reference, writing
 from .transport import Answer, Transport, host_of, is_url
 
 _MOST_DIRECTORIES = 5000
@@ -181,7 +181,7 @@ def _esgcet(node: Node) -> Iterator[Diagnosis]:
     if node.config is None:
         yield Diagnosis("esgcet", "note", "there is no esg.yaml: only esgvzarr generate and verify can be used")
         return
-    bridge.check_config(node.config)
+    esgpublish.check_config(node.config)
     yield Diagnosis("esgcet", "good", f"esgcet {version('esgcet')}, {node.config}")
     with suppress(PackageNotFoundError):
         if tuple(map(int, version("pandas").split(".")[:2])) >= (3, 1):
@@ -379,7 +379,7 @@ def _login(node: Node) -> Iterator[Diagnosis]:
         check_login()
         yield Diagnosis("login", "good", "Globus Search takes the login that is kept")
     elif address.certificate:
-        ends = bridge.certificate_end(address.certificate)
+        ends = esgpublish.certificate_end(address.certificate)
         yield _days_left("login", f"the certificate {address.certificate}", ends, "Get a new one, and let cert name it.")
     else:
         yield Diagnosis(
@@ -392,7 +392,7 @@ def _stac_login(node: Node) -> Iterator[Diagnosis]:
     if not config.get("stac_config"):
         yield Diagnosis("login", "note", "stac_api alone means an API without a login")
         return
-    ends = bridge.TransactionClient(config).check_login()
+    ends = esgpublish.TransactionClient(config).check_login()
     if ends is None:
         yield Diagnosis("login", "good", "esgcet's client has a login, and it holds")
     else:

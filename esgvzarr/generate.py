@@ -16,22 +16,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checks import check
 from .combine import combine
+from .combine.overlaps import serve_once
+from .combine.rules import check
 from .errors import EsgvzarrError, ProofError, RefusedError, SourceError
 from .formats import check_served, scan
-from .ledger import DONE, Ledger
-from .model import DatasetId, DatasetRecord, Entry, FileRecord, Finding, ReferenceFile, ReferenceSet, Report
-from .outputs import DIRECTORIES, JSON, SUFFIXES, check_installed
-from .outputs import write as write_output
-from .outputs.kerchunk import encode
-from .repeats import serve_once
-from .store import plan_reference, staging, write_reference, writing
+from .link.ledger import DONE, Ledger
+from .model import (
+    DatasetId,
+    DatasetRecord,
+    Entry,
+    FileRecord,
+    Finding,
+    ReferenceFile,
+    ReferenceSet,
+    Report,
+)
+from .output import DIRECTORIES, JSON, SUFFIXES, check_installed
+from .output import write as write_output
+from .output.kerchunk import encode
+from .output.placing import plan_reference, staging, write_reference, writing
+from .proof import Counted, read_references, referenced_urls, through_of, verify
 from .transport import Transport, host_of, is_url
-from .verify import Counted, read_references, referenced_urls, through_of, verify
 
 if TYPE_CHECKING:
-    from .settings import Settings  # pydantic costs a quarter of a second, which programs that only make references need not pay
+    from .settings import (
+        Settings,  # pydantic costs a quarter of a second, which programs that only make references need not pay
+    )
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, str], None]

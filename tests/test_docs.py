@@ -123,7 +123,7 @@ def test_trust_names_the_code_under_which_a_defect_is_refused(defect: Any) -> No
 
 def findings() -> Iterator[tuple[str, int]]:
     """(code, rule) of each finding that the checks can make."""
-    for node in ast.walk(ast.parse((ROOT / "esgvzarr" / "checks.py").read_text())):
+    for node in ast.walk(ast.parse((ROOT / "esgvzarr" / "combine" / "rules.py").read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
             code, rule = node.args[:2]
             if isinstance(code, ast.Constant) and isinstance(rule, ast.Constant):

@@ -18,7 +18,7 @@ import yaml
 
 from esgvzarr import cli
 from esgvzarr.doctor import NGINX_CORS, Diagnosis, examine
-from esgvzarr.ledger import Ledger
+from esgvzarr.link.ledger import Ledger
 from esgvzarr.model import Entry
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import (

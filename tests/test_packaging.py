@@ -37,8 +37,8 @@ NEVER_IMPORTED = {
     "stac-fastapi.types": "one namespace with stac-fastapi.api",
 }
 """Declared, and not, or not to be seen, in an import statement of ours; with the reason."""
-EXTRA_OF = {"outputs/kerchunk.py": "zstd", "outputs/parquet.py": "parquet", "outputs/icechunk.py": "icechunk", "workers.py": "dask"}
-OPERATOR, DEMO, TEST = {"bridge.py", "indexes/globus.py"}, {"demo.py"}, {"testing"}
+EXTRA_OF = {"output/kerchunk.py": "zstd", "output/parquet.py": "parquet", "output/icechunk.py": "icechunk", "workers.py": "dask"}
+OPERATOR, DEMO, TEST = {"esgpublish/__init__.py", "indexes/globus.py"}, {"demo.py"}, {"testing"}
 """Where packages of the extras may be imported."""
 
 

@@ -16,19 +16,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..addresses import open_index
-from ..checksums import can_be_checked, check_checksum
 from ..errors import EsgvzarrError, LinkError, ProofError, SourceError, StoreError, TransportError
 from ..generate import make_transport, storage_options
 from ..indexes import Index
-from ..ledger import Ledger
+from ..link.address import open_index
+from ..link.ledger import Ledger
 from ..model import DatasetId, Entry, FileRecord, IndexAddress, Task
-from ..outputs import DIRECTORIES, SUFFIXES, check_installed, output_of
-from ..outputs.kerchunk import read as decompressed
+from ..output import DIRECTORIES, SUFFIXES, check_installed, output_of
+from ..output.kerchunk import read as decompressed
+from ..proof import LARGEST, parse, read_references, stated, through_of, verify
 from ..settings import Settings
 from ..sources import from_index, local_path
 from ..transport import Head, Transport, host_of, is_url
-from ..verify import LARGEST, parse, read_references, stated, through_of, verify
+from ..transport.checksums import can_be_checked, check_checksum
 from .judgement import (
     CODES,
     Kept,

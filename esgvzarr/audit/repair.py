@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..generate import Outcome, Progress
-from ..journal import Journal, claimed
-from ..ledger import Ledger
-from ..preview import preview
+from ..link.dry_run import preview
+from ..link.journal import Journal, claimed
+from ..link.ledger import Ledger
+from ..link.remove import RELINK, withdraw
 from ..settings import Settings
-from ..withdraw import RELINK, withdraw
 from . import Audited
 from .judgement import State
 

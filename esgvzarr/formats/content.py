@@ -6,7 +6,7 @@ from bisect import bisect_right, insort
 from collections.abc import Generator, Iterator, Sequence
 from typing import TypeVar
 
-from ..filelike import ReadOnlyFile
+from ..transport.files import ReadOnlyFile
 
 Needs = list[tuple[int, int]]
 """(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and goes on when they are there."""

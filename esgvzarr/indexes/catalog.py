@@ -19,11 +19,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..directories import make_directory, make_private_file
 from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from ..permissions import make_directory, make_private_file
 from . import Hits, LinkState
-from .asset import Operation, apply, check_asset, data_node_of, key_of, plan, plan_removal, present_nodes, read_links, timestamp
+from .asset import (
+    Operation,
+    apply,
+    check_asset,
+    data_node_of,
+    key_of,
+    plan,
+    plan_removal,
+    present_nodes,
+    read_links,
+    timestamp,
+)
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",

@@ -9,7 +9,16 @@ from urllib.parse import parse_qs
 from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId
 from . import Hits, LinkState
-from .legacy import Change, Document, check_link, document_id, is_copy, plan, plan_removal, read_links
+from .dataset_document import (
+    Change,
+    Document,
+    check_link,
+    document_id,
+    is_copy,
+    plan,
+    plan_removal,
+    read_links,
+)
 from .polling import looks
 
 Complaint = Callable[[], None]

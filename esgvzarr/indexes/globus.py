@@ -17,8 +17,8 @@ from typing import Any
 
 from ..errors import LinkError, PublisherError
 from ..model import DatasetId
+from .dataset_document import Change, Document, apply
 from .documents import Complaint, DocumentIndex
-from .legacy import Change, Document, apply
 
 _log = logging.getLogger(__name__)
 ENTRY_ID = "dataset"
@@ -161,7 +161,12 @@ def globus_login() -> Any:
     Raises:
         PublisherError: nobody is logged in.
     """
-    from globus_sdk import ClientCredentialsAuthorizer, ConfidentialAppAuthClient, RefreshTokenAuthorizer, SearchClient
+    from globus_sdk import (
+        ClientCredentialsAuthorizer,
+        ConfidentialAppAuthClient,
+        RefreshTokenAuthorizer,
+        SearchClient,
+    )
     from globus_sdk.token_storage.legacy import SQLiteAdapter
 
     client_id, secret = os.environ.get("GLOBUS_CLI_CLIENT_ID"), os.environ.get("GLOBUS_CLI_CLIENT_SECRET")

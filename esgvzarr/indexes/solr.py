@@ -15,8 +15,8 @@ import orjson
 from ..errors import LinkError, TransportError
 from ..model import DatasetId
 from ..transport import Transport
+from .dataset_document import Change, Document
 from .documents import Complaint, DocumentIndex
-from .legacy import Change, Document
 
 _log = logging.getLogger(__name__)
 _MOST = 10_000

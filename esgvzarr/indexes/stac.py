@@ -37,7 +37,7 @@ _PAGE = 100
 
 
 class Patcher(Protocol):
-    """What changes an item: `esgvzarr.bridge.TransactionClient`, or anything that speaks for another API."""
+    """What changes an item: `esgvzarr.esgpublish.TransactionClient`, or anything that speaks for another API."""
 
     def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
         """Send one JSON Patch operation and give back the HTTP status below 300, or raise a LinkError."""

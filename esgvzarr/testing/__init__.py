@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conformance import IndexTests
-    from .datasets import DATASET_ID, DRS_PATH, FileSpec, specs_of, values_of, write_file, write_files, write_monthly
+    from .datasets import (
+        DATASET_ID,
+        DRS_PATH,
+        FileSpec,
+        specs_of,
+        values_of,
+        write_file,
+        write_files,
+        write_monthly,
+    )
     from .defects import DEFECTS, Defect
     from .faults import (
         After,

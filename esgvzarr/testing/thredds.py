@@ -8,7 +8,12 @@ from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
-from .catalogue import catalogue_of_dataset, catalogue_of_directory, catalogue_of_references, describe_file
+from .catalogue import (
+    catalogue_of_dataset,
+    catalogue_of_directory,
+    catalogue_of_references,
+    describe_file,
+)
 from .faults import LOGIN_PAGE, Fault, FaultPlan
 from .loopback import Asked, FileSlice, LoopbackServer, Response, text_response
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from esgvzarr.audit import Audited, audit, find_targets
-from esgvzarr.lifecycle import link_source
+from esgvzarr.link.lifecycle import link_source
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, NginxServer, StacServer, make_item, write_monthly
 from esgvzarr.testing.nginx import available

@@ -14,10 +14,19 @@ import pytest
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
 from esgvzarr.errors import SourceError
-from esgvzarr.ledger import Ledger
-from esgvzarr.outputs import JSON, PARQUET, SUFFIXES, ZST, write
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.output import JSON, PARQUET, SUFFIXES, ZST, write
 from esgvzarr.settings import Settings
-from esgvzarr.testing import DATASET_ID, Headers, HtmlPage, LoginRedirect, NoRanges, Reset, Status, Truncated
+from esgvzarr.testing import (
+    DATASET_ID,
+    Headers,
+    HtmlPage,
+    LoginRedirect,
+    NoRanges,
+    Reset,
+    Status,
+    Truncated,
+)
 
 from .conftest import OLD, Archive, flip, put
 

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from esgvzarr.audit.judgement import CODES, Kept, State, Verdict, judge_failure, judge_file, judge_links, judge_record, worst
+from esgvzarr.audit.judgement import (
+    CODES,
+    Kept,
+    State,
+    Verdict,
+    judge_failure,
+    judge_file,
+    judge_links,
+    judge_record,
+    worst,
+)
 from esgvzarr.errors import SourceError, TransportError
 from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord, IndexAddress, Task
 from esgvzarr.transport import Head

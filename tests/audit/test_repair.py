@@ -21,7 +21,7 @@ import pytest
 import xarray as xr
 
 from esgvzarr import cli
-from esgvzarr.ledger import Ledger
+from esgvzarr.link.ledger import Ledger
 from esgvzarr.testing import DATASET_ID, LoginRedirect, SolrServer, Status
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from esgvzarr.errors import LinkError
-from esgvzarr.indexes.asset import apply, check_asset, make_asset, plan, plan_removal, present_nodes, read_links
+from esgvzarr.indexes.asset import (
+    apply,
+    check_asset,
+    make_asset,
+    plan,
+    plan_removal,
+    present_nodes,
+    read_links,
+)
 from esgvzarr.indexes.catalog import make_item
 from esgvzarr.testing.conformance import CHANGED, LINK, NODE, OTHER_NODES, RECORD
 

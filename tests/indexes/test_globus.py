@@ -14,8 +14,8 @@ import pytest
 
 from esgvzarr.errors import EsgvzarrError, LinkError, PublisherError
 from esgvzarr.indexes import LinkState, connect
+from esgvzarr.indexes.dataset_document import document_id
 from esgvzarr.indexes.globus import LOGIN, GlobusIndex
-from esgvzarr.indexes.legacy import document_id
 from esgvzarr.model import AccessLink
 from esgvzarr.testing.conformance import DATASET, LINK, NODE, OTHER_NODES, RECORD, IndexTests
 from esgvzarr.testing.faults import HtmlPage, Problem, Reset, Status

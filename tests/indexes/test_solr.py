@@ -12,7 +12,7 @@ import pytest
 
 from esgvzarr.errors import LinkError
 from esgvzarr.indexes import LinkState, connect
-from esgvzarr.indexes.legacy import document_id
+from esgvzarr.indexes.dataset_document import document_id
 from esgvzarr.indexes.solr import SolrIndex, update_document
 from esgvzarr.model import AccessLink
 from esgvzarr.testing.conformance import DATASET, LINK, NODE, OTHER_NODES, RECORD, IndexTests

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.bridge import TransactionClient, item_schema
 from esgvzarr.errors import LinkError, PublisherError, SettingsError
+from esgvzarr.esgpublish import TransactionClient, item_schema
 from esgvzarr.indexes import LinkState, connect
 from esgvzarr.indexes.catalog import CatalogIndex, make_item
 from esgvzarr.indexes.stac import StacIndex

@@ -1,6 +1,6 @@
 """The truth of these tests: each file opened alone by stock xarray and netCDF4, against what a stock reader of references sees.
 
-Nothing of esgvzarr takes part in the comparison, least of all ``esgvzarr.verify``, which is judged by it.
+Nothing of esgvzarr takes part in the comparison, least of all ``esgvzarr.proof``, which is judged by it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import xarray
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Transport
 from esgvzarr.generate import make_references
 from esgvzarr.model import ReferenceSet, Report
-from esgvzarr.outputs.kerchunk import encode
+from esgvzarr.output.kerchunk import encode
+from esgvzarr.proof import verify
 from esgvzarr.testing import DATASET_ID
-from esgvzarr.verify import verify
 
 CFTIME = xarray.coders.CFDatetimeCoder(use_cftime=True)
 _OURS = {"esgvzarr_segments", "esgvzarr_recipe"}
@@ -40,7 +40,7 @@ def make(paths: Sequence[Path]) -> tuple[ReferenceSet, bytes]:
 
 
 def proof(document: bytes, paths: Sequence[Path], **options: Any) -> Report:
-    """What ``esgvzarr.verify`` says of them."""
+    """What ``esgvzarr.proof`` says of them."""
     with Transport() as transport:
         return verify(document, record_of(paths).files, transport, location="test", dataset_id=DATASET_ID, **options)
 

@@ -1,0 +1,397 @@
+"""The back catalogue: link all datasets that the sources have, or only write their references. Run again, it goes on where it was.
+
+Workers scan, check, combine and prove; this process alone writes files, index and ledger, through the same steps as ``link``.
+A plan says what is left; the ledger, what was done. Each dataset is claimed in the ledger, so two runs never do one twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ..errors import EsgvzarrError, SettingsError, StoreError, WorkerError
+from ..generate import Outcome, Prepared, Preparer, failure, generate, keep, make_transport, prepare
+from ..link.address import address_of_config
+from ..link.journal import Journal
+from ..link.ledger import DONE, Ledger
+from ..link.lifecycle import carry_on, decide
+from ..model import DatasetId, DatasetRecord, IndexAddress, ReferenceFile
+from ..settings import Settings
+from ..transport import Transport, host_of, is_url
+from ..workers import Workers, connect_workers
+from .listing import Survey
+from .queue import OPEN, Plan, Planned, Result
+from .report import Summary
+
+_log = logging.getLogger(__name__)
+PER_NODE = 4
+"""Datasets that are read from one data node at once."""
+MOST_BYTES = 256 * 2**20
+"""Of the references of one dataset: more is not sent from process to process."""
+REST_AFTER = 3
+"""Datasets in a row for which a data node gave no answer, after which it is left in peace."""
+REST_S = 600.0
+STOP_AFTER = 5
+"""Datasets in a row that failed for a reason on our own side, after which the run ends."""
+_OURS = ("index-unreachable", "index-http-", "publisher-", "store-unwritable", "store-ledger", "worker-cluster-lost")
+"""Codes of what stands in the way of all datasets: of the index, the login, the disk. None of them is held against a dataset."""
+_BUFFER = 100
+_TICK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done. Equal jobs go on with each other's work."""
+
+    sources: tuple[str, ...]
+    """As `Survey` takes them; the index of ``config`` where there are none."""
+    query: str = ""
+    template: str = ""
+    config: Path | None = None
+    """esgcet's ``esg.yaml``, which names the index."""
+    output_dir: Path | None = None
+    """Only write references there; no link is made."""
+
+    def __str__(self) -> str:
+        places = [str(place.absolute()) if place else "" for place in (self.config, self.output_dir)]
+        return json.dumps([sorted(self.sources), self.query, self.template, *places])
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a run is."""
+
+    counts: Counter[str]
+    """Datasets of the plan by state; ``open`` are left."""
+    finished: int
+    """Of them, in this run; tried and left open ones too."""
+    seconds: float
+    """Since the run began."""
+    listing: bool
+    """Whether more datasets may still be found."""
+    resting: tuple[str, ...]
+    """Data nodes that give no answer."""
+
+
+Watch = Callable[[Standing], None]
+
+
+def backfill(
+    job: Job, settings: Settings, *, scheduler: str = "", jobs: int = 0, per_node: int = PER_NODE, plan_only: bool = False,
+    stop: threading.Event | None = None, watch: Watch = lambda _: None,
+) -> Summary:  # fmt: skip
+    """List the datasets of the sources, and do those that are not done.
+
+    Args:
+        job: what.
+        settings: as for ``link``, or for ``generate``.
+        scheduler: of a Dask cluster whose workers compute; else processes on this machine do.
+        jobs: how many processes; 0: one for each CPU.
+        per_node: datasets that are read from one data node at once.
+        plan_only: only list them.
+        stop: set it to end the run: what is being computed is finished first.
+        watch: told how far it is, about twice a second.
+
+    Returns:
+        What became of all datasets of the job, in earlier runs too.
+
+    Raises:
+        SettingsError: no index, or no workers.
+        StoreError: the ledger or the plan cannot be used.
+    """
+    address = _address_of(job)
+    named = (*settings.allowed_hosts, *(host_of(place) for place in (*job.sources, job.template) if is_url(place)))
+    settings = settings.model_copy(update={"allowed_hosts": named})
+    plan = Plan(plan_path(settings), str(job))
+    try:
+        plan.begin(job.sources or ([f"{address.kind}:{address.location}"] if address else []))
+        with make_transport(settings) as transport:
+            survey = Survey(settings, transport, query=job.query, template=job.template, address=address)
+            workers = None if plan_only else connect_workers(scheduler, jobs)
+            run = _Run(job, settings, plan, survey, transport, address, workers, per_node, stop or threading.Event(), watch)
+            try:
+                run.work()
+            finally:
+                if workers is not None:
+                    workers.close()
+        return run.summary()
+    finally:
+        plan.close()
+
+
+def _address_of(job: Job) -> IndexAddress | None:
+    """The index in which to link, or in which datasets are looked up; None where neither is needed."""
+    needed = job.output_dir is None or not job.sources
+    if job.config is None:
+        if needed:
+            raise SettingsError(
+                "esgvzarr backfill", "names no index", expected="--config, or --output-dir and a source", code="settings-index"
+            )
+        return None
+    try:
+        return address_of_config(job.config)
+    except SettingsError:
+        if needed:
+            raise
+        return None
+
+
+def plan_path(settings: Settings) -> Path:
+    """Where plans are kept: beside the ledger."""
+    ledger = settings.ledger.expanduser()
+    return ledger.with_name(f"{ledger.stem}-plan{ledger.suffix}")
+
+
+def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> Prepared:
+    """``prepare`` in a worker. One dataset at a time in a process: the HDF5 libraries are not made for more.
+
+    Raises:
+        EsgvzarrError: the reason why there are no references.
+    """
+    with _ALONE, make_transport(settings) as transport:
+        transport.allow(record.data_node)
+        made = prepare(record, location, transport, settings)
+    if len(made.document) > MOST_BYTES:
+        raise WorkerError(
+            str(record.id), f"its references have {len(made.document)} bytes", expected=f"at most {MOST_BYTES}, to be sent back",
+            todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.", code="worker-result-large",
+        )  # fmt: skip
+    return made
+
+
+_ALONE = threading.Lock()
+
+
+@dataclass
+class Turns:
+    """Whose turn it is: fair between data nodes, bounded for each, and without those that give no answer."""
+
+    plan: Plan
+    per_node: int
+    _reading: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _silent: Counter[str] = field(default_factory=Counter)
+    _rests_until: dict[str, float] = field(default_factory=dict)
+    _waiting: dict[str, deque[tuple[int, Planned]]] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
+    """Number of the dataset that was read last from the plan: one that stays open has its next turn in the next run."""
+    _order: deque[str] = field(default_factory=deque)
+
+    def take(self) -> Planned | None:
+        """The next dataset; None if there is none now."""
+        return self._next() or (self._next() if self._look_again() else None)
+
+    def read(self, planned: Planned) -> None:
+        """A dataset has been read: the node's next may be."""
+        self._reading[planned.data_node].discard(planned.dataset_id)
+
+    def judge(self, data_node: str, outcome: Outcome) -> None:
+        """Let a node rest that does not answer; one that answers rests no longer."""
+        if outcome.code.startswith("transport-") and outcome.retryable:
+            self._silent[data_node] += 1
+            if self._silent[data_node] >= REST_AFTER:
+                self._rests_until[data_node] = time.monotonic() + REST_S
+        elif not outcome.code.startswith(("worker-", "store-busy")):
+            self._silent[data_node] = 0
+            self._rests_until.pop(data_node, None)
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Nodes that give no answer."""
+        return tuple(sorted(self._rests_until))
+
+    def _next(self) -> Planned | None:
+        for _ in range(len(self._order)):
+            node = self._order[0]
+            self._order.rotate(-1)
+            if len(self._reading[node]) >= self.per_node or self._rests_until.get(node, 0.0) > time.monotonic():
+                continue
+            if not self._waiting.get(node):
+                self._waiting[node] = deque(self.plan.open_datasets(node, self._last.get(node, 0), _BUFFER))
+            if self._waiting[node]:
+                self._last[node], planned = self._waiting[node].popleft()
+                self._reading[node].add(planned.dataset_id)
+                return planned
+        return None
+
+    def _look_again(self) -> bool:
+        new = [node for node in self.plan.open_nodes() if node not in self._order]
+        self._order.extend(new)
+        return bool(new)
+
+
+class _Run:
+    """One run over one plan."""
+
+    def __init__(
+        self, job: Job, settings: Settings, plan: Plan, survey: Survey, transport: Transport, address: IndexAddress | None,
+        workers: Workers | None, per_node: int, stop: threading.Event, watch: Watch,
+    ) -> None:  # fmt: skip
+        self._job, self._settings, self._plan, self._survey, self._transport = job, settings, plan, survey, transport
+        self._address, self._workers, self._stop, self._watch = address, workers, stop, watch
+        self._ledger = Ledger(settings.ledger)
+        self._of_workers = settings.model_copy(update={"connections": max(1, settings.connections // per_node)})
+        self._turns = Turns(plan, per_node)
+        self._slots = threading.BoundedSemaphore(workers.count if workers else 1)
+        self._changed = threading.Condition()
+        self._in_flight = self._finished = self._troubled = 0
+        self._listing, self._began, self._trouble = True, time.monotonic(), ""
+        self._counts: Counter[str] = Counter()
+        self._fatal: BaseException | None = None
+
+    def work(self) -> None:
+        """List, and do, until nothing is left, or the run is to end."""
+        most = 2 * self._workers.count + 8 if self._workers else 0  # some compute, some wait for the index
+        with ThreadPoolExecutor(1) as lister, ThreadPoolExecutor(most or 1) as threads:
+            self._counts = self._plan.counts()
+            listed = lister.submit(self._list)
+            listed.add_done_callback(self._end_of_list)
+            while not self._stop.is_set() and self._fatal is None:
+                with self._changed:
+                    listing = self._listing
+                    planned = self._turns.take() if self._in_flight < most else None
+                    if planned is None:
+                        if not self._in_flight and not listing:
+                            break
+                        self._changed.wait(_TICK_S)
+                    else:
+                        self._in_flight += 1
+                if planned is not None:
+                    started = time.monotonic()
+                    threads.submit(self._do, planned).add_done_callback(partial(self._end, planned, started))
+                self._watch(self._standing())
+            self._stop.set()
+        self._watch(self._standing())
+        if self._fatal is not None:
+            raise self._fatal
+
+    def summary(self) -> Summary:
+        """What became of all, by the plan."""
+        seconds = time.monotonic() - self._began
+        return Summary.of(self._plan, str(self._job), self._finished, seconds, self._turns.resting, self._trouble)
+
+    def _standing(self) -> Standing:
+        with self._changed:
+            seconds = time.monotonic() - self._began
+            return Standing(Counter(self._counts), self._finished, seconds, self._listing, self._turns.resting)
+
+    # ---- in the thread that lists
+
+    def _list(self) -> None:
+        while not self._stop.is_set() and (page := self._plan.next_page()):
+            try:
+                listing = self._survey.read(page)
+            except EsgvzarrError as error:
+                self._plan.keep_unread(page, error.code, str(error))
+                continue
+            new = self._plan.keep_page(page, listing.datasets, listing.pages)
+            with self._changed:
+                self._counts[OPEN] += new
+                self._changed.notify_all()
+
+    def _end_of_list(self, listed: Future[None]) -> None:
+        with self._changed:
+            self._listing = False
+            self._fatal = self._fatal or listed.exception()
+            self._changed.notify_all()
+
+    # ---- in the thread of one dataset
+
+    def _do(self, planned: Planned) -> Outcome:
+        name, job = str(DatasetId.parse(planned.dataset_id)), self._job
+        with self._ledger.claimed(name, wait=False):
+            before = self._done_before(name)
+            if before is not None:
+                return before
+            record, preparer = self._survey.record(planned), self._preparer(planned)
+            if job.output_dir is not None:
+                return self._generate(record, job.output_dir, preparer)
+            assert self._address is not None  # noqa: S101  (no job without a place for its links)
+            journal = Journal(decide("link", record, self._address, self._settings), self._ledger, resumed=True)
+            journal.decide()
+            return carry_on(journal, self._settings, None, lambda *_: None, preparer)
+
+    def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
+        try:
+            outcome = generate(record, directory, self._transport, self._settings, preparer=preparer)
+        except EsgvzarrError as error:
+            outcome = failure(str(record.id), "generate", error)
+        keep(outcome, self._settings)
+        return outcome
+
+    def _done_before(self, name: str) -> Outcome | None:
+        """What an earlier run, or another command, did for the dataset, if that is all."""
+        directory = self._job.output_dir
+        steps = [step for step in self._ledger.entries(name) if (step.verb == "generate") == (directory is not None)]
+        if not steps or steps[-1].outcome not in DONE:
+            return None
+        last = steps[-1]
+        if directory is not None and (Path(last.path).parent != directory or not Path(last.path).exists()):
+            return None
+        reference = ReferenceFile(last.path, last.href, 0, last.sha256, written=False)
+        return Outcome(name, last.verb, last.outcome, f"since {last.created}: {last.detail}", reference=reference)
+
+    def _preparer(self, planned: Planned) -> Preparer:
+        def preparer(record: DatasetRecord, location: str) -> Prepared:
+            assert self._workers is not None  # noqa: S101
+            try:
+                with self._slots:
+                    if self._stop.is_set():
+                        todo = "Run the same command again."
+                        raise WorkerError(str(record.id), "the run was stopped", todo=todo, code="worker-stopped", retryable=True)
+                    return self._workers.run(prepare_alone, record, location, self._of_workers)
+            finally:
+                self._free(planned)
+
+        return preparer
+
+    def _free(self, planned: Planned) -> None:
+        with self._changed:
+            self._turns.read(planned)
+            self._changed.notify_all()
+
+    def _end(self, planned: Planned, started: float, future: Future[Outcome]) -> None:
+        error = future.exception()
+        if error is None:
+            outcome = future.result()
+        elif isinstance(error, EsgvzarrError):
+            outcome = failure(planned.dataset_id, "backfill", error)
+        else:
+            _log.error("%s: please report this as a bug", planned.dataset_id, exc_info=error)
+            fault = WorkerError(planned.dataset_id, f"{type(error).__name__}: {error}", todo="Please report this as a bug.")
+            outcome = failure(planned.dataset_id, "backfill", fault)
+        self._keep(planned, outcome, time.monotonic() - started)
+
+    def _keep(self, planned: Planned, outcome: Outcome, seconds: float) -> None:
+        ours = outcome.code.startswith(_OURS)
+        href = outcome.reference.href if outcome.reference else ""
+        settled = outcome.done or not (outcome.retryable or ours or outcome.code == "store-busy")
+        result = Result(outcome.state if settled else OPEN, outcome.code, outcome.detail, href, seconds)
+        try:
+            self._plan.finish(planned, result)
+        except StoreError as error:
+            self._fatal = error
+        with self._changed:
+            self._in_flight -= 1
+            self._finished += 1
+            self._counts[OPEN] -= 1
+            self._counts[result.state] += 1
+            self._turns.read(planned)
+            self._turns.judge(planned.data_node, outcome)
+            self._troubled = self._troubled + 1 if ours else 0
+            if self._troubled >= STOP_AFTER:
+                self._trouble = outcome.detail
+                self._stop.set()
+            self._changed.notify_all()
+
+
+def sources_of(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Paths made absolute, so that the same sources are known again from wherever the command is run."""
+    return tuple(str(Path(one).absolute()) if Path(one).exists() else one for one in arguments)

@@ -1,0 +1,229 @@
+"""Which datasets there are: the sources of a backfill, page by page, and the record of each dataset when its turn comes.
+
+A source is an index, a THREDDS catalogue with all that it refers to, a directory of mapfiles, one document of those that ``link``
+takes, or a list of dataset ids. What it is shows from its content.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ..errors import SourceError, TransportError
+from ..indexes import Index
+from ..link.address import open_index
+from ..model import DatasetId, DatasetRecord, IndexAddress
+from ..settings import Settings
+from ..sources import from_index, read_source, recognise, with_local_paths
+from ..sources.thredds import MAX_DEPTH, Catalogue, CatalogueDataset, parse_catalogue
+from ..transport import Transport, host_of, is_url
+from .queue import Page, Planned
+
+KINDS = ("stac", "solr", "globus")
+PROJECTS = (
+    "CMIP3", "cmip3", "CMIP5", "cmip5", "CMIP6", "CMIP6Plus", "CMIP7", "MIP-DRS7", "CORDEX", "cordex", "CORDEX-CMIP6", "input4MIPs",
+    "obs4MIPs", "obs4REF", "CREATE-IP", "E3SM", "DRCDP",
+)  # fmt: skip
+"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id begins there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one page lists."""
+
+    datasets: tuple[Planned, ...] = ()
+    pages: tuple[Page, ...] = ()
+
+
+class Survey:
+    """Reads pages and records. Threads may share it.
+
+    Args:
+        settings: with the hosts that the operator named.
+        transport: of the same settings.
+        query: in the words of the index that is searched.
+        template: URL or path of what describes a dataset, with ``{dataset_id}`` or ``{path}`` (its facets, and ``/`` between) in
+            it; for lists of ids.
+        address: the index in which ids of a list are looked up where there is no template.
+    """
+
+    def __init__(
+        self, settings: Settings, transport: Transport, *, query: str = "", template: str = "", address: IndexAddress | None = None
+    ) -> None:
+        self._settings, self._transport, self._query, self._template = settings, transport, query, template
+        self._address = address
+        self._indexes: dict[str, Index] = {}
+        prefixes = list(settings.data_paths.values())
+        self._own_node = host_of(prefixes[0]) if prefixes else ""
+
+    def read(self, page: Page) -> Listing:
+        """What a page lists.
+
+        Raises:
+            EsgvzarrError: it cannot be read, or is none.
+        """
+        if _kind_of(page.locator):
+            return self._search(page)
+        if os.path.isdir(page.locator):
+            return Listing(pages=tuple(_maps_below(page)))
+        if is_url(page.locator) and urlsplit(page.locator).path.startswith("/esg-search"):
+            return Listing(pages=(Page(f"solr:{host_of(page.locator)}"),))
+        url = page.locator
+        if is_url(url) and urlsplit(url).path.endswith(".html"):  # as TDS shows its catalogues to people
+            url = f"{url.partition('?')[0].removesuffix('.html')}.xml"
+        content = self._transport.read_document(url)
+        found = _index_of(content, url)
+        if found:
+            return Listing(pages=(found,))
+        return self._list(content, Page(url, depth=page.depth))
+
+    def record(self, planned: Planned) -> DatasetRecord:
+        """The record of a dataset, read where it was found.
+
+        Raises:
+            EsgvzarrError: it is not there any more, or not whole.
+        """
+        dataset_id, kind = DatasetId.parse(planned.dataset_id), _kind_of(planned.locator)
+        if not kind:
+            return read_source([planned.locator], dataset_id, self._transport, self._settings.data_paths)
+        index, node = self._index(planned.locator), planned.data_node
+        if not node and kind != "stac":
+            node = str((index.find(dataset_id) or {}).get("data_node", ""))
+        documents = index.documents(dataset_id, node)
+        if not documents:
+            raise SourceError(planned.dataset_id, f"is not in the index {planned.locator}", code="source-none")
+        return with_local_paths(from_index(documents, dataset_id), self._settings.data_paths)
+
+    def _index(self, locator: str) -> Index:
+        kind, _, location = locator.partition(":")
+        if locator not in self._indexes:
+            config = self._address.config if self._address else ""
+            self._indexes[locator] = open_index(IndexAddress(kind, location, config), self._transport, self._settings)
+        return self._indexes[locator]
+
+    def _search(self, page: Page) -> Listing:
+        hits = self._index(page.locator).search(self._query, page.cursor)
+        pages = (Page(page.locator, hits.next_page, page.depth),) if hits.next_page else ()
+        return Listing(tuple(Planned(name, node, page.locator) for name, node in hits.datasets), pages)
+
+    def _list(self, content: bytes, page: Page) -> Listing:
+        """What a document lists: anything that a source may be, or ids."""
+        try:
+            kind = recognise(content, page.locator)
+        except SourceError:
+            names = _ids(content)
+            if names is None:
+                raise
+            return Listing(tuple(map(self._by_template, names)))
+        if kind == "catalogue":
+            return self._catalogue(parse_catalogue(content, page.locator), page.depth)
+        if kind == "netcdf":
+            raise SourceError(page.locator, "is a file", expected="something that names datasets", code="source-unrecognised")
+        names = _named_in(content, kind)
+        return Listing(tuple(Planned(name, self._own_node, page.locator) for name in dict.fromkeys(names)))
+
+    def _by_template(self, name: str) -> Planned:
+        if self._template:
+            path = name.replace(".", "/")
+            locator = self._template.replace("{dataset_id}", name).replace("{path}", path)
+            return Planned(name, host_of(locator) if is_url(locator) else self._own_node, locator)
+        if self._address is None:
+            raise SourceError(
+                name, "nobody knows where it is described", expected="--template, or an index",
+                todo="Give --template 'https://.../{dataset_id}.xml', or --config with an index.", code="source-none",
+            )  # fmt: skip
+        return Planned(name, "", f"{self._address.kind}:{self._address.location}")
+
+    def _catalogue(self, catalogue: Catalogue, depth: int) -> Listing:
+        named = {str(name): dataset for dataset in catalogue.walk() if (name := dataset.dataset_id or _folder_id(dataset))}
+        datasets = [Planned(name, host_of(dataset.files[0].url), catalogue.url) for name, dataset in named.items()]
+        pages = []
+        for ref in catalogue.references:
+            name = _dsid(ref.title) or _dsid(unquote(urlsplit(ref.url).path).rpartition("/")[2].removesuffix(".xml"))
+            if name is not None and self._is_allowed(ref.url):
+                datasets.append(Planned(str(name), host_of(ref.url), ref.url))
+            else:
+                pages.append(Page(ref.url, depth=depth + 1))
+        if pages and depth >= MAX_DEPTH:
+            raise SourceError(catalogue.url, f"refers to more catalogues, {depth} below the first", code="source-catalogue")
+        return Listing(tuple(datasets), tuple(pages))
+
+    def _is_allowed(self, url: str) -> bool:
+        """Whether the operator named the host. The page of another is read, and refused, when its turn comes."""
+        try:
+            self._transport.check_allowed(url)
+        except TransportError:
+            return False
+        return True
+
+
+def _kind_of(locator: str) -> str:
+    kind = locator.partition(":")[0]
+    return kind if kind in KINDS else ""
+
+
+def _maps_below(page: Page) -> Iterator[Page]:
+    with os.scandir(page.locator) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False) or entry.name.endswith(".map"):
+                yield Page(entry.path, depth=page.depth + 1)
+
+
+def _index_of(content: bytes, url: str) -> Page | None:
+    """The STAC API whose landing page this is."""
+    if not (is_url(url) and content.lstrip().startswith(b"{")):
+        return None
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None  # `recognise` says so
+    if not isinstance(document, dict) or "conformsTo" not in document:
+        return None
+    return Page(f"stac:{url.rstrip('/')}")
+
+
+def _ids(content: bytes) -> list[str] | None:
+    """A list of dataset ids, one in each line; None if it is none."""
+    try:
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        return [str(DatasetId.parse(line)) for line in lines] or None
+    except (SourceError, UnicodeDecodeError):
+        return None
+
+
+def _named_in(content: bytes, kind: str) -> list[str]:
+    """The datasets of a mapfile, an item, or records; whoever reads their records says what is wrong with them."""
+    if kind == "mapfile":
+        cells = (line.partition("|")[0].strip() for line in content.decode("utf-8", "replace").splitlines() if line.strip())
+        return [str(_dsid(cell) or cell) for cell in cells]
+    document = json.loads(content)
+    if kind == "item":
+        return [str(document.get("id"))]
+    documents: Sequence[Any] = list(document.values()) if isinstance(document, Mapping) else document
+    inner = [one.get("dataset", one) if isinstance(one, Mapping) else {} for one in documents]
+    names = [one.get("instance_id") for one in inner if one.get("type") in ("Dataset", ["Dataset"])]
+    return [str(name[0] if isinstance(name, list) else name) for name in names]
+
+
+def _folder_id(dataset: CatalogueDataset) -> DatasetId | None:
+    """The id that a scanned folder of files has by its path below the directory of its project."""
+    if not any(child.file for child in dataset.datasets):
+        return None
+    for text in (dataset.id, dataset.name, *(child.id.rpartition("/")[0] for child in dataset.datasets)):
+        parts = text.strip("/").split("/")
+        start = next((number for number, part in enumerate(parts) if part in PROJECTS), None)
+        found = _dsid(".".join(parts[start:])) if start is not None else None
+        if found is not None:
+            return found
+    return None
+
+
+def _dsid(text: str) -> DatasetId | None:
+    try:
+        return DatasetId.parse(text)
+    except SourceError:
+        return None

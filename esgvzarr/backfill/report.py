@@ -1,0 +1,264 @@
+"""What became of a backfill: as lines, and as a page of HTML with plots that needs no server and no other file. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import Protocol
+
+from ..errors import EsgvzarrError, RefusedError
+
+DONE = ("linked", "written", "withdrawn", "deleted")
+_COLOURS = {"done": "#2e7d32", "refused": "#ef6c00", "failed": "#c62828", "open": "#90a4ae"}
+_LIMITS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+_BINS = 60
+_MOST_ROWS = 2000
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}td,th{text-align:left;vertical-align:top;padding:.25rem .6rem;
+border-bottom:1px solid #ddd;overflow-wrap:anywhere}td.n,th.n{text-align:right;white-space:nowrap}code{font-size:90%}
+.tiles{display:flex;gap:2.5rem;flex-wrap:wrap}.tiles b{display:block;font-size:1.8rem}svg{max-width:100%;height:auto}
+svg text{font:11px system-ui,sans-serif;fill:#444}
+"""
+
+
+class Kept(Protocol):
+    """Where what became of datasets is kept: a `Plan`."""
+
+    def counts(self) -> Counter[str]:
+        """Datasets by state."""
+        ...
+
+    def counts_by_reason(self) -> list[tuple[str, str, int, str, str]]:
+        """State, code, number, an example and its detail."""
+        ...
+
+    def counts_by_node(self) -> list[tuple[str, str, int]]:
+        """Data node, state, number."""
+        ...
+
+    def counts_by_time(self, bins: int) -> list[tuple[float, int]]:
+        """Beginning of each span, in seconds since 1970, and number."""
+        ...
+
+    def counts_by_seconds(self, limits: Sequence[float]) -> list[int]:
+        """Number between the limits."""
+        ...
+
+    def problem_rows(self, most: int) -> list[tuple[str, str, str, str, str, str]]:
+        """Dataset id, data node, locator, state, code, detail."""
+        ...
+
+    def unread(self) -> list[tuple[str, str, str]]:
+        """Locator, code, detail of pages."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of all datasets of a job, in all runs so far."""
+
+    job: str
+    finished: int
+    """Datasets of the last run."""
+    seconds: float
+    """That it took."""
+    resting: tuple[str, ...]
+    """Data nodes that gave no answer."""
+    trouble: str
+    """Why the run ended early; empty if it did not."""
+    counts: Mapping[str, int]
+    reasons: tuple[tuple[str, str, int, str, str], ...]
+    """State, code, number of datasets, one of them, its detail."""
+    nodes: tuple[tuple[str, str, int], ...]
+    """Data node, state, number of datasets."""
+    times: tuple[tuple[float, int], ...]
+    """Seconds since 1970, datasets finished from then on."""
+    durations: tuple[int, ...]
+    problems: tuple[tuple[str, str, str, str, str, str], ...]
+    """Dataset id, data node, locator, state, code, detail."""
+    unread: tuple[tuple[str, str, str], ...]
+    """Locator, code, detail of what could not be listed."""
+
+    @classmethod
+    def of(cls, kept: Kept, job: str, finished: int, seconds: float, resting: Iterable[str], trouble: str) -> Summary:
+        """What is kept of a job, with how its last run went."""
+        return cls(
+            job, finished, seconds, tuple(resting), trouble, dict(kept.counts()), tuple(kept.counts_by_reason()),
+            tuple(kept.counts_by_node()), tuple(kept.counts_by_time(_BINS)), tuple(kept.counts_by_seconds(_LIMITS_S)),
+            tuple(kept.problem_rows(_MOST_ROWS)), tuple(kept.unread()),
+        )  # fmt: skip
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every dataset is linked or written, and everything could be listed."""
+        return not self.unread and all(state in DONE for state, number in self.counts.items() if number)
+
+
+def lines(summary: Summary, most: int = 10) -> list[str]:
+    """The summary for a terminal: what became of all, the most frequent reasons, and what stood in the way."""
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(summary.counts.items()) if number) or "no datasets"
+    said = [f"{counts}; {summary.finished} in this run, {_rate(summary):.0f} per minute"]
+    for state, code, number, name, detail in summary.reasons[:most]:
+        example = detail if detail.startswith(name) else f"{name}: {detail}"
+        said.append(f"{number} {state} [{code}], for example {shortened(example)}")
+    said += [f"{node} gave no answer: its datasets are left for the next run" for node in summary.resting]
+    said += [f"could not be listed: [{code}] {shortened(detail)}" for _, code, detail in summary.unread[:most]]
+    if summary.trouble:
+        said.append(f"ended early: {summary.trouble}")
+    return said
+
+
+def shortened(text: str, most: int = 400) -> str:
+    """The beginning of a long text; the report and the ledger have the whole."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def explanation(code: str) -> str:
+    """What a stable code is about, by the class of errors that has it."""
+    kinds = {kind.code.partition("-")[0]: kind for kind in EsgvzarrError.__subclasses__()}
+    return (inspect.getdoc(kinds.get(code.partition("-")[0], RefusedError)) or "").partition("\n")[0]
+
+
+def html(summary: Summary) -> str:
+    """The report."""
+    title, now = "esgvzarr backfill", datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    parts = [
+        f"<h1>{title}</h1><p>{now} · <code>{escape(summary.job)}</code></p>",
+        _tiles(summary), _trouble(summary), _reasons(summary), _nodes(summary), _throughput(summary), _durations(summary),
+        _problems(summary), _unread(summary),
+    ]  # fmt: skip
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        f"<body>{''.join(filter(None, parts))}</body></html>\n"
+    )
+
+
+def _rate(summary: Summary) -> float:
+    return 60 * summary.finished / summary.seconds if summary.seconds else 0.0
+
+
+def _kind(state: str) -> str:
+    return "done" if state in DONE else state if state in _COLOURS else "open"
+
+
+def _by_kind(pairs: Iterable[tuple[str, int]]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for state, number in pairs:
+        counted[_kind(state)] += number
+    return counted
+
+
+def _tiles(summary: Summary) -> str:
+    counted = _by_kind(summary.counts.items())
+    tiles = [(f"{counted[kind]:,}", kind, _COLOURS[kind]) for kind in _COLOURS]
+    tiles += [(f"{_rate(summary):.0f}", "per minute in the last run", "#222"), (f"{summary.seconds / 60:.1f}", "minutes", "#222")]
+    shown = "".join(f'<div><b style="color:{colour}">{number}</b>{name}</div>' for number, name, colour in tiles)
+    return f'<div class="tiles">{shown}</div>{_bar(counted, sum(counted.values()), 1000)}'
+
+
+def _bar(counted: Mapping[str, int], most: int, width: int) -> str:
+    """One bar of parts; ``most`` datasets fill the width."""
+    rects, left = [], 0.0
+    for kind, colour in _COLOURS.items():
+        part = width * counted.get(kind, 0) / (most or 1)
+        if part:
+            said = f"<title>{counted[kind]:,} {kind}</title>"
+            rects.append(f'<rect x="{left:.1f}" y="0" width="{part:.1f}" height="14" fill="{colour}">{said}</rect>')
+            left += part
+    return f'<svg viewBox="0 0 {width} 14" width="{width}" height="14" role="img">{"".join(rects)}</svg>'
+
+
+def _trouble(summary: Summary) -> str:
+    said = [f"{node} gave no answer: its datasets are left for the next run." for node in summary.resting]
+    if summary.trouble:
+        said.append(f"The run ended early: {summary.trouble}")
+    return "".join(f"<p><strong>{escape(one)}</strong></p>" for one in said)
+
+
+def _reasons(summary: Summary) -> str:
+    if not summary.reasons:
+        return ""
+    most = max(number for _, _, number, _, _ in summary.reasons)
+    rows = [
+        f'<tr><td>{escape(state)}<td><code>{escape(code)}</code><br>{escape(explanation(code))}<td class="n">{number:,}'
+        f"<td>{_bar({_kind(state): number}, most, 160)}<td>{escape(name)}: {escape(detail)}"
+        for state, code, number, name, detail in summary.reasons
+    ]
+    return f'<h2>Reasons</h2><table><tr><th>state<th>code<th class="n">datasets<th><th>for example{"".join(rows)}</table>'
+
+
+def _nodes(summary: Summary) -> str:
+    by_node: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    for node, state, number in summary.nodes:
+        by_node[node].append((state, number))
+    counted = {node: _by_kind(pairs) for node, pairs in by_node.items()}
+    most = max((sum(one.values()) for one in counted.values()), default=0)
+    rows = [
+        f'<tr><td>{escape(node or "(not known yet)")}<td class="n">{sum(one.values()):,}<td>{_bar(one, most, 500)}'
+        for node, one in sorted(counted.items(), key=lambda pair: -sum(pair[1].values()))[:100]
+    ]
+    return f'<h2>Data nodes</h2><table><tr><th>data node<th class="n">datasets<th>{"".join(rows)}</table>'
+
+
+def _throughput(summary: Summary) -> str:
+    if not summary.times:
+        return ""
+    labels = [datetime.fromtimestamp(start, UTC).strftime("%m-%d %H:%M:%S") for start, _ in summary.times]
+    return f"<h2>Datasets finished, over time (UTC)</h2>{_columns([number for _, number in summary.times], labels)}"
+
+
+def _durations(summary: Summary) -> str:
+    if not any(summary.durations):
+        return ""
+    labels = [*(f"< {limit:g} s" for limit in _LIMITS_S), f"≥ {_LIMITS_S[-1]:g} s"]
+    return f"<h2>Seconds for a dataset</h2>{_columns(summary.durations, labels)}"
+
+
+def _columns(numbers: Sequence[int], labels: Sequence[str], width: int = 1000, height: int = 180) -> str:
+    """Columns with the number as a tooltip; of many labels, some are shown."""
+    most, step = max(numbers, default=0) or 1, width / max(len(numbers), 1)
+    every = max(1, round(len(labels) / 8))
+    shapes = [f'<text x="0" y="10">{most:,}</text>']
+    for number, (value, label) in enumerate(zip(numbers, labels, strict=True)):
+        tall = (height - 30) * value / most
+        shapes.append(
+            f'<rect x="{number * step:.1f}" y="{height - 16 - tall:.1f}" width="{step * 0.9:.1f}" height="{tall:.1f}"'
+            f' fill="#1565c0">'
+            f"<title>{escape(label)}: {value:,}</title></rect>"
+        )
+        if number % every == 0:
+            shapes.append(f'<text x="{number * step:.1f}" y="{height - 3}">{escape(label)}</text>')
+    return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">{"".join(shapes)}</svg>'
+
+
+def _problems(summary: Summary) -> str:
+    if not summary.problems:
+        return ""
+    rows = [
+        f"<tr><td>{_linked(name, locator)}<td>{escape(node)}<td>{escape(state)}<td><code>{escape(code)}</code><td>{escape(detail)}"
+        for name, node, locator, state, code, detail in summary.problems
+    ]
+    first = f", the first {_MOST_ROWS:,}" if len(rows) == _MOST_ROWS else ""
+    head = "<tr><th>dataset<th>data node<th>state<th>code<th>what stands in the way"
+    return f"<h2>Not done{first}</h2><table>{head}{''.join(rows)}</table>"
+
+
+def _unread(summary: Summary) -> str:
+    if not summary.unread:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_linked(page, page)}<td><code>{escape(code)}</code><td>{escape(detail)}" for page, code, detail in summary.unread
+    )
+    return f"<h2>Could not be listed</h2><table><tr><th>source<th>code<th>why{rows}</table>"
+
+
+def _linked(text: str, locator: str) -> str:
+    """A link where the locator is a web address, and nothing else: it comes from a stranger."""
+    if not locator.startswith(("http://", "https://")):
+        return escape(text)
+    return f'<a href="{escape(locator)}" rel="noreferrer">{escape(text)}</a>'

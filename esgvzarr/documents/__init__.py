@@ -1,0 +1,108 @@
+"""Several datasets as one document: streams of a model with its static file, or many variables of one simulation.
+
+A spec says what belongs together. All files are scanned in one batch; each dataset is checked and combined by itself, as in
+``generate``, and only then put beside others. The document is proved before it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..combine import combine as combine_files
+from ..combine.overlaps import serve_once
+from ..combine.rules import check
+from ..formats import check_served, scan
+from ..generate import Outcome, Prepared, Progress, encode_proved, reference_name, write_prepared
+from ..model import FileReferences, Member, ReferenceSet, Series
+from ..transport import Transport
+from .arrange import by_stream, by_table, trim
+from .gather import Input, Inputs, gather
+from .groups import join
+from .spec import Spec as Spec
+from .spec import check_dropped
+from .spec import read_spec as read_spec
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+def combine(
+    spec: Spec, directory: Path, transport: Transport, settings: Settings, *,
+    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
+) -> Outcome:  # fmt: skip
+    """Write the proved document of several datasets, ``<name>.json``, into ``directory``. No input is changed, no index touched.
+
+    Args:
+        spec: what belongs together; `read_spec` reads one from YAML.
+        directory: on this machine.
+        transport: hosts that the spec names are allowed.
+        settings: where to read from, how much to read back.
+        href: public URL of the document, if it has one.
+        force: replace other bytes under the same name.
+        progress: told of each step.
+
+    Raises:
+        EsgvzarrError: nothing was written; the error says why.
+    """
+    path = directory / reference_name(spec.name, settings)
+    location = href or str(path)
+    made = prepare(spec, location, transport, settings, progress=progress)
+    progress(spec.name, f"writing {path.name}")
+    return write_prepared("combine", spec.name, made, directory, settings, href=href, force=force)
+
+
+def prepare(
+    spec: Spec, location: str, transport: Transport, settings: Settings, *, progress: Progress = lambda *_: None
+) -> Prepared:  # fmt: skip
+    """All of ``combine`` but the writing.
+
+    Args:
+        spec: what belongs together.
+        location: URL or path under which the document will be read.
+        transport: hosts that the spec names are allowed.
+        settings: where to read from, how much to read back.
+        progress: told of each step.
+
+    Raises:
+        EsgvzarrError: the reason why there is no document.
+    """
+    inputs = gather(spec, transport, settings.data_paths)
+    files = [file for one in inputs.all() for file in one.files]
+    progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
+    served = check_served(files, transport, read=settings.read)
+    found = iter(scan(files, transport, read=settings.read, served=served, bounds=inputs.share_time))
+    scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
+    check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
+    references = _join(spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read))
+    proved = {url for dataset in references.provenance["datasets"].values() for url in dataset["files"]}
+    files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
+    return encode_proved(references, files, location, transport, settings, progress=progress)
+
+
+def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]], once: Callable[[Series], Series]) -> ReferenceSet:
+    def members(of: Sequence[Input], *, static: bool = False) -> list[Member]:
+        return [_member(one, scanned[one.name], spec.drop, once, static=static) for one in of]
+
+    static, companions = members(inputs.static, static=True), members(inputs.companions, static=True)
+    if inputs.datasets:
+        arranged = by_table(spec.name, members(inputs.datasets), companions)
+    else:
+        arranged = by_stream({path: members(of) for path, of in inputs.streams.items()}, static, companions)
+    references = join(spec.name, arranged.groups)
+    warnings = [str(warning) for warning in arranged.warnings]
+    provenance = {**references.provenance, "warnings": [*references.provenance["warnings"], *warnings]}
+    return replace(references, provenance=provenance, warnings=(*references.warnings, *arranged.warnings))
+
+
+def _member(
+    one: Input, files: Sequence[FileReferences], drop: Sequence[str], once: Callable[[Series], Series], *, static: bool
+) -> Member:
+    """One dataset, checked and combined by itself."""
+    trimmed = [trim(file, drop, static=static) for file in files]
+    series = check([file for file, _ in trimmed], one.name, once)
+    dropped = sorted({name for _, names in trimmed for name in names})
+    return Member(one.name, series, combine_files(series, one.id or one.name), tuple(dropped))

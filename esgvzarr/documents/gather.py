@@ -1,0 +1,187 @@
+"""A spec -> the datasets that it names, each with its files. Catalogues and mapfiles are read; of the data, nothing is."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SourceError
+from ..model import DatasetId, DatasetRecord, FileRecord
+from ..sources import dataset_ids, is_plain, read_source, with_local_paths
+from ..sources.records import files_at, from_locations
+from ..transport import Transport, host_of, is_url
+from .spec import Source, Spec
+
+_COMPANIONS = {"areacella": "fx", "sftlf": "fx", "orog": "fx", "areacello": "Ofx"}
+"""Fixed fields of a simulation and their tables (CMIP6 data request)."""
+
+_ROOTS = ("CMIP6", "MIP-DRS7")
+"""Directories with which the DRS of CMIP6 and CMIP7 begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One dataset to be scanned."""
+
+    name: str
+    files: tuple[FileRecord, ...]
+    id: DatasetId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a spec names."""
+
+    streams: Mapping[str, tuple[Input, ...]]
+    static: tuple[Input, ...]
+    datasets: tuple[Input, ...]
+    companions: tuple[Input, ...]
+
+    @property
+    def share_time(self) -> bool:
+        """Whether datasets with time may stand side by side."""
+        return len(self.datasets) > 1 or any(len(stream) > 1 for stream in self.streams.values())
+
+    def all(self) -> list[Input]:
+        """One after the other, streams first."""
+        return [*(one for stream in self.streams.values() for one in stream), *self.static, *self.datasets, *self.companions]
+
+
+def gather(spec: Spec, transport: Transport, data_paths: Mapping[str, str]) -> Inputs:
+    """Read the spec's sources. Hosts that it names, and the datasets' data nodes, may be fetched from hereafter.
+
+    Raises:
+        SourceError: a source has no files, or more than is clear; something is named twice.
+        TransportError: a source cannot be read.
+    """
+    reader = _Reader(transport, data_paths)
+    streams = {path: tuple(reader.stream(path, sources)) for path, sources in spec.streams.items()}
+    static = tuple(one for source in spec.static for one in reader.static(source))
+    datasets = tuple(sorted((one for source in spec.datasets for one in reader.datasets(source)), key=lambda one: one.name))
+    known = [one for one in (*datasets, *(one for of in streams.values() for one in of)) if one.id]
+    companions = tuple(reader.companions(known)) if spec.companions else ()
+    inputs = Inputs(streams, static, datasets, companions)
+    _check_once(inputs)
+    for one in inputs.all():
+        for file in one.files:
+            transport.check_allowed(file.url)
+    return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    transport: Transport
+    data_paths: Mapping[str, str]
+
+    def stream(self, path: str, sources: Sequence[Source]) -> Iterator[Input]:
+        """The plain files of a stream as one dataset, each other source as one or more."""
+        plain = [place for source in sources if source.dataset is None for place in self._plain(source)]
+        if plain:
+            yield Input(path, self._files(plain))
+        for source in sources:
+            if source.dataset is not None or not self._plain(source):
+                yield from self.datasets(source)
+
+    def static(self, source: Source) -> Iterator[Input]:
+        """Each plain file by itself: files without time do not follow each other."""
+        plain = [] if source.dataset else self._plain(source)
+        yield from (Input(file.url, (file,)) for file in self._files(plain))
+        if not plain:
+            yield from self.datasets(source)
+
+    def datasets(self, source: Source) -> Iterator[Input]:
+        """The dataset that is named, or all that the source states, or that directories are by the DRS."""
+        places = [place for text in source.sources for place in _places(text)]
+        if source.dataset is None and self._plain(source):
+            yield from (self._of(from_locations([place], _drs_id(place), data_paths=self.data_paths)) for place in places)
+            return
+        asked: list[DatasetId | None] = [DatasetId.parse(source.dataset)] if source.dataset else []
+        if not asked and len(places) == 1:
+            asked = [*dataset_ids(places[0], self.transport)]
+        for dataset_id in asked or [None]:
+            yield self._of(read_source(places, dataset_id, self.transport, self.data_paths))
+
+    def companions(self, known: Sequence[Input]) -> Iterator[Input]:
+        """Fixed fields of the same simulation and grid that lie beside datasets by the DRS and are not known yet."""
+        seen = {one.id.master_id for one in known if one.id}
+        for one in known:
+            for found, directory in _beside(one):
+                if found.master_id not in seen:
+                    seen.add(found.master_id)
+                    yield self._of(from_locations([directory], found, data_paths=self.data_paths))
+
+    def _plain(self, source: Source) -> list[str]:
+        """The places of a source, if they are NetCDF files and directories."""
+        places = [place for text in source.sources for place in _places(text)]
+        return places if all(map(is_plain, places)) else []
+
+    def _files(self, places: Sequence[str]) -> tuple[FileRecord, ...]:
+        for place in filter(is_url, places):
+            self.transport.allow(host_of(place), named=True)
+        return tuple(files_at(places, self.data_paths))
+
+    def _of(self, record: DatasetRecord) -> Input:
+        if record.data_node:
+            self.transport.allow(record.data_node)
+        record = with_local_paths(record, self.data_paths)
+        return Input(str(record.id), record.files, record.id)
+
+
+def _places(text: str) -> list[str]:
+    """The files of a pattern, in the order of their names; anything else as it is.
+
+    Raises:
+        SourceError: no file fits.
+    """
+    if is_url(text) or not glob.has_magic(text) or os.path.exists(text):
+        return [text]
+    found = sorted(glob.glob(text, recursive=True))
+    if not found:
+        raise SourceError(text, "no file fits the pattern", expected="at least one", code="source-none")
+    return found
+
+
+def _drs_id(directory: str) -> DatasetId:
+    """The DSID that a directory is named for: ``.../CMIP6/<activity>/.../<grid>/<version>``.
+
+    Raises:
+        SourceError: it is not named so.
+    """
+    parts = Path(os.path.abspath(directory)).parts
+    root = max((number for number, part in enumerate(parts) if part in _ROOTS), default=len(parts))
+    try:
+        return DatasetId.parse(".".join(parts[root:]))
+    except SourceError as error:
+        raise SourceError(
+            directory, "does not say which dataset it is", expected="a directory by the DRS, or another kind of source",
+            todo="Say it: {dataset: <DSID>, sources: ...}.", code="source-dataset-id-missing",
+        ) from error  # fmt: skip
+
+
+def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
+    """(DSID, directory) of companions, where the path of a dataset ends with ``<table>/<variable>/<grid>/<version>`` of its id."""
+    path = one.files[0].path
+    if one.id is None or path is None:
+        return
+    *above, _, _, grid = one.id.master_id.split(".")
+    versions = Path(path).parent
+    if list(versions.parts[-len(above) - 4 :]) != [*one.id.master_id.split("."), f"v{one.id.version}"]:
+        return
+    for variable, table in _COMPANIONS.items():
+        directory = versions.parents[3] / table / variable / grid
+        found = sorted(int(entry.name[1:]) for entry in directory.glob("v*") if entry.name[1:].isdigit())
+        if found:
+            yield DatasetId(".".join([*above, table, variable, grid]), str(found[-1])), str(directory / f"v{found[-1]}")
+
+
+def _check_once(inputs: Inputs) -> None:
+    """Each dataset, whatever its version, and each file has one place."""
+    names, urls = set[str](), set[str]()
+    for one in inputs.all():
+        for text, seen in [(one.id.master_id if one.id else one.name, names), *((file.url, urls) for file in one.files)]:
+            if text in seen:
+                raise SourceError(text, "is named twice", expected="one place for each", code="source-duplicate")
+            seen.add(text)

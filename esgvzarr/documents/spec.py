@@ -1,0 +1,162 @@
+"""What belongs together in one document, as somebody says it in YAML: parsed here, at the door."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ..errors import SettingsError, SourceError
+from ..model import DatasetId, FileReferences
+from ..transport import is_url
+
+_GROUP = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
+
+
+def _list(value: object) -> object:
+    """One value where a list may stand."""
+    return value if isinstance(value, (list, tuple)) or value is None else [value]
+
+
+def _source(value: object) -> object:
+    """A source alone, without a dataset id."""
+    return {"sources": [value]} if isinstance(value, str) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Where files are, and of which dataset; a text alone is one of ``sources``."""
+
+    sources: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list), Field(min_length=1)]
+    """Paths and patterns, directories, URLs, THREDDS catalogues, mapfiles, records."""
+    dataset: str | None = None
+    """DSID: which dataset of a source that has several, or what plain files are."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_dataset_id(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(DatasetId.parse(value))
+        except SourceError as error:
+            raise ValueError(f"{error.found}, expected {error.expected}") from error
+
+
+_Sources = Annotated[tuple[Annotated[Source, BeforeValidator(_source)], ...], BeforeValidator(_list)]
+
+
+class Spec(_Strict):
+    """What belongs together. Either ``streams`` or ``datasets`` are given."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")
+    """Of the document, ``<name>.json``."""
+    streams: dict[Annotated[str, Field(pattern=_GROUP)], Annotated[_Sources, Field(min_length=1)]] = Field(default_factory=dict)
+    """Path of a group -> its files. Plain files of a stream are one dataset, other sources one each, shown side by side."""
+    static: _Sources = ()
+    """Files without time whose variables each stream gets."""
+    datasets: _Sources = ()
+    """Datasets of one simulation, which are put into groups by table."""
+    companions: bool = False
+    """Also show ``areacella``, ``areacello``, ``sftlf`` and ``orog`` that lie beside the datasets by the DRS."""
+    drop: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    """Variables that are left out."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Spec:
+        if bool(self.streams) == bool(self.datasets):
+            raise ValueError("give either streams or datasets")
+        if self.static and not self.streams:
+            raise ValueError("static goes with streams; list fixed fields among the datasets")
+        for path in self.streams:
+            if any(other.startswith(f"{path}/") for other in self.streams):
+                raise ValueError(f"stream {path!r} has another stream in it: a group shows either arrays or groups")
+            if re.search(r"(^|/)seg-\d", path):
+                raise ValueError(f"stream {path!r}: groups called seg-... are parts of a stream")
+        return self
+
+
+def read_spec(path: str | os.PathLike[str]) -> Spec:
+    """A spec in YAML. Paths in it are relative to its own directory.
+
+    Raises:
+        SettingsError: names file, line and key.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        raw, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), f"cannot be read: {error}", expected="a spec in YAML", code="settings-spec") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise SettingsError(where, f"is not YAML: {getattr(error, 'problem', error)}", code="settings-spec") from error
+    try:
+        spec = Spec.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        line, key = _place(node, [str(part) for part in first["loc"] if part != "[key]"])
+        words = {"extra_forbidden": "no such key", "missing": f"has no {first['loc'][-1:]}"}
+        found = words.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise SettingsError(
+            f"{path}, line {line}" + (f", key {key}" if key else ""), found, todo="docs/how-to/combine.md has them all.",
+            code="settings-spec",
+        ) from error  # fmt: skip
+    base = os.path.dirname(os.path.abspath(path))
+    return spec.model_copy(
+        update={
+            "streams": {name: _from(base, sources) for name, sources in spec.streams.items()},
+            "static": _from(base, spec.static),
+            "datasets": _from(base, spec.datasets),
+        }
+    )
+
+
+def _from(base: str, sources: Sequence[Source]) -> tuple[Source, ...]:
+    """Local paths as seen from ``base``."""
+    return tuple(
+        source.model_copy(update={"sources": tuple(text if is_url(text) else os.path.join(base, text) for text in source.sources)})
+        for source in sources
+    )
+
+
+def _place(node: Any, keys: Sequence[str]) -> tuple[int, str]:
+    """Line and dotted key of what pydantic found fault with, as deep as the document goes."""
+    line, path = node.start_mark.line + 1 if node else 1, list[str]()
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {str(name.value): (name, value) for name, value in node.value}
+            if key not in pairs:
+                break
+            name, node = pairs[key]
+            line = name.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            node = node.value[int(key)]
+            line = node.start_mark.line + 1
+        else:
+            break
+        path.append(key)
+    return line, ".".join(path)
+
+
+def check_dropped(spec: Spec, files: Sequence[FileReferences]) -> None:
+    """Raise SettingsError where a variable is to be dropped that no file has."""
+    unknown = set(spec.drop).difference(*(file.variables for file in files))
+    if unknown:
+        raise SettingsError(
+            f"{spec.name}, key drop", f"no file has {sorted(unknown)}", expected="names of variables", code="settings-spec"
+        )

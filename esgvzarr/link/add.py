@@ -1,0 +1,150 @@
+"""Publish the references of one registered dataset: generate, then link.
+
+The link comes after the reference file is served. No link ever points at nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import EsgvzarrError, SettingsError, TransportError
+from ..generate import Outcome, Progress, generate, reference_name
+from ..indexes import Index, LinkState, connect
+from ..model import ICECHUNK_TYPE, AccessLink, DatasetRecord, ReferenceFile
+from ..output import DIRECTORIES, ICECHUNK, SUFFIXES, open_kwargs, output_of
+from ..output.placing import files_of, remove_reference
+from ..settings import Settings
+from ..transport import Transport, is_url
+
+_log = logging.getLogger(__name__)
+ROLES = ("data", "virtual", "references")
+
+
+def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transport: Transport, settings: Settings) -> LinkState:
+    """Let the index show the reference file, after a look at it as a user has it.
+
+    Raises:
+        TransportError, LinkError: no link was added.
+    """
+    _probe(reference, transport)
+    return index.add_link(record.id, access_link(record, reference, settings))
+
+
+def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Settings) -> AccessLink:
+    """The link to a reference file."""
+    output, protocol = output_of(reference.href), record.files[0].url.partition("://")[0]
+    directory = output in DIRECTORIES
+    return AccessLink(
+        href=reference.href, data_node=record.data_node, roles=ROLES,
+        media_type=ICECHUNK_TYPE if output == ICECHUNK else settings.media_type,
+        size=0 if directory else reference.size, sha256="" if directory else reference.sha256,
+        open_kwargs=open_kwargs(output, protocol),
+        local_path=f"{str(record.id).replace('.', '/')}/{record.id}{SUFFIXES[output]}",
+    )  # fmt: skip
+
+
+def _probe(reference: ReferenceFile, transport: Transport) -> None:
+    """Fetch the reference file, or each file of its directory, by its public URL."""
+    if not is_url(reference.href):
+        return
+    for file in files_of(reference.path):
+        below = file.relative_to(reference.path).as_posix()
+        href, written = reference.href if below == "." else f"{reference.href}/{below}", file.read_bytes()
+        served = transport.read_document(href, limit=2**31)
+        if served != written:
+            raise TransportError(
+                href, f"serves {len(served)} other bytes than {file}", expected=f"its {len(written)} bytes",
+                todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.", code="transport-not-served",
+            )  # fmt: skip
+
+
+def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
+    """Where the reference file is written, and its public URL.
+
+    Raises:
+        SettingsError: the files give no single directory, and none is set.
+    """
+    name = reference_name(record.id, settings)
+    if settings.reference_dir is not None and settings.reference_url is not None:
+        return settings.reference_dir.expanduser(), f"{settings.reference_url.rstrip('/')}/{name}"
+    directories = {os.path.dirname(file.path) if file.path else None for file in record.files}
+    prefixes = {file.url.rpartition("/")[0] for file in record.files}
+    directory = directories.pop() if len(directories) == len(prefixes) == 1 else None
+    if not directory:
+        raise SettingsError(
+            str(record.id), "its files lie in no single directory of this machine", expected="one directory for the reference file",
+            todo="Set `reference_dir` and `reference_url`.", code="settings-reference-dir",
+        )  # fmt: skip
+    return Path(directory), f"{prefixes.pop()}/{name}"
+
+
+def publish(
+    record: DatasetRecord,
+    index: Index,
+    transport: Transport,
+    settings: Settings,
+    *,
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Generate, prove, write and link one registered dataset.
+
+    Raises:
+        EsgvzarrError: no link was added. What this run wrote is removed, unless trying again later can finish it.
+    """
+    directory, href = place(record, settings)
+    made = generate(record, directory, transport, settings, href=href, force=force, progress=progress)
+    assert made.reference is not None  # noqa: S101  (generate returns one or raises)
+    progress(str(record.id), "linking")
+    try:
+        return show(made, record, index, transport, settings)
+    except EsgvzarrError as error:
+        if made.reference.written and not error.retryable and not force:
+            discard(made.reference.path, href, record, index)
+        raise
+
+
+def show(made: Outcome, record: DatasetRecord, index: Index, transport: Transport, settings: Settings) -> Outcome:
+    """Link what was made, and say what became of it.
+
+    Raises:
+        EsgvzarrError: no link was added.
+    """
+    assert made.reference is not None  # noqa: S101
+    state = link(record, made.reference, index, transport, settings)
+    done = state in (LinkState.ADDED, LinkState.UNCHANGED)
+    detail = f"{made.reference.href} {'is shown by' if done else 'was sent to'} the index"
+    verb = "publish" if made.verb == "generate" else made.verb
+    if done:
+        return replace(made, verb=verb, state="linked", detail=detail)
+    return replace(made, verb=verb, state="pending", detail=detail, code="index-pending", retryable=True)
+
+
+def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
+    """Delete a reference file that was made for a link that is not to be, unless the index does show one, or cannot be asked."""
+    if not os.path.exists(path):
+        return
+    try:
+        linked = any(shown.href == href for shown in index.links(record.id))
+    except EsgvzarrError as error:
+        _log.warning("%s stays, since nobody knows whether a link leads there: %s", path, error)
+        return
+    if not linked:
+        remove_reference(path)
+
+
+def catalogue(made: Outcome, record: DatasetRecord, directory: Path, settings: Settings) -> Outcome:
+    """Show a reference file in a static STAC catalogue on disk.
+
+    Raises:
+        LinkError: the catalogue cannot be read or written.
+    """
+    assert made.reference is not None  # noqa: S101
+    index: Any = connect("catalog", directory=directory)
+    index.add_dataset(record)
+    index.add_link(record.id, access_link(record, made.reference, settings))
+    return replace(made, state="linked", detail=f"{made.detail}, and is shown by {directory / 'catalog.json'}")

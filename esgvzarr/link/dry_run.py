@@ -1,0 +1,131 @@
+"""What a verb would do, without doing it: nothing is sent but what reads, nothing is written, the ledger included."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import EsgvzarrError
+from ..generate import (
+    Outcome,
+    Progress,
+    failure,
+    make_transport,
+    plan_prepared,
+    prepare,
+    reference_name,
+)
+from ..indexes import Index, asset, dataset_document, record_in
+from ..model import AccessLink, DatasetRecord, ReferenceFile, Task
+from ..settings import Settings
+from ..transport import Transport
+from .add import access_link, place
+from .address import open_index
+from .remove import links_of, reference_paths
+
+Record = Mapping[str, Any]
+
+
+def preview(task: Task, settings: Settings, *, registered: bool = True, progress: Progress = lambda *_: None) -> Outcome:
+    """Scan and prove as ever, and show what would be written and linked, or unlinked and removed.
+
+    Args:
+        task: what was decided.
+        settings: as for doing it.
+        registered: False for a dataset that would only be registered: the index is not asked.
+        progress: told of each step.
+
+    Returns:
+        ``planned`` with the plan as its detail, or why nothing would come of it.
+    """
+    name = str(task.record.id)
+    try:
+        with make_transport(settings) as transport:
+            transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
+            index = open_index(task.index, transport, settings)
+            if task.verb == "unpublish":
+                lines = _plan_withdrawal(task, index, settings)
+            else:
+                if not task.path:
+                    place(task.record, settings)  # says why there is none
+                reference, written = plan_file(
+                    task.record, Path(task.path).parent, transport, settings, href=task.href, force=task.force, progress=progress
+                )
+                lines = [written, *_plan_link(task, access_link(task.record, reference, settings), index if registered else None)]
+    except EsgvzarrError as error:
+        return failure(name, task.verb, error)
+    return Outcome(name, task.verb, "planned", "\n".join(["dry run: nothing was sent or written", *lines]))
+
+
+def plan_file(
+    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *,
+    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
+) -> tuple[ReferenceFile, str]:  # fmt: skip
+    """What ``generate`` would leave in the directory, and that in words.
+
+    Raises:
+        EsgvzarrError: it would write nothing; the error says why.
+    """
+    path = directory / reference_name(record.id, settings)
+    made = prepare(record, href or str(path), transport, settings, progress=progress)
+    reference = plan_prepared(record.id, made, directory, settings, href=href, force=force)
+    verb = "would be written" if reference.written else "is there already, with equal bytes"
+    return reference, f"{reference.path}: {reference.size} bytes {verb}"
+
+
+def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:
+    record = record_in(index, task.record) if index is not None else None
+    if index is not None and record is None:
+        return [f"{task.index.location} does not show the dataset: nothing would be linked"]
+    before = record or _nothing_yet(task)
+    after = _linked(task.index.kind, before, link)
+    said = f"{task.index.location}: " if record else f"{task.index.location}, once the dataset is registered: "
+    return [said + ("the link is there already" if after is None else "would change"), *diff(before, after or before)]
+
+
+def _nothing_yet(task: Task) -> Record:
+    """As much of the record that is to be as the link is made from."""
+    name, project = str(task.record.id), task.record.id.project
+    properties = {f"{project.lower()}:pid": task.record.pid} if task.record.pid else {}
+    if task.index.kind == "stac":
+        return {"id": name, "collection": project, "properties": properties, "assets": {}}
+    return {"id": dataset_document.document_id(task.record.id, task.record.data_node), "access": ["HTTPServer"]}
+
+
+def _linked(kind: str, before: Record, link: AccessLink) -> Record | None:
+    if kind == "stac":
+        operation = asset.plan(before, link, datetime.now(UTC))
+        return asset.apply(before, operation) if operation else None
+    change = dataset_document.plan(before, link)
+    return dataset_document.apply(before, change) if change else None
+
+
+def _plan_withdrawal(task: Task, index: Index, settings: Settings) -> list[str]:
+    own = links_of(index, task)
+    paths = reference_paths(own, task, settings)
+    before: Record = record_in(index, task.record) or {}
+    after = before
+    for link in own:
+        after = _unlinked(task.index.kind, after, link)
+    said = "would change" if own else "shows no link of ours"
+    verb = "would be deleted" if task.delete else "would be moved away"
+    files = [f"{path}: {verb if Path(path).exists() else 'is not there'}" for path in paths]
+    return [f"{task.index.location}: {said}", *diff(before, after), *files]
+
+
+def _unlinked(kind: str, before: Record, link: AccessLink) -> Record:
+    if kind == "stac":
+        operation = asset.plan_removal(before, link)
+        return asset.apply(before, operation) if operation else before
+    change = dataset_document.plan_removal(before, link)
+    return dataset_document.apply(before, change) if change else before
+
+
+def diff(before: Record, after: Record) -> list[str]:
+    """Line by line, as JSON."""
+    now, then = (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).split("\n") for record in (before, after))
+    return list(difflib.unified_diff(now, then, "now", "then", n=1, lineterm=""))

@@ -1,0 +1,396 @@
+"""The life of a link by the ledger: published with esgcet or by itself, and finished later where it was not at once.
+
+What is to be done is decided and kept, then done step by step. Whoever comes after an end at any point goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .. import esgpublish
+from ..errors import EsgvzarrError, LinkError, SettingsError, SourceError, StoreError
+from ..generate import (
+    Outcome,
+    Preparer,
+    Progress,
+    failure,
+    generate,
+    keep,
+    make_transport,
+    reference_name,
+)
+from ..indexes import Index, record_in
+from ..model import DatasetId, DatasetRecord, Entry, Finding, IndexAddress, ReferenceFile, Task
+from ..output import output_of, same
+from ..output.kerchunk import provenance
+from ..output.placing import remove_leftovers
+from ..proof import read_references
+from ..settings import Settings
+from ..sources import from_index, read_source, with_local_paths
+from ..sources.records import from_records
+from ..transport import Head, Transport, host_of, is_url
+from ..transport.checksums import can_be_checked, check_checksum
+from .add import discard, place, show
+from .address import address_of_config, address_of_registration, open_index
+from .dry_run import preview
+from .journal import Journal, claimed
+from .ledger import DONE, Ledger
+from .remove import QUEUED, RELINK, WITHDRAWN, links_of, may_come, withdraw
+
+
+def decide(verb: str, record: DatasetRecord, index: IndexAddress, settings: Settings, *, force: bool = False) -> Task:
+    """What is to be done to link a dataset. Where its reference file has no place, whoever does it says why."""
+    try:
+        directory, href = place(record, settings)
+    except SettingsError:
+        return Task(verb, record, "", "", index, force)
+    return Task(verb, record, str(directory / reference_name(record.id, settings)), href, index, force)
+
+
+def publish_with_esgcet(
+    arguments: Sequence[str], settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
+) -> tuple[int, list[Outcome]]:
+    """Run the real esgpublish, and publish the references of each dataset that it registers.
+
+    Args:
+        arguments: of esgpublish, without the program's name.
+        settings: from the same esg.yaml.
+        force: replace reference files that hold other bytes.
+        progress: told of each step.
+
+    Returns:
+        esgpublish's own exit status, and what became of each dataset.
+
+    Raises:
+        PublisherError, SettingsError: before esgpublish began.
+    """
+    config = esgpublish.config_path(arguments)
+    esgpublish.check_config(config)
+    run = _Run(config, settings, force, progress)
+    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering)
+    run.close()
+    return status, run.outcomes
+
+
+class _Run:
+    """What becomes of the datasets of one run of esgpublish."""
+
+    def __init__(self, config: Path, settings: Settings, force: bool, progress: Progress) -> None:
+        self._config, self._settings, self._force, self._progress = config, settings, force, progress
+        self._announced: dict[str, Journal] = {}
+        self.outcomes: list[Outcome] = []
+
+    def registering(self, registration: esgpublish.Registration) -> None:
+        """Keep what is needed to go on, in case that this process ends while the index registers the dataset."""
+        try:
+            journal = Journal(self._task(registration), Ledger(self._settings.ledger))
+        except EsgvzarrError:  # said when it is registered
+            return
+        journal.announce()
+        self._announced[registration.instance_id] = journal
+
+    def registered(self, registration: esgpublish.Registration) -> None:
+        """Generate, write and link."""
+        name = registration.instance_id
+        self._announced.pop(name, None)
+        try:
+            if registration.dry_run:
+                self.outcomes.append(preview(self._task(registration), self._settings, registered=False, progress=self._progress))
+                return
+            outcome = carry_out(self._task(registration), self._settings, registration, progress=self._progress)
+        except EsgvzarrError as error:
+            outcome = failure(name, "publish", error)
+            if not registration.dry_run:
+                keep(outcome, self._settings)
+        self.outcomes.append(outcome)
+
+    def close(self) -> None:
+        """Datasets that esgcet did not register, as far as it knows."""
+        for name, journal in self._announced.items():
+            journal.finish(
+                Outcome(
+                    name, "publish", "absent", "esgpublish says that it is not registered", "index-item-missing", retryable=True
+                )
+            )
+
+    def _task(self, registration: esgpublish.Registration) -> Task:
+        record = from_records(registration.records, paths=registration.paths)
+        return decide("publish", record, address_of_registration(registration, self._config), self._settings, force=self._force)
+
+
+def link_source(
+    sources: Sequence[str], dataset_id: DatasetId | None, config: Path, settings: Settings, *,
+    force: bool = False, dry_run: bool = False, progress: Progress = lambda *_: None,
+) -> Outcome:  # fmt: skip
+    """Publish the references of a dataset that is registered already.
+
+    Args:
+        sources: what describes the dataset, as for ``read_source``.
+        dataset_id: needed for plain files; else which dataset of the source.
+        config: esgcet's ``esg.yaml``, which names the index and says how to log in.
+        settings: from the same file.
+        force: replace a reference file that holds other bytes.
+        dry_run: only say what would be done.
+        progress: told of each step.
+
+    Raises:
+        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing was done, or kept.
+    """
+    address = address_of_config(config)
+    named = (*settings.allowed_hosts, *map(host_of, filter(is_url, sources)))
+    settings = settings.model_copy(update={"allowed_hosts": named})
+    with make_transport(settings) as transport:
+        record = read_source(sources, dataset_id, transport, settings.data_paths)
+    task = decide("link", record, address, settings, force=force)
+    return preview(task, settings, progress=progress) if dry_run else carry_out(task, settings, progress=progress)
+
+
+def carry_out(
+    task: Task, settings: Settings, registration: esgpublish.Registration | None = None, *, progress: Progress = lambda *_: None
+) -> Outcome:
+    """Generate, write and link as decided. Each step is in the ledger before the next, and so is what became of it."""
+    ledger = Ledger(settings.ledger)
+    with claimed(ledger, str(task.record.id)):
+        journal = Journal(task, ledger)
+        journal.decide()
+        return carry_on(journal, settings, registration, progress)
+
+
+def resume(
+    dataset_ids: Sequence[str], settings: Settings, *, dry_run: bool = False, progress: Progress = lambda *_: None
+) -> list[Outcome]:
+    """Finish what was interrupted, is pending, or failed in a way that may have passed.
+
+    Args:
+        dataset_ids: which datasets, whatever they failed for; all that may be finished if empty.
+        settings: with the ledger.
+        dry_run: only say what would be done.
+        progress: told of each step.
+
+    Returns:
+        What became of each; datasets on which another process is at work are skipped.
+
+    Raises:
+        SourceError: the ledger does not know a dataset that was named.
+    """
+    ledger = Ledger(settings.ledger)
+    taken = unfinished(ledger, dataset_ids)
+    if dry_run:
+        tasks = [task for last in taken if (task := ledger.task(last.dataset_id))]
+        return [_preview(task, settings, progress) for task in tasks]
+    return [_resume_one(last, ledger, settings, progress) for last in taken]
+
+
+def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
+    """The last steps of the datasets that ``resume`` takes.
+
+    Raises:
+        SourceError: the ledger does not know a dataset that was named.
+    """
+    latest = {last.dataset_id: last for last in ledger.latest()}
+    if not dataset_ids:
+        return [last for last in latest.values() if last.outcome not in DONE and last.retryable and last.verb != "generate"]
+    names = [str(DatasetId.parse(dataset_id)) for dataset_id in dataset_ids]
+    for name in names:
+        if name not in latest:
+            raise SourceError(
+                name, f"is not in the ledger {ledger.path}", expected="a dataset that was published or linked from here",
+                todo="esgvzarr link links a registered dataset.", code="source-not-in-ledger",
+            )  # fmt: skip
+    return [latest[name] for name in names if latest[name].outcome not in DONE]
+
+
+def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+    name = last.dataset_id
+    try:
+        with ledger.claimed(name, wait=False):
+            now = next(step for step in ledger.latest() if step.dataset_id == name)
+            if now.outcome in DONE:  # since we looked
+                return Outcome(name, now.verb, now.outcome, now.detail)
+            task = ledger.task(name)
+            if task is None:
+                raise SourceError(
+                    name, "the ledger does not say how it was to be linked", expected="a dataset of publish or link",
+                    todo="Run esgvzarr link on its files, records or catalogue.", code="source-not-in-ledger",
+                )  # fmt: skip
+            journal = Journal(task, ledger, resumed=True)
+            journal.resume()
+            if task.verb in ("unpublish", RELINK):
+                taken_back = withdraw(journal, settings, progress)
+                return _link_anew(task, ledger, settings, progress) if taken_back.state == QUEUED else taken_back
+            return carry_on(journal, settings, None, progress)
+    except StoreError as error:
+        if error.code != "store-busy":
+            raise
+        return replace(failure(name, last.verb, error), state="skipped")
+    except SourceError as error:
+        return failure(name, last.verb, error)
+
+
+def _preview(task: Task, settings: Settings, progress: Progress) -> Outcome:
+    if task.verb == RELINK:
+        try:
+            task = _decide_anew(task, settings)
+        except EsgvzarrError as error:
+            return failure(str(task.record.id), RELINK, error)
+    return preview(task, settings, progress=progress)
+
+
+def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+    """Link what was taken back, as the index describes it now. Its files must have the checksums that the index says."""
+    name = str(task.record.id)
+    try:
+        fresh = _decide_anew(task, settings)
+        progress(name, "reading its files whole")
+        _check_bytes(fresh, settings)
+    except EsgvzarrError as error:
+        outcome = failure(name, RELINK, error)
+        Journal(task, ledger).finish(outcome)
+        return outcome
+    served = next((step.sha256 for step in reversed(ledger.entries(name)) if step.sha256 and step.href == fresh.href), "")
+    journal = Journal(fresh, ledger)
+    journal.decide()
+    outcome = carry_on(journal, settings, None, progress)
+    made = outcome.reference
+    if made is None or not served or made.sha256 == served or _reads_as_before(made, settings):
+        return outcome
+    replaced = Finding(
+        "store-replaced", 0, fresh.href, "what was served before", "other references", "Caches may hold the old file for years.",
+        refuse=False,
+    )  # fmt: skip
+    return replace(outcome, warnings=(*outcome.warnings, replaced))
+
+
+def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
+    """Whether readers see the same in the reference file that was taken away."""
+    path = Path(made.path)
+    before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
+    return before.exists() and same(output_of(path.name), before, path)
+
+
+def _decide_anew(task: Task, settings: Settings) -> Task:
+    """What is to be done to link a dataset as the index describes it now.
+
+    Raises:
+        LinkError: the index cannot be asked, or does not show the dataset.
+        SourceError: it shows not the whole of it, or it is retracted.
+    """
+    with make_transport(settings) as transport:
+        index = open_index(task.index, transport, settings)
+        documents = index.documents(task.record.id, task.record.data_node)
+    if not documents:
+        raise LinkError(
+            str(task.record.id), f"is not in {task.index.location}", expected="a registered dataset",
+            todo="Register it again, then esgvzarr resume.", code="index-item-missing", retryable=True,
+        )  # fmt: skip
+    record = from_index(documents, task.record.id)
+    if record.data_node != task.record.data_node:  # the item of a replica's original: it does not describe our files
+        record = task.record
+    paths = {file.url: file.path for file in task.record.files}
+    known = replace(record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files))
+    fresh = decide("link", with_local_paths(known, settings.data_paths), task.index, settings)
+    return fresh if fresh.path else replace(fresh, path=task.path, href=task.href)
+
+
+def _check_bytes(task: Task, settings: Settings) -> None:
+    """Compare each file with its record's checksum: a file may have other bytes, and the size of then.
+
+    Raises:
+        TransportError: it has; or it cannot be read.
+    """
+    with make_transport(settings) as transport:
+        transport.allow(task.record.data_node, named=task.verb == "publish")
+        for file in filter(can_be_checked, task.record.files):
+            here = file.path if file.path and settings.read != "http" and os.path.isfile(file.path) else None
+            check_checksum(file, here or file.url, transport)
+
+
+def carry_on(
+    journal: Journal, settings: Settings, registration: esgpublish.Registration | None, progress: Progress,
+    preparer: Preparer | None = None,
+) -> Outcome:  # fmt: skip
+    """Do what was decided, and keep what became of it. Nobody else may be at work on the dataset."""
+    task = journal.task
+    try:
+        with make_transport(settings) as transport:
+            transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
+            index = open_index(task.index, transport, settings, registration)
+            until = journal.may_come("unpublish", settings.poll_timeout_s)
+            if registration is None and record_in(index, task.record) is None:
+                outcome = _absent(task)
+            elif until and links_of(index, task):
+                outcome = may_come(task, "the removal of the link", until)
+            else:
+                outcome = _make_and_show(journal, index, transport, settings, progress, preparer)
+    except EsgvzarrError as error:
+        outcome = failure(str(task.record.id), task.verb, error)
+    journal.finish(outcome)
+    return outcome
+
+
+def _absent(task: Task) -> Outcome:
+    detail = f"{task.index.location} does not show the dataset. Nothing was linked; register it, or wait until it is"
+    return Outcome(str(task.record.id), task.verb, "absent", detail, "index-item-missing", retryable=True)
+
+
+def _make_and_show(
+    journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
+) -> Outcome:  # fmt: skip
+    try:
+        made = _make(journal, index, transport, settings, progress, preparer)
+        progress(made.dataset_id, "linking")
+        return show(made, journal.task.record, index, transport, settings)
+    except EsgvzarrError as error:
+        task = journal.task
+        linking = journal.may_come("link", settings.poll_timeout_s)
+        if not (error.retryable or task.before or task.force or linking):  # what lies there is of this task alone
+            discard(task.path, task.href, task.record, index)
+        raise
+
+
+def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> bool:
+    """Whether the files that are served are still those for which the references in a place were made, as far as a server says."""
+    made_from = {file["url"]: file for file in provenance(read_references(path, transport))["files"]}
+    heads = transport.read_heads([file.url for file in record.files], 8)
+    return all(
+        file.size in (None, head.size) and all(made_from.get(file.url, {}).get(name, said) == said for name, said in _said(head))
+        for file, head in zip(record.files, heads, strict=True)
+    )
+
+
+def _said(head: Head) -> tuple[tuple[str, object], ...]:
+    return ("size", head.size), ("etag", head.etag), ("last_modified", head.last_modified)
+
+
+def _is_ours_alone(task: Task, index: Index) -> bool:
+    """Whether what lies in the place was put there by earlier runs for this link, and nobody is led to it."""
+    if task.before or not os.path.exists(task.path):
+        return False
+    return not any(link.href == task.href for link in index.links(task.record.id))
+
+
+def _make(
+    journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
+) -> Outcome:  # fmt: skip
+    """The reference file in its place: the one of an earlier run, or a new one."""
+    task = journal.task
+    if not task.path:
+        place(task.record, settings)  # says why there is none
+        journal.task = decide(task.verb, task.record, task.index, settings, force=task.force)
+        journal.decide()
+        task = journal.task
+    remove_leftovers(task.path)
+    earlier = journal.reusable()
+    if earlier is not None and _are_as_recorded(task.record, task.path, transport):
+        return Outcome(str(task.record.id), task.verb, "written", earlier.path, reference=earlier, files=len(task.record.files))
+    force = task.force or _is_ours_alone(task, index)
+    made = generate(
+        task.record, Path(task.path).parent, transport, settings, href=task.href, force=force, progress=progress, preparer=preparer
+    )
+    assert made.reference is not None  # noqa: S101  (generate returns one or raises)
+    journal.written(made)
+    reference = replace(made.reference, written=made.reference.written or not task.before)
+    return replace(made, verb=task.verb, reference=reference)

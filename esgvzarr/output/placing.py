@@ -1,0 +1,253 @@
+"""A reference file, or a directory of references, on the data node: whole or not at all.
+
+ESGF servers cache what they serve for years, so bytes under a published name never change: equal bytes are left alone, others
+are refused unless forced. What is not whole yet has a name that begins with a dot, which ESGF servers hide.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import StoreError
+from ..model import ReferenceFile
+from ..permissions import make_directory
+from . import ICECHUNK, output_of, same
+
+
+@contextmanager
+def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Path]:
+    """A hidden place on the file system of ``path`` for what shall be put there. What is left in it in the end goes.
+
+    Args:
+        path: of the reference file. Its directory is made if it is missing.
+        aside: take a place elsewhere, and leave that directory alone.
+
+    Raises:
+        StoreError: nothing can be written there.
+    """
+    target = Path(path)
+    with writing(target):
+        if not aside:
+            make_directory(target.parent)
+            remove_leftovers(target)
+        holder, handle = _make_holder(_temporary_prefix(target), None if aside else target.parent)
+    try:
+        yield holder / target.name
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+        os.close(handle)
+
+
+def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
+    """A new hidden directory, locked. One that another writer took for left over, before it was locked, is let go."""
+    while True:
+        holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=directory))
+        try:
+            handle = os.open(holder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        if _lock(handle) is not False and holder.exists():
+            return holder, handle
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool | None:
+    """Take the lock that tells what is being written from what was left; False if another has it, None if there are none here."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What goes wrong meanwhile on the disk is said as an error of ours.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                str(path), f"cannot be written: {error.strerror}", todo="Make room, then esgvzarr resume.", code="store-full",
+                retryable=True,
+            ) from error  # fmt: skip
+        raise StoreError(
+            str(path), f"cannot be written: {error.strerror}", expected="a directory that this user may write to",
+            todo="Set `reference_dir` and `reference_url` to a directory that is writable and served.", code="store-unwritable",
+        ) from error  # fmt: skip
+
+
+def write_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False) -> ReferenceFile:
+    """Put what was staged in its place.
+
+    Args:
+        staged: a file or directory in ``staging(path)``.
+        path: of the reference file, or directory of references.
+        href: public URL; the path where there is none.
+        force: replace other bytes under the same name.
+
+    Raises:
+        StoreError: it cannot be written (nothing is left behind), or other bytes are there.
+    """
+    planned = plan_reference(staged, path, href=href, force=force)
+    if planned.written:
+        with writing(path):
+            _put(staged, Path(path))
+    return planned
+
+
+def plan_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False) -> ReferenceFile:
+    """What ``write_reference`` would leave there. Nothing is touched.
+
+    Raises:
+        StoreError: other bytes are there.
+    """
+    target = Path(path)
+    new, present = measure(staged), measure(target)
+    if present[1] and (present == new or (not force and same(output_of(target.name), target, staged))):
+        return ReferenceFile(str(target), href or str(target), *present, written=False)
+    if present[1] and not force and output_of(target.name) != ICECHUNK:  # its readers have the snapshot that they opened
+        raise StoreError(
+            str(target), f"is there already, with {present[0]} other bytes", expected="no such file, or equal bytes",
+            todo="Publish a new version; or use --force: caches may hold the old file for years.", code="store-bytes-differ",
+        )  # fmt: skip
+    return ReferenceFile(str(target), href or str(target), *new)
+
+
+def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Bytes and SHA-256 of a reference file; 0 and empty where there is none.
+
+    Of a directory: the bytes of all files in it, and the SHA-256 of what ``sha256sum`` prints of them, in the order of their names.
+
+    Raises:
+        StoreError: it is there and cannot be read.
+    """
+    target = Path(path)
+    if not target.exists():
+        return 0, ""
+    with writing(target):
+        if not target.is_dir():
+            data = target.read_bytes()
+            return len(data), hashlib.sha256(data).hexdigest()
+        size, lines = 0, ""
+        for file in files_of(target):
+            data = file.read_bytes()
+            size += len(data)
+            lines += f"{hashlib.sha256(data).hexdigest()}  {file.relative_to(target).as_posix()}\n"
+        return size, hashlib.sha256(lines.encode()).hexdigest()
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """The files of a directory, all the way down, in the order of their names; a file is its own only one."""
+    target = Path(path)
+    return sorted((file for file in target.rglob("*") if file.is_file()), key=Path.as_posix) if target.is_dir() else [target]
+
+
+def remove_reference(path: str | os.PathLike[str]) -> bool:
+    """Delete a reference file or directory of references; False where there was none. A directory is hidden first, as a whole.
+
+    Raises:
+        StoreError: it cannot be deleted.
+    """
+    target = Path(path)
+    with writing(target):
+        if target.is_dir():
+            with staging(target) as hidden:
+                os.rename(target, hidden)
+            return True
+        try:
+            target.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> int:
+    """Delete what writers of ``path`` left beside it when they were killed, and count it. What is being written is let be."""
+    target, removed = Path(path), 0
+    with writing(target):
+        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
+            with suppress(FileNotFoundError):  # its writer is through with it
+                if left.is_symlink() or not left.is_dir():  # not made by us: nothing is opened, or followed
+                    left.unlink()
+                    removed += 1
+                    continue
+                handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    if _lock(handle):
+                        shutil.rmtree(left)
+                        removed += 1
+                finally:
+                    os.close(handle)
+    return removed
+
+
+def withdraw_reference(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> Path | None:
+    """Move a reference file into ``directory``, which is not served; None where there was none.
+
+    It is whole in one of the two places at any moment. An older one of the same name there is replaced.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    source, target = Path(path), Path(directory) / Path(path).name
+    if not source.exists():
+        return None
+    with staging(target) as staged, writing(target):
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, staged)
+        _put(staged, target)
+    remove_reference(source)
+    return target
+
+
+def _temporary_prefix(path: Path) -> str:
+    """Hidden, and no other file's: long names are cut, so a part of their hash stands in."""
+    return f".{path.stem[:100]}.{hashlib.sha256(path.name.encode()).hexdigest()[:8]}."
+
+
+def _put(staged: Path, path: Path) -> None:
+    """All of it on the disk, readable by all, then in its place. A directory that lies there is hidden first."""
+    for item in (*staged.rglob("*"), staged):
+        item.chmod(0o755 if item.is_dir() else 0o644)
+        _sync(item)
+    if path.is_dir() and output_of(path.name) == ICECHUNK:
+        _add_snapshot(staged, path)
+        return
+    if path.is_dir():
+        os.rename(path, staged.with_name("older"))
+    os.replace(staged, path)
+    _sync(path.parent)
+
+
+def _add_snapshot(staged: Path, path: Path) -> None:
+    """The files of a repository that went on from the one in ``path``; last of all what points to the newest snapshot."""
+    for file in sorted(files_of(staged), key=lambda file: file.relative_to(staged).parts[0] == "refs"):
+        target = path / file.relative_to(staged)
+        if not (target.exists() and os.path.samefile(file, target)):
+            make_directory(target.parent)
+            os.replace(file, target)
+            _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a directory, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

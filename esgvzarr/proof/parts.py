@@ -1,0 +1,107 @@
+"""Which files a document's groups show. Pure.
+
+References of one dataset show all of its files, in the root or in segments. A document of several datasets says in its provenance
+which of them each group shows, and of which files they are; each is compared by itself then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..errors import ProofError
+from ..model import Check, FileRecord
+from .reference_side import Shown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One dataset, and the groups that show it: one, or its segments."""
+
+    files: tuple[FileRecord, ...]
+    shown: tuple[Shown, ...]
+    dropped: tuple[str, ...] = ()
+    """Variables of the files that are left out, as the document says."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """The datasets that are shown side by side."""
+
+    shown: tuple[Shown, ...]
+    parts: tuple[Part, ...]
+    named: bool = False
+    """Whether the document names the datasets of the group, and so has attributes of its own there."""
+
+
+def scenes(parsed: Mapping[str, Any], shown: Sequence[Shown], sources: Sequence[FileRecord], subject: str) -> list[Scene]:
+    """Who shows what.
+
+    Raises:
+        ProofError: the provenance contradicts itself.
+    """
+    provenance = parsed.get("provenance")
+    if not isinstance(provenance, dict) or "groups" not in provenance:
+        return [Scene(tuple(shown), (Part(tuple(sources), tuple(shown)),))]
+    known = {file.url: file for file in sources}
+    try:
+        return [
+            _scene(
+                [group for group in shown if f"{group.path}/".startswith(f"{path}/")],
+                [provenance["datasets"][n] for n in names],
+                known,
+            )
+            for path, names in provenance["groups"].items()
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ProofError(
+            subject, f"does not say which files its groups show: {type(error).__name__} {error}",
+            expected="provenance with groups and their datasets", code="proof-groups",
+        ) from error  # fmt: skip
+
+
+def _scene(shown: Sequence[Shown], datasets: Sequence[Mapping[str, Any]], known: Mapping[str, FileRecord]) -> Scene:
+    parts = []
+    for dataset in datasets:
+        files = tuple(known[url] for url in dataset["files"] if url in known)
+        # fixed fields are whole in each segment, other files each in one of them
+        for groups in [shown] if dataset["time"] else [[group] for group in shown]:
+            parts.append(Part(files, tuple(groups), tuple(map(str, dataset["dropped"]))))
+    return Scene(tuple(shown), tuple(parts), named=True)
+
+
+def check_all_named(found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]) -> Iterator[Check]:
+    """That each group and each file has its place."""
+    groups = {group.path for scene in found for group in scene.shown}
+    files = {file.url for scene in found for part in scene.parts for file in part.files}
+    for group in shown:
+        if group.path not in groups:
+            yield Check("groups", f"/{group.path}", False, "no dataset is named for it")
+    for file in sources:
+        if file.url not in files:
+            yield Check("groups", file.name, False, "no group shows it")
+    for scene in found:
+        if not scene.shown or not all(part.files for part in scene.parts):
+            yield Check(
+                "groups", ", ".join(f"/{g.path}" for g in scene.shown), False, "named for files or groups that are not there"
+            )
+
+
+def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
+    """That what readers find listed is what there is: ``.zmetadata``, and the keys that begin with ``//``."""
+    described = {key: value for key, value in refs.items() if key.endswith((".zgroup", ".zattrs", ".zarray"))}
+    if ".zmetadata" in refs:
+        try:
+            listed = orjson.loads(refs[".zmetadata"])["metadata"]
+            right = listed == {key: orjson.loads(value) for key, value in described.items()}
+        except (ValueError, TypeError, LookupError):
+            listed, right = (), False
+        yield Check("metadata", ".zmetadata", right, f"{len(listed)} keys" + ("" if right else " that are not those of the groups"))
+    listed = {key for key in refs if key.startswith("//")}
+    if listed:
+        below = {key.rpartition("/")[0] for key in described}
+        right = listed == {f"//{path}" for path in below if "/" in path}
+        yield Check("metadata", "//", right, f"{len(listed)} names" + ("" if right else " that are not those of the groups"))

@@ -1,0 +1,51 @@
+"""The checksum of a whole file, by URL or path, as its record states it: the one proof that no byte is another."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ..errors import TransportError
+from ..model import FileRecord
+from . import Range, Transport
+
+ALGORITHMS = {"SHA256": "sha256", "MD5": "md5", "SHA1": "sha1", "SHA512": "sha512"}
+"""``checksum_type`` of a record -> hashlib's name."""
+_BLOCK = 4 * 2**20
+_AT_ONCE = 4
+"""Blocks that are read together, each by a request of its own."""
+
+
+def can_be_checked(file: FileRecord) -> bool:
+    """Whether the record has a checksum of a kind that is known here."""
+    return bool(file.checksum) and _algorithm(file) is not None
+
+
+def check_checksum(file: FileRecord, location: str, transport: Transport) -> None:
+    """Read a whole file, and compare it with its record.
+
+    Args:
+        file: with a checksum that can be checked.
+        location: where to read it: its URL, or its path on this machine.
+        transport: reads; its threads must not be the caller's.
+
+    Raises:
+        TransportError: ``transport-checksum-differs``; or the file cannot be read.
+    """
+    algorithm = _algorithm(file)
+    if algorithm is None:
+        raise ValueError(f"{file.checksum_type} cannot be checked")
+    size = transport.read_heads([location], 1)[0].size
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for start in range(0, size, _BLOCK * _AT_ONCE):
+        stop = min(start + _BLOCK * _AT_ONCE, size)
+        for body in transport.read_ranges([Range(location, at, min(at + _BLOCK, stop)) for at in range(start, stop, _BLOCK)]):
+            digest.update(body)
+    if digest.hexdigest() != str(file.checksum).lower():
+        raise TransportError(
+            location, f"has the {file.checksum_type} {digest.hexdigest()}", expected=f"{file.checksum}, as its record says",
+            todo="The file was replaced or damaged: restore it, or publish it again.", code="transport-checksum-differs",
+        )  # fmt: skip
+
+
+def _algorithm(file: FileRecord) -> str | None:
+    return ALGORITHMS.get((file.checksum_type or "").upper().replace("-", ""))

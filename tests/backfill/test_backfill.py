@@ -1,0 +1,545 @@
+"""Back catalogues: listed from whatever lists them, done once, whoever is killed on the way. Real processes, files and servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esgvzarr.backfill import REST_AFTER, Job, Turns, backfill, plan_path
+from esgvzarr.backfill.listing import Survey
+from esgvzarr.backfill.queue import Page, Plan, Planned, Result
+from esgvzarr.backfill.report import Summary, explanation, html
+from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
+from esgvzarr.generate import Outcome
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.model import IndexAddress
+from esgvzarr.settings import Settings
+from esgvzarr.testing import (
+    DATASET_ID,
+    GlobusServer,
+    SolrServer,
+    StacServer,
+    Status,
+    ThreddsServer,
+    make_item,
+)
+from esgvzarr.testing.archive import register, write_archive
+from esgvzarr.testing.node import DataNode, command, map_line
+from esgvzarr.transport import Transport
+from esgvzarr.workers import LocalWorkers, connect_workers
+
+NAMES = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 6)]
+HOST = "data.example.org"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Iterator[Plan]:
+    plan = Plan(tmp_path / "plan.sqlite", "job")
+    yield plan
+    plan.close()
+
+
+def listed(plan: Plan, survey: Survey, *roots: str) -> dict[str, tuple[str, str]]:
+    """Dataset id -> data node and locator, of all that the roots list."""
+    plan.begin(roots)
+    while page := plan.next_page():
+        found = survey.read(page)
+        plan.keep_page(page, found.datasets, found.pages)
+    rows = [one for node in plan.open_nodes() for _, one in plan.open_datasets(node, 0, 10**6)]
+    return {one.dataset_id: (one.data_node, one.locator) for one in rows}
+
+
+# ---- what lists datasets
+
+
+class TestSurvey:
+    def test_of_a_stac_api_with_a_filter(self, stac_server: StacServer, plan: Plan) -> None:
+        """All pages of the search, whatever else the index has; retracted datasets are not asked for."""
+        many = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 231)]
+        for number, name in enumerate(many):
+            stac_server.add_item(make_item(name, data_node=HOST, parity=number % 2))
+        stac_server.add_item(make_item(DATASET_ID.replace("r1i", "r999i"), data_node=HOST, parity=0, retracted=True))
+        settings = Settings(allowed_hosts=(stac_server.host,))
+        with Transport(allowed_hosts=[stac_server.host]) as transport:
+            found = listed(plan, Survey(settings, transport, query="parity = 0"), stac_server.url)
+            assert sorted(found) == sorted(many[::2])
+            assert set(found.values()) == {(HOST, f"stac:{stac_server.url}")}
+            searches = [request for request in stac_server.requests if request.path.startswith("/search")]
+            assert len(searches) == 2
+            record = Survey(settings, transport).record(Planned(many[0], *found[many[0]]))
+            assert record.data_node == HOST
+
+    def test_of_a_real_stac_api(self, pgstac_server: Any, plan: Plan) -> None:
+        """stac-fastapi-pgstac takes CQL2 as text, and its pages are followed."""
+        requests = pytest.importorskip("requests")
+        names = [DATASET_ID.replace("historical", f"back{number}") for number in range(105)]
+        for name in names:
+            item = make_item(name, data_node=HOST, source="backfill")
+            requests.post(f"{pgstac_server.url}/collections/CMIP6/items", json=item, timeout=30).raise_for_status()
+        with Transport(allowed_hosts=[pgstac_server.host]) as transport:
+            survey = Survey(Settings(), transport, query="source = 'backfill'")
+            assert sorted(listed(plan, survey, pgstac_server.url)) == sorted(names)
+
+    def test_of_an_index_node(self, solr_server: SolrServer, plan: Plan) -> None:
+        """By facets; files are no datasets, and what is retracted is left out."""
+        for number, name in enumerate(NAMES):
+            common = {"instance_id": name, "data_node": HOST, "experiment_id": ["historical"], "retracted": number == 4}
+            solr_server.add_document({**common, "id": f"{name}|{HOST}", "type": "Dataset"})
+            solr_server.add_document({**common, "id": f"{name}.nc|{HOST}", "type": "File", "dataset_id": f"{name}|{HOST}"})
+        with Transport(allowed_hosts=[solr_server.host], ca_bundle=solr_server.ca_bundle) as transport:
+            url = f"https://{solr_server.host}/esg-search/search"
+            found = listed(plan, Survey(Settings(), transport, query="experiment_id=historical"), url)
+            assert found == dict.fromkeys(NAMES[:4], (HOST, f"solr:{solr_server.host}"))
+            with pytest.raises(SettingsError, match="facet=value"):
+                Survey(Settings(), transport, query="historical").read(Page(f"solr:{solr_server.host}"))
+
+    def test_of_globus_search(self, globus_server: GlobusServer, plan: Plan) -> None:
+        """Page by page, as far as it scrolls."""
+        pytest.importorskip("globus_sdk", reason="globus-sdk is in the extra `publisher`")
+        many = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 1101)]
+        for name in many:
+            globus_server.add_entry({"id": f"{name}|{HOST}", "instance_id": name, "data_node": HOST, "type": "Dataset"})
+        with Transport() as transport:
+            found = listed(plan, Survey(Settings(), transport), f"globus:{globus_server.index_uuid}")
+        assert sorted(found) == sorted(many)
+
+    def test_of_a_tree_of_catalogues(self, tmp_path: Path, plan: Plan) -> None:
+        """Scanned folders by their paths below the project, pages of the publisher by their names, without reading them."""
+        archive = write_archive(tmp_path, 4)
+        with ThreddsServer(tmp_path) as server, Transport(allowed_hosts=[server.host]) as transport:
+            page = server.add_dataset(NAMES[4], archive[NAMES[3]])
+            found = listed(plan, Survey(Settings(), transport), server.catalog_url)
+            assert set(found) == set(NAMES)
+            assert found[NAMES[4]] == (server.host, page)
+            assert page not in {server.url + request.path for request in server.requests}
+            assert all(node == server.host for node, _ in found.values())
+            record = Survey(Settings(), transport).record(Planned(NAMES[0], *found[NAMES[0]]))
+            assert len(record.files) == 2
+
+    def test_follows_no_catalogue_to_a_host_that_nobody_named(self, tmp_path: Path) -> None:
+        """Not by its name either: it is tried, refused, and said."""
+        ref = f'<catalogRef xlink:href="http://10.0.0.1/{DATASET_ID}.xml"/>'
+        (tmp_path / "catalog.xml").write_text(f'<catalog xmlns:xlink="http://www.w3.org/1999/xlink">{ref}</catalog>')
+        with Transport() as transport:
+            found = Survey(Settings(), transport).read(Page(str(tmp_path / "catalog.xml")))
+            assert found.datasets == ()
+            with pytest.raises(EsgvzarrError) as caught:
+                Survey(Settings(), transport).read(found.pages[0])
+            assert caught.value.code == "transport-host-refused"
+
+    def test_of_mapfiles_and_lists(self, tmp_path: Path, plan: Plan) -> None:
+        """A directory of mapfiles, of several datasets too; ids with a template, and ids that an index is asked for."""
+        maps, file = tmp_path / "maps", tmp_path / "x.nc"
+        (maps / "deeper").mkdir(parents=True)
+        file.write_bytes(b"x")
+        (maps / "a.map").write_text(map_line(NAMES[0], file) + map_line(NAMES[1], file) + map_line(NAMES[0], file))
+        (maps / "deeper" / "b.map").write_text(map_line(NAMES[2], file))
+        (maps / "README").write_text("not a map")
+        (tmp_path / "ids").write_text(f"{NAMES[3]}\n\n{NAMES[4].replace('.v', '#')}\n")
+        settings = Settings(data_paths={str(tmp_path): f"https://{HOST}/data"})
+        with Transport() as transport:
+            survey = Survey(settings, transport, template="https://x.org/{path}/{dataset_id}.xml")
+            found = listed(plan, survey, str(maps), str(tmp_path / "ids"))
+            assert set(found) == set(NAMES)
+            assert found[NAMES[0]] == (HOST, str(maps / "a.map"))
+            assert found[NAMES[4]] == ("x.org", f"https://x.org/{NAMES[4].replace('.', '/')}/{NAMES[4]}.xml")
+            by_index = Survey(settings, transport, address=IndexAddress("stac", "https://stac.example.org"))
+            assert by_index.read(Page(str(tmp_path / "ids"))).datasets[0] == Planned(NAMES[3], "", "stac:https://stac.example.org")
+            with pytest.raises(SourceError, match="--template"):
+                Survey(settings, transport).read(Page(str(tmp_path / "ids")))
+
+    def test_says_what_is_no_source(self, tmp_path: Path) -> None:
+        (tmp_path / "text").write_text("neither ids\nnor a mapfile")
+        with Transport() as transport, pytest.raises(SourceError) as caught:
+            Survey(Settings(), transport).read(Page(str(tmp_path / "text")))
+        assert caught.value.code == "source-unrecognised"
+
+
+# ---- the plan
+
+
+class TestPlan:
+    def test_goes_on_listing_where_it_was(self, tmp_path: Path) -> None:
+        """Of a page, all is kept or nothing; what is listed again is not there twice."""
+        page = Page("root")
+        first = Plan(tmp_path / "plan.sqlite", "job")
+        first.begin(["root"])
+        assert first.keep_page(page, [Planned("a", "n", "root")], [Page("root", "2")]) == 1
+        first.close()
+        again = Plan(tmp_path / "plan.sqlite", "job")
+        again.begin(["root"])
+        assert again.next_page() == Page("root", "2")
+        assert again.keep_page(Page("root", "2"), [Planned("a", "n", "x"), Planned("b", "n", "x")], []) == 1
+        assert again.next_page() is None
+        assert again.counts() == {"open": 2}
+        again.close()
+        other = Plan(tmp_path / "plan.sqlite", "another job")
+        assert other.counts() == {}
+        other.close()
+
+    def test_looks_for_new_datasets_when_nothing_is_left(self, plan: Plan) -> None:
+        plan.begin(["root"])
+        plan.keep_page(Page("root"), [Planned("a", "n", "root")], [])
+        plan.begin(["root"])
+        assert plan.next_page() is None, "there is still something to do"
+        plan.finish(Planned("a", "n", "root"), Result("linked", "", "", "", 1.0))
+        plan.begin(["root"])
+        assert plan.next_page() == Page("root")
+        assert plan.counts() == {"linked": 1}
+
+    def test_tries_again_what_could_not_be_listed(self, plan: Plan) -> None:
+        plan.begin(["root"])
+        plan.keep_unread(Page("root"), "transport-unreachable", "no answer")
+        assert plan.unread() == [("root", "transport-unreachable", "no answer")]
+        assert plan.next_page() is None
+        plan.begin(["root"])
+        assert plan.next_page() == Page("root")
+
+    def test_of_a_file_that_is_none_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "plan.sqlite").write_text("no database, but long enough to be looked at by SQLite as if it were one" * 10)
+        with pytest.raises(StoreError) as caught:
+            Plan(tmp_path / "plan.sqlite", "job")
+        assert caught.value.code == "store-plan"
+
+
+class TestTurns:
+    def planned(self, plan: Plan, **counts: int) -> Turns:
+        plan.begin(["root"])
+        rows = [Planned(f"{node}.{number}", node, "root") for node, count in counts.items() for number in range(count)]
+        plan.keep_page(Page("root"), rows, [])
+        return Turns(plan, per_node=2)
+
+    def test_are_fair_and_bounded(self, plan: Plan) -> None:
+        """A node with few datasets does not wait until one with many is through; none has more than two at once."""
+        turns = self.planned(plan, a=1000, b=3)
+        first = [turns.take() for _ in range(5)]
+        assert [one and one.data_node for one in first] == ["a", "b", "a", "b", None]
+        assert first[0]
+        turns.read(first[0])
+        turns.read(first[0])
+        assert [one and one.dataset_id for one in (turns.take(), turns.take())] == ["a.2", None]
+
+    def test_a_silent_node_rests_and_one_answer_wakes_it(self, plan: Plan) -> None:
+        turns = self.planned(plan, dead=10, fine=10)
+        silent = Outcome("x", "link", "failed", "no answer", "transport-unreachable", retryable=True)
+        for _ in range(REST_AFTER):
+            turns.judge("dead", silent)
+        assert turns.resting == ("dead",)
+        assert [one and one.data_node for one in (turns.take(), turns.take(), turns.take())] == ["fine", "fine", None]
+        turns.judge("dead", Outcome("x", "link", "linked", ""))
+        assert turns.resting == ()
+        taken = turns.take()
+        assert taken
+        assert taken.data_node == "dead"
+
+
+# ---- workers
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die_once(marker: Path) -> str:
+    if not marker.exists():
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stumble() -> None:
+    raise ZeroDivisionError("a fault")
+
+
+def refuse() -> None:
+    raise SourceError("x", "is none", code="source-none")
+
+
+class TestWorkers:
+    def test_one_that_dies_is_replaced_and_the_work_done(self, tmp_path: Path) -> None:
+        """Once more, elsewhere; if it dies again, that is said, and the others' work is not lost."""
+        workers = LocalWorkers(2)
+        try:
+            assert workers.run(die_once, tmp_path / "marker") == "alive"
+            with pytest.raises(WorkerError) as caught:
+                workers.run(die)
+            assert (caught.value.code, caught.value.retryable) == ("worker-died", False)
+            with pytest.raises(SourceError) as refused:
+                workers.run(refuse)
+            assert refused.value.code == "source-none"
+            with pytest.raises(WorkerError, match="ZeroDivisionError: a fault"):
+                workers.run(stumble)
+            assert [workers.run(double, number) for number in range(4)] == [0, 2, 4, 6]
+        finally:
+            workers.close()
+
+    def test_end_with_the_process_that_has_them(self, tmp_path: Path) -> None:
+        """By kill -9, too: nobody computes for nobody."""
+        program = (
+            "import os, sys, time\nfrom esgvzarr.workers import LocalWorkers\n"
+            "if __name__ == '__main__':\n    print(LocalWorkers(1).run(os.getpid), flush=True)\n    time.sleep(60)\n"
+        )
+        (tmp_path / "program.py").write_text(program)
+        with subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True) as owner:
+            assert owner.stdout
+            worker = int(owner.stdout.readline())
+            owner.kill()
+        assert soon(lambda: not Path(f"/proc/{worker}").exists() or "State:\tZ" in Path(f"/proc/{worker}/status").read_text())
+
+    def test_of_a_cluster_that_is_not_there(self) -> None:
+        with pytest.raises(SettingsError) as caught:
+            connect_workers("tcp://127.0.0.1:9", 0)
+        assert caught.value.code == "settings-scheduler"
+
+
+def soon(done: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether it comes about in that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if done():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# ---- all of it
+
+
+def children(pid: int, word: str = "spawn_main") -> list[int]:
+    """The processes of a process that have a word in their command lines; those of a coordinator are its workers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields, line = path.read_text().rpartition(")")[2].split(), path.with_name("cmdline").read_text()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and word in line and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+class Back:
+    """A data node with an archive, registered in an index; of its datasets the first four are refused."""
+
+    def __init__(self, directory: Path, index: StacServer, count: int) -> None:
+        self.index, self.node = index, DataNode(directory / "node", index.url, poll_timeout_s=5, retries=0)
+        self.count, self.refused = count, 4
+
+    def __enter__(self) -> Back:
+        self.node.__enter__()
+        self.archive = write_archive(self.node.data, self.count, refused=self.refused)
+        register(self.archive, self.index, self.node.thredds)
+        prefix = f"{self.node.thredds.url}/thredds/fileServer/esg_dataroot"
+        self.node.write_config(data_paths={str(self.node.data): prefix})
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.node.__exit__(None, None, None)
+
+    def start(self, *more: object) -> subprocess.Popen[str]:
+        arguments = command("backfill", "--config", self.node.config, *more)
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *more: object) -> tuple[int, str]:
+        with self.start(*more) as process:
+            said = process.communicate(timeout=120)[0]
+        return process.returncode, said
+
+    def linked(self) -> int:
+        return sum(path.exists() for path in map(self.reference, self.archive))
+
+    def reference(self, name: str) -> Path:
+        return self.node.directory_of(name) / f"{name}.json"
+
+    def check_all_are_right(self) -> None:
+        """Files, index and ledger agree; nothing was sent twice; the refused have neither file nor link."""
+        names = list(self.archive)
+        last = {step.dataset_id: step for step in Ledger(self.node.directory / "esgvzarr.sqlite").latest()}
+        patched = Counter(
+            request.path for request in self.index.requests if request.method == "PATCH" and request.status in (200, 202)
+        )
+        assert patched == {f"/collections/CMIP6/items/{name}": 1 for name in names[self.refused :]}
+        for name in names[self.refused :]:
+            asset = self.index.item("CMIP6", name)["assets"]["reference_file"]
+            assert asset["file:checksum"] == f"1220{last[name].sha256}"
+            assert asset["file:size"] == self.reference(name).stat().st_size
+            assert last[name].outcome == "linked"
+        for name in names[: self.refused]:
+            assert "reference_file" not in self.index.item("CMIP6", name)["assets"]
+            assert not self.reference(name).exists()
+            assert (last[name].outcome, last[name].code) == ("refused", "time-overlap")
+        left = [path.name for path in self.node.data.rglob(".*")]
+        assert left == []
+
+
+class TestBackfill:
+    """Of an index whose datasets are linked by worker processes."""
+
+    @pytest.fixture
+    def back(self, stac_server: StacServer, tmp_path: Path) -> Iterator[Back]:
+        pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+        with Back(tmp_path, stac_server, 30) as back:
+            yield back
+
+    def test_survives_whoever_is_killed(self, back: Back, tmp_path: Path) -> None:
+        """A worker by kill -9, then the coordinator; the next run does what is left, and no more."""
+        with back.start("--jobs", 2) as first:
+            assert soon(lambda: back.linked() >= 3, 60)
+            os.kill(children(first.pid)[0], signal.SIGKILL)
+            assert soon(lambda: back.linked() >= 12, 60)
+            first.kill()
+        before = back.linked()
+        assert before < back.count - back.refused
+        status, said = back.run("--jobs", 2, "--report", tmp_path / "report.html")
+        assert status == 1, said  # some are refused
+        assert "4 refused [time-overlap]" in said
+        back.check_all_are_right()
+        _, said = back.run("--jobs", 2)
+        assert "26 linked, 4 refused; 0 in this run" in said
+        back.check_all_are_right()
+        check_stands_alone((tmp_path / "report.html").read_text())
+
+    def test_is_stopped_by_a_signal_and_goes_on(self, back: Back) -> None:
+        """What was begun is finished; nothing is half done."""
+        with back.start("--jobs", 1) as first:
+            assert soon(lambda: back.linked() >= 2, 60)
+            first.send_signal(signal.SIGTERM)
+            said = first.communicate(timeout=60)[0]
+        assert first.returncode == 1, said
+        assert "finishing what is being computed" in said
+        assert back.linked() < back.count - back.refused
+        assert list(back.node.data.rglob(".*")) == []
+        _, said = back.run("--jobs", 2)
+        assert "26 linked, 4 refused" in said
+        back.check_all_are_right()
+
+
+def test_on_a_cluster_of_which_a_worker_is_killed(stac_server: StacServer, tmp_path: Path) -> None:
+    """Dask tries elsewhere what it was at; workers write nothing."""
+    pytest.importorskip("distributed", reason="distributed is in the extra `dask`")
+    pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+    from esgvzarr.testing.cluster import dask_cluster
+
+    with dask_cluster(2) as scheduler, Back(tmp_path, stac_server, 10) as back:
+        with back.start("--scheduler", scheduler) as first:
+            assert soon(lambda: back.linked() >= 2, 60)
+            (nanny,) = children(os.getpid(), "dask_worker")
+            os.kill(children(nanny)[0], signal.SIGKILL)
+            said = first.communicate(timeout=120)[0]
+        assert "6 linked, 4 refused" in said
+        back.check_all_are_right()
+
+
+def check_stands_alone(page: str) -> None:
+    """No script, no style, image or font from elsewhere, and tags that close."""
+    seen: Counter[str] = Counter()
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            seen[tag] += 1
+            assert tag not in ("script", "link", "img", "iframe")
+            assert not [value for name, value in attrs if name in ("src", "srcset") or (name == "style" and "url(" in str(value))]
+
+    Reader().feed(page)
+    assert seen["svg"] >= 3
+    assert "@import" not in page
+
+
+def test_a_dead_node_holds_up_nobody(tmp_path: Path) -> None:
+    """Its datasets are left for the next run, its name is said; those of others are done."""
+    archive = write_archive(tmp_path / "data", 12)
+    with ThreddsServer(tmp_path / "data") as fine, ThreddsServer(tmp_path / "data") as silent:
+        for number, (name, files) in enumerate(archive.items()):
+            (fine if number < 6 else silent).add_dataset(name, files)
+        silent.fault(Status(503), "*.nc")
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", retries=0, timeout_s=5)
+        sources = tuple(f"{server.url}/thredds/catalog/esgcet/catalog.xml" for server in (fine, silent))
+        job = Job(sources, output_dir=tmp_path / "out")
+        summary = backfill(job, settings, jobs=1, per_node=1)
+        assert summary.counts["written"] == 6
+        assert summary.counts["open"] == 6
+        assert summary.resting == (silent.host,)
+        assert not summary.is_done
+        reads = [request for request in silent.requests if request.path.endswith(".nc")]
+        assert len({request.path for request in reads}) <= 2 * (REST_AFTER + 1), "two files each: it was left in peace"
+        silent.heal()
+        summary = backfill(job, settings, jobs=1)
+        assert (summary.counts, summary.is_done) == ({"written": 12}, True)
+        assert summary.finished == 6
+
+
+def test_two_runs_do_not_do_a_dataset_twice(tmp_path: Path) -> None:
+    """At the same time, over the same plan: each is written once, as the ledger says."""
+    archive = write_archive(tmp_path / "data", 10)
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,))
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        runs = [threading.Thread(target=backfill, args=(job, settings), kwargs={"jobs": 1}) for _ in range(2)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        steps = Counter(step.dataset_id for step in Ledger(settings.ledger).entries())
+        assert steps == dict.fromkeys(archive, 1)
+        summary = backfill(job, settings, jobs=1)
+        assert (summary.counts["written"], summary.finished) == (10, 0)
+
+
+def test_a_plan_alone_reads_no_data(tmp_path: Path) -> None:
+    write_archive(tmp_path / "data", 3)
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(ledger=tmp_path / "ledger.sqlite")
+        summary = backfill(Job((server.catalog_url,), output_dir=tmp_path / "out"), settings, plan_only=True)
+        assert summary.counts == {"open": 3}
+        assert not [request for request in server.requests if request.path.endswith(".nc")]
+    assert plan_path(settings).exists()
+
+
+def test_an_index_that_does_not_answer_ends_the_run(stac_server: StacServer, tmp_path: Path) -> None:
+    """A million datasets are not each tried in vain, and none of them is held to have failed."""
+    pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+    with Back(tmp_path, stac_server, 14) as back:
+        stac_server.fault(Status(500), "/collections/*")
+        status, said = back.run("--jobs", 1)
+        assert status == 1
+        assert "ended early" in said
+        stac_server.heal()
+        _, said = back.run("--jobs", 2)
+        assert "10 linked, 4 refused" in said
+        back.check_all_are_right()
+
+
+def test_a_job_without_an_index_or_a_place_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--output-dir"):
+        backfill(Job(("x",)), Settings(ledger=tmp_path / "ledger.sqlite"))
+
+
+def test_the_report_takes_nobodys_word_for_html(tmp_path: Path, plan: Plan) -> None:
+    """Names, details and addresses come from strangers."""
+    evil = "<script>alert(1)</script>"
+    plan.begin(["root"])
+    rows = [Planned(evil, evil, "javascript:alert(1)"), Planned("b", "n", 'https://x.org/"><script>')]
+    plan.keep_page(Page("root"), rows, [])
+    for row in rows:
+        plan.finish(row, Result("refused", "time-overlap", evil, "", 1.0))
+    page = html(Summary.of(plan, "job", 2, 1.0, [], ""))
+    check_stands_alone(page)
+    assert re.findall(r'href="([^"]*)', page) == ["https://x.org/&quot;&gt;&lt;script&gt;"]
+    assert explanation("time-overlap").startswith("The files of a dataset cannot be combined")
+    assert explanation("transport-unreachable").startswith("Bytes cannot be had")

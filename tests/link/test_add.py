@@ -1,0 +1,447 @@
+"""The verbs, on real files, a real data node and a real index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import xarray
+
+from esgvzarr.errors import (
+    FormatError,
+    LinkError,
+    ProofError,
+    RefusedError,
+    SettingsError,
+    StoreError,
+    TransportError,
+)
+from esgvzarr.generate import Outcome, failure, generate, generate_all, keep, make_transport
+from esgvzarr.indexes.stac import StacIndex
+from esgvzarr.link.add import catalogue, place, publish
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+from esgvzarr.settings import Settings
+from esgvzarr.testing import (
+    DATASET_ID,
+    DEFECTS,
+    DRS_PATH,
+    HtmlPage,
+    StacServer,
+    Status,
+    ThreddsServer,
+    WrongLength,
+    make_item,
+    write_monthly,
+)
+from esgvzarr.testing.faults import Answer
+from esgvzarr.testing.loopback import Asked, Response, text_response
+from esgvzarr.transport import Transport
+
+ID = DatasetId.parse(DATASET_ID)
+NAME = f"{DATASET_ID}.json"
+
+
+def record_of(server: ThreddsServer, files: list[Path], **changes: Any) -> DatasetRecord:
+    """As esgcet registers the files, which lie on this machine."""
+    return DatasetRecord(
+        ID,
+        server.host,
+        tuple(
+            replace(FileRecord(file.name, server.url_of(file), file.stat().st_size, path=str(file)), **changes) for file in files
+        ),
+    )
+
+
+@pytest.fixture
+def record(thredds_server: ThreddsServer, tmp_path: Path) -> DatasetRecord:
+    """Three years of monthly data, served."""
+    return record_of(thredds_server, write_monthly(tmp_path / DRS_PATH))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(ledger=tmp_path / "ledger.sqlite", retries=0, poll_timeout_s=2)
+
+
+@pytest.fixture
+def transport(thredds_server: ThreddsServer, settings: Settings) -> Iterator[Transport]:
+    with make_transport(settings) as transport:
+        transport.allow(thredds_server.host, named=True)
+        yield transport
+
+
+@dataclass(frozen=True)
+class Busy:
+    """503 to some requests for each file: the first has the number 0."""
+
+    at: set[int]
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        return text_response(503) if asked.earlier in self.at else answer(asked)
+
+
+@dataclass(frozen=True)
+class Patcher:
+    """Changes items without esgcet."""
+
+    url: str
+
+    def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
+        headers = {"Content-Type": "application/json-patch+json"}
+        answer = requests.patch(
+            f"{self.url}/collections/{collection}/items/{item_id}", json=[operation], headers=headers, timeout=10
+        )
+        if answer.status_code >= 300:
+            raise LinkError(item_id, f"HTTP {answer.status_code}", retryable=answer.status_code >= 500)
+        return answer.status_code
+
+
+@pytest.fixture
+def index(stac_server: StacServer, record: DatasetRecord, transport: Transport) -> StacIndex:
+    """An index in which the dataset was registered just now."""
+    hrefs = {file.name: file.url for file in record.files}
+    stac_server.add_item(make_item(DATASET_ID, hrefs, data_node=record.data_node))
+    transport.allow(stac_server.host, named=True)
+    return StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=2)
+
+
+def left_in(directory: Path) -> set[str]:
+    """What lies beside the NetCDF files."""
+    return {path.name for path in directory.iterdir() if path.suffix != ".nc"}
+
+
+def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+class TestPlace:
+    def test_is_beside_the_files(self, record: DatasetRecord, settings: Settings, tmp_path: Path) -> None:
+        """Directory and URL are those of the files; the version is in the name."""
+        directory, href = place(record, settings)
+        assert directory == tmp_path / DRS_PATH
+        assert href == f"{record.files[0].url.rpartition('/')[0]}/{NAME}"
+
+    def test_is_where_the_settings_say(self, record: DatasetRecord, tmp_path: Path) -> None:
+        """One slash between prefix and name."""
+        settings = Settings(reference_dir=tmp_path / "zarr", reference_url="https://node/zarr/")
+        assert place(record, settings) == (tmp_path / "zarr", f"https://node/zarr/{NAME}")
+
+    def test_follows_the_home_directory(self, record: DatasetRecord) -> None:
+        """``~`` in the setting is the user's own."""
+        settings = Settings(reference_dir=Path("~/zarr"), reference_url="https://node/zarr")
+        assert place(record, settings)[0] == Path.home() / "zarr"
+
+    @pytest.mark.parametrize("field", ["path", "url"])
+    def test_is_not_guessed(self, record: DatasetRecord, settings: Settings, field: str) -> None:
+        """Files in two directories, or under two URL prefixes, have no place between them: the settings that give one are named."""
+        first, *others = record.files
+        elsewhere = replace(first, **{field: getattr(first, field).replace("/gn/", "/gr/")})
+        with pytest.raises(SettingsError, match="Set `reference_dir` and `reference_url`") as caught:
+            place(replace(record, files=(elsewhere, *others)), settings)
+        assert caught.value.code == "settings-reference-dir"
+
+    def test_needs_files_on_this_machine(self, record: DatasetRecord, settings: Settings) -> None:
+        """Of files that are only served, nobody knows a directory."""
+        with pytest.raises(SettingsError):
+            place(replace(record, files=tuple(replace(file, path=None) for file in record.files)), settings)
+
+
+class TestGenerate:
+    def test_writes_what_was_proved(self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path) -> None:
+        """The outcome says where, how much and what was checked; each step is told."""
+        told: list[tuple[str, str]] = []
+        outcome = generate(record, tmp_path / "out", transport, settings, progress=lambda *step: told.append(step))
+        assert (outcome.state, outcome.verb, outcome.files, outcome.done) == ("written", "generate", 3, True)
+        assert outcome.reference is not None
+        assert outcome.reference.size == (tmp_path / "out" / NAME).stat().st_size
+        assert outcome.report is not None
+        assert outcome.report.passed
+        assert {name for name, _ in told} == {DATASET_ID}
+        assert [step.split()[0] for _, step in told] == ["scanning", "proving", "writing"]
+
+    def test_equal_input_gives_equal_bytes(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
+    ) -> None:
+        """Read from disk or over HTTP, listed in this order or that: the second run finds its file there already."""
+        generate(record, tmp_path / "out", transport, settings)
+        before = (tmp_path / "out" / NAME).stat()
+        backwards = replace(record, files=record.files[::-1])
+        for read in ("http", "local", "auto"):
+            outcome = generate(backwards, tmp_path / "out", transport, settings.model_copy(update={"read": read}))
+            assert outcome.reference is not None
+            assert not outcome.reference.written
+            assert "was there already" in outcome.detail
+        assert (tmp_path / "out" / NAME).stat().st_ino == before.st_ino
+
+    def test_other_hosts_are_not_asked(self, record: DatasetRecord, settings: Settings, tmp_path: Path) -> None:
+        """Files on a host that nobody allowed are refused before a byte is read, though they lie on this machine too."""
+        with make_transport(settings) as transport, pytest.raises(TransportError, match="allowed_hosts"):
+            generate(record, tmp_path / "out", transport, settings)
+        assert not (tmp_path / "out").exists()
+
+    def test_what_is_refused_leaves_nothing(
+        self, thredds_server: ThreddsServer, transport: Transport, settings: Settings, tmp_path: Path
+    ) -> None:
+        """Neither a file nor its directory."""
+        files = DEFECTS["scalar_missing"].make(tmp_path / DRS_PATH)
+        with pytest.raises(RefusedError) as caught:
+            generate(record_of(thredds_server, files), tmp_path / "out", transport, settings)
+        assert caught.value.code == DEFECTS["scalar_missing"].outcome
+        assert not (tmp_path / "out").exists()
+
+    def test_served_bytes_that_differ_fail_the_proof(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+    ) -> None:
+        """The public file has the size and the first bytes of the local one, and other values: what readers get decides."""
+        other = write_monthly(tmp_path / "other", seed=1)[1]
+        second = replace(record.files[1], path=str(other))
+        assert other.stat().st_size == second.size
+        with pytest.raises(ProofError, match="Nothing was published") as caught:
+            generate(replace(record, files=(record.files[0], second, record.files[2])), tmp_path / "out", transport, settings)
+        assert "values of tas in" in caught.value.found
+        assert not (tmp_path / "out").exists()
+
+    def test_a_busy_data_node_is_asked_again(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+    ) -> None:
+        """fsspec does not try a 503 again by itself: the proof does."""
+        thredds_server.fault(Busy({10, 12, 14}), "*.nc")
+        assert generate(record, tmp_path / "out", transport, settings).state == "written"
+
+    def test_a_data_node_that_stays_busy_is_to_blame(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+    ) -> None:
+        """And not the references: it may be tried again later."""
+        thredds_server.fault(Busy(set(range(4, 1000))), "*.nc")
+        with pytest.raises(TransportError) as stop:
+            generate(record, tmp_path / "out", transport, settings)
+        assert (stop.value.code, stop.value.retryable) == ("transport-http-503", True)
+
+    @pytest.mark.parametrize(
+        ("change", "error", "code"),
+        [
+            (lambda data: data[: len(data) // 2], TransportError, "transport-size-differs"),
+            (lambda data: b"<html>".ljust(len(data)), FormatError, "file-not-netcdf"),
+        ],
+        ids=["truncated", "HTML"],
+    )
+    def test_files_that_are_none(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path, change: Any, error: Any, code: str
+    ) -> None:
+        """A file that was cut short or replaced by a page after it was registered."""
+        spoil(Path(str(record.files[2].path)), change)
+        with pytest.raises(error, match=record.files[2].name) as caught:
+            generate(record, tmp_path / "out", transport, settings)
+        assert caught.value.code == code
+        assert not (tmp_path / "out").exists()
+
+    def test_other_bytes_under_the_name_need_force(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
+    ) -> None:
+        """What is there is not touched, until it is asked for."""
+        (tmp_path / NAME).write_text("{}")
+        with pytest.raises(StoreError) as caught:
+            generate(record, tmp_path, transport, settings)
+        assert caught.value.code == "store-bytes-differ"
+        assert (tmp_path / NAME).read_text() == "{}"
+        outcome = generate(record, tmp_path, transport, settings, force=True)
+        assert outcome.reference is not None
+        assert outcome.reference.written
+
+
+class TestPublish:
+    def test_links(
+        self, record: DatasetRecord, index: StacIndex, transport: Transport, settings: Settings, stac_server: StacServer
+    ) -> None:
+        """Written beside the files, proved, and shown by the index."""
+        outcome = publish(record, index, transport, settings)
+        assert (outcome.state, outcome.code, outcome.verb) == ("linked", "", "publish")
+        assert outcome.reference is not None
+        assert stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]["href"] == outcome.reference.href
+
+    def test_twice_is_once(
+        self, record: DatasetRecord, index: StacIndex, transport: Transport, settings: Settings, stac_server: StacServer
+    ) -> None:
+        """The second run sends nothing."""
+        publish(record, index, transport, settings)
+        stac_server.clear()
+        assert publish(record, index, transport, settings).state == "linked"
+        assert [request.method for request in stac_server.requests] == ["GET"]
+
+    def test_a_queue_that_does_not_answer_is_pending(
+        self, record: DatasetRecord, index: StacIndex, transport: Transport, settings: Settings, stac_server: StacServer
+    ) -> None:
+        """Taken, but not shown in time: the file stays, for the link may come."""
+        stac_server.queue_loses = True
+        outcome = publish(record, index, transport, settings)
+        assert (outcome.state, outcome.code, outcome.done) == ("pending", "index-pending", False)
+        assert outcome.reference is not None
+        assert Path(outcome.reference.path).exists()
+
+    @pytest.mark.parametrize(("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"])
+    def test_link_failures(
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
+        tmp_path: Path,
+        status: int,
+        left: set[str],
+    ) -> None:
+        """A definite refusal removes the file that this run wrote; one that may pass keeps it, for trying again."""
+        stac_server.fault(Status(status), methods=("PATCH",))
+        with pytest.raises(LinkError):
+            publish(record, index, transport, settings)
+        assert left_in(tmp_path / DRS_PATH) == left
+        assert "reference_file" not in stac_server.item("CMIP6", DATASET_ID)["assets"]
+
+    def test_a_file_of_an_earlier_run_is_not_removed(
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
+        tmp_path: Path,
+    ) -> None:
+        """Somebody may have linked to it."""
+        generate(record, tmp_path / DRS_PATH, transport, settings)
+        stac_server.fault(Status(403), methods=("PATCH",))
+        with pytest.raises(LinkError):
+            publish(record, index, transport, settings)
+        assert left_in(tmp_path / DRS_PATH) == {NAME}
+
+    def test_an_unknown_dataset_is_waited_for(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, stac_server: StacServer, tmp_path: Path
+    ) -> None:
+        """Registration may be queued still: the file stays, and the error says that trying again can help."""
+        transport.allow(stac_server.host, named=True)
+        index = StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=0.2)
+        with pytest.raises(LinkError) as caught:
+            publish(record, index, transport, settings)
+        assert (caught.value.code, caught.value.retryable) == ("index-item-missing", True)
+        assert left_in(tmp_path / DRS_PATH) == {NAME}
+
+    @pytest.mark.parametrize(
+        ("fault", "code"),
+        [(WrongLength(1), "transport-not-served"), (HtmlPage(), "transport-html"), (Status(404), "transport-http-404")],
+        ids=["other bytes", "HTML", "not served"],
+    )
+    def test_the_public_url_is_looked_at_first(
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        thredds_server: ThreddsServer,
+        stac_server: StacServer,
+        tmp_path: Path,
+        fault: Any,
+        code: str,
+    ) -> None:
+        """No link to a URL that serves something else than what was written, or nothing."""
+        thredds_server.fault(fault, "*.json")
+        with pytest.raises(TransportError) as caught:
+            publish(record, index, transport, settings)
+        assert caught.value.code == code
+        assert left_in(tmp_path / DRS_PATH) == set()
+        assert {request.method for request in stac_server.requests} <= {"GET"}
+
+
+class TestKeep:
+    def test_outcomes_in_order(self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path) -> None:
+        """What was done, the proof with it; and what was not, with its code."""
+        keep(generate(record, tmp_path / "out", transport, settings), settings)
+        keep(failure(DATASET_ID, "publish", LinkError(DATASET_ID, "HTTP 403", code="index-http-403")), settings)
+        written, failed = Ledger(settings.ledger).entries(DATASET_ID)
+        assert (written.verb, written.outcome, written.href) == ("generate", "written", str(tmp_path / "out" / NAME))
+        assert '"passed": true' in written.report
+        assert (failed.verb, failed.outcome, failed.code, failed.report) == ("publish", "failed", "index-http-403", "")
+
+    def test_refusals_are_told_from_failures(self) -> None:
+        """Refused: the files are not to be combined. Failed: something went wrong."""
+        assert failure("x", "publish", RefusedError("x", ())).state == "refused"
+        assert failure("x", "publish", StoreError("x", "y")).state == "failed"
+
+    def test_a_ledger_that_cannot_be_written_stands_in_nobodys_way(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """It is said, and that is all."""
+        (tmp_path / "occupied").write_text("")
+        keep(Outcome("x", "publish", "linked", ""), Settings(ledger=tmp_path / "occupied" / "ledger.sqlite"))
+        assert "cannot be used as the ledger" in caplog.text
+
+
+def test_catalogue(record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path) -> None:
+    """Without a server, a static catalogue shows the link; once, however often it is added."""
+    made = generate(record, tmp_path / "out", transport, settings)
+    shown = [catalogue(made, record, tmp_path / "catalog", settings) for _ in range(2)]
+    assert [(outcome.state, outcome.reference) for outcome in shown] == [("linked", made.reference)] * 2
+    reference = made.reference
+    assert reference is not None
+    import pystac
+
+    (item,) = pystac.Catalog.from_file(tmp_path / "catalog" / "catalog.json").get_items(recursive=True)
+    assert item.assets["reference_file"].href == reference.href
+    assert os.path.exists(reference.href)
+
+
+def test_a_file_made_by_another_version_is_left_alone(
+    record: DatasetRecord, tmp_path: Path, transport: Transport, settings: Settings
+) -> None:
+    """Readers see the same; and bytes under a published name never change."""
+    made = Path(generate(record, tmp_path, transport, settings).reference.path)  # type: ignore[union-attr]
+    older = made.read_bytes().replace(b'\\"esgvzarr ', b'\\"esgvzarr 0.0.')
+    made.write_bytes(older)
+    again = generate(record, tmp_path, transport, settings)
+    assert again.reference is not None
+    assert not again.reference.written
+    assert made.read_bytes() == older
+    assert generate(record, tmp_path, transport, settings, force=True).reference.written  # type: ignore[union-attr]
+    assert made.read_bytes() != older
+
+
+@pytest.mark.parametrize("workers", [0, 2], ids=["one after the other", "processes"])
+def test_many_datasets_at_once_come_in_order_and_one_that_fails_stops_no_other(
+    thredds_server: ThreddsServer, tmp_path: Path, settings: Settings, workers: int
+) -> None:
+    records = []
+    for number in range(4):
+        files = write_monthly(tmp_path / f"data{number}", seed=number)
+        if number == 1:
+            files[0].write_bytes(b"<html>")
+        records.append(replace(record_of(thredds_server, files), id=DatasetId(ID.master_id, f"2020010{number}")))
+    settings = settings.model_copy(update={"allowed_hosts": (thredds_server.host,)})
+    if workers:
+        with ProcessPoolExecutor(workers) as executor:
+            outcomes = list(generate_all(records, tmp_path / "out", settings, executor=executor))
+    else:
+        outcomes = list(generate_all(records, tmp_path / "out", settings))
+    assert [outcome.dataset_id for outcome in outcomes] == [str(record.id) for record in records]
+    assert [outcome.state for outcome in outcomes] == ["written", "failed", "written", "written"]
+    assert outcomes[1].code == "file-not-netcdf"
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_very_many_chunks_are_written_with_advice(
+    record: DatasetRecord, tmp_path: Path, transport: Transport, settings: Settings
+) -> None:
+    """And the advice is good: the same data are read from the parquet that it speaks of."""
+    made = generate(record, tmp_path, transport, settings.model_copy(update={"many_chunks": 3}))
+    assert [finding.code for finding in made.warnings] == ["chunks-many"]
+    assert not generate(record, tmp_path, transport, settings).warnings
+    kerchunk_df = pytest.importorskip("kerchunk.df")
+    pytest.importorskip("fastparquet")
+    path = made.reference.path  # type: ignore[union-attr]
+    kerchunk_df.refs_to_dataframe(path, str(tmp_path / "references.parquet"))
+    options: dict[str, Any] = {"engine": "kerchunk", "open_dataset_options": {"chunks": None}}
+    remote = {"remote_protocol": "http", "remote_options": {"asynchronous": True}}
+    parquet = xarray.open_dataset(str(tmp_path / "references.parquet"), storage_options=remote, **options)
+    xarray.testing.assert_identical(parquet.load(), xarray.open_dataset(path, **options).load())

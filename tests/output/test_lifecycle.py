@@ -1,0 +1,85 @@
+"""The life of a link to each output: linked, found in its place, withdrawn; two outputs of one dataset beside each other."""
+
+from __future__ import annotations
+
+import pytest
+from link.test_lifecycle import DATASET_ID, assets, beside, node, register, run, source  # noqa: F401  (node is a fixture)
+
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.output import DIRECTORIES, SUFFIXES
+from esgvzarr.testing import NginxServer, StacServer, Status
+from esgvzarr.testing.nginx import available
+from esgvzarr.testing.node import DataNode
+
+from . import OTHERS, skip_unless_installed
+
+pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
+
+
+@pytest.mark.parametrize("output", OTHERS)
+def test_linked_interrupted_resumed_and_withdrawn(output: str, node: DataNode, stac_server: StacServer) -> None:  # noqa: F811
+    """In a directory of its own, whose server shows the dot-file of kerchunk parquet."""
+    skip_unless_installed(output)
+    if available():
+        pytest.skip(available())
+    register(node, stac_server)
+    arguments = source(node)
+    place = node.directory / "zarr" / f"{DATASET_ID}{SUFFIXES[output]}"
+    place.parent.mkdir()
+    with NginxServer(place.parent, dot_file=".zmetadata") as server:
+        node.write_config(
+            reference_dir=str(place.parent), reference_url=f"{server.url}{server.prefix}", output=output,
+            allowed_hosts=[node.thredds.host, server.host],
+            data_paths={str(node.data): f"{node.thredds.url}/thredds/fileServer/esg_dataroot"},
+        )  # fmt: skip
+        stac_server.fault(Status(503), methods=("PATCH",))
+        status, said = run("link", *arguments)
+        assert status == 1, said
+        made = place.stat()
+        stac_server.heal()
+        status, said = run("resume", "--config", node.config)
+        assert status == 0, said
+        assert place.stat() == made, "it was made anew"
+        key = "icechunk" if output == "icechunk" else "reference_file"
+        asset = assets(stac_server)[key]
+        assert asset["href"] == server.url_of(place)
+        assert ("file:checksum" in asset) == (output not in DIRECTORIES)
+        assert run("link", *arguments)[0] == 0
+        assert list(place.parent.iterdir()) == [place]
+        status, said = run("audit", "--config", node.config)
+        assert status == 0, said
+        status, said = run("unpublish", DATASET_ID, "--config", node.config)
+        assert status == 0, said
+    assert key not in assets(stac_server)
+    assert list(place.parent.iterdir()) == []
+    assert (node.directory / "withdrawn" / place.name).exists()
+    assert Ledger(node.directory / "esgvzarr.sqlite").latest()[-1].outcome == "withdrawn"
+
+
+def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(node: DataNode, stac_server: StacServer) -> None:  # noqa: F811
+    skip_unless_installed("icechunk")
+    register(node, stac_server)
+    arguments = source(node)
+    assert run("link", *arguments)[0] == 0
+    status, said = run("link", *arguments, "--output", "icechunk")
+    assert status == 0, said
+    assert {"reference_file", "icechunk"} <= set(assets(stac_server))
+    assert beside(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.icechunk"}
+    status, said = run("unpublish", DATASET_ID, "--delete", "--config", node.config)
+    assert status == 0, said
+    assert not {"reference_file", "icechunk"} & set(assets(stac_server))
+    assert beside(node) == set()
+
+
+def test_another_output_takes_the_place_of_the_first_in_the_index(node: DataNode, stac_server: StacServer) -> None:  # noqa: F811
+    """One asset, one href. Both lie on the data node, and both go."""
+    pytest.importorskip("zstandard")
+    register(node, stac_server)
+    arguments = source(node)
+    assert run("link", *arguments)[0] == 0
+    assert run("link", *arguments, "--output", "json.zst")[0] == 0
+    assert assets(stac_server)["reference_file"]["href"].endswith(".json.zst")
+    assert beside(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.json.zst"}
+    status, said = run("unpublish", DATASET_ID, "--delete", "--config", node.config)
+    assert status == 0, said
+    assert beside(node) == set()
