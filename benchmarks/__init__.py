@@ -1,1 +1,3 @@
-"""Speed and memory against kerchunk, VirtualiZarr and esgcet, as ratios in the same run. ``python -m benchmarks`` does it all."""
+"""Speed and memory against kerchunk, VirtualiZarr and esgcet, as ratios in the same run. ``python
+-m benchmarks`` does it all.
+"""

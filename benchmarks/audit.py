@@ -1,6 +1,8 @@
-"""``python -m benchmarks.audit``: seconds and memory of `esgvzarr audit` over many datasets, served by nginx on this machine.
+"""``python -m benchmarks.audit``: seconds and memory of `esgvzarr audit` over many datasets, served
+by nginx on this machine.
 
-The files of all datasets are one file under many names; a file of every hundredth dataset is then cut short, and must be found.
+The files of all datasets are one file under many names; a file of every hundredth dataset is then
+cut short, and must be found.
 """
 
 from __future__ import annotations
@@ -38,9 +40,12 @@ def make(root: Path, server: NginxServer, datasets: int, files: int) -> Path:
     with Transport(allowed_hosts=[server.host]) as transport:
         urls = [server.url_of(path) for path in written]
         record = read_source(urls, DatasetId.parse(DATASET_ID), transport, {})
-        reference = generate(record, first, transport, settings, href=server.url_of(first / f"{DATASET_ID}.json")).reference
+        reference = generate(
+            record, first, transport, settings, href=server.url_of(first / f"{DATASET_ID}.json")
+        ).reference
     assert reference is not None
-    document, ledger = Path(reference.path).read_text(), Ledger(settings.ledger)
+    document = Path(reference.path).read_text()
+    ledger = Ledger(settings.ledger)
     for number in range(datasets):
         name = DATASET_ID.replace("r1i1p1f2", f"r{number + 2}i1p1f2")
         (directory := server.root / name).mkdir()
@@ -48,8 +53,22 @@ def make(root: Path, server: NginxServer, datasets: int, files: int) -> Path:
             os.link(path, directory / path.name)
         (directory / f"{name}.json").write_text(document.replace(DATASET_ID, name))
         href = server.url_of(directory / f"{name}.json")
-        ledger.add(Entry(name, "generate", "written", "", "", href, "", "2026-01-01T00:00:00+00:00", step="done"))
-    (root / "esg.yaml").write_text(f"data_node: {server.host}\nesgvzarr: {{ledger: {settings.ledger}}}\n")
+        ledger.add(
+            Entry(
+                name,
+                "generate",
+                "written",
+                "",
+                "",
+                href,
+                "",
+                "2026-01-01T00:00:00+00:00",
+                step="done",
+            )
+        )
+    (root / "esg.yaml").write_text(
+        f"data_node: {server.host}\nesgvzarr: {{ledger: {settings.ledger}}}\n"
+    )
     return root / "esg.yaml"
 
 
@@ -64,7 +83,10 @@ def main() -> None:
         (root / "data").mkdir()
         with NginxServer(root / "data") as server:
             config = make(root, server, options.datasets, options.files)
-            print(f"| {options.datasets} datasets of {options.files} files | seconds | requests | MiB | found |")
+            print(
+                f"| {options.datasets} datasets of {options.files} files | seconds | requests | "
+                "MiB | found |"
+            )
             print("|---|---|---|---|---|")
             _audit("all as it was", config, server)
             for harmed in sorted(server.root.glob("*"))[::100]:
@@ -76,13 +98,17 @@ def main() -> None:
 
 
 def _audit(title: str, config: Path, server: NginxServer) -> None:
-    before, started = len(server.access_log()), time.perf_counter()
+    before = len(server.access_log())
+    started = time.perf_counter()
     command = [sys.executable, "-c", _PROGRAM, "audit", "--json", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     states = [one["state"] for one in json.loads(done.stdout)]
     found = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-    print(f"| {title} | {seconds:.1f} | {len(server.access_log()) - before} | {done.stderr.split()[-1]} | {found} |")
+    print(
+        f"| {title} | {seconds:.1f} | {len(server.access_log()) - before} | "
+        f"{done.stderr.split()[-1]} | {found} |"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""``python -m benchmarks.backfill``: a whole back catalogue, a worker and the coordinator killed on the way; 2 million on paper.
+"""``python -m benchmarks.backfill``: a whole back catalogue, a worker and the coordinator killed on
+the way; 2 million on paper.
 
-An archive of small datasets, and the real ones of the sample package, are served by a mock THREDDS server, registered in a STAC
-API, and linked by ``esgvzarr backfill`` on a Dask cluster of two workers, all on this machine. What is published is checked
-against index and ledger.
+An archive of small datasets, and the real ones of the sample package, are served by a mock THREDDS
+server, registered in a STAC API, and linked by ``esgvzarr backfill`` on a Dask cluster of two
+workers, all on this machine. What is published is checked against index and ledger.
 """
 
 from __future__ import annotations
@@ -32,23 +33,36 @@ SETTLED = ("linked", "refused")
 def main() -> None:
     """Run it, check it, print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
-    parser.add_argument("--datasets", type=int, default=1000, help="of the archive, besides the sample package's")
-    parser.add_argument("--dir", type=Path, help="where the archive is made; default: a temporary directory")
+    parser.add_argument(
+        "--datasets", type=int, default=1000, help="of the archive, besides the sample package's"
+    )
+    parser.add_argument(
+        "--dir", type=Path, help="where the archive is made; default: a temporary directory"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         figures = run(Path(folder), options.datasets)
     figures |= listing(100_000)
     for name, value in {**figures, **on_paper(figures)}.items():
-        print(f"| {name} | {value:,.3g} |" if isinstance(value, float) else f"| {name} | {value:,} |", flush=True)
+        print(
+            f"| {name} | {value:,.3g} |" if isinstance(value, float) else f"| {name} | {value:,} |",
+            flush=True,
+        )
 
 
 def run(folder: Path, count: int) -> dict[str, float]:
     """Link all, with two kills; the figures."""
-    with StacServer() as index, DataNode(folder / "node", index.url) as node, dask_cluster(2) as scheduler:
+    with (
+        StacServer() as index,
+        DataNode(folder / "node", index.url) as node,
+        dask_cluster(2) as scheduler,
+    ):
         archive = write_archive(node.data, count, refused=min(REFUSED, count // 10))
         archive |= link_samples(node.data)
         register(archive, index, node.thredds)
-        node.write_config(data_paths={str(node.data): f"{node.thredds.url}/thredds/fileServer/esg_dataroot"})
+        node.write_config(
+            data_paths={str(node.data): f"{node.thredds.url}/thredds/fileServer/esg_dataroot"}
+        )
         watch = Watch(node, len(archive), scheduler)
         began = time.monotonic()
         watch.until(len(archive) // 10)
@@ -65,16 +79,21 @@ def run(folder: Path, count: int) -> dict[str, float]:
         plan = sum(path.stat().st_size for path in node.directory.glob("esgvzarr-plan.sqlite*"))
         reads = [request for request in node.thredds.requests if request.path.endswith(".nc")]
         return {
-            "datasets": len(archive), "linked": counts["linked"], "refused": counts["refused"], "other": len(archive) - done,
-            "seconds": seconds, "datasets per minute": 60 * done / seconds,
+            "datasets": len(archive),
+            "linked": counts["linked"],
+            "refused": counts["refused"],
+            "other": len(archive) - done,
+            "seconds": seconds,
+            "datasets per minute": 60 * done / seconds,
             "CPU seconds of the coordinator, per dataset": sum(watch.cpu.values()) / done,
             "peak memory of the coordinator, MiB": watch.peaks["coordinator"] / 1024,
             "peak memory of a worker, MiB": watch.peaks["worker"] / 1024,
-            "ledger, bytes per dataset": size / done, "plan, bytes per dataset": plan / done,
+            "ledger, bytes per dataset": size / done,
+            "plan, bytes per dataset": plan / done,
             "requests to the data node, per dataset": len(reads) / done,
             "bytes from the data node, per dataset": sum(request.sent for request in reads) / done,
             "requests to the index, per dataset": len(index.requests) / done,
-        }  # fmt: skip
+        }
 
 
 def link_samples(root: Path) -> dict[str, list[Path]]:
@@ -93,7 +112,9 @@ class Watch:
     """A running backfill, its progress and its memory."""
 
     def __init__(self, node: DataNode, count: int, scheduler: str) -> None:
-        self.node, self.count, self.scheduler = node, count, scheduler
+        self.node = node
+        self.count = count
+        self.scheduler = scheduler
         self.peaks: Counter[str] = Counter()
         self.cpu: dict[int, float] = {}
         """Of the coordinators, by process: seconds."""
@@ -101,8 +122,18 @@ class Watch:
 
     def start(self) -> None:
         """The coordinator."""
-        words = ("backfill", "--config", self.node.config, "--scheduler", self.scheduler, "--per-node", 8)
-        self.process = subprocess.Popen(command(*words, "--report", self.node.directory / "report.html"))
+        words = (
+            "backfill",
+            "--config",
+            self.node.config,
+            "--scheduler",
+            self.scheduler,
+            "--per-node",
+            8,
+        )
+        self.process = subprocess.Popen(
+            command(*words, "--report", self.node.directory / "report.html")
+        )
 
     def until(self, done: int) -> None:
         """Wait until so many reference files are there, or the coordinator has ended."""
@@ -149,7 +180,9 @@ def children_like(word: bytes) -> list[int]:
 
 
 def check(archive: dict[str, list[Path]], index: StacServer, node: DataNode) -> Counter[str]:
-    """Ledger, index and files agree, and no change was sent twice; how many datasets have which outcome."""
+    """Ledger, index and files agree, and no change was sent twice; how many datasets have which
+    outcome.
+    """
     last = {step.dataset_id: step for step in Ledger(node.directory / "esgvzarr.sqlite").latest()}
     patched = Counter(request.path for request in index.requests if request.method == "PATCH")
     assert not patched or max(patched.values()) == 1, "a link was sent twice"
@@ -168,7 +201,9 @@ def check(archive: dict[str, list[Path]], index: StacServer, node: DataNode) -> 
 
 
 def listing(rows: int) -> dict[str, float]:
-    """What it costs to list datasets: the plan alone, a hundred on a page, as a search gives them."""
+    """What it costs to list datasets: the plan alone, a hundred on a page, as a search gives
+    them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(Path(folder, "plan.sqlite"), "benchmark")
         began = time.perf_counter()
@@ -176,7 +211,10 @@ def listing(rows: int) -> dict[str, float]:
             name = f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r{page}i1p1f2.Amon"
             locator = "stac:https://api.example.org"
             found = [
-                Planned(f"{name}.tas{number}.gn.v20190406", f"node{number % 20}.example.org", locator) for number in range(100)
+                Planned(
+                    f"{name}.tas{number}.gn.v20190406", f"node{number % 20}.example.org", locator
+                )
+                for number in range(100)
             ]
             plan.keep_page(Page(locator, str(page)), found, [])
         listed = time.perf_counter() - began
@@ -196,7 +234,8 @@ def listing(rows: int) -> dict[str, float]:
 def on_paper(figures: dict[str, float]) -> dict[str, float]:
     """2 million datasets, from the figures of one."""
     alone = MILLIONS * figures["CPU seconds of the coordinator, per dataset"] / 3600
-    rate, each = figures["datasets per minute"] / 2, figures["requests to the data node, per dataset"]
+    rate = figures["datasets per minute"] / 2
+    each = figures["requests to the data node, per dataset"]
     return {
         "2 million: ledger, GB": MILLIONS * figures["ledger, bytes per dataset"] / 1e9,
         "2 million: plan, GB": MILLIONS * figures["plan of an index, bytes per dataset"] / 1e9,
@@ -205,8 +244,14 @@ def on_paper(figures: dict[str, float]) -> dict[str, float]:
         "2 million: hours of the coordinator's CPU": alone,
         "2 million: hours until all are listed, at 1 s a page of 100": MILLIONS / 100 / 3600,
         "2 million on 20 nodes: requests to each, millions": MILLIONS * each / 20 / 1e6,
-        "2 million on 20 nodes, 64 workers: requests to each, per second": 64 * rate * each / 60 / 20,
-        "2 million: requests to the index, millions": MILLIONS * figures["requests to the index, per dataset"] / 1e6,
+        "2 million on 20 nodes, 64 workers: requests to each, per second": 64
+        * rate
+        * each
+        / 60
+        / 20,
+        "2 million: requests to the index, millions": MILLIONS
+        * figures["requests to the index, per dataset"]
+        / 1e6,
     }
 
 

@@ -1,4 +1,5 @@
-"""``python -m benchmarks.clients``: which HTTP client fetches many small ranges fastest; 2,000 ranges of 4 KiB of one file.
+"""``python -m benchmarks.clients``: which HTTP client fetches many small ranges fastest; 2,000
+ranges of 4 KiB of one file.
 
 The figures behind the choice of client and of the number of connections in ``esgvzarr.transport``.
 """
@@ -20,7 +21,9 @@ from urllib.parse import urlsplit
 from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 from esgvzarr.transport import Range, Transport
 
-COUNT, SIZE, STRIDE = 2000, 4096, 65_536
+COUNT = 2000
+SIZE = 4096
+STRIDE = 65_536
 PLACES = [(number * STRIDE, number * STRIDE + SIZE) for number in range(COUNT)]
 
 
@@ -35,7 +38,8 @@ def http_client(url: str, connections: int) -> int:
     parts = urlsplit(url)
 
     def fetch(places: list[tuple[int, int]]) -> int:
-        connection, total = http.client.HTTPConnection(parts.netloc), 0
+        connection = http.client.HTTPConnection(parts.netloc)
+        total = 0
         for start, stop in places:
             connection.request("GET", parts.path, headers={"Range": f"bytes={start}-{stop - 1}"})
             total += len(connection.getresponse().read())
@@ -50,10 +54,14 @@ def aiohttp(url: str, connections: int) -> int:
     import aiohttp as library
 
     async def fetch() -> int:
-        async with library.ClientSession(connector=library.TCPConnector(limit=connections)) as session:
+        async with library.ClientSession(
+            connector=library.TCPConnector(limit=connections)
+        ) as session:
 
             async def one(start: int, stop: int) -> int:
-                async with session.get(url, headers={"Range": f"bytes={start}-{stop - 1}"}) as answer:
+                async with session.get(
+                    url, headers={"Range": f"bytes={start}-{stop - 1}"}
+                ) as answer:
                     return len(await answer.read())
 
             return sum(await asyncio.gather(*(one(*place) for place in PLACES)))
@@ -71,7 +79,9 @@ def obstore(url: str, connections: int) -> int:
     store = HTTPStore.from_url(base, client_options={"allow_http": True})
 
     async def fetch() -> int:
-        answers = await asyncio.gather(*(library.get_range_async(store, name, start=start, end=stop) for start, stop in PLACES))
+        answers = await asyncio.gather(
+            *(library.get_range_async(store, name, start=start, end=stop) for start, stop in PLACES)
+        )
         return sum(map(len, answers))
 
     return asyncio.run(fetch())
@@ -81,7 +91,9 @@ def pycurl(url: str, connections: int) -> int:
     """pycurl's multi interface."""
     import pycurl as library
 
-    multi, waiting, total = library.CurlMulti(), list(PLACES), 0
+    multi = library.CurlMulti()
+    waiting = list(PLACES)
+    total = 0
 
     def give(handle: library.Curl, place: tuple[int, int]) -> None:
         body: list[bytes] = []
@@ -130,18 +142,26 @@ def main() -> None:
             server = stack.enter_context(ThreddsServer(root, prefix="/data"))
             server.fault(Latency(latency / 1000))
             places[f"{latency} ms"] = f"{server.url}/data"
-        lines += ["| connections | " + " | ".join(f"{n} at {p}" for p in places for n in (16, 32, 64)) + " |", "|---" * 10 + "|"]
+        lines += [
+            "| connections | "
+            + " | ".join(f"{n} at {p}" for p in places for n in (16, 32, 64))
+            + " |",
+            "|---" * 10 + "|",
+        ]
         for client in CLIENTS:
             cells = []
             for base in places.values():
                 for connections in (16, 32, 64):
-                    cells.append(f"{statistics.median(_time(client, base, connections) for _ in range(options.rounds)):.2f}")
+                    cells.append(
+                        f"{statistics.median(_time(client, base, connections) for _ in range(options.rounds)):.2f}"  # noqa: E501
+                    )
             lines.append(f"| {client.__name__} | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
     lines.append(
-        "\nFrom 20 ms on the number of requests in flight decides, not the client. At 0 ms others are faster than urllib3, "
-        "which `transport` uses for its pool, TLS and upkeep; a whole run gains little by them. 32 connections are the default: "
-        "a data node should not be flooded, and a large data set waits a few seconds at 100 ms (setting `connections`)."
+        "\nFrom 20 ms on the number of requests in flight decides, not the client. At 0 ms "
+        "others are faster than urllib3, which `transport` uses for its pool, TLS and upkeep; a "
+        "whole run gains little by them. 32 connections are the default: a data node should not "
+        "be flooded, and a large data set waits a few seconds at 100 ms (setting `connections`)."
     )
     if options.page:
         options.page.write_text(options.page.read_text() + "\n".join(lines) + "\n")

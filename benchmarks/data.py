@@ -1,7 +1,8 @@
 """The benchmark data sets A to E: shaped as CMIP data are, made in minutes.
 
-netCDF-4 metadata come from the netCDF library itself, step by step as models write them; the compressed chunks of the large
-variable are written directly, from a small stock of compressed fields.
+netCDF-4 metadata come from the netCDF library itself, step by step as models write them; the
+compressed chunks of the large variable are written directly, from a small stock of compressed
+fields.
 """
 
 from __future__ import annotations
@@ -42,7 +43,17 @@ SHAPES = {
         Shape("B", "daily, 20 files, 73,000 chunks", 20, 3650, 1, (144, 192), (144, 192)),
         Shape("C", "3-hourly, one file, 73,000 chunks", 1, 73000, 8, (144, 192), (144, 192)),
         Shape("D", "3-D ocean, monthly, 10 files", 10, 120, 1 / 30, (20, 180, 360), (10, 90, 180)),
-        Shape("E", "netCDF-3, monthly, 24 files, 30 variables", 24, 12, 1 / 30, (90, 180), (90, 180), 30, classic=True),
+        Shape(
+            "E",
+            "netCDF-3, monthly, 24 files, 30 variables",
+            24,
+            12,
+            1 / 30,
+            (90, 180),
+            (90, 180),
+            30,
+            classic=True,
+        ),
     )
 }
 
@@ -81,28 +92,60 @@ def _write_header(shape: Shape, path: Path, number: int) -> None:
             low, high = {"lev": (5, 5000), "lat": (-90, 90), "lon": (0, 360)}[name]
             edges = np.linspace(low, high, size + 1)
             file.createVariable(name, "f8", (name,)).setncatts(
-                {"standard_name": {"lev": "depth", "lat": "latitude", "lon": "longitude"}[name], "bounds": f"{name}_bnds"}
+                {
+                    "standard_name": {"lev": "depth", "lat": "latitude", "lon": "longitude"}[name],
+                    "bounds": f"{name}_bnds",
+                }
             )
             file[name][:] = (edges[1:] + edges[:-1]) / 2
-            file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = np.stack([edges[:-1], edges[1:]], 1)
-        time = file.createVariable("time", "f8", ("time",), chunksizes=None if shape.classic else (512,))
-        time.setncatts(
-            {"units": "days since 1850-01-01", "calendar": "noleap", "axis": "T", "standard_name": "time", "bounds": "time_bnds"}
+            file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = np.stack(
+                [edges[:-1], edges[1:]], 1
+            )
+        time = file.createVariable(
+            "time", "f8", ("time",), chunksizes=None if shape.classic else (512,)
         )
-        bounds = file.createVariable("time_bnds", "f8", ("time", "bnds"), chunksizes=None if shape.classic else (1, 2))
+        time.setncatts(
+            {
+                "units": "days since 1850-01-01",
+                "calendar": "noleap",
+                "axis": "T",
+                "standard_name": "time",
+                "bounds": "time_bnds",
+            }
+        )
+        bounds = file.createVariable(
+            "time_bnds", "f8", ("time", "bnds"), chunksizes=None if shape.classic else (1, 2)
+        )
         height = file.createVariable("height", "f8", ())
         height[...] = 2.0
         for variable in range(shape.variables):
             name = "tas" if shape.variables == 1 else f"v{variable:02}"
-            options = {} if shape.classic else {"zlib": True, "shuffle": True, "chunksizes": (1, *shape.chunk)}
-            made = file.createVariable(name, "f4", ("time", *dims), fill_value=np.float32(1e20), **options)
+            options = (
+                {}
+                if shape.classic
+                else {"zlib": True, "shuffle": True, "chunksizes": (1, *shape.chunk)}
+            )
+            made = file.createVariable(
+                name, "f4", ("time", *dims), fill_value=np.float32(1e20), **options
+            )
             made.setncatts(
-                {"units": "K", "standard_name": "air_temperature", "coordinates": "height", "cell_methods": "time: mean"}
+                {
+                    "units": "K",
+                    "standard_name": "air_temperature",
+                    "coordinates": "height",
+                    "cell_methods": "time: mean",
+                }
             )
         _write_steps(shape, file, time, bounds, number)
 
 
-def _write_steps(shape: Shape, file: netCDF4.Dataset, time: netCDF4.Variable, bounds: netCDF4.Variable, number: int) -> None:
+def _write_steps(
+    shape: Shape,
+    file: netCDF4.Dataset,
+    time: netCDF4.Variable,
+    bounds: netCDF4.Variable,
+    number: int,
+) -> None:
     days = (np.arange(shape.steps) + number * shape.steps) / shape.per_day
     if not shape.classic:
         time[:] = days + 0.5 / shape.per_day

@@ -1,7 +1,10 @@
-"""``python -m benchmarks.defects``: every defect against esgvzarr, kerchunk, VirtualiZarr and esgcet's generator.
+"""``python -m benchmarks.defects``: every defect against esgvzarr, kerchunk, VirtualiZarr and
+esgcet's generator.
 
-Right: stock xarray reads the references, and every variable equals the files, each opened alone, decoded and put into time order.
-Refused: an error while the references were made. Fails: they were made without an error, but do not open or read. Silently wrong:
+Right: stock xarray reads the references, and every variable equals the files, each opened alone,
+    decoded and put into time order.
+Refused: an error while the references were made. Fails: they were made without an error, but do not
+    open or read. Silently wrong:
 they open, and show other values than the files, or values where there is no right answer.
 """
 
@@ -25,7 +28,10 @@ from esgvzarr.testing import DEFECTS, Defect
 
 from . import tools
 
-RIGHT, REFUSED, FAILS, WRONG = "right", "refused", "fails", "**silently wrong**"
+RIGHT = "right"
+REFUSED = "refused"
+FAILS = "fails"
+WRONG = "**silently wrong**"
 _LIMIT_S = 120
 
 
@@ -47,7 +53,8 @@ def virtualizarr(out: Path, paths: list[str]) -> None:
 def esgcet(out: Path, paths: list[str]) -> None:
     """esgcet."""
     tools.esgcet(out, paths)
-    root, served = str(Path(paths[0]).parent), "https://data.example/thredds/fileServer/root"
+    root = str(Path(paths[0]).parent)
+    served = "https://data.example/thredds/fileServer/root"
     out.write_text(out.read_text().replace(served, root))
 
 
@@ -64,7 +71,11 @@ def try_one(tool: Callable[[Path, list[str]], None], name: str) -> str:
         try:
             tool(out, paths)
         except BaseException as error:  # noqa: BLE001  (whatever another tool may raise is its refusal)
-            return f"{REFUSED} ({type(error).__name__})" if tool is not ours else f"{REFUSED} (`{getattr(error, 'code', error)}`)"
+            return (
+                f"{REFUSED} ({type(error).__name__})"
+                if tool is not ours
+                else f"{REFUSED} (`{getattr(error, 'code', error)}`)"
+            )
         return compare(out, paths, defect)
 
 
@@ -79,24 +90,39 @@ def compare(out: Path, paths: list[str], defect: Defect) -> str:
     if defect.outcome != "equal":
         return WRONG
     truth = files_alone(paths)
-    wrong = sorted(name for name, values in truth.items() if name not in shown.variables or not _equal(shown[name].values, values))
+    wrong = sorted(
+        name
+        for name, values in truth.items()
+        if name not in shown.variables or not _equal(shown[name].values, values)
+    )
     return f"{WRONG}: {', '.join(wrong[:4])}" if wrong else RIGHT
 
 
 def files_alone(paths: list[str]) -> dict[str, np.ndarray]:
-    """Each variable as the files hold it: put one after the other by time, or the first file's where it does not change."""
+    """Each variable as the files hold it: put one after the other by time, or the first file's
+    where it does not change.
+    """
     import xarray
 
-    opened = [xarray.open_dataset(path, engine="netcdf4", decode_times=_cftime()).load() for path in dict.fromkeys(paths)]
+    opened = [
+        xarray.open_dataset(path, engine="netcdf4", decode_times=_cftime()).load()
+        for path in dict.fromkeys(paths)
+    ]
     opened = [file for file in opened if "time" not in file.dims or file.sizes["time"]]
     opened.sort(key=lambda file: file["time"].values[0] if "time" in file.dims else 0)
-    steps = np.concatenate([file["time"].values for file in opened]) if "time" in opened[0].dims else None
+    steps = (
+        np.concatenate([file["time"].values for file in opened])
+        if "time" in opened[0].dims
+        else None
+    )
     unique = np.unique(steps, return_index=True)[1] if steps is not None else None
     found = {}
     for name, variable in opened[0].variables.items():
         if "time" in variable.dims:
             axis = variable.dims.index("time")
-            found[str(name)] = np.concatenate([file.variables[name].values for file in opened], axis).take(unique, axis)
+            found[str(name)] = np.concatenate(
+                [file.variables[name].values for file in opened], axis
+            ).take(unique, axis)
         else:
             found[str(name)] = variable.values
     return found
@@ -120,7 +146,9 @@ def main() -> None:
     """Try all, print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.defects", description=__doc__)
     parser.add_argument("--page", type=Path, help="Markdown file to write")
-    parser.add_argument("--only", nargs="+", default=list(DEFECTS), choices=list(DEFECTS), metavar="DEFECT")
+    parser.add_argument(
+        "--only", nargs="+", default=list(DEFECTS), choices=list(DEFECTS), metavar="DEFECT"
+    )
     options = parser.parse_args()
     results: dict[str, dict[str, str]] = {name: {} for name in options.only}
     for tool in TOOLS:
@@ -129,7 +157,9 @@ def main() -> None:
             try:
                 results[name][tool.__name__] = pool.submit(try_one, tool, name).result(_LIMIT_S)
             except (BrokenProcessPool, TimeoutError) as error:
-                results[name][tool.__name__] = f"{FAILS} ({'crash' if isinstance(error, BrokenProcessPool) else 'hangs'})"
+                results[name][tool.__name__] = (
+                    f"{FAILS} ({'crash' if isinstance(error, BrokenProcessPool) else 'hangs'})"
+                )
                 for process in pool._processes.values():
                     process.kill()
                 pool = ProcessPoolExecutor(1)
@@ -143,21 +173,37 @@ def main() -> None:
 def table(results: dict[str, dict[str, str]]) -> str:
     """Counts first, then a row a defect."""
     names = [tool.__name__ for tool in TOOLS]
-    heads = {"ours": f"esgvzarr {version('esgvzarr')}"} | {name: f"{name} {version(name)}" for name in names[1:]}
+    heads = {"ours": f"esgvzarr {version('esgvzarr')}"} | {
+        name: f"{name} {version(name)}" for name in names[1:]
+    }
     lines = [
         "# What becomes of ordinary trouble\n",
-        f"Made by `python -m benchmarks.defects --page docs/explanation/comparison.md` on {date.today()}, with xarray "
-        f"{version('xarray')} and zarr {version('zarr')}. {(__doc__ or '').partition(chr(10) * 2)[2]}",
+        "Made by `python -m benchmarks.defects --page docs/explanation/comparison.md` on "
+        f"{date.today()}, with xarray {version('xarray')} and zarr {version('zarr')}. "
+        f"{(__doc__ or '').partition(chr(10) * 2)[2]}",
         "The defects are those of `esgvzarr.testing.DEFECTS`; [rules](trust.md) are ours.\n",
         "| | " + " | ".join(heads[name] for name in names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
     for kind in (RIGHT, REFUSED, FAILS, WRONG):
-        counts = Counter(name for row in results.values() for name, value in row.items() if value.startswith(kind))
+        counts = Counter(
+            name
+            for row in results.values()
+            for name, value in row.items()
+            if value.startswith(kind)
+        )
         lines.append(f"| {kind} | " + " | ".join(str(counts[name]) for name in names) + " |")
-    lines += ["", "| defect | rule | " + " | ".join(heads[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
+    lines += [
+        "",
+        "| defect | rule | " + " | ".join(heads[name] for name in names) + " |",
+        "|---" * (len(names) + 2) + "|",
+    ]
     for defect, row in results.items():
-        lines.append(f"| {defect} | {DEFECTS[defect].rule or ''} | " + " | ".join(row[name] for name in names) + " |")
+        lines.append(
+            f"| {defect} | {DEFECTS[defect].rule or ''} | "
+            + " | ".join(row[name] for name in names)
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""A process of ``benchmarks.faults`` that does what it is told, until it is killed. Heavy imports come before it is forked."""
+"""A process of ``benchmarks.faults`` that does what it is told, until it is killed. Heavy imports
+come before it is forked.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,27 @@ from esgvzarr.model import DatasetId
 from esgvzarr.output import placing
 
 for name in (
-    *(("esgcet.stac.stac_client", "globus_sdk") if find_spec("esgcet") else ()), "dask.base", "kerchunk.xarray_backend", "urllib3",
-    *(f"esgvzarr.{name}" for name in ("formats.hdf5", "formats.netcdf3", "indexes.stac", "indexes.solr", "indexes.globus",
-                                      "indexes.catalog", "link.dry_run", "generate", "link.add", "esgpublish", "output.kerchunk")),
-):  # fmt: skip
+    *(("esgcet.stac.stac_client", "globus_sdk") if find_spec("esgcet") else ()),
+    "dask.base",
+    "kerchunk.xarray_backend",
+    "urllib3",
+    *(
+        f"esgvzarr.{name}"
+        for name in (
+            "formats.hdf5",
+            "formats.netcdf3",
+            "indexes.stac",
+            "indexes.solr",
+            "indexes.globus",
+            "indexes.catalog",
+            "link.dry_run",
+            "generate",
+            "link.add",
+            "esgpublish",
+            "output.kerchunk",
+        )
+    ),
+):
     import_module(name)
 xarray.backends.list_engines()
 _HEAVY = (fsspec, h5py, netCDF4, pystac, zarr, proof)
@@ -60,7 +79,9 @@ Done = tuple[str, str, str]
 
 
 def work(pipe: Any) -> None:
-    """Do one order after the other; say what becomes of each, and before that whatever is warned of."""
+    """Do one order after the other; say what becomes of each, and before that whatever is warned
+    of.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told = _Told(pipe)
     logging.getLogger("esgvzarr").addHandler(told)
@@ -99,13 +120,18 @@ def limited(file_limit: int) -> Iterator[None]:
 def _do(order: Order) -> list[Done]:
     if order.catalog is not None:
         return _CATALOG_VERBS[order.verb](order)
-    own, source = settings.read_settings(order.config), [str(order.directory)]
+    own = settings.read_settings(order.config)
+    source = [str(order.directory)]
     if order.verb.startswith("resume"):
         outcomes = lifecycle.resume([] if order.verb == "resume all" else [order.dataset_id], own)
         return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
     dataset_id = DatasetId.parse(order.dataset_id)
     if order.verb in ("link", "force"):
-        outcomes = [lifecycle.link_source(source, dataset_id, order.config, own, force=order.verb == "force")]
+        outcomes = [
+            lifecycle.link_source(
+                source, dataset_id, order.config, own, force=order.verb == "force"
+            )
+        ]
     else:
         outcomes = [remove.unpublish(dataset_id, order.config, own, delete=order.verb == "delete")]
     return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
@@ -113,7 +139,15 @@ def _do(order: Order) -> list[Done]:
 
 def _generate(order: Order) -> list[Done]:
     """The program's own way, for there is no other: by what it prints."""
-    arguments = [order.directory, "--dataset-id", order.dataset_id, "--config", order.config, "--output-dir", order.directory]
+    arguments = [
+        order.directory,
+        "--dataset-id",
+        order.dataset_id,
+        "--config",
+        order.config,
+        "--output-dir",
+        order.directory,
+    ]
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
         force = ["--force"] if order.verb == "force" else []
@@ -132,5 +166,9 @@ def _unlist(order: Order) -> list[Done]:
 
 
 _CATALOG_VERBS: dict[str, Callable[[Order], list[Done]]] = {
-    "link": _generate, "force": _generate, "resume": _generate, "unpublish": _unlist, "delete": _unlist,
-}  # fmt: skip
+    "link": _generate,
+    "force": _generate,
+    "resume": _generate,
+    "unpublish": _unlist,
+    "delete": _unlist,
+}

@@ -1,12 +1,14 @@
-"""``python -m benchmarks.faults``: thousands of operations under random faults, and what is left when they are over.
+"""``python -m benchmarks.faults``: thousands of operations under random faults, and what is left
+when they are over.
 
-Datasets are linked, linked again, superseded, replaced by force, unpublished and resumed in a STAC API, Solr, Globus Search and a
-static catalogue, by processes that are killed at any moment, while data nodes, indexes and disks fail. Equal seeds give equal
-operations and faults; what runs at the same time as what else, no seed can say.
+Datasets are linked, linked again, superseded, replaced by force, unpublished and resumed in a STAC
+API, Solr, Globus Search and a static catalogue, by processes that are killed at any moment, while
+data nodes, indexes and disks fail. Equal seeds give equal operations and faults; what runs at the
+same time as what else, no seed can say.
 
-After the storm, and again after everything was healed and resumed, each dataset is looked at. The exit status is 1 if anything is
-broken: a link without its file, a file or temporary file that is nobody's, a ledger that says otherwise than the index, a wrong
-value, a crash, a process that hangs.
+After the storm, and again after everything was healed and resumed, each dataset is looked at. The
+exit status is 1 if anything is broken: a link without its file, a file or temporary file that is
+nobody's, a ledger that says otherwise than the index, a wrong value, a crash, a process that hangs.
 """
 
 from __future__ import annotations
@@ -39,9 +41,25 @@ from .fault_worker import Order, work
 from .sites import Site, open_sites
 from .storm import DISKS, KILLS, LATE_S, OTHERS, PASSING, POLL_S, QUEUES, Injection, SmallDisk
 
-VERBS = {"new": 14, "link": 30, "force": 8, "unpublish": 14, "delete": 8, "resume": 12, "resume all": 5}
-"""Verb -> weight. ``new`` makes a new version of a dataset, which supersedes the one before, and links it."""
-_WANTED = {"new": "linked", "link": "linked", "force": "linked", "unpublish": "withdrawn", "delete": "deleted"}
+VERBS = {
+    "new": 14,
+    "link": 30,
+    "force": 8,
+    "unpublish": 14,
+    "delete": 8,
+    "resume": 12,
+    "resume all": 5,
+}
+"""Verb -> weight. ``new`` makes a new version of a dataset, which supersedes the one before, and
+links it.
+"""
+_WANTED = {
+    "new": "linked",
+    "link": "linked",
+    "force": "linked",
+    "unpublish": "withdrawn",
+    "delete": "deleted",
+}
 _WAITS = ("index-pending", "index-earlier-change", "store-bytes-differ")
 _HANGS_S = 60.0
 _SETTLES_S = 60.0 + 100 * POLL_S
@@ -73,16 +91,21 @@ def draw(count: int, seed: int) -> list[Operation]:
     versions: dict[tuple[str, int], list[str]] = defaultdict(list)
     operations = []
     for number in range(count):
-        site, family = dice.choice(("stac", "solr", "globus", "catalog")), dice.randrange(families)
+        site = dice.choice(("stac", "solr", "globus", "catalog"))
+        family = dice.randrange(families)
         known = versions[site, family]
         verb = dice.choices(list(VERBS), list(VERBS.values()))[0] if known else "new"
         if site == "catalog" and verb == "resume all":
             verb = "resume"
         if verb == "new":
-            known.append(f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r{family + 1}i1p1f2.Amon.tas.gn.v{20190101 + len(known)}")
+            known.append(
+                f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r{family + 1}i1p1f2.Amon.tas.gn.v{20190101 + len(known)}"  # noqa: E501
+            )
         dataset_id = known[-1] if verb == "new" else dice.choice(known)
         injections = tuple(_draw_faults(dice, verb, site, family))
-        operations.append(Operation(number, verb, site, family, dataset_id, injections, dice.randrange(4)))
+        operations.append(
+            Operation(number, verb, site, family, dataset_id, injections, dice.randrange(4))
+        )
     return operations
 
 
@@ -98,7 +121,11 @@ def _draw_faults(dice: random.Random, verb: str, site: str, family: int) -> Iter
         if kind in (*QUEUES, "HTTP 409", "ingest task fails"):
             where = "changes"
         elif kind in (*PASSING, "HTTP 403", "SIGKILL at a request"):
-            where = dice.choice(("data", "data", "served", "reads", "changes")) if site != "catalog" else "data"
+            where = (
+                dice.choice(("data", "data", "served", "reads", "changes"))
+                if site != "catalog"
+                else "data"
+            )
         else:
             where = ""
         first = {"data": dice.randint(1, 20), "reads": dice.randint(1, 4)}.get(where, 1)
@@ -107,7 +134,9 @@ def _draw_faults(dice: random.Random, verb: str, site: str, family: int) -> Iter
 
 
 def has_small_disk(family: int) -> bool:
-    """Whether the datasets of a family lie on a disk of their own, where this process may mount one."""
+    """Whether the datasets of a family lie on a disk of their own, where this process may mount
+    one.
+    """
     return family % 4 == 1
 
 
@@ -118,7 +147,8 @@ class Worker:
     """A process that does orders; a new one takes its place where it is killed."""
 
     def __init__(self, note: Any) -> None:
-        self._note, self._lock = note, threading.Lock()
+        self._note = note
+        self._lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:
@@ -127,7 +157,8 @@ class Worker:
         process.start()
         theirs.close()
         with self._lock:
-            self._process, self.killed = process, False
+            self._process = process
+            self.killed = False
 
     def kill(self) -> None:
         """SIGKILL, from whichever thread."""
@@ -136,7 +167,9 @@ class Worker:
             self._process.kill()
 
     def do(self, order: Order, kill_after_s: float = 0.0) -> tuple[str, Any]:
-        """What it says at last: ``done`` with outcomes, ``crashed`` with a traceback; ``killed``; ``hung``."""
+        """What it says at last: ``done`` with outcomes, ``crashed`` with a traceback; ``killed``;
+        ``hung``.
+        """
         timer = threading.Timer(kill_after_s, self.kill)
         if kill_after_s:
             timer.start()
@@ -197,17 +230,28 @@ class Run:
 
     def order(self, site: Site, verb: str, dataset_id: str, file_limit: int = 0) -> Order:
         """For a worker."""
-        return Order(verb, dataset_id, site.node.config, site.node.directory_of(dataset_id), site.catalog, file_limit)
+        return Order(
+            verb,
+            dataset_id,
+            site.node.config,
+            site.node.directory_of(dataset_id),
+            site.catalog,
+            file_limit,
+        )
 
     def put_files(self, site: Site, dataset_id: str, template: int) -> None:
         """The dataset's files, from now on."""
-        site.node.add_dataset(dataset_id, sorted((self.directory / f"template{template}").glob("*.nc")))
+        site.node.add_dataset(
+            dataset_id, sorted((self.directory / f"template{template}").glob("*.nc"))
+        )
         self.templates[site.kind, dataset_id] = template
 
 
 def operate(run: Run, worker: Worker, operation: Operation) -> None:
     """One operation, from what goes before to a look at what is left."""
-    site, name, kinds = run.sites[operation.site], operation.dataset_id, [one.kind for one in operation.injections]
+    site = run.sites[operation.site]
+    name = operation.dataset_id
+    kinds = [one.kind for one in operation.injections]
     if operation.verb in ("new", "force"):
         run.put_files(site, name, operation.template)
     if operation.verb == "new":
@@ -216,10 +260,26 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
             site.mark_older(f"{name.rpartition('.v')[0]}.v{version - 1}")
         if "not registered yet" not in kinds:
             site.register(name)
-    run.wanted[site.kind, name] = _WANTED.get(operation.verb, run.wanted.get((site.kind, name), "linked"))
+    run.wanted[site.kind, name] = _WANTED.get(
+        operation.verb, run.wanted.get((site.kind, name), "linked")
+    )
     site.storm.set(name, operation.injections, worker.kill)
-    kill_after_s = next((0.001 + 0.16 * one.number for one in operation.injections if one.kind == "SIGKILL at an instant"), 0.0)
-    limit = next((int(1 + 60000 * one.number**2) for one in operation.injections if one.kind == "file size limit"), 0)
+    kill_after_s = next(
+        (
+            0.001 + 0.16 * one.number
+            for one in operation.injections
+            if one.kind == "SIGKILL at an instant"
+        ),
+        0.0,
+    )
+    limit = next(
+        (
+            int(1 + 60000 * one.number**2)
+            for one in operation.injections
+            if one.kind == "file size limit"
+        ),
+        0,
+    )
     verb = "link" if operation.verb == "new" else operation.verb
     with disk_faults(run, operation):
         said, result = worker.do(run.order(site, verb, name, limit), kill_after_s)
@@ -228,12 +288,19 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
     with run.lock:
         run.faults.update(kind for kind in kinds if kind in (*DISKS, *OTHERS[:1]))
         run.faults["SIGKILL at an instant"] += said == "killed" and bool(kill_after_s)
-        said_of = [state if not code else f"{state} [{code}]" for _, state, code in result] if said == "done" else [said]
+        said_of = (
+            [state if not code else f"{state} [{code}]" for _, state, code in result]
+            if said == "done"
+            else [said]
+        )
         run.outcomes.update(f"{operation.verb}: {what}" for what in said_of)
         if said == "killed" and limit:  # the dead do not pass on what they warned of
             run.blind.add((site.kind, name))
     if said in ("crashed", "hung"):
-        run.breaks(f"operation {operation.number}, {operation.verb} {site.kind} {name}, {kinds}: {said}: {result}")
+        run.breaks(
+            f"operation {operation.number}, {operation.verb} {site.kind} {name}, {kinds}: "
+            f"{said}: {result}"
+        )
     check_no_dangling_link(run, site, name, f"after operation {operation}: {said}")
 
 
@@ -253,7 +320,9 @@ def disk_faults(run: Run, operation: Operation) -> Iterator[None]:
 
 
 def check_no_dangling_link(run: Run, site: Site, dataset_id: str, when: str) -> None:
-    """Whatever happened, a link that is shown leads to a file. Another process may be at work meanwhile."""
+    """Whatever happened, a link that is shown leads to a file. Another process may be at work
+    meanwhile.
+    """
     if site.links(dataset_id) and not site.path(dataset_id).exists() and site.links(dataset_id):
         run.breaks(f"{site.kind} {dataset_id}: a link to nothing {when}")
 
@@ -267,7 +336,9 @@ def storm(run: Run, operations: Sequence[Operation], workers: int) -> None:
             if operation.family % workers == number:
                 try:
                     operate(run, worker, operation)
-                except Exception as error:  # of this program: or the others would go on without a word
+                except (
+                    Exception
+                ) as error:  # of this program: or the others would go on without a word
                     run.breaks(f"{operation}: {type(error).__name__}: {error}")
                     raise
         worker.close()
@@ -280,8 +351,11 @@ def storm(run: Run, operations: Sequence[Operation], workers: int) -> None:
 
 
 def settle(run: Run) -> Counter[str]:
-    """Heal, resume, and where the reason was definite do again what was asked for; what each dataset needed for that."""
-    worker, needed = Worker(run.note), Counter[str]()
+    """Heal, resume, and where the reason was definite do again what was asked for; what each
+    dataset needed for that.
+    """
+    worker = Worker(run.note)
+    needed = Counter[str]()
     run.blind |= {place for place in run.wanted if place[0] == "catalog"}
     for site in run.sites.values():
         deadline = time.monotonic() + _SETTLES_S
@@ -293,7 +367,8 @@ def settle(run: Run) -> Counter[str]:
             needed.update(f"resume: {state}" for _, state, _ in result if state in DONE)
             time.sleep(POLL_S)
     for (kind, name), wanted in run.wanted.items():
-        site, verb = run.sites[kind], {"linked": "link", "withdrawn": "unpublish", "deleted": "delete"}[wanted]
+        site = run.sites[kind]
+        verb = {"linked": "link", "withdrawn": "unpublish", "deleted": "delete"}[wanted]
         last = latest(site).get(name)
         if last and last.outcome == wanted and (kind, name) not in run.blind:
             continue
@@ -324,57 +399,90 @@ def unfinished(site: Site) -> list[Entry]:
 
 
 def look_after_storm(run: Run) -> Counter[str]:
-    """Nothing is at work, and no queue has anything left: ledger, index and disk agree, or the ledger says that work is left."""
+    """Nothing is at work, and no queue has anything left: ledger, index and disk agree, or the
+    ledger says that work is left.
+    """
     states: Counter[str] = Counter()
     for kind, name in run.wanted:
         site = run.sites[kind]
-        links, there, last = site.links(name), site.path(name).exists(), latest(site).get(name)
+        links = site.links(name)
+        there = site.path(name).exists()
+        last = latest(site).get(name)
         check_no_dangling_link(run, site, name, "after the storm")
-        said = "not in the ledger" if last is None else last.outcome + (f" [{last.code}]" if last.code else "")
+        said = (
+            "not in the ledger"
+            if last is None
+            else last.outcome + (f" [{last.code}]" if last.code else "")
+        )
         states[f"{said}, {'link' if links else 'no link'}, {'file' if there else 'no file'}"] += 1
         if kind == "catalog" or (kind, name) in run.blind:
             continue
         if last and last.outcome == "linked":
             whole = site.is_whole(name, linked=True)
-            if not (whole and there and sha256(site.path(name)) == last.sha256 and links == [last.href]):
+            if not (
+                whole and there and sha256(site.path(name)) == last.sha256 and links == [last.href]
+            ):
                 run.breaks(f"{kind} {name}: the ledger says linked; index: {links}, file: {there}")
         elif last and last.outcome in ("withdrawn", "deleted"):
             if links or there:
-                run.breaks(f"{kind} {name}: the ledger says {last.outcome}; index: {links}, file: {there}")
+                run.breaks(
+                    f"{kind} {name}: the ledger says {last.outcome}; index: {links}, file: {there}"
+                )
         elif last and last.outcome != "open" and not last.code:
             run.breaks(f"{kind} {name}: {last.outcome} without a reason")
     return states
 
 
 def look_at_end(run: Run) -> Counter[str]:
-    """Each dataset is what was last asked for: linked once and proved value for value, or without link and file."""
+    """Each dataset is what was last asked for: linked once and proved value for value, or without
+    link and file.
+    """
     states: Counter[str] = Counter()
     for (kind, name), wanted in run.wanted.items():
         site = run.sites[kind]
-        linked, path = wanted == "linked", site.path(name)
+        linked = wanted == "linked"
+        path = site.path(name)
         last = latest(site).get(name)
         if kind == "catalog":  # its files are known by their paths
             right = site.is_whole(name, linked=linked) and site.links(name) == [str(path)] * linked
         else:
-            right = site.is_whole(name, linked=linked) and site.links(name) == [site.node.url_of(name)] * linked
+            right = (
+                site.is_whole(name, linked=linked)
+                and site.links(name) == [site.node.url_of(name)] * linked
+            )
             right = right and last is not None and last.outcome == wanted
         if linked and right:
             settings = read_settings(site.node.config)
             with make_transport(settings) as transport:
                 right = verify_published(str(path), [], transport, settings, full=True).passed
-            right = right and (kind == "catalog" or (last is not None and last.sha256 == sha256(path)))
+            right = right and (
+                kind == "catalog" or (last is not None and last.sha256 == sha256(path))
+            )
         if not right or path.exists() != linked:
             kept = last and (last.outcome, last.code, last.sha256)
-            run.breaks(f"{kind} {name} should be {wanted}: {site.links(name)}, file {path.exists()}, ledger {kept}")
-        template = [sha256(file) for file in sorted((run.directory / f"template{run.templates[kind, name]}").glob("*.nc"))]
+            run.breaks(
+                f"{kind} {name} should be {wanted}: {site.links(name)}, file {path.exists()}, "
+                f"ledger {kept}"
+            )
+        template = [
+            sha256(file)
+            for file in sorted(
+                (run.directory / f"template{run.templates[kind, name]}").glob("*.nc")
+            )
+        ]
         if [sha256(file) for file in site.files(name)] != template:
             run.breaks(f"{kind} {name}: its NetCDF files were touched")
         states["linked and proved" if linked else wanted] += 1
     for site in run.sites.values():
         for path in site.directory.rglob("*"):
-            known = path.suffix in (".nc", ".map") or path.name in ("collection.json", "catalog.json")
+            known = path.suffix in (".nc", ".map") or path.name in (
+                "collection.json",
+                "catalog.json",
+            )
             temporary = path.suffix == ".tmp" or path.name.startswith((".esgvzarr-", ".CMIP6"))
-            if temporary or (path.suffix == ".json" and not known and not is_known(run, site, path)):
+            if temporary or (
+                path.suffix == ".json" and not known and not is_known(run, site, path)
+            ):
                 run.breaks(f"left behind: {path}")
         with sqlite3.connect(site.ledger) as ledger:
             if ledger.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
@@ -397,14 +505,21 @@ def sha256(path: Path) -> str:
 
 def write_templates(directory: Path) -> None:
     """Four datasets of two small files: plain, compressed, netCDF-3, and with other values."""
-    kinds: list[dict[str, Any]] = [{}, {"compression": "zlib", "chunks": (1, 4, 6)}, {"format": "NETCDF3_CLASSIC"}, {"seed": 1}]
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"compression": "zlib", "chunks": (1, 4, 6)},
+        {"format": "NETCDF3_CLASSIC"},
+        {"seed": 1},
+    ]
     for number, changes in enumerate(kinds):
         write_monthly(directory / f"template{number}", lengths=(12, 12), **changes)
 
 
 def mount_disks(run: Run, operations: Sequence[Operation], stack: ExitStack) -> None:
     """Small disks, where this process may mount any."""
-    places = {(one.site, one.family): one.dataset_id for one in operations if has_small_disk(one.family)}
+    places = {
+        (one.site, one.family): one.dataset_id for one in operations if has_small_disk(one.family)
+    }
     for place, dataset_id in sorted(places.items()):
         try:
             disk = SmallDisk(run.sites[place[0]].node.directory_of(dataset_id).parent)
@@ -419,7 +534,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--operations", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2, help="processes that operate at the same time")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that operate at the same time"
+    )
     parser.add_argument("--dir", type=Path, help="keep everything here")
     options = parser.parse_args(arguments)
     directory = Path(options.dir or tempfile.mkdtemp(prefix="esgvzarr-faults-")).resolve()
@@ -438,9 +555,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         at_end = look_at_end(run)
         for site in sites.values():
             run.faults.update(site.storm.met)
-    seconds = f"{stormed - started:.0f} s, and {time.monotonic() - stormed:.0f} s to settle and look"
+    seconds = (
+        f"{stormed - started:.0f} s, and {time.monotonic() - stormed:.0f} s to settle and look"
+    )
     print(
-        f"{len(operations)} operations on {len(run.wanted)} datasets, seed {options.seed}, {options.workers} processes: {seconds}"
+        f"{len(operations)} operations on {len(run.wanted)} datasets, seed {options.seed}, "
+        f"{options.workers} processes: {seconds}"
     )
     show("operations", Counter(one.verb for one in operations))
     show("in", Counter(one.site for one in operations))

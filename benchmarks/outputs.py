@@ -1,7 +1,9 @@
-"""``python -m benchmarks.outputs``: how large each output is, how long it takes to open, and how many requests, through nginx.
+"""``python -m benchmarks.outputs``: how large each output is, how long it takes to open, and how
+many requests, through nginx.
 
 Times are those of the fastest of several fresh processes,
-which other work on the machine disturbs least; imports are not counted. The Icechunk repository needs Python 3.12.
+which other work on the machine disturbs least; imports are not counted. The Icechunk repository
+needs Python 3.12.
 """
 
 from __future__ import annotations
@@ -35,13 +37,16 @@ opened = time.perf_counter() - began
 began = time.perf_counter()
 total = float(data.tas.isel(time={step}).values.sum())
 print(opened, time.perf_counter() - began, total)
-"""
+"""  # noqa: E501
 
 
 def ask(href: str, how: dict[str, object], step: int) -> tuple[float, float, float]:
     """Seconds to open it and to read one step, and the sum of its values, in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-c", _CODE.format(href=href, how=how, step=step)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _CODE.format(href=href, how=how, step=step)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -52,17 +57,27 @@ def ask(href: str, how: dict[str, object], step: int) -> tuple[float, float, flo
 def main() -> None:
     """Build, serve, measure, print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.outputs", description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "esgvzarr-benchmarks")
+    parser.add_argument(
+        "--root", type=Path, default=Path(tempfile.gettempdir()) / "esgvzarr-benchmarks"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", nargs="+", default=["A", "B"], choices=list(SHAPES))
     options = parser.parse_args()
-    print("| | output | MB | files | written in, s | open, s | requests to open | one step, s |\n|---" + "|---" * 7 + "|")
+    print(
+        "| | output | MB | files | written in, s | open, s | requests to open | one step, s |\n|---"
+        + "|---" * 7
+        + "|"
+    )
     with NginxServer(options.root, prefix="", dot_file=".zmetadata") as server:
         for name in options.data:
             shape = SHAPES[name]
             paths = build(shape, options.root, say=lambda _: None)
-            esgvzarr(options.root / f"{name}.json", [f"{server.url}/{path.relative_to(options.root)}" for path in paths])
-            document, sums = (options.root / f"{name}.json").read_bytes(), set()
+            esgvzarr(
+                options.root / f"{name}.json",
+                [f"{server.url}/{path.relative_to(options.root)}" for path in paths],
+            )
+            document = (options.root / f"{name}.json").read_bytes()
+            sums = set()
             for output, suffix in SUFFIXES.items():
                 with suppress(SettingsError):
                     check_installed(output)
@@ -71,17 +86,22 @@ def main() -> None:
                     began = time.perf_counter()
                     write(output, document, place)
                     written = time.perf_counter() - began
-                    how, step = open_kwargs(output, "http"), shape.files * shape.steps * 2 // 3
+                    how = open_kwargs(output, "http")
+                    step = shape.files * shape.steps * 2 // 3
                     if "storage_options" in how:
                         how["storage_options"]["skip_instance_cache"] = True
                     before = len(server.access_log())
                     found = [ask(server.url_of(place), how, step) for _ in range(options.rounds)]
-                    requests = sum(".nc " not in line for line in server.access_log()[before:]) / options.rounds
+                    requests = (
+                        sum(".nc " not in line for line in server.access_log()[before:])
+                        / options.rounds
+                    )
                     sums.add(found[0][2])
                     opened, read = (min(one[n] for one in found) for n in (0, 1))
                     print(
-                        f"| {name} | `{output}` | {measure(place)[0] / 1e6:.2f} | {len(files_of(place))} | {written:.2f} "
-                        f"| {opened:.2f} | {requests:.0f} | {read:.2f} |",
+                        f"| {name} | `{output}` | {measure(place)[0] / 1e6:.2f} | "
+                        f"{len(files_of(place))} | {written:.2f} | {opened:.2f} | {requests:.0f} "
+                        f"| {read:.2f} |",
                         flush=True,
                     )
             if len(sums) > 1:

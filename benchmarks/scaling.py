@@ -1,6 +1,8 @@
-"""``python -m benchmarks.scaling``: time and memory of combining and writing, for 10^3 to 10^7 chunks and 1 to 2,000 files.
+"""``python -m benchmarks.scaling``: time and memory of combining and writing, for 10^3 to 10^7
+chunks and 1 to 2,000 files.
 
-The scans are simulated: everything after them is arithmetic, so no file is needed. One process per point; a plot and a table.
+The scans are simulated: everything after them is arithmetic, so no file is needed. One process per
+    point; a plot and a table.
 """
 
 from __future__ import annotations
@@ -47,9 +49,16 @@ def _scan(number: int, steps: int):  # type: ignore[no-untyped-def]
     from esgvzarr.model import ChunkTable, FileRecord, FileReferences, Variable
 
     none = ChunkTable(np.empty((0, 1), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
-    attrs = {"units": "days since 1850-01-01", "calendar": "noleap", "standard_name": "time", "axis": "T"}
+    attrs = {
+        "units": "days since 1850-01-01",
+        "calendar": "noleap",
+        "standard_name": "time",
+        "axis": "T",
+    }
     days = np.arange(steps, dtype=np.float64) + number * steps
-    time_variable = Variable("time", ("time",), (steps,), days.dtype, attrs, None, (steps,), (), none, values=days)
+    time_variable = Variable(
+        "time", ("time",), (steps,), days.dtype, attrs, None, (steps,), (), none, values=days
+    )
     keys = np.zeros((steps, 3), np.int64)
     keys[:, 0] = np.arange(steps)
     table = ChunkTable(keys, 100_000 + 60_000 * np.arange(steps), np.full(steps, 60_000))
@@ -68,7 +77,12 @@ def _scan(number: int, steps: int):  # type: ignore[no-untyped-def]
     url = f"https://data.example/thredds/fileServer/root/CMIP6/tas_day_model_historical_r1i1p1f1_gn_{number:04}.nc"
     record = FileRecord(url.rsplit("/", 1)[1], url)
     return FileReferences(
-        record, "hdf5", {"time": steps, "lat": 144, "lon": 192}, {"frequency": "day"}, {"time": time_variable, "tas": data}, 10**12
+        record,
+        "hdf5",
+        {"time": steps, "lat": 144, "lon": 192},
+        {"frequency": "day"},
+        {"time": time_variable, "tas": data},
+        10**12,
     )
 
 
@@ -85,7 +99,9 @@ def main() -> None:
     results = []
     for chunks, files in points:
         command = [sys.executable, "-m", "benchmarks.scaling", "--point", str(chunks), str(files)]
-        results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        results.append(
+            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        )
         print(results[-1], flush=True)
     if options.plot:
         plot(results, options.plot)
@@ -100,12 +116,16 @@ def plot(results: list[dict[str, float]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    for axis, key, rows in ((axes[0], "chunks", results[: len(CHUNKS)]), (axes[1], "files", results[len(CHUNKS) :])):
+    for axis, key, rows in (
+        (axes[0], "chunks", results[: len(CHUNKS)]),
+        (axes[1], "files", results[len(CHUNKS) :]),
+    ):
         xs = [row[key] for row in rows]
         axis.loglog(xs, [row["combine_s"] + row["encode_s"] for row in rows], "o-", label="seconds")
         axis.loglog(xs, [row["mib"] / 1024 for row in rows], "s--", label="peak memory, GiB")
         axis.set(
-            xlabel=key + (" (20 files)" if key == "chunks" else " (10⁶ chunks)"), title=f"check, combine and encode against {key}"
+            xlabel=key + (" (20 files)" if key == "chunks" else " (10⁶ chunks)"),
+            title=f"check, combine and encode against {key}",
         )
         axis.legend()
         axis.grid(alpha=0.3)

@@ -1,4 +1,6 @@
-"""A data node with each kind of index, for ``benchmarks.faults``: what registers a dataset there, and what a user finds."""
+"""A data node with each kind of index, for ``benchmarks.faults``: what registers a dataset there,
+and what a user finds.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,16 @@ class Site(ABC):
     kind = ""
 
     def __init__(self, directory: Path, server: Any, read: str) -> None:
-        self.server, self.directory = server, directory
+        self.server = server
+        self.directory = directory
         self.node = DataNode(directory, server.url if self.kind == "stac" else "")
         self.storm = Storm(self.kind, server)
-        self._settings = {"timeout_s": TIMEOUT_S, "poll_timeout_s": POLL_S, "retries": 1, "read": read}
+        self._settings = {
+            "timeout_s": TIMEOUT_S,
+            "poll_timeout_s": POLL_S,
+            "retries": 1,
+            "read": read,
+        }
 
     def open(self, stack: ExitStack) -> None:
         """Serve, and write the settings."""
@@ -45,9 +53,11 @@ class Site(ABC):
         if self.server is not None:
             self.server.fault(self.storm, "*")
         self.node.write_config(
-            esgcet=self.esgcet(), data_paths={str(self.node.data): f"{self.node.thredds.url}/{PREFIX}"},
-            allowed_hosts=[self.node.thredds.host], **self._settings,
-        )  # fmt: skip
+            esgcet=self.esgcet(),
+            data_paths={str(self.node.data): f"{self.node.thredds.url}/{PREFIX}"},
+            allowed_hosts=[self.node.thredds.host],
+            **self._settings,
+        )
 
     def esgcet(self) -> dict[str, Any]:
         """Which index, in esgcet's own keys."""
@@ -81,7 +91,9 @@ class Site(ABC):
 
     @abstractmethod
     def links(self, dataset_id: str) -> list[str]:
-        """Each place in the index at which a user finds the reference file, as the index shows it now."""
+        """Each place in the index at which a user finds the reference file, as the index shows it
+        now.
+        """
 
     def is_whole(self, dataset_id: str, *, linked: bool) -> bool:
         """Whether the record shows the link once, in every place that it has for it, or nowhere."""
@@ -107,7 +119,9 @@ class StacSite(Site):
 
     def mark_older(self, dataset_id: str) -> None:
         """A newer version is there: as esgcet does."""
-        self.server._store.patch("CMIP6", dataset_id, [{"op": "replace", "path": "/properties/latest", "value": False}])
+        self.server._store.patch(
+            "CMIP6", dataset_id, [{"op": "replace", "path": "/properties/latest", "value": False}]
+        )
 
     def links(self, dataset_id: str) -> list[str]:
         """Each place in the item at which a user finds the reference file."""
@@ -135,10 +149,18 @@ class _LegacySite(Site):
         """As another publisher does, past all faults; what is there stays."""
         if not self.documents(dataset_id):
             host = self.node.thredds.host
-            self.put({
-                "id": f"{dataset_id}|{host}", "instance_id": dataset_id, "type": "Dataset", "data_node": host, "latest": True,
-                "replica": False, "access": ["HTTPServer"], "xlink": ["https://example.org/errata|Errata|errata"],
-            })  # fmt: skip
+            self.put(
+                {
+                    "id": f"{dataset_id}|{host}",
+                    "instance_id": dataset_id,
+                    "type": "Dataset",
+                    "data_node": host,
+                    "latest": True,
+                    "replica": False,
+                    "access": ["HTTPServer"],
+                    "xlink": ["https://example.org/errata|Errata|errata"],
+                }
+            )
 
     def mark_older(self, dataset_id: str) -> None:
         """A newer version is there: as esgcet does."""
@@ -153,7 +175,11 @@ class _LegacySite(Site):
     def is_whole(self, dataset_id: str, *, linked: bool) -> bool:
         (document,) = self.documents(dataset_id)
         kept = document["access"][0] == "HTTPServer" and len(document["xlink"]) == 1 + linked
-        return kept and document["access"].count("VirtualZarr") == linked and super().is_whole(dataset_id, linked=linked)
+        return (
+            kept
+            and document["access"].count("VirtualZarr") == linked
+            and super().is_whole(dataset_id, linked=linked)
+        )
 
 
 class SolrSite(_LegacySite):
@@ -188,8 +214,12 @@ class GlobusSite(_LegacySite):
 
     def documents(self, dataset_id: str) -> list[dict[str, Any]]:
         """As a search shows them now."""
-        self.server._usual_answer(Asked("GET", f"/v1/index/{self.server.index_uuid}/subject", query="subject=none"))  # carries out
-        return [content for content in self.server.contents() if content["instance_id"] == dataset_id]
+        self.server._usual_answer(
+            Asked("GET", f"/v1/index/{self.server.index_uuid}/subject", query="subject=none")
+        )  # carries out
+        return [
+            content for content in self.server.contents() if content["instance_id"] == dataset_id
+        ]
 
     def put(self, document: dict[str, Any]) -> None:
         """In place of one of the same id."""
@@ -217,27 +247,43 @@ class CatalogSite(Site):
         path = self.directory / "catalog" / "CMIP6" / dataset_id / f"{dataset_id}.json"
         if not path.exists():
             return []
-        return [asset["href"] for asset in json.loads(path.read_text())["assets"].values() if asset["href"].endswith(".json")]
+        return [
+            asset["href"]
+            for asset in json.loads(path.read_text())["assets"].values()
+            if asset["href"].endswith(".json")
+        ]
 
     def is_whole(self, dataset_id: str, *, linked: bool) -> bool:
         """The item must be found from the top, too, once it was made."""
         there = (self.directory / "catalog" / "CMIP6" / dataset_id / f"{dataset_id}.json").exists()
-        collection = json.loads((self.directory / "catalog" / "CMIP6" / "collection.json").read_text())
+        collection = json.loads(
+            (self.directory / "catalog" / "CMIP6" / "collection.json").read_text()
+        )
         top = json.loads((self.directory / "catalog" / "catalog.json").read_text())
-        listed = [link["href"] for link in collection["links"] if link["rel"] == "item"].count(f"./{dataset_id}/{dataset_id}.json")
-        return listed == int(there) and len(top["links"]) == 2 and super().is_whole(dataset_id, linked=linked)
+        listed = [link["href"] for link in collection["links"] if link["rel"] == "item"].count(
+            f"./{dataset_id}/{dataset_id}.json"
+        )
+        return (
+            listed == int(there)
+            and len(top["links"]) == 2
+            and super().is_whole(dataset_id, linked=linked)
+        )
 
 
 @contextmanager
 def open_sites(directory: Path) -> Iterator[dict[str, Site]]:
     """One site of each kind, and the variables that lead globus-sdk to its index."""
     with ExitStack() as stack:
-        stac, solr, globus = (stack.enter_context(server) for server in (StacServer(), SolrServer(), GlobusServer()))
+        stac, solr, globus = (
+            stack.enter_context(server) for server in (StacServer(), SolrServer(), GlobusServer())
+        )
         os.environ.update(globus.environment, GLOBUS_SDK_HTTP_TIMEOUT=str(TIMEOUT_S))
         sites = [
-            StacSite(directory / "stac", stac, "http"), SolrSite(directory / "solr", solr, "auto"),
-            GlobusSite(directory / "globus", globus, "http"), CatalogSite(directory / "catalog", None, "auto"),
-        ]  # fmt: skip
+            StacSite(directory / "stac", stac, "http"),
+            SolrSite(directory / "solr", solr, "auto"),
+            GlobusSite(directory / "globus", globus, "http"),
+            CatalogSite(directory / "catalog", None, "auto"),
+        ]
         for site in sites:
             site.open(stack)
         yield {site.kind: site for site in sites}

@@ -1,4 +1,6 @@
-"""What goes wrong in ``benchmarks.faults``: faults of servers, told apart by the dataset that a request is for, and of disks."""
+"""What goes wrong in ``benchmarks.faults``: faults of servers, told apart by the dataset that a
+request is for, and of disks.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,21 @@ from esgvzarr.testing import After, Fault, HtmlPage, Latency, Reset, Status, Tru
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
 
-TIMEOUT_S, POLL_S = 0.5, 0.1
-"""What the datasets are published with: seconds to wait for a server, and for an index to show a change."""
+TIMEOUT_S = 0.5
+POLL_S = 0.1
+"""What the datasets are published with: seconds to wait for a server, and for an index to show a
+change.
+"""
 LATE_S = 5 * POLL_S
 """When an index makes a change late, later than anybody waits for."""
 _CHANGES = re.compile(r"/ws/update$|/ingest$")
 _NOTHING = Latency(0)
 _NAME = re.compile(r"CMIP6[./][^ |]*?[./]v\d{8}")
-_LOST = {"stac": {"queue_loses": True}, "solr": {"updates_are_lost": True}, "globus": {"delay_s": 1e9}}
+_LOST = {
+    "stac": {"queue_loses": True},
+    "solr": {"updates_are_lost": True},
+    "globus": {"delay_s": 1e9},
+}
 """How each server takes a change that it never makes."""
 
 
@@ -34,7 +43,9 @@ class Injection:
 
     kind: str
     where: str = ""
-    """``data``: to a NetCDF file, ``served``: to the reference file, ``reads`` and ``changes``: to the index."""
+    """``data``: to a NetCDF file, ``served``: to the reference file, ``reads`` and ``changes``: to
+    the index.
+    """
     first: int = 1
     times: int = 1
     number: float = 0.0
@@ -43,9 +54,13 @@ class Injection:
 
 DEFINITE = {"HTTP 403": Status(403), "HTTP 409": Status(409)}
 PASSING: Mapping[str, Fault] = {
-    "HTTP 503": Status(503), "HTTP 500": Status(500), "reset": Reset(), "timeout": Latency(1.5 * TIMEOUT_S),
-    "truncated answer": Truncated(), "HTML page": HtmlPage(),
-}  # fmt: skip
+    "HTTP 503": Status(503),
+    "HTTP 500": Status(500),
+    "reset": Reset(),
+    "timeout": Latency(1.5 * TIMEOUT_S),
+    "truncated answer": Truncated(),
+    "HTML page": HtmlPage(),
+}
 QUEUES = ("error after the change", "202, made late", "202, never made")
 KILLS = ("SIGKILL at a request", "SIGKILL at an instant")
 DISKS = ("full disk", "read-only disk", "file size limit")
@@ -65,7 +80,9 @@ class _Set:
 
 @dataclass
 class Storm:
-    """Stands before a data node and its index, and meets each dataset with the faults that are set for it."""
+    """Stands before a data node and its index, and meets each dataset with the faults that are set
+    for it.
+    """
 
     kind: str
     server: Any
@@ -77,7 +94,9 @@ class Storm:
     met: list[str] = field(default_factory=list)
     """Kinds of faults that a request has met."""
 
-    def set(self, dataset_id: str, injections: tuple[Injection, ...], kill: Callable[[], None]) -> None:
+    def set(
+        self, dataset_id: str, injections: tuple[Injection, ...], kill: Callable[[], None]
+    ) -> None:
         """From now on, requests for the dataset meet these faults."""
         made = [_Set(one, self._fault(one, kill)) for one in injections if one.where]
         with self._lock:
@@ -94,7 +113,11 @@ class Storm:
         if injection.kind == "SIGKILL at a request":
             return _Kill(kill, after=injection.number < 0.5)
         if injection.kind == "error after the change":
-            return After((Status(500), Status(504), Reset(), Latency(1.5 * TIMEOUT_S))[int(4 * injection.number)])
+            return After(
+                (Status(500), Status(504), Reset(), Latency(1.5 * TIMEOUT_S))[
+                    int(4 * injection.number)
+                ]
+            )
         if injection.kind == "202, made late":
             return _Meanwhile(self._changing, self.server, {"delay_s": LATE_S})
         if injection.kind == "202, never made":
@@ -107,12 +130,18 @@ class Storm:
         found = _NAME.search(f"{asked.path} {asked.query} {asked.body.decode(errors='replace')}")
         name = found[0].replace("/", ".") if found else ""
         with self._lock:
-            due = [one for one in self._set.get(name, []) if one.injection.where == where and one.is_due()]
+            due = [
+                one
+                for one in self._set.get(name, [])
+                if one.injection.where == where and one.is_due()
+            ]
             self.met.extend(one.injection.kind for one in due)
         fault = due[0].fault if due else _NOTHING
         if where != "changes":
             return fault.apply(replace(asked, earlier=0), answer)
-        return fault.apply(replace(asked, earlier=0), lambda asked: self._change(name, asked, answer))
+        return fault.apply(
+            replace(asked, earlier=0), lambda asked: self._change(name, asked, answer)
+        )
 
     def _change(self, name: str, asked: Asked, answer: Answer) -> Response:
         """One change at a time, and those of one dataset in the order in which they came."""
@@ -121,7 +150,9 @@ class Storm:
             due = max(now + self.server.delay_s, self._due.get(name, now))
             if due - now < 10 * LATE_S:
                 self._due[name] = due
-            return _Meanwhile(self._changing, self.server, {"delay_s": due - now}).apply(asked, answer)
+            return _Meanwhile(self._changing, self.server, {"delay_s": due - now}).apply(
+                asked, answer
+            )
 
 
 def _where(asked: Asked) -> str:
@@ -164,14 +195,17 @@ class _Kill:
 
 
 class SmallDisk:
-    """A tmpfs of its own below a dataset's directory, which can be full or read-only. Only root may have one."""
+    """A tmpfs of its own below a dataset's directory, which can be full or read-only. Only root may
+    have one.
+    """
 
     SIZE = 1 << 20
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
         _run("mount", "-t", "tmpfs", "-o", f"size={self.SIZE}", "none", directory)
-        self.directory, self._ballast = directory, directory / ".ballast"
+        self.directory = directory
+        self._ballast = directory / ".ballast"
 
     def close(self) -> None:
         """Unmount."""

@@ -1,4 +1,6 @@
-"""One tool, one data set, one whole process: ``python -m benchmarks.tools TOOL OUT LOCATION...`` makes references of the files."""
+"""One tool, one data set, one whole process: ``python -m benchmarks.tools TOOL OUT LOCATION...``
+makes references of the files.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _INLINE = 5000
-"""Bytes: the time chunks of 4 KiB are inlined, or else kerchunk 0.2.10 cannot read them over HTTP with aiohttp 3.14."""
+"""Bytes: the time chunks of 4 KiB are inlined, or else kerchunk 0.2.10 cannot read them over HTTP
+with aiohttp 3.14.
+"""
 
 
 def esgvzarr(out: Path, locations: list[str]) -> None:
@@ -22,7 +26,9 @@ def esgvzarr(out: Path, locations: list[str]) -> None:
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)
     hosts = {urlsplit(location).netloc for location in locations} - {""}
     with Transport(allowed_hosts=hosts) as transport:
-        references = make_references(DatasetRecord(DatasetId("benchmark.data", "1"), "", files), transport)
+        references = make_references(
+            DatasetRecord(DatasetId("benchmark.data", "1"), "", files), transport
+        )
         out.write_bytes(encode(references))
 
 
@@ -41,7 +47,9 @@ def esgvzarr_proof(out: Path, locations: list[str]) -> None:
 
 
 def kerchunk(out: Path, locations: list[str]) -> None:
-    """SingleHdf5ToZarr or NetCDF3ToZarr per file, then MultiZarrToZarr, as its documentation shows."""
+    """SingleHdf5ToZarr or NetCDF3ToZarr per file, then MultiZarrToZarr, as its documentation
+    shows.
+    """
     import fsspec
     from kerchunk.combine import MultiZarrToZarr
     from kerchunk.hdf import SingleHdf5ToZarr
@@ -60,12 +68,16 @@ def kerchunk(out: Path, locations: list[str]) -> None:
             singles.append(made.translate())
     fixed = ["lat", "lon", "lev", "lat_bnds", "lon_bnds", "lev_bnds", "height"]
     protocol = urlsplit(locations[0]).scheme or "file"
-    combined = MultiZarrToZarr(singles, remote_protocol=protocol, concat_dims=["time"], identical_dims=fixed).translate()
+    combined = MultiZarrToZarr(
+        singles, remote_protocol=protocol, concat_dims=["time"], identical_dims=fixed
+    ).translate()
     out.write_text(json.dumps(combined))
 
 
 def virtualizarr(out: Path, locations: list[str]) -> None:
-    """open_virtual_mfdataset with the parser for the format, over obstore, written as kerchunk JSON."""
+    """open_virtual_mfdataset with the parser for the format, over obstore, written as kerchunk
+    JSON.
+    """
     import obstore.store
     from obspec_utils.registry import ObjectStoreRegistry
     from virtualizarr import open_virtual_mfdataset
@@ -77,14 +89,22 @@ def virtualizarr(out: Path, locations: list[str]) -> None:
         store = obstore.store.HTTPStore.from_url(base, client_options={"allow_http": True})
         urls = locations
     else:
-        base, store = "file://", obstore.store.LocalStore()
+        base = "file://"
+        store = obstore.store.LocalStore()
         urls = [f"file://{location}" for location in locations]
     with open(locations[0], "rb") if not parts.scheme else _first(locations[0]) as file:
         parser = NetCDF3Parser() if file.read(3) == b"CDF" else HDFParser()
     merged = open_virtual_mfdataset(
-        urls, registry=ObjectStoreRegistry({base: store}), parser=parser, combine="nested", concat_dim="time",
-        data_vars="minimal", coords="minimal", compat="override", loadable_variables=["time", "lat", "lon", "lev"],
-    )  # fmt: skip
+        urls,
+        registry=ObjectStoreRegistry({base: store}),
+        parser=parser,
+        combine="nested",
+        concat_dim="time",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        loadable_variables=["time", "lat", "lon", "lev"],
+    )
     merged.vz.to_kerchunk(str(out), format="json")
 
 
@@ -99,7 +119,9 @@ def esgcet(out: Path, locations: list[str]) -> None:
     from esgcet.kerchunk.kerchunk_generator import KerchunkGenerator
 
     root = str(Path(locations[0]).parent)
-    generator = KerchunkGenerator(path_url=locations, backend="kerchunk", output_file=out, format="json")
+    generator = KerchunkGenerator(
+        path_url=locations, backend="kerchunk", output_file=out, format="json"
+    )
     generator.generate(root, "https://data.example/thredds/fileServer/root", 0)
 
 

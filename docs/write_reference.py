@@ -1,4 +1,6 @@
-"""Write the pages that follow from the code: ``python docs/write_reference.py``. A test fails when they are stale."""
+"""Write the pages that follow from the code: ``python docs/write_reference.py``. A test fails when
+they are stale.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,19 @@ line and key are named. `config/esg.yaml` in the source tree shows the whole fil
 
 Lists and mappings are written in an environment variable as YAML has them on one line:
 `ESGVZARR_ALLOWED_HOSTS='[a.example.org, b.example.org]'`.
-"""
+"""  # noqa: E501
 
 
 def settings_page() -> str:
     """All settings, from the fields of ``Settings``."""
     return "\n".join(
-        ["# Settings", "", _NOTE, _SETTINGS.lstrip(), *(line for name in Settings.model_fields for line in _setting(name))]
+        [
+            "# Settings",
+            "",
+            _NOTE,
+            _SETTINGS.lstrip(),
+            *(line for name in Settings.model_fields for line in _setting(name)),
+        ]
     )
 
 
@@ -77,20 +85,35 @@ def _kind(annotation: object) -> str:
 
 def _limits(metadata: list[object]) -> str:
     words = {"gt": "more than", "ge": "at least", "le": "at most"}
-    said = [f"{word} {getattr(limit, key):g}" for limit in metadata for key, word in words.items() if hasattr(limit, key)]
+    said = [
+        f"{word} {getattr(limit, key):g}"
+        for limit in metadata
+        for key, word in words.items()
+        if hasattr(limit, key)
+    ]
     return f", {', '.join(said)}" if said else ""
 
 
 def commands_page() -> str:
     """All commands, from the argument parser."""
     parser = make_parser()
-    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    actions = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     lines = [
-        "# Commands", "", _NOTE, str(parser.description), "",
-        "The last line on standard error says what went wrong, with a [stable code](errors.md).", "",
-        "## Options of all commands", "", "They stand before the command: `esgvzarr --debug publish ...`.", "",
+        "# Commands",
+        "",
+        _NOTE,
+        str(parser.description),
+        "",
+        "The last line on standard error says what went wrong, with a [stable code](errors.md).",
+        "",
+        "## Options of all commands",
+        "",
+        "They stand before the command: `esgvzarr --debug publish ...`.",
+        "",
         *_options(parser),
-    ]  # fmt: skip
+    ]
     for name, command in actions[0].choices.items():
         lines += [
             f"## `esgvzarr {name}`",
@@ -120,9 +143,13 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
             continue
-        value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
+        value = action.metavar or (
+            "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
+        )
         value = f"{value}..." if action.nargs == "+" else value
-        shown = ", ".join(f"{option} {value}".strip() for option in action.option_strings) or str(value)
+        shown = ", ".join(f"{option} {value}".strip() for option in action.option_strings) or str(
+            value
+        )
         yield f"| `{shown.replace('|', chr(92) + '|')}` | {_text(action.help)} |"
     yield ""
 

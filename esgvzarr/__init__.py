@@ -1,12 +1,13 @@
 """Virtual-Zarr access to ESGF climate data that people can trust.
 
-The verbs are functions of the modules of their names: ``esgvzarr.generate.generate``, ``esgvzarr.link.add.publish``,
+The verbs are functions of the modules of their names: ``esgvzarr.generate.generate``,
+    ``esgvzarr.link.add.publish``,
 ``esgvzarr.proof.verify``.
 
 >>> import esgvzarr
 >>> esgvzarr.DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323").version
 '20190323'
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -24,10 +25,20 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 _HOMES = {
-    "DatasetId": "model", "DatasetRecord": "model", "EsgvzarrError": "errors", "FileRecord": "model", "ProofError": "errors",
-    "RefusedError": "errors", "Report": "model", "Settings": "settings", "Transport": "transport",
-    "open_dataset": "reader", "open_datatree": "reader", "read_settings": "settings", "read_source": "sources",
-}  # fmt: skip
+    "DatasetId": "model",
+    "DatasetRecord": "model",
+    "EsgvzarrError": "errors",
+    "FileRecord": "model",
+    "ProofError": "errors",
+    "RefusedError": "errors",
+    "Report": "model",
+    "Settings": "settings",
+    "Transport": "transport",
+    "open_dataset": "reader",
+    "open_datatree": "reader",
+    "read_settings": "settings",
+    "read_source": "sources",
+}
 
 __all__ = [
     "DatasetId",

@@ -1,4 +1,5 @@
-"""The demo: real CMIP6 files on a data node and a STAC index on this machine, from the real esgpublish to xarray.
+"""The demo: real CMIP6 files on a data node and a STAC index on this machine, from the real
+esgpublish to xarray.
 
 Every step says what it did and where the result lies; all of it stays in one directory.
 """
@@ -41,10 +42,12 @@ def run(console: Console, directory: Path | None = None) -> None:
 
     Args:
         console: told of each step.
-        directory: new or empty; keeps everything. A new one below the system's temporary directory if None.
+        directory: new or empty; keeps everything. A new one below the system's temporary directory
+            if None.
 
     Raises:
-        PublisherError: esgcet, or another package of the extra ``demo``, is not installed; or esgpublish failed.
+        PublisherError: esgcet, or another package of the extra ``demo``, is not installed; or
+            esgpublish failed.
         SourceError: the files cannot be downloaded.
         ProofError: the references do not read as the files do.
     """
@@ -52,7 +55,8 @@ def run(console: Console, directory: Path | None = None) -> None:
     from .testing.node import DataNode
     from .testing.stac import StacServer
 
-    started, home = time.monotonic(), _new_directory(directory)
+    started = time.monotonic()
+    home = _new_directory(directory)
     console.print(f"Everything stays in [bold]{home}[/bold]\n")
     with StacServer(("CMIP6",)) as index, DataNode(home, index.url) as node:
         maps = _fill(console, node)
@@ -72,9 +76,11 @@ def check_packages() -> None:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise PublisherError(
-            ", ".join(missing), "is not installed" if len(missing) == 1 else "are not installed",
-            todo="pip install 'esgvzarr[demo]'", code="publisher-missing",
-        )  # fmt: skip
+            ", ".join(missing),
+            "is not installed" if len(missing) == 1 else "are not installed",
+            todo="pip install 'esgvzarr[demo]'",
+            code="publisher-missing",
+        )
 
 
 def _new_directory(directory: Path | None) -> Path:
@@ -89,7 +95,11 @@ def _new_directory(directory: Path | None) -> Path:
         found = "holds a blank, which no href may"
     if found:
         raise SettingsError(
-            str(directory), found, expected="a new or empty directory", todo="Give another one.", code="settings-demo-dir"
+            str(directory),
+            found,
+            expected="a new or empty directory",
+            todo="Give another one.",
+            code="settings-demo-dir",
         )
     return directory.resolve()
 
@@ -102,10 +112,17 @@ def _fill(console: Console, node: DataNode) -> list[Path]:
         root = sample_files()
         datasets = sample_datasets(root)
         maps = [node.add_dataset(name, datasets[name]) for name in DATASETS]
-    _say(console, f"  {sum(map(len, datasets.values()))} files of {len(datasets)} datasets, from PyPI: {root}")
+    _say(
+        console,
+        f"  {sum(map(len, datasets.values()))} files of {len(datasets)} datasets, from PyPI: "
+        f"{root}",
+    )
     for name in DATASETS:
         _say(console, f"  taken: {len(datasets[name]):2} files of {name}")
-    _say(console, f"  on the data node: {node.data}, served as {node.thredds.url}{node.thredds.prefix}/")
+    _say(
+        console,
+        f"  on the data node: {node.data}, served as {node.thredds.url}{node.thredds.prefix}/",
+    )
     _say(console, f"  to register in the STAC index: {node.stac_url}, by {node.config}")
     return maps
 
@@ -119,7 +136,11 @@ def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
     ledger = Ledger(read_settings(node.config).ledger)
     arguments = ["publish", "--strict", "--map", *map(str, maps), "--config", str(node.config)]
     log = node.directory / "esgpublish.log"
-    _title(console, 2, "esgvzarr publish: esgpublish registers, then references are made, proved, written, linked")
+    _title(
+        console,
+        2,
+        "esgvzarr publish: esgpublish registers, then references are made, proved, written, linked",
+    )
     started = time.monotonic()
     status = _run_logged(console, command(*arguments), log)
     if status:
@@ -128,10 +149,18 @@ def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
         raise PublisherError("esgvzarr publish", found, expected="0", todo=f"Its log is {log}.")
     _say(console, f"  $ esgvzarr publish --strict --map {node.maps}/*.map --config {node.config}")
     for name in DATASETS:
-        path, kept = node.directory_of(name) / f"{name}.json", ledger.entries(name)[-1]
+        path = node.directory_of(name) / f"{name}.json"
+        kept = ledger.entries(name)[-1]
         checks = len(json.loads(kept.report)["checks"])
-        _say(console, f"  {kept.outcome}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}")
-    _say(console, f"  {len(maps)} datasets in {time.monotonic() - started:.1f} s; all that esgpublish said: {log}")
+        _say(
+            console,
+            f"  {kept.outcome}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}",
+        )
+    _say(
+        console,
+        f"  {len(maps)} datasets in {time.monotonic() - started:.1f} s; all that esgpublish "
+        f"said: {log}",
+    )
 
 
 def _run_logged(console: Console, words: Sequence[str], log: Path) -> int:
@@ -165,7 +194,9 @@ def _open_as_search_user(console: Console, node: DataNode) -> None:
     """Find the item of the 65 files, open its reference, and compare with the files themselves."""
     import numpy as np
 
-    with _step(console, 3, "A search user finds the dataset with pystac-client and opens it with xarray"):
+    with _step(
+        console, 3, "A search user finds the dataset with pystac-client and opens it with xarray"
+    ):
         asset = find_asset(node.stac_url, MONTHLY)
         open_kwargs = asset.extra_fields["xarray:open_kwargs"]
         dataset = _opened(console, node, asset.href, open_kwargs)
@@ -173,16 +204,24 @@ def _open_as_search_user(console: Console, node: DataNode) -> None:
     _say(console, f"  href = {asset.href}\n  xarray.open_dataset(href, {arguments})\n")
     _say(console, str(dataset))
     files = sorted(node.directory_of(MONTHLY).glob("*.nc"))
-    shown, truth = dataset["ta"].values, read_files(files, "ta")
+    shown = dataset["ta"].values
+    truth = read_files(files, "ta")
     equal = shown.shape == truth.shape and bool(np.array_equal(shown, truth, equal_nan=True))
     _say(console, f"\n  mean of ta through the references:     {_mean(shown)!r} K")
     _say(console, f"  mean of the {len(files)} NetCDF files by netCDF4: {_mean(truth)!r} K")
     if not equal:
-        raise ProofError(MONTHLY, "differs from its NetCDF files", expected="equal values", todo="Please report this as a bug.")
+        raise ProofError(
+            MONTHLY,
+            "differs from its NetCDF files",
+            expected="equal values",
+            todo="Please report this as a bug.",
+        )
     _say(console, f"  all {truth.size} values are equal", style="green")
 
 
-def _opened(console: Console, node: DataNode, href: str, open_kwargs: dict[str, Any]) -> xarray.Dataset:
+def _opened(
+    console: Console, node: DataNode, href: str, open_kwargs: dict[str, Any]
+) -> xarray.Dataset:
     """Open a reference, and say what was asked of the data node."""
     import xarray
 
@@ -210,24 +249,44 @@ def _show_epochs(console: Console, node: DataNode) -> None:
     shown = dataset["time"].values.tolist()
     if shown != times:
         raise ProofError(
-            EPOCHS_DIFFER, "shows other times than its files", expected="equal dates", todo="Please report this as a bug."
+            EPOCHS_DIFFER,
+            "shows other times than its files",
+            expected="equal dates",
+            todo="Please report this as a bug.",
         )
     _say(console, f"  all {len(times)} dates are equal: {shown[0]} to {shown[-1]}", style="green")
 
 
 def _keep_local(console: Console, node: DataNode) -> None:
-    """References to the files as they lie here, in a static STAC catalogue: the servers end, these stay."""
+    """References to the files as they lie here, in a static STAC catalogue: the servers end, these
+    stay.
+    """
     from .generate import generate, make_transport
     from .link.add import catalogue
     from .settings import read_settings
     from .sources import read_source
 
-    settings, references = read_settings(node.config), node.directory / "references"
-    with _step(console, 5, "A static STAC catalogue on disk, which needs no server"), make_transport(settings) as transport:
+    settings = read_settings(node.config)
+    references = node.directory / "references"
+    with (
+        _step(console, 5, "A static STAC catalogue on disk, which needs no server"),
+        make_transport(settings) as transport,
+    ):
         for name in DATASETS:
-            record = read_source([str(node.directory_of(name))], DatasetId.parse(name), transport, {})
-            catalogue(generate(record, references, transport, settings), record, node.directory / "catalog", settings)
-    _say(console, f"  {node.directory / 'catalog' / 'catalog.json'} lists references to the files as they lie here")
+            record = read_source(
+                [str(node.directory_of(name))], DatasetId.parse(name), transport, {}
+            )
+            catalogue(
+                generate(record, references, transport, settings),
+                record,
+                node.directory / "catalog",
+                settings,
+            )
+    _say(
+        console,
+        f"  {node.directory / 'catalog' / 'catalog.json'} lists references to the files as they "
+        "lie here",
+    )
     _say(console, "  The servers have ended. To open the 65 files from disk:\n")
     path = references / f"{MONTHLY}.json"
     _say(console, f'import xarray\nxarray.open_dataset("{path}", engine="kerchunk", chunks={{}})')
@@ -242,15 +301,26 @@ def find_asset(stac_url: str, dataset_id: str) -> Any:
     import pystac_client
 
     collection = DatasetId.parse(dataset_id).project
-    found = pystac_client.Client.open(stac_url).search(collections=[collection], ids=[dataset_id]).items()
+    found = (
+        pystac_client.Client.open(stac_url)
+        .search(collections=[collection], ids=[dataset_id])
+        .items()
+    )
     for item in found:
         if "reference_file" in item.assets:
             return item.assets["reference_file"]
-    raise ProofError(dataset_id, "is not found with a reference_file", expected="one item that has it", code="proof-not-found")
+    raise ProofError(
+        dataset_id,
+        "is not found with a reference_file",
+        expected="one item that has it",
+        code="proof-not-found",
+    )
 
 
 def read_files(files: Sequence[Path], name: str) -> np.ndarray:
-    """A variable of files that follow each other in time, by netCDF4 alone; NaN where it is missing."""
+    """A variable of files that follow each other in time, by netCDF4 alone; NaN where it is
+    missing.
+    """
     import netCDF4
     import numpy as np
 

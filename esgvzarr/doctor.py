@@ -1,7 +1,8 @@
 """Whether a data node can do what publishing and reading need, and what to do where it cannot.
 
-Each check is a small function over a ``Node``, and yields rows; an error that it raises is its last row. Nothing is sent that would
-change an index, nobody is asked to log in, and the one file that is written is removed again.
+Each check is a small function over a ``Node``, and yields rows; an error that it raises is its last
+row. Nothing is sent that would change an index, nobody is asked to log in, and the one file that is
+written is removed again.
 """
 
 from __future__ import annotations
@@ -37,19 +38,27 @@ from .transport import Answer, Transport, host_of, is_url
 _MOST_DIRECTORIES = 5000
 """In which a NetCDF file is looked for."""
 _HEADS = 5
-_SLOW_S, _CLOCK_S, _FEW_DAYS, _LITTLE_ROOM = 0.3, 60.0, 14, 2**30
+_SLOW_S = 0.3
+_CLOCK_S = 60.0
+_FEW_DAYS = 14
+_LITTLE_ROOM = 2**30
 _ORIGIN = "https://example.org"
 _ENDPOINTS = ("scope_endpoint", "token_endpoint", "device_endpoint")
 NGINX_CORS = (
     "add_header Access-Control-Allow-Origin * always;\n"
-    'add_header Access-Control-Expose-Headers "Content-Range, Content-Length, Accept-Ranges" always;'
+    'add_header Access-Control-Expose-Headers "Content-Range, Content-Length, Accept-Ranges" '
+    "always;"
 )
-"""For the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx, ngx_http_headers_module."""
-TDS_CORS = "<CORS><enabled>true</enabled><allowedMethods>GET</allowedMethods><allowedOrigin>*</allowedOrigin></CORS>"
+"""For the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx,
+ngx_http_headers_module.
+"""
+TDS_CORS = "<CORS><enabled>true</enabled><allowedMethods>GET</allowedMethods><allowedOrigin>*</allowedOrigin></CORS>"  # noqa: E501
 """For ``threddsConfig.xml``. TDS administrator's guide, "threddsConfig.xml", CORS."""
 
 Health = Literal["good", "note", "bad"]
-"""``note``: it works, but something could be better or is unknown. ``bad``: something will not work."""
+"""``note``: it works, but something could be better or is unknown. ``bad``: something will not
+work.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,18 @@ class Node:
     Args:
         config: esgcet's ``esg.yaml``; None where there is none.
         settings: from the same file.
-        transport: the hosts of what is looked at are allowed on it, wherever they are: all are the operator's.
+        transport: the hosts of what is looked at are allowed on it, wherever they are: all are the
+            operator's.
         url: of a published NetCDF file; found where it is empty.
     """
 
-    def __init__(self, config: Path | None, settings: Settings, transport: Transport, url: str = "") -> None:
-        self.config, self.settings, self.transport, self._url = config, settings, transport, url
+    def __init__(
+        self, config: Path | None, settings: Settings, transport: Transport, url: str = ""
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.transport = transport
+        self._url = url
         self.document: Mapping[str, Any] = read_config(config) if config else {}
 
     @cached_property
@@ -86,21 +101,28 @@ class Node:
         found = self._named() if self._url else self._in_ledger() or self._on_disk()
         if found is None:
             raise SourceError(
-                "a published file", "none was found in the ledger, data_paths or data_roots", expected="one to try",
-                todo="Give its URL: esgvzarr doctor URL", code="source-no-file",
-            )  # fmt: skip
+                "a published file",
+                "none was found in the ledger, data_paths or data_roots",
+                expected="one to try",
+                todo="Give its URL: esgvzarr doctor URL",
+                code="source-no-file",
+            )
         self.transport.allow(host_of(found.url), named=True)
         return found
 
     @cached_property
     def answers(self) -> list[Answer]:
-        """What the server says to HEAD requests for the file, one after the other on one connection."""
+        """What the server says to HEAD requests for the file, one after the other on one
+        connection.
+        """
         return [self.transport.ask(self.file.url, method="HEAD") for _ in range(_HEADS)]
 
     def _named(self) -> FileRecord:
         name = self._url.rsplit("/", 1)[-1]
         for directory, prefix in self._roots():
-            if self._url.startswith(prefix) and os.path.isfile(path := directory + self._url.removeprefix(prefix)):
+            if self._url.startswith(prefix) and os.path.isfile(
+                path := directory + self._url.removeprefix(prefix)
+            ):
                 return FileRecord(name, self._url, path=path)
         return FileRecord(name, self._url)
 
@@ -125,13 +147,18 @@ class Node:
         return None
 
     def _roots(self) -> Iterator[tuple[str, str]]:
-        """(directory, URL prefix), neither with a ``/`` at its end: the operator's own, then what esgcet makes URLs of."""
+        """(directory, URL prefix), neither with a ``/`` at its end: the operator's own, then what
+        esgcet makes URLs of.
+        """
         for directory, prefix in self.settings.data_paths.items():
             yield directory.rstrip("/"), prefix.rstrip("/")
-        roots, custom = self.document.get("data_roots"), self.document.get("https_url")
+        roots = self.document.get("data_roots")
+        custom = self.document.get("https_url")
         for directory, name in roots.items() if isinstance(roots, Mapping) else ():
             template = (
-                str(custom).split("|")[0] if custom else f"https://{self.document.get('data_node')}/thredds/fileServer/{{}}/{{}}"
+                str(custom).split("|")[0]
+                if custom
+                else f"https://{self.document.get('data_node')}/thredds/fileServer/{{}}/{{}}"
             )
             yield str(directory).rstrip("/"), template.format(name, "").rstrip("/")
 
@@ -179,14 +206,19 @@ def _bad(check: str, error: EsgvzarrError) -> Diagnosis:
 
 def _esgcet(node: Node) -> Iterator[Diagnosis]:
     if node.config is None:
-        yield Diagnosis("esgcet", "note", "there is no esg.yaml: only esgvzarr generate and verify can be used")
+        yield Diagnosis(
+            "esgcet", "note", "there is no esg.yaml: only esgvzarr generate and verify can be used"
+        )
         return
     esgpublish.check_config(node.config)
     yield Diagnosis("esgcet", "good", f"esgcet {version('esgcet')}, {node.config}")
     with suppress(PackageNotFoundError):
         if tuple(map(int, version("pandas").split(".")[:2])) >= (3, 1):
             yield Diagnosis(
-                "esgcet", "note", f"pandas {version('pandas')}: esglogin and esgunpublish fail", "pip install 'pandas<3.1'"
+                "esgcet",
+                "note",
+                f"pandas {version('pandas')}: esglogin and esgunpublish fail",
+                "pip install 'pandas<3.1'",
             )
 
 
@@ -198,7 +230,12 @@ def _ledger(node: Node) -> Iterator[Diagnosis]:
     unfinished = [last for last in latest if last.outcome not in DONE]
     if unfinished:
         found = f"{len(unfinished)} of {len(latest)} datasets are not finished"
-        yield Diagnosis("ledger", "note", found, "esgvzarr status lists them; esgvzarr resume goes on with them.")
+        yield Diagnosis(
+            "ledger",
+            "note",
+            found,
+            "esgvzarr status lists them; esgvzarr resume goes on with them.",
+        )
     else:
         yield Diagnosis("ledger", "good", f"{ledger.path}, {len(latest)} datasets")
 
@@ -206,17 +243,38 @@ def _ledger(node: Node) -> Iterator[Diagnosis]:
 def _head(node: Node) -> Iterator[Diagnosis]:
     answer = node.answers[0]
     if answer.status != 200:
-        yield Diagnosis("head", "bad", f"HEAD is answered with {answer.status}", "Readers ask for the size before anything else.")
+        yield Diagnosis(
+            "head",
+            "bad",
+            f"HEAD is answered with {answer.status}",
+            "Readers ask for the size before anything else.",
+        )
         return
     if "html" in answer.headers.get("Content-Type", ""):
-        yield Diagnosis("head", "bad", "HEAD is answered with an HTML page", "Is this a login? References are for open data.")
+        yield Diagnosis(
+            "head",
+            "bad",
+            "HEAD is answered with an HTML page",
+            "Is this a login? References are for open data.",
+        )
         return
-    said, path = answer.headers.get("Content-Length"), node.file.path
+    said = answer.headers.get("Content-Length")
+    path = node.file.path
     if said is None:
-        yield Diagnosis("head", "bad", "HEAD says no Content-Length", "Readers cannot tell the size of a file without it.")
+        yield Diagnosis(
+            "head",
+            "bad",
+            "HEAD says no Content-Length",
+            "Readers cannot tell the size of a file without it.",
+        )
     elif path and os.path.isfile(path) and os.path.getsize(path) != int(said):
         found = f"HEAD says {said} bytes, {path} has {os.path.getsize(path)}"
-        yield Diagnosis("head", "bad", found, "Does the URL serve this directory? A cache may hold an older file.")
+        yield Diagnosis(
+            "head",
+            "bad",
+            found,
+            "Does the URL serve this directory? A cache may hold an older file.",
+        )
     else:
         yield Diagnosis("head", "good", f"200, {said} bytes")
 
@@ -226,24 +284,43 @@ def _ranges(node: Node) -> Iterator[Diagnosis]:
     head = node.transport.read_heads([node.file.url], 8)[0]
     if not head.etag and not head.last_modified:
         found = "answers carry neither ETag nor Last-Modified"
-        yield Diagnosis("ranges", "note", found, "esgvzarr audit can then only tell a replaced file by its size or checksum.")
-    yield Diagnosis("ranges", "good", f"206 to a single range, {recognise(head.data, node.file.url).name}")
+        yield Diagnosis(
+            "ranges",
+            "note",
+            found,
+            "esgvzarr audit can then only tell a replaced file by its size or checksum.",
+        )
+    yield Diagnosis(
+        "ranges", "good", f"206 to a single range, {recognise(head.data, node.file.url).name}"
+    )
 
 
 def _encoding(node: Node) -> Iterator[Diagnosis]:
-    """A browser always accepts gzip, and a range of a gzip stream is not a range of the file (RFC 9110, 14.2)."""
-    answer = node.transport.ask(node.file.url, headers={"Range": "bytes=0-7", "Accept-Encoding": "gzip, deflate, br"})
+    """A browser always accepts gzip, and a range of a gzip stream is not a range of the file (RFC
+    9110, 14.2).
+    """
+    answer = node.transport.ask(
+        node.file.url, headers={"Range": "bytes=0-7", "Accept-Encoding": "gzip, deflate, br"}
+    )
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding == "identity":
         yield Diagnosis("encoding", "good", "NetCDF files are sent as they are")
     else:
-        yield Diagnosis("encoding", "bad", f"NetCDF files are sent with {encoding}", "Turn compression off for *.nc: ranges break.")
+        yield Diagnosis(
+            "encoding",
+            "bad",
+            f"NetCDF files are sent with {encoding}",
+            "Turn compression off for *.nc: ranges break.",
+        )
 
 
 def _tls(node: Node) -> Iterator[Diagnosis]:
     if not node.file.url.startswith("https:"):
         yield Diagnosis(
-            "tls", "note", "files are served over plain http", "Nothing then shows a reader that bytes were not changed."
+            "tls",
+            "note",
+            "files are served over plain http",
+            "Nothing then shows a reader that bytes were not changed.",
         )
         return
     ends = str(node.answers[0].certificate.get("notAfter", ""))
@@ -255,7 +332,10 @@ def _days_left(check: str, subject: str, ends: float, todo: str = "Renew it.") -
     if days < 0:
         return Diagnosis(check, "bad", f"{subject} ended {-days} days ago", todo)
     return Diagnosis(
-        check, "note" if days < _FEW_DAYS else "good", f"{subject} is good for {days} days", todo if days < _FEW_DAYS else ""
+        check,
+        "note" if days < _FEW_DAYS else "good",
+        f"{subject} is good for {days} days",
+        todo if days < _FEW_DAYS else "",
     )
 
 
@@ -271,7 +351,9 @@ def _clock(node: Node) -> Iterator[Diagnosis]:
         return
     if apart > _CLOCK_S:
         found = f"this machine and the server are {apart:.0f} s apart"
-        yield Diagnosis("clock", "bad", found, "Run NTP on both: logins and Last-Modified depend on it.")
+        yield Diagnosis(
+            "clock", "bad", found, "Run NTP on both: logins and Last-Modified depend on it."
+        )
     else:
         yield Diagnosis("clock", "good", "agrees with the server's")
 
@@ -281,21 +363,37 @@ def _latency(node: Node) -> Iterator[Diagnosis]:
     found = f"{median * 1000:.0f} ms a request; {node.settings.connections} are in flight at a time"
     slow = median > _SLOW_S
     yield Diagnosis(
-        "latency", "note" if slow else "good", found, "Set data_paths, if the files are on this machine." if slow else ""
+        "latency",
+        "note" if slow else "good",
+        found,
+        "Set data_paths, if the files are on this machine." if slow else "",
     )
 
 
 def _browsers(node: Node) -> Iterator[Diagnosis]:
-    """Fetch standard: a page reads an answer of another origin if that allows it, and of its headers those that it names."""
+    """Fetch standard: a page reads an answer of another origin if that allows it, and of its
+    headers those that it names.
+    """
     answer = node.transport.ask(node.file.url, headers={"Range": "bytes=0-7", "Origin": _ORIGIN})
     allowed = answer.headers.get("Access-Control-Allow-Origin")
     exposed = answer.headers.get("Access-Control-Expose-Headers", "").lower()
-    missing = [name for name in ("Content-Range", "Content-Length") if name.lower() not in exposed and "*" not in exposed]
+    missing = [
+        name
+        for name in ("Content-Range", "Content-Length")
+        if name.lower() not in exposed and "*" not in exposed
+    ]
     lines = f"nginx:\n{NGINX_CORS}\nTDS, threddsConfig.xml:\n{TDS_CORS}"
     if allowed not in ("*", _ORIGIN):
-        yield Diagnosis("browsers", "note", "pages in a browser cannot read the files (CORS)", lines)
+        yield Diagnosis(
+            "browsers", "note", "pages in a browser cannot read the files (CORS)", lines
+        )
     elif missing:
-        yield Diagnosis("browsers", "note", f"pages in a browser do not see {' and '.join(missing)} (CORS)", lines)
+        yield Diagnosis(
+            "browsers",
+            "note",
+            f"pages in a browser do not see {' and '.join(missing)} (CORS)",
+            lines,
+        )
     else:
         yield Diagnosis("browsers", "good", "pages of any origin can read the files (CORS)")
 
@@ -304,14 +402,22 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
     """Writes, fetches and removes a file, as publishing would."""
     probe = DatasetId("esgvzarr.doctor", f"{time.time_ns()}")
     try:
-        directory, href = place(DatasetRecord(probe, host_of(node.file.url), (node.file,)), node.settings)
+        directory, href = place(
+            DatasetRecord(probe, host_of(node.file.url), (node.file,)), node.settings
+        )
     except SettingsError as error:
         yield _bad("directory", error)
         return
     if not directory.is_dir():
-        yield Diagnosis("directory", "bad", f"{directory} is not a directory", "Make it, or set reference_dir and reference_url.")
+        yield Diagnosis(
+            "directory",
+            "bad",
+            f"{directory} is not a directory",
+            "Make it, or set reference_dir and reference_url.",
+        )
         return
-    data, path = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode(), directory / href.rpartition("/")[2]
+    data = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode()
+    path = directory / href.rpartition("/")[2]
     try:
         with staging(path) as staged, writing(path):
             staged.write_bytes(data)
@@ -325,10 +431,15 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
     if answer.status != 200 or answer.data != data:
         found = f"what is written to {directory} is not served as {href}: status {answer.status}"
         yield Diagnosis(
-            "directory", "bad", found, "Set reference_dir and reference_url to a directory that is writable and served."
+            "directory",
+            "bad",
+            found,
+            "Set reference_dir and reference_url to a directory that is writable and served.",
         )
     elif free < _LITTLE_ROOM:
-        yield Diagnosis("directory", "note", f"{directory} has room for {free >> 20} MiB more", "Make room.")
+        yield Diagnosis(
+            "directory", "note", f"{directory} has room for {free >> 20} MiB more", "Make room."
+        )
     else:
         yield Diagnosis("directory", "good", f"{directory} can be written, and is served")
     if answer.status == 200:
@@ -339,9 +450,15 @@ def _caching(answer: Answer) -> Diagnosis:
     said = answer.headers.get("Cache-Control") or answer.headers.get("Expires") or ""
     if "no-store" in said:
         todo = "Readers fetch a reference file anew each time."
-        return Diagnosis("caching", "note", f"reference files are sent with Cache-Control: {said}", todo)
+        return Diagnosis(
+            "caching", "note", f"reference files are sent with Cache-Control: {said}", todo
+        )
     return Diagnosis(
-        "caching", "good", f"caches are told: {said}" if said else "caches are told nothing; ETag and Last-Modified serve"
+        "caching",
+        "good",
+        f"caches are told: {said}"
+        if said
+        else "caches are told nothing; ETag and Last-Modified serve",
     )
 
 
@@ -352,7 +469,11 @@ def _index(node: Node) -> Iterator[Diagnosis]:
     if address.kind == "stac":
         landing = node.transport.read_document(address.location)
         try:
-            is_api = isinstance(page := json.loads(landing), dict) and "links" in page and "stac_version" in page
+            is_api = (
+                isinstance(page := json.loads(landing), dict)
+                and "links" in page
+                and "stac_version" in page
+            )
         except ValueError:
             is_api = False
         if not is_api:
@@ -380,10 +501,18 @@ def _login(node: Node) -> Iterator[Diagnosis]:
         yield Diagnosis("login", "good", "Globus Search takes the login that is kept")
     elif address.certificate:
         ends = esgpublish.certificate_end(address.certificate)
-        yield _days_left("login", f"the certificate {address.certificate}", ends, "Get a new one, and let cert name it.")
+        yield _days_left(
+            "login",
+            f"the certificate {address.certificate}",
+            ends,
+            "Get a new one, and let cert name it.",
+        )
     else:
         yield Diagnosis(
-            "login", "note", "no client certificate is there", "Index nodes that want one: name it as cert in esg.yaml."
+            "login",
+            "note",
+            "no client certificate is there",
+            "Index nodes that want one: name it as cert in esg.yaml.",
         )
 
 
@@ -405,11 +534,21 @@ def _endpoints(node: Node) -> Iterator[Diagnosis]:
     if not isinstance(stac, Mapping) or not isinstance(api, Mapping):
         return
     if api.get("verify") is False:
-        yield Diagnosis("endpoints", "bad", "stac_transaction_api.verify is off: tokens go to whoever answers", "Remove the key.")
-    taken = sorted(set(_ENDPOINTS) - set(api)) if "base_url" in api and "globus" not in str(stac.get("stac_client")) else []
+        yield Diagnosis(
+            "endpoints",
+            "bad",
+            "stac_transaction_api.verify is off: tokens go to whoever answers",
+            "Remove the key.",
+        )
+    taken = (
+        sorted(set(_ENDPOINTS) - set(api))
+        if "base_url" in api and "globus" not in str(stac.get("stac_client"))
+        else []
+    )
     if taken:
         found = (
-            f"stac_transaction_api has a base_url of its own, but no {', '.join(taken)}: esgcet takes those of the production index"
+            f"stac_transaction_api has a base_url of its own, but no {', '.join(taken)}: esgcet "
+            "takes those of the production index"
         )
         yield Diagnosis("endpoints", "note", found, "Set all of them, if this is another index.")
     base = str(api.get("base_url") or "")

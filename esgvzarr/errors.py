@@ -14,8 +14,9 @@
     ├── PublisherError   esgcet is missing, or is configured in our way       publisher-*
     └── WorkerError      a process that computes has died, or has a fault     worker-*
 
-Codes are stable: they are kept in the ledger, and scripts may act on them. They are only ever added to.
-"""
+Codes are stable: they are kept in the ledger, and scripts may act on them. They are only ever added
+    to.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 _LONGEST = 20_000
 """Characters of a message; others wrote some of it."""
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
-_SECRET = re.compile(r"(?i)([?&][^=&#\s]*(?:token|sig|key|secret|pass|cred|auth)[^=&#\s]*=)[^&#\s'\"]+")
+_SECRET = re.compile(
+    r"(?i)([?&][^=&#\s]*(?:token|sig|key|secret|pass|cred|auth)[^=&#\s]*=)[^&#\s'\"]+"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -48,10 +51,19 @@ class EsgvzarrError(Exception):
     retryable = False
 
     def __init__(
-        self, subject: str, found: str, *, expected: str = "", todo: str = "", code: str = "", retryable: bool | None = None
+        self,
+        subject: str,
+        found: str,
+        *,
+        expected: str = "",
+        todo: str = "",
+        code: str = "",
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(plain(subject), plain(found))
-        self.subject, self.found, self.expected, self.todo = map(plain, (subject, found, expected, todo))
+        self.subject, self.found, self.expected, self.todo = map(
+            plain, (subject, found, expected, todo)
+        )
         self.code = code or type(self).code
         self.retryable = type(self).retryable if retryable is None else retryable
 
@@ -68,7 +80,8 @@ class EsgvzarrError(Exception):
 
 
 def plain(text: str) -> str:
-    """A text that may hold words of strangers, fit for logs and terminals: one line of bounded length, nothing that moves a cursor.
+    """A text that may hold words of strangers, fit for logs and terminals: one line of bounded
+    length, nothing that moves a cursor.
 
     User names and passwords in URLs, and signatures and tokens in their queries, are taken out.
     """

@@ -41,7 +41,9 @@ from .transport import Transport, host_of, is_url
 
 if TYPE_CHECKING:
     from .settings import (
-        Settings,  # pydantic costs a quarter of a second, which programs that only make references need not pay
+        # pydantic costs a quarter of a second, which programs that only make references need not
+        # pay
+        Settings,
     )
 
 _log = logging.getLogger(__name__)
@@ -56,9 +58,10 @@ class Outcome:
     dataset_id: str
     verb: str
     state: str
-    """``written``, ``linked``, ``pending`` (the index has not shown the change yet), ``absent`` (it does not show the dataset),
-    ``withdrawn``, ``deleted``, ``queued`` (to be linked anew), ``refused``, ``failed``, ``skipped`` or ``planned`` (in a dry
-    run)."""
+    """``written``, ``linked``, ``pending`` (the index has not shown the change yet), ``absent`` (it
+    does not show the dataset), ``withdrawn``, ``deleted``, ``queued`` (to be linked anew),
+    ``refused``, ``failed``, ``skipped`` or ``planned`` (in a dry run).
+    """
     detail: str
     code: str = ""
     """Stable error code; empty on success."""
@@ -88,19 +91,26 @@ class Prepared:
 
 
 Preparer = Callable[[DatasetRecord, str], Prepared]
-"""The dataset, and the location under which its references will be read, to what is to be written there; or raises."""
+"""The dataset, and the location under which its references will be read, to what is to be written
+there; or raises.
+"""
 
 
 def make_transport(settings: Settings) -> Transport:
     """A transport as the settings say. Whatever host they name may be fetched from."""
     prefixes = filter(None, (settings.reference_url, *settings.data_paths.values()))
     return Transport(
-        allowed_hosts=(*settings.allowed_hosts, *map(host_of, prefixes)), timeout_s=settings.timeout_s, retries=settings.retries,
-        connections=settings.connections, ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
-    )  # fmt: skip
+        allowed_hosts=(*settings.allowed_hosts, *map(host_of, prefixes)),
+        timeout_s=settings.timeout_s,
+        retries=settings.retries,
+        connections=settings.connections,
+        ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
+    )
 
 
-def make_references(record: DatasetRecord, transport: Transport, *, read: str = "auto") -> ReferenceSet:
+def make_references(
+    record: DatasetRecord, transport: Transport, *, read: str = "auto"
+) -> ReferenceSet:
     """The references of a dataset, checked but not proved yet.
 
     Raises:
@@ -108,13 +118,23 @@ def make_references(record: DatasetRecord, transport: Transport, *, read: str = 
     """
     served = check_served(record.files, transport, read=read)
     scanned = scan(record.files, transport, read=read, served=served)
-    return combine(check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)), record.id)
+    return combine(
+        check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
+        record.id,
+    )
 
 
 def generate(
-    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *,
-    href: str = "", force: bool = False, progress: Progress = lambda *_: None, preparer: Preparer | None = None,
-) -> Outcome:  # fmt: skip
+    record: DatasetRecord,
+    directory: Path,
+    transport: Transport,
+    settings: Settings,
+    *,
+    href: str = "",
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+    preparer: Preparer | None = None,
+) -> Outcome:
     """Write the proved references of a dataset into ``directory``. No index is touched.
 
     Args:
@@ -130,17 +150,28 @@ def generate(
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    name, path = str(record.id), directory / reference_name(record.id, settings)
+    name = str(record.id)
+    path = directory / reference_name(record.id, settings)
     location = href or str(path)
-    made = preparer(record, location) if preparer else prepare(record, location, transport, settings, progress=progress)
+    made = (
+        preparer(record, location)
+        if preparer
+        else prepare(record, location, transport, settings, progress=progress)
+    )
     progress(name, f"writing {path.name}")
     return write_prepared("generate", record.id, made, directory, settings, href=href, force=force)
 
 
 def write_prepared(
-    verb: str, dataset_id: DatasetId | str, made: Prepared, directory: Path, settings: Settings, *,
-    href: str = "", force: bool = False,
-) -> Outcome:  # fmt: skip
+    verb: str,
+    dataset_id: DatasetId | str,
+    made: Prepared,
+    directory: Path,
+    settings: Settings,
+    *,
+    href: str = "",
+    force: bool = False,
+) -> Outcome:
     """Write what was proved; a file that says the same already stays.
 
     Raises:
@@ -152,11 +183,21 @@ def write_prepared(
             write_output(settings.output, made.document, staged, path)
         reference = write_reference(staged, path, href=href, force=force)
     warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
-    detail = f"{reference.path} {'written' if reference.written else 'was there already, with equal bytes'}"
+    detail = (
+        f"{reference.path} "
+        f"{'written' if reference.written else 'was there already, with equal bytes'}"
+    )
     return Outcome(
-        str(dataset_id), verb, "written", detail, reference=reference, report=made.report, warnings=warnings,
-        files=made.files, chunks=made.chunks,
-    )  # fmt: skip
+        str(dataset_id),
+        verb,
+        "written",
+        detail,
+        reference=reference,
+        report=made.report,
+        warnings=warnings,
+        files=made.files,
+        chunks=made.chunks,
+    )
 
 
 def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:
@@ -165,8 +206,14 @@ def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:
 
 
 def plan_prepared(
-    dataset_id: DatasetId | str, made: Prepared, directory: Path, settings: Settings, *, href: str = "", force: bool = False
-) -> ReferenceFile:  # fmt: skip
+    dataset_id: DatasetId | str,
+    made: Prepared,
+    directory: Path,
+    settings: Settings,
+    *,
+    href: str = "",
+    force: bool = False,
+) -> ReferenceFile:
     """What ``write_prepared`` would leave there. Nothing is touched.
 
     Raises:
@@ -179,8 +226,13 @@ def plan_prepared(
 
 
 def prepare(
-    record: DatasetRecord, location: str, transport: Transport, settings: Settings, *, progress: Progress = lambda *_: None
-) -> Prepared:  # fmt: skip
+    record: DatasetRecord,
+    location: str,
+    transport: Transport,
+    settings: Settings,
+    *,
+    progress: Progress = lambda *_: None,
+) -> Prepared:
     """All of ``generate`` but the writing. It reads the dataset's files, and nothing else.
 
     Args:
@@ -199,9 +251,14 @@ def prepare(
 
 
 def encode_proved(
-    references: ReferenceSet, files: Sequence[FileRecord], location: str, transport: Transport, settings: Settings, *,
+    references: ReferenceSet,
+    files: Sequence[FileRecord],
+    location: str,
+    transport: Transport,
+    settings: Settings,
+    *,
     progress: Progress,
-) -> Prepared:  # fmt: skip
+) -> Prepared:
     """The bytes to write for references to ``files``, and the passed proof of them.
 
     Raises:
@@ -212,34 +269,58 @@ def encode_proved(
     progress(name, f"proving {references.chunk_count} chunks")
     counted = _counted(references)
     if settings.output == JSON:
-        report = prove(document, name, files, transport, settings, location=location, counted=counted)
+        report = prove(
+            document, name, files, transport, settings, location=location, counted=counted
+        )
     else:
         with staging(reference_name(name, settings), aside=True) as staged:
             write_output(settings.output, document, staged)
-            report = prove(document, name, files, transport, settings, location=location, counted=counted, through=str(staged))
-    return Prepared(document, report, references.warnings, len(references.files), references.chunk_count)
+            report = prove(
+                document,
+                name,
+                files,
+                transport,
+                settings,
+                location=location,
+                counted=counted,
+                through=str(staged),
+            )
+    return Prepared(
+        document, report, references.warnings, len(references.files), references.chunk_count
+    )
 
 
 def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
     """What is right, and yet slow to open."""
     if chunks > settings.many_chunks and settings.output not in DIRECTORIES:
         yield Finding(
-            "chunks-many", 0, path, f"at most {settings.many_chunks} chunks", str(chunks),
+            "chunks-many",
+            0,
+            path,
+            f"at most {settings.many_chunks} chunks",
+            str(chunks),
             "Readers load the whole file to open it; set `output: parquet`.",
             refuse=False,
-        )  # fmt: skip
+        )
 
 
 def generate_all(
-    records: Sequence[DatasetRecord], directory: Path, settings: Settings, *, executor: Executor | None = None, force: bool = False
+    records: Sequence[DatasetRecord],
+    directory: Path,
+    settings: Settings,
+    *,
+    executor: Executor | None = None,
+    force: bool = False,
 ) -> Iterator[Outcome]:
-    """Write the references of many datasets, several at once; one that fails does not stop the others.
+    """Write the references of many datasets, several at once; one that fails does not stop the
+    others.
 
     Args:
         records: the datasets; each one's own data node may be fetched from.
         directory: on this machine, and on the executor's workers.
         settings: as for ``generate``.
-        executor: one dataset a task: ``ProcessPoolExecutor``, or a Dask client's ``get_executor()``. Default: one after the other.
+        executor: one dataset a task: ``ProcessPoolExecutor``, or a Dask client's
+            ``get_executor()``. Default: one after the other.
         force: replace other bytes under the same name.
 
     Yields:
@@ -249,7 +330,9 @@ def generate_all(
     yield from executor.map(work, records) if executor else map(work, records)
 
 
-def _generate_one(record: DatasetRecord, *, directory: Path, settings: Settings, force: bool) -> Outcome:
+def _generate_one(
+    record: DatasetRecord, *, directory: Path, settings: Settings, force: bool
+) -> Outcome:
     try:
         with make_transport(settings) as transport:
             transport.allow(record.data_node)
@@ -259,10 +342,13 @@ def _generate_one(record: DatasetRecord, *, directory: Path, settings: Settings,
 
 
 def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
-    """The chunks of each file as the scan found them, which libhdf5 has counted then; but of files that are shown in part."""
+    """The chunks of each file as the scan found them, which libhdf5 has counted then; but of files
+    that are shown in part.
+    """
     return {
         file.file.url: {
-            name: (len(v.chunks) + len(v.inline), int(v.chunks.sizes.sum()), bool(v.codecs)) for name, v in file.variables.items()
+            name: (len(v.chunks) + len(v.inline), int(v.chunks.sizes.sum()), bool(v.codecs))
+            for name, v in file.variables.items()
         }
         for file in references.files
         if file.format == "hdf5" and not file.repeated
@@ -270,9 +356,16 @@ def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
 
 
 def prove(
-    document: bytes, name: str, files: Sequence[FileRecord], transport: Transport, settings: Settings, *,
-    location: str, counted: Mapping[str, Mapping[str, Counted]] | None = None, through: str = "",
-) -> Report:  # fmt: skip
+    document: bytes,
+    name: str,
+    files: Sequence[FileRecord],
+    transport: Transport,
+    settings: Settings,
+    *,
+    location: str,
+    counted: Mapping[str, Mapping[str, Counted]] | None = None,
+    through: str = "",
+) -> Report:
     """The report of a passed proof.
 
     Raises:
@@ -281,9 +374,16 @@ def prove(
     """
     try:
         report = verify(
-            document, _nearest(files, settings.read), transport, location=location, dataset_id=name,
-            samples=settings.proof_samples, storage_options=storage_options(files, settings), counted=counted, through=through,
-        )  # fmt: skip
+            document,
+            _nearest(files, settings.read),
+            transport,
+            location=location,
+            dataset_id=name,
+            samples=settings.proof_samples,
+            storage_options=storage_options(files, settings),
+            counted=counted,
+            through=through,
+        )
     except ProofError:
         _check_answers(files, transport)
         raise
@@ -291,14 +391,18 @@ def prove(
         _check_answers(files, transport)
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
-            name, f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
-            expected="what the NetCDF files hold, value for value", todo="Nothing was published. Please report this as a bug.",
-        )  # fmt: skip
+            name,
+            f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
+            expected="what the NetCDF files hold, value for value",
+            todo="Nothing was published. Please report this as a bug.",
+        )
     return report
 
 
 def _check_answers(files: Sequence[FileRecord], transport: Transport) -> None:
-    """Whether not the references are to blame, but the data node: fsspec does not tell a busy server from a missing file."""
+    """Whether not the references are to blame, but the data node: fsspec does not tell a busy
+    server from a missing file.
+    """
     transport.read_heads([file.url for file in files if is_url(file.url)], 1)
 
 
@@ -308,16 +412,27 @@ def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
 
 
 def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:
-    """What the reader's side of the proof needs beyond the defaults: a private certificate authority."""
+    """What the reader's side of the proof needs beyond the defaults: a private certificate
+    authority.
+    """
     if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in files):
         return {}
     import ssl
 
-    return {"remote_options": {"ssl": ssl.create_default_context(cafile=str(settings.ca_bundle.expanduser()))}}
+    return {
+        "remote_options": {
+            "ssl": ssl.create_default_context(cafile=str(settings.ca_bundle.expanduser()))
+        }
+    }
 
 
 def verify_published(
-    target: str, sources: Sequence[str], transport: Transport, settings: Settings, *, full: bool = False
+    target: str,
+    sources: Sequence[str],
+    transport: Transport,
+    settings: Settings,
+    *,
+    full: bool = False,
 ) -> Report:
     """Compare any kerchunk reference file with its NetCDF files.
 
@@ -330,7 +445,8 @@ def verify_published(
 
     Raises:
         SourceError: the ledger does not know the dataset.
-        ProofError, TransportError: there is nothing to compare, or the references lead where they may not.
+        ProofError, TransportError: there is nothing to compare, or the references lead where they
+            may not.
     """
     location = target if is_url(target) or os.path.exists(target) else _href_of(target, settings)
     for named in filter(is_url, (location, *sources)):
@@ -338,9 +454,15 @@ def verify_published(
     document = read_references(location, transport)
     files = _named_files(referenced_urls(document, location, transport, sources), sources)
     return verify(
-        document, files, transport, location=location, samples=settings.proof_samples, full=full,
-        storage_options=storage_options(files, settings), through=through_of(location),
-    )  # fmt: skip
+        document,
+        files,
+        transport,
+        location=location,
+        samples=settings.proof_samples,
+        full=full,
+        storage_options=storage_options(files, settings),
+        through=through_of(location),
+    )
 
 
 def _href_of(dataset_id: str, settings: Settings) -> str:
@@ -349,14 +471,19 @@ def _href_of(dataset_id: str, settings: Settings) -> str:
     hrefs = [kept.href for kept in Ledger(settings.ledger).entries(asked) if kept.href]
     if not hrefs:
         raise SourceError(
-            asked, f"is not in the ledger {settings.ledger}", expected="a dataset that was generated or published from here",
-            todo="Give the URL or path of its reference file.", code="source-not-in-ledger",
-        )  # fmt: skip
+            asked,
+            f"is not in the ledger {settings.ledger}",
+            expected="a dataset that was generated or published from here",
+            todo="Give the URL or path of its reference file.",
+            code="source-not-in-ledger",
+        )
     return hrefs[-1]
 
 
 def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord]:
-    """The files to compare with: the operator's sources, under the URLs that the references know them by; else those URLs."""
+    """The files to compare with: the operator's sources, under the URLs that the references know
+    them by; else those URLs.
+    """
     names: dict[str, list[str]] = {}
     for url in urls:
         names.setdefault(url.rsplit("/", 1)[-1], []).append(url)
@@ -364,7 +491,13 @@ def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord
     for source in sources or urls:
         name = source.rsplit("/", 1)[-1]
         known = names.get(name, [])
-        files.append(FileRecord(name, known[0] if len(known) == 1 else source, path=None if is_url(source) else source))
+        files.append(
+            FileRecord(
+                name,
+                known[0] if len(known) == 1 else source,
+                path=None if is_url(source) else source,
+            )
+        )
     return files
 
 
@@ -379,10 +512,19 @@ def entry(outcome: Outcome) -> Entry:
     report = json.dumps(asdict(outcome.report), sort_keys=True) if outcome.report else ""
     reference = outcome.reference
     return Entry(
-        outcome.dataset_id, outcome.verb, outcome.state, outcome.code, outcome.detail, reference.href if reference else "", report,
-        datetime.now(UTC).isoformat(timespec="seconds"), step="done", retryable=outcome.retryable,
-        path=reference.path if reference else "", sha256=reference.sha256 if reference else "",
-    )  # fmt: skip
+        outcome.dataset_id,
+        outcome.verb,
+        outcome.state,
+        outcome.code,
+        outcome.detail,
+        reference.href if reference else "",
+        report,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        step="done",
+        retryable=outcome.retryable,
+        path=reference.path if reference else "",
+        sha256=reference.sha256 if reference else "",
+    )
 
 
 def keep(outcome: Outcome, settings: Settings) -> None:

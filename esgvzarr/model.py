@@ -1,8 +1,9 @@
 """The frozen things that travel through the rooms, in order of travel.
 
-``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where) -> ``Series`` (the files that
-belong together) -> ``ReferenceSet`` (what a reader will see) -> ``Report`` (what was proved) -> ``ReferenceFile`` (what was
-written) -> ``AccessLink`` (what people find).
+``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where)
+-> ``Series`` (the files that belong together) -> ``ReferenceSet`` (what a reader will see) ->
+``Report`` (what was proved) -> ``ReferenceFile`` (what was written) -> ``AccessLink`` (what people
+find).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class DatasetId:
 
     >>> str(DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323|node"))
     'CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323'
-    """
+    """  # noqa: E501
 
     master_id: str
     version: str
@@ -33,25 +34,40 @@ class DatasetId:
 
     @classmethod
     def parse(cls, text: str) -> DatasetId:
-        """Read ``<master_id>.vN``, ``<master_id>#N`` (mapfile), each with or without ``|<data_node>``.
+        """Read ``<master_id>.vN``, ``<master_id>#N`` (mapfile), each with or without
+        ``|<data_node>``.
 
         Raises:
-            SourceError: anything else. A DSID becomes a file name, so its facets hold letters, digits, ``_`` and ``-`` only.
+            SourceError: anything else. A DSID becomes a file name, so its facets hold letters,
+                digits, ``_`` and ``-`` only.
         """
         bare = text.strip().split("|")[0].strip()
         master_id, _, version = bare.rpartition("#") if "#" in bare else bare.rpartition(".v")
         facets = master_id.split(".")
-        if not (version.isascii() and version.isdigit() and len(facets) > 1 and all(map(_FACET.match, facets)) and len(bare) < 250):
+        if not (
+            version.isascii()
+            and version.isdigit()
+            and len(facets) > 1
+            and all(map(_FACET.match, facets))
+            and len(bare) < 250
+        ):
             raise SourceError(
-                repr(text), "not a dataset id",
-                expected="<facet>.<facet>...vYYYYMMDD or <facet>.<facet>...#YYYYMMDD, facets of letters, digits, '_' and '-'",
-                todo="Copy it from the mapfile or from the index's instance_id.", code="source-dataset-id",
-            )  # fmt: skip
+                repr(text),
+                "not a dataset id",
+                expected=(
+                    "<facet>.<facet>...vYYYYMMDD or <facet>.<facet>...#YYYYMMDD, facets of "
+                    "letters, digits, '_' and '-'"
+                ),
+                todo="Copy it from the mapfile or from the index's instance_id.",
+                code="source-dataset-id",
+            )
         return cls(master_id, version)
 
     @property
     def project(self) -> str:
-        """The collection in the index: ``CMIP6``; ``CMIP7`` for ids that begin ``MIP-DRS7.CMIP7``."""
+        """The collection in the index: ``CMIP6``; ``CMIP7`` for ids that begin ``MIP-
+        DRS7.CMIP7``.
+        """
         first, second = self.master_id.split(".")[:2]
         return second if first == "MIP-DRS7" else first
 
@@ -65,7 +81,8 @@ class FileRecord:
 
     name: str
     url: str
-    """What readers will fetch: an absolute http(s) URL, or a local path where nothing is published."""
+    """What readers will fetch: an absolute http(s) URL, or a local path where nothing is published.
+    """
     size: int | None = None
     """Bytes, as the record says."""
     checksum: str | None = None
@@ -113,18 +130,26 @@ class Variable:
     dtype: np.dtype[Any]
     """As stored, with its byte order; ``object`` for strings of variable length."""
     attrs: Mapping[str, Any]
-    """netCDF attributes without ``_FillValue``: str, int, float or lists of them, and NumPy scalars."""
+    """netCDF attributes without ``_FillValue``: str, int, float or lists of them, and NumPy
+    scalars.
+    """
     fill_value: Any
     """The ``_FillValue`` attribute, or None where the file has none."""
     chunk_shape: tuple[int, ...]
-    """Elements per dimension of a stored chunk; the variable's shape where it is stored in one piece."""
+    """Elements per dimension of a stored chunk; the variable's shape where it is stored in one
+    piece.
+    """
     codecs: tuple[Mapping[str, Any], ...]
     """numcodecs configurations in the order of encoding (HDF5's filter pipeline)."""
     chunks: ChunkTable
     inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
-    """Chunks that could not be referred to, encoded by ``codecs``; by their place in the chunk grid."""
+    """Chunks that could not be referred to, encoded by ``codecs``; by their place in the chunk
+    grid.
+    """
     unwritten: Any = 0
-    """What netCDF reads where nothing was ever written (``_FillValue``, else the fill the file declares)."""
+    """What netCDF reads where nothing was ever written (``_FillValue``, else the fill the file
+    declares).
+    """
     values: np.ndarray | None = None
     """The whole variable as stored (not unpacked), if it was read; dimensions as in ``dims``."""
 
@@ -144,7 +169,9 @@ class FileReferences:
     etag: str | None = None
     last_modified: str | None = None
     repeated: int = 0
-    """Time steps that were taken off its head or tail, because another file that shows them holds the same."""
+    """Time steps that were taken off its head or tail, because another file that shows them holds
+    the same.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +201,14 @@ class Series:
     time: str | None
     """The dimension along which the files follow each other; None for fixed fields."""
     times: tuple[np.ndarray, ...]
-    """For each file, int64 microseconds since 1970-01-01 of its calendar, strictly increasing over all files."""
+    """For each file, int64 microseconds since 1970-01-01 of its calendar, strictly increasing over
+    all files.
+    """
     warnings: tuple[Finding, ...] = ()
     left_out: tuple[FileReferences, ...] = ()
-    """Files that add nothing: without time steps, the same bytes as another, or all of whose steps others hold too."""
+    """Files that add nothing: without time steps, the same bytes as another, or all of whose steps
+    others hold too.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -290,13 +321,17 @@ class ReferenceFile:
     size: int
     """Bytes; of a directory, of all files in it."""
     sha256: str
-    """Lower-case hex; of a directory, of what ``sha256sum`` prints of all files in it, in the order of their names."""
+    """Lower-case hex; of a directory, of what ``sha256sum`` prints of all files in it, in the order
+    of their names.
+    """
     written: bool = True
     """False when equal bytes were there already."""
 
 
 ICECHUNK_TYPE = "application/vnd.zarr+icechunk"
-"""Media type of an Icechunk repository, by which xpystac knows it. Its asset is apart from that of kerchunk references."""
+"""Media type of an Icechunk repository, by which xpystac knows it. Its asset is apart from that of
+kerchunk references.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +353,9 @@ class AccessLink:
 
 @dataclass(frozen=True, slots=True)
 class IndexAddress:
-    """Which index, and how it is reached. What one logs in with is never part of it, only where that is said."""
+    """Which index, and how it is reached. What one logs in with is never part of it, only where
+    that is said.
+    """
 
     kind: str
     """``stac``, ``globus`` or ``solr``."""
@@ -357,8 +394,10 @@ class Entry:
     verb: str
     """``publish``, ``link``, ``unpublish``, ``relink``, ``generate`` or ``audit``."""
     outcome: str
-    """``open``: more is to come. Else what became of it: ``linked``, ``written``, ``withdrawn``, ``deleted``, ``queued``,
-    ``pending``, ``absent``, ``refused``, ``failed``. Of an audit: the state that it found."""
+    """``open``: more is to come. Else what became of it: ``linked``, ``written``, ``withdrawn``,
+    ``deleted``, ``queued``, ``pending``, ``absent``, ``refused``, ``failed``. Of an audit: the
+    state that it found.
+    """
     code: str
     """Stable error code; empty on success."""
     detail: str

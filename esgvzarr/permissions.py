@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it, where they are missing: all may read, its owner alone may write.
+    """Make a directory, and those above it, where they are missing: all may read, its owner alone
+    may write.
 
     Raises:
         OSError: it cannot be made.
@@ -25,7 +26,8 @@ def make_directory(path: Path) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file that nobody else may read, where there is none, and the directory that it is in.
+    """Make an empty file that nobody else may read, where there is none, and the directory that it
+    is in.
 
     Raises:
         OSError: it cannot be made.

@@ -1,4 +1,6 @@
-"""Settings: the ``esgvzarr:`` section of esgcet's own ``esg.yaml`` < environment < argument; validated once, here."""
+"""Settings: the ``esgvzarr:`` section of esgcet's own ``esg.yaml`` < environment < argument;
+validated once, here.
+"""
 
 from __future__ import annotations
 
@@ -27,68 +29,116 @@ class Settings(BaseModel):
 
     reference_dir: Path | None = Field(
         default=None,
-        description="Directory on the data node into which `<DSID>.json` is written. Default: beside the dataset's NetCDF files. "
-        "A name that holds `zarr` lets xarray >= 2025.12 open the plain URL with no `engine=`.",
+        description=(
+            "Directory on the data node into which `<DSID>.json` is written. Default: beside the "
+            "dataset's NetCDF files. A name that holds `zarr` lets xarray >= 2025.12 open the "
+            "plain URL with no `engine=`."
+        ),
     )
     reference_url: str | None = Field(
         default=None,
         pattern=_URL_PREFIX,
-        description="Public URL prefix under which `reference_dir` is served. Needed with, and only with, `reference_dir`.",
+        description=(
+            "Public URL prefix under which `reference_dir` is served. Needed with, and only "
+            "with, `reference_dir`."
+        ),
     )
     data_paths: dict[_Directory, _UrlPrefix] = Field(
         default_factory=dict,
-        description="Local directory -> public URL prefix of the same files. Lets metadata be read from disk instead of over HTTP, "
-        "and gives the files of a mapfile their URLs in `esgvzarr generate`.",
+        description=(
+            "Local directory -> public URL prefix of the same files. Lets metadata be read from "
+            "disk instead of over HTTP, and gives the files of a mapfile their URLs in `esgvzarr "
+            "generate`."
+        ),
     )
     read: Literal["auto", "http", "local"] = Field(
         default="auto",
-        description="Where metadata is read from: `local` paths, the published `http` URLs, or `auto`: the local path "
-        "where there is one whose size agrees with the record, else HTTP. The references hold the published URLs in any case.",
+        description=(
+            "Where metadata is read from: `local` paths, the published `http` URLs, or `auto`: "
+            "the local path where there is one whose size agrees with the record, else HTTP. The "
+            "references hold the published URLs in any case."
+        ),
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Hosts (`host` or `host:port`) besides the record's own data node that may be fetched from. "
-        "Hosts named here, on the command line, in `data_paths`, `reference_url` or as `data_node` may have private addresses; "
-        "a data node that only a record names may not.",
+        description=(
+            "Hosts (`host` or `host:port`) besides the record's own data node that may be "
+            "fetched from. Hosts named here, on the command line, in `data_paths`, "
+            "`reference_url` or as `data_node` may have private addresses; a data node that only "
+            "a record names may not."
+        ),
     )
-    ca_bundle: Path | None = Field(default=None, description="PEM file of a private certificate authority. TLS is always verified.")
-    timeout_s: float = Field(default=30.0, gt=0, description="Seconds to wait for a server to connect or to send the next bytes.")
+    ca_bundle: Path | None = Field(
+        default=None,
+        description="PEM file of a private certificate authority. TLS is always verified.",
+    )
+    timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds to wait for a server to connect or to send the next bytes.",
+    )
     retries: int = Field(
-        default=3, ge=0, le=10, description="How often a request is tried again after 429, 503 or a lost connection."
+        default=3,
+        ge=0,
+        le=10,
+        description="How often a request is tried again after 429, 503 or a lost connection.",
     )
-    connections: int = Field(default=32, ge=1, le=64, description="Connections kept open to one host, and so requests in flight.")
+    connections: int = Field(
+        default=32,
+        ge=1,
+        le=64,
+        description="Connections kept open to one host, and so requests in flight.",
+    )
     poll_timeout_s: float = Field(
-        default=60.0, ge=0, description="Seconds to wait until the index shows a link that it has queued (HTTP 202)."
+        default=60.0,
+        ge=0,
+        description="Seconds to wait until the index shows a link that it has queued (HTTP 202).",
     )
     output: Literal["json", "json.zst", "parquet", "icechunk"] = Field(
         default="json",
-        description="What references are written as. `json` opens everywhere; `json.zst` is a tenth of its size; of `parquet` "
-        "readers load only what they need; `icechunk` is Zarr version 3, and its readers notice when a file was replaced. "
-        "[Outputs](outputs.md) compares them.",
+        description=(
+            "What references are written as. `json` opens everywhere; `json.zst` is a tenth of "
+            "its size; of `parquet` readers load only what they need; `icechunk` is Zarr version "
+            "3, and its readers notice when a file was replaced. [Outputs](outputs.md) compares "
+            "them."
+        ),
     )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
         default="application/vnd.zarr+kerchunk",
-        description="Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 opens only the second.",
+        description=(
+            "Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 "
+            "opens only the second."
+        ),
     )
     list_access: bool = Field(
         default=False,
-        description="Add `VirtualZarr` to `properties.access` of STAC items that have such a list. "
-        "The ESGF schemas of today allow no such service; the link is found without it.",
+        description=(
+            "Add `VirtualZarr` to `properties.access` of STAC items that have such a list. The "
+            "ESGF schemas of today allow no such service; the link is found without it."
+        ),
     )
     proof_samples: int = Field(
         default=8,
         ge=0,
-        description="Chunks of each data variable that are read back at random, besides first, last and boundary chunks.",
+        description=(
+            "Chunks of each data variable that are read back at random, besides first, last and "
+            "boundary chunks."
+        ),
     )
     many_chunks: int = Field(
         default=1_000_000,
         ge=1,
-        description="Chunks above which a warning says that readers are slow to open the JSON, which they load whole.",
+        description=(
+            "Chunks above which a warning says that readers are slow to open the JSON, which "
+            "they load whole."
+        ),
     )
     strict: bool = Field(
         default=False,
-        description="Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, "
-        "where esgpublish alone gives 0.",
+        description=(
+            "Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, "
+            "where esgpublish alone gives 0."
+        ),
     )
     ledger: Path = Field(
         default=Path("~/.esg/esgvzarr.sqlite"),
@@ -118,21 +168,27 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
     for name in Settings.model_fields:
         variable = ENVIRONMENT_PREFIX + name.upper()
         if variable in os.environ:
-            values[name], origins[name] = _value_of(variable), f"environment variable {variable}"
+            values[name] = _value_of(variable)
+            origins[name] = f"environment variable {variable}"
     for name, value in arguments.items():
         if value is not None:
-            values[name], origins[name] = value, "argument"
+            values[name] = value
+            origins[name] = "argument"
     try:
         return _with_own_node(Settings.model_validate(values), config)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
         where = origins.get(key, str(config or "settings"))
-        raise SettingsError(f"{where}, key {SECTION}.{key}".rstrip("."), _reason(first, key), todo=_todo(first, key)) from error
+        raise SettingsError(
+            f"{where}, key {SECTION}.{key}".rstrip("."), _reason(first, key), todo=_todo(first, key)
+        ) from error
 
 
 def _with_own_node(settings: Settings, config: str | os.PathLike[str] | None) -> Settings:
-    """``data_node`` of ``esg.yaml`` is a host that the operator names, and may well have a private address on its own network."""
+    """``data_node`` of ``esg.yaml`` is a host that the operator names, and may well have a private
+    address on its own network.
+    """
     node = read_config(config).get("data_node") if config is not None else None
     if not isinstance(node, str) or not node:
         return settings
@@ -140,12 +196,16 @@ def _with_own_node(settings: Settings, config: str | os.PathLike[str] | None) ->
 
 
 def _value_of(variable: str) -> Any:
-    """An environment variable's value, written as it would be in ``esg.yaml``: lists and mappings in YAML's flow form."""
+    """An environment variable's value, written as it would be in ``esg.yaml``: lists and mappings
+    in YAML's flow form.
+    """
     try:
         return yaml.safe_load(os.environ[variable])
     except yaml.YAMLError as error:
         found = f"is not YAML: {getattr(error, 'problem', error)}"
-        raise SettingsError(f"environment variable {variable}", found, expected="a value as in esg.yaml") from error
+        raise SettingsError(
+            f"environment variable {variable}", found, expected="a value as in esg.yaml"
+        ) from error
 
 
 def _reason(problem: Mapping[str, Any], key: str) -> str:
@@ -158,7 +218,9 @@ def _todo(problem: Mapping[str, Any], key: str) -> str:
     similar = difflib.get_close_matches(key, Settings.model_fields, n=1)
     if problem["type"] == "extra_forbidden" and similar:
         return f"Did you mean {similar[0]!r}?"
-    return "docs/reference/settings.md has them all." if problem["type"] == "extra_forbidden" else ""
+    return (
+        "docs/reference/settings.md has them all." if problem["type"] == "extra_forbidden" else ""
+    )
 
 
 def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -172,12 +234,23 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
     document = read_config(config)
     section = {} if document.get(SECTION) is None else document[SECTION]
     if not isinstance(section, dict):
-        raise SettingsError(f"{config}, key {SECTION}", f"is a {type(section).__name__}", expected="a mapping of settings")
+        raise SettingsError(
+            f"{config}, key {SECTION}",
+            f"is a {type(section).__name__}",
+            expected="a mapping of settings",
+        )
     with open(config, encoding="utf-8") as file:
         root = yaml.compose(file, Loader=yaml.SafeLoader)
-    nodes = [value for key, value in root.value if key.value == SECTION] if isinstance(root, yaml.MappingNode) else []
+    nodes = (
+        [value for key, value in root.value if key.value == SECTION]
+        if isinstance(root, yaml.MappingNode)
+        else []
+    )
     lines = {
-        str(key.value): key.start_mark.line + 1 for node in nodes if isinstance(node, yaml.MappingNode) for key, _ in node.value
+        str(key.value): key.start_mark.line + 1
+        for node in nodes
+        if isinstance(node, yaml.MappingNode)
+        for key, _ in node.value
     }
     return {str(key): value for key, value in section.items()}, lines
 
@@ -186,13 +259,16 @@ def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:
     """The whole of ``esg.yaml`` as a mapping.
 
     Raises:
-        SettingsError: the file cannot be read, or is not a YAML mapping; the line is named where there is one.
+        SettingsError: the file cannot be read, or is not a YAML mapping; the line is named where
+            there is one.
     """
     try:
         with open(config, encoding="utf-8") as file:
             document = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(str(config), f"cannot be read: {error}", todo="Give the path of esg.yaml with --config.") from error
+        raise SettingsError(
+            str(config), f"cannot be read: {error}", todo="Give the path of esg.yaml with --config."
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{config}, line {mark.line + 1}" if mark else str(config)
@@ -200,5 +276,9 @@ def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise SettingsError(str(config), f"holds a {type(document).__name__}", expected="a mapping, as esgcet's esg.yaml")
+        raise SettingsError(
+            str(config),
+            f"holds a {type(document).__name__}",
+            expected="a mapping, as esgcet's esg.yaml",
+        )
     return document

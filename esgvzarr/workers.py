@@ -1,4 +1,6 @@
-"""Processes that compute: on this machine, or those of a Dask cluster. They read; the process that has them alone writes."""
+"""Processes that compute: on this machine, or those of a Dask cluster. They read; the process that
+has them alone writes.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,12 @@ class Workers(Protocol):
     count: int
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """What the function returns or raises in one of the processes; threads may ask at once, and wait for their turn.
+        """What the function returns or raises in one of the processes; threads may ask at once, and
+        wait for their turn.
 
         Raises:
-            WorkerError: the process died twice, or cannot be had (``retryable``), or the function has a fault.
+            WorkerError: the process died twice, or cannot be had (``retryable``), or the function
+                has a fault.
         """
         ...
 
@@ -38,7 +42,8 @@ class Workers(Protocol):
 class LocalWorkers:
     """Processes on this machine. They end with the process that has them, however it ends.
 
-    Each is a pool of its own, so that one that dies (for want of memory, say) takes no other's work with it.
+    Each is a pool of its own, so that one that dies (for want of memory, say) takes no other's work
+    with it.
     """
 
     def __init__(self, count: int) -> None:
@@ -68,13 +73,15 @@ class LocalWorkers:
 
 
 class DaskWorkers:
-    """The processes of a Dask cluster that is there. Dask itself tries elsewhere what a worker died over.
+    """The processes of a Dask cluster that is there. Dask itself tries elsewhere what a worker died
+    over.
 
     Args:
         scheduler: ``tcp://host:port``.
 
     Raises:
-        SettingsError: distributed is not installed, the scheduler does not answer, or has no workers.
+        SettingsError: distributed is not installed, the scheduler does not answer, or has no
+            workers.
     """
 
     def __init__(self, scheduler: str) -> None:
@@ -82,20 +89,28 @@ class DaskWorkers:
             from distributed import Client
         except ImportError:
             raise SettingsError(
-                "--scheduler", "distributed is not installed", todo="pip install 'esgvzarr[dask]'", code="settings-scheduler"
+                "--scheduler",
+                "distributed is not installed",
+                todo="pip install 'esgvzarr[dask]'",
+                code="settings-scheduler",
             ) from None
         try:
             self._client: Any = Client(scheduler, timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"--scheduler {scheduler}", f"does not answer: {error}", expected="a running Dask scheduler, tcp://host:port",
+                f"--scheduler {scheduler}",
+                f"does not answer: {error}",
+                expected="a running Dask scheduler, tcp://host:port",
                 code="settings-scheduler",
-            ) from error  # fmt: skip
+            ) from error
         self.count = sum(self._client.nthreads().values())
         if not self.count:
             self._client.close()
             raise SettingsError(
-                f"--scheduler {scheduler}", "has no workers", todo="dask worker --nthreads 1 ...", code="settings-scheduler"
+                f"--scheduler {scheduler}",
+                "has no workers",
+                todo="dask worker --nthreads 1 ...",
+                code="settings-scheduler",
             )
         self._executor = self._client.get_executor(pure=False)
 
@@ -111,9 +126,12 @@ class DaskWorkers:
             raise _died(f"{error.allowed_failures + 1} workers died over it") from None
         except (CancelledError, CommClosedError, RuntimeError) as error:
             raise WorkerError(
-                "the Dask cluster", f"is gone: {type(error).__name__}", todo="Start it again, then run the same command.",
-                code="worker-cluster-lost", retryable=True,
-            ) from error  # fmt: skip
+                "the Dask cluster",
+                f"is gone: {type(error).__name__}",
+                todo="Start it again, then run the same command.",
+                code="worker-cluster-lost",
+                retryable=True,
+            ) from error
 
     def close(self) -> None:
         """Let go of the cluster, and of what it still computes for us."""
@@ -121,42 +139,59 @@ class DaskWorkers:
 
 
 def connect_workers(scheduler: str, count: int) -> Workers:
-    """The workers of a Dask cluster, or, without one, so many processes on this machine; 0: one for each CPU."""
+    """The workers of a Dask cluster, or, without one, so many processes on this machine; 0: one for
+    each CPU.
+    """
     if scheduler:
         return DaskWorkers(scheduler)
     return LocalWorkers(count or len(os.sched_getaffinity(0)))
 
 
 def _result(future: Future[_T]) -> _T:
-    """What a worker returned or raised; what it should never raise is a fault of the package, of which others hear nothing."""
+    """What a worker returned or raised; what it should never raise is a fault of the package, of
+    which others hear nothing.
+    """
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, EsgvzarrError) or _is_of_the_pool(error):
         raise error
     raise WorkerError(
-        "the worker process", f"failed: {type(error).__name__}: {error}", todo="Please report this as a bug.", code="worker-failed"
+        "the worker process",
+        f"failed: {type(error).__name__}: {error}",
+        todo="Please report this as a bug.",
+        code="worker-failed",
     ) from error
 
 
 def _is_of_the_pool(error: BaseException) -> bool:
-    return isinstance(error, BrokenProcessPool | CancelledError) or type(error).__module__.partition(".")[0] == "distributed"
+    return (
+        isinstance(error, BrokenProcessPool | CancelledError)
+        or type(error).__module__.partition(".")[0] == "distributed"
+    )
 
 
 def _died(found: str) -> WorkerError:
     return WorkerError(
-        "the worker process", found, expected="a result",
-        todo="Is there memory enough for this dataset? Try it by itself: esgvzarr link.", code="worker-died",
-    )  # fmt: skip
+        "the worker process",
+        found,
+        expected="a result",
+        todo="Is there memory enough for this dataset? Try it by itself: esgvzarr link.",
+        code="worker-died",
+    )
 
 
 def _make_pool() -> ProcessPoolExecutor:
-    """One process, started when it is first needed: a new interpreter, since this one has threads, which no copy would have."""
+    """One process, started when it is first needed: a new interpreter, since this one has threads,
+    which no copy would have.
+    """
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
 
 
 def _begin() -> None:
-    """In a new worker: what is sent to all processes is for the one that has it, whose end is its end."""
+    """In a new worker: what is sent to all processes is for the one that has it, whose end is its
+    end.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="esgvzarr-parent", daemon=True).start()

@@ -26,15 +26,31 @@ def shown(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     for package in ("esgcet", "stac_fastapi", "pystac_client"):
         pytest.importorskip(package, reason="needs the extra `demo`")
     home = tmp_path_factory.mktemp("demo") / "kept"
-    command = [sys.executable, "-c", "from esgvzarr.cli import main; main()", "demo", "--dir", str(home)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        "from esgvzarr.cli import main; main()",
+        "demo",
+        "--dir",
+        str(home),
+    ]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_LONGEST_S,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return home, done.stdout
 
 
 class TestDemo:
     def test_means_are_equal(self, shown: tuple[Path, str]) -> None:
-        """The mean through the references is that of the 65 NetCDF files by netCDF4, to the last digit; both are said."""
+        """The mean through the references is that of the 65 NetCDF files by netCDF4, to the last
+        digit; both are said.
+        """
         means = re.findall(r"mean of .*:\s+(\S+) K", shown[1])
         assert len(means) == 2
         assert means[0] == means[1]
@@ -49,7 +65,11 @@ class TestDemo:
     def test_all_that_it_names_is_there(self, shown: tuple[Path, str]) -> None:
         """Every path below its directory that it prints exists, whole and on one line."""
         home, text = shown
-        named = {match.rstrip('",') for match in re.findall(rf"{re.escape(str(home))}[^\s\"]*", text) if "*" not in match}
+        named = {
+            match.rstrip('",')
+            for match in re.findall(rf"{re.escape(str(home))}[^\s\"]*", text)
+            if "*" not in match
+        }
         assert len(named) >= 8
         assert [path for path in named if not Path(path).exists()] == []
 
@@ -87,7 +107,10 @@ def test_without_esgcet(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "demo", "--dir", str(tmp_path / "new")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "esgvzarr: [publisher-missing] esgcet: is not installed. pip install 'esgvzarr[demo]'"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "esgvzarr: [publisher-missing] esgcet: is not installed. pip install 'esgvzarr[demo]'"
+    )
     assert not (tmp_path / "new").exists()
 
 
@@ -98,7 +121,9 @@ class TestSamples:
         assert (len(datasets), sum(map(len, datasets.values()))) == (76, 326)
         assert len(datasets[MONTHLY]) == 65
 
-    def fetch(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **environment: str) -> SourceError:
+    def fetch(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **environment: str
+    ) -> SourceError:
         """The error of fetching into an empty cache under an environment."""
         monkeypatch.setattr(samples, "_installed", lambda: None)
         for name, value in {"XDG_CACHE_HOME": str(tmp_path / "cache"), **environment}.items():
@@ -123,9 +148,13 @@ class TestSamples:
         broken = tmp_path / "path" / "pip"
         broken.mkdir(parents=True)
         (broken / "__init__.py").write_text("raise ImportError('No module named pip')")
-        assert "No module named pip" in str(self.fetch(monkeypatch, tmp_path, PYTHONPATH=str(broken.parent)))
+        assert "No module named pip" in str(
+            self.fetch(monkeypatch, tmp_path, PYTHONPATH=str(broken.parent))
+        )
 
-    def test_another_wheel_is_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_another_wheel_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         """An index that serves other bytes under the name is not believed."""
         links = tmp_path / "links"
         links.mkdir()
@@ -140,6 +169,12 @@ def write_wheel(path: Path) -> None:
 
     info = "esmvaltool_sample_data-0.0.4.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: esmvaltool-sample-data\nVersion: 0.0.4\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/METADATA",
+            "Metadata-Version: 2.1\nName: esmvaltool-sample-data\nVersion: 0.0.4\n",
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr(f"{info}/RECORD", "")

@@ -1,4 +1,6 @@
-"""The docs say what the code does: pages made from it are fresh, nothing is left out, and what can be run runs."""
+"""The docs say what the code does: pages made from it are fresh, nothing is left out, and what can
+be run runs.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,7 @@ from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, mak
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
-_ROOMS = (
-    "settings|source|transport|file|filter|proof|store|index|publisher|time|coordinate|calendar|chunks|variable|dimension|units"
-    "|packing|audit|worker"
-)
+_ROOMS = "settings|source|transport|file|filter|proof|store|index|publisher|time|coordinate|calendar|chunks|variable|dimension|units|packing|audit|worker"  # noqa: E501
 CODE = re.compile(rf"(?:{_ROOMS})(?:-[a-z0-9]+)+\Z")
 HREF = "https://esgf-data.example.org/thredds/fileServer/esg_dataroot/dataset.json"
 STAC = "https://stac.example.org"
@@ -58,7 +57,9 @@ def load(path: Path) -> ModuleType:
 @pytest.mark.parametrize("name", ["settings.md", "commands.md"])
 def test_a_page_that_is_made_from_the_code_is_fresh(name: str) -> None:
     made = load(DOCS / "write_reference.py").PAGES[name]()
-    assert page(f"reference/{name}").rstrip("\n") == made.rstrip("\n"), "stale: run python docs/write_reference.py"
+    assert page(f"reference/{name}").rstrip("\n") == made.rstrip("\n"), (
+        "stale: run python docs/write_reference.py"
+    )
 
 
 def test_every_setting_is_described() -> None:
@@ -69,7 +70,9 @@ def test_every_setting_is_described() -> None:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     actions = make_parser()._actions
-    return next(dict(action.choices) for action in actions if isinstance(action, argparse._SubParsersAction))
+    return next(
+        dict(action.choices) for action in actions if isinstance(action, argparse._SubParsersAction)
+    )
 
 
 def test_every_command_and_option_is_described() -> None:
@@ -78,21 +81,32 @@ def test_every_command_and_option_is_described() -> None:
         assert f"## `esgvzarr {name}`" in text
         for action in parser._actions:
             assert action.help, f"{name} {action.dest}"
-            assert all(option in text for option in action.option_strings if option not in ("-h", "--help"))
+            assert all(
+                option in text for option in action.option_strings if option not in ("-h", "--help")
+            )
 
 
 # ---- error codes
 
 
 def codes_in_the_code() -> set[str]:
-    """Every stable code, wherever it stands as a string; ``<status>`` for those that an HTTP status ends."""
+    """Every stable code, wherever it stands as a string; ``<status>`` for those that an HTTP status
+    ends.
+    """
     found = set()
     for path in (ROOT / "esgvzarr").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.match(node.value):
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and CODE.match(node.value)
+            ):
                 found.add(re.sub(r"-http-\d+$", "-http-<status>", node.value))
             elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
-                found.update(f"{start}<status>" for start in re.findall(r"^[a-z]+-http-\Z", str(node.values[0].value)))
+                found.update(
+                    f"{start}<status>"
+                    for start in re.findall(r"^[a-z]+-http-\Z", str(node.values[0].value))
+                )
     return found
 
 
@@ -106,7 +120,12 @@ def test_every_error_code_is_described_and_none_that_there_is_not() -> None:
 
 def rules() -> dict[int, str]:
     """The rows of the tables in Trust, by rule."""
-    return {int(number): row for number, row in re.findall(r"^\| (\d+) \|(.*)$", page("explanation/trust.md"), re.MULTILINE)}
+    return {
+        int(number): row
+        for number, row in re.findall(
+            r"^\| (\d+) \|(.*)$", page("explanation/trust.md"), re.MULTILINE
+        )
+    }
 
 
 def test_trust_has_every_rule_once() -> None:
@@ -114,7 +133,9 @@ def test_trust_has_every_rule_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "defect", [defect for defect in DEFECTS.values() if defect.outcome != "equal"], ids=lambda defect: defect.name
+    "defect",
+    [defect for defect in DEFECTS.values() if defect.outcome != "equal"],
+    ids=lambda defect: defect.name,
 )
 def test_trust_names_the_code_under_which_a_defect_is_refused(defect: Any) -> None:
     """Defects of rule 0 have no rule of their own to stand under."""
@@ -124,7 +145,11 @@ def test_trust_names_the_code_under_which_a_defect_is_refused(defect: Any) -> No
 def findings() -> Iterator[tuple[str, int]]:
     """(code, rule) of each finding that the checks can make."""
     for node in ast.walk(ast.parse((ROOT / "esgvzarr" / "combine" / "rules.py").read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "Finding"
+        ):
             code, rule = node.args[:2]
             if isinstance(code, ast.Constant) and isinstance(rule, ast.Constant):
                 yield str(code.value), int(rule.value)  # type: ignore[arg-type]
@@ -136,7 +161,9 @@ def test_the_rule_that_a_finding_cites_says_so(code: str, rule: int) -> None:
 
 
 def test_the_reference_names_the_rules_of_findings() -> None:
-    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([\d, ]+) \|", page("reference/errors.md"), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `([a-z-]+)` \| ([\d, ]+) \|", page("reference/errors.md"), re.MULTILINE)
+    )
     cited = {code: {int(number) for number in row.split(",")} for code, row in rows.items()}
     assert [(code, rule) for code, rule in findings() if rule not in cited.get(code, set())] == []
 
@@ -149,7 +176,12 @@ def spoken_commands() -> Iterator[tuple[str, str]]:
     for path in PAGES:
         for block in blocks(path.read_text(), "sh"):
             for line in block.replace("\\\n", " ").splitlines():
-                yield from ((path.name, words) for words in re.findall(r"(?:^|&& |do )(?:\.venv/bin/)?(esgvzarr [^|&;#>]*)", line))
+                yield from (
+                    (path.name, words)
+                    for words in re.findall(
+                        r"(?:^|&& |do )(?:\.venv/bin/)?(esgvzarr [^|&;#>]*)", line
+                    )
+                )
 
 
 @pytest.mark.parametrize(("where", "line"), list(spoken_commands()))
@@ -157,7 +189,9 @@ def test_a_command_in_the_docs_can_be_given(where: str, line: str) -> None:
     """As far as its name and options go."""
     words = line.split()[1:]
     options, rest = make_parser().parse_known_args(words)
-    assert not [word for word in rest if word.startswith("-") and word != "--map" and words[0] != "publish"]
+    assert not [
+        word for word in rest if word.startswith("-") and word != "--map" and words[0] != "publish"
+    ]
     if words[0] != "publish":
         assert not rest
     assert options.command
@@ -205,7 +239,11 @@ def test_the_recipes_for_readers_run(published: str, capsys: pytest.CaptureFixtu
         session: dict[str, Any] = {}
         means = []
         for block in reader_blocks():
-            text = block.replace(STAC, index.url).replace(HREF, published).replace(DSID, str(esgvzarr.DatasetId.parse(DATASET_ID)))
+            text = (
+                block.replace(STAC, index.url)
+                .replace(HREF, published)
+                .replace(DSID, str(esgvzarr.DatasetId.parse(DATASET_ID)))
+            )
             if 'dataset["tas"]' in text and not session["dataset"].variables:
                 continue  # in segments: the page says to open them another way
             if "tas" in session.get("dataset", ()):
@@ -220,7 +258,11 @@ def test_the_recipes_for_readers_run(published: str, capsys: pytest.CaptureFixtu
 
 
 def set_up_lines() -> list[str]:
-    return [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("python3 -m venv")]
+    return [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("python3 -m venv")
+    ]
 
 
 def test_the_readme_has_two_commands_of_one_line() -> None:
@@ -230,9 +272,17 @@ def test_the_readme_has_two_commands_of_one_line() -> None:
 
 
 def test_ci_finds_the_test_command_in_the_readme() -> None:
-    pattern = re.search(r"command=\$\(grep -m1 '([^']+)' README\.md\)", (ROOT / ".ci" / "run").read_text())
+    pattern = re.search(
+        r"command=\$\(grep -m1 '([^']+)' README\.md\)", (ROOT / ".ci" / "run").read_text()
+    )
     assert pattern is not None
-    found = subprocess.run(["grep", "-m1", pattern[1], "README.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["grep", "-m1", pattern[1], "README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert found.stdout.strip() == set_up_lines()[1]
 
 
@@ -256,6 +306,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is in the extra `docs`")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,6 @@
-"""What ``esgvzarr doctor`` finds: each check green on a good node, and yellow or red on one that has the trouble."""
+"""What ``esgvzarr doctor`` finds: each check green on a good node, and yellow or red on one that
+has the trouble.
+"""
 
 from __future__ import annotations
 
@@ -69,18 +71,36 @@ def rows_of(config: Path, url: str = "") -> list[Diagnosis]:
 
 def told(rows: list[Diagnosis], check: str) -> tuple[str, str]:
     """The worst of a check's rows: its health, and what it says with what to do."""
-    worst = max((row for row in rows if row.check == check), key=lambda row: ("good", "note", "bad").index(row.health))
+    worst = max(
+        (row for row in rows if row.check == check),
+        key=lambda row: ("good", "note", "bad").index(row.health),
+    )
     return worst.health, f"{worst.found} {worst.todo}"
 
 
 def test_a_good_node(node: DataNode) -> None:
-    """Every check has a row, only http and CORS are yellow; the file that was written for it is gone; the index was only read."""
+    """Every check has a row, only http and CORS are yellow; the file that was written for it is
+    gone; the index was only read.
+    """
     rows = rows_of(node.config)
     assert {row.check for row in rows if row.health != "good"} == {"tls", "browsers"}
     assert [row.check for row in rows] == [
-        "esgcet", "ledger", "file", "head", "ranges", "encoding", "tls", "clock", "latency", "browsers", "directory", "caching",
-        "index", "login", "endpoints",
-    ]  # fmt: skip
+        "esgcet",
+        "ledger",
+        "file",
+        "head",
+        "ranges",
+        "encoding",
+        "tls",
+        "clock",
+        "latency",
+        "browsers",
+        "directory",
+        "caching",
+        "index",
+        "login",
+        "endpoints",
+    ]
     assert not list(node.data.rglob("*.json"))
     assert not list(node.data.rglob(".*"))
 
@@ -96,12 +116,19 @@ def test_a_good_node(node: DataNode) -> None:
         (NoRanges(), "ranges", "bad", "ignores Range"),
         (Headers({"ETag": "", "Last-Modified": ""}), "ranges", "note", "audit"),
         (Headers({"Content-Encoding": "gzip"}), "encoding", "bad", "Turn compression off"),
-        (Headers({"Date": format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)}), "clock", "bad", "NTP"),
+        (
+            Headers({"Date": format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)}),
+            "clock",
+            "bad",
+            "NTP",
+        ),
         (Headers({"Date": "yesterday"}), "clock", "note", "yesterday"),
         (Latency(0.35), "latency", "note", "data_paths"),
     ],
-)  # fmt: skip
-def test_a_file_server_with_a_fault(node: DataNode, fault: Fault, check: str, health: str, says: str) -> None:
+)
+def test_a_file_server_with_a_fault(
+    node: DataNode, fault: Fault, check: str, health: str, says: str
+) -> None:
     node.thredds.fault(fault, "*.nc")
     worst, text = told(rows_of(node.config), check)
     assert worst == health
@@ -136,7 +163,9 @@ class TestTheFileThatIsTried:
 
 class TestDirectory:
     def test_that_is_not_served(self, node: DataNode, tmp_path: Path) -> None:
-        node.write_config(reference_dir=str(tmp_path), reference_url=f"{node.thredds.url}/elsewhere")
+        node.write_config(
+            reference_dir=str(tmp_path), reference_url=f"{node.thredds.url}/elsewhere"
+        )
         health, text = told(rows_of(node.config), "directory")
         assert health == "bad"
         assert "404" in text
@@ -152,7 +181,9 @@ class TestDirectory:
 
     def test_that_is_missing(self, node: DataNode, tmp_path: Path) -> None:
         """It is not made by looking."""
-        node.write_config(reference_dir=str(tmp_path / "zarr"), reference_url=f"{node.thredds.url}/zarr")
+        node.write_config(
+            reference_dir=str(tmp_path / "zarr"), reference_url=f"{node.thredds.url}/zarr"
+        )
         assert told(rows_of(node.config), "directory")[0] == "bad"
         assert not (tmp_path / "zarr").exists()
 
@@ -164,7 +195,9 @@ class TestDirectory:
         assert health == "bad"
         assert "reference_dir" in text
 
-    @pytest.mark.parametrize(("said", "health"), [("max-age=315360000", "good"), ("no-store", "note")])
+    @pytest.mark.parametrize(
+        ("said", "health"), [("max-age=315360000", "good"), ("no-store", "note")]
+    )
     def test_caching(self, node: DataNode, said: str, health: str) -> None:
         node.thredds.fault(Headers({"Cache-Control": said}), "*.json")
         worst, text = told(rows_of(node.config), "caching")
@@ -179,7 +212,10 @@ class TestBrowsers:
     def look(self, tmp_path: Path, lines: str) -> tuple[str, str]:
         (file,) = write_monthly(tmp_path / "files", lengths=(12,))
         with NginxServer(tmp_path / "files", lines=lines) as server:
-            return told(examine(None, Settings(ledger=tmp_path / "ledger.sqlite"), server.url_of(file)), "browsers")
+            return told(
+                examine(None, Settings(ledger=tmp_path / "ledger.sqlite"), server.url_of(file)),
+                "browsers",
+            )
 
     def test_without_the_lines(self, tmp_path: Path) -> None:
         health, text = self.look(tmp_path, "")
@@ -211,14 +247,25 @@ class TestTls:
         assert "days" in text
 
     def test_that_is_not(self, served: tuple[ThreddsServer, str], tmp_path: Path) -> None:
-        health, text = told(examine(None, Settings(ledger=tmp_path / "ledger.sqlite"), served[1]), "head")
+        health, text = told(
+            examine(None, Settings(ledger=tmp_path / "ledger.sqlite"), served[1]), "head"
+        )
         assert health == "bad"
         assert "ca_bundle" in text
 
 
 class TestLedger:
     def test_with_unfinished_datasets(self, node: DataNode) -> None:
-        entry = Entry(DATASET_ID, "publish", "failed", "transport-unreachable", "no answer", "", "", "2026-11-20T10:00:00+00:00")
+        entry = Entry(
+            DATASET_ID,
+            "publish",
+            "failed",
+            "transport-unreachable",
+            "no answer",
+            "",
+            "",
+            "2026-11-20T10:00:00+00:00",
+        )
         Ledger(read_settings(node.config).ledger).add(entry)
         health, text = told(rows_of(node.config), "ledger")
         assert health == "note"
@@ -268,8 +315,24 @@ class TestStac:
         [
             (None, "bad"),
             ({}, "bad"),
-            ({"expires_at": 1.0, "refresh_expires_at": 2.0, "access_token": "x", "refresh_token": "x"}, "bad"),
-            ({"expires_at": 4e9, "refresh_expires_at": time.time() + 86400 * 3, "access_token": "x", "refresh_token": "x"}, "good"),
+            (
+                {
+                    "expires_at": 1.0,
+                    "refresh_expires_at": 2.0,
+                    "access_token": "x",
+                    "refresh_token": "x",
+                },
+                "bad",
+            ),
+            (
+                {
+                    "expires_at": 4e9,
+                    "refresh_expires_at": time.time() + 86400 * 3,
+                    "access_token": "x",
+                    "refresh_token": "x",
+                },
+                "good",
+            ),
         ],
     )
     def test_login(self, node: DataNode, kept: dict[str, Any] | None, health: str) -> None:
@@ -283,7 +346,12 @@ class TestStac:
 
     def test_login_that_ends_soon(self, node: DataNode) -> None:
         soon = time.time() + 86400 * 3
-        kept = {"expires_at": soon, "refresh_expires_at": soon, "access_token": "x", "refresh_token": "x"}
+        kept = {
+            "expires_at": soon,
+            "refresh_expires_at": soon,
+            "access_token": "x",
+            "refresh_token": "x",
+        }
         (node.directory / "egi-token.json").write_text(json.dumps(kept))
         assert told(rows_of(node.config), "login")[0] == "note"
 
@@ -322,15 +390,21 @@ class TestSolr:
         self.configure(node, solr_server, None)
         assert told(rows_of(node.config), "login")[0] == "note"
 
-    def test_with_one_that_ended(self, node: DataNode, solr_server: SolrServer, tmp_path: Path) -> None:
-        old = trustme.CA().issue_cert(common_name="publisher", not_after=datetime.now(UTC) - timedelta(days=2))
+    def test_with_one_that_ended(
+        self, node: DataNode, solr_server: SolrServer, tmp_path: Path
+    ) -> None:
+        old = trustme.CA().issue_cert(
+            common_name="publisher", not_after=datetime.now(UTC) - timedelta(days=2)
+        )
         old.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "old.pem"))
         self.configure(node, solr_server, tmp_path / "old.pem")
         health, text = told(rows_of(node.config), "login")
         assert health == "bad"
         assert "old.pem" in text
 
-    def test_with_what_is_none(self, node: DataNode, solr_server: SolrServer, tmp_path: Path) -> None:
+    def test_with_what_is_none(
+        self, node: DataNode, solr_server: SolrServer, tmp_path: Path
+    ) -> None:
         (tmp_path / "none.pem").write_text("nothing")
         self.configure(node, solr_server, tmp_path / "none.pem")
         assert told(rows_of(node.config), "login")[0] == "bad"
@@ -343,21 +417,27 @@ class TestSolr:
 
 class TestGlobus:
     def configure(self, node: DataNode, server: GlobusServer) -> None:
-        node.write_config(esgcet={"stac_config": None, "globus_index": True, "index_UUID": server.index_uuid})
+        node.write_config(
+            esgcet={"stac_config": None, "globus_index": True, "index_UUID": server.index_uuid}
+        )
 
     def test_with_a_login(self, node: DataNode, globus_server: GlobusServer) -> None:
         self.configure(node, globus_server)
         rows = rows_of(node.config)
         assert told(rows, "index")[0] == told(rows, "login")[0] == "good"
 
-    def test_without_one(self, node: DataNode, globus_server: GlobusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_one(
+        self, node: DataNode, globus_server: GlobusServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("GLOBUS_CLI_CLIENT_ID")
         self.configure(node, globus_server)
         health, text = told(rows_of(node.config), "login")
         assert health == "bad"
         assert "globus login" in text
 
-    def test_with_one_that_is_not_taken(self, node: DataNode, globus_server: GlobusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_with_one_that_is_not_taken(
+        self, node: DataNode, globus_server: GlobusServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("GLOBUS_CLI_CLIENT_SECRET", "wrong")
         self.configure(node, globus_server)
         assert told(rows_of(node.config), "login")[0] == "bad"
@@ -373,7 +453,9 @@ class TestCommand:
 
         return run
 
-    def test_exit_status_and_json(self, node: DataNode, run: Callable[..., tuple[int, str]]) -> None:
+    def test_exit_status_and_json(
+        self, node: DataNode, run: Callable[..., tuple[int, str]]
+    ) -> None:
         status, text = run("--json", "--config", node.config)
         assert status == 0
         assert {"check", "health", "found", "todo"} == set(json.loads(text)[0])
@@ -386,7 +468,11 @@ class TestCommand:
         status, text = run("--config", node.config)
         assert status == 0
         assert "add_header Access-Control-Allow-Origin *" in text
-        assert "<allowedOrigin>*</allowedOrigin>" in "".join(line[17:].strip() for line in text.splitlines())
+        assert "<allowedOrigin>*</allowedOrigin>" in "".join(
+            line[17:].strip() for line in text.splitlines()
+        )
 
-    def test_a_config_that_is_not_there(self, tmp_path: Path, run: Callable[..., tuple[int, str]]) -> None:
+    def test_a_config_that_is_not_there(
+        self, tmp_path: Path, run: Callable[..., tuple[int, str]]
+    ) -> None:
         assert run("--config", tmp_path / "none.yaml")[0] == 2

@@ -1,4 +1,6 @@
-"""Dataset ids are parsed strictly, for they become file names; types and errors travel between processes."""
+"""Dataset ids are parsed strictly, for they become file names; types and errors travel between
+processes.
+"""
 
 import copy
 import dataclasses
@@ -54,12 +56,18 @@ def test_its_text_is_the_dsid() -> None:
     ("text", "project"),
     [
         (f"{MASTER}.v20190323", "CMIP6"),
-        ("MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1.glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801", "CMIP7"),
-        ("input4MIPs.CMIP6.CMIP.UoM.UoM-CMIP-1-2-0.atmos.mon.mole_fraction_of_co2_in_air.gr1-GMNHSH#20160830", "input4MIPs"),
+        (
+            "MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1.glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801",
+            "CMIP7",
+        ),
+        (
+            "input4MIPs.CMIP6.CMIP.UoM.UoM-CMIP-1-2-0.atmos.mon.mole_fraction_of_co2_in_air.gr1-GMNHSH#20160830",
+            "input4MIPs",
+        ),
         ("cmip5.output1.CCCma.CanESM2.historical.mon.atmos.Amon.r1i1p1.v1", "cmip5"),
         ("E3SM.1_0.piControl.1deg_atm_60-30km_ocean.ocean.native.model-output.mon.ens1.v1", "E3SM"),
     ],
-)  # fmt: skip
+)
 def test_ids_of_all_projects_are_taken(text: str, project: str) -> None:
     assert DatasetId.parse(text).project == project
 
@@ -125,7 +133,10 @@ def errors_of_all_kinds() -> list[EsgvzarrError]:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, EsgvzarrError) and kind is not RefusedError
     ]
-    plain = [kind("a.nc", "is HTML", expected="HDF5", todo="Log in.", code="x-y", retryable=True) for kind in kinds]
+    plain = [
+        kind("a.nc", "is HTML", expected="HDF5", todo="Log in.", code="x-y", retryable=True)
+        for kind in kinds
+    ]
     return [*plain, RefusedError("dataset", [FINDING])]
 
 
@@ -141,7 +152,10 @@ def raise_refused() -> None:
 
 
 def test_errors_survive_the_way_back_from_another_process() -> None:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes, pytest.raises(RefusedError) as error:
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes,
+        pytest.raises(RefusedError) as error,
+    ):
         processes.submit(raise_refused).result()
     assert error.value.findings == (FINDING,)
     assert error.value.code == "time-overlap"
@@ -157,8 +171,8 @@ def test_a_refusal_names_every_finding() -> None:
     other = Finding("calendar-differs", 6, "c.nc", "noleap", "360_day")
     error = RefusedError("dataset", [FINDING, other])
     assert str(error) == (
-        "dataset: [time-overlap, rule 11] b.nc: expected 2000-02, found 2000-01. Remove one of them.; "
-        "[calendar-differs, rule 6] c.nc: expected noleap, found 360_day"
+        "dataset: [time-overlap, rule 11] b.nc: expected 2000-02, found 2000-01. Remove one of "
+        "them.; [calendar-differs, rule 6] c.nc: expected noleap, found 360_day"
     )
 
 
@@ -171,18 +185,50 @@ def test_codes_are_told_apart_by_their_first_word() -> None:
         assert f"{kind.__name__} " in (errors.__doc__ or "")
 
 
-FILE = FileRecord("a.nc", "https://esgf.example.org/a.nc", 100, "ab" * 32, "SHA256", "hdl:21.14100/1", "/data/a.nc")
+FILE = FileRecord(
+    "a.nc",
+    "https://esgf.example.org/a.nc",
+    100,
+    "ab" * 32,
+    "SHA256",
+    "hdl:21.14100/1",
+    "/data/a.nc",
+)
 TABLE = ChunkTable(np.zeros((2, 1), "i8"), np.array([10, 20]), np.array([5, 5]))
-VARIABLE = Variable("tas", ("time",), (2,), np.dtype("<f4"), {"units": "K"}, 1e20, (1,), ({"id": "zlib", "level": 1},), TABLE)
-REFERENCES = FileReferences(FILE, "hdf5", {"time": 2}, {"title": "x"}, {"tas": VARIABLE}, 100, '"etag"')
+VARIABLE = Variable(
+    "tas",
+    ("time",),
+    (2,),
+    np.dtype("<f4"),
+    {"units": "K"},
+    1e20,
+    (1,),
+    ({"id": "zlib", "level": 1},),
+    TABLE,
+)
+REFERENCES = FileReferences(
+    FILE, "hdf5", {"time": 2}, {"title": "x"}, {"tas": VARIABLE}, 100, '"etag"'
+)
 ARRAY = Array(
-    "tas", ("time",), (2,), (1,), np.dtype("<f4"), None, (), {}, TABLE, np.zeros(2, "i8"), {"2": b"inline"},
-)  # fmt: skip
+    "tas",
+    ("time",),
+    (2,),
+    (1,),
+    np.dtype("<f4"),
+    None,
+    (),
+    {},
+    TABLE,
+    np.zeros(2, "i8"),
+    {"2": b"inline"},
+)
 
 
 def test_what_travels_survives_pickling() -> None:
     """Scans run in other processes."""
-    record = DatasetRecord(DatasetId(MASTER, "1"), "esgf.example.org", (FILE,), replica=True, pid="hdl:1")
+    record = DatasetRecord(
+        DatasetId(MASTER, "1"), "esgf.example.org", (FILE,), replica=True, pid="hdl:1"
+    )
     assert sent(record) == record
     again = sent(REFERENCES)
     assert (again.file, again.etag, dict(again.dimensions)) == (FILE, '"etag"', {"time": 2})
@@ -191,7 +237,11 @@ def test_what_travels_survives_pickling() -> None:
 
 
 def test_what_travels_is_frozen_and_has_no_room_for_more() -> None:
-    kinds = [kind for kind in vars(model).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    kinds = [
+        kind
+        for kind in vars(model).values()
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    ]
     assert len(kinds) > 10
     for kind in kinds:
         assert kind.__dataclass_params__.frozen, kind  # type: ignore[attr-defined]
@@ -208,7 +258,8 @@ def test_chunks_are_counted_with_the_inline_ones() -> None:
 
 
 def test_a_report_passes_only_when_something_was_checked_and_nothing_failed() -> None:
-    passed, failed = Check("count", "tas", True, "2 of 2"), Check("values", "tas", False, "differs at 0")
+    passed = Check("count", "tas", True, "2 of 2")
+    failed = Check("values", "tas", False, "differs at 0")
     reports = [Report("x", "y", checks, {}, "") for checks in ((), (passed,), (passed, failed))]
     assert [report.passed for report in reports] == [False, True, False]
     assert reports[2].failures == (failed,)

@@ -1,4 +1,6 @@
-"""Settings come from esg.yaml, the environment and arguments, in this order; what is wrong is named by its place."""
+"""Settings come from esg.yaml, the environment and arguments, in this order; what is wrong is named
+by its place.
+"""
 
 import json
 import re
@@ -44,17 +46,26 @@ def test_a_config_without_our_section_gives_the_defaults(write: Any) -> None:
         assert read_settings(write(text)) == Settings()
 
 
-def test_an_argument_stands_before_the_environment_and_that_before_the_file(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_argument_stands_before_the_environment_and_that_before_the_file(
+    write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = write("esgvzarr: {timeout_s: 1, retries: 1, connections: 1}")
     monkeypatch.setenv("ESGVZARR_RETRIES", "2")
     monkeypatch.setenv("ESGVZARR_CONNECTIONS", "2")
     settings = read_settings(config, connections=3, proof_samples=None)
-    assert (settings.timeout_s, settings.retries, settings.connections, settings.proof_samples) == (1, 2, 3, 8)
+    assert (settings.timeout_s, settings.retries, settings.connections, settings.proof_samples) == (
+        1,
+        2,
+        3,
+        8,
+    )
 
 
 def test_the_environment_takes_values_as_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESGVZARR_ALLOWED_HOSTS", "[a.example.org, 'b.example.org:8443']")
-    monkeypatch.setenv("ESGVZARR_DATA_PATHS", "{/data: https://esgf.example.org/thredds/fileServer/root}")
+    monkeypatch.setenv(
+        "ESGVZARR_DATA_PATHS", "{/data: https://esgf.example.org/thredds/fileServer/root}"
+    )
     monkeypatch.setenv("ESGVZARR_STRICT", "true")
     settings = read_settings()
     assert settings.allowed_hosts == ("a.example.org", "b.example.org:8443")
@@ -71,11 +82,16 @@ def test_an_unknown_setting_is_named_with_file_line_and_a_similar_one(write: Any
         """)
     with pytest.raises(SettingsError) as error:
         read_settings(config)
-    assert str(error.value) == f"{config}, line 4, key esgvzarr.time_out_s: no such setting. Did you mean 'timeout_s'?"
+    assert (
+        str(error.value)
+        == f"{config}, line 4, key esgvzarr.time_out_s: no such setting. Did you mean 'timeout_s'?"
+    )
 
 
 def test_an_unknown_setting_like_no_other_leads_to_the_list(write: Any) -> None:
-    with pytest.raises(SettingsError, match=r"key esgvzarr\.xyzzy: no such setting\. docs/reference/settings\.md"):
+    with pytest.raises(
+        SettingsError, match=r"key esgvzarr\.xyzzy: no such setting\. docs/reference/settings\.md"
+    ):
         read_settings(write("esgvzarr: {xyzzy: 1}"))
 
 
@@ -95,7 +111,9 @@ def test_an_unknown_setting_like_no_other_leads_to_the_list(write: Any) -> None:
         ("ledger: 2020-01-01", 2, "ledger"),
     ],
 )
-def test_a_wrong_value_is_named_with_file_line_and_key(write: Any, section: str, line: int, key: str) -> None:
+def test_a_wrong_value_is_named_with_file_line_and_key(
+    write: Any, section: str, line: int, key: str
+) -> None:
     config = write(f"esgvzarr:\n  {section}\n")
     with pytest.raises(SettingsError) as error:
         read_settings(config)
@@ -105,16 +123,26 @@ def test_a_wrong_value_is_named_with_file_line_and_key(write: Any, section: str,
 
 def test_a_directory_without_a_url_is_refused(write: Any) -> None:
     config = write("esgvzarr:\n  reference_dir: /data/zarr\n")
-    with pytest.raises(SettingsError, match=r"esg\.yaml, key esgvzarr: .*reference_dir and reference_url go together"):
+    with pytest.raises(
+        SettingsError,
+        match=r"esg\.yaml, key esgvzarr: .*reference_dir and reference_url go together",
+    ):
         read_settings(config)
 
 
-def test_the_environment_is_blamed_for_what_it_says(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_blamed_for_what_it_says(
+    write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ESGVZARR_TIMEOUT_S", "-1")
-    with pytest.raises(SettingsError, match=r"^environment variable ESGVZARR_TIMEOUT_S, key esgvzarr\.timeout_s: .*-1"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^environment variable ESGVZARR_TIMEOUT_S, key esgvzarr\.timeout_s: .*-1",
+    ):
         read_settings(write("esgvzarr:\n  timeout_s: 5\n"))
     monkeypatch.setenv("ESGVZARR_TIMEOUT_S", "{")
-    with pytest.raises(SettingsError, match=r"^environment variable ESGVZARR_TIMEOUT_S: is not YAML"):
+    with pytest.raises(
+        SettingsError, match=r"^environment variable ESGVZARR_TIMEOUT_S: is not YAML"
+    ):
         read_settings()
 
 
@@ -165,7 +193,9 @@ def test_every_setting_is_described() -> None:
 
 def test_the_schema_is_up_to_date() -> None:
     written = json.loads((CONFIG / "schema.json").read_text())
-    assert written == Settings.model_json_schema(), f"config/schema.json is stale. Write it again:\n{WRITE_SCHEMA}"
+    assert written == Settings.model_json_schema(), (
+        f"config/schema.json is stale. Write it again:\n{WRITE_SCHEMA}"
+    )
 
 
 def test_the_example_is_a_valid_config_that_changes_nothing() -> None:
@@ -176,7 +206,9 @@ def test_the_example_is_a_valid_config_that_changes_nothing() -> None:
 
 def test_the_example_has_every_setting_with_its_description_and_default() -> None:
     text = (CONFIG / "esg.yaml").read_text()
-    assert text.endswith(section_of_example()), f"config/esg.yaml is stale. Its end should be:\n{section_of_example()}"
+    assert text.endswith(section_of_example()), (
+        f"config/esg.yaml is stale. Its end should be:\n{section_of_example()}"
+    )
     uncommented = re.sub(r"^  #(?=\w)", "  ", section_of_example(), flags=re.MULTILINE)
     assert Settings.model_validate(yaml.safe_load(uncommented)["esgvzarr"]) == Settings()
 

@@ -1,8 +1,10 @@
-"""``python -m benchmarks.readers``: what the clients of the field make of datasets that esgvzarr publishes.
+"""``python -m benchmarks.readers``: what the clients of the field make of datasets that esgvzarr
+publishes.
 
-The real esgpublish registers three datasets on a data node and in indexes on this machine. Then each client finds them in the index
-and opens or downloads them, in an environment of its own, which uv makes of the newest releases that the client takes. Same values:
-all that it shows, times and bounds included, is what the NetCDF files hold. Same files: it downloads the NetCDF files, byte for
+The real esgpublish registers three datasets on a data node and in indexes on this machine. Then
+each client finds them in the index and opens or downloads them, in an environment of its own, which
+uv makes of the newest releases that the client takes. Same values: all that it shows, times and
+bounds included, is what the NetCDF files hold. Same files: it downloads the NetCDF files, byte for
 byte, and nothing else.
 """
 
@@ -29,14 +31,19 @@ from .environments import CannotRunError, command_of
 from .program import plain
 from .published import CASES, INDEXES, Case, Published, cases_in
 
-SAME, FILES, NOTHING, FAILS = "same values", "same files", "shows no variables", "fails"
+SAME = "same values"
+FILES = "same files"
+NOTHING = "shows no variables"
+FAILS = "fails"
 _HERE = Path(__file__).parent
 _MARKS = "<!-- made by benchmarks.readers -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
 class Client:
-    """A program, the index that it asks, and what is expected of each case: an outcome, or how it begins."""
+    """A program, the index that it asks, and what is expected of each case: an outcome, or how it
+    begins.
+    """
 
     program: str
     index: str = "stac"
@@ -85,20 +92,36 @@ class Row:
     @property
     def expected(self) -> bool:
         """Whether it came as it should."""
-        return all(found.startswith(wanted) for found, wanted in zip(self.outcomes, self.client.outcomes, strict=True))
+        return all(
+            found.startswith(wanted)
+            for found, wanted in zip(self.outcomes, self.client.outcomes, strict=True)
+        )
 
 
-def try_client(client: Client, command: Sequence[str], published: Published, directory: Path) -> Row:
+def try_client(
+    client: Client, command: Sequence[str], published: Published, directory: Path
+) -> Row:
     """Run its program on all cases, and look at what it says."""
-    job, out = directory / "job.json", directory / "out.json"
+    job = directory / "job.json"
+    out = directory / "out.json"
     job.write_text(json.dumps(published.job(client.index, out)))
-    done = subprocess.run([*command, job], cwd=directory, env=published.environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, job],
+        cwd=directory,
+        env=published.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     (directory / "said").write_text(done.stdout + done.stderr)
     if not out.exists():
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         return Row(client, "", (f"{FAILS}: {last}",) * len(client.cases))
     about = json.loads(out.read_text())
-    outcomes = tuple(judge(about["results"][case.title], published.files(case), case.variable) for case in client.cases)
+    outcomes = tuple(
+        judge(about["results"][case.title], published.files(case), case.variable)
+        for case in client.cases
+    )
     return Row(client, ", ".join(about["versions"]), outcomes)
 
 
@@ -114,7 +137,11 @@ def judge(result: Mapping[str, Any], files: Sequence[Path], variable: str) -> st
     if not shown:
         return NOTHING
     truth = files_alone([str(path) for path in files])
-    wrong = [name for name in {variable: None, **shown} if name not in shown or not same(shown[name], truth.get(name))]
+    wrong = [
+        name
+        for name in {variable: None, **shown}
+        if name not in shown or not same(shown[name], truth.get(name))
+    ]
     return f"**other values**: {', '.join(wrong)}" if wrong else SAME
 
 
@@ -125,7 +152,11 @@ def same(array: Mapping[str, Any], truth: np.ndarray | None) -> bool:
     wanted = plain(truth)
     if wanted and isinstance(wanted[0], str):
         return bool(array["data"] == wanted)
-    return bool(np.array_equal(np.array(array["data"], dtype="f8"), np.array(wanted, dtype="f8"), equal_nan=True))
+    return bool(
+        np.array_equal(
+            np.array(array["data"], dtype="f8"), np.array(wanted, dtype="f8"), equal_nan=True
+        )
+    )
 
 
 def described(client: Client) -> str:
@@ -144,29 +175,50 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     yield "| " + " | ".join(heads) + " |"
     yield "|---" * len(heads) + "|"
     for row in rows:
-        outcomes = [outcome if len(outcome) < 60 else outcome[:60] + " ..." for outcome in row.outcomes]
+        outcomes = [
+            outcome if len(outcome) < 60 else outcome[:60] + " ..." for outcome in row.outcomes
+        ]
         outcomes += ["-"] * (len(CASES) - len(outcomes))
-        yield "| " + " | ".join([row.versions, INDEXES[row.client.index], *outcomes, described(row.client)]) + " |"
+        yield (
+            "| "
+            + " | ".join(
+                [row.versions, INDEXES[row.client.index], *outcomes, described(row.client)]
+            )
+            + " |"
+        )
 
 
 def main() -> None:
-    """Publish, read, print Markdown; status 1 if an outcome is not the documented one, or a client cannot be had."""
+    """Publish, read, print Markdown; status 1 if an outcome is not the documented one, or a client
+    cannot be had.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readers", description=__doc__)
-    parser.add_argument("--page", type=Path, help="Markdown file that takes the table, between its marks")
-    parser.add_argument("--only", nargs="+", metavar="PROGRAM", help="programs to run, for example with_xarray.py")
+    parser.add_argument(
+        "--page", type=Path, help="Markdown file that takes the table, between its marks"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="PROGRAM", help="programs to run, for example with_xarray.py"
+    )
     parser.add_argument("--keep", type=Path, help="empty directory to work in, which is left there")
     options = parser.parse_args()
     with ExitStack() as stack:
-        directory = (options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
+        directory = (
+            options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ).resolve()
         directory.mkdir(parents=True, exist_ok=True)
-        ready, missing = [], []
-        for number, client in enumerate(client for client in CLIENTS if client.program in (options.only or client.program)):
+        ready = []
+        missing = []
+        for number, client in enumerate(
+            client for client in CLIENTS if client.program in (options.only or client.program)
+        ):
             (place := directory / str(number)).mkdir()
             try:
                 ready.append((client, command_of(client.path, place), place))
             except CannotRunError as error:
                 missing.append(f"{client.program} was not run: {error}")
-        published = stack.enter_context(Published(directory, {client.index: None for client, _, _ in ready}))
+        published = stack.enter_context(
+            Published(directory, {client.index: None for client, _, _ in ready})
+        )
         rows = [try_client(client, command, published, place) for client, command, place in ready]
     lines = list(table(rows))
     print("\n".join(lines))
@@ -175,7 +227,9 @@ def main() -> None:
     if options.page:
         before, start, rest = options.page.read_text().partition(_MARKS[0])
         made = f"Made by `python -m benchmarks.readers --page {options.page}` on {date.today()}."
-        options.page.write_text("\n".join([before + start, made, "", *lines, "".join(rest.partition(_MARKS[1])[1:])]))
+        options.page.write_text(
+            "\n".join([before + start, made, "", *lines, "".join(rest.partition(_MARKS[1])[1:])])
+        )
     sys.exit(1 if surprises or missing else 0)
 
 

@@ -35,7 +35,9 @@ def _run(name: str, *words: str | Path, cwd: Path | None = None) -> str:
         raise CannotRunError(f"needs {name}")
     pythons = [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.*/bin"))]
     environment = {**os.environ, "PATH": os.pathsep.join([*pythons, here])}
-    done = subprocess.run([found, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [found, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise CannotRunError(f"{name}: {' '.join(done.stderr.split())[-200:]}")
     return done.stdout.strip()

@@ -1,4 +1,6 @@
-"""What the clients find: three datasets on a data node, which the real esgpublish registers in indexes on the loopback."""
+"""What the clients find: three datasets on a data node, which the real esgpublish registers in
+indexes on the loopback.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,16 @@ class Case:
 
 
 CASES = (
-    Case("CMIP6, 3 files", REAL, lambda _: sample_datasets(sample_files())[REAL], "BCC-CSM2-MR", "ta"),
+    Case(
+        "CMIP6, 3 files", REAL, lambda _: sample_datasets(sample_files())[REAL], "BCC-CSM2-MR", "ta"
+    ),
     Case("CMIP6, in segments", DATASET_ID, DEFECTS["packing_differs"].make, "UKESM1-0-LL"),
-    Case("CMIP7, compressed", CMIP7, lambda directory: write_cmip7(directory, compression="zlib", shuffle=True), "DUMMY-MODEL"),
+    Case(
+        "CMIP7, compressed",
+        CMIP7,
+        lambda directory: write_cmip7(directory, compression="zlib", shuffle=True),
+        "DUMMY-MODEL",
+    ),
 )
 
 
@@ -60,23 +69,43 @@ class Published:
     """All cases, in the indexes that are named, while the context is open."""
 
     def __init__(self, directory: Path, indexes: Collection[str]) -> None:
-        self._directory, self._indexes = directory, indexes
-        self._stac = {name: StacServer(tls=True) for name in INDEXES if name.startswith("stac")}  # clients take https for granted
-        self._solr, self._globus = SolrServer(), GlobusServer()
+        self._directory = directory
+        self._indexes = indexes
+        self._stac = {
+            name: StacServer(tls=True) for name in INDEXES if name.startswith("stac")
+        }  # clients take https for granted
+        self._solr = SolrServer()
+        self._globus = GlobusServer()
         self.environment: dict[str, str] = {}
         """Of clients: an empty home, and trust in the servers."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            bundle, home = self._directory / "ca.pem", str(self._directory / "home")
-            node = self._node = DataNode(self._directory / "node", "", tls=True, ca_bundle=str(bundle))
-            servers = [stack.enter_context(server) for server in (*self._stac.values(), self._solr, self._globus)]
+            bundle = self._directory / "ca.pem"
+            home = str(self._directory / "home")
+            node = self._node = DataNode(
+                self._directory / "node", "", tls=True, ca_bundle=str(bundle)
+            )
+            servers = [
+                stack.enter_context(server)
+                for server in (*self._stac.values(), self._solr, self._globus)
+            ]
             stack.enter_context(node)
-            authorities = [server.ca_bundle.read_text() for server in (*servers, node.thredds) if server.ca_bundle]
+            authorities = [
+                server.ca_bundle.read_text()
+                for server in (*servers, node.thredds)
+                if server.ca_bundle
+            ]
             bundle.write_text("".join(authorities))
             names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # esgpublish runs the program `globus`
-            own = {"HOME": home, "XDG_CACHE_HOME": f"{home}/.cache", "PATH": path, **self._globus.environment}
+            # esgpublish runs the program `globus`
+            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            own = {
+                "HOME": home,
+                "XDG_CACHE_HOME": f"{home}/.cache",
+                "PATH": path,
+                **self._globus.environment,
+            }
             self.environment = {**os.environ, **own, **dict.fromkeys(names, str(bundle))}
             for number, case in enumerate(CASES):
                 node.add_dataset(case.dataset_id, case.make(self._directory / "made" / str(number)))
@@ -92,18 +121,30 @@ class Published:
         settings = {"ledger": str(self._directory / f"{index}.sqlite"), **SETTINGS.get(index, {})}
         esgcet: dict[str, Any] = {"stac_config": {}}
         if index in self._stac:
-            self._node.stac_url, esgcet = self._stac[index].url, {}
+            self._node.stac_url = self._stac[index].url
+            esgcet = {}
         elif index == "solr":
             esgcet |= {"index_node": self._solr.host, "cert": "./cert.pem"}
         else:
             esgcet |= {"globus_index": True, "index_UUID": self._globus.index_uuid}
         config = self._node.write_config(esgcet=esgcet, **settings)
-        for project in sorted({case.project for case in cases_in(index)}):  # esgpublish takes those of a run for of one project
-            maps = [self._node.maps / f"{case.dataset_id}.map" for case in CASES if case.project == project]
+        for project in sorted(
+            {case.project for case in cases_in(index)}
+        ):  # esgpublish takes those of a run for of one project
+            maps = [
+                self._node.maps / f"{case.dataset_id}.map"
+                for case in CASES
+                if case.project == project
+            ]
             done = subprocess.run(
                 command("publish", "--strict", "--map", *maps, "--config", config),
-                cwd=self._directory, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                cwd=self._directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode or done.stderr.count(": linked: ") != len(maps):
                 raise SystemExit(f"publishing to {index} failed:\n{done.stdout}{done.stderr}")
 
@@ -115,11 +156,19 @@ class Published:
         """What a program is told (``program.Job``)."""
         cases = [
             {
-                "name": case.title, "dataset_id": case.dataset_id, "collection": case.project, "variable": case.variable,
-                "source_id": case.source_id, "urls": [self._node.thredds.url_of(path) for path in self.files(case)],
+                "name": case.title,
+                "dataset_id": case.dataset_id,
+                "collection": case.project,
+                "variable": case.variable,
+                "source_id": case.source_id,
+                "urls": [self._node.thredds.url_of(path) for path in self.files(case)],
             }
             for case in cases_in(index)
-        ]  # fmt: skip
+        ]
         stac = self._stac.get(index, self._stac["stac"]).url
-        where = {"stac": stac, "solr": self._solr.other_host, "globus": self._globus.index_uuid}  # esgpull wants a dot in a host
+        where = {
+            "stac": stac,
+            "solr": self._solr.other_host,
+            "globus": self._globus.index_uuid,
+        }  # esgpull wants a dot in a host
         return {"index": index.partition("-")[0], **where, "cases": cases, "out": str(out)}

@@ -15,7 +15,9 @@ from program import Case, Job, run
 def read(job: Job, case: Case) -> Any:
     """The cloud products of what is found; there is one."""
     client = DataPointClient(url=job["stac"])
-    cluster = client.search(collections=[case["collection"]], ids=[case["dataset_id"]]).collect_cloud_assets()
+    cluster = client.search(
+        collections=[case["collection"]], ids=[case["dataset_id"]]
+    ).collect_cloud_assets()
     return cluster.open_dataset(0)
 
 

@@ -18,9 +18,15 @@ def read(job: Job, case: Case) -> list[Path]:
     """Searches for files, and downloads what is found."""
     install = fresh_directory()
     where = {"stac_url": job["stac"], "index_node": f"https://{job['solr']}/esg-search/search"}
-    (install / "config.toml").write_text("[api]\n" + "".join(f'{name} = "{url}"\n' for name, url in where.items()))
+    (install / "config.toml").write_text(
+        "[api]\n" + "".join(f'{name} = "{url}"\n' for name, url in where.items())
+    )
     esgpull = Esgpull(install, install=True)
-    selection = {"project": case["collection"], "variable_id": case["variable"], "source_id": case["source_id"]}
+    selection = {
+        "project": case["collection"],
+        "variable_id": case["variable"],
+        "source_id": case["source_id"],
+    }
     query = Query(selection=selection, backend="stac" if job["index"] == "stac" else "solr")
     files = esgpull.context.search(query, file=True)
     _, errors = asyncio.run(esgpull.download(files, use_db=False, show_progress=False))

@@ -20,7 +20,9 @@ def read(job: Job, case: Case) -> dict[str, Any]:
     """A band for each step, or for each level of each step; segments one after the other."""
     href = find(job, case).assets["reference_file"].href
     path = f'ZARR:"/vsikerchunk_json_ref/{{/vsicurl/{href}}}":'
-    with rasterio.Env(GDAL_HTTP_UNSAFESSL=True):  # the wheel trusts no authorities but those of certifi
+    with rasterio.Env(
+        GDAL_HTTP_UNSAFESSL=True
+    ):  # the wheel trusts no authorities but those of certifi
         parts = [read_group(path + group, case["variable"]) for group in groups_of(href)]
     return {case["variable"]: numpy.concatenate(parts)}
 
@@ -28,7 +30,10 @@ def read(job: Job, case: Case) -> dict[str, Any]:
 def read_group(path: str, variable: str) -> Any:
     """Values by time, levels if there are any, and the grid."""
     with rasterio.open(f"{path}/time") as times, rasterio.open(f"{path}/{variable}") as opened:
-        values = opened.read(masked=True).astype("f8").filled(float("nan")) * opened.scales[0] + opened.offsets[0]
+        values = (
+            opened.read(masked=True).astype("f8").filled(float("nan")) * opened.scales[0]
+            + opened.offsets[0]
+        )
         levels = [] if opened.count == times.width else [-1]
         return values.reshape([times.width, *levels, *opened.shape])
 

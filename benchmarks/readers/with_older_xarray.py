@@ -1,8 +1,7 @@
 # /// script
 # requires-python = "==3.10.*"
-# dependencies = ["aiohttp", "cftime", "dask==2024.6.*", "fsspec==2024.6.*", "kerchunk==0.2.6", "numcodecs<0.14", "numpy<2",
-#                 "pystac-client", "xarray==2024.6.*", "zarr==2.18.2"]
-# ///
+# dependencies = ["aiohttp", "cftime", "dask==2024.6.*", "fsspec==2024.6.*", "kerchunk==0.2.6",
+# "numcodecs<0.14", "numpy<2", "pystac-client", "xarray==2024.6.*", "zarr==2.18.2"] ///
 """The same with zarr-python 2, as environments of 2024 have it.
 
 Without `remote_options`, which only zarr-python 3 needs.
@@ -20,10 +19,20 @@ def read(job: Job, case: Case) -> xarray.Dataset:
     root = xarray.open_dataset(asset.href, **asset.extra_fields["xarray:open_kwargs"])
     names = root.attrs.get("esgvzarr_segments", [])
     parts = [
-        xarray.open_dataset(f"reference://{name}", engine="zarr", consolidated=False, chunks={}, storage_options={"fo": asset.href})
+        xarray.open_dataset(
+            f"reference://{name}",
+            engine="zarr",
+            consolidated=False,
+            chunks={},
+            storage_options={"fo": asset.href},
+        )
         for name in names
     ]
-    return xarray.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="override") if parts else root
+    return (
+        xarray.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="override")
+        if parts
+        else root
+    )
 
 
 if __name__ == "__main__":

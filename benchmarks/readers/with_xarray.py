@@ -1,7 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr", "zstandard"]
-# ///
+# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr",
+# "zstandard"] ///
 """pystac-client finds the item, xarray opens its asset as the asset says.
 
 Segments by the recipe of "Read references".
@@ -19,15 +19,31 @@ def read(job: Job, case: Case) -> xarray.Dataset:
     keywords = asset.extra_fields["xarray:open_kwargs"]
     root = xarray.open_dataset(asset.href, **keywords)
     names = root.attrs.get("esgvzarr_segments", [])
-    options = {"fo": asset.href, "remote_options": {"asynchronous": True}, **keywords.get("storage_options", {})}
+    options = {
+        "fo": asset.href,
+        "remote_options": {"asynchronous": True},
+        **keywords.get("storage_options", {}),
+    }
     parts = [
-        xarray.open_dataset(f"reference://{name}", engine="zarr", consolidated=False, chunks={}, storage_options=options)
+        xarray.open_dataset(
+            f"reference://{name}",
+            engine="zarr",
+            consolidated=False,
+            chunks={},
+            storage_options=options,
+        )
         for name in names
     ]
     if not parts:
         return root
     return xarray.concat(
-        parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs="drop_conflicts"
+        parts,
+        dim="time",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="drop_conflicts",
     )
 
 

@@ -1,8 +1,10 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "requests", "xarray", "xpystac", "zarr"]
-# ///
-"""pystac-client finds the item, xpystac opens its asset: `xarray.open_dataset(asset, engine="stac")`."""
+# dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "requests", "xarray",
+# "xpystac", "zarr"] ///
+"""pystac-client finds the item, xpystac opens its asset: `xarray.open_dataset(asset,
+engine="stac")`.
+"""
 
 from __future__ import annotations
 

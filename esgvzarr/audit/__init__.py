@@ -1,7 +1,9 @@
-"""Look again at what was published: are the references still those of the files that are served, and does the link lead there?
+"""Look again at what was published: are the references still those of the files that are served,
+and does the link lead there?
 
-For each dataset the reference file is fetched as readers fetch it, and the first bytes of each of its files; what the server says
-of a file is held against what it said when references were made. Only what that does not decide is read.
+For each dataset the reference file is fetched as readers fetch it, and the first bytes of each of
+its files; what the server says of a file is held against what it said when references were made.
+Only what that does not decide is read.
 """
 
 from __future__ import annotations
@@ -55,8 +57,9 @@ _INDEX_REQUESTS = 8
 
 
 Proofs = dict[str, tuple[str | None, str | None, bool]]
-"""URL -> ETag and date under which the checksum of a file was looked at, and whether it was that of the record. It need not be
-looked at again while the server says the same."""
+"""URL -> ETag and date under which the checksum of a file was looked at, and whether it was that of
+the record. It need not be looked at again while the server says the same.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +122,34 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     """What the operator means.
 
     Args:
-        named: dataset ids that the ledger knows, URLs and paths of reference files, directories of such; all datasets that the
-            ledger says are linked or written, if empty.
+        named: dataset ids that the ledger knows, URLs and paths of reference files, directories of
+            such; all datasets that the ledger says are linked or written, if empty.
         settings: with the ledger.
 
     Raises:
-        SourceError: the ledger does not know a dataset, or that it was linked or written; or a directory has no reference files.
+        SourceError: the ledger does not know a dataset, or that it was linked or written; or a
+            directory has no reference files.
     """
     ledger = Ledger(settings.ledger)
     places = [name for name in named if is_url(name) or os.path.exists(name)]
     targets = [target for place in places for target in _targets_at(place)]
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
-        known = {last.dataset_id: last for last in ledger.latest() if last.outcome in ("linked", "written")}
+        known = {
+            last.dataset_id: last
+            for last in ledger.latest()
+            if last.outcome in ("linked", "written")
+        }
         earlier = ledger.audits()
         for name in ids:
             if name not in known:
                 raise SourceError(
-                    name, f"is not linked or written, by the ledger {ledger.path}", expected="a dataset published from here",
-                    todo="Give the URL of its reference file; esgvzarr status says how it stands.", code="source-not-in-ledger",
-                )  # fmt: skip
+                    name,
+                    f"is not linked or written, by the ledger {ledger.path}",
+                    expected="a dataset published from here",
+                    todo="Give the URL of its reference file; esgvzarr status says how it stands.",
+                    code="source-not-in-ledger",
+                )
         targets += [_target_of(known[name], ledger, earlier.get(name)) for name in ids or known]
     return targets
 
@@ -149,11 +160,14 @@ def _targets_at(place: str) -> list[Target]:
     found = [
         path
         for path in Path(place).rglob("[!.]*")
-        if path.name.endswith(tuple(SUFFIXES.values())) and not any(output_of(part) in DIRECTORIES for part in path.parts[:-1])
+        if path.name.endswith(tuple(SUFFIXES.values()))
+        and not any(output_of(part) in DIRECTORIES for part in path.parts[:-1])
     ]
     if not found:
         expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES.values())
-        raise SourceError(place, "has no reference files in it", expected=expected, code="source-none")
+        raise SourceError(
+            place, "has no reference files in it", expected=expected, code="source-none"
+        )
     return [Target(str(path)) for path in sorted(found)]
 
 
@@ -163,15 +177,21 @@ def _target_of(last: Entry, ledger: Ledger, earlier: Entry | None) -> Target:
 
 
 def audit(
-    targets: Sequence[Target], settings: Settings, *, checksums: bool = False, samples: bool = False, decide: bool = False,
+    targets: Sequence[Target],
+    settings: Settings,
+    *,
+    checksums: bool = False,
+    samples: bool = False,
+    decide: bool = False,
     keep: bool = True,
-) -> Iterator[Audited]:  # fmt: skip
+) -> Iterator[Audited]:
     """Look at each target.
 
     Args:
         targets: of `find_targets`.
         settings: how to fetch, the ledger, `data_paths`.
-        checksums: read every file whole, from disk where it is there, and compare it with the checksum of its record.
+        checksums: read every file whole, from disk where it is there, and compare it with the
+            checksum of its record.
         samples: read back a sample through each reference file, as `verify` does.
         decide: read those files whole that nothing else decides, over HTTP too.
         keep: what is found of datasets that the ledger knows is kept there.
@@ -191,17 +211,32 @@ def audit(
 class _Auditor:
     """Gathers evidence."""
 
-    def __init__(self, transport: Transport, settings: Settings, *, checksums: bool, samples: bool, decide: bool) -> None:
-        self._transport, self._settings = transport, settings
-        self._checksums, self._samples, self._fetch_whole = checksums, samples, checksums or decide
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        *,
+        checksums: bool,
+        samples: bool,
+        decide: bool,
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._checksums = checksums
+        self._samples = samples
+        self._fetch_whole = checksums or decide
         self._indexes: dict[IndexAddress, Index | LinkError] = {}
 
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
         for target in targets:
             if is_url(target.location):
-                self._transport.allow(host_of(target.location), named=target.last is None)  # by the operator
+                self._transport.allow(
+                    host_of(target.location), named=target.last is None
+                )  # by the operator
             if target.task:
-                self._transport.allow(target.task.record.data_node, named=target.task.verb == "publish")
+                self._transport.allow(
+                    target.task.record.data_node, named=target.task.verb == "publish"
+                )
         served = self._fetch([target.location for target in targets])
         kept = [_kept_of(target, one) for target, one in zip(targets, served, strict=True)]
         heads = self._heads(targets, kept)
@@ -212,13 +247,22 @@ class _Auditor:
         ]
 
     def _fetch(self, locations: Sequence[str]) -> list[_Served]:
-        """The reference files, all at once; directories, which their own readers fetch, one after the other."""
+        """The reference files, all at once; directories, which their own readers fetch, one after
+        the other.
+        """
         for location in locations:
             check_installed(output_of(location))
         files = [location for location in locations if output_of(location) not in DIRECTORIES]
-        bodies = self._transport.try_each(files, lambda at: self._transport.read_document(at, limit=LARGEST))
-        found = {location: _served(location, body) for location, body in zip(files, bodies, strict=True)}
-        return [found[location] if location in found else self._fetch_directory(location) for location in locations]
+        bodies = self._transport.try_each(
+            files, lambda at: self._transport.read_document(at, limit=LARGEST)
+        )
+        found = {
+            location: _served(location, body) for location, body in zip(files, bodies, strict=True)
+        }
+        return [
+            found[location] if location in found else self._fetch_directory(location)
+            for location in locations
+        ]
 
     def _fetch_directory(self, location: str) -> _Served:
         try:
@@ -226,48 +270,88 @@ class _Auditor:
         except (TransportError, ProofError) as error:
             return _Served(error)
 
-    def _heads(self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]) -> dict[str, Head | TransportError]:
-        files = [(target, one) for target, found in zip(targets, kept, strict=True) if isinstance(found, list) for one in found]
+    def _heads(
+        self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]
+    ) -> dict[str, Head | TransportError]:
+        files = [
+            (target, one)
+            for target, found in zip(targets, kept, strict=True)
+            if isinstance(found, list)
+            for one in found
+        ]
         urls = list(dict.fromkeys(one.file.url for target, one in files if _is_asked(target, one)))
-        return dict(zip(urls, self._transport.try_each(urls, lambda url: self._transport.read_head(url, _MAGIC)), strict=True))
+        return dict(
+            zip(
+                urls,
+                self._transport.try_each(urls, lambda url: self._transport.read_head(url, _MAGIC)),
+                strict=True,
+            )
+        )
 
     def _judge(
-        self, target: Target, served: _Served, kept: list[Kept] | ProofError,
-        heads: Mapping[str, Head | TransportError], shown: list[Verdict],
-    ) -> Audited:  # fmt: skip
-        verdicts, document, sha256 = list(shown), served.document, served.sha256
+        self,
+        target: Target,
+        served: _Served,
+        kept: list[Kept] | ProofError,
+        heads: Mapping[str, Head | TransportError],
+        shown: list[Verdict],
+    ) -> Audited:
+        verdicts = list(shown)
+        document = served.document
+        sha256 = served.sha256
         if target.last is not None and sha256:
             verdicts += judge_hash(target.location, sha256, target.last.sha256, "the ledger")
         if not isinstance(document, bytes):
             verdicts += judge_reference(target.location, document)
         if isinstance(kept, ProofError):
-            return Audited(target, (*verdicts, *(judge_reference(target.location, kept) if kept is not document else ())), sha256)
-        proofs, judged = _proofs_before(target, sha256), []
+            return Audited(
+                target,
+                (
+                    *verdicts,
+                    *(judge_reference(target.location, kept) if kept is not document else ()),
+                ),
+                sha256,
+            )
+        proofs = _proofs_before(target, sha256)
+        judged = []
         for one in kept:
             if not _is_asked(target, one):
-                judged.append(Verdict(State.UNPROVEN, one.file.url, "is no URL that is asked for here"))
+                judged.append(
+                    Verdict(State.UNPROVEN, one.file.url, "is no URL that is asked for here")
+                )
                 continue
             judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
         if isinstance(document, bytes) and self._is_to_be_read_back(kept, judged, heads):
             judged = self._read_back(target, document, kept, judged)
         return Audited(target, (*verdicts, *judged), sha256, proofs)
 
-    def _judge_file(self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs) -> Verdict:
+    def _judge_file(
+        self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs
+    ) -> Verdict:
         url = kept.file.url
         etag, date, right = proofs.get(url, (kept.etag, kept.last_modified, True))
         verdict = judge_file(replace(kept, etag=etag, last_modified=date), head)
         if isinstance(head, TransportError) or verdict.state not in _WHOLE:
             return verdict
         if not right and verdict.state is not State.UNPROVEN:
-            verdict = Verdict(State.CHANGED, url, "had other bytes than its record says, and was not touched since", "checksum")
+            verdict = Verdict(
+                State.CHANGED,
+                url,
+                "had other bytes than its record says, and was not touched since",
+                "checksum",
+            )
         if verdict.state in (State.UNPROVEN, State.CHANGED) or self._checksums:
             verdict = self._check_bytes(kept.file, head, verdict, target)
         if verdict.evidence == "checksum":
             proofs[url] = (head.etag, head.last_modified, verdict.state is not State.CHANGED)
         return verdict
 
-    def _check_bytes(self, file: FileRecord, head: Head, verdict: Verdict, target: Target) -> Verdict:
-        """By the checksum: of the file on disk, or, if that was asked for, of all that is served."""
+    def _check_bytes(
+        self, file: FileRecord, head: Head, verdict: Verdict, target: Target
+    ) -> Verdict:
+        """By the checksum: of the file on disk, or, if that was asked for, of all that is
+        served.
+        """
         if not can_be_checked(file):
             return verdict
         here = self._path_of(file, head, target)
@@ -277,7 +361,12 @@ class _Auditor:
             check_checksum(file, here or file.url, self._transport)
         except TransportError as error:
             if error.code == "transport-checksum-differs":
-                return Verdict(State.CHANGED, file.url, f"{error.found}; its record says {file.checksum}", "checksum")
+                return Verdict(
+                    State.CHANGED,
+                    file.url,
+                    f"{error.found}; its record says {file.checksum}",
+                    "checksum",
+                )
             return judge_failure(error, file.url)
         state = State.MOVED if verdict.state is State.MOVED else State.FINE
         return Verdict(state, file.url, "has the bytes of its record", "checksum")
@@ -287,35 +376,66 @@ class _Auditor:
         if self._settings.read == "http":
             return None
         recorded = {one.url: one.path for one in target.task.record.files} if target.task else {}
-        places = (recorded.get(file.url), local_path(file.url, self._settings.data_paths), None if is_url(file.url) else file.url)
-        return next((at for at in places if at and os.path.isfile(at) and os.path.getsize(at) == head.size), None)
+        places = (
+            recorded.get(file.url),
+            local_path(file.url, self._settings.data_paths),
+            None if is_url(file.url) else file.url,
+        )
+        return next(
+            (at for at in places if at and os.path.isfile(at) and os.path.getsize(at) == head.size),
+            None,
+        )
 
     def _is_to_be_read_back(
-        self, kept: Sequence[Kept], judged: Sequence[Verdict], heads: Mapping[str, Head | TransportError]
-    ) -> bool:  # fmt: skip
-        """If it was asked for, or nothing else is to decide by; and only where all files can be had."""
-        undecided = (one.file for one, verdict in zip(kept, judged, strict=True) if verdict.state is State.UNPROVEN)
+        self,
+        kept: Sequence[Kept],
+        judged: Sequence[Verdict],
+        heads: Mapping[str, Head | TransportError],
+    ) -> bool:
+        """If it was asked for, or nothing else is to decide by; and only where all files can be
+        had.
+        """
+        undecided = (
+            one.file
+            for one, verdict in zip(kept, judged, strict=True)
+            if verdict.state is State.UNPROVEN
+        )
         wanted = self._samples or not all(map(can_be_checked, undecided))
-        return wanted and worst(judged) in _WHOLE and all(isinstance(heads.get(one.file.url), Head) for one in kept)
+        return (
+            wanted
+            and worst(judged) in _WHOLE
+            and all(isinstance(heads.get(one.file.url), Head) for one in kept)
+        )
 
-    def _read_back(self, target: Target, document: bytes, kept: Sequence[Kept], judged: list[Verdict]) -> list[Verdict]:
+    def _read_back(
+        self, target: Target, document: bytes, kept: Sequence[Kept], judged: list[Verdict]
+    ) -> list[Verdict]:
         """The proof again, through what is served."""
         files = [one.file for one in kept]
         try:
             report = verify(
-                document, files, self._transport, location=target.location, dataset_id=target.dataset_id,
-                samples=self._settings.proof_samples, storage_options=storage_options(files, self._settings),
+                document,
+                files,
+                self._transport,
+                location=target.location,
+                dataset_id=target.dataset_id,
+                samples=self._settings.proof_samples,
+                storage_options=storage_options(files, self._settings),
                 through=through_of(target.location),
-            )  # fmt: skip
+            )
         except TransportError as error:
             return [*judged, judge_failure(error, error.subject)]
         except ProofError as error:
             return [*judged, Verdict(State.CHANGED, target.location, error.found, "sample")]
         if not report.passed:
             wrong = report.failures[0]
-            said = f"does not read back as its files: {wrong.name} of {wrong.subject}: {wrong.detail}"
+            said = (
+                f"does not read back as its files: {wrong.name} of {wrong.subject}: {wrong.detail}"
+            )
             return [*judged, Verdict(State.CHANGED, target.location, said, "sample")]
-        checkable = {file.url for file in files if can_be_checked(file)}  # what has a checksum is not let off for less
+        checkable = {
+            file.url for file in files if can_be_checked(file)
+        }  # what has a checksum is not let off for less
         return [
             Verdict(State.FINE, one.subject, "reads back as the references say", "sample")
             if one.state is State.UNPROVEN and one.subject not in checkable
@@ -324,10 +444,15 @@ class _Auditor:
         ]
 
     def _ask_indexes(
-        self, targets: Sequence[Target], served: Sequence[_Served], kept: Sequence[list[Kept] | ProofError]
+        self,
+        targets: Sequence[Target],
+        served: Sequence[_Served],
+        kept: Sequence[list[Kept] | ProofError],
     ) -> list[list[Verdict]]:
         with ThreadPoolExecutor(_INDEX_REQUESTS, thread_name_prefix="esgvzarr-audit") as threads:
-            for address in {target.task.index for target in targets if target.task} - self._indexes.keys():
+            for address in {
+                target.task.index for target in targets if target.task
+            } - self._indexes.keys():
                 self._indexes[address] = self._open(address)
             return list(threads.map(self._ask_index, targets, [one.sha256 for one in served], kept))
 
@@ -337,11 +462,14 @@ class _Auditor:
         except EsgvzarrError as error:
             return LinkError(address.location, error.found, code="index-unreachable")
 
-    def _ask_index(self, target: Target, sha256: str, kept: list[Kept] | ProofError) -> list[Verdict]:
+    def _ask_index(
+        self, target: Target, sha256: str, kept: list[Kept] | ProofError
+    ) -> list[Verdict]:
         task = target.task
         if task is None:
             return []
-        index, where = self._indexes[task.index], task.index.location
+        index = self._indexes[task.index]
+        where = task.index.location
         if isinstance(index, LinkError):
             return [Verdict(State.UNREACHABLE, where, index.found)]
         try:
@@ -357,7 +485,10 @@ class _Auditor:
             record = from_index(documents, task.record.id)
         except SourceError as error:
             return [*verdicts, *judge_record(task, error, [])]
-        return [*verdicts, *judge_record(task, record, [] if isinstance(kept, ProofError) else kept)]
+        return [
+            *verdicts,
+            *judge_record(task, record, [] if isinstance(kept, ProofError) else kept),
+        ]
 
 
 _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
@@ -371,7 +502,9 @@ class _Served:
     document: bytes | TransportError | ProofError
     """As kerchunk JSON."""
     sha256: str = ""
-    """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many files."""
+    """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many
+    files.
+    """
 
 
 def _served(location: str, body: bytes | TransportError) -> _Served:
@@ -381,7 +514,9 @@ def _served(location: str, body: bytes | TransportError) -> _Served:
     try:
         return _Served(decompressed(body, LARGEST), sha256)
     except ValueError as error:
-        return _Served(ProofError(location, f"cannot be read: {error}", code="proof-not-references"), sha256)
+        return _Served(
+            ProofError(location, f"cannot be read: {error}", code="proof-not-references"), sha256
+        )
 
 
 def _kept_of(target: Target, served: _Served) -> list[Kept] | ProofError:
@@ -401,7 +536,9 @@ def _kept_of(target: Target, served: _Served) -> list[Kept] | ProofError:
 
 
 def _is_asked(target: Target, kept: Kept) -> bool:
-    """Whether a file is looked at: by URL; by path only where the reference file, too, lies on this machine."""
+    """Whether a file is looked at: by URL; by path only where the reference file, too, lies on this
+    machine.
+    """
     return is_url(kept.file.url) or ("://" not in kept.file.url and not is_url(target.location))
 
 
@@ -409,7 +546,10 @@ def _proofs_before(target: Target, sha256: str) -> Proofs:
     """Those of the last audit, if the reference file is still the same."""
     if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.report:
         return {}
-    return {url: (etag, date, right) for url, (etag, date, right) in json.loads(target.earlier.report).items()}
+    return {
+        url: (etag, date, right)
+        for url, (etag, date, right) in json.loads(target.earlier.report).items()
+    }
 
 
 def _keep(found: Sequence[Audited], settings: Settings) -> None:
@@ -426,6 +566,16 @@ def _keep(found: Sequence[Audited], settings: Settings) -> None:
 
 def _entry(found: Audited, last: Entry, now: str) -> Entry:
     return Entry(
-        last.dataset_id, "audit", str(found.state), found.code, found.detail, last.href, json.dumps(found.proofs or {}), now,
-        step="done", retryable=found.state is State.UNREACHABLE, path=last.path, sha256=found.sha256,
-    )  # fmt: skip
+        last.dataset_id,
+        "audit",
+        str(found.state),
+        found.code,
+        found.detail,
+        last.href,
+        json.dumps(found.proofs or {}),
+        now,
+        step="done",
+        retryable=found.state is State.UNREACHABLE,
+        path=last.path,
+        sha256=found.sha256,
+    )

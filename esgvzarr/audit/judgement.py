@@ -5,9 +5,9 @@ Evidence, from the cheapest to the dearest, and what it is worth:
 size
     Another size is another file. An equal size says nothing.
 ETag, Last-Modified
-    The server's word that the file is the one of then (RFC 9110, section 8.8). A strong ETag is worth more than the date, and is
-    believed alone; a weak one goes with the date. Another one accuses, and proves nothing: a copy, a touch or a new server changes
-    it, too.
+    The server's word that the file is the one of then (RFC 9110, section 8.8). A strong ETag is
+    worth more than the date, and is believed alone; a weak one goes with the date. Another one
+    accuses, and proves nothing: a copy, a touch or a new server changes it, too.
 checksum
     Proves that the bytes are those of the record, or that they are not.
 sample
@@ -43,7 +43,9 @@ class State(StrEnum):
     MISSING = "missing"
     """The index does not show the link."""
     STALE = "stale"
-    """The reference file that is served, or the record in the index, is not the one that was linked."""
+    """The reference file that is served, or the record in the index, is not the one that was
+    linked.
+    """
     UNREADABLE = "unreadable"
     """The server answers with something else than the file: a login page, no byte ranges, 403."""
     CHANGED = "changed"
@@ -55,10 +57,17 @@ class State(StrEnum):
 
 
 CODES = {
-    State.FINE: "", State.UNPROVEN: "audit-unproven", State.MOVED: "audit-moved", State.UNREACHABLE: "audit-unreachable",
-    State.MISSING: "audit-missing", State.STALE: "audit-stale", State.UNREADABLE: "audit-unreadable",
-    State.CHANGED: "audit-changed", State.DEAD: "audit-dead", State.DANGLING: "audit-dangling",
-}  # fmt: skip
+    State.FINE: "",
+    State.UNPROVEN: "audit-unproven",
+    State.MOVED: "audit-moved",
+    State.UNREACHABLE: "audit-unreachable",
+    State.MISSING: "audit-missing",
+    State.STALE: "audit-stale",
+    State.UNREADABLE: "audit-unreadable",
+    State.CHANGED: "audit-changed",
+    State.DEAD: "audit-dead",
+    State.DANGLING: "audit-dangling",
+}
 _ORDER = list(State)
 
 
@@ -91,7 +100,9 @@ def worst(verdicts: Iterable[Verdict]) -> State:
 
 
 def stated_files(reach: Mapping[str, int]) -> list[Kept]:
-    """As much as references say of files without a provenance: URL -> where the last bytes end that are referred to."""
+    """As much as references say of files without a provenance: URL -> where the last bytes end that
+    are referred to.
+    """
     return [Kept(FileRecord(_name(url), url), reach=end) for url, end in reach.items()]
 
 
@@ -105,13 +116,16 @@ def kept_files(provenance: Mapping[str, Any], subject: str) -> list[Kept]:
         return [_kept(facts) for facts in provenance["files"]]
     except (KeyError, TypeError) as error:
         raise ProofError(
-            subject, f"has a provenance that cannot be read: {error!r}", expected="files, each with url and size",
+            subject,
+            f"has a provenance that cannot be read: {error!r}",
+            expected="files, each with url and size",
             code="proof-not-references",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _kept(facts: Mapping[str, Any]) -> Kept:
-    url, size = facts["url"], facts["size"]
+    url = facts["url"]
+    size = facts["size"]
     if not isinstance(url, str) or type(size) is not int:
         raise TypeError(f"url {url!r}, size {size!r}")
     text = {name: value for name, value in facts.items() if isinstance(value, str)}
@@ -125,30 +139,44 @@ def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
     if isinstance(found, TransportError):
         return judge_failure(found, url)
     if kept.file.size not in (None, found.size):
-        return Verdict(State.CHANGED, url, f"has {found.size} bytes; references were made of {kept.file.size}")
+        return Verdict(
+            State.CHANGED, url, f"has {found.size} bytes; references were made of {kept.file.size}"
+        )
     if found.size < kept.reach:
-        return Verdict(State.CHANGED, url, f"has {found.size} bytes; references lead to byte {kept.reach}")
+        return Verdict(
+            State.CHANGED, url, f"has {found.size} bytes; references lead to byte {kept.reach}"
+        )
     try:
         recognise(found.data, url)
     except FormatError as error:
         return Verdict(State.CHANGED, url, error.found)
     judged = _judge_validators(kept, found)
     if judged.state is State.FINE and found.moved_to:
-        return Verdict(State.MOVED, url, f"is the same, and redirects to {found.moved_to}", judged.evidence)
+        return Verdict(
+            State.MOVED, url, f"is the same, and redirects to {found.moved_to}", judged.evidence
+        )
     return judged
 
 
 def _judge_validators(kept: Kept, found: Head) -> Verdict:
-    url, date = kept.file.url, _compare(kept.last_modified, found.last_modified)
+    url = kept.file.url
+    date = _compare(kept.last_modified, found.last_modified)
     tag = _compare(_opaque(kept.etag), _opaque(found.etag))
     strong = not any((one or "").startswith("W/") for one in (kept.etag, found.etag))
     if tag is False:
-        return Verdict(State.UNPROVEN, url, f"has the size of then, and another ETag: {found.etag}, was {kept.etag}")
+        return Verdict(
+            State.UNPROVEN,
+            url,
+            f"has the size of then, and another ETag: {found.etag}, was {kept.etag}",
+        )
     if tag and strong:
         return Verdict(State.FINE, url, "size and ETag are those of then", "etag")
     if date is False:
         return Verdict(
-            State.UNPROVEN, url, f"has the size of then, and another date: {found.last_modified}, was {kept.last_modified}"
+            State.UNPROVEN,
+            url,
+            f"has the size of then, and another date: {found.last_modified}, was "
+            f"{kept.last_modified}",
         )
     if date:
         return Verdict(State.FINE, url, "size and date are those of then", "last-modified")
@@ -168,18 +196,32 @@ def _opaque(etag: str | None) -> str | None:
 
 
 _PASSING = ("transport-http-408", "transport-http-429")
-_NOT_THE_FILE = ("transport-redirected", "transport-html", "transport-no-range", "transport-range-wrong", "transport-encoded")
+_NOT_THE_FILE = (
+    "transport-redirected",
+    "transport-html",
+    "transport-no-range",
+    "transport-range-wrong",
+    "transport-encoded",
+)
 
 
 def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
     """What it says of a file that it cannot be had."""
     code = error.code
-    if code in ("transport-http-404", "transport-http-410") or isinstance(error.__cause__, FileNotFoundError):
+    if code in ("transport-http-404", "transport-http-410") or isinstance(
+        error.__cause__, FileNotFoundError
+    ):
         return Verdict(State.DEAD, subject, f"is gone: {error.found}")
-    if isinstance(error, TransportError) and error.moved_to and _name(error.moved_to) == _name(subject):
+    if (
+        isinstance(error, TransportError)
+        and error.moved_to
+        and _name(error.moved_to) == _name(subject)
+    ):
         return Verdict(State.MOVED, subject, error.found)
     if code in ("transport-host-refused", "transport-address-private"):
-        return Verdict(State.UNPROVEN, subject, f"was not asked for: {error.found}; name it with --allow-host")
+        return Verdict(
+            State.UNPROVEN, subject, f"was not asked for: {error.found}; name it with --allow-host"
+        )
     refused = code.startswith("transport-http-4") and code not in _PASSING
     if refused or code in _NOT_THE_FILE:
         return Verdict(State.UNREADABLE, subject, error.found)
@@ -196,10 +238,18 @@ def judge_reference(location: str, error: TransportError | ProofError) -> list[V
 
 
 def judge_hash(location: str, served: str, linked: str, who: str) -> list[Verdict]:
-    """Whether the reference file that is served is the one that the ledger or the index says (SHA-256; empty where unknown)."""
+    """Whether the reference file that is served is the one that the ledger or the index says
+    (SHA-256; empty where unknown).
+    """
     if linked in ("", served):
         return []
-    return [Verdict(State.STALE, location, f"serves another reference file than {who} says: SHA-256 {served}, not {linked}")]
+    return [
+        Verdict(
+            State.STALE,
+            location,
+            f"serves another reference file than {who} says: SHA-256 {served}, not {linked}",
+        )
+    ]
 
 
 def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Verdict]:
@@ -212,15 +262,25 @@ def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Ve
     """
     own = [link for link in links if link.data_node == task.record.data_node]
     if not own:
-        return [Verdict(State.MISSING, task.index.location, f"shows no link of {task.record.data_node}")]
+        return [
+            Verdict(State.MISSING, task.index.location, f"shows no link of {task.record.data_node}")
+        ]
     others = [
-        Verdict(State.STALE, task.index.location, f"shows {link.href}, not {task.href}") for link in own if link.href != task.href
+        Verdict(State.STALE, task.index.location, f"shows {link.href}, not {task.href}")
+        for link in own
+        if link.href != task.href
     ]
-    hashes = [judge_hash(task.href, served, link.sha256, "the index") for link in own if link.href == task.href and served]
+    hashes = [
+        judge_hash(task.href, served, link.sha256, "the index")
+        for link in own
+        if link.href == task.href and served
+    ]
     return [*others, *(verdict for judged in hashes for verdict in judged)]
 
 
-def judge_record(task: Task, record: DatasetRecord | SourceError, kept: Sequence[Kept]) -> list[Verdict]:
+def judge_record(
+    task: Task, record: DatasetRecord | SourceError, kept: Sequence[Kept]
+) -> list[Verdict]:
     """Whether the index describes the files that references were made of."""
     where = task.index.location
     if isinstance(record, SourceError):
@@ -232,7 +292,13 @@ def judge_record(task: Task, record: DatasetRecord | SourceError, kept: Sequence
     left_out = {file.url for file in task.record.files} - known.keys()
     moved = known.keys() ^ (told.keys() - left_out)
     if moved:
-        return [Verdict(State.MOVED, where, f"has other files than the references: {', '.join(sorted(moved)[:3])}")]
+        return [
+            Verdict(
+                State.MOVED,
+                where,
+                f"has other files than the references: {', '.join(sorted(moved)[:3])}",
+            )
+        ]
     return [
         Verdict(State.STALE, where, f"says other bytes of {url} than references were made of")
         for url, file in known.items()
@@ -241,8 +307,14 @@ def judge_record(task: Task, record: DatasetRecord | SourceError, kept: Sequence
 
 
 def _agree(a: FileRecord, b: FileRecord) -> bool:
-    sums = a.checksum and b.checksum and (a.checksum_type or "").upper() == (b.checksum_type or "").upper()
-    return (a.size in (None, b.size) or b.size is None) and (not sums or str(a.checksum).lower() == str(b.checksum).lower())
+    sums = (
+        a.checksum
+        and b.checksum
+        and (a.checksum_type or "").upper() == (b.checksum_type or "").upper()
+    )
+    return (a.size in (None, b.size) or b.size is None) and (
+        not sums or str(a.checksum).lower() == str(b.checksum).lower()
+    )
 
 
 def error_text(error: SourceError) -> str:

@@ -1,4 +1,6 @@
-"""Take back links that give wrong data, and let ``resume`` make them anew from what the index says then."""
+"""Take back links that give wrong data, and let ``resume`` make them anew from what the index says
+then.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,23 @@ from ..settings import Settings
 from . import Audited
 from .judgement import State
 
-REPAIRED = frozenset((State.MISSING, State.STALE, State.UNREADABLE, State.CHANGED, State.DEAD, State.DANGLING))
-"""What is repaired. A server that is down may come back, what has moved is right, and what is not proved may be."""
+REPAIRED = frozenset(
+    (State.MISSING, State.STALE, State.UNREADABLE, State.CHANGED, State.DEAD, State.DANGLING)
+)
+"""What is repaired. A server that is down may come back, what has moved is right, and what is not
+proved may be.
+"""
 
 
-def repair(found: Audited, settings: Settings, *, dry_run: bool = False, progress: Progress = lambda *_: None) -> Outcome | None:
-    """Unlink a dataset that gives wrong data, move its reference file out of what is served, and queue it to be linked anew.
+def repair(
+    found: Audited,
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Outcome | None:
+    """Unlink a dataset that gives wrong data, move its reference file out of what is served, and
+    queue it to be linked anew.
 
     Args:
         found: of `audit`.
@@ -34,15 +47,26 @@ def repair(found: Audited, settings: Settings, *, dry_run: bool = False, progres
         return None
     if target.task is None:
         return Outcome(
-            found.name, "audit", "skipped", "is in no index that the ledger knows: there is no link to take back", found.code
+            found.name,
+            "audit",
+            "skipped",
+            "is in no index that the ledger knows: there is no link to take back",
+            found.code,
         )
     if dry_run:
-        return preview(replace(target.task, verb="unpublish", delete=False), settings, progress=progress)
+        return preview(
+            replace(target.task, verb="unpublish", delete=False), settings, progress=progress
+        )
     ledger = Ledger(settings.ledger)
     with claimed(ledger, target.dataset_id):
         steps = [step for step in ledger.entries(target.dataset_id) if step.verb != "generate"]
         if target.last is not None and steps and steps[-1] != target.last:
-            return Outcome(found.name, RELINK, "skipped", "somebody was at work on it since it was looked at; audit it again")
+            return Outcome(
+                found.name,
+                RELINK,
+                "skipped",
+                "somebody was at work on it since it was looked at; audit it again",
+            )
         journal = Journal(replace(target.task, verb=RELINK, force=False, delete=False), ledger)
         journal.decide()
         return withdraw(journal, settings, progress)

@@ -1,7 +1,9 @@
-"""The back catalogue: link all datasets that the sources have, or only write their references. Run again, it goes on where it was.
+"""The back catalogue: link all datasets that the sources have, or only write their references. Run
+again, it goes on where it was.
 
-Workers scan, check, combine and prove; this process alone writes files, index and ledger, through the same steps as ``link``.
-A plan says what is left; the ledger, what was done. Each dataset is claimed in the ledger, so two runs never do one twice.
+Workers scan, check, combine and prove; this process alone writes files, index and ledger, through
+the same steps as ``link``. A plan says what is left; the ledger, what was done. Each dataset is
+claimed in the ledger, so two runs never do one twice.
 """
 
 from __future__ import annotations
@@ -41,8 +43,17 @@ REST_AFTER = 3
 REST_S = 600.0
 STOP_AFTER = 5
 """Datasets in a row that failed for a reason on our own side, after which the run ends."""
-_OURS = ("index-unreachable", "index-http-", "publisher-", "store-unwritable", "store-ledger", "worker-cluster-lost")
-"""Codes of what stands in the way of all datasets: of the index, the login, the disk. None of them is held against a dataset."""
+_OURS = (
+    "index-unreachable",
+    "index-http-",
+    "publisher-",
+    "store-unwritable",
+    "store-ledger",
+    "worker-cluster-lost",
+)
+"""Codes of what stands in the way of all datasets: of the index, the login, the disk. None of them
+is held against a dataset.
+"""
 _BUFFER = 100
 _TICK_S = 0.5
 
@@ -61,7 +72,9 @@ class Job:
     """Only write references there; no link is made."""
 
     def __str__(self) -> str:
-        places = [str(place.absolute()) if place else "" for place in (self.config, self.output_dir)]
+        places = [
+            str(place.absolute()) if place else "" for place in (self.config, self.output_dir)
+        ]
         return json.dumps([sorted(self.sources), self.query, self.template, *places])
 
 
@@ -85,9 +98,16 @@ Watch = Callable[[Standing], None]
 
 
 def backfill(
-    job: Job, settings: Settings, *, scheduler: str = "", jobs: int = 0, per_node: int = PER_NODE, plan_only: bool = False,
-    stop: threading.Event | None = None, watch: Watch = lambda _: None,
-) -> Summary:  # fmt: skip
+    job: Job,
+    settings: Settings,
+    *,
+    scheduler: str = "",
+    jobs: int = 0,
+    per_node: int = PER_NODE,
+    plan_only: bool = False,
+    stop: threading.Event | None = None,
+    watch: Watch = lambda _: None,
+) -> Summary:
     """List the datasets of the sources, and do those that are not done.
 
     Args:
@@ -108,15 +128,31 @@ def backfill(
         StoreError: the ledger or the plan cannot be used.
     """
     address = _address_of(job)
-    named = (*settings.allowed_hosts, *(host_of(place) for place in (*job.sources, job.template) if is_url(place)))
+    named = (
+        *settings.allowed_hosts,
+        *(host_of(place) for place in (*job.sources, job.template) if is_url(place)),
+    )
     settings = settings.model_copy(update={"allowed_hosts": named})
     plan = Plan(plan_path(settings), str(job))
     try:
         plan.begin(job.sources or ([f"{address.kind}:{address.location}"] if address else []))
         with make_transport(settings) as transport:
-            survey = Survey(settings, transport, query=job.query, template=job.template, address=address)
+            survey = Survey(
+                settings, transport, query=job.query, template=job.template, address=address
+            )
             workers = None if plan_only else connect_workers(scheduler, jobs)
-            run = _Run(job, settings, plan, survey, transport, address, workers, per_node, stop or threading.Event(), watch)
+            run = _Run(
+                job,
+                settings,
+                plan,
+                survey,
+                transport,
+                address,
+                workers,
+                per_node,
+                stop or threading.Event(),
+                watch,
+            )
             try:
                 run.work()
             finally:
@@ -128,12 +164,17 @@ def backfill(
 
 
 def _address_of(job: Job) -> IndexAddress | None:
-    """The index in which to link, or in which datasets are looked up; None where neither is needed."""
+    """The index in which to link, or in which datasets are looked up; None where neither is
+    needed.
+    """
     needed = job.output_dir is None or not job.sources
     if job.config is None:
         if needed:
             raise SettingsError(
-                "esgvzarr backfill", "names no index", expected="--config, or --output-dir and a source", code="settings-index"
+                "esgvzarr backfill",
+                "names no index",
+                expected="--config, or --output-dir and a source",
+                code="settings-index",
             )
         return None
     try:
@@ -151,7 +192,8 @@ def plan_path(settings: Settings) -> Path:
 
 
 def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> Prepared:
-    """``prepare`` in a worker. One dataset at a time in a process: the HDF5 libraries are not made for more.
+    """``prepare`` in a worker. One dataset at a time in a process: the HDF5 libraries are not made
+    for more.
 
     Raises:
         EsgvzarrError: the reason why there are no references.
@@ -161,9 +203,12 @@ def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> P
         made = prepare(record, location, transport, settings)
     if len(made.document) > MOST_BYTES:
         raise WorkerError(
-            str(record.id), f"its references have {len(made.document)} bytes", expected=f"at most {MOST_BYTES}, to be sent back",
-            todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.", code="worker-result-large",
-        )  # fmt: skip
+            str(record.id),
+            f"its references have {len(made.document)} bytes",
+            expected=f"at most {MOST_BYTES}, to be sent back",
+            todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
+            code="worker-result-large",
+        )
     return made
 
 
@@ -172,7 +217,9 @@ _ALONE = threading.Lock()
 
 @dataclass
 class Turns:
-    """Whose turn it is: fair between data nodes, bounded for each, and without those that give no answer."""
+    """Whose turn it is: fair between data nodes, bounded for each, and without those that give no
+    answer.
+    """
 
     plan: Plan
     per_node: int
@@ -181,7 +228,9 @@ class Turns:
     _rests_until: dict[str, float] = field(default_factory=dict)
     _waiting: dict[str, deque[tuple[int, Planned]]] = field(default_factory=dict)
     _last: dict[str, int] = field(default_factory=dict)
-    """Number of the dataset that was read last from the plan: one that stays open has its next turn in the next run."""
+    """Number of the dataset that was read last from the plan: one that stays open has its next turn
+    in the next run.
+    """
     _order: deque[str] = field(default_factory=deque)
 
     def take(self) -> Planned | None:
@@ -211,10 +260,15 @@ class Turns:
         for _ in range(len(self._order)):
             node = self._order[0]
             self._order.rotate(-1)
-            if len(self._reading[node]) >= self.per_node or self._rests_until.get(node, 0.0) > time.monotonic():
+            if (
+                len(self._reading[node]) >= self.per_node
+                or self._rests_until.get(node, 0.0) > time.monotonic()
+            ):
                 continue
             if not self._waiting.get(node):
-                self._waiting[node] = deque(self.plan.open_datasets(node, self._last.get(node, 0), _BUFFER))
+                self._waiting[node] = deque(
+                    self.plan.open_datasets(node, self._last.get(node, 0), _BUFFER)
+                )
             if self._waiting[node]:
                 self._last[node], planned = self._waiting[node].popleft()
                 self._reading[node].add(planned.dataset_id)
@@ -231,24 +285,46 @@ class _Run:
     """One run over one plan."""
 
     def __init__(
-        self, job: Job, settings: Settings, plan: Plan, survey: Survey, transport: Transport, address: IndexAddress | None,
-        workers: Workers | None, per_node: int, stop: threading.Event, watch: Watch,
-    ) -> None:  # fmt: skip
-        self._job, self._settings, self._plan, self._survey, self._transport = job, settings, plan, survey, transport
-        self._address, self._workers, self._stop, self._watch = address, workers, stop, watch
+        self,
+        job: Job,
+        settings: Settings,
+        plan: Plan,
+        survey: Survey,
+        transport: Transport,
+        address: IndexAddress | None,
+        workers: Workers | None,
+        per_node: int,
+        stop: threading.Event,
+        watch: Watch,
+    ) -> None:
+        self._job = job
+        self._settings = settings
+        self._plan = plan
+        self._survey = survey
+        self._transport = transport
+        self._address = address
+        self._workers = workers
+        self._stop = stop
+        self._watch = watch
         self._ledger = Ledger(settings.ledger)
-        self._of_workers = settings.model_copy(update={"connections": max(1, settings.connections // per_node)})
+        self._of_workers = settings.model_copy(
+            update={"connections": max(1, settings.connections // per_node)}
+        )
         self._turns = Turns(plan, per_node)
         self._slots = threading.BoundedSemaphore(workers.count if workers else 1)
         self._changed = threading.Condition()
         self._in_flight = self._finished = self._troubled = 0
-        self._listing, self._began, self._trouble = True, time.monotonic(), ""
+        self._listing = True
+        self._began = time.monotonic()
+        self._trouble = ""
         self._counts: Counter[str] = Counter()
         self._fatal: BaseException | None = None
 
     def work(self) -> None:
         """List, and do, until nothing is left, or the run is to end."""
-        most = 2 * self._workers.count + 8 if self._workers else 0  # some compute, some wait for the index
+        most = (
+            2 * self._workers.count + 8 if self._workers else 0
+        )  # some compute, some wait for the index
         with ThreadPoolExecutor(1) as lister, ThreadPoolExecutor(most or 1) as threads:
             self._counts = self._plan.counts()
             listed = lister.submit(self._list)
@@ -265,7 +341,9 @@ class _Run:
                         self._in_flight += 1
                 if planned is not None:
                     started = time.monotonic()
-                    threads.submit(self._do, planned).add_done_callback(partial(self._end, planned, started))
+                    threads.submit(self._do, planned).add_done_callback(
+                        partial(self._end, planned, started)
+                    )
                 self._watch(self._standing())
             self._stop.set()
         self._watch(self._standing())
@@ -275,12 +353,16 @@ class _Run:
     def summary(self) -> Summary:
         """What became of all, by the plan."""
         seconds = time.monotonic() - self._began
-        return Summary.of(self._plan, str(self._job), self._finished, seconds, self._turns.resting, self._trouble)
+        return Summary.of(
+            self._plan, str(self._job), self._finished, seconds, self._turns.resting, self._trouble
+        )
 
     def _standing(self) -> Standing:
         with self._changed:
             seconds = time.monotonic() - self._began
-            return Standing(Counter(self._counts), self._finished, seconds, self._listing, self._turns.resting)
+            return Standing(
+                Counter(self._counts), self._finished, seconds, self._listing, self._turns.resting
+            )
 
     # ---- in the thread that lists
 
@@ -305,22 +387,28 @@ class _Run:
     # ---- in the thread of one dataset
 
     def _do(self, planned: Planned) -> Outcome:
-        name, job = str(DatasetId.parse(planned.dataset_id)), self._job
+        name = str(DatasetId.parse(planned.dataset_id))
+        job = self._job
         with self._ledger.claimed(name, wait=False):
             before = self._done_before(name)
             if before is not None:
                 return before
-            record, preparer = self._survey.record(planned), self._preparer(planned)
+            record = self._survey.record(planned)
+            preparer = self._preparer(planned)
             if job.output_dir is not None:
                 return self._generate(record, job.output_dir, preparer)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
-            journal = Journal(decide("link", record, self._address, self._settings), self._ledger, resumed=True)
+            journal = Journal(
+                decide("link", record, self._address, self._settings), self._ledger, resumed=True
+            )
             journal.decide()
             return carry_on(journal, self._settings, None, lambda *_: None, preparer)
 
     def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
         try:
-            outcome = generate(record, directory, self._transport, self._settings, preparer=preparer)
+            outcome = generate(
+                record, directory, self._transport, self._settings, preparer=preparer
+            )
         except EsgvzarrError as error:
             outcome = failure(str(record.id), "generate", error)
         keep(outcome, self._settings)
@@ -329,14 +417,26 @@ class _Run:
     def _done_before(self, name: str) -> Outcome | None:
         """What an earlier run, or another command, did for the dataset, if that is all."""
         directory = self._job.output_dir
-        steps = [step for step in self._ledger.entries(name) if (step.verb == "generate") == (directory is not None)]
+        steps = [
+            step
+            for step in self._ledger.entries(name)
+            if (step.verb == "generate") == (directory is not None)
+        ]
         if not steps or steps[-1].outcome not in DONE:
             return None
         last = steps[-1]
-        if directory is not None and (Path(last.path).parent != directory or not Path(last.path).exists()):
+        if directory is not None and (
+            Path(last.path).parent != directory or not Path(last.path).exists()
+        ):
             return None
         reference = ReferenceFile(last.path, last.href, 0, last.sha256, written=False)
-        return Outcome(name, last.verb, last.outcome, f"since {last.created}: {last.detail}", reference=reference)
+        return Outcome(
+            name,
+            last.verb,
+            last.outcome,
+            f"since {last.created}: {last.detail}",
+            reference=reference,
+        )
 
     def _preparer(self, planned: Planned) -> Preparer:
         def preparer(record: DatasetRecord, location: str) -> Prepared:
@@ -345,7 +445,13 @@ class _Run:
                 with self._slots:
                     if self._stop.is_set():
                         todo = "Run the same command again."
-                        raise WorkerError(str(record.id), "the run was stopped", todo=todo, code="worker-stopped", retryable=True)
+                        raise WorkerError(
+                            str(record.id),
+                            "the run was stopped",
+                            todo=todo,
+                            code="worker-stopped",
+                            retryable=True,
+                        )
                     return self._workers.run(prepare_alone, record, location, self._of_workers)
             finally:
                 self._free(planned)
@@ -365,7 +471,11 @@ class _Run:
             outcome = failure(planned.dataset_id, "backfill", error)
         else:
             _log.error("%s: please report this as a bug", planned.dataset_id, exc_info=error)
-            fault = WorkerError(planned.dataset_id, f"{type(error).__name__}: {error}", todo="Please report this as a bug.")
+            fault = WorkerError(
+                planned.dataset_id,
+                f"{type(error).__name__}: {error}",
+                todo="Please report this as a bug.",
+            )
             outcome = failure(planned.dataset_id, "backfill", fault)
         self._keep(planned, outcome, time.monotonic() - started)
 
@@ -373,7 +483,9 @@ class _Run:
         ours = outcome.code.startswith(_OURS)
         href = outcome.reference.href if outcome.reference else ""
         settled = outcome.done or not (outcome.retryable or ours or outcome.code == "store-busy")
-        result = Result(outcome.state if settled else OPEN, outcome.code, outcome.detail, href, seconds)
+        result = Result(
+            outcome.state if settled else OPEN, outcome.code, outcome.detail, href, seconds
+        )
         try:
             self._plan.finish(planned, result)
         except StoreError as error:
@@ -393,5 +505,7 @@ class _Run:
 
 
 def sources_of(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Paths made absolute, so that the same sources are known again from wherever the command is run."""
+    """Paths made absolute, so that the same sources are known again from wherever the command is
+    run.
+    """
     return tuple(str(Path(one).absolute()) if Path(one).exists() else one for one in arguments)

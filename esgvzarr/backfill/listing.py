@@ -1,7 +1,8 @@
-"""Which datasets there are: the sources of a backfill, page by page, and the record of each dataset when its turn comes.
+"""Which datasets there are: the sources of a backfill, page by page, and the record of each dataset
+when its turn comes.
 
-A source is an index, a THREDDS catalogue with all that it refers to, a directory of mapfiles, one document of those that ``link``
-takes, or a list of dataset ids. What it is shows from its content.
+A source is an index, a THREDDS catalogue with all that it refers to, a directory of mapfiles, one
+document of those that ``link`` takes, or a list of dataset ids. What it is shows from its content.
 """
 
 from __future__ import annotations
@@ -25,10 +26,27 @@ from .queue import Page, Planned
 
 KINDS = ("stac", "solr", "globus")
 PROJECTS = (
-    "CMIP3", "cmip3", "CMIP5", "cmip5", "CMIP6", "CMIP6Plus", "CMIP7", "MIP-DRS7", "CORDEX", "cordex", "CORDEX-CMIP6", "input4MIPs",
-    "obs4MIPs", "obs4REF", "CREATE-IP", "E3SM", "DRCDP",
-)  # fmt: skip
-"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id begins there."""
+    "CMIP3",
+    "cmip3",
+    "CMIP5",
+    "cmip5",
+    "CMIP6",
+    "CMIP6Plus",
+    "CMIP7",
+    "MIP-DRS7",
+    "CORDEX",
+    "cordex",
+    "CORDEX-CMIP6",
+    "input4MIPs",
+    "obs4MIPs",
+    "obs4REF",
+    "CREATE-IP",
+    "E3SM",
+    "DRCDP",
+)
+"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id
+begins there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +64,24 @@ class Survey:
         settings: with the hosts that the operator named.
         transport: of the same settings.
         query: in the words of the index that is searched.
-        template: URL or path of what describes a dataset, with ``{dataset_id}`` or ``{path}`` (its facets, and ``/`` between) in
-            it; for lists of ids.
+        template: URL or path of what describes a dataset, with ``{dataset_id}`` or ``{path}`` (its
+            facets, and ``/`` between) in it; for lists of ids.
         address: the index in which ids of a list are looked up where there is no template.
     """
 
     def __init__(
-        self, settings: Settings, transport: Transport, *, query: str = "", template: str = "", address: IndexAddress | None = None
+        self,
+        settings: Settings,
+        transport: Transport,
+        *,
+        query: str = "",
+        template: str = "",
+        address: IndexAddress | None = None,
     ) -> None:
-        self._settings, self._transport, self._query, self._template = settings, transport, query, template
+        self._settings = settings
+        self._transport = transport
+        self._query = query
+        self._template = template
         self._address = address
         self._indexes: dict[str, Index] = {}
         prefixes = list(settings.data_paths.values())
@@ -73,7 +100,9 @@ class Survey:
         if is_url(page.locator) and urlsplit(page.locator).path.startswith("/esg-search"):
             return Listing(pages=(Page(f"solr:{host_of(page.locator)}"),))
         url = page.locator
-        if is_url(url) and urlsplit(url).path.endswith(".html"):  # as TDS shows its catalogues to people
+        if is_url(url) and urlsplit(url).path.endswith(
+            ".html"
+        ):  # as TDS shows its catalogues to people
             url = f"{url.partition('?')[0].removesuffix('.html')}.xml"
         content = self._transport.read_document(url)
         found = _index_of(content, url)
@@ -87,28 +116,38 @@ class Survey:
         Raises:
             EsgvzarrError: it is not there any more, or not whole.
         """
-        dataset_id, kind = DatasetId.parse(planned.dataset_id), _kind_of(planned.locator)
+        dataset_id = DatasetId.parse(planned.dataset_id)
+        kind = _kind_of(planned.locator)
         if not kind:
-            return read_source([planned.locator], dataset_id, self._transport, self._settings.data_paths)
-        index, node = self._index(planned.locator), planned.data_node
+            return read_source(
+                [planned.locator], dataset_id, self._transport, self._settings.data_paths
+            )
+        index = self._index(planned.locator)
+        node = planned.data_node
         if not node and kind != "stac":
             node = str((index.find(dataset_id) or {}).get("data_node", ""))
         documents = index.documents(dataset_id, node)
         if not documents:
-            raise SourceError(planned.dataset_id, f"is not in the index {planned.locator}", code="source-none")
+            raise SourceError(
+                planned.dataset_id, f"is not in the index {planned.locator}", code="source-none"
+            )
         return with_local_paths(from_index(documents, dataset_id), self._settings.data_paths)
 
     def _index(self, locator: str) -> Index:
         kind, _, location = locator.partition(":")
         if locator not in self._indexes:
             config = self._address.config if self._address else ""
-            self._indexes[locator] = open_index(IndexAddress(kind, location, config), self._transport, self._settings)
+            self._indexes[locator] = open_index(
+                IndexAddress(kind, location, config), self._transport, self._settings
+            )
         return self._indexes[locator]
 
     def _search(self, page: Page) -> Listing:
         hits = self._index(page.locator).search(self._query, page.cursor)
         pages = (Page(page.locator, hits.next_page, page.depth),) if hits.next_page else ()
-        return Listing(tuple(Planned(name, node, page.locator) for name, node in hits.datasets), pages)
+        return Listing(
+            tuple(Planned(name, node, page.locator) for name, node in hits.datasets), pages
+        )
 
     def _list(self, content: bytes, page: Page) -> Listing:
         """What a document lists: anything that a source may be, or ids."""
@@ -122,9 +161,16 @@ class Survey:
         if kind == "catalogue":
             return self._catalogue(parse_catalogue(content, page.locator), page.depth)
         if kind == "netcdf":
-            raise SourceError(page.locator, "is a file", expected="something that names datasets", code="source-unrecognised")
+            raise SourceError(
+                page.locator,
+                "is a file",
+                expected="something that names datasets",
+                code="source-unrecognised",
+            )
         names = _named_in(content, kind)
-        return Listing(tuple(Planned(name, self._own_node, page.locator) for name in dict.fromkeys(names)))
+        return Listing(
+            tuple(Planned(name, self._own_node, page.locator) for name in dict.fromkeys(names))
+        )
 
     def _by_template(self, name: str) -> Planned:
         if self._template:
@@ -133,27 +179,45 @@ class Survey:
             return Planned(name, host_of(locator) if is_url(locator) else self._own_node, locator)
         if self._address is None:
             raise SourceError(
-                name, "nobody knows where it is described", expected="--template, or an index",
-                todo="Give --template 'https://.../{dataset_id}.xml', or --config with an index.", code="source-none",
-            )  # fmt: skip
+                name,
+                "nobody knows where it is described",
+                expected="--template, or an index",
+                todo="Give --template 'https://.../{dataset_id}.xml', or --config with an index.",
+                code="source-none",
+            )
         return Planned(name, "", f"{self._address.kind}:{self._address.location}")
 
     def _catalogue(self, catalogue: Catalogue, depth: int) -> Listing:
-        named = {str(name): dataset for dataset in catalogue.walk() if (name := dataset.dataset_id or _folder_id(dataset))}
-        datasets = [Planned(name, host_of(dataset.files[0].url), catalogue.url) for name, dataset in named.items()]
+        named = {
+            str(name): dataset
+            for dataset in catalogue.walk()
+            if (name := dataset.dataset_id or _folder_id(dataset))
+        }
+        datasets = [
+            Planned(name, host_of(dataset.files[0].url), catalogue.url)
+            for name, dataset in named.items()
+        ]
         pages = []
         for ref in catalogue.references:
-            name = _dsid(ref.title) or _dsid(unquote(urlsplit(ref.url).path).rpartition("/")[2].removesuffix(".xml"))
+            name = _dsid(ref.title) or _dsid(
+                unquote(urlsplit(ref.url).path).rpartition("/")[2].removesuffix(".xml")
+            )
             if name is not None and self._is_allowed(ref.url):
                 datasets.append(Planned(str(name), host_of(ref.url), ref.url))
             else:
                 pages.append(Page(ref.url, depth=depth + 1))
         if pages and depth >= MAX_DEPTH:
-            raise SourceError(catalogue.url, f"refers to more catalogues, {depth} below the first", code="source-catalogue")
+            raise SourceError(
+                catalogue.url,
+                f"refers to more catalogues, {depth} below the first",
+                code="source-catalogue",
+            )
         return Listing(tuple(datasets), tuple(pages))
 
     def _is_allowed(self, url: str) -> bool:
-        """Whether the operator named the host. The page of another is read, and refused, when its turn comes."""
+        """Whether the operator named the host. The page of another is read, and refused, when its
+        turn comes.
+        """
         try:
             self._transport.check_allowed(url)
         except TransportError:
@@ -196,14 +260,22 @@ def _ids(content: bytes) -> list[str] | None:
 
 
 def _named_in(content: bytes, kind: str) -> list[str]:
-    """The datasets of a mapfile, an item, or records; whoever reads their records says what is wrong with them."""
+    """The datasets of a mapfile, an item, or records; whoever reads their records says what is
+    wrong with them.
+    """
     if kind == "mapfile":
-        cells = (line.partition("|")[0].strip() for line in content.decode("utf-8", "replace").splitlines() if line.strip())
+        cells = (
+            line.partition("|")[0].strip()
+            for line in content.decode("utf-8", "replace").splitlines()
+            if line.strip()
+        )
         return [str(_dsid(cell) or cell) for cell in cells]
     document = json.loads(content)
     if kind == "item":
         return [str(document.get("id"))]
-    documents: Sequence[Any] = list(document.values()) if isinstance(document, Mapping) else document
+    documents: Sequence[Any] = (
+        list(document.values()) if isinstance(document, Mapping) else document
+    )
     inner = [one.get("dataset", one) if isinstance(one, Mapping) else {} for one in documents]
     names = [one.get("instance_id") for one in inner if one.get("type") in ("Dataset", ["Dataset"])]
     return [str(name[0] if isinstance(name, list) else name) for name in names]
@@ -213,7 +285,11 @@ def _folder_id(dataset: CatalogueDataset) -> DatasetId | None:
     """The id that a scanned folder of files has by its path below the directory of its project."""
     if not any(child.file for child in dataset.datasets):
         return None
-    for text in (dataset.id, dataset.name, *(child.id.rpartition("/")[0] for child in dataset.datasets)):
+    for text in (
+        dataset.id,
+        dataset.name,
+        *(child.id.rpartition("/")[0] for child in dataset.datasets),
+    ):
         parts = text.strip("/").split("/")
         start = next((number for number, part in enumerate(parts) if part in PROJECTS), None)
         found = _dsid(".".join(parts[start:])) if start is not None else None

@@ -1,7 +1,8 @@
 """What a backfill is over, and how far it is: one SQLite file, beside the ledger.
 
-The ledger says what was done, and is only added to. A plan says what is left to do, and its rows change: it may be deleted, and is
-made again from the sources and the ledger. Millions of datasets are never in memory at once.
+The ledger says what was done, and is only added to. A plan says what is left to do, and its rows
+change: it may be deleted, and is made again from the sources and the ledger. Millions of datasets
+are never in memory at once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CREATE TABLE IF NOT EXISTS dataset (
     state TEXT NOT NULL DEFAULT 'open', code TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
     href TEXT NOT NULL DEFAULT '', seconds REAL, finished REAL, UNIQUE (plan, dataset_id));
 CREATE INDEX IF NOT EXISTS dataset_by_state ON dataset (plan, state, data_node, number);
-"""
+"""  # noqa: E501
 _BUSY_S = 30.0
 
 
@@ -73,7 +74,8 @@ class Result:
 
 
 class Plan:
-    """The datasets and pages of one backfill; those of others are in the same file. Threads may share it.
+    """The datasets and pages of one backfill; those of others are in the same file. Threads may
+    share it.
 
     Args:
         path: of the file.
@@ -84,14 +86,21 @@ class Plan:
     """
 
     def __init__(self, path: Path, arguments: str) -> None:
-        self.path, self._lock = path, threading.RLock()
+        self.path = path
+        self._lock = threading.RLock()
         with self._translated():
             make_private_file(path)
-            self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")  # the ledger is the truth: a lost row is done again
+            self._connection.execute(
+                "PRAGMA synchronous = NORMAL"
+            )  # the ledger is the truth: a lost row is done again
             self._connection.executescript(_SCHEMA)
-            self._connection.execute("INSERT OR IGNORE INTO plan (arguments) VALUES (?)", (arguments,))
+            self._connection.execute(
+                "INSERT OR IGNORE INTO plan (arguments) VALUES (?)", (arguments,)
+            )
             self._number = self._one("SELECT number FROM plan WHERE arguments = ?", arguments)
 
     def close(self) -> None:
@@ -102,25 +111,38 @@ class Plan:
 
     def begin(self, roots: Iterable[str]) -> None:
         """Go on where the listing was; list anew if nothing was left to list or do."""
-        states = {state for (state,) in self._rows("SELECT DISTINCT state FROM page WHERE plan = ?", self._number)}
+        states = {
+            state
+            for (state,) in self._rows(
+                "SELECT DISTINCT state FROM page WHERE plan = ?", self._number
+            )
+        }
         with self._transaction():
             if states == {"read"} and not self.counts()[OPEN]:
                 self._rows("DELETE FROM page WHERE plan = ?", self._number)
-            self._rows("UPDATE page SET state = 'open' WHERE plan = ? AND state = 'failed'", self._number)
+            self._rows(
+                "UPDATE page SET state = 'open' WHERE plan = ? AND state = 'failed'", self._number
+            )
             self._add_pages(map(Page, roots))
 
     def next_page(self) -> Page | None:
         """A page that is still to be read."""
-        query = "SELECT locator, cursor, depth FROM page WHERE plan = ? AND state = 'open' ORDER BY number LIMIT 1"
+        query = (
+            "SELECT locator, cursor, depth FROM page WHERE plan = ? AND state = 'open' ORDER BY "
+            "number LIMIT 1"
+        )
         rows = self._rows(query, self._number)
         return Page(*rows[0]) if rows else None
 
     def keep_page(self, page: Page, datasets: Iterable[Planned], pages: Iterable[Page]) -> int:
-        """Keep what a page lists: all of it, or, at a sudden end, none; and count the datasets that are new."""
+        """Keep what a page lists: all of it, or, at a sudden end, none; and count the datasets that
+        are new.
+        """
         with self._transaction():
             before = self._connection.total_changes
             self._connection.executemany(
-                "INSERT OR IGNORE INTO dataset (plan, dataset_id, data_node, locator) VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO dataset (plan, dataset_id, data_node, locator) VALUES (?, "
+                "?, ?, ?)",
                 ((self._number, one.dataset_id, one.data_node, one.locator) for one in datasets),
             )
             new = self._connection.total_changes - before
@@ -134,7 +156,10 @@ class Plan:
 
     def unread(self) -> list[tuple[str, str, str]]:
         """Locator, code and detail of the pages that could not be read; at most a thousand."""
-        query = "SELECT locator, code, detail FROM page WHERE plan = ? AND state = 'failed' ORDER BY number LIMIT 1000"
+        query = (
+            "SELECT locator, code, detail FROM page WHERE plan = ? AND state = 'failed' ORDER BY "
+            "number LIMIT 1000"
+        )
         return self._rows(query, self._number)
 
     def _add_pages(self, pages: Iterable[Page]) -> None:
@@ -144,34 +169,52 @@ class Plan:
         )
 
     def _set_page(self, page: Page, state: str, code: str, detail: str) -> None:
-        query = "UPDATE page SET state = ?, code = ?, detail = ? WHERE plan = ? AND locator = ? AND cursor = ?"
+        query = (
+            "UPDATE page SET state = ?, code = ?, detail = ? WHERE plan = ? AND locator = ? AND "
+            "cursor = ?"
+        )
         self._rows(query, state, code, detail, self._number, page.locator, page.cursor)
 
     # ---- doing it
 
     def open_nodes(self) -> list[str]:
-        """The data nodes of the open datasets; found by leaps through the index, however many datasets there are."""
+        """The data nodes of the open datasets; found by leaps through the index, however many
+        datasets there are.
+        """
         first = "SELECT MIN(data_node) FROM dataset WHERE plan = :plan AND state = 'open'"
         query = (
-            f"WITH RECURSIVE node (name) AS ({first} UNION ALL SELECT ({first} AND data_node > node.name) FROM node "
-            "WHERE node.name IS NOT NULL) SELECT name FROM node WHERE name IS NOT NULL"
+            f"WITH RECURSIVE node (name) AS ({first} UNION ALL SELECT ({first} AND data_node > "
+            "node.name) FROM node WHERE node.name IS NOT NULL) SELECT name FROM node WHERE name "
+            "IS NOT NULL"
         )
         with self._lock, self._translated():
             return [name for (name,) in self._connection.execute(query, {"plan": self._number})]
 
     def open_datasets(self, data_node: str, after: int, most: int) -> list[tuple[int, Planned]]:
-        """The next open datasets of a node, in the order in which they were listed, with their numbers."""
+        """The next open datasets of a node, in the order in which they were listed, with their
+        numbers.
+        """
         query = (
-            "SELECT number, dataset_id, data_node, locator FROM dataset "
-            "WHERE plan = ? AND state = 'open' AND data_node = ? AND number > ? ORDER BY number LIMIT ?"
+            "SELECT number, dataset_id, data_node, locator FROM dataset WHERE plan = ? AND state "
+            "= 'open' AND data_node = ? AND number > ? ORDER BY number LIMIT ?"
         )
-        return [(row[0], Planned(*row[1:])) for row in self._rows(query, self._number, data_node, after, most)]
+        return [
+            (row[0], Planned(*row[1:]))
+            for row in self._rows(query, self._number, data_node, after, most)
+        ]
 
     def finish(self, planned: Planned, result: Result) -> None:
         """Keep what became of a dataset."""
         columns = "state = ?, code = ?, detail = ?, href = ?, seconds = ?, finished = ?"
         query = f"UPDATE dataset SET {columns} WHERE plan = ? AND dataset_id = ?"
-        values = (result.state, result.code, result.detail, result.href, result.seconds, time.time())
+        values = (
+            result.state,
+            result.code,
+            result.detail,
+            result.href,
+            result.seconds,
+            time.time(),
+        )
         self._rows(query, *values, self._number, planned.dataset_id)
 
     # ---- looking at it
@@ -182,51 +225,74 @@ class Plan:
         return Counter(dict(self._rows(query, self._number)))
 
     def counts_by_reason(self) -> list[tuple[str, str, int, str, str]]:
-        """State, code, number of datasets, and one of them with its detail, of all that are not done; most frequent first."""
+        """State, code, number of datasets, and one of them with its detail, of all that are not
+        done; most frequent first.
+        """
         query = (
-            "SELECT state, code, COUNT(*), dataset_id, detail FROM dataset WHERE plan = ? AND code <> '' "
-            "GROUP BY state, code ORDER BY 3 DESC, 1, 2"
+            "SELECT state, code, COUNT(*), dataset_id, detail FROM dataset WHERE plan = ? AND "
+            "code <> '' GROUP BY state, code ORDER BY 3 DESC, 1, 2"
         )
         return self._rows(query, self._number)
 
     def counts_by_node(self) -> list[tuple[str, str, int]]:
         """Data node, state, number of datasets."""
-        query = "SELECT data_node, state, COUNT(*) FROM dataset WHERE plan = ? GROUP BY 1, 2 ORDER BY 1, 2"
+        query = (
+            "SELECT data_node, state, COUNT(*) FROM dataset WHERE plan = ? GROUP BY 1, 2 ORDER "
+            "BY 1, 2"
+        )
         return self._rows(query, self._number)
 
     def counts_by_time(self, bins: int) -> list[tuple[float, int]]:
-        """When (seconds since 1970, the beginning of each of so many equal spans) how many datasets were finished."""
-        first, last = self._rows("SELECT MIN(finished), MAX(finished) FROM dataset WHERE plan = ?", self._number)[0]
+        """When (seconds since 1970, the beginning of each of so many equal spans) how many datasets
+        were finished.
+        """
+        first, last = self._rows(
+            "SELECT MIN(finished), MAX(finished) FROM dataset WHERE plan = ?", self._number
+        )[0]
         if first is None:
             return []
         width = max((last - first) / bins, 1.0)
         query = (
-            "SELECT CAST((finished - ?) / ? AS INTEGER), COUNT(*) FROM dataset WHERE plan = ? AND finished IS NOT NULL GROUP BY 1"
+            "SELECT CAST((finished - ?) / ? AS INTEGER), COUNT(*) FROM dataset WHERE plan = ? "
+            "AND finished IS NOT NULL GROUP BY 1"
         )
         counted = dict(self._rows(query, first, width, self._number))
-        return [(first + number * width, counted.get(number, 0)) for number in range(max(counted) + 1)]
+        return [
+            (first + number * width, counted.get(number, 0)) for number in range(max(counted) + 1)
+        ]
 
     def counts_by_seconds(self, limits: Sequence[float]) -> list[int]:
-        """How many datasets took less than each of the limits, and not less than the one before; last those that took longer."""
-        case = " ".join(f"WHEN seconds < {limit} THEN {number}" for number, limit in enumerate(limits))
+        """How many datasets took less than each of the limits, and not less than the one before;
+        last those that took longer.
+        """
+        case = " ".join(
+            f"WHEN seconds < {limit} THEN {number}" for number, limit in enumerate(limits)
+        )
         query = (
-            f"SELECT CASE {case} ELSE {len(limits)} END, COUNT(*) FROM dataset WHERE plan = ? AND finished IS NOT NULL GROUP BY 1"
+            f"SELECT CASE {case} ELSE {len(limits)} END, COUNT(*) FROM dataset WHERE plan = ? "
+            "AND finished IS NOT NULL GROUP BY 1"
         )
         counted = dict(self._rows(query, self._number))
         return [counted.get(number, 0) for number in range(len(limits) + 1)]
 
     def problem_rows(self, most: int) -> list[tuple[str, str, str, str, str, str]]:
-        """Dataset id, data node, locator, state, code, detail where something stands in the way; refused and failed first."""
+        """Dataset id, data node, locator, state, code, detail where something stands in the way;
+        refused and failed first.
+        """
         query = (
-            "SELECT dataset_id, data_node, locator, state, code, detail FROM dataset "
-            "WHERE plan = ? AND code <> '' ORDER BY state = 'open', code, number LIMIT ?"
+            "SELECT dataset_id, data_node, locator, state, code, detail FROM dataset WHERE plan "
+            "= ? AND code <> '' ORDER BY state = 'open', code, number LIMIT ?"
         )
         return self._rows(query, self._number, most)
 
     # ---- SQLite
 
     def _rows(self, query: str, *values: object) -> list[Any]:
-        with self._lock, self._translated(), closing(self._connection.execute(query, values)) as cursor:
+        with (
+            self._lock,
+            self._translated(),
+            closing(self._connection.execute(query, values)) as cursor,
+        ):
             return cursor.fetchall()
 
     def _one(self, query: str, *values: object) -> Any:
@@ -249,6 +315,9 @@ class Plan:
             yield
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
-                str(self.path), f"cannot be used as the plan: {error}", expected="a SQLite file that this user may write",
-                todo="Set `ledger` to another path: the plan lies beside it.", code="store-plan",
-            ) from error  # fmt: skip
+                str(self.path),
+                f"cannot be used as the plan: {error}",
+                expected="a SQLite file that this user may write",
+                todo="Set `ledger` to another path: the plan lies beside it.",
+                code="store-plan",
+            ) from error

@@ -1,4 +1,6 @@
-"""What became of a backfill: as lines, and as a page of HTML with plots that needs no server and no other file. Pure."""
+"""What became of a backfill: as lines, and as a page of HTML with plots that needs no server and no
+other file. Pure.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}td,th{text-align:l
 border-bottom:1px solid #ddd;overflow-wrap:anywhere}td.n,th.n{text-align:right;white-space:nowrap}code{font-size:90%}
 .tiles{display:flex;gap:2.5rem;flex-wrap:wrap}.tiles b{display:block;font-size:1.8rem}svg{max-width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:#444}
-"""
+"""  # noqa: E501
 
 
 class Kept(Protocol):
@@ -85,29 +87,58 @@ class Summary:
     """Locator, code, detail of what could not be listed."""
 
     @classmethod
-    def of(cls, kept: Kept, job: str, finished: int, seconds: float, resting: Iterable[str], trouble: str) -> Summary:
+    def of(
+        cls,
+        kept: Kept,
+        job: str,
+        finished: int,
+        seconds: float,
+        resting: Iterable[str],
+        trouble: str,
+    ) -> Summary:
         """What is kept of a job, with how its last run went."""
         return cls(
-            job, finished, seconds, tuple(resting), trouble, dict(kept.counts()), tuple(kept.counts_by_reason()),
-            tuple(kept.counts_by_node()), tuple(kept.counts_by_time(_BINS)), tuple(kept.counts_by_seconds(_LIMITS_S)),
-            tuple(kept.problem_rows(_MOST_ROWS)), tuple(kept.unread()),
-        )  # fmt: skip
+            job,
+            finished,
+            seconds,
+            tuple(resting),
+            trouble,
+            dict(kept.counts()),
+            tuple(kept.counts_by_reason()),
+            tuple(kept.counts_by_node()),
+            tuple(kept.counts_by_time(_BINS)),
+            tuple(kept.counts_by_seconds(_LIMITS_S)),
+            tuple(kept.problem_rows(_MOST_ROWS)),
+            tuple(kept.unread()),
+        )
 
     @property
     def is_done(self) -> bool:
         """Whether every dataset is linked or written, and everything could be listed."""
-        return not self.unread and all(state in DONE for state, number in self.counts.items() if number)
+        return not self.unread and all(
+            state in DONE for state, number in self.counts.items() if number
+        )
 
 
 def lines(summary: Summary, most: int = 10) -> list[str]:
-    """The summary for a terminal: what became of all, the most frequent reasons, and what stood in the way."""
-    counts = ", ".join(f"{number} {state}" for state, number in sorted(summary.counts.items()) if number) or "no datasets"
+    """The summary for a terminal: what became of all, the most frequent reasons, and what stood in
+    the way.
+    """
+    counts = (
+        ", ".join(f"{number} {state}" for state, number in sorted(summary.counts.items()) if number)
+        or "no datasets"
+    )
     said = [f"{counts}; {summary.finished} in this run, {_rate(summary):.0f} per minute"]
     for state, code, number, name, detail in summary.reasons[:most]:
         example = detail if detail.startswith(name) else f"{name}: {detail}"
         said.append(f"{number} {state} [{code}], for example {shortened(example)}")
-    said += [f"{node} gave no answer: its datasets are left for the next run" for node in summary.resting]
-    said += [f"could not be listed: [{code}] {shortened(detail)}" for _, code, detail in summary.unread[:most]]
+    said += [
+        f"{node} gave no answer: its datasets are left for the next run" for node in summary.resting
+    ]
+    said += [
+        f"could not be listed: [{code}] {shortened(detail)}"
+        for _, code, detail in summary.unread[:most]
+    ]
     if summary.trouble:
         said.append(f"ended early: {summary.trouble}")
     return said
@@ -121,19 +152,29 @@ def shortened(text: str, most: int = 400) -> str:
 def explanation(code: str) -> str:
     """What a stable code is about, by the class of errors that has it."""
     kinds = {kind.code.partition("-")[0]: kind for kind in EsgvzarrError.__subclasses__()}
-    return (inspect.getdoc(kinds.get(code.partition("-")[0], RefusedError)) or "").partition("\n")[0]
+    return (inspect.getdoc(kinds.get(code.partition("-")[0], RefusedError)) or "").partition("\n")[
+        0
+    ]
 
 
 def html(summary: Summary) -> str:
     """The report."""
-    title, now = "esgvzarr backfill", datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    title = "esgvzarr backfill"
+    now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
     parts = [
         f"<h1>{title}</h1><p>{now} · <code>{escape(summary.job)}</code></p>",
-        _tiles(summary), _trouble(summary), _reasons(summary), _nodes(summary), _throughput(summary), _durations(summary),
-        _problems(summary), _unread(summary),
-    ]  # fmt: skip
+        _tiles(summary),
+        _trouble(summary),
+        _reasons(summary),
+        _nodes(summary),
+        _throughput(summary),
+        _durations(summary),
+        _problems(summary),
+        _unread(summary),
+    ]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        '<!doctype html><html lang="en"><head><meta '
+        f'charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
         f"<body>{''.join(filter(None, parts))}</body></html>\n"
     )
 
@@ -156,25 +197,40 @@ def _by_kind(pairs: Iterable[tuple[str, int]]) -> Counter[str]:
 def _tiles(summary: Summary) -> str:
     counted = _by_kind(summary.counts.items())
     tiles = [(f"{counted[kind]:,}", kind, _COLOURS[kind]) for kind in _COLOURS]
-    tiles += [(f"{_rate(summary):.0f}", "per minute in the last run", "#222"), (f"{summary.seconds / 60:.1f}", "minutes", "#222")]
-    shown = "".join(f'<div><b style="color:{colour}">{number}</b>{name}</div>' for number, name, colour in tiles)
+    tiles += [
+        (f"{_rate(summary):.0f}", "per minute in the last run", "#222"),
+        (f"{summary.seconds / 60:.1f}", "minutes", "#222"),
+    ]
+    shown = "".join(
+        f'<div><b style="color:{colour}">{number}</b>{name}</div>' for number, name, colour in tiles
+    )
     return f'<div class="tiles">{shown}</div>{_bar(counted, sum(counted.values()), 1000)}'
 
 
 def _bar(counted: Mapping[str, int], most: int, width: int) -> str:
     """One bar of parts; ``most`` datasets fill the width."""
-    rects, left = [], 0.0
+    rects = []
+    left = 0.0
     for kind, colour in _COLOURS.items():
         part = width * counted.get(kind, 0) / (most or 1)
         if part:
             said = f"<title>{counted[kind]:,} {kind}</title>"
-            rects.append(f'<rect x="{left:.1f}" y="0" width="{part:.1f}" height="14" fill="{colour}">{said}</rect>')
+            rects.append(
+                f'<rect x="{left:.1f}" y="0" width="{part:.1f}" height="14" '
+                f'fill="{colour}">{said}</rect>'
+            )
             left += part
-    return f'<svg viewBox="0 0 {width} 14" width="{width}" height="14" role="img">{"".join(rects)}</svg>'
+    return (
+        f'<svg viewBox="0 0 {width} 14" width="{width}" height="14" '
+        f'role="img">{"".join(rects)}</svg>'
+    )
 
 
 def _trouble(summary: Summary) -> str:
-    said = [f"{node} gave no answer: its datasets are left for the next run." for node in summary.resting]
+    said = [
+        f"{node} gave no answer: its datasets are left for the next run."
+        for node in summary.resting
+    ]
     if summary.trouble:
         said.append(f"The run ended early: {summary.trouble}")
     return "".join(f"<p><strong>{escape(one)}</strong></p>" for one in said)
@@ -185,11 +241,15 @@ def _reasons(summary: Summary) -> str:
         return ""
     most = max(number for _, _, number, _, _ in summary.reasons)
     rows = [
-        f'<tr><td>{escape(state)}<td><code>{escape(code)}</code><br>{escape(explanation(code))}<td class="n">{number:,}'
+        f"<tr><td>{escape(state)}<td><code>{escape(code)}</code><br>{escape(explanation(code))}<td "
+        f'class="n">{number:,}'
         f"<td>{_bar({_kind(state): number}, most, 160)}<td>{escape(name)}: {escape(detail)}"
         for state, code, number, name, detail in summary.reasons
     ]
-    return f'<h2>Reasons</h2><table><tr><th>state<th>code<th class="n">datasets<th><th>for example{"".join(rows)}</table>'
+    return (
+        '<h2>Reasons</h2><table><tr><th>state<th>code<th class="n">datasets<th><th>for '
+        f"example{''.join(rows)}</table>"
+    )
 
 
 def _nodes(summary: Summary) -> str:
@@ -199,17 +259,26 @@ def _nodes(summary: Summary) -> str:
     counted = {node: _by_kind(pairs) for node, pairs in by_node.items()}
     most = max((sum(one.values()) for one in counted.values()), default=0)
     rows = [
-        f'<tr><td>{escape(node or "(not known yet)")}<td class="n">{sum(one.values()):,}<td>{_bar(one, most, 500)}'
+        f"<tr><td>{escape(node or '(not known yet)')}<td "
+        f'class="n">{sum(one.values()):,}<td>{_bar(one, most, 500)}'
         for node, one in sorted(counted.items(), key=lambda pair: -sum(pair[1].values()))[:100]
     ]
-    return f'<h2>Data nodes</h2><table><tr><th>data node<th class="n">datasets<th>{"".join(rows)}</table>'
+    return (
+        "<h2>Data nodes</h2><table><tr><th>data node<th "
+        f'class="n">datasets<th>{"".join(rows)}</table>'
+    )
 
 
 def _throughput(summary: Summary) -> str:
     if not summary.times:
         return ""
-    labels = [datetime.fromtimestamp(start, UTC).strftime("%m-%d %H:%M:%S") for start, _ in summary.times]
-    return f"<h2>Datasets finished, over time (UTC)</h2>{_columns([number for _, number in summary.times], labels)}"
+    labels = [
+        datetime.fromtimestamp(start, UTC).strftime("%m-%d %H:%M:%S") for start, _ in summary.times
+    ]
+    return (
+        "<h2>Datasets finished, over time "
+        f"(UTC)</h2>{_columns([number for _, number in summary.times], labels)}"
+    )
 
 
 def _durations(summary: Summary) -> str:
@@ -219,28 +288,35 @@ def _durations(summary: Summary) -> str:
     return f"<h2>Seconds for a dataset</h2>{_columns(summary.durations, labels)}"
 
 
-def _columns(numbers: Sequence[int], labels: Sequence[str], width: int = 1000, height: int = 180) -> str:
+def _columns(
+    numbers: Sequence[int], labels: Sequence[str], width: int = 1000, height: int = 180
+) -> str:
     """Columns with the number as a tooltip; of many labels, some are shown."""
-    most, step = max(numbers, default=0) or 1, width / max(len(numbers), 1)
+    most = max(numbers, default=0) or 1
+    step = width / max(len(numbers), 1)
     every = max(1, round(len(labels) / 8))
     shapes = [f'<text x="0" y="10">{most:,}</text>']
     for number, (value, label) in enumerate(zip(numbers, labels, strict=True)):
         tall = (height - 30) * value / most
         shapes.append(
-            f'<rect x="{number * step:.1f}" y="{height - 16 - tall:.1f}" width="{step * 0.9:.1f}" height="{tall:.1f}"'
+            f'<rect x="{number * step:.1f}" y="{height - 16 - tall:.1f}" '
+            f'width="{step * 0.9:.1f}" height="{tall:.1f}"'
             f' fill="#1565c0">'
             f"<title>{escape(label)}: {value:,}</title></rect>"
         )
         if number % every == 0:
             shapes.append(f'<text x="{number * step:.1f}" y="{height - 3}">{escape(label)}</text>')
-    return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">{"".join(shapes)}</svg>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img">{"".join(shapes)}</svg>'
+    )
 
 
 def _problems(summary: Summary) -> str:
     if not summary.problems:
         return ""
     rows = [
-        f"<tr><td>{_linked(name, locator)}<td>{escape(node)}<td>{escape(state)}<td><code>{escape(code)}</code><td>{escape(detail)}"
+        f"<tr><td>{_linked(name, locator)}<td>{escape(node)}<td>{escape(state)}<td><code>{escape(code)}</code><td>{escape(detail)}"  # noqa: E501
         for name, node, locator, state, code, detail in summary.problems
     ]
     first = f", the first {_MOST_ROWS:,}" if len(rows) == _MOST_ROWS else ""
@@ -252,7 +328,8 @@ def _unread(summary: Summary) -> str:
     if not summary.unread:
         return ""
     rows = "".join(
-        f"<tr><td>{_linked(page, page)}<td><code>{escape(code)}</code><td>{escape(detail)}" for page, code, detail in summary.unread
+        f"<tr><td>{_linked(page, page)}<td><code>{escape(code)}</code><td>{escape(detail)}"
+        for page, code, detail in summary.unread
     )
     return f"<h2>Could not be listed</h2><table><tr><th>source<th>code<th>why{rows}</table>"
 

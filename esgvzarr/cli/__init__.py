@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from ..model import Entry, Report
     from ..settings import Settings
 
-DONE, REFUSED, USAGE = 0, 1, 2
-_EXIT = "Exit status: 0 done, 1 refused or failed (the last line says why), 2 usage or configuration."
+DONE = 0
+REFUSED = 1
+USAGE = 2
+_EXIT = (
+    "Exit status: 0 done, 1 refused or failed (the last line says why), 2 usage or configuration."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _log_to_stderr(level: int) -> None:
-    """Show our own records. esgcet shows its own: a handler of the root logger would say each of them twice."""
+    """Show our own records. esgcet shows its own: a handler of the root logger would say each of
+    them twice.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("esgvzarr")
@@ -95,9 +101,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[..., int], help: str, epilog: str = _EXIT) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, run: Callable[..., int], help: str, epilog: str = _EXIT
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog, allow_abbrev=False
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=epilog,
+        allow_abbrev=False,
     )
     parser.set_defaults(command=run)
     return parser
@@ -105,44 +117,80 @@ def _command(commands: Any, name: str, run: Callable[..., int], help: str, epilo
 
 def _add_publish(commands: Any) -> None:
     parser = _command(
-        commands, "publish", _publish, "run esgpublish, and link the references of each dataset that it registers",
-        "All other arguments are esgpublish's own (esgpublish --help lists them), settings come from the esgvzarr: section of the "
-        "same esg.yaml. With --dry-run, esgcet makes its records and is let send nothing. "
-        "Exit status: esgpublish's own; with --strict, 1 also if a registered dataset was not linked; 2 usage or configuration.",
-    )  # fmt: skip
-    parser.add_argument("--strict", action="store_true", default=None, help="exit with 1 if a registered dataset was not linked")
+        commands,
+        "publish",
+        _publish,
+        "run esgpublish, and link the references of each dataset that it registers",
+        "All other arguments are esgpublish's own (esgpublish --help lists them), settings come "
+        "from the esgvzarr: section of the same esg.yaml. With --dry-run, esgcet makes its "
+        "records and is let send nothing. Exit status: esgpublish's own; with --strict, 1 also "
+        "if a registered dataset was not linked; 2 usage or configuration.",
+    )
     parser.add_argument(
-        "--force", action="store_true", help="replace reference files that hold other bytes; caches may keep the old ones"
+        "--strict",
+        action="store_true",
+        default=None,
+        help="exit with 1 if a registered dataset was not linked",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace reference files that hold other bytes; caches may keep the old ones",
     )
 
 
 def _add_link(commands: Any) -> None:
-    parser = _command(commands, "link", _link, "write and link the references of a dataset that is registered already")
+    parser = _command(
+        commands,
+        "link",
+        _link,
+        "write and link the references of a dataset that is registered already",
+    )
     _add_sources(parser)
     _add_output(parser)
-    parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
-    parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a reference file that holds other bytes"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="send and write nothing, and show what would be done"
+    )
     _add_settings(parser, _ESGCETS)
 
 
 def _add_resume(commands: Any) -> None:
     parser = _command(
-        commands, "resume", _resume, "finish what was interrupted, is pending, or failed in a way that may have passed"
+        commands,
+        "resume",
+        _resume,
+        "finish what was interrupted, is pending, or failed in a way that may have passed",
     )
     parser.add_argument(
-        "dataset_ids", nargs="*", metavar="DSID",
-        help="these datasets, whatever they failed for; default: all in the ledger that may be finished",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
+        "dataset_ids",
+        nargs="*",
+        metavar="DSID",
+        help=(
+            "these datasets, whatever they failed for; default: all in the ledger that may be "
+            "finished"
+        ),
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="send and write nothing, and show what would be done"
+    )
     _add_settings(parser, _ESGCETS)
 
 
 def _add_status(commands: Any) -> None:
     parser = _command(
-        commands, "status", _status, "say what became of datasets, from the ledger",
-        "Exit status: 0 nothing is left to do, 1 something is, or a dataset is unknown, 2 usage or configuration.",
-    )  # fmt: skip
-    parser.add_argument("dataset_ids", nargs="*", metavar="DSID", help="these datasets; default: all in the ledger")
+        commands,
+        "status",
+        _status,
+        "say what became of datasets, from the ledger",
+        "Exit status: 0 nothing is left to do, 1 something is, or a dataset is unknown, 2 usage "
+        "or configuration.",
+    )
+    parser.add_argument(
+        "dataset_ids", nargs="*", metavar="DSID", help="these datasets; default: all in the ledger"
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     _add_settings(parser, _ESGCETS)
 
@@ -152,91 +200,189 @@ def _add_unpublish(commands: Any) -> None:
         commands,
         "unpublish",
         _unpublish,
-        "unlink a dataset, then move its reference file out of what is served; the dataset itself stays",
+        "unlink a dataset, then move its reference file out of what is served; the dataset "
+        "itself stays",
     )
     parser.add_argument("dataset_id", metavar="DSID", help="the dataset")
-    parser.add_argument("--delete", action="store_true", help="delete the reference file and keep no copy beside the ledger")
-    parser.add_argument("--dry-run", action="store_true", help="send and write nothing, and show what would be done")
+    parser.add_argument(
+        "--delete",
+        action="store_true",
+        help="delete the reference file and keep no copy beside the ledger",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="send and write nothing, and show what would be done"
+    )
     _add_settings(parser, _ESGCETS)
 
 
 def _add_audit(commands: Any) -> None:
     parser = _command(
-        commands, "audit", _audit, "look again at published references: their files, the reference file that is served, the link",
-        "What is not fine is printed; where all is fine, and nobody watches on a terminal, nothing is. "
-        "Exit status: 0 all is fine, 1 something is not, 2 usage or configuration.",
-    )  # fmt: skip
-    parser.add_argument(
-        "targets", nargs="*", metavar="DSID|HREF|PATH",
-        help="datasets that the ledger knows; reference files, by URL or path; directories of them; "
-        "default: all that the ledger says are linked or written",
-    )  # fmt: skip
-    parser.add_argument(
-        "--checksums", action="store_true", help="read every file whole, from disk where it is there, and compare its checksum"
+        commands,
+        "audit",
+        _audit,
+        "look again at published references: their files, the reference file that is served, the "
+        "link",
+        "What is not fine is printed; where all is fine, and nobody watches on a terminal, "
+        "nothing is. Exit status: 0 all is fine, 1 something is not, 2 usage or configuration.",
     )
-    parser.add_argument("--samples", action="store_true", help="read back a sample through each reference file, as verify does")
     parser.add_argument(
-        "--repair", action="store_true",
-        help="unlink what gives wrong data, and let resume link it anew; what is undecided is read whole before",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="with --repair: send and write nothing, and show what would be done")
+        "targets",
+        nargs="*",
+        metavar="DSID|HREF|PATH",
+        help=(
+            "datasets that the ledger knows; reference files, by URL or path; directories of "
+            "them; default: all that the ledger says are linked or written"
+        ),
+    )
+    parser.add_argument(
+        "--checksums",
+        action="store_true",
+        help="read every file whole, from disk where it is there, and compare its checksum",
+    )
+    parser.add_argument(
+        "--samples",
+        action="store_true",
+        help="read back a sample through each reference file, as verify does",
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help=(
+            "unlink what gives wrong data, and let resume link it anew; what is undecided is "
+            "read whole before"
+        ),
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --repair: send and write nothing, and show what would be done",
+    )
     parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
     _add_settings(parser, _ESGCETS)
 
 
 def _add_generate(commands: Any) -> None:
     parser = _command(
-        commands, "generate", _generate, "write the references of a dataset that is published already; no index is touched"
+        commands,
+        "generate",
+        _generate,
+        "write the references of a dataset that is published already; no index is touched",
     )
     _add_sources(parser)
     _add_output(parser)
     parser.add_argument(
-        "--output-dir", metavar="DIR", type=Path, required=True, help="where <DSID>.json is written, or what --output names"
+        "--output-dir",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="where <DSID>.json is written, or what --output names",
     )
-    parser.add_argument("--catalog", metavar="DIR", type=Path, help="also show it in a static STAC catalogue in this directory")
-    parser.add_argument("--force", action="store_true", help="replace a reference file that holds other bytes")
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
+    parser.add_argument(
+        "--catalog",
+        metavar="DIR",
+        type=Path,
+        help="also show it in a static STAC catalogue in this directory",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace a reference file that holds other bytes"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="write nothing, and show what would be done"
+    )
     _add_settings(parser)
 
 
 def _add_combine(commands: Any) -> None:
     parser = _command(
-        commands, "combine", _combine, "write one document of several datasets: streams with static files, or a whole simulation"
+        commands,
+        "combine",
+        _combine,
+        "write one document of several datasets: streams with static files, or a whole simulation",
     )
-    parser.add_argument("spec", metavar="SPEC", type=Path, help="YAML file that says what belongs together")
-    parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help="where <name>.json is written")
+    parser.add_argument(
+        "spec", metavar="SPEC", type=Path, help="YAML file that says what belongs together"
+    )
+    parser.add_argument(
+        "--output-dir", metavar="DIR", type=Path, required=True, help="where <name>.json is written"
+    )
     _add_output(parser)
-    parser.add_argument("--force", action="store_true", help="replace a document that holds other bytes")
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, and show what would be done")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a document that holds other bytes"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="write nothing, and show what would be done"
+    )
     _add_settings(parser)
 
 
 def _add_backfill(commands: Any) -> None:
     parser = _command(
-        commands, "backfill", _backfill, "link, or only generate, all datasets of a back catalogue; run it again to go on",
-        "The plan of what is left lies beside the ledger. Ctrl-C ends the run after what is being computed, twice at once. "
-        "Exit status: 0 every dataset is done, 1 some are refused, failed or left, 2 usage or configuration.",
-    )  # fmt: skip
-    parser.add_argument(
-        "sources", nargs="*", metavar="SOURCE",
-        help="a STAC API, https://HOST/esg-search, globus:UUID, a THREDDS catalogue with all that it refers to, a directory of "
-        "mapfiles, a list of dataset ids, or a document that link takes; default: the index of esg.yaml",
-    )  # fmt: skip
-    parser.add_argument(
-        "--filter", metavar="QUERY", default="", help="datasets of an index: CQL2 text for STAC, facet=value&facet=value for others"
+        commands,
+        "backfill",
+        _backfill,
+        "link, or only generate, all datasets of a back catalogue; run it again to go on",
+        "The plan of what is left lies beside the ledger. Ctrl-C ends the run after what is "
+        "being computed, twice at once. Exit status: 0 every dataset is done, 1 some are "
+        "refused, failed or left, 2 usage or configuration.",
     )
     parser.add_argument(
-        "--template", metavar="URL", default="",
-        help="what describes a dataset of a list, with {dataset_id} or {path} in it; default: the index of esg.yaml",
-    )  # fmt: skip
-    parser.add_argument("--output-dir", metavar="DIR", type=Path, help="only write <DSID>.json there; no index is touched")
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help=(
+            "a STAC API, https://HOST/esg-search, globus:UUID, a THREDDS catalogue with all that "
+            "it refers to, a directory of mapfiles, a list of dataset ids, or a document that "
+            "link takes; default: the index of esg.yaml"
+        ),
+    )
+    parser.add_argument(
+        "--filter",
+        metavar="QUERY",
+        default="",
+        help="datasets of an index: CQL2 text for STAC, facet=value&facet=value for others",
+    )
+    parser.add_argument(
+        "--template",
+        metavar="URL",
+        default="",
+        help=(
+            "what describes a dataset of a list, with {dataset_id} or {path} in it; default: the "
+            "index of esg.yaml"
+        ),
+    )
+    parser.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        type=Path,
+        help="only write <DSID>.json there; no index is touched",
+    )
     parser.add_argument("--plan-only", action="store_true", help="only list the datasets")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", default="", help="compute on the workers of this Dask cluster")
-    parser.add_argument("--jobs", metavar="N", type=_count, default=0, help="processes on this machine; default: one for each CPU")
     parser.add_argument(
-        "--per-node", metavar="N", type=_count, default=4, help="datasets read from one data node at once; default: 4"
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        default="",
+        help="compute on the workers of this Dask cluster",
     )
-    parser.add_argument("--report", metavar="FILE", type=Path, help="write what became of all datasets as a page of HTML")
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="processes on this machine; default: one for each CPU",
+    )
+    parser.add_argument(
+        "--per-node",
+        metavar="N",
+        type=_count,
+        default=4,
+        help="datasets read from one data node at once; default: 4",
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="write what became of all datasets as a page of HTML",
+    )
     _add_settings(parser, _ESGCETS)
 
 
@@ -248,57 +394,114 @@ def _count(text: str) -> int:
 
 
 def _add_verify(commands: Any) -> None:
-    parser = _command(commands, "verify", _verify, "compare a kerchunk reference file, of whatever origin, with its NetCDF files")
-    parser.add_argument(
-        "target", metavar="HREF|DSID", help="URL or path of the reference file, or a dataset id that the ledger knows"
+    parser = _command(
+        commands,
+        "verify",
+        _verify,
+        "compare a kerchunk reference file, of whatever origin, with its NetCDF files",
     )
     parser.add_argument(
-        "--source", dest="sources", metavar="FILE", nargs="+", default=[],
+        "target",
+        metavar="HREF|DSID",
+        help="URL or path of the reference file, or a dataset id that the ledger knows",
+    )
+    parser.add_argument(
+        "--source",
+        dest="sources",
+        metavar="FILE",
+        nargs="+",
+        default=[],
         help="the NetCDF files, by URL or path; default: those that the reference file names",
-    )  # fmt: skip
-    parser.add_argument("--full", action="store_true", help="compare every value; default: a sample of chunks")
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="compare every value; default: a sample of chunks"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_settings(parser)
 
 
 def _add_doctor(commands: Any) -> None:
     parser = _command(
-        commands, "doctor", _doctor, "say whether this data node can do what publishing and reading need, and what to do where not",
+        commands,
+        "doctor",
+        _doctor,
+        "say whether this data node can do what publishing and reading need, and what to do "
+        "where not",
         "Exit status: 0 nothing is bad, 1 something is, 2 usage or configuration.",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "url", nargs="?", default="", metavar="URL",
-        help="of a published NetCDF file to try; default: one of the ledger, or one found in data_paths or esgcet's data_roots",
-    )  # fmt: skip
+        "url",
+        nargs="?",
+        default="",
+        metavar="URL",
+        help=(
+            "of a published NetCDF file to try; default: one of the ledger, or one found in "
+            "data_paths or esgcet's data_roots"
+        ),
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     _add_settings(parser, _ESGCETS)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE",
-        help="a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and directories; URLs or paths",
-    )  # fmt: skip
-    parser.add_argument("--dataset-id", metavar="DSID", help="needed for plain files; else which dataset of the source")
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help=(
+            "a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and "
+            "directories; URLs or paths"
+        ),
+    )
+    parser.add_argument(
+        "--dataset-id",
+        metavar="DSID",
+        help="needed for plain files; else which dataset of the source",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", choices=("json", "json.zst", "parquet", "icechunk"), help="what is written")
+    parser.add_argument(
+        "--output", choices=("json", "json.zst", "parquet", "icechunk"), help="what is written"
+    )
 
 
 _ESGCETS = "that of esgpublish"
 
 
 def _add_settings(parser: argparse.ArgumentParser, default: str = "none") -> None:
-    parser.add_argument("--config", metavar="FILE", type=Path, help=f"esg.yaml with an esgvzarr: section; default: {default}")
-    parser.add_argument("--read", choices=("auto", "http", "local"), help="where metadata is read from; overrides the setting")
-    parser.add_argument("--allow-host", metavar="HOST", action="append", default=[], help="a further host that may be fetched from")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"esg.yaml with an esgvzarr: section; default: {default}",
+    )
+    parser.add_argument(
+        "--read",
+        choices=("auto", "http", "local"),
+        help="where metadata is read from; overrides the setting",
+    )
+    parser.add_argument(
+        "--allow-host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a further host that may be fetched from",
+    )
 
 
 def _add_demo(commands: Any) -> None:
-    parser = _command(commands, "demo", _demo, "publish real CMIP6 files on this machine, from esgpublish to xarray")
+    parser = _command(
+        commands,
+        "demo",
+        _demo,
+        "publish real CMIP6 files on this machine, from esgpublish to xarray",
+    )
     parser.add_argument(
-        "--dir", metavar="DIR", type=Path, help="keep everything in this directory; default: a new one, which is named"
+        "--dir",
+        metavar="DIR",
+        type=Path,
+        help="keep everything in this directory; default: a new one, which is named",
     )
 
 
@@ -306,7 +509,9 @@ def _settings(options: argparse.Namespace, config: Path | None) -> Settings:
     from ..settings import read_settings
 
     settings = read_settings(config, read=options.read, output=getattr(options, "output", None))
-    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *options.allow_host)})
+    return settings.model_copy(
+        update={"allowed_hosts": (*settings.allowed_hosts, *options.allow_host)}
+    )
 
 
 def _console() -> Console:
@@ -322,7 +527,9 @@ def _publish(options: argparse.Namespace, rest: list[str]) -> int:
 
     settings = read_settings(config_path(rest), strict=options.strict)
     console = _console()
-    status, outcomes = publish_with_esgcet(rest, settings, force=options.force, progress=_progress(console))
+    status, outcomes = publish_with_esgcet(
+        rest, settings, force=options.force, progress=_progress(console)
+    )
     _print_outcomes(console, outcomes)
     if settings.strict and status == DONE and not all(_is_well(outcome) for outcome in outcomes):
         return REFUSED
@@ -339,20 +546,26 @@ def _link(options: argparse.Namespace, _: list[str]) -> int:
     from ..link.lifecycle import link_source
     from ..model import DatasetId
 
-    config, console = _config_of_esgpublish(options), _console()
+    config = _config_of_esgpublish(options)
+    console = _console()
     settings = _settings(options, config)
     asked = DatasetId.parse(options.dataset_id) if options.dataset_id else None
     how = {"force": options.force, "dry_run": options.dry_run}
-    outcome = link_source(options.sources, asked, config, settings, **how, progress=_progress(console))
+    outcome = link_source(
+        options.sources, asked, config, settings, **how, progress=_progress(console)
+    )
     return _report(console, [outcome])
 
 
 def _resume(options: argparse.Namespace, _: list[str]) -> int:
     from ..link.lifecycle import resume
 
-    config, console = _config_of_esgpublish(options), _console()
+    config = _config_of_esgpublish(options)
+    console = _console()
     settings = _settings(options, config if config.exists() or options.config else None)
-    outcomes = resume(options.dataset_ids, settings, dry_run=options.dry_run, progress=_progress(console))
+    outcomes = resume(
+        options.dataset_ids, settings, dry_run=options.dry_run, progress=_progress(console)
+    )
     if not outcomes:
         console.print("[dim]nothing to resume[/dim]")
     return _report(console, outcomes)
@@ -363,12 +576,16 @@ def _unpublish(options: argparse.Namespace, _: list[str]) -> int:
     from ..link.remove import decide_withdrawal, unpublish
     from ..model import DatasetId
 
-    config, console = _config_of_esgpublish(options), _console()
-    settings, dataset_id = _settings(options, config), DatasetId.parse(options.dataset_id)
+    config = _config_of_esgpublish(options)
+    console = _console()
+    settings = _settings(options, config)
+    dataset_id = DatasetId.parse(options.dataset_id)
     if options.dry_run:
         task = decide_withdrawal(dataset_id, config, settings, delete=options.delete)
         return _report(console, [preview(task, settings)])
-    outcome = unpublish(dataset_id, config, settings, delete=options.delete, progress=_progress(console))
+    outcome = unpublish(
+        dataset_id, config, settings, delete=options.delete, progress=_progress(console)
+    )
     return _report(console, [outcome])
 
 
@@ -378,7 +595,9 @@ def _status(options: argparse.Namespace, _: list[str]) -> int:
     from ..model import DatasetId
 
     config = _config_of_esgpublish(options)
-    ledger = Ledger(_settings(options, config if config.exists() or options.config else None).ledger)
+    ledger = Ledger(
+        _settings(options, config if config.exists() or options.config else None).ledger
+    )
     asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
     rows = [last for last in ledger.latest() if not asked or last.dataset_id in asked]
     audits = {name: found for name, found in ledger.audits().items() if found.code}
@@ -389,29 +608,47 @@ def _status(options: argparse.Namespace, _: list[str]) -> int:
     else:
         _print_status(rows)
     for name in unknown:
-        print(f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}", file=sys.stderr)
+        print(
+            f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}",
+            file=sys.stderr,
+        )
     return DONE if not unknown and all(last.outcome in FINISHED for last in rows) else REFUSED
 
 
 def _status_of(last: Entry) -> dict[str, Any]:
-    """What scripts are told of a dataset; ``interrupted`` also while another process is at work on it."""
+    """What scripts are told of a dataset; ``interrupted`` also while another process is at work on
+    it.
+    """
     state = f"interrupted after {last.step}" if last.outcome == "open" else last.outcome
     return {
-        "dataset_id": last.dataset_id, "state": state, "code": last.code, "href": last.href, "when": last.created,
-        "verb": last.verb, "retryable": last.retryable, "detail": last.detail,
-    }  # fmt: skip
+        "dataset_id": last.dataset_id,
+        "state": state,
+        "code": last.code,
+        "href": last.href,
+        "when": last.created,
+        "verb": last.verb,
+        "retryable": last.retryable,
+        "detail": last.detail,
+    }
 
 
 def _print_status(rows: Sequence[Entry]) -> None:
     """A line for each, never broken or cut: it may be read by programs."""
     names = ("dataset_id", "state", "code", "when", "href")
-    _print_columns([("dataset", *names[1:]), *(tuple(str(_status_of(row)[name]) for name in names) for row in rows)])
+    _print_columns(
+        [
+            ("dataset", *names[1:]),
+            *(tuple(str(_status_of(row)[name]) for name in names) for row in rows),
+        ]
+    )
 
 
 def _print_columns(lines: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
 
 
 def _audit(options: argparse.Namespace, _: list[str]) -> int:
@@ -421,15 +658,19 @@ def _audit(options: argparse.Namespace, _: list[str]) -> int:
 
     if options.dry_run and not options.repair:
         raise SettingsError("--dry-run", "is for --repair: an audit alone changes nothing")
-    config, console = _config_of_esgpublish(options), _console()
+    config = _config_of_esgpublish(options)
+    console = _console()
     settings = _settings(options, config if config.exists() or options.config else None)
     targets = find_targets(options.targets, settings)
-    how, found = {"checksums": options.checksums, "samples": options.samples, "decide": options.repair}, []
+    how = {"checksums": options.checksums, "samples": options.samples, "decide": options.repair}
+    found = []
     with console.status("") as status:  # shown on a terminal only
         for one in audit(targets, settings, **how, keep=not options.dry_run):
             found.append(one)
             status.update(f"{len(found)} of {len(targets)} datasets")
-    done = [repair(one, settings, dry_run=options.dry_run) for one in found] if options.repair else []
+    done = (
+        [repair(one, settings, dry_run=options.dry_run) for one in found] if options.repair else []
+    )
     repairs = {outcome.dataset_id: outcome for outcome in done if outcome}
     if options.json:
         print(json.dumps([_audit_of(one, repairs.get(one.name)) for one in found], indent=1))
@@ -437,7 +678,11 @@ def _audit(options: argparse.Namespace, _: list[str]) -> int:
         _print_problems([one for one in found if one.state is not State.FINE])
     _print_outcomes(console, list(repairs.values()))
     if console.is_terminal:
-        counts = ", ".join(f"{number} {state}" for state in State if (number := sum(one.state is state for one in found)))
+        counts = ", ".join(
+            f"{number} {state}"
+            for state in State
+            if (number := sum(one.state is state for one in found))
+        )
         console.print(f"{len(found)} datasets: {counts or 'none'}")
     return DONE if all(one.state is State.FINE for one in found) else REFUSED
 
@@ -448,7 +693,8 @@ def _print_problems(found: Sequence[Audited]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    names, lines = ("state", "dataset", "code", "what"), [(one.state, one.name, one.code, one.detail) for one in found]
+    names = ("state", "dataset", "code", "what")
+    lines = [(one.state, one.name, one.code, one.detail) for one in found]
     if found and sys.stdout.isatty():
         table = Table(*names, box=None)
         for line in lines:
@@ -459,13 +705,25 @@ def _print_problems(found: Sequence[Audited]) -> None:
 
 
 def _audit_of(found: Audited, repaired: Outcome | None) -> dict[str, Any]:
-    """What scripts are told: every problem, and by how many checks of which evidence the rest is fine."""
-    problems = [{"state": one.state, "subject": one.subject, "detail": one.detail} for one in found.problems]
+    """What scripts are told: every problem, and by how many checks of which evidence the rest is
+    fine.
+    """
+    problems = [
+        {"state": one.state, "subject": one.subject, "detail": one.detail} for one in found.problems
+    ]
     return {
-        "dataset_id": found.target.dataset_id, "href": found.target.location, "state": found.state, "code": found.code,
-        "problems": problems, "evidence": Counter(one.evidence for one in found.verdicts if one.evidence),
-        **({"repair": {"state": repaired.state, "code": repaired.code, "detail": repaired.detail}} if repaired else {}),
-    }  # fmt: skip
+        "dataset_id": found.target.dataset_id,
+        "href": found.target.location,
+        "state": found.state,
+        "code": found.code,
+        "problems": problems,
+        "evidence": Counter(one.evidence for one in found.verdicts if one.evidence),
+        **(
+            {"repair": {"state": repaired.state, "code": repaired.code, "detail": repaired.detail}}
+            if repaired
+            else {}
+        ),
+    }
 
 
 def _is_well(outcome: Outcome) -> bool:
@@ -502,17 +760,46 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
     from ..model import DatasetId
     from ..sources import read_source
 
-    settings, console = _settings(options, options.config), _console()
+    settings = _settings(options, options.config)
+    console = _console()
     asked = DatasetId.parse(options.dataset_id) if options.dataset_id else None
     with make_transport(settings) as transport:
         record = read_source(options.sources, asked, transport, settings.data_paths)
         transport.allow(record.data_node)
         if options.dry_run:
-            said = plan_file(record, options.output_dir, transport, settings, force=options.force, progress=_progress(console))[1]
-            return _report(console, [Outcome(str(record.id), "generate", "planned", f"dry run: nothing was written. {said}")])
+            said = plan_file(
+                record,
+                options.output_dir,
+                transport,
+                settings,
+                force=options.force,
+                progress=_progress(console),
+            )[1]
+            return _report(
+                console,
+                [
+                    Outcome(
+                        str(record.id),
+                        "generate",
+                        "planned",
+                        f"dry run: nothing was written. {said}",
+                    )
+                ],
+            )
         try:
-            outcome = generate(record, options.output_dir, transport, settings, force=options.force, progress=_progress(console))
-            outcome = catalogue(outcome, record, options.catalog, settings) if options.catalog else outcome
+            outcome = generate(
+                record,
+                options.output_dir,
+                transport,
+                settings,
+                force=options.force,
+                progress=_progress(console),
+            )
+            outcome = (
+                catalogue(outcome, record, options.catalog, settings)
+                if options.catalog
+                else outcome
+            )
         except EsgvzarrError as error:
             keep(failure(str(record.id), "generate", error), settings)
             raise
@@ -525,17 +812,29 @@ def _combine(options: argparse.Namespace, _: list[str]) -> int:
     from ..documents import combine, prepare, read_spec
     from ..generate import Outcome, keep, make_transport, plan_prepared, reference_name
 
-    settings, console = _settings(options, options.config), _console()
-    spec, progress = read_spec(options.spec), _progress(console)
+    settings = _settings(options, options.config)
+    console = _console()
+    spec = read_spec(options.spec)
+    progress = _progress(console)
     with make_transport(settings) as transport:
         if options.dry_run:
             made = prepare(
-                spec, str(options.output_dir / reference_name(spec.name, settings)), transport, settings, progress=progress
+                spec,
+                str(options.output_dir / reference_name(spec.name, settings)),
+                transport,
+                settings,
+                progress=progress,
             )
-            planned = plan_prepared(spec.name, made, options.output_dir, settings, force=options.force)
+            planned = plan_prepared(
+                spec.name, made, options.output_dir, settings, force=options.force
+            )
             said = f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
-            return _report(console, [Outcome(spec.name, "combine", "planned", said, warnings=made.warnings)])
-        outcome = combine(spec, options.output_dir, transport, settings, force=options.force, progress=progress)
+            return _report(
+                console, [Outcome(spec.name, "combine", "planned", said, warnings=made.warnings)]
+            )
+        outcome = combine(
+            spec, options.output_dir, transport, settings, force=options.force, progress=progress
+        )
     keep(outcome, settings)
     return _report(console, [outcome])
 
@@ -544,14 +843,23 @@ def _backfill(options: argparse.Namespace, _: list[str]) -> int:
     from ..backfill import Job, backfill, sources_of
     from ..backfill.report import html, lines
 
-    config, console = _config_of_esgpublish(options), _console()
+    config = _config_of_esgpublish(options)
+    console = _console()
     known = config if config.exists() or options.config else None
-    job = Job(sources_of(options.sources), options.filter, options.template, known, options.output_dir)
+    job = Job(
+        sources_of(options.sources), options.filter, options.template, known, options.output_dir
+    )
     with _stopped_by_signals(console) as stop, _standing(console) as watch:
         summary = backfill(
-            job, _settings(options, known), scheduler=options.scheduler, jobs=options.jobs, per_node=options.per_node,
-            plan_only=options.plan_only, stop=stop, watch=watch,
-        )  # fmt: skip
+            job,
+            _settings(options, known),
+            scheduler=options.scheduler,
+            jobs=options.jobs,
+            per_node=options.per_node,
+            plan_only=options.plan_only,
+            stop=stop,
+            watch=watch,
+        )
     for line in lines(summary):
         console.print(line, markup=False)
     if options.report:
@@ -562,7 +870,9 @@ def _backfill(options: argparse.Namespace, _: list[str]) -> int:
 
 @contextmanager
 def _stopped_by_signals(console: Console) -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the second one ends this process at once, which the ledger and the plan survive."""
+    """An event that Ctrl-C and SIGTERM set; the second one ends this process at once, which the
+    ledger and the plan survive.
+    """
     stop = threading.Event()
 
     def asked(number: int, _: Any) -> None:
@@ -584,8 +894,15 @@ def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
     """Shows how far a backfill is: a bar on a terminal, a line now and then elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn
 
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), console=console)
-    task, next_s, before = bar.add_task(""), 0.0, 0
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        console=console,
+    )
+    task = bar.add_task("")
+    next_s = 0.0
+    before = 0
 
     def watch(now: Standing) -> None:
         nonlocal next_s, before
@@ -594,7 +911,12 @@ def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
         next_s = now.seconds + (0.5 if console.is_terminal else 30.0)
         if console.is_terminal:
             total = sum(now.counts.values())
-            bar.update(task, description=_said(now), total=total or None, completed=total - now.counts["open"])
+            bar.update(
+                task,
+                description=_said(now),
+                total=total or None,
+                completed=total - now.counts["open"],
+            )
         elif now.finished != before:
             console.print(_said(now), markup=False)
             before = now.finished
@@ -604,12 +926,20 @@ def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
 
 
 def _said(now: Standing) -> str:
-    left, rate = now.counts["open"], now.finished / now.seconds if now.seconds else 0.0
-    said = [f"{number} {state}" for state, number in sorted(now.counts.items()) if number and state != "open"]
+    left = now.counts["open"]
+    rate = now.finished / now.seconds if now.seconds else 0.0
+    said = [
+        f"{number} {state}"
+        for state, number in sorted(now.counts.items())
+        if number and state != "open"
+    ]
     said.append(f"{left} left{', and more to be listed' if now.listing else ''}")
     if rate:
         minutes = left / rate / 60
-        said.append(f"{60 * rate:.0f} per minute, {f'{minutes:.0f} min' if minutes < 600 else f'{minutes / 60:.0f} h'} to go")
+        said.append(
+            f"{60 * rate:.0f} per minute, "
+            f"{f'{minutes:.0f} min' if minutes < 600 else f'{minutes / 60:.0f} h'} to go"
+        )
     return ", ".join([*said, *(f"{node} gives no answer" for node in now.resting)])
 
 
@@ -618,7 +948,9 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
 
     settings = _settings(options, options.config)
     with make_transport(settings) as transport:
-        report = verify_published(options.target, options.sources, transport, settings, full=options.full)
+        report = verify_published(
+            options.target, options.sources, transport, settings, full=options.full
+        )
     if options.json:
         from dataclasses import asdict
 
@@ -641,7 +973,9 @@ def _print_report(report: Report) -> None:
         table.add_row("[green]ok" if check.passed else "[red]WRONG", check.name, *said)
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed")
+    console.print(
+        f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed"
+    )
 
 
 def _doctor(options: argparse.Namespace, _: list[str]) -> int:
@@ -668,7 +1002,9 @@ def _print_diagnoses(rows: Sequence[Diagnosis]) -> None:
     table = Table("", "check", Column("found", overflow="fold"), box=None)
     for row in rows:
         table.add_row(
-            f"[{colours[row.health]}]{row.health}", row.check, escape(f"{row.found}\n-> {row.todo}" if row.todo else row.found)
+            f"[{colours[row.health]}]{row.health}",
+            row.check,
+            escape(f"{row.found}\n-> {row.todo}" if row.todo else row.found),
         )
     Console(highlight=False).print(table)
 

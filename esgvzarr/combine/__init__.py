@@ -1,7 +1,9 @@
-"""Many files as one: time rebased, chunks put one after the other, fixed fields stored once. Pure, and the same every time.
+"""Many files as one: time rebased, chunks put one after the other, fixed fields stored once. Pure,
+and the same every time.
 
-``MultiZarrToZarr`` is not used: it takes coordinates from file names or first files and fills what does not fit, without a word.
-Here the checks have passed before, and everything is arithmetic on chunk keys.
+``MultiZarrToZarr`` is not used: it takes coordinates from file names or first files and fills what
+does not fit, without a word. Here the checks have passed before, and everything is arithmetic on
+chunk keys.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ INLINE_MOVING = 8 * 2**20
 def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     """The references of a whole dataset.
 
-    Files that form one grid become one root group. Others become one group per run of files, ``seg-000``, ``seg-001``...; the root
-    then holds no arrays, so that no part is ever taken for the whole.
+    Files that form one grid become one root group. Others become one group per run of files,
+    ``seg-000``, ``seg-001``...; the root then holds no arrays, so that no part is ever taken for
+    the whole.
 
     Raises:
         FormatError: a file's data cannot be stated.
@@ -40,44 +43,70 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     reference = common_reference(series)
     common = equal_attrs([file.attrs for file in series.files])
     if len(runs) == 1:
-        groups: tuple[Group, ...] = (Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),)
+        groups: tuple[Group, ...] = (
+            Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),
+        )
     else:
         names = [f"seg-{number:03}" for number in range(len(runs))]
         segments = tuple(
-            Group(name, common, _arrays(series, run, inlined, reference), run.files) for name, run in zip(names, runs, strict=True)
+            Group(name, common, _arrays(series, run, inlined, reference), run.files)
+            for name, run in zip(names, runs, strict=True)
         )
         recipe = {"esgvzarr_segments": names, "esgvzarr_recipe": _RECIPE.format(time=series.time)}
         groups = (Group("", {**common, **recipe}, ()), *segments)
-    return ReferenceSet(dataset_id, series.files, groups, _provenance(series, dataset_id, common), series.warnings)
+    return ReferenceSet(
+        dataset_id, series.files, groups, _provenance(series, dataset_id, common), series.warnings
+    )
 
 
 _RECIPE = (
-    "The files of this dataset do not form one grid. Open each group named in esgvzarr_segments and join them along {time!r}: "
-    "esgvzarr.open_dataset(href) does, or xarray.concat([xarray.open_dataset(f'reference://{{name}}', engine='zarr', "
-    "consolidated=False, storage_options={{'fo': href, 'remote_options': {{'asynchronous': True}}}}) for name in names], "
-    "dim={time!r}, data_vars='minimal', coords='minimal', compat='override', join='override', combine_attrs='drop_conflicts')."
+    "The files of this dataset do not form one grid. Open each group named in esgvzarr_segments "
+    "and join them along {time!r}: esgvzarr.open_dataset(href) does, or "
+    "xarray.concat([xarray.open_dataset(f'reference://{{name}}', engine='zarr', "
+    "consolidated=False, storage_options={{'fo': href, 'remote_options': {{'asynchronous': "
+    "True}}}}) for name in names], dim={time!r}, data_vars='minimal', coords='minimal', "
+    "compat='override', join='override', combine_attrs='drop_conflicts')."
 )
 
 
 def _inlined(series: Series) -> set[str]:
-    """The variables whose values go into the reference file: no data, and small, or impossible to refer to."""
+    """The variables whose values go into the reference file: no data, and small, or impossible to
+    refer to.
+    """
     first = series.files[0]
-    data, rebased = cf.data_names(first.variables, series.time), rebased_names(series)
+    data = cf.data_names(first.variables, series.time)
+    rebased = rebased_names(series)
     names = set()
     for name, variable in first.variables.items():
-        versions = [file.variables[name] for file in series.files] if series.time in variable.dims else [variable]
+        versions = (
+            [file.variables[name] for file in series.files]
+            if series.time in variable.dims
+            else [variable]
+        )
         if any(version.values is None for version in versions):
             continue
         size = sum(version.values.nbytes for version in versions if version.values is not None)
-        unreferable = any(version.values is not None and version.values.size and not len(version.chunks) for version in versions)
+        unreferable = any(
+            version.values is not None and version.values.size and not len(version.chunks)
+            for version in versions
+        )
         limit = INLINE_MOVING if series.time in variable.dims else INLINE_FIXED
-        if unreferable or variable.dims == (name,) or (name not in data and size <= limit) or name in rebased:
+        if (
+            unreferable
+            or variable.dims == (name,)
+            or (name not in data and size <= limit)
+            or name in rebased
+        ):
             names.add(name)
     return names
 
 
-def _arrays(series: Series, run: Run, inlined: set[str], reference: Mapping[str, Any] | None) -> tuple[Array, ...]:
-    files, rebased, time = [series.files[number] for number in run.files], rebased_names(series), series.time or ""
+def _arrays(
+    series: Series, run: Run, inlined: set[str], reference: Mapping[str, Any] | None
+) -> tuple[Array, ...]:
+    files = [series.files[number] for number in run.files]
+    rebased = rebased_names(series)
+    time = series.time or ""
     times = (time, *cf.time_companions(files[0].variables, time)) if series.time else ()
     arrays = []
     for name, variable in series.files[0].variables.items():
@@ -85,15 +114,23 @@ def _arrays(series: Series, run: Run, inlined: set[str], reference: Mapping[str,
             arrays.append(_fixed(series, name, inlined))
             continue
         versions = [file.variables[name] for file in files]
-        attrs, axis = variable_attrs(versions), variable.dims.index(time)
+        attrs = variable_attrs(versions)
+        axis = variable.dims.index(time)
         if name in times and name in inlined:
-            values, attrs = joined_times(files, name, time, reference if name in rebased else None, attrs)
+            values, attrs = joined_times(
+                files, name, time, reference if name in rebased else None, attrs
+            )
             arrays.append(inline_array(_without_fill(versions, name in rebased), values, attrs))
         elif name in inlined:
-            values = np.concatenate([version.values for version in versions if version.values is not None], axis)
+            values = np.concatenate(
+                [version.values for version in versions if version.values is not None], axis
+            )
             arrays.append(inline_array(versions[0], values, attrs))
         else:
-            parts = [(number, file, file.variables[name]) for number, file in zip(run.files, files, strict=True)]
+            parts = [
+                (number, file, file.variables[name])
+                for number, file in zip(run.files, files, strict=True)
+            ]
             arrays.append(referenced_array(parts, axis, run.steps.get(name), attrs))
     return tuple(arrays)
 
@@ -101,40 +138,58 @@ def _arrays(series: Series, run: Run, inlined: set[str], reference: Mapping[str,
 def _fixed(series: Series, name: str, inlined: set[str]) -> Array:
     """What does not change with time: the first file's, in all segments (rules 1 and 14)."""
     first = series.files[0]
-    variable, attrs = first.variables[name], variable_attrs([file.variables[name] for file in series.files])
+    variable = first.variables[name]
+    attrs = variable_attrs([file.variables[name] for file in series.files])
     if name in inlined and variable.values is not None:
         return inline_array(variable, variable.values, attrs)
     return referenced_array([(0, first, variable)], None, None, attrs)
 
 
 def _without_fill(versions: Sequence[Variable], rebased: bool) -> Variable:
-    """Time has no missing values: a _FillValue that only some files state, or in other units, is dropped."""
+    """Time has no missing values: a _FillValue that only some files state, or in other units, is
+    dropped.
+    """
     same = len({str(version.fill_value) for version in versions}) == 1
     return versions[0] if same and not rebased else replace(versions[0], fill_value=None)
 
 
-def _provenance(series: Series, dataset_id: DatasetId | str, common: Mapping[str, Any]) -> dict[str, Any]:
-    """What the references were made from. Nothing in it changes from run to run over the same files."""
+def _provenance(
+    series: Series, dataset_id: DatasetId | str, common: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the references were made from. Nothing in it changes from run to run over the same
+    files.
+    """
     return {
         "generator": f"esgvzarr {__version__}",
         "dataset_id": str(dataset_id),
         "files": [
-            _file_provenance(file, times, series, common) for file, times in zip(series.files, series.times, strict=True)
+            _file_provenance(file, times, series, common)
+            for file, times in zip(series.files, series.times, strict=True)
         ],
         "left_out": [file.file.url for file in series.left_out],
         "warnings": [str(finding) for finding in series.warnings],
-    }  # fmt: skip
+    }
 
 
-def _file_provenance(file: FileReferences, times: np.ndarray, series: Series, common: Mapping[str, Any]) -> dict[str, Any]:
+def _file_provenance(
+    file: FileReferences, times: np.ndarray, series: Series, common: Mapping[str, Any]
+) -> dict[str, Any]:
     record = file.file
     facts: dict[str, Any] = {
-        "url": record.url, "size": file.size, "checksum": record.checksum, "checksum_type": record.checksum_type,
-        "tracking_id": record.tracking_id or file.attrs.get("tracking_id"), "etag": file.etag, "last_modified": file.last_modified,
-    }  # fmt: skip
+        "url": record.url,
+        "size": file.size,
+        "checksum": record.checksum,
+        "checksum_type": record.checksum_type,
+        "tracking_id": record.tracking_id or file.attrs.get("tracking_id"),
+        "etag": file.etag,
+        "last_modified": file.last_modified,
+    }
     if len(times) and series.time:
         calendar = cf.calendar_of(file.variables[series.time].attrs)
-        facts |= {"time_start": cf.date_text(times[0], calendar), "time_end": cf.date_text(times[-1], calendar)}
+        facts |= {
+            "time_start": cf.date_text(times[0], calendar),
+            "time_end": cf.date_text(times[-1], calendar),
+        }
     if file.repeated:
         facts["repeated_steps"] = file.repeated
     facts["attributes"] = {name: value for name, value in file.attrs.items() if name not in common}

@@ -29,20 +29,32 @@ def inline_array(variable: Variable, values: np.ndarray, attrs: Mapping[str, Any
     else:
         data = np.ascontiguousarray(values).tobytes()
     return Array(
-        name=variable.name, dims=variable.dims, shape=shape, chunk_shape=tuple(max(n, 1) for n in shape), dtype=values.dtype,
-        fill_value=variable.fill_value, codecs=codecs, attrs=attrs, chunks=_table(len(shape)), file_index=_NO_CHUNKS,
+        name=variable.name,
+        dims=variable.dims,
+        shape=shape,
+        chunk_shape=tuple(max(n, 1) for n in shape),
+        dtype=values.dtype,
+        fill_value=variable.fill_value,
+        codecs=codecs,
+        attrs=attrs,
+        chunks=_table(len(shape)),
+        file_index=_NO_CHUNKS,
         inline={(0,) * len(shape): data} if values.size else {},
-    )  # fmt: skip
+    )
 
 
 def referenced_array(
-    parts: Sequence[tuple[int, FileReferences, Variable]], axis: int | None, step: int | None, attrs: Mapping[str, Any]
+    parts: Sequence[tuple[int, FileReferences, Variable]],
+    axis: int | None,
+    step: int | None,
+    attrs: Mapping[str, Any],
 ) -> Array:
     """An array of references to the chunks of several files.
 
     Args:
         parts: in order, the file's position in the series, the file, and its variable.
-        axis: dimension along which the files follow each other; None for one file's variable as it is.
+        axis: dimension along which the files follow each other; None for one file's variable as it
+            is.
         step: chunk length along ``axis`` that suits all files.
         attrs: of the array.
 
@@ -54,9 +66,14 @@ def referenced_array(
     shape = list(first.shape)
     if axis is not None:
         shape[axis] = sum(variable.shape[axis] for _, _, variable in parts)
-    tables, owners, inline, begin = [], [], {}, 0
+    tables = []
+    owners = []
+    inline = {}
+    begin = 0
     for number, file, variable in parts:
-        table = cut(variable.chunks, variable.chunk_shape, _own_cut(variable, chunk_shape), variable.shape)
+        table = cut(
+            variable.chunks, variable.chunk_shape, _own_cut(variable, chunk_shape), variable.shape
+        )
         shift = np.zeros(len(shape), np.int64)
         if axis is not None:
             shift[axis] = begin // chunk_shape[axis]
@@ -66,11 +83,23 @@ def referenced_array(
         tables.append(ChunkTable(table.keys + shift, table.offsets, table.sizes))
         owners.append(np.full(len(table), number, np.int64))
     return Array(
-        name=first.name, dims=first.dims, shape=tuple(shape), chunk_shape=tuple(max(n, 1) for n in chunk_shape), dtype=first.dtype,
-        fill_value=first.fill_value, codecs=first.codecs, attrs=attrs, inline=dict(sorted(inline.items())),
-        chunks=ChunkTable(*(np.concatenate([getattr(t, part) for t in tables]) for part in ("keys", "offsets", "sizes"))),
+        name=first.name,
+        dims=first.dims,
+        shape=tuple(shape),
+        chunk_shape=tuple(max(n, 1) for n in chunk_shape),
+        dtype=first.dtype,
+        fill_value=first.fill_value,
+        codecs=first.codecs,
+        attrs=attrs,
+        inline=dict(sorted(inline.items())),
+        chunks=ChunkTable(
+            *(
+                np.concatenate([getattr(t, part) for t in tables])
+                for part in ("keys", "offsets", "sizes")
+            )
+        ),
         file_index=np.concatenate(owners),
-    )  # fmt: skip
+    )
 
 
 def _table(rank: int) -> ChunkTable:
@@ -78,7 +107,9 @@ def _table(rank: int) -> ChunkTable:
 
 
 def _chunk_shape(variable: Variable, axis: int | None, step: int | None) -> tuple[int, ...]:
-    """The shape of the array's chunks: as stored, or cut to ``step``, or further where a piece is very large."""
+    """The shape of the array's chunks: as stored, or cut to ``step``, or further where a piece is
+    very large.
+    """
     shape = list(variable.chunk_shape)
     if axis is not None and step is not None:
         shape[axis] = step
@@ -92,23 +123,36 @@ def _own_cut(variable: Variable, chunk_shape: tuple[int, ...]) -> tuple[int, ...
 
 
 def _fills(
-    variable: Variable, table: ChunkTable, chunk_shape: tuple[int, ...], shift: np.ndarray, subject: str
+    variable: Variable,
+    table: ChunkTable,
+    chunk_shape: tuple[int, ...],
+    shift: np.ndarray,
+    subject: str,
 ) -> dict[tuple[int, ...], bytes]:
     """Chunks that were never written, unless the array's ``fill_value`` says the same (rule 21)."""
     grid = tuple(-(-n // max(c, 1)) for n, c in zip(variable.shape, chunk_shape, strict=True))
     if math.prod(grid) == len(table) + len(variable.inline):
         return {}
     unwritten = np.asarray(variable.unwritten, variable.dtype)
-    if variable.fill_value is not None and np.asarray(variable.fill_value, variable.dtype).tobytes() == unwritten.tobytes():
+    if (
+        variable.fill_value is not None
+        and np.asarray(variable.fill_value, variable.dtype).tobytes() == unwritten.tobytes()
+    ):
         return {}
     data: Any = np.full(chunk_shape, unwritten, variable.dtype).tobytes()
     for codec in variable.codecs:
         data = numcodecs.get_codec(dict(codec)).encode(data)
-    keys = np.concatenate([table.keys, np.array(list(variable.inline), np.int64).reshape(-1, len(grid))])
+    keys = np.concatenate(
+        [table.keys, np.array(list(variable.inline), np.int64).reshape(-1, len(grid))]
+    )
     absent = missing(keys, grid)
     if len(absent) * len(data) > _MOST_FILL:
         raise FormatError(
-            subject, f"{len(absent)} chunks of {variable.name!r} were never written, and it has no _FillValue",
-            expected="written data, or a _FillValue", todo="Give the variable a _FillValue.", code="file-unwritten",
-        )  # fmt: skip
+            subject,
+            f"{len(absent)} chunks of {variable.name!r} were never written, and it has no "
+            "_FillValue",
+            expected="written data, or a _FillValue",
+            todo="Give the variable a _FillValue.",
+            code="file-unwritten",
+        )
     return {tuple(map(int, key + shift)): bytes(data) for key in absent}

@@ -9,16 +9,24 @@ import numpy as np
 from ..model import ChunkTable
 
 LARGEST_PIECE = 16 * 2**20
-"""Bytes. Uncompressed data in larger pieces are cut, so that one time step does not cost the whole file."""
+"""Bytes. Uncompressed data in larger pieces are cut, so that one time step does not cost the whole
+file.
+"""
 
 
-def cut(table: ChunkTable, chunk_shape: tuple[int, ...], smaller: tuple[int, ...], shape: tuple[int, ...]) -> ChunkTable:
+def cut(
+    table: ChunkTable,
+    chunk_shape: tuple[int, ...],
+    smaller: tuple[int, ...],
+    shape: tuple[int, ...],
+) -> ChunkTable:
     """Refer to parts of uncompressed chunks in C order.
 
     Args:
         table: of chunks of ``chunk_shape``.
         chunk_shape: elements per dimension, stored.
-        smaller: elements per dimension of the parts; 1 along the first dimensions, then a divisor, then the whole.
+        smaller: elements per dimension of the parts; 1 along the first dimensions, then a divisor,
+            then the whole.
         shape: of the variable. Parts that begin beyond it are left out.
     """
     per_dim = tuple(stored // part for stored, part in zip(chunk_shape, smaller, strict=True))
@@ -33,8 +41,12 @@ def cut(table: ChunkTable, chunk_shape: tuple[int, ...], smaller: tuple[int, ...
     return ChunkTable(keys[inside], offsets[inside], sizes[inside])
 
 
-def cut_shape(chunk_shape: tuple[int, ...], itemsize: int, largest: int = LARGEST_PIECE) -> tuple[int, ...]:
-    """The shape of equal parts of at most ``largest`` bytes that are contiguous in an uncompressed chunk, as large as can be."""
+def cut_shape(
+    chunk_shape: tuple[int, ...], itemsize: int, largest: int = LARGEST_PIECE
+) -> tuple[int, ...]:
+    """The shape of equal parts of at most ``largest`` bytes that are contiguous in an uncompressed
+    chunk, as large as can be.
+    """
     parts = list(chunk_shape)
     for dim, length in enumerate(chunk_shape):
         step = math.prod(parts[dim + 1 :]) * itemsize

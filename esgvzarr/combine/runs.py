@@ -1,8 +1,9 @@
 """Which files form one grid of chunks, and how long its chunks are in time.
 
-A run is a stretch of files that one Zarr array can show: equal type, filters, packing and chunks, and every file but the last ends
-where a chunk ends. Uncompressed chunks can be cut, so their common divisor serves; compressed ones cannot. Where a run ends, a new
-segment begins (rules 2, 3, 7, 8 and 9).
+A run is a stretch of files that one Zarr array can show: equal type, filters, packing and chunks,
+    and every file but the last ends
+where a chunk ends. Uncompressed chunks can be cut, so their common divisor serves; compressed ones
+cannot. Where a run ends, a new segment begins (rules 2, 3, 7, 8 and 9).
 """
 
 from __future__ import annotations
@@ -16,25 +17,35 @@ import numpy as np
 from ..model import Series, Variable
 
 MOST_PIECES = 200_000
-"""Chunks per variable up to which uncompressed data are cut to a common divisor; beyond, segments are the lesser evil."""
+"""Chunks per variable up to which uncompressed data are cut to a common divisor; beyond, segments
+are the lesser evil.
+"""
 _PACKING = ("scale_factor", "add_offset", "missing_value", "_Unsigned")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Positions in the series of files that form one grid, and for each variable the length of its chunks along time."""
+    """Positions in the series of files that form one grid, and for each variable the length of its
+    chunks along time.
+    """
 
     files: tuple[int, ...]
     steps: Mapping[str, int]
 
 
 def split(series: Series, inlined: Iterable[str]) -> list[Run]:
-    """The fewest runs, in time order. ``inlined`` variables have no grid, only a type and packing."""
+    """The fewest runs, in time order. ``inlined`` variables have no grid, only a type and
+    packing.
+    """
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
     inline = set(inlined)
     brought_into_line = _time_names(series, inline)
-    names = [n for n, v in series.files[0].variables.items() if series.time in v.dims and n not in brought_into_line]
+    names = [
+        n
+        for n, v in series.files[0].variables.items()
+        if series.time in v.dims and n not in brought_into_line
+    ]
     runs: list[Run] = []
     current: list[int] = []
     grids: dict[str, _Grid] = {}
@@ -44,17 +55,23 @@ def split(series: Series, inlined: Iterable[str]) -> list[Run]:
         joined = {name: grid for name, grid in grown.items() if grid is not None}
         if len(joined) < len(names):
             runs.append(_run(current, grids, inline))
-            current, joined = [], begun
-        current, grids = [*current, number], joined
+            current = []
+            joined = begun
+        current = [*current, number]
+        grids = joined
     return [*runs, _run(current, grids, inline)]
 
 
 def _run(files: Sequence[int], grids: Mapping[str, _Grid], inline: set[str]) -> Run:
-    return Run(tuple(files), {name: grid.step for name, grid in grids.items() if name not in inline})
+    return Run(
+        tuple(files), {name: grid.step for name, grid in grids.items() if name not in inline}
+    )
 
 
 def _time_names(series: Series, inline: set[str]) -> set[str]:
-    """Time, and its inlined companions: their types are brought into line, so a difference is none."""
+    """Time, and its inlined companions: their types are brought into line, so a difference is
+    none.
+    """
     time = series.time or ""
     attrs = series.files[0].variables[time].attrs
     return ({time} | {str(attrs.get("bounds")), str(attrs.get("climatology"))}) & inline
@@ -77,7 +94,8 @@ class _Grid:
 def _begin(variable: Variable, time: str, inline: bool) -> _Grid:
     """The grid of one file alone."""
     axis = variable.dims.index(time)
-    kind, length = _kind(variable, time, inline), variable.shape[axis]
+    kind = _kind(variable, time, inline)
+    length = variable.shape[axis]
     if inline:
         return _Grid(kind, 1, length, 0, can_cut=True)
     sizes = zip(_without(variable.shape, axis), _without(variable.chunk_shape, axis), strict=True)
@@ -92,26 +110,45 @@ def _grow(grid: _Grid, added: _Grid) -> _Grid | None:
         return None
     if grid.can_cut and added.can_cut:
         step = math.gcd(grid.step, grid.length, added.step, added.length)
-        return _Grid(grid.kind, step, length, grid.others, can_cut=True) if length // step * grid.others <= MOST_PIECES else None
+        return (
+            _Grid(grid.kind, step, length, grid.others, can_cut=True)
+            if length // step * grid.others <= MOST_PIECES
+            else None
+        )
     aligned = grid.step == added.step and grid.length % grid.step == 0
     return _Grid(grid.kind, grid.step, length, grid.others, can_cut=False) if aligned else None
 
 
 def can_cut(variable: Variable, axis: int) -> bool:
     """Whether chunks can be cut along ``axis``: no filters, and nothing varies more slowly."""
-    return not variable.codecs and not variable.inline and all(size == 1 for size in variable.chunk_shape[:axis])
+    return (
+        not variable.codecs
+        and not variable.inline
+        and all(size == 1 for size in variable.chunk_shape[:axis])
+    )
 
 
 def _kind(variable: Variable, time: str, inline: bool) -> Hashable:
-    """What has to be equal for one Zarr array. The level of a compressor is of no concern to readers."""
+    """What has to be equal for one Zarr array. The level of a compressor is of no concern to
+    readers.
+    """
     if inline:
         return (variable.dtype.str, packing(variable))
-    codecs = tuple(tuple(sorted((k, v) for k, v in codec.items() if k != "level")) for codec in variable.codecs)
-    return (variable.dtype.str, packing(variable), codecs, _without(variable.chunk_shape, variable.dims.index(time)))
+    codecs = tuple(
+        tuple(sorted((k, v) for k, v in codec.items() if k != "level")) for codec in variable.codecs
+    )
+    return (
+        variable.dtype.str,
+        packing(variable),
+        codecs,
+        _without(variable.chunk_shape, variable.dims.index(time)),
+    )
 
 
 def packing(variable: Variable) -> Hashable:
-    """How stored numbers become values, and which of them are missing: equal where they mean the same, bit for bit."""
+    """How stored numbers become values, and which of them are missing: equal where they mean the
+    same, bit for bit.
+    """
     return (_bits(variable.fill_value), *(_bits(variable.attrs.get(name)) for name in _PACKING))
 
 

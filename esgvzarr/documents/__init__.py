@@ -1,7 +1,9 @@
-"""Several datasets as one document: streams of a model with its static file, or many variables of one simulation.
+"""Several datasets as one document: streams of a model with its static file, or many variables of
+one simulation.
 
-A spec says what belongs together. All files are scanned in one batch; each dataset is checked and combined by itself, as in
-``generate``, and only then put beside others. The document is proved before it is written.
+A spec says what belongs together. All files are scanned in one batch; each dataset is checked and
+combined by itself, as in ``generate``, and only then put beside others. The document is proved
+before it is written.
 """
 
 from __future__ import annotations
@@ -31,10 +33,17 @@ if TYPE_CHECKING:
 
 
 def combine(
-    spec: Spec, directory: Path, transport: Transport, settings: Settings, *,
-    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
-) -> Outcome:  # fmt: skip
-    """Write the proved document of several datasets, ``<name>.json``, into ``directory``. No input is changed, no index touched.
+    spec: Spec,
+    directory: Path,
+    transport: Transport,
+    settings: Settings,
+    *,
+    href: str = "",
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Write the proved document of several datasets, ``<name>.json``, into ``directory``. No input
+    is changed, no index touched.
 
     Args:
         spec: what belongs together; `read_spec` reads one from YAML.
@@ -56,8 +65,13 @@ def combine(
 
 
 def prepare(
-    spec: Spec, location: str, transport: Transport, settings: Settings, *, progress: Progress = lambda *_: None
-) -> Prepared:  # fmt: skip
+    spec: Spec,
+    location: str,
+    transport: Transport,
+    settings: Settings,
+    *,
+    progress: Progress = lambda *_: None,
+) -> Prepared:
     """All of ``combine`` but the writing.
 
     Args:
@@ -74,32 +88,56 @@ def prepare(
     files = [file for one in inputs.all() for file in one.files]
     progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
     served = check_served(files, transport, read=settings.read)
-    found = iter(scan(files, transport, read=settings.read, served=served, bounds=inputs.share_time))
+    found = iter(
+        scan(files, transport, read=settings.read, served=served, bounds=inputs.share_time)
+    )
     scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
-    references = _join(spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read))
-    proved = {url for dataset in references.provenance["datasets"].values() for url in dataset["files"]}
+    references = _join(
+        spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read)
+    )
+    proved = {
+        url for dataset in references.provenance["datasets"].values() for url in dataset["files"]
+    }
     files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
     return encode_proved(references, files, location, transport, settings, progress=progress)
 
 
-def _join(spec: Spec, inputs: Inputs, scanned: dict[str, list[FileReferences]], once: Callable[[Series], Series]) -> ReferenceSet:
+def _join(
+    spec: Spec,
+    inputs: Inputs,
+    scanned: dict[str, list[FileReferences]],
+    once: Callable[[Series], Series],
+) -> ReferenceSet:
     def members(of: Sequence[Input], *, static: bool = False) -> list[Member]:
         return [_member(one, scanned[one.name], spec.drop, once, static=static) for one in of]
 
-    static, companions = members(inputs.static, static=True), members(inputs.companions, static=True)
+    static = members(inputs.static, static=True)
+    companions = members(inputs.companions, static=True)
     if inputs.datasets:
         arranged = by_table(spec.name, members(inputs.datasets), companions)
     else:
-        arranged = by_stream({path: members(of) for path, of in inputs.streams.items()}, static, companions)
+        arranged = by_stream(
+            {path: members(of) for path, of in inputs.streams.items()}, static, companions
+        )
     references = join(spec.name, arranged.groups)
     warnings = [str(warning) for warning in arranged.warnings]
-    provenance = {**references.provenance, "warnings": [*references.provenance["warnings"], *warnings]}
-    return replace(references, provenance=provenance, warnings=(*references.warnings, *arranged.warnings))
+    provenance = {
+        **references.provenance,
+        "warnings": [*references.provenance["warnings"], *warnings],
+    }
+    return replace(
+        references, provenance=provenance, warnings=(*references.warnings, *arranged.warnings)
+    )
 
 
 def _member(
-    one: Input, files: Sequence[FileReferences], drop: Sequence[str], once: Callable[[Series], Series], *, static: bool
+    one: Input,
+    files: Sequence[FileReferences],
+    drop: Sequence[str],
+    once: Callable[[Series], Series],
+    *,
+    static: bool,
 ) -> Member:
     """One dataset, checked and combined by itself."""
     trimmed = [trim(file, drop, static=static) for file in files]

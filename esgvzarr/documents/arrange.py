@@ -1,6 +1,7 @@
 """Which datasets stand side by side in which group. Pure.
 
-The plain rule: datasets are side by side only where grid and time axis are the same. Nothing is filled, cut or aligned.
+The plain rule: datasets are side by side only where grid and time axis are the same. Nothing is
+    filled, cut or aligned.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ class Arranged:
     warnings: tuple[Finding, ...]
 
 
-def trim(file: FileReferences, drop: Collection[str], *, static: bool) -> tuple[FileReferences, tuple[str, ...]]:
-    """A file without the variables to drop, and their names. Of a ``static`` file that is also a time that says nothing.
+def trim(
+    file: FileReferences, drop: Collection[str], *, static: bool
+) -> tuple[FileReferences, tuple[str, ...]]:
+    """A file without the variables to drop, and their names. Of a ``static`` file that is also a
+    time that says nothing.
 
     Such a time has at most one step, and no variable but its bounds uses it.
     """
@@ -34,7 +38,11 @@ def trim(file: FileReferences, drop: Collection[str], *, static: bool) -> tuple[
     time = cf.time_name(file.variables) if static else None
     if time is not None and file.dimensions.get(time, 0) <= 1:
         useless = {time, *cf.time_companions(file.variables, time)}
-        if not [name for name, variable in file.variables.items() if time in variable.dims and name not in useless | names]:
+        if not [
+            name
+            for name, variable in file.variables.items()
+            if time in variable.dims and name not in useless | names
+        ]:
             names |= useless
     kept = {name: variable for name, variable in file.variables.items() if name not in names}
     used = {dim for variable in kept.values() for dim in variable.dims}
@@ -43,19 +51,24 @@ def trim(file: FileReferences, drop: Collection[str], *, static: bool) -> tuple[
     return replace(file, variables=kept, dimensions=sizes), tuple(sorted(names))
 
 
-def by_stream(streams: Mapping[str, Sequence[Member]], static: Sequence[Member], companions: Sequence[Member]) -> Arranged:
+def by_stream(
+    streams: Mapping[str, Sequence[Member]], static: Sequence[Member], companions: Sequence[Member]
+) -> Arranged:
     """A group for each stream, with all static files in it, and the companions of its grid.
 
     Raises:
         RefusedError: what is to stand side by side differs.
     """
-    groups, warnings = dict[str, list[Member]](), list[Finding]()
+    groups = dict[str, list[Member]]()
+    warnings = list[Finding]()
     for path, members in streams.items():
         group = groups.setdefault(path, [])
         for member in [*members, *_without_time(static)]:
             found = list(_misfits(group, member))
             if any(finding.refuse for finding in found):
-                raise RefusedError(f"group {path}", [finding for finding in found if finding.refuse])
+                raise RefusedError(
+                    f"group {path}", [finding for finding in found if finding.refuse]
+                )
             group.append(member)
             warnings += found
     return Arranged(groups, (*warnings, *_accompany(companions, groups)))
@@ -64,14 +77,17 @@ def by_stream(streams: Mapping[str, Sequence[Member]], static: Sequence[Member],
 def by_table(name: str, members: Sequence[Member], companions: Sequence[Member]) -> Arranged:
     """A group for each table, or realm where the files name no table.
 
-    In the order of their ids, each dataset joins the first group of its table that has its grid and time axis; where there is
-    none, it begins one, ``<table>`` or ``<table>-<variable>``. Fixed fields go to all groups of their grid, or begin one.
+    In the order of their ids, each dataset joins the first group of its table that has its grid and
+    time axis; where there is none, it begins one, ``<table>`` or ``<table>-<variable>``. Fixed
+    fields go to all groups of their grid, or begin one.
 
     Raises:
         SourceError: the datasets are not of one simulation, or say nothing of their table.
     """
     _check_one_simulation(name, members)
-    groups, tables, warnings = dict[str, list[Member]](), dict[str, list[str]](), list[Finding]()
+    groups = dict[str, list[Member]]()
+    tables = dict[str, list[str]]()
+    warnings = list[Finding]()
     for member in members:
         if member.series.time is not None:
             warnings += _place(member, groups, tables.setdefault(_table(member), []))
@@ -96,31 +112,50 @@ def _place(member: Member, groups: dict[str, list[Member]], paths: list[str]) ->
     paths.append(path)
     return [
         Finding(
-            "variable-apart", 0, finding.file, f"{member.name} to fit into group {paths[0]}", f"{finding.code}: {finding.found}",
-            f"It is in group {path}.", refuse=False,
-        ) for finding in first[:1]
-    ]  # fmt: skip
+            "variable-apart",
+            0,
+            finding.file,
+            f"{member.name} to fit into group {paths[0]}",
+            f"{finding.code}: {finding.found}",
+            f"It is in group {path}.",
+            refuse=False,
+        )
+        for finding in first[:1]
+    ]
 
 
 def _names(member: Member) -> Iterator[str]:
     """What the group that a dataset begins may be called, the shortest first."""
-    attrs, table = member.series.files[0].attrs, _table(member)
+    attrs = member.series.files[0].attrs
+    table = _table(member)
     variable, grid = (attrs.get(role, "") for role in ("variable_id", "grid_label"))
-    yield from (table, f"{table}-{variable}", f"{table}-{variable}-{grid}", f"{table}-{member.name}")
+    yield from (
+        table,
+        f"{table}-{variable}",
+        f"{table}-{variable}-{grid}",
+        f"{table}-{member.name}",
+    )
 
 
 def _accompany(companions: Sequence[Member], groups: Mapping[str, list[Member]]) -> list[Finding]:
-    """Put each companion into all groups of its grid; one that fits nowhere is left out, and named."""
+    """Put each companion into all groups of its grid; one that fits nowhere is left out, and
+    named.
+    """
     findings = list[Finding]()
     for member in companions:
         if not _spread(member, groups, findings):
-            url, expected = member.series.files[0].file.url, f"a group on the grid of {member.name}"
-            findings.append(Finding("variable-apart", 0, url, expected, "none", "It is left out.", refuse=False))
+            url = member.series.files[0].file.url
+            expected = f"a group on the grid of {member.name}"
+            findings.append(
+                Finding("variable-apart", 0, url, expected, "none", "It is left out.", refuse=False)
+            )
     return findings
 
 
 def _spread(fixed: Member, groups: Mapping[str, list[Member]], findings: list[Finding]) -> bool:
-    """Put a fixed field into all groups whose grid is its own, as their shared coordinates prove; whether there is one."""
+    """Put a fixed field into all groups whose grid is its own, as their shared coordinates prove;
+    whether there is one.
+    """
     placed = False
     for group in [group for group in groups.values() if _concerns(fixed, group)]:
         found = list(_misfits(group, fixed))
@@ -132,8 +167,11 @@ def _spread(fixed: Member, groups: Mapping[str, list[Member]], findings: list[Fi
 
 
 def _concerns(member: Member, group: Sequence[Member]) -> bool:
-    """Whether the group has the dimensions of a fixed field, and variables by which its grid can be compared."""
-    file, others = member.series.files[0], [other.series.files[0] for other in group]
+    """Whether the group has the dimensions of a fixed field, and variables by which its grid can be
+    compared.
+    """
+    file = member.series.files[0]
+    others = [other.series.files[0] for other in group]
     data = cf.data_names(file.variables, None)
     dims = {dim for name in data for dim in file.variables[name].dims}
     shared = {name for other in others for name in other.variables} & set(file.variables)
@@ -144,23 +182,43 @@ def _misfits(group: Sequence[Member], member: Member) -> Iterator[Finding]:
     """What stands between a dataset and those of a group."""
     for other in group:
         yield from misfits(other.series, member.series)
-        if other.series.time and member.series.time and len(other.references.groups) + len(member.references.groups) > 2:
+        if (
+            other.series.time
+            and member.series.time
+            and len(other.references.groups) + len(member.references.groups) > 2
+        ):
             yield Finding(
-                "chunks-segmented", 0, member.series.files[0].file.url, f"one grid of chunks, beside {other.name}",
-                "files that form more than one", "A dataset in segments has no other dataset with time beside it.",
-            )  # fmt: skip
+                "chunks-segmented",
+                0,
+                member.series.files[0].file.url,
+                f"one grid of chunks, beside {other.name}",
+                "files that form more than one",
+                "A dataset in segments has no other dataset with time beside it.",
+            )
 
 
 def _without_time(static: Sequence[Member]) -> Sequence[Member]:
     for member in static:
         file = member.series.files[0]
         if member.series.time is not None:
-            moving = [name for name, variable in file.variables.items() if member.series.time in variable.dims]
+            moving = [
+                name
+                for name, variable in file.variables.items()
+                if member.series.time in variable.dims
+            ]
             raise RefusedError(
                 member.name,
-                [Finding("time-static", 0, file.file.url, "a static file without time", f"{moving} along {member.series.time!r}",
-                         "Make it a stream, or drop these variables.")],
-            )  # fmt: skip
+                [
+                    Finding(
+                        "time-static",
+                        0,
+                        file.file.url,
+                        "a static file without time",
+                        f"{moving} along {member.series.time!r}",
+                        "Make it a stream, or drop these variables.",
+                    )
+                ],
+            )
     return static
 
 
@@ -169,9 +227,12 @@ def _table(member: Member) -> str:
     table = attrs.get("table_id") or attrs.get("realm")
     if not isinstance(table, str):
         raise SourceError(
-            member.name, "its files name no table and no realm", expected="the global attribute table_id or realm",
-            todo="Say which group it belongs to: give streams in place of datasets.", code="source-table",
-        )  # fmt: skip
+            member.name,
+            "its files name no table and no realm",
+            expected="the global attribute table_id or realm",
+            todo="Say which group it belongs to: give streams in place of datasets.",
+            code="source-table",
+        )
     return table.replace("/", "-").replace(" ", "-")
 
 
@@ -182,6 +243,12 @@ def _check_one_simulation(name: str, members: Sequence[Member]) -> None:
         if len(values) > 1:
             found = ", ".join(f"{value} in {where}" for value, where in sorted(values.items())[:3])
             raise SourceError(
-                name, f"{attr} is {found}", expected="datasets of one simulation",
-                todo="Make one document for each simulation; or give streams, which may be of several.", code="source-several",
-            )  # fmt: skip
+                name,
+                f"{attr} is {found}",
+                expected="datasets of one simulation",
+                todo=(
+                    "Make one document for each simulation; or give streams, which may be of "
+                    "several."
+                ),
+                code="source-several",
+            )

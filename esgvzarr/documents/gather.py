@@ -1,4 +1,6 @@
-"""A spec -> the datasets that it names, each with its files. Catalogues and mapfiles are read; of the data, nothing is."""
+"""A spec -> the datasets that it names, each with its files. Catalogues and mapfiles are read; of
+the data, nothing is.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +49,17 @@ class Inputs:
 
     def all(self) -> list[Input]:
         """One after the other, streams first."""
-        return [*(one for stream in self.streams.values() for one in stream), *self.static, *self.datasets, *self.companions]
+        return [
+            *(one for stream in self.streams.values() for one in stream),
+            *self.static,
+            *self.datasets,
+            *self.companions,
+        ]
 
 
 def gather(spec: Spec, transport: Transport, data_paths: Mapping[str, str]) -> Inputs:
-    """Read the spec's sources. Hosts that it names, and the datasets' data nodes, may be fetched from hereafter.
+    """Read the spec's sources. Hosts that it names, and the datasets' data nodes, may be fetched
+    from hereafter.
 
     Raises:
         SourceError: a source has no files, or more than is clear; something is named twice.
@@ -60,7 +68,12 @@ def gather(spec: Spec, transport: Transport, data_paths: Mapping[str, str]) -> I
     reader = _Reader(transport, data_paths)
     streams = {path: tuple(reader.stream(path, sources)) for path, sources in spec.streams.items()}
     static = tuple(one for source in spec.static for one in reader.static(source))
-    datasets = tuple(sorted((one for source in spec.datasets for one in reader.datasets(source)), key=lambda one: one.name))
+    datasets = tuple(
+        sorted(
+            (one for source in spec.datasets for one in reader.datasets(source)),
+            key=lambda one: one.name,
+        )
+    )
     known = [one for one in (*datasets, *(one for of in streams.values() for one in of)) if one.id]
     companions = tuple(reader.companions(known)) if spec.companions else ()
     inputs = Inputs(streams, static, datasets, companions)
@@ -78,7 +91,9 @@ class _Reader:
 
     def stream(self, path: str, sources: Sequence[Source]) -> Iterator[Input]:
         """The plain files of a stream as one dataset, each other source as one or more."""
-        plain = [place for source in sources if source.dataset is None for place in self._plain(source)]
+        plain = [
+            place for source in sources if source.dataset is None for place in self._plain(source)
+        ]
         if plain:
             yield Input(path, self._files(plain))
         for source in sources:
@@ -93,10 +108,15 @@ class _Reader:
             yield from self.datasets(source)
 
     def datasets(self, source: Source) -> Iterator[Input]:
-        """The dataset that is named, or all that the source states, or that directories are by the DRS."""
+        """The dataset that is named, or all that the source states, or that directories are by the
+        DRS.
+        """
         places = [place for text in source.sources for place in _places(text)]
         if source.dataset is None and self._plain(source):
-            yield from (self._of(from_locations([place], _drs_id(place), data_paths=self.data_paths)) for place in places)
+            yield from (
+                self._of(from_locations([place], _drs_id(place), data_paths=self.data_paths))
+                for place in places
+            )
             return
         asked: list[DatasetId | None] = [DatasetId.parse(source.dataset)] if source.dataset else []
         if not asked and len(places) == 1:
@@ -105,7 +125,9 @@ class _Reader:
             yield self._of(read_source(places, dataset_id, self.transport, self.data_paths))
 
     def companions(self, known: Sequence[Input]) -> Iterator[Input]:
-        """Fixed fields of the same simulation and grid that lie beside datasets by the DRS and are not known yet."""
+        """Fixed fields of the same simulation and grid that lie beside datasets by the DRS and are
+        not known yet.
+        """
         seen = {one.id.master_id for one in known if one.id}
         for one in known:
             for found, directory in _beside(one):
@@ -140,7 +162,9 @@ def _places(text: str) -> list[str]:
         return [text]
     found = sorted(glob.glob(text, recursive=True))
     if not found:
-        raise SourceError(text, "no file fits the pattern", expected="at least one", code="source-none")
+        raise SourceError(
+            text, "no file fits the pattern", expected="at least one", code="source-none"
+        )
     return found
 
 
@@ -156,32 +180,51 @@ def _drs_id(directory: str) -> DatasetId:
         return DatasetId.parse(".".join(parts[root:]))
     except SourceError as error:
         raise SourceError(
-            directory, "does not say which dataset it is", expected="a directory by the DRS, or another kind of source",
-            todo="Say it: {dataset: <DSID>, sources: ...}.", code="source-dataset-id-missing",
-        ) from error  # fmt: skip
+            directory,
+            "does not say which dataset it is",
+            expected="a directory by the DRS, or another kind of source",
+            todo="Say it: {dataset: <DSID>, sources: ...}.",
+            code="source-dataset-id-missing",
+        ) from error
 
 
 def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
-    """(DSID, directory) of companions, where the path of a dataset ends with ``<table>/<variable>/<grid>/<version>`` of its id."""
+    """(DSID, directory) of companions, where the path of a dataset ends with
+    ``<table>/<variable>/<grid>/<version>`` of its id.
+    """
     path = one.files[0].path
     if one.id is None or path is None:
         return
     *above, _, _, grid = one.id.master_id.split(".")
     versions = Path(path).parent
-    if list(versions.parts[-len(above) - 4 :]) != [*one.id.master_id.split("."), f"v{one.id.version}"]:
+    if list(versions.parts[-len(above) - 4 :]) != [
+        *one.id.master_id.split("."),
+        f"v{one.id.version}",
+    ]:
         return
     for variable, table in _COMPANIONS.items():
         directory = versions.parents[3] / table / variable / grid
-        found = sorted(int(entry.name[1:]) for entry in directory.glob("v*") if entry.name[1:].isdigit())
+        found = sorted(
+            int(entry.name[1:]) for entry in directory.glob("v*") if entry.name[1:].isdigit()
+        )
         if found:
-            yield DatasetId(".".join([*above, table, variable, grid]), str(found[-1])), str(directory / f"v{found[-1]}")
+            yield (
+                DatasetId(".".join([*above, table, variable, grid]), str(found[-1])),
+                str(directory / f"v{found[-1]}"),
+            )
 
 
 def _check_once(inputs: Inputs) -> None:
     """Each dataset, whatever its version, and each file has one place."""
-    names, urls = set[str](), set[str]()
+    names = set[str]()
+    urls = set[str]()
     for one in inputs.all():
-        for text, seen in [(one.id.master_id if one.id else one.name, names), *((file.url, urls) for file in one.files)]:
+        for text, seen in [
+            (one.id.master_id if one.id else one.name, names),
+            *((file.url, urls) for file in one.files),
+        ]:
             if text in seen:
-                raise SourceError(text, "is named twice", expected="one place for each", code="source-duplicate")
+                raise SourceError(
+                    text, "is named twice", expected="one place for each", code="source-duplicate"
+                )
             seen.add(text)

@@ -1,7 +1,8 @@
 """Several datasets as one document: a group for each, or for those that stand side by side. Pure.
 
-Each dataset was checked and combined by itself, and those of one group fit each other (``checks.misfits``). Here their arrays
-are put under the paths of their groups, and the positions of their files are shifted. The root shows no arrays.
+Each dataset was checked and combined by itself, and those of one group fit each other
+(``checks.misfits``). Here their arrays are put under the paths of their groups, and the positions
+of their files are shifted. The root shows no arrays.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from ..version import __version__
 _OURS = ("esgvzarr_segments", "esgvzarr_recipe", "coordinates")
 """Group attributes that are no dataset's own, or not every group's."""
 _RECIPE = (
-    "This document holds the groups named in esgvzarr_groups. With options = {'fo': href, 'remote_options': {'asynchronous': "
-    "True}}, open one by xarray.open_dataset('reference://', engine='zarr', group=name, storage_options=options), or all by "
-    "xarray.open_datatree('reference://', engine='zarr', storage_options=options); esgvzarr.open_dataset(href, group=name) and "
-    "esgvzarr.open_datatree(href) also join segments."
+    "This document holds the groups named in esgvzarr_groups. With options = {'fo': href, "
+    "'remote_options': {'asynchronous': True}}, open one by xarray.open_dataset('reference://', "
+    "engine='zarr', group=name, storage_options=options), or all by "
+    "xarray.open_datatree('reference://', engine='zarr', storage_options=options); "
+    "esgvzarr.open_dataset(href, group=name) and esgvzarr.open_datatree(href) also join segments."
 )
 
 
@@ -29,21 +31,28 @@ def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
 
     Args:
         name: of the document.
-        groups: path -> the datasets that the group shows side by side. One of them may be in segments, if all others are without
-            time. A dataset may be in several groups.
+        groups: path -> the datasets that the group shows side by side. One of them may be in
+            segments, if all others are without time. A dataset may be in several groups.
     """
     members = list({id(member): member for group in groups.values() for member in group}.values())
-    begins, files = {}, list[FileReferences]()
+    begins = {}
+    files = list[FileReferences]()
     for member in members:
         begins[id(member)] = len(files)
         files += member.references.files
     shown = [part for path, group in groups.items() for part in _group(path, group, begins)]
-    common = equal_attrs([{key: value for key, value in part.attrs.items() if key not in _OURS} for part in shown])
+    common = equal_attrs(
+        [{key: value for key, value in part.attrs.items() if key not in _OURS} for part in shown]
+    )
     root = Group("", {**common, "esgvzarr_groups": list(groups), "esgvzarr_recipe": _RECIPE}, ())
-    parents = {path[:end]: None for path in groups for end, letter in enumerate(path) if letter == "/"}
+    parents = {
+        path[:end]: None for path in groups for end, letter in enumerate(path) if letter == "/"
+    }
     warnings = tuple(warning for member in members for warning in member.references.warnings)
     above = [Group(path, {}, ()) for path in parents]
-    return ReferenceSet(name, tuple(files), (root, *above, *shown), _provenance(name, groups, members), warnings)
+    return ReferenceSet(
+        name, tuple(files), (root, *above, *shown), _provenance(name, groups, members), warnings
+    )
 
 
 def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> Iterator[Group]:
@@ -52,7 +61,10 @@ def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> I
     others = [member for member in members if member is not first]
     root, *segments = first.references.groups
     beside = [(other.references.groups[0], begins[id(other)]) for other in others]
-    attrs = equal_attrs([member.references.groups[0].attrs for member in members if member.series.time] or [root.attrs])
+    attrs = equal_attrs(
+        [member.references.groups[0].attrs for member in members if member.series.time]
+        or [root.attrs]
+    )
     if not segments:
         arrays, indices = _side_by_side([(root, begins[id(first)]), *beside])
         yield Group(path, {**attrs, **_coordinates(attrs, arrays, members)}, arrays, indices)
@@ -61,32 +73,56 @@ def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> I
     yield Group(path, {**attrs, "esgvzarr_segments": names}, ())
     for segment in segments:
         arrays, indices = _side_by_side([(segment, begins[id(first)]), *beside])
-        yield Group(f"{path}/{segment.path}", {**segment.attrs, **_coordinates(attrs, arrays, members)}, arrays, indices)
+        yield Group(
+            f"{path}/{segment.path}",
+            {**segment.attrs, **_coordinates(attrs, arrays, members)},
+            arrays,
+            indices,
+        )
 
 
 def _side_by_side(groups: Sequence[tuple[Group, int]]) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-    """All arrays, those that several datasets hold once, from the first; and positions in the document of all files shown."""
+    """All arrays, those that several datasets hold once, from the first; and positions in the
+    document of all files shown.
+    """
     versions: dict[str, list[Array]] = {}
     for group, begin in groups:
         for array in group.arrays:
-            versions.setdefault(array.name, []).append(replace(array, file_index=array.file_index + begin))
+            versions.setdefault(array.name, []).append(
+                replace(array, file_index=array.file_index + begin)
+            )
     arrays = tuple(replace(same[0], attrs=variable_attrs(same)) for same in versions.values())
     return arrays, tuple(index + begin for group, begin in groups for index in group.file_indices)
 
 
-def _coordinates(attrs: Mapping[str, Any], arrays: Sequence[Array], members: Sequence[Member]) -> dict[str, Any]:
-    """The cell measures of the group's own variables as coordinates, where a dataset beside them holds these.
+def _coordinates(
+    attrs: Mapping[str, Any], arrays: Sequence[Array], members: Sequence[Member]
+) -> dict[str, Any]:
+    """The cell measures of the group's own variables as coordinates, where a dataset beside them
+    holds these.
 
-    Said by the group's attribute ``coordinates``, as xarray writes it, so that the variables' attributes stay those of the files.
-    Rule: CF conventions 1.11, section 7.2, ``cell_measures = "area: areacello"``.
+    Said by the group's attribute ``coordinates``, as xarray writes it, so that the variables'
+    attributes stay those of the files. Rule: CF conventions 1.11, section 7.2, ``cell_measures =
+    "area: areacello"``.
     """
-    fixed = {name for member in members if member.series.time is None for name in member.series.files[0].variables}
-    measures = [word for array in arrays for word in str(array.attrs.get("cell_measures", "")).split()]
-    names = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), *(name for name in measures if name in fixed)])
+    fixed = {
+        name
+        for member in members
+        if member.series.time is None
+        for name in member.series.files[0].variables
+    }
+    measures = [
+        word for array in arrays for word in str(array.attrs.get("cell_measures", "")).split()
+    ]
+    names = dict.fromkeys(
+        [*str(attrs.get("coordinates", "")).split(), *(name for name in measures if name in fixed)]
+    )
     return {"coordinates": " ".join(names)} if names else {}
 
 
-def _provenance(name: str, groups: Mapping[str, Sequence[Member]], members: Sequence[Member]) -> dict[str, Any]:
+def _provenance(
+    name: str, groups: Mapping[str, Sequence[Member]], members: Sequence[Member]
+) -> dict[str, Any]:
     """What each dataset was made from, and which datasets each group shows."""
     own = [member.references.provenance for member in members]
     return {
@@ -101,6 +137,15 @@ def _provenance(name: str, groups: Mapping[str, Sequence[Member]], members: Sequ
 
 
 def _dataset(member: Member) -> dict[str, Any]:
-    attrs = {key: value for key, value in member.references.groups[0].attrs.items() if not key.startswith("esgvzarr_")}
+    attrs = {
+        key: value
+        for key, value in member.references.groups[0].attrs.items()
+        if not key.startswith("esgvzarr_")
+    }
     files = [file.file.url for file in (*member.references.files, *member.series.left_out)]
-    return {"files": files, "time": member.series.time, "dropped": list(member.dropped), "attributes": attrs}
+    return {
+        "files": files,
+        "time": member.series.time,
+        "dropped": list(member.dropped),
+        "attributes": attrs,
+    }

@@ -43,7 +43,9 @@ class _Strict(BaseModel):
 class Source(_Strict):
     """Where files are, and of which dataset; a text alone is one of ``sources``."""
 
-    sources: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list), Field(min_length=1)]
+    sources: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list), Field(min_length=1)
+    ]
     """Paths and patterns, directories, URLs, THREDDS catalogues, mapfiles, records."""
     dataset: str | None = None
     """DSID: which dataset of a source that has several, or what plain files are."""
@@ -57,7 +59,9 @@ class Source(_Strict):
             raise ValueError(f"{error.found}, expected {error.expected}") from error
 
 
-_Sources = Annotated[tuple[Annotated[Source, BeforeValidator(_source)], ...], BeforeValidator(_list)]
+_Sources = Annotated[
+    tuple[Annotated[Source, BeforeValidator(_source)], ...], BeforeValidator(_list)
+]
 
 
 class Spec(_Strict):
@@ -65,14 +69,20 @@ class Spec(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")
     """Of the document, ``<name>.json``."""
-    streams: dict[Annotated[str, Field(pattern=_GROUP)], Annotated[_Sources, Field(min_length=1)]] = Field(default_factory=dict)
-    """Path of a group -> its files. Plain files of a stream are one dataset, other sources one each, shown side by side."""
+    streams: dict[
+        Annotated[str, Field(pattern=_GROUP)], Annotated[_Sources, Field(min_length=1)]
+    ] = Field(default_factory=dict)
+    """Path of a group -> its files. Plain files of a stream are one dataset, other sources one
+    each, shown side by side.
+    """
     static: _Sources = ()
     """Files without time whose variables each stream gets."""
     datasets: _Sources = ()
     """Datasets of one simulation, which are put into groups by table."""
     companions: bool = False
-    """Also show ``areacella``, ``areacello``, ``sftlf`` and ``orog`` that lie beside the datasets by the DRS."""
+    """Also show ``areacella``, ``areacello``, ``sftlf`` and ``orog`` that lie beside the datasets
+    by the DRS.
+    """
     drop: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     """Variables that are left out."""
 
@@ -84,7 +94,10 @@ class Spec(_Strict):
             raise ValueError("static goes with streams; list fixed fields among the datasets")
         for path in self.streams:
             if any(other.startswith(f"{path}/") for other in self.streams):
-                raise ValueError(f"stream {path!r} has another stream in it: a group shows either arrays or groups")
+                raise ValueError(
+                    f"stream {path!r} has another stream in it: a group shows either arrays or "
+                    "groups"
+                )
             if re.search(r"(^|/)seg-\d", path):
                 raise ValueError(f"stream {path!r}: groups called seg-... are parts of a stream")
         return self
@@ -98,13 +111,18 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        raw, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(str(path), f"cannot be read: {error}", expected="a spec in YAML", code="settings-spec") from error
+        raise SettingsError(
+            str(path), f"cannot be read: {error}", expected="a spec in YAML", code="settings-spec"
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise SettingsError(where, f"is not YAML: {getattr(error, 'problem', error)}", code="settings-spec") from error
+        raise SettingsError(
+            where, f"is not YAML: {getattr(error, 'problem', error)}", code="settings-spec"
+        ) from error
     try:
         spec = Spec.model_validate(raw)
     except ValidationError as error:
@@ -113,9 +131,11 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
         words = {"extra_forbidden": "no such key", "missing": f"has no {first['loc'][-1:]}"}
         found = words.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise SettingsError(
-            f"{path}, line {line}" + (f", key {key}" if key else ""), found, todo="docs/how-to/combine.md has them all.",
+            f"{path}, line {line}" + (f", key {key}" if key else ""),
+            found,
+            todo="docs/how-to/combine.md has them all.",
             code="settings-spec",
-        ) from error  # fmt: skip
+        ) from error
     base = os.path.dirname(os.path.abspath(path))
     return spec.model_copy(
         update={
@@ -129,14 +149,21 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
 def _from(base: str, sources: Sequence[Source]) -> tuple[Source, ...]:
     """Local paths as seen from ``base``."""
     return tuple(
-        source.model_copy(update={"sources": tuple(text if is_url(text) else os.path.join(base, text) for text in source.sources)})
+        source.model_copy(
+            update={
+                "sources": tuple(
+                    text if is_url(text) else os.path.join(base, text) for text in source.sources
+                )
+            }
+        )
         for source in sources
     )
 
 
 def _place(node: Any, keys: Sequence[str]) -> tuple[int, str]:
     """Line and dotted key of what pydantic found fault with, as deep as the document goes."""
-    line, path = node.start_mark.line + 1 if node else 1, list[str]()
+    line = node.start_mark.line + 1 if node else 1
+    path = list[str]()
     for key in keys:
         if isinstance(node, yaml.MappingNode):
             pairs = {str(name.value): (name, value) for name, value in node.value}
@@ -158,5 +185,8 @@ def check_dropped(spec: Spec, files: Sequence[FileReferences]) -> None:
     unknown = set(spec.drop).difference(*(file.variables for file in files))
     if unknown:
         raise SettingsError(
-            f"{spec.name}, key drop", f"no file has {sorted(unknown)}", expected="names of variables", code="settings-spec"
+            f"{spec.name}, key drop",
+            f"no file has {sorted(unknown)}",
+            expected="names of variables",
+            code="settings-spec",
         )

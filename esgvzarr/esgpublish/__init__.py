@@ -1,7 +1,7 @@
 """The one door to esgcet: its ``esgpublish``, its configuration, its transaction clients.
 
-esgcet exits, prints and answers ``None`` or ``False``; past this door there are values and errors. ``import esgcet`` takes seconds,
-so it happens inside functions.
+esgcet exits, prints and answers ``None`` or ``False``; past this door there are values and errors.
+``import esgcet`` takes seconds, so it happens inside functions.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ class Registration:
     """One dataset that esgcet has just registered."""
 
     records: tuple[Record, ...] = field(repr=False)
-    """esgcet's publication records, one per file and the dataset's last, as they were before any index writer changed them."""
+    """esgcet's publication records, one per file and the dataset's last, as they were before any
+    index writer changed them.
+    """
     paths: Mapping[str, str] = field(repr=False)
-    """Published HTTPServer URL of a file -> its path in the mapfile, esgcet's mount points applied."""
+    """Published HTTPServer URL of a file -> its path in the mapfile, esgcet's mount points applied.
+    """
     config: Mapping[str, Any] = field(repr=False)
     """esgcet's settings for this dataset; holds ``stac_config``. Has credentials: never log it."""
     index_kind: Literal["stac", "globus", "solr"]
@@ -62,8 +65,12 @@ def config_path(arguments: Sequence[str]) -> Path:
         PublisherError: the arguments cannot be read; esgpublish itself exits with 2 on them.
     """
     parser = _Parser(add_help=False)
-    parser.add_argument("--config", "-cfg", default=os.getenv("ESG_CONFIG_FILE") or Path.home() / ".esg/esg.yaml")
-    parser.add_argument("--certificate", "-c")  # or else -c would be taken for the short form of -cfg
+    parser.add_argument(
+        "--config", "-cfg", default=os.getenv("ESG_CONFIG_FILE") or Path.home() / ".esg/esg.yaml"
+    )
+    parser.add_argument(
+        "--certificate", "-c"
+    )  # or else -c would be taken for the short form of -cfg
     return Path(parser.parse_known_args(list(arguments))[0].config)
 
 
@@ -71,7 +78,9 @@ class _Parser(argparse.ArgumentParser):
     """Raises where argparse exits."""
 
     def error(self, message: str) -> NoReturn:
-        raise PublisherError("esgpublish arguments", message, todo="See esgpublish --help.", code="publisher-usage")
+        raise PublisherError(
+            "esgpublish arguments", message, todo="See esgpublish --help.", code="publisher-usage"
+        )
 
 
 def check_config(config: str | os.PathLike[str]) -> None:
@@ -85,15 +94,22 @@ def check_config(config: str | os.PathLike[str]) -> None:
     own = read_config(config).get("kerchunk")
     if isinstance(own, Mapping) and own.get("generation"):
         raise PublisherError(
-            f"{config}, key kerchunk.generation", "esgcet's own reference generation is on",
-            expected="off: it writes before registration, and its link makes the whole item invalid",
-            todo="Set `generation: false` there, or remove the key.", code="publisher-kerchunk-on",
-        )  # fmt: skip
+            f"{config}, key kerchunk.generation",
+            "esgcet's own reference generation is on",
+            expected="off: it writes before registration, and its link makes the whole item invalid",  # noqa: E501
+            todo="Set `generation: false` there, or remove the key.",
+            code="publisher-kerchunk-on",
+        )
 
 
 def _check_installed() -> None:
     if importlib.util.find_spec("esgcet") is None:
-        raise PublisherError("esgcet", "is not installed", todo="pip install 'esgvzarr[publisher]'", code="publisher-missing")
+        raise PublisherError(
+            "esgcet",
+            "is not installed",
+            todo="pip install 'esgvzarr[publisher]'",
+            code="publisher-missing",
+        )
 
 
 def run_esgpublish(
@@ -105,11 +121,12 @@ def run_esgpublish(
 
     Args:
         arguments: what ``esgpublish`` is given, without the program's name.
-        registered: called once for each registered dataset, after esgcet is through with it. Whatever it raises is logged with
-            the DSID; it changes neither the run nor its status.
+        registered: called once for each registered dataset, after esgcet is through with it.
+            Whatever it raises is logged with the DSID; it changes neither the run nor its status.
         registering: called just before esgcet sends a dataset to its index; must not raise.
 
-    In a dry run esgcet scans the files and makes its records, and that is all: what sends or writes is not run (updates of older
+    In a dry run esgcet scans the files and makes its records, and that is all: what sends or writes
+        is not run (updates of older
     versions, PIDs, the compliance checker's report). esgcet's own dry run does some of it.
 
     Returns:
@@ -127,12 +144,18 @@ def run_esgpublish(
         stack.enter_context(_swapped(sys, "argv", ["esgpublish", *arguments]))
         for name in ("exit", "quit"):  # these close stdin too
             stack.enter_context(_swapped(builtins, name, sys.exit))
-        stack.enter_context(_swapped(pub_internal, "PubRunner", hook.runner(pub_internal.PubRunner)))
+        stack.enter_context(
+            _swapped(pub_internal, "PubRunner", hook.runner(pub_internal.PubRunner))
+        )
         for publisher in _family(BasePublisher):
             if "index_pub" in vars(publisher):
-                stack.enter_context(_swapped(publisher, "index_pub", hook.captured(publisher.index_pub)))
+                stack.enter_context(
+                    _swapped(publisher, "index_pub", hook.captured(publisher.index_pub))
+                )
             for name in _SENDING & vars(publisher).keys():
-                stack.enter_context(_swapped(publisher, name, _kept_in_dry_runs(getattr(publisher, name))))
+                stack.enter_context(
+                    _swapped(publisher, name, _kept_in_dry_runs(getattr(publisher, name)))
+                )
         try:
             pub_internal.main()
         except SystemExit as stop:
@@ -188,11 +211,17 @@ def _kept_in_dry_runs(method: Patched) -> Patched:
 class _Hook:
     """Captures what ``index_pub`` is given, and acts when esgcet is through with the map.
 
-    It must not act inside ``index_pub``: esgcet may still exit(1) afterwards, and a map is one dataset, whose last call counts.
+    It must not act inside ``index_pub``: esgcet may still exit(1) afterwards, and a map is one
+    dataset, whose last call counts.
     """
 
-    def __init__(self, registered: Callable[[Registration], None], registering: Callable[[Registration], None]) -> None:
-        self._registered, self._registering = registered, registering
+    def __init__(
+        self,
+        registered: Callable[[Registration], None],
+        registering: Callable[[Registration], None],
+    ) -> None:
+        self._registered = registered
+        self._registering = registering
         self._captured: tuple[Registration, bool] | None = None
 
     def captured(self, index_pub: Patched) -> Patched:
@@ -204,7 +233,10 @@ class _Hook:
                 return True
             self._registering(registration)
             accepted = index_pub(publisher, records)
-            self._captured = (replace(registration, sent=copy.deepcopy(dict(records[-1]))), bool(accepted))
+            self._captured = (
+                replace(registration, sent=copy.deepcopy(dict(records[-1]))),
+                bool(accepted),
+            )
             return accepted
 
         return wrapper
@@ -229,16 +261,27 @@ class _Hook:
 
     def _act(self, fullmap: str) -> None:
         if self._captured is None:
-            log.warning("%s: esgpublish did not get as far as the index, so there is nothing to reference", fullmap)
+            log.warning(
+                "%s: esgpublish did not get as far as the index, so there is nothing to reference",
+                fullmap,
+            )
             return
         registration, accepted = self._captured
         if not accepted:
-            log.warning("%s: not registered by esgpublish, so nothing is referenced", registration.instance_id)
+            log.warning(
+                "%s: not registered by esgpublish, so nothing is referenced",
+                registration.instance_id,
+            )
             return
         try:
             self._registered(registration)
         except EsgvzarrError as error:
-            log.error("%s: registered, but not referenced: [%s] %s", registration.instance_id, error.code, error)
+            log.error(
+                "%s: registered, but not referenced: [%s] %s",
+                registration.instance_id,
+                error.code,
+                error,
+            )
         except (Exception, SystemExit):
             log.exception("%s: registered, but not referenced", registration.instance_id)
 
@@ -262,14 +305,18 @@ def index_kind(config: Mapping[str, Any]) -> Literal["stac", "globus", "solr"]:
 
 
 def client_certificate(config: Mapping[str, Any]) -> Path | None:
-    """The file that ``cert`` names, if it is there: esgcet's Solr writer does without where it is not."""
+    """The file that ``cert`` names, if it is there: esgcet's Solr writer does without where it is
+    not.
+    """
     path = Path(str(config.get("cert") or "")).expanduser()
     return path if path.is_file() else None
 
 
 @functools.cache
 def item_schema(project: str) -> Mapping[str, Any] | None:
-    """The JSON schema of a project's STAC items, made by esgvoc of the vocabularies that esgcet asks; None where it has none."""
+    """The JSON schema of a project's STAC items, made by esgvoc of the vocabularies that esgcet
+    asks; None where it has none.
+    """
     if importlib.util.find_spec("esgvoc") is None:
         return None
     from esgvoc.apps.jsg.json_schema_generator import generate_json_schema
@@ -304,13 +351,22 @@ def certificate_end(path: str | os.PathLike[str]) -> float:
 
 
 def _paths(records: Sequence[Record], maplines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Local path by published URL. esgcet makes the File records in the order of the map, and may skip lines."""
+    """Local path by published URL. esgcet makes the File records in the order of the map, and may
+    skip lines.
+    """
     paths: dict[str, str] = {}
     lines = iter(maplines)
     for record in records:
         if record.get("type") != "File":
             continue
-        path = next((str(line["file"]) for line in lines if os.path.basename(line["file"]) == record["title"]), None)
+        path = next(
+            (
+                str(line["file"])
+                for line in lines
+                if os.path.basename(line["file"]) == record["title"]
+            ),
+            None,
+        )
         urls = [url.split("|")[0] for url in record["url"] if url.endswith("|HTTPServer")]
         if path is not None and urls:
             paths[urls[0]] = path
@@ -320,7 +376,8 @@ def _paths(records: Sequence[Record], maplines: Sequence[Mapping[str, Any]]) -> 
 class TransactionClient:
     """Changes items through esgcet's own client (EGI or Globus), with its login and tokens.
 
-    The login happens at the first change, so that a run that changes nothing needs none. Messages never hold a token.
+    The login happens at the first change, so that a run that changes nothing needs none. Messages
+    never hold a token.
 
     Args:
         config: esgcet's settings, as in `Registration.config`.
@@ -337,8 +394,10 @@ class TransactionClient:
             The HTTP status: 200 and 201 when done, 202 when queued.
 
         Raises:
-            LinkError: the API refused (``index-http-<status>``), or cannot be reached (``index-unreachable``).
-            PublisherError: esgcet's login or configuration does not work, or this is a dry run, in which nothing is sent.
+            LinkError: the API refused (``index-http-<status>``), or cannot be reached
+                (``index-unreachable``).
+            PublisherError: esgcet's login or configuration does not work, or this is a dry run, in
+                which nothing is sent.
         """
         subject = f"{collection}/{item_id}"
         if self._config.get("dry_run"):
@@ -358,7 +417,8 @@ class TransactionClient:
             When it ends, in seconds since 1970; None if it does not say.
 
         Raises:
-            PublisherError: somebody has to log in (``publisher-login``), or the client cannot be used.
+            PublisherError: somebody has to log in (``publisher-login``), or the client cannot be
+                used.
             LinkError: what esgcet's client asks cannot be reached.
         """
         _check_installed()
@@ -379,7 +439,8 @@ class TransactionClient:
 
 
 def _end_of_login(path: Path) -> float | None:
-    """When the login in the file of either of esgcet's clients ends: that of Globus does not, that of EGI says so.
+    """When the login in the file of either of esgcet's clients ends: that of Globus does not, that
+    of EGI says so.
 
     Raises:
         PublisherError: it has none, or it ended.
@@ -392,19 +453,30 @@ def _end_of_login(path: Path) -> float | None:
         raise _no_login(path, "holds no login")
     if "data" in kept:
         return None
-    ends = max((float(kept[name]) for name in ("expires_at", "refresh_expires_at") if name in kept), default=0.0)
+    ends = max(
+        (float(kept[name]) for name in ("expires_at", "refresh_expires_at") if name in kept),
+        default=0.0,
+    )
     if ends < time.time():
         raise _no_login(path, "holds a login that has ended")
     return ends
 
 
 def _no_login(path: Path, found: str) -> PublisherError:
-    return PublisherError(str(path), found, expected="that of a publisher", todo="Log in (esglogin).", code="publisher-login")
+    return PublisherError(
+        str(path),
+        found,
+        expected="that of a publisher",
+        todo="Log in (esglogin).",
+        code="publisher-login",
+    )
 
 
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
-    """Turn what esgcet and its HTTP libraries throw into our errors. Their texts may quote headers, so only types are passed on."""
+    """Turn what esgcet and its HTTP libraries throw into our errors. Their texts may quote headers,
+    so only types are passed on.
+    """
     import requests
 
     try:
@@ -413,19 +485,26 @@ def _translated(subject: str) -> Iterator[None]:
         raise
     except (SystemExit, EOFError) as stop:
         raise PublisherError(
-            subject, "esgcet's login to the index failed", todo="Log in again (esglogin), then esgvzarr resume.",
-            code="publisher-login", retryable=isinstance(stop.__cause__, requests.ConnectionError | requests.Timeout),
-        ) from None  # fmt: skip
+            subject,
+            "esgcet's login to the index failed",
+            todo="Log in again (esglogin), then esgvzarr resume.",
+            code="publisher-login",
+            retryable=isinstance(stop.__cause__, requests.ConnectionError | requests.Timeout),
+        ) from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _unreachable(subject, type(error).__name__) from None
     except (requests.RequestException, KeyError, TypeError, ValueError, OSError) as error:
         raise PublisherError(
-            f"{subject}, stac_config", f"esgcet's client cannot be used: {type(error).__name__}",
-            todo="Compare stac_config in esg.yaml with esgcet's own example.", code="publisher-stac-config",
-        ) from None  # fmt: skip
+            f"{subject}, stac_config",
+            f"esgcet's client cannot be used: {type(error).__name__}",
+            todo="Compare stac_config in esg.yaml with esgcet's own example.",
+            code="publisher-stac-config",
+        ) from None
 
 
-def _patch_egi(client: Any, collection: str, item_id: str, operation: Mapping[str, Any]) -> tuple[int, str]:
+def _patch_egi(
+    client: Any, collection: str, item_id: str, operation: Mapping[str, Any]
+) -> tuple[int, str]:
     """esgcet's client drops the answer, so the request's own ``auth`` hook hears it."""
     heard: list[Any] = []
     auth = client.auth
@@ -444,15 +523,20 @@ def _patch_egi(client: Any, collection: str, item_id: str, operation: Mapping[st
     return answer.status_code, answer.text.replace(token, "***") if token else answer.text
 
 
-def _patch_globus(client: Any, collection: str, item_id: str, operation: Mapping[str, Any]) -> tuple[int, str]:
-    """esgcet's own method turns every error into ``False``, so its client underneath is asked the same."""
+def _patch_globus(
+    client: Any, collection: str, item_id: str, operation: Mapping[str, Any]
+) -> tuple[int, str]:
+    """esgcet's own method turns every error into ``False``, so its client underneath is asked the
+    same.
+    """
     from globus_sdk import AuthAPIError, GlobusAPIError, NetworkError
 
     try:
         response = client.transaction_client.patch(
             f"/collections/{collection}/items/{item_id}",
-            headers={"Content-Type": "application/json-patch+json"}, data=[dict(operation)],
-        )  # fmt: skip
+            headers={"Content-Type": "application/json-patch+json"},
+            data=[dict(operation)],
+        )
     except AuthAPIError:
         raise SystemExit from None
     except GlobusAPIError as error:
@@ -465,9 +549,12 @@ def _patch_globus(client: Any, collection: str, item_id: str, operation: Mapping
 
 def _unreachable(subject: str, reason: str) -> LinkError:
     return LinkError(
-        subject, f"the transaction API cannot be reached: {reason}", todo="Try esgvzarr resume later.",
-        code="index-unreachable", retryable=True,
-    )  # fmt: skip
+        subject,
+        f"the transaction API cannot be reached: {reason}",
+        todo="Try esgvzarr resume later.",
+        code="index-unreachable",
+        retryable=True,
+    )
 
 
 def _refused(subject: str, status: int, body: str) -> LinkError:
@@ -481,4 +568,6 @@ def _refused(subject: str, status: int, body: str) -> LinkError:
     else:
         reason = " ".join(body.split())[:200]
     found = f"HTTP {status}" + (f": {reason}" if reason else "")
-    return LinkError(subject, found, code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500)
+    return LinkError(
+        subject, found, code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500
+    )

@@ -16,13 +16,17 @@ from . import values
 from .content import Needs, SparseContent
 
 HEAD = 128 * 1024
-"""Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk indexes."""
+"""Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk
+indexes.
+"""
 _MAGIC = 8
 """Bytes by which a file's format is known."""
 
 
 class Format(Protocol):
-    """A file format. A new one is a module, an entry point in the group ``esgvzarr.formats``, and tests."""
+    """A file format. A new one is a module, an entry point in the group ``esgvzarr.formats``, and
+    tests.
+    """
 
     name: str
     magics: tuple[bytes, ...]
@@ -30,7 +34,9 @@ class Format(Protocol):
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
-        """Describe a whole file, asking for bytes as they are needed. Raises FormatError, and never leaves a variable out."""
+        """Describe a whole file, asking for bytes as they are needed. Raises FormatError, and never
+        leaves a variable out.
+        """
         ...
 
 
@@ -50,24 +56,36 @@ def recognise(head: bytes, subject: str) -> type[Format]:
         if head.startswith(known.magics):
             return known
     start = head[:16].lstrip()
-    found = "an HTML page" if start[:1] == b"<" else (f"first bytes {head[:8]!r}" if head else "an empty file")
+    found = (
+        "an HTML page"
+        if start[:1] == b"<"
+        else (f"first bytes {head[:8]!r}" if head else "an empty file")
+    )
     raise FormatError(
-        subject, f"is {found}" if found.startswith("an") else f"has {found}", expected="netCDF-4 (HDF5) or netCDF-3",
-        todo="Open the URL in a browser: it may be a login or error page that was saved as a file.", code="file-not-netcdf",
-    )  # fmt: skip
+        subject,
+        f"is {found}" if found.startswith("an") else f"has {found}",
+        expected="netCDF-4 (HDF5) or netCDF-3",
+        todo="Open the URL in a browser: it may be a login or error page that was saved as a file.",
+        code="file-not-netcdf",
+    )
 
 
 def scan(
-    files: Sequence[FileRecord], transport: Transport, *, read: str = "auto", served: Mapping[str, Head] | None = None,
+    files: Sequence[FileRecord],
+    transport: Transport,
+    *,
+    read: str = "auto",
+    served: Mapping[str, Head] | None = None,
     bounds: bool = False,
-) -> list[FileReferences]:  # fmt: skip
+) -> list[FileReferences]:
     """Scan all files together: each round fetches what all of them need next.
 
     Args:
         files: what to scan. The references always hold their URLs.
         transport: reads the bytes.
         read: ``http``, ``local`` or ``auto``, as the setting of that name.
-        served: what the server says of files that are read from disk, by URL; so that it makes no difference where they are read.
+        served: what the server says of files that are read from disk, by URL; so that it makes no
+            difference where they are read.
         bounds: read the bounds of time whole, at whatever cost: several datasets are to share them.
 
     Raises:
@@ -78,10 +96,16 @@ def scan(
     for file, head in zip(files, heads, strict=True):
         _check_size(file, head)
     contents = [SparseContent(head.size, head.data) for head in heads]
-    scans = [recognise(head.data, file.url).scan(file, content) for file, head, content in zip(files, heads, contents, strict=True)]
+    scans = [
+        recognise(head.data, file.url).scan(file, content)
+        for file, head, content in zip(files, heads, contents, strict=True)
+    ]
     found = _in_step(scans, contents, places, transport)
     said = [(served or {}).get(file.url, head) for file, head in zip(files, heads, strict=True)]
-    found = [replace(one, etag=head.etag, last_modified=head.last_modified) for one, head in zip(found, said, strict=True)]
+    found = [
+        replace(one, etag=head.etag, last_modified=head.last_modified)
+        for one, head in zip(found, said, strict=True)
+    ]
     return _with_values(found, values.wanted(found, bounds=bounds), contents, places, transport)
 
 
@@ -89,13 +113,20 @@ def location_of(file: FileRecord, read: str) -> str:
     """Where the bytes are nearest: a path or URL. ``read`` is as the setting of that name."""
     if read == "http" or file.path is None:
         return file.url
-    if read == "local" or (file.size is not None and os.path.isfile(file.path) and os.path.getsize(file.path) == file.size):
+    if read == "local" or (
+        file.size is not None
+        and os.path.isfile(file.path)
+        and os.path.getsize(file.path) == file.size
+    ):
         return file.path
     return file.url
 
 
-def check_served(files: Sequence[FileRecord], transport: Transport, *, read: str = "auto") -> dict[str, Head]:
-    """Look at the files that ``scan`` reads from disk as users have them: byte ranges, size, first bytes.
+def check_served(
+    files: Sequence[FileRecord], transport: Transport, *, read: str = "auto"
+) -> dict[str, Head]:
+    """Look at the files that ``scan`` reads from disk as users have them: byte ranges, size, first
+    bytes.
 
     Returns:
         What the server says of each of them, by URL.
@@ -114,9 +145,12 @@ def check_served(files: Sequence[FileRecord], transport: Transport, *, read: str
 def _check_size(file: FileRecord, head: Head) -> None:
     if file.size is not None and head.size != file.size:
         raise TransportError(
-            file.url, f"has {head.size} bytes", expected=f"{file.size} bytes, as its record says",
-            todo="The file was replaced or cut short: publish it again, or restore it.", code="transport-size-differs",
-        )  # fmt: skip
+            file.url,
+            f"has {head.size} bytes",
+            expected=f"{file.size} bytes, as its record says",
+            todo="The file was replaced or cut short: publish it again, or restore it.",
+            code="transport-size-differs",
+        )
 
 
 def _in_step(
@@ -136,16 +170,21 @@ def _in_step(
             except StopIteration as stop:
                 found[number] = stop.value
                 del running[number]
-        bodies = transport.read_ranges([Range(places[number], start, stop) for number, start, stop in needs])
+        bodies = transport.read_ranges(
+            [Range(places[number], start, stop) for number, start, stop in needs]
+        )
         for (number, start, _), body in zip(needs, bodies, strict=True):
             contents[number].add(start, body)
     return [found[number] for number in range(len(scans))]
 
 
 def _with_values(
-    files: Sequence[FileReferences], chosen: Sequence[set[str]], contents: Sequence[SparseContent], locations: Sequence[str],
+    files: Sequence[FileReferences],
+    chosen: Sequence[set[str]],
+    contents: Sequence[SparseContent],
+    locations: Sequence[str],
     transport: Transport,
-) -> list[FileReferences]:  # fmt: skip
+) -> list[FileReferences]:
     """Read what has to be compared or inlined, of all files in one batch."""
     needs = [
         (number, *gap)
@@ -154,7 +193,12 @@ def _with_values(
         for span in values.spans(file.variables[name])
         for gap in contents[number].gaps(*span)
     ]
-    bodies = transport.read_ranges([Range(locations[number], start, stop) for number, start, stop in needs])
+    bodies = transport.read_ranges(
+        [Range(locations[number], start, stop) for number, start, stop in needs]
+    )
     for (number, start, _), body in zip(needs, bodies, strict=True):
         contents[number].add(start, body)
-    return [values.fill_in(file, names, content) for file, names, content in zip(files, chosen, contents, strict=True)]
+    return [
+        values.fill_in(file, names, content)
+        for file, names, content in zip(files, chosen, contents, strict=True)
+    ]

@@ -1,10 +1,12 @@
 """Where HDF5 keeps the chunk index of a dataset, and that index read level by level.
 
-libhdf5 reads the nodes of a chunk index one after the other, which over HTTP costs a round trip each; the nodes of one level can
-be fetched at once. Only version 1 B-trees are read here, as netCDF-4 writes them by default; libhdf5 reads all others. The caller
-compares the walk with libhdf5's own chunk count and storage size.
+libhdf5 reads the nodes of a chunk index one after the other, which over HTTP costs a round trip
+each; the nodes of one level can be fetched at once. Only version 1 B-trees are read here, as
+netCDF-4 writes them by default; libhdf5 reads all others. The caller compares the walk with
+libhdf5's own chunk count and storage size.
 
-Rules: HDF5 File Format Specification version 3.0, sections III.A.1 (version 1 B-trees), IV.A.1 (object headers), IV.A.2.i (data
+Rules: HDF5 File Format Specification version 3.0, sections III.A.1 (version 1 B-trees), IV.A.1
+    (object headers), IV.A.2.i (data
 layout message), IV.A.2.q (object header continuation).
 """
 
@@ -19,7 +21,8 @@ import numpy as np
 from .content import Needs, SparseContent, fetch
 
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
-_LAYOUT, _CONTINUATION = 0x08, 0x10
+_LAYOUT = 0x08
+_CONTINUATION = 0x10
 _NODE_PREFIX = 24
 _NODE_ENTRIES = 64
 """Twice the default "indexed storage internal node K"; files with another K are left to libhdf5."""
@@ -55,8 +58,11 @@ class _Messages:
     """Reads type and size of a message; its size is that of a message's whole prefix."""
 
 
-def read_index(content: SparseContent, header: int, rank: int) -> Generator[Needs, None, ChunkIndex]:
-    """The chunk index of the dataset of ``rank`` dimensions whose object header begins at byte ``header``.
+def read_index(
+    content: SparseContent, header: int, rank: int
+) -> Generator[Needs, None, ChunkIndex]:
+    """The chunk index of the dataset of ``rank`` dimensions whose object header begins at byte
+    ``header``.
 
     Raises:
         IndexUnknown: the index is of another kind, or is not what the specification says.
@@ -64,38 +70,62 @@ def read_index(content: SparseContent, header: int, rank: int) -> Generator[Need
     root = yield from _find_root(content, header, rank)
     if root == UNDEFINED:
         return _index(np.empty(0, _entry(rank)))
-    level, addresses = None, np.array([root], np.int64)
+    level = None
+    addresses = np.array([root], np.int64)
     for _ in range(_DEEPEST):
         found, entries = yield from _read_level(content, addresses, rank)
         if level is not None and found != level - 1:
             raise IndexUnknown(f"level {found} below level {level}")
         if found == 0:
             return _index(entries)
-        level, addresses = found, entries["child"].astype(np.int64)
+        level = found
+        addresses = entries["child"].astype(np.int64)
     raise IndexUnknown("deeper than any real index")
 
 
 def _index(entries: np.ndarray) -> ChunkIndex:
-    return ChunkIndex(*(entries[name].astype(np.int64) for name in ("starts", "child", "size", "mask")))
+    return ChunkIndex(
+        *(entries[name].astype(np.int64) for name in ("starts", "child", "size", "mask"))
+    )
 
 
 def _entry(rank: int) -> np.dtype[np.void]:
-    """A key and the child after it. Keys hold one more offset than the dataset has dimensions, always 0."""
-    return np.dtype([("size", "<u4"), ("mask", "<u4"), ("starts", "<u8", (rank,)), ("zero", "<u8"), ("child", "<u8")])
+    """A key and the child after it. Keys hold one more offset than the dataset has dimensions,
+    always 0.
+    """
+    return np.dtype(
+        [
+            ("size", "<u4"),
+            ("mask", "<u4"),
+            ("starts", "<u8", (rank,)),
+            ("zero", "<u8"),
+            ("child", "<u8"),
+        ]
+    )
 
 
-def _read_level(content: SparseContent, addresses: np.ndarray, rank: int) -> Generator[Needs, None, tuple[int, np.ndarray]]:
+def _read_level(
+    content: SparseContent, addresses: np.ndarray, rank: int
+) -> Generator[Needs, None, tuple[int, np.ndarray]]:
     """The level and all entries of the nodes at ``addresses``, which are of one level."""
     entry = _entry(rank)
     entries_size = _NODE_ENTRIES * entry.itemsize
-    size = _NODE_PREFIX + entries_size + entry.itemsize - 8  # one key more than children; libhdf5 reads the whole node
+    size = (
+        _NODE_PREFIX + entries_size + entry.itemsize - 8
+    )  # one key more than children; libhdf5 reads the whole node
     if len(addresses) == 0 or addresses.min() <= 0 or addresses.max() + _NODE_PREFIX > content.size:
         raise IndexUnknown("a node lies outside the file")
     places = [(int(start), min(int(start) + size, content.size)) for start in addresses]
     yield from fetch(content, places)
-    nodes = np.frombuffer(b"".join(content.read(*place).ljust(size, b"\0") for place in places), np.uint8).reshape(-1, size)
+    nodes = np.frombuffer(
+        b"".join(content.read(*place).ljust(size, b"\0") for place in places), np.uint8
+    ).reshape(-1, size)
     heads = np.ascontiguousarray(nodes[:, :8])
-    if (heads[:, :4].tobytes() != b"TREE" * len(nodes)) or (heads[:, 4] != 1).any() or np.ptp(heads[:, 5]):
+    if (
+        (heads[:, :4].tobytes() != b"TREE" * len(nodes))
+        or (heads[:, 4] != 1).any()
+        or np.ptp(heads[:, 5])
+    ):
         raise IndexUnknown("not nodes of one level of a chunk index")
     used = heads[:, 6:8].copy().view("<u2")[:, 0]
     if used.max() > _NODE_ENTRIES:
@@ -128,7 +158,11 @@ def _first_block(content: SparseContent, header: int) -> Generator[Needs, None, 
     yield from fetch(content, [(header, header + 32)])
     prefix = content.read(header, header + 32)
     if prefix[0] == 1:
-        return _Messages(header + 16, header + 16 + int.from_bytes(prefix[8:12], "little"), struct.Struct("<HH4x"))
+        return _Messages(
+            header + 16,
+            header + 16 + int.from_bytes(prefix[8:12], "little"),
+            struct.Struct("<HH4x"),
+        )
     if prefix[:4] != b"OHDR":
         raise IndexUnknown("no object header")
     flags = prefix[5]
@@ -147,7 +181,8 @@ def _continued(block: _Messages, start: int, length: int) -> _Messages:
 
 
 def _messages(block: bytes, prefix: struct.Struct) -> list[tuple[int, bytes]]:
-    messages, at = [], 0
+    messages = []
+    at = 0
     while at + prefix.size <= len(block):
         kind, size = prefix.unpack_from(block, at)
         at += prefix.size

@@ -1,4 +1,6 @@
-"""The bytes of a file that were fetched so far, as a file that libhdf5 can read, and that tells what is missing."""
+"""The bytes of a file that were fetched so far, as a file that libhdf5 can read, and that tells
+what is missing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from typing import TypeVar
 from ..transport.files import ReadOnlyFile
 
 Needs = list[tuple[int, int]]
-"""(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and goes on when they are there."""
+"""(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and
+goes on when they are there.
+"""
 _T = TypeVar("_T")
 _HEAP = b"GCOL\x01\0\0\0"
 READ_AHEAD = 8 * 1024
@@ -17,7 +21,9 @@ READ_AHEAD = 8 * 1024
 
 
 class SparseContent:
-    """Parts of a file in memory. ``missed`` collects the (start, stop) of reads that could not be served."""
+    """Parts of a file in memory. ``missed`` collects the (start, stop) of reads that could not be
+    served.
+    """
 
     def __init__(self, size: int, head: bytes = b"") -> None:
         self.size = size
@@ -63,13 +69,17 @@ class SparseContent:
 
     def take_missed(self) -> list[tuple[int, int]]:
         """The missed ranges, a little wider, and an empty list from here on."""
-        missed = [(start, min(max(stop, start + READ_AHEAD), self.size)) for start, stop in self.missed]
+        missed = [
+            (start, min(max(stop, start + READ_AHEAD), self.size)) for start, stop in self.missed
+        ]
         self.missed = []
         return missed
 
 
 class SparseFile(ReadOnlyFile):
-    """A file over a SparseContent. Reading what is not there raises OSError and is noted in ``missed``."""
+    """A file over a SparseContent. Reading what is not there raises OSError and is noted in
+    ``missed``.
+    """
 
     def __init__(self, content: SparseContent) -> None:
         self._content = content
@@ -88,17 +98,23 @@ class SparseFile(ReadOnlyFile):
 def check_heaps(data: bytes) -> None:
     """Raise OSError where an HDF5 global heap collection in ``data`` is damaged.
 
-    libhdf5 (2.0 and before) never ends where an object is stated to be of no size, or of one beyond the collection. Rule: HDF5 File
-    Format Specification version 3.0, section III.E (global heap).
+    libhdf5 (2.0 and before) never ends where an object is stated to be of no size, or of one beyond
+    the collection. Rule: HDF5 File Format Specification version 3.0, section III.E (global heap).
     """
     place = data.find(_HEAP)
     while place >= 0:
-        at, end = place + 16, place + int.from_bytes(data[place + 8 : place + 16], "little")
+        at = place + 16
+        end = place + int.from_bytes(data[place + 8 : place + 16], "little")
         while at + 16 <= min(end, len(data)):
-            number, size = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
-            step = 16 + size + -size % 8 if number else size  # number 0 is the free space, whose size has its own header in it
+            number = int.from_bytes(data[at : at + 2], "little")
+            size = int.from_bytes(data[at + 8 : at + 16], "little")
+            step = (
+                16 + size + -size % 8 if number else size
+            )  # number 0 is the free space, whose size has its own header in it
             if step < 16 or at + step > end:
-                raise OSError(f"a global heap object of {size} bytes in a collection of {end - place}")
+                raise OSError(
+                    f"a global heap object of {size} bytes in a collection of {end - place}"
+                )
             at += step
         place = data.find(_HEAP, place + 16)
 

@@ -1,4 +1,6 @@
-"""Scan netCDF-4 (HDF5) files. libhdf5 is the authority on what a file holds; the chunk index is read faster than it can."""
+"""Scan netCDF-4 (HDF5) files. libhdf5 is the authority on what a file holds; the chunk index is
+read faster than it can.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from .hdf5_metadata import HDF5_ERRORS, Dataset, read_contents, tolerate
 
 _log = logging.getLogger(__name__)
 _MOST_RECODED = 2**20
-"""Bytes of chunks, per variable and file, that are decoded and encoded again because a filter was skipped for some."""
+"""Bytes of chunks, per variable and file, that are decoded and encoded again because a filter was
+skipped for some.
+"""
 _T = TypeVar("_T")
 
 
@@ -36,20 +40,32 @@ class HDF5:
         Raises:
             FormatError: something in the file is damaged or cannot be referenced.
         """
-        contents = yield from _replay(file.url, content, lambda opened: read_contents(opened, file.url, content.missed))
+        contents = yield from _replay(
+            file.url, content, lambda opened: read_contents(opened, file.url, content.missed)
+        )
         chunked = [dataset for dataset in contents.datasets if dataset.layout == "chunked"]
         walked = yield from together([_walk(content, dataset, file.url) for dataset in chunked])
         found = dict(zip((dataset.path for dataset in chunked), walked, strict=True))
-        indexes = yield from _replay(file.url, content, lambda opened: _confirm(opened, found, content.missed, file.url))
+        indexes = yield from _replay(
+            file.url, content, lambda opened: _confirm(opened, found, content.missed, file.url)
+        )
         variables = {}
         for dataset in contents.datasets:
             shape = tuple(contents.dimensions[dim] for dim in dataset.dims)
-            variables[dataset.name] = yield from _variable(content, dataset, shape, indexes.get(dataset.path), file.url)
-        return FileReferences(file, HDF5.name, contents.dimensions, contents.attrs, variables, content.size)
+            variables[dataset.name] = yield from _variable(
+                content, dataset, shape, indexes.get(dataset.path), file.url
+            )
+        return FileReferences(
+            file, HDF5.name, contents.dimensions, contents.attrs, variables, content.size
+        )
 
 
-def _replay(subject: str, content: SparseContent, work: Callable[[h5py.File], _T | None]) -> Generator[Needs, None, _T]:
-    """Run ``work`` on the bytes that are here, fetch what it missed, and run it again until nothing is missing."""
+def _replay(
+    subject: str, content: SparseContent, work: Callable[[h5py.File], _T | None]
+) -> Generator[Needs, None, _T]:
+    """Run ``work`` on the bytes that are here, fetch what it missed, and run it again until nothing
+    is missing.
+    """
     while True:
         result = None
         try:
@@ -66,13 +82,17 @@ def _replay(subject: str, content: SparseContent, work: Callable[[h5py.File], _T
 def _damaged(subject: str, error: Exception) -> FormatError:
     truncated = "truncated file" in str(error)
     return FormatError(
-        subject, f"libhdf5 cannot read it: {error}", expected="a whole netCDF-4 file",
+        subject,
+        f"libhdf5 cannot read it: {error}",
+        expected="a whole netCDF-4 file",
         todo="Compare its checksum with the record's, and copy it to the data node again.",
         code="file-truncated" if truncated else "file-unreadable",
-    )  # fmt: skip
+    )
 
 
-def _walk(content: SparseContent, dataset: Dataset, subject: str) -> Generator[Needs, None, ChunkIndex | None]:
+def _walk(
+    content: SparseContent, dataset: Dataset, subject: str
+) -> Generator[Needs, None, ChunkIndex | None]:
     try:
         return (yield from read_index(content, dataset.header, len(dataset.extent)))
     except IndexUnknown as reason:
@@ -81,17 +101,29 @@ def _walk(content: SparseContent, dataset: Dataset, subject: str) -> Generator[N
 
 
 def _confirm(
-    opened: h5py.File, walked: Mapping[str, ChunkIndex | None], missed: list[tuple[int, int]], subject: str
+    opened: h5py.File,
+    walked: Mapping[str, ChunkIndex | None],
+    missed: list[tuple[int, int]],
+    subject: str,
 ) -> dict[str, ChunkIndex] | None:
-    """The walked indexes where libhdf5 counts the same chunks and bytes, its own where it does not."""
-    confirmed = {path: tolerate(missed, partial(_agreed, opened, path, index, subject)) for path, index in walked.items()}
+    """The walked indexes where libhdf5 counts the same chunks and bytes, its own where it does
+    not.
+    """
+    confirmed = {
+        path: tolerate(missed, partial(_agreed, opened, path, index, subject))
+        for path, index in walked.items()
+    }
     return None if missed else confirmed  # type: ignore[return-value]
 
 
 def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: str) -> ChunkIndex:
     dataset = opened[path].id
     stored = dataset.get_storage_size()
-    if walked is not None and len(walked.sizes) == dataset.get_num_chunks() and walked.sizes.sum() == stored:
+    if (
+        walked is not None
+        and len(walked.sizes) == dataset.get_num_chunks()
+        and walked.sizes.sum() == stored
+    ):
         return walked
     if walked is not None:
         _log.debug("%s: %s: libhdf5 counts other chunks than the walk", subject, dataset.name)
@@ -99,18 +131,28 @@ def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: st
     dataset.chunk_iter(infos.append)
     index = ChunkIndex(
         np.array([info.chunk_offset for info in infos], np.int64).reshape(len(infos), dataset.rank),
-        *(np.array([getattr(info, name) for info in infos], np.int64) for name in ("byte_offset", "size", "filter_mask")),
+        *(
+            np.array([getattr(info, name) for info in infos], np.int64)
+            for name in ("byte_offset", "size", "filter_mask")
+        ),
     )
     if len(infos) != dataset.get_num_chunks() or index.sizes.sum() != stored:
         raise FormatError(
-            subject, f"libhdf5 lists {len(infos)} chunks of {dataset.name!r} and counts {dataset.get_num_chunks()}",
-            todo="The chunk index is damaged: rewrite the file.", code="file-unreadable",
-        )  # fmt: skip
+            subject,
+            f"libhdf5 lists {len(infos)} chunks of {dataset.name!r} and counts "
+            f"{dataset.get_num_chunks()}",
+            todo="The chunk index is damaged: rewrite the file.",
+            code="file-unreadable",
+        )
     return index
 
 
 def _variable(
-    content: SparseContent, dataset: Dataset, shape: tuple[int, ...], index: ChunkIndex | None, subject: str
+    content: SparseContent,
+    dataset: Dataset,
+    shape: tuple[int, ...],
+    index: ChunkIndex | None,
+    subject: str,
 ) -> Generator[Needs, None, Variable]:
     codecs = dataset.codecs
     inline: Mapping[tuple[int, ...], bytes] = {}
@@ -118,7 +160,9 @@ def _variable(
     if dataset.layout == "contiguous":
         chunks = _one_piece(dataset, content.size, subject)
     elif index is None:
-        chunks = ChunkTable(np.empty((0, len(shape)), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+        chunks = ChunkTable(
+            np.empty((0, len(shape)), np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+        )
     else:
         skipped = np.unique(index.filter_masks)
         if len(skipped) == 1 and skipped[0]:
@@ -130,9 +174,19 @@ def _variable(
     if values is not None and values.shape != shape:
         values = _extended(values, shape, dataset.unwritten)
     return Variable(
-        name=dataset.name, dims=dataset.dims, shape=shape, dtype=dataset.dtype, attrs=dataset.attrs, fill_value=dataset.fill_value,
-        chunk_shape=dataset.chunk_shape, codecs=codecs, chunks=chunks, inline=inline, unwritten=dataset.unwritten, values=values,
-    )  # fmt: skip
+        name=dataset.name,
+        dims=dataset.dims,
+        shape=shape,
+        dtype=dataset.dtype,
+        attrs=dataset.attrs,
+        fill_value=dataset.fill_value,
+        chunk_shape=dataset.chunk_shape,
+        codecs=codecs,
+        chunks=chunks,
+        inline=inline,
+        unwritten=dataset.unwritten,
+        values=values,
+    )
 
 
 def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
@@ -140,11 +194,16 @@ def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
     size = int(np.prod(dataset.extent, dtype=np.int64)) * dataset.dtype.itemsize
     count = 1 if dataset.offset is not None and size else 0
     if count and dataset.offset is not None and dataset.offset + size > file_size:
-        found = f"has {file_size} bytes, and {dataset.name!r} reaches to byte {dataset.offset + size}"
+        found = (
+            f"has {file_size} bytes, and {dataset.name!r} reaches to byte {dataset.offset + size}"
+        )
         raise FormatError(
-            subject, found, expected="a whole file",
-            todo="Compare its checksum with the record's, and copy it to the data node again.", code="file-truncated",
-        )  # fmt: skip
+            subject,
+            found,
+            expected="a whole file",
+            todo="Compare its checksum with the record's, and copy it to the data node again.",
+            code="file-truncated",
+        )
     return ChunkTable(
         np.zeros((count, len(dataset.extent)), np.int64),
         np.full(count, dataset.offset or 0, np.int64),
@@ -152,20 +211,37 @@ def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
     )
 
 
-def _table(index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], file_size: int, subject: str) -> ChunkTable:
+def _table(
+    index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], file_size: int, subject: str
+) -> ChunkTable:
     """Chunk keys in the order of the grid, each once, and bytes that are in the file."""
     keys, rest = np.divmod(index.starts, np.array(dataset.chunk_shape, np.int64))
     order = np.lexsort(keys.T[::-1])
-    keys, offsets, sizes = keys[order], index.offsets[order], index.sizes[order]
-    in_grid = not rest.any() and (index.starts >= 0).all() and (index.starts < np.array(shape, np.int64)).all()
+    keys = keys[order]
+    offsets = index.offsets[order]
+    sizes = index.sizes[order]
+    in_grid = (
+        not rest.any()
+        and (index.starts >= 0).all()
+        and (index.starts < np.array(shape, np.int64)).all()
+    )
     in_file = (offsets > 0).all() and (sizes >= 0).all() and (offsets <= file_size - sizes).all()
     once = (keys[1:] != keys[:-1]).any(axis=1).all()
     if not (in_grid and in_file and once):
-        fault = "outside its grid" if not in_grid else "outside the file" if not in_file else "of one place twice"
+        fault = (
+            "outside its grid"
+            if not in_grid
+            else "outside the file"
+            if not in_file
+            else "of one place twice"
+        )
         raise FormatError(
-            subject, f"{dataset.name!r} has chunks {fault}", expected="each chunk once, in the file",
-            todo="The chunk index is damaged: rewrite the file.", code="file-unreadable",
-        )  # fmt: skip
+            subject,
+            f"{dataset.name!r} has chunks {fault}",
+            expected="each chunk once, in the file",
+            todo="The chunk index is damaged: rewrite the file.",
+            code="file-unreadable",
+        )
     return ChunkTable(keys, offsets, sizes)
 
 
@@ -177,34 +253,53 @@ def _applied(codecs: tuple[Mapping[str, Any], ...], skipped: int) -> tuple[Mappi
 def _recode(
     content: SparseContent, dataset: Dataset, index: ChunkIndex, subject: str
 ) -> Generator[Needs, None, tuple[ChunkIndex, dict[tuple[int, ...], bytes]]]:
-    """Take out the chunks for which filters were skipped, encoded again as the others are: readers know one pipeline only."""
+    """Take out the chunks for which filters were skipped, encoded again as the others are: readers
+    know one pipeline only.
+    """
     odd = index.filter_masks != 0
-    places = [(int(start), int(start + size)) for start, size in zip(index.offsets[odd], index.sizes[odd], strict=True)]
+    places = [
+        (int(start), int(start + size))
+        for start, size in zip(index.offsets[odd], index.sizes[odd], strict=True)
+    ]
     if index.sizes[odd].sum() > _MOST_RECODED:
         raise FormatError(
-            subject, f"{odd.sum()} of {len(odd)} chunks of {dataset.name!r} were stored without some of its filters",
-            expected="one pipeline of filters for all", todo="Repack the file.", code="file-filter-mask",
-        )  # fmt: skip
+            subject,
+            f"{odd.sum()} of {len(odd)} chunks of {dataset.name!r} were stored without some of "
+            "its filters",
+            expected="one pipeline of filters for all",
+            todo="Repack the file.",
+            code="file-filter-mask",
+        )
     yield from fetch(content, places)
     inline = {}
     for start, mask, place in zip(index.starts[odd], index.filter_masks[odd], places, strict=True):
         data: Any = content.read(*place)
         for codec in reversed(_applied(dataset.codecs, int(mask))):
             data = numcodecs.get_codec(dict(codec)).decode(data)
-        if len(bytes(data)) != np.prod(dataset.chunk_shape, dtype=np.int64) * dataset.dtype.itemsize:
+        if (
+            len(bytes(data))
+            != np.prod(dataset.chunk_shape, dtype=np.int64) * dataset.dtype.itemsize
+        ):
             raise FormatError(
-                subject, f"a chunk of {dataset.name!r} is not what its filter mask says", expected="a whole chunk",
-                todo="The chunk index is damaged: rewrite the file.", code="file-unreadable",
-            )  # fmt: skip
+                subject,
+                f"a chunk of {dataset.name!r} is not what its filter mask says",
+                expected="a whole chunk",
+                todo="The chunk index is damaged: rewrite the file.",
+                code="file-unreadable",
+            )
         for codec in dataset.codecs:
             data = numcodecs.get_codec(dict(codec)).encode(data)
         inline[tuple(map(int, start // np.array(dataset.chunk_shape)))] = bytes(data)
-    rest = ChunkIndex(index.starts[~odd], index.offsets[~odd], index.sizes[~odd], index.filter_masks[~odd])
+    rest = ChunkIndex(
+        index.starts[~odd], index.offsets[~odd], index.sizes[~odd], index.filter_masks[~odd]
+    )
     return rest, inline
 
 
 def _extended(values: np.ndarray, shape: tuple[int, ...], unwritten: Any) -> np.ndarray:
-    """Steps that an unlimited dimension has, and the variable was never written at, read as fill."""
+    """Steps that an unlimited dimension has, and the variable was never written at, read as
+    fill.
+    """
     full = np.full(shape, unwritten, values.dtype)
     full[tuple(slice(0, size) for size in values.shape)] = values
     return full

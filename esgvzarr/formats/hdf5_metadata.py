@@ -1,6 +1,7 @@
 """What libhdf5 says of a netCDF-4 file: variables, dimensions, attributes, types, filters, layout.
 
-Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order", "Dimensions without HDF5 Dimension Scales").
+Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order", "Dimensions without
+    HDF5 Dimension Scales").
 """
 
 from __future__ import annotations
@@ -20,9 +21,18 @@ from .values import check_fill
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
 _HIDDEN = {
-    "_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties", "_NCCOPY", "_FillValue",
-    "DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "DIMENSION_LABELS",
-}  # fmt: skip
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_nc3_strict",
+    "_NCProperties",
+    "_NCCOPY",
+    "_FillValue",
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "CLASS",
+    "NAME",
+    "DIMENSION_LABELS",
+}
 """Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _NOT_A_COORDINATE = "_nc4_non_coord_"
@@ -50,7 +60,9 @@ class Dataset:
     attrs: Mapping[str, Any]
     fill_value: Any
     layout: str
-    """``chunked``, ``contiguous`` or ``inline`` (compact data, strings of variable length: no bytes to refer to)."""
+    """``chunked``, ``contiguous`` or ``inline`` (compact data, strings of variable length: no bytes
+    to refer to).
+    """
     chunk_shape: tuple[int, ...]
     codecs: tuple[Mapping[str, Any], ...]
     unwritten: Any
@@ -76,7 +88,8 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     Args:
         file: opened over bytes that may not all be there.
         subject: the file's URL or path, for messages.
-        missed: grows when bytes are not there. As many variables as possible are tried, so that it names much at once.
+        missed: grows when bytes are not there. As many variables as possible are tried, so that it
+            names much at once.
 
     Returns:
         None if something was missed.
@@ -85,20 +98,36 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
     nodes = {
-        name: node for name in file if not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
+        name: node
+        for name in file
+        if not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
     }
     groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
     if groups:
         raise FormatError(
-            subject, f"holds the groups {groups}", expected="variables in the root group only",
-            todo="Write each group to a file of its own.", code="file-groups",
-        )  # fmt: skip
-    headers = {name: tolerate(missed, partial(_header, node.id)) for name, node in nodes.items() if node is not None}
-    scales = {name: tolerate(missed, partial(_scale, node)) for name, node in nodes.items() if node is not None}
+            subject,
+            f"holds the groups {groups}",
+            expected="variables in the root group only",
+            todo="Write each group to a file of its own.",
+            code="file-groups",
+        )
+    headers = {
+        name: tolerate(missed, partial(_header, node.id))
+        for name, node in nodes.items()
+        if node is not None
+    }
+    scales = {
+        name: tolerate(missed, partial(_scale, node))
+        for name, node in nodes.items()
+        if node is not None
+    }
     if missed:
         return None
     named = {name: scale for name, scale in scales.items() if scale}
-    names = _Names({header or 0: name for name, header in headers.items()}, {scale[0]: name for name, scale in named.items()})
+    names = _Names(
+        {header or 0: name for name, header in headers.items()},
+        {scale[0]: name for name, scale in named.items()},
+    )
     described = [
         tolerate(missed, partial(_describe, node, name, headers[name] or 0, names, subject))
         for name, node in nodes.items()
@@ -107,7 +136,11 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     attrs = tolerate(missed, lambda: read_attrs(file))
     if missed or attrs is None:
         return None
-    dimensions = {_plain(name): int(node.shape[0]) for name, node in nodes.items() if node is not None and name in named}
+    dimensions = {
+        _plain(name): int(node.shape[0])
+        for name, node in nodes.items()
+        if node is not None and name in named
+    }
     datasets = [dataset for dataset in described if dataset is not None]
     for dataset in datasets:
         for dim, size in zip(dataset.dims, dataset.extent, strict=True):
@@ -118,20 +151,28 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
 
 
 def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str) -> None:
-    """Beyond a variable's extent netCDF reads its fill (rule 29). Two such files are not read the same by all.
+    """Beyond a variable's extent netCDF reads its fill (rule 29). Two such files are not read the
+    same by all.
 
-    A chunk that reaches beyond the extent holds zeros where HDF5 fills nothing. And where a dimension other than the first is
-    short, netCDF-C 4.10 itself hands out the values in wrong places, while h5py does not.
+    A chunk that reaches beyond the extent holds zeros where HDF5 fills nothing. And where a
+    dimension other than the first is short, netCDF-C 4.10 itself hands out the values in wrong
+    places, while h5py does not.
     """
     length = tuple(dimensions[dim] for dim in dataset.dims)
     inner = length[1:] != dataset.extent[1:]
     if length != dataset.extent and dataset.layout != "inline" and (inner or not dataset.filled):
-        reason = "and netCDF-C and HDF5 read its values in different places" if inner else "and has no fill for the rest"
+        reason = (
+            "and netCDF-C and HDF5 read its values in different places"
+            if inner
+            else "and has no fill for the rest"
+        )
         raise FormatError(
-            subject, f"{dataset.name!r} was written up to {dataset.extent} of {length} {reason}",
-            expected="a fill value, or all steps written", todo="Readers would be misled: write all steps of the variable.",
+            subject,
+            f"{dataset.name!r} was written up to {dataset.extent} of {length} {reason}",
+            expected="a fill value, or all steps written",
+            todo="Readers would be misled: write all steps of the variable.",
             code="file-unwritten",
-        )  # fmt: skip
+        )
 
 
 def tolerate(missed: Sequence[object], work: Callable[[], _T]) -> _T | None:
@@ -147,7 +188,9 @@ def tolerate(missed: Sequence[object], work: Callable[[], _T]) -> _T | None:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """How HDF5 objects are found again: by the address of their header, or by netCDF's number of a dimension."""
+    """How HDF5 objects are found again: by the address of their header, or by netCDF's number of a
+    dimension.
+    """
 
     by_header: Mapping[int, str]
     by_dimension_id: Mapping[int, str]
@@ -162,11 +205,15 @@ def _plain(name: str) -> str:
 
 
 def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
-    """For a dimension scale: netCDF's number of the dimension (-1 for none), and what its NAME attribute says."""
+    """For a dimension scale: netCDF's number of the dimension (-1 for none), and what its NAME
+    attribute says.
+    """
     if not h5py.h5ds.is_scale(node.id):
         return None
     number = _raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
-    return int(np.ravel(number)[0]), _text(_raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b"")
+    return int(np.ravel(number)[0]), _text(
+        _raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b""
+    )
 
 
 def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[str, ...]:
@@ -174,41 +221,71 @@ def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[s
     if node.ndim == 0:
         return ()
     if "DIMENSION_LIST" in node.attrs:
-        listed = [h5py.h5r.dereference(refs[0], node.id) if len(refs) else None for refs in _raw_attr(node.attrs, "DIMENSION_LIST")]
+        listed = [
+            h5py.h5r.dereference(refs[0], node.id) if len(refs) else None
+            for refs in _raw_attr(node.attrs, "DIMENSION_LIST")
+        ]
         if None not in listed:
             return tuple(_plain(names.by_header[_header(scale)]) for scale in listed)
     if h5py.h5ds.is_scale(node.id):
         if node.ndim == 1:
             return (_plain(name),)
         if "_Netcdf4Coordinates" in node.attrs:
-            return tuple(_plain(names.by_dimension_id[int(number)]) for number in _raw_attr(node.attrs, "_Netcdf4Coordinates"))
+            return tuple(
+                _plain(names.by_dimension_id[int(number)])
+                for number in _raw_attr(node.attrs, "_Netcdf4Coordinates")
+            )
     raise FormatError(
-        subject, f"the dimensions of {name!r} have no names", expected="HDF5 dimension scales, as netCDF-4 writes them",
-        todo="Write the file with a netCDF library.", code="file-dimensions-unnamed",
-    )  # fmt: skip
+        subject,
+        f"the dimensions of {name!r} have no names",
+        expected="HDF5 dimension scales, as netCDF-4 writes them",
+        todo="Write the file with a netCDF library.",
+        code="file-dimensions-unnamed",
+    )
 
 
 def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject: str) -> Dataset:
     creation = node.id.get_create_plist()
-    layout = {h5py.h5d.CHUNKED: "chunked", h5py.h5d.CONTIGUOUS: "contiguous", h5py.h5d.COMPACT: "inline"}.get(creation.get_layout())
+    layout = {
+        h5py.h5d.CHUNKED: "chunked",
+        h5py.h5d.CONTIGUOUS: "contiguous",
+        h5py.h5d.COMPACT: "inline",
+    }.get(creation.get_layout())
     if node.shape is None or layout is None or creation.get_external_count():
         raise FormatError(
-            subject, f"{name!r} is not stored in this file, or has no shape", expected="chunked, contiguous or compact data",
-            todo="Repack the file, for example with nccopy.", code="file-layout-unsupported",
-        )  # fmt: skip
+            subject,
+            f"{name!r} is not stored in this file, or has no shape",
+            expected="chunked, contiguous or compact data",
+            todo="Repack the file, for example with nccopy.",
+            code="file-layout-unsupported",
+        )
     dtype = _dtype(node, name, subject)
     layout = "inline" if dtype.kind == "O" else layout
     dims = _dims(node, name, names, subject)
-    fill = check_fill(read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None, dtype, name, subject)
+    fill = check_fill(
+        read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None,
+        dtype,
+        name,
+        subject,
+    )
     chunked = layout == "chunked"
     return Dataset(
-        name=_plain(name), path=name, header=header, dims=dims, extent=node.shape, dtype=dtype, attrs=read_attrs(node),
-        fill_value=fill, layout=layout, chunk_shape=creation.get_chunk() if chunked else node.shape,
+        name=_plain(name),
+        path=name,
+        header=header,
+        dims=dims,
+        extent=node.shape,
+        dtype=dtype,
+        attrs=read_attrs(node),
+        fill_value=fill,
+        layout=layout,
+        chunk_shape=creation.get_chunk() if chunked else node.shape,
         codecs=_codecs(creation, dtype, name, subject) if chunked else (),
-        unwritten=_unwritten(creation, dtype), filled=_filled(creation),
+        unwritten=_unwritten(creation, dtype),
+        filled=_filled(creation),
         offset=node.id.get_offset() if layout == "contiguous" else None,
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
-    )  # fmt: skip
+    )
 
 
 def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
@@ -221,46 +298,67 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
             return np.dtype(object)
         if kind.get_size() == 1:
             return np.dtype("S1")
-    elif isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)) and kind.dtype.itemsize <= 8:
+    elif (
+        isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))
+        and kind.dtype.itemsize <= 8
+    ):
         numbers: np.dtype[Any] = np.dtype(kind.dtype)
         return numbers
     raise FormatError(
-        subject, f"{name!r} is of type {node.dtype}", expected="numbers, characters or strings",
-        todo="User-defined netCDF types have no counterpart in Zarr.", code="file-type-unsupported",
-    )  # fmt: skip
+        subject,
+        f"{name!r} is of type {node.dtype}",
+        expected="numbers, characters or strings",
+        todo="User-defined netCDF types have no counterpart in Zarr.",
+        code="file-type-unsupported",
+    )
 
 
-def _codecs(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str) -> tuple[Mapping[str, Any], ...]:
+def _codecs(
+    creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str
+) -> tuple[Mapping[str, Any], ...]:
     codecs: list[Mapping[str, Any]] = []
     for number in range(creation.get_nfilters()):
         code, _, values, label = creation.get_filter(number)
         match _FILTERS.get(code):
             case "shuffle":
-                codecs.append({"id": "shuffle", "elementsize": int(values[0]) if values else dtype.itemsize})
+                codecs.append(
+                    {"id": "shuffle", "elementsize": int(values[0]) if values else dtype.itemsize}
+                )
             case "fletcher32":
                 codecs.append({"id": "fletcher32"})
             case ("zlib" | "bz2" | "zstd") as known:
                 codecs.append({"id": known, "level": int(values[0]) if values else 1})
             case _:
                 raise FormatError(
-                    subject, f"{name!r} is packed with HDF5 filter {code} ({_text(label) or 'unnamed'})",
+                    subject,
+                    f"{name!r} is packed with HDF5 filter {code} ({_text(label) or 'unnamed'})",
                     expected=f"one of {', '.join(_FILTERS.values())}",
-                    todo="Readers of references have no decoder for it: repack the file.", code="filter-unsupported",
-                )  # fmt: skip
-    _check_order(codecs, int(np.prod(creation.get_chunk(), dtype=np.int64)) * dtype.itemsize, name, subject)
+                    todo="Readers of references have no decoder for it: repack the file.",
+                    code="filter-unsupported",
+                )
+    _check_order(
+        codecs, int(np.prod(creation.get_chunk(), dtype=np.int64)) * dtype.itemsize, name, subject
+    )
     return tuple(codecs)
 
 
-def _check_order(codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: str, subject: str) -> None:
-    """HDF5 shuffles what a checksum before it has made a few bytes longer; the decoders of readers want whole elements."""
+def _check_order(
+    codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: str, subject: str
+) -> None:
+    """HDF5 shuffles what a checksum before it has made a few bytes longer; the decoders of readers
+    want whole elements.
+    """
     length: int | None = chunk_bytes
     for codec in codecs:
         if codec["id"] == "shuffle" and (length is None or length % codec["elementsize"]):
             raise FormatError(
-                subject, f"{name!r} is shuffled after {codecs[0]['id']}, in chunks that are no whole number of elements then",
-                expected="shuffle as the first filter", todo="Readers of references cannot undo it: repack the file.",
+                subject,
+                f"{name!r} is shuffled after {codecs[0]['id']}, in chunks that are no whole "
+                "number of elements then",
+                expected="shuffle as the first filter",
+                todo="Readers of references cannot undo it: repack the file.",
                 code="filter-unsupported",
-            )  # fmt: skip
+            )
         if length is not None and codec["id"] != "shuffle":
             length = length + 4 if codec["id"] == "fletcher32" else None
 
@@ -283,9 +381,12 @@ def _filled(creation: h5py.h5p.PropDCID) -> bool:
 def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:
     if node.size > _MOST_STRINGS:
         raise FormatError(
-            subject, f"{node.name!r} has {node.size} strings of variable length", expected=f"at most {_MOST_STRINGS}",
-            todo="Strings cannot be referenced, only copied.", code="file-type-unsupported",
-        )  # fmt: skip
+            subject,
+            f"{node.name!r} has {node.size} strings of variable length",
+            expected=f"at most {_MOST_STRINGS}",
+            todo="Strings cannot be referenced, only copied.",
+            code="file-type-unsupported",
+        )
     if dtype.kind == "O":
         return np.asarray(node.asstr()[()], object)
     return np.asarray(node[()], dtype)
@@ -297,7 +398,9 @@ def read_attrs(node: h5py.Dataset | h5py.File) -> dict[str, Any]:
 
 
 def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
-    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional NumPy array."""
+    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
+    NumPy array.
+    """
     value = _raw_attr(attrs, name)
     if isinstance(value, h5py.Empty):
         return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
@@ -308,12 +411,18 @@ def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
         texts = [_text(item) for item in array.ravel()]
         return texts[0] if len(texts) == 1 else texts
     if array.dtype.kind not in "iufb":
-        raise FormatError(attrs._id.name.decode(), f"the attribute {name!r} is of type {array.dtype}", code="file-type-unsupported")
+        raise FormatError(
+            attrs._id.name.decode(),
+            f"the attribute {name!r} is of type {array.dtype}",
+            code="file-type-unsupported",
+        )
     return array.ravel()[0] if array.size == 1 else array.ravel()
 
 
 def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
-    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which HDF5 would read for hours."""
+    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which
+    HDF5 would read for hours.
+    """
     shape = attrs.get_id(name).shape
     if shape is not None and math.prod(shape) > _MOST_ELEMENTS:
         raise OSError(f"the attribute {name!r} has the shape {shape}")

@@ -1,6 +1,8 @@
-"""Scan netCDF-3 files: classic, 64-bit offset and 64-bit data (CDF-1, -2 and -5). The header says where every byte lies.
+"""Scan netCDF-3 files: classic, 64-bit offset and 64-bit data (CDF-1, -2 and -5). The header says
+where every byte lies.
 
-Rules: NetCDF Classic Format Specification (Unidata), "The Format in Detail", and its notes on the padding of record variables.
+Rules: NetCDF Classic Format Specification (Unidata), "The Format in Detail", and its notes on the
+    padding of record variables.
 """
 
 from __future__ import annotations
@@ -17,13 +19,36 @@ from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .content import Needs, SparseContent
 from .values import check_fill
 
-_TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
+_TYPES = {
+    1: "i1",
+    2: "S1",
+    3: ">i2",
+    4: ">i4",
+    5: ">f4",
+    6: ">f8",
+    7: "u1",
+    8: ">u2",
+    9: ">u4",
+    10: ">i8",
+    11: ">u8",
+}
 _FILLS: Mapping[str, Any] = {
-    "i1": -127, "S1": b"\0", ">i2": -32767, ">i4": -2147483647, ">f4": 9.969209968386869e36, ">f8": 9.969209968386869e36,
-    "u1": 255, ">u2": 65535, ">u4": 4294967295, ">i8": -9223372036854775806, ">u8": 18446744073709551614,
-}  # fmt: skip
+    "i1": -127,
+    "S1": b"\0",
+    ">i2": -32767,
+    ">i4": -2147483647,
+    ">f4": 9.969209968386869e36,
+    ">f8": 9.969209968386869e36,
+    "u1": 255,
+    ">u2": 65535,
+    ">u4": 4294967295,
+    ">i8": -9223372036854775806,
+    ">u8": 18446744073709551614,
+}
 """What netCDF writes where a program wrote nothing."""
-_DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
+_DIMENSIONS = 10
+_VARIABLES = 11
+_ATTRIBUTES = 12
 _STREAMING = 0xFFFFFFFF
 _NEXT_READ = 256 * 1024
 
@@ -48,11 +73,15 @@ class NetCDF3:
                 break
             except (struct.error, IndexError, _TooShort) as error:
                 if known == content.size:
-                    raise _damaged(file.url, "its header ends before it is complete", "file-truncated") from error
+                    raise _damaged(
+                        file.url, "its header ends before it is complete", "file-truncated"
+                    ) from error
             wider = min(known + _NEXT_READ, content.size)
             yield [(known, wider)]
             known = wider
-        dimensions = {name: header.records if size == 0 else size for name, size in header.dimensions}
+        dimensions = {
+            name: header.records if size == 0 else size for name, size in header.dimensions
+        }
         variables = {place.name: header.variable(place, content.size) for place in header.places}
         return FileReferences(file, NetCDF3.name, dimensions, header.attrs, variables, content.size)
 
@@ -74,21 +103,28 @@ class _Place:
 
 def _damaged(subject: str, found: str, code: str = "file-unreadable") -> FormatError:
     return FormatError(
-        subject, found, expected="a whole netCDF-3 file",
-        todo="Compare its checksum with the record's, and copy it to the data node again.", code=code,
-    )  # fmt: skip
+        subject,
+        found,
+        expected="a whole netCDF-3 file",
+        todo="Compare its checksum with the record's, and copy it to the data node again.",
+        code=code,
+    )
 
 
 class _Header:
     """The header, parsed from the first bytes of a file."""
 
     def __init__(self, data: bytes, subject: str) -> None:
-        self._data, self._at, self._subject = data, 4, subject
+        self._data = data
+        self._at = 4
+        self._subject = subject
         version = data[3]
         self._count = ">Q" if version == 5 else ">I"
         self._offset = ">I" if version == 1 else ">Q"
         records = self._number(self._count)
-        self.dimensions = [(self._name(), self._number(self._count)) for _ in range(self._list(_DIMENSIONS))]
+        self.dimensions = [
+            (self._name(), self._number(self._count)) for _ in range(self._list(_DIMENSIONS))
+        ]
         self.attrs = self._attributes()
         self.places = [self._place() for _ in range(self._list(_VARIABLES))]
         self.record_places = [place for place in self.places if self._is_record(place)]
@@ -115,7 +151,8 @@ class _Header:
         return self._padded(self._number(self._count)).decode("utf-8", "replace")
 
     def _list(self, tag: int) -> int:
-        found, count = self._number(">I"), self._number(self._count)
+        found = self._number(">I")
+        count = self._number(self._count)
         if found not in (0, tag) or (found == 0 and count):
             raise _damaged(self._subject, f"its header has tag {found} where {tag} or 0 should be")
         return count
@@ -154,7 +191,9 @@ class _Header:
 
     def _bytes(self, place: _Place) -> int:
         """Bytes of a fixed variable, or of one record; not padded."""
-        sizes = [self.dimensions[dim][1] for dim in place.dims[1 if self._is_record(place) else 0 :]]
+        sizes = [
+            self.dimensions[dim][1] for dim in place.dims[1 if self._is_record(place) else 0 :]
+        ]
         return int(np.prod(sizes, dtype=object)) * self._dtype(place.kind).itemsize
 
     def _record_stride(self) -> int:
@@ -163,9 +202,15 @@ class _Header:
         return sizes[0] if len(sizes) == 1 else sum(size + -size % 4 for size in sizes)
 
     def variable(self, place: _Place, file_size: int) -> Variable:
-        """Where the variable's bytes lie: in one piece, or a piece per record where records are interleaved."""
-        dtype, size, record = self._dtype(place.kind), self._bytes(place), self._is_record(place)
-        shape = tuple(self.records if n == 0 else n for _, n in (self.dimensions[dim] for dim in place.dims))
+        """Where the variable's bytes lie: in one piece, or a piece per record where records are
+        interleaved.
+        """
+        dtype = self._dtype(place.kind)
+        size = self._bytes(place)
+        record = self._is_record(place)
+        shape = tuple(
+            self.records if n == 0 else n for _, n in (self.dimensions[dim] for dim in place.dims)
+        )
         stride = self._record_stride() if record else 0
         interleaved = record and self.records > 1 and stride != size
         count = self.records if interleaved else 1
@@ -175,7 +220,9 @@ class _Header:
             offsets = offsets[:0]
         if len(offsets) and offsets[-1] + piece > file_size:
             raise _damaged(
-                self._subject, f"has {file_size} bytes, and {place.name!r} reaches to byte {offsets[-1] + piece}", "file-truncated"
+                self._subject,
+                f"has {file_size} bytes, and {place.name!r} reaches to byte {offsets[-1] + piece}",
+                "file-truncated",
             )
         keys = np.zeros((len(offsets), len(shape)), np.int64)
         if record:
@@ -183,9 +230,14 @@ class _Header:
         attrs = dict(place.attrs)
         fill = attrs.pop("_FillValue", None)
         return Variable(
-            name=place.name, dims=tuple(self.dimensions[dim][0] for dim in place.dims), shape=shape, dtype=dtype, attrs=attrs,
+            name=place.name,
+            dims=tuple(self.dimensions[dim][0] for dim in place.dims),
+            shape=shape,
+            dtype=dtype,
+            attrs=attrs,
             fill_value=check_fill(fill, dtype, place.name, self._subject),
-            chunk_shape=(1, *shape[1:]) if interleaved else shape, codecs=(),
+            chunk_shape=(1, *shape[1:]) if interleaved else shape,
+            codecs=(),
             chunks=ChunkTable(keys, offsets, np.full(len(offsets), piece, np.int64)),
             unwritten=_FILLS[_TYPES[place.kind]] if fill is None else fill,
-        )  # fmt: skip
+        )

@@ -1,4 +1,6 @@
-"""Read the small variables of scanned files: all that must be compared between files, or is to be inlined."""
+"""Read the small variables of scanned files: all that must be compared between files, or is to be
+inlined.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,26 @@ from ..transport import COALESCE_GAP
 from .content import SparseContent
 
 SMALL = 64 * 1024
-"""Bytes per file. A variable up to this size is read, and inlined if it fits with those of the other files."""
+"""Bytes per file. A variable up to this size is read, and inlined if it fits with those of the
+other files.
+"""
 SMALL_TIME = 4 * 2**20
-"""Bytes per file, the same for the bounds of time: as references, one per step, they would take more room than as numbers."""
+"""Bytes per file, the same for the bounds of time: as references, one per step, they would take
+more room than as numbers.
+"""
 FEW_READS = 64
-"""Requests per file. What is spread wider over the file, such as bounds stored step by step, stays a reference."""
+"""Requests per file. What is spread wider over the file, such as bounds stored step by step, stays
+a reference.
+"""
 
 
 def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set[str]]:
     """For each file, the variables whose values are needed.
 
-    Time always, and its bounds if asked for, or where units differ between the files; coordinates of one dimension; what is small
-    and not data; and where there are several files all that does not change with time, because it has to be equal in all of them;
-    what files with time and fixed fields both hold, because it has to be equal in both.
+    Time always, and its bounds if asked for, or where units differ between the files; coordinates
+    of one dimension; what is small and not data; and where there are several files all that does
+    not change with time, because it has to be equal in all of them; what files with time and fixed
+    fields both hold, because it has to be equal in both.
     """
     times = [cf.time_name(file.variables) for file in files]
     bounds = bounds or _stated_differently(files, times)
@@ -40,12 +49,19 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
         companions = cf.time_companions(file.variables, time) if time else ()
         needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
         needed |= set(companions) if bounds else set()
-        needed |= {name for name in shared & file.variables.keys() if time not in file.variables[name].dims}
+        needed |= {
+            name for name in shared & file.variables.keys() if time not in file.variables[name].dims
+        }
         others = file.variables.keys() - cf.data_names(file.variables, time) - needed
-        needed |= {name for name in others if len(files) > 1 and time not in file.variables[name].dims}
+        needed |= {
+            name for name in others if len(files) > 1 and time not in file.variables[name].dims
+        }
         for name in others - needed:
             limit = SMALL_TIME if name in companions else SMALL
-            if _bytes(file.variables[name]) <= limit and len(spans(file.variables[name])) <= FEW_READS:
+            if (
+                _bytes(file.variables[name]) <= limit
+                and len(spans(file.variables[name])) <= FEW_READS
+            ):
                 needed.add(name)
         names.append(needed)
     return names
@@ -54,8 +70,15 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
 def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | None]) -> bool:
     """Whether time or its companions have more than one unit or calendar over all files."""
     timed = [(file.variables, time) for file, time in zip(files, times, strict=True) if time]
-    names = {(time, name) for variables, time in timed for name in (time, *cf.time_companions(variables, time))}
-    return any(len(cf.time_references([v for v, t in timed if t == time], time, name)) > 1 for time, name in names)
+    names = {
+        (time, name)
+        for variables, time in timed
+        for name in (time, *cf.time_companions(variables, time))
+    }
+    return any(
+        len(cf.time_references([v for v, t in timed if t == time], time, name)) > 1
+        for time, name in names
+    )
 
 
 def _in_fixed_files_too(files: Sequence[FileReferences], times: Sequence[str | None]) -> set[str]:
@@ -78,7 +101,9 @@ def spans(variable: Variable) -> list[tuple[int, int]]:
     starts = variable.chunks.offsets[order]
     stops = starts + variable.chunks.sizes[order]
     breaks = np.flatnonzero(starts[1:] - stops[:-1] > COALESCE_GAP)
-    return list(zip(starts[[0, *(breaks + 1)]].tolist(), stops[[*breaks, -1]].tolist(), strict=True))
+    return list(
+        zip(starts[[0, *(breaks + 1)]].tolist(), stops[[*breaks, -1]].tolist(), strict=True)
+    )
 
 
 def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
@@ -91,16 +116,21 @@ def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
         return fill
     value = np.asarray(fill)
     if dtype.kind == "S":
-        fits = value.size == 1 and len(fill if isinstance(fill, bytes) else str(fill).encode()) <= dtype.itemsize
+        fits = (
+            value.size == 1
+            and len(fill if isinstance(fill, bytes) else str(fill).encode()) <= dtype.itemsize
+        )
     else:
         with np.errstate(all="ignore"):
             fits = value.size == 1 and value.dtype.kind in "iuf" and _exact(value, dtype)
     if not fits:
         raise FormatError(
-            subject, f"{name!r} is of type {dtype} and has the _FillValue {fill!r} of type {value.dtype}",
-            expected="one value of its type", todo="Readers would mask other values than the file says: write the attribute again.",
+            subject,
+            f"{name!r} is of type {dtype} and has the _FillValue {fill!r} of type {value.dtype}",
+            expected="one value of its type",
+            todo="Readers would mask other values than the file says: write the attribute again.",
             code="file-fill-invalid",
-        )  # fmt: skip
+        )
     return fill
 
 
@@ -109,8 +139,16 @@ def _exact(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         number = value.item()
-        return bool(np.isfinite(value).all() and number == int(number) and limits.min <= number <= limits.max)
-    return bool(np.array_equal(value.astype(dtype).astype(np.float64), value.astype(np.float64), equal_nan=True))
+        return bool(
+            np.isfinite(value).all()
+            and number == int(number)
+            and limits.min <= number <= limits.max
+        )
+    return bool(
+        np.array_equal(
+            value.astype(dtype).astype(np.float64), value.astype(np.float64), equal_nan=True
+        )
+    )
 
 
 def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:
@@ -123,7 +161,9 @@ def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) 
     for name in names:
         variable = variables[name]
         if variable.values is None:
-            variables[name] = replace(variable, values=decode(variable, _stored(variable, content), file.file.url))
+            variables[name] = replace(
+                variable, values=decode(variable, _stored(variable, content), file.file.url)
+            )
     return replace(file, variables=variables)
 
 
@@ -135,27 +175,44 @@ def _stored(variable: Variable, content: SparseContent) -> list[memoryview]:
     owners = np.searchsorted(firsts, variable.chunks.offsets, "right") - 1
     begins = variable.chunks.offsets - firsts[owners] if len(firsts) else variable.chunks.offsets
     ends = begins + variable.chunks.sizes
-    return [held[owner][begin:end] for owner, begin, end in zip(owners.tolist(), begins.tolist(), ends.tolist(), strict=True)]
+    return [
+        held[owner][begin:end]
+        for owner, begin, end in zip(owners.tolist(), begins.tolist(), ends.tolist(), strict=True)
+    ]
 
 
 def decode(variable: Variable, stored: Sequence[Any], subject: str) -> np.ndarray:
-    """The values of a whole variable, as stored numbers, from its chunks; what was never written is its fill."""
+    """The values of a whole variable, as stored numbers, from its chunks; what was never written is
+    its fill.
+    """
     codecs = [numcodecs.get_codec(dict(codec)) for codec in reversed(variable.codecs)]
     if _stacked(variable):
         whole = b"".join(_decode_chunk(data, codecs, variable, subject) for data in stored)
-        return np.frombuffer(whole, variable.dtype).reshape(-1, *variable.shape[1:])[: variable.shape[0]]
+        return np.frombuffer(whole, variable.dtype).reshape(-1, *variable.shape[1:])[
+            : variable.shape[0]
+        ]
     values = np.full(variable.shape, variable.unwritten, variable.dtype)
     pieces = [*zip(map(tuple, variable.chunks.keys), stored, strict=True), *variable.inline.items()]
     for key, data in pieces:
-        block = np.frombuffer(_decode_chunk(data, codecs, variable, subject), variable.dtype).reshape(variable.chunk_shape)
-        region = tuple(slice(k * c, min((k + 1) * c, n)) for k, c, n in zip(key, variable.chunk_shape, variable.shape, strict=True))
+        block = np.frombuffer(
+            _decode_chunk(data, codecs, variable, subject), variable.dtype
+        ).reshape(variable.chunk_shape)
+        region = tuple(
+            slice(k * c, min((k + 1) * c, n))
+            for k, c, n in zip(key, variable.chunk_shape, variable.shape, strict=True)
+        )
         values[region] = block[tuple(slice(0, part.stop - part.start) for part in region)]
     return values
 
 
 def _stacked(variable: Variable) -> bool:
     """Whether all chunks are there, and follow each other along the first dimension only."""
-    if not variable.shape or not all(variable.shape) or variable.inline or variable.chunk_shape[1:] != variable.shape[1:]:
+    if (
+        not variable.shape
+        or not all(variable.shape)
+        or variable.inline
+        or variable.chunk_shape[1:] != variable.shape[1:]
+    ):
         return False
     return len(variable.chunks) == -(-variable.shape[0] // variable.chunk_shape[0])
 
@@ -173,6 +230,8 @@ def _decode_chunk(data: Any, codecs: Sequence[Any], variable: Variable, subject:
     except (ValueError, RuntimeError, OSError, EOFError, zlib.error) as error:
         reason = error
     raise FormatError(
-        subject, f"a chunk of {variable.name!r} does not decode: {reason}",
-        todo="Compare the file's checksum with the record's.", code="file-unreadable",
-    )  # fmt: skip
+        subject,
+        f"a chunk of {variable.name!r} does not decode: {reason}",
+        todo="Compare the file's checksum with the record's.",
+        code="file-unreadable",
+    )

@@ -1,4 +1,6 @@
-"""Indexes: where people find the link. Built-ins and strangers register in the entry point group ``esgvzarr.indexes``."""
+"""Indexes: where people find the link. Built-ins and strangers register in the entry point group
+``esgvzarr.indexes``.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +49,17 @@ class Index(Protocol):
         ...
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> Sequence[Mapping[str, Any]]:
-        """What describes the dataset and its files on a data node: a STAC item, or File documents and then the Dataset document."""
+        """What describes the dataset and its files on a data node: a STAC item, or File documents
+        and then the Dataset document.
+        """
         ...
 
     def search(self, query: str = "", page: str = "") -> Hits:
         """Datasets that fulfil a query, page by page.
 
         Args:
-            query: in the index's own words: CQL2 text for STAC, ``facet=value&facet=value`` for Solr and Globus Search. Empty: all.
+            query: in the index's own words: CQL2 text for STAC, ``facet=value&facet=value`` for
+                Solr and Globus Search. Empty: all.
             page: as the page before named it; empty for the first.
 
         Raises:
@@ -84,7 +89,9 @@ class Index(Protocol):
 
 
 def record_in(index: Index, record: DatasetRecord) -> Mapping[str, Any] | None:
-    """What the link is put on: the item, or the Dataset document of the record's own data node; None if the index has none."""
+    """What the link is put on: the item, or the Dataset document of the record's own data node;
+    None if the index has none.
+    """
     documents = index.documents(record.id, record.data_node)
     return documents[-1] if documents else None
 
@@ -103,8 +110,11 @@ def connect(name: str, **options: Any) -> Index:
     if name not in known:
         similar = difflib.get_close_matches(name, known, n=1)
         raise SettingsError(
-            f"index {name!r}", "no such index", expected=" or ".join(sorted(known)),
-            todo=f"Did you mean {similar[0]!r}?" if similar else "", code="settings-index",
-        )  # fmt: skip
+            f"index {name!r}",
+            "no such index",
+            expected=" or ".join(sorted(known)),
+            todo=f"Did you mean {similar[0]!r}?" if similar else "",
+            code="settings-index",
+        )
     index: Index = known[name].load()(**options)
     return index

@@ -1,4 +1,6 @@
-"""The asset that a STAC item shows, and the one JSON Patch operation that puts it there. Pure: nothing here touches the world."""
+"""The asset that a STAC item shows, and the one JSON Patch operation that puts it there. Pure:
+nothing here touches the world.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,23 @@ from ..errors import LinkError
 from ..model import ICECHUNK_TYPE, AccessLink
 
 KEYS = ("reference_file", "icechunk")
-"""Of the assets that are links: kerchunk references, in whatever output, and an Icechunk repository."""
+"""Of the assets that are links: kerchunk references, in whatever output, and an Icechunk
+repository.
+"""
 SERVICE = "VirtualZarr"
 """In ``properties.access``, as in the Dataset documents of the legacy indexes."""
-PROTOCOLS = ("http", "https", "globus", "gridftp", "kerchunk", "netcdfsubset", "opendap", "wms", "wps", "s3")
+PROTOCOLS = (
+    "http",
+    "https",
+    "globus",
+    "gridftp",
+    "kerchunk",
+    "netcdfsubset",
+    "opendap",
+    "wms",
+    "wps",
+    "s3",
+)
 """What the ESGF schemas allow as an asset's ``protocol``."""
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -49,7 +64,8 @@ def timestamp(now: datetime) -> str:
 
 
 def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
-    """The asset for this link on this item. An older asset of the same data node leaves its date of creation.
+    """The asset for this link on this item. An older asset of the same data node leaves its date of
+    creation.
 
     Raises:
         LinkError: the project wants a tracking id that the item's ``pid`` cannot be.
@@ -71,7 +87,11 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
         },  # ceda-datapoint
     }
     if link.media_type == ICECHUNK_TYPE:
-        asset |= {"title": "Virtual Zarr (Icechunk repository)", "description": "Icechunk Link", "cloud_format": "icechunk"}
+        asset |= {
+            "title": "Virtual Zarr (Icechunk repository)",
+            "description": "Icechunk Link",
+            "cloud_format": "icechunk",
+        }
         asset["protocol"] = "http" if link.href.startswith("http:") else "https"
         del asset["open_zarr_kwargs"]
     if link.sha256:  # a directory has neither
@@ -95,7 +115,9 @@ def _tracking_key(item: Item) -> str:
 
 
 def _tracking_id(item: Item) -> str:
-    """The dataset's pid. esgcet registers input4MIPs without one; there the UUID will do that it makes pids of."""
+    """The dataset's pid. esgcet registers input4MIPs without one; there the UUID will do that it
+    makes pids of.
+    """
     project = str(item["collection"])
     pid = str(item.get("properties", {}).get(f"{project.lower()}:pid") or "")
     bare = str(uuid.uuid3(uuid.NAMESPACE_URL, str(item.get("id"))))
@@ -103,18 +125,27 @@ def _tracking_id(item: Item) -> str:
         return bare
     if not re.fullmatch(TRACKING_IDS[project], pid):
         raise LinkError(
-            str(item.get("id")), f"pid {pid!r} cannot be the tracking id that {project} wants on every asset",
-            expected=TRACKING_IDS[project], todo="Register the dataset with the right PID prefix.", code="index-tracking-id",
-        )  # fmt: skip
+            str(item.get("id")),
+            f"pid {pid!r} cannot be the tracking id that {project} wants on every asset",
+            expected=TRACKING_IDS[project],
+            todo="Register the dataset with the right PID prefix.",
+            code="index-tracking-id",
+        )
     return pid
 
 
 def present_nodes(item: Item, key: str = KEYS[0]) -> dict[str, dict[str, Any]]:
-    """Data node -> its reference asset on this item, the primary one first; alternates are not nested."""
+    """Data node -> its reference asset on this item, the primary one first; alternates are not
+    nested.
+    """
     primary = item.get("assets", {}).get(key)
     if not isinstance(primary, Mapping):
         return {}  # absent, or the string that esgcet's own generation leaves
-    nodes = {str(primary.get("alternate:name", "")): {name: value for name, value in primary.items() if name != "alternate"}}
+    nodes = {
+        str(primary.get("alternate:name", "")): {
+            name: value for name, value in primary.items() if name != "alternate"
+        }
+    }
     for node, asset in _objects(primary.get("alternate")).items():
         nodes.setdefault(node, dict(asset))
     return nodes
@@ -122,7 +153,11 @@ def present_nodes(item: Item, key: str = KEYS[0]) -> dict[str, dict[str, Any]]:
 
 def _objects(value: Any) -> dict[str, Asset]:
     """The objects among a map's values; the API takes anything."""
-    return {str(key): one for key, one in value.items() if isinstance(one, Mapping)} if isinstance(value, Mapping) else {}
+    return (
+        {str(key): one for key, one in value.items() if isinstance(one, Mapping)}
+        if isinstance(value, Mapping)
+        else {}
+    )
 
 
 def data_node_of(item: Item) -> str:
@@ -146,8 +181,9 @@ def _multihash(link: AccessLink) -> str | None:
 def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
     """The one operation that lets the item show the link; None if it does.
 
-    The first data node's asset is the primary one and carries the others as ``alternate``. A data node's name may hold ``-``,
-    which must not stand in a path, so the map of alternates is sent whole.
+    The first data node's asset is the primary one and carries the others as ``alternate``. A data
+    node's name may hold ``-``, which must not stand in a path, so the map of alternates is sent
+    whole.
     """
     if shows(item, link):
         return None
@@ -155,17 +191,29 @@ def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
     nodes = present_nodes(item, key)
     asset = make_asset(link, item, now)
     primary = next(iter(nodes), link.data_node)
-    others = {node: deepcopy(other) for node, other in nodes.items() if node not in (primary, link.data_node)}
+    others = {
+        node: deepcopy(other)
+        for node, other in nodes.items()
+        if node not in (primary, link.data_node)
+    }
     if primary != link.data_node:
-        return {"op": "add", "path": f"/assets/{key}/alternate", "value": {**others, link.data_node: asset}}
-    return {"op": "add", "path": f"/assets/{key}", "value": {**asset, "alternate": others} if others else asset}
+        return {
+            "op": "add",
+            "path": f"/assets/{key}/alternate",
+            "value": {**others, link.data_node: asset},
+        }
+    return {
+        "op": "add",
+        "path": f"/assets/{key}",
+        "value": {**asset, "alternate": others} if others else asset,
+    }
 
 
 def plan_removal(item: Item, link: AccessLink) -> Operation | None:
     """The one operation that takes the link off the item; None if it is not there.
 
-    ESGF's API knows no removal of an asset, so all of the item's assets are put in place again, less this one. Where it was the
-    primary asset, the first of its alternates takes its place.
+    ESGF's API knows no removal of an asset, so all of the item's assets are put in place again,
+    less this one. Where it was the primary asset, the first of its alternates takes its place.
     """
     key = key_of(link.media_type)
     nodes = present_nodes(item, key)
@@ -175,21 +223,32 @@ def plan_removal(item: Item, link: AccessLink) -> Operation | None:
     assets = {name: deepcopy(asset) for name, asset in item["assets"].items() if name != key}
     if nodes:
         primary, *others = nodes
-        assets[key] = {**nodes[primary], **({"alternate": {node: nodes[node] for node in others}} if others else {})}
+        assets[key] = {
+            **nodes[primary],
+            **({"alternate": {node: nodes[node] for node in others}} if others else {}),
+        }
     return {"op": "replace", "path": "/assets", "value": assets}
 
 
 def plan_access(item: Item) -> Operation | None:
-    """The one operation that lets the item's list of services say whether it has references; None if it does, or has no list."""
+    """The one operation that lets the item's list of services say whether it has references; None
+    if it does, or has no list.
+    """
     before = item.get("properties", {}).get("access")
     if not isinstance(before, list) or (SERVICE in before) == bool(present_nodes(item)):
         return None
     others = [service for service in before if service != SERVICE]
-    return {"op": "replace", "path": "/properties/access", "value": [*others, SERVICE] if present_nodes(item) else others}
+    return {
+        "op": "replace",
+        "path": "/properties/access",
+        "value": [*others, SERVICE] if present_nodes(item) else others,
+    }
 
 
 def apply(item: Item, operation: Operation) -> dict[str, Any]:
-    """The item as it is after ``operation`` (one that was planned here; the general case is the server's)."""
+    """The item as it is after ``operation`` (one that was planned here; the general case is the
+    server's).
+    """
     changed: dict[str, Any] = deepcopy(dict(item))
     *parents, last = operation["path"].split("/")[1:]
     target = changed
@@ -201,12 +260,17 @@ def apply(item: Item, operation: Operation) -> dict[str, Any]:
 
 def read_links(item: Item) -> tuple[AccessLink, ...]:
     """The reference links that the item shows. What another publisher left out is empty or 0."""
-    return tuple(_read_link(node, asset) for key in KEYS for node, asset in present_nodes(item, key).items())
+    return tuple(
+        _read_link(node, asset) for key in KEYS for node, asset in present_nodes(item, key).items()
+    )
 
 
 def _read_link(node: str, asset: Asset) -> AccessLink:
-    checksum, roles, size = str(asset.get("file:checksum") or ""), asset.get("roles"), asset.get("file:size")
-    kwargs, local_path = asset.get("xarray:open_kwargs"), asset.get("file:local_path")
+    checksum = str(asset.get("file:checksum") or "")
+    roles = asset.get("roles")
+    size = asset.get("file:size")
+    kwargs = asset.get("xarray:open_kwargs")
+    local_path = asset.get("file:local_path")
     return AccessLink(
         href=str(asset.get("href", "")),
         data_node=node,
@@ -220,22 +284,49 @@ def _read_link(node: str, asset: Asset) -> AccessLink:
 
 
 def check_asset(asset: Asset, item: Item) -> None:
-    """Check what is about to be sent, by the rules of the ESGF schemas, of the field's readers and of pystac: the API hardly looks.
+    """Check what is about to be sent, by the rules of the ESGF schemas, of the field's readers and
+    of pystac: the API hardly looks.
 
     Raises:
         LinkError: names the field, what it holds and what it must hold.
     """
-    patterns = _PATTERNS if "file:checksum" in asset else {name: p for name, p in _PATTERNS.items() if name != "file:checksum"}
+    patterns = (
+        _PATTERNS
+        if "file:checksum" in asset
+        else {name: p for name, p in _PATTERNS.items() if name != "file:checksum"}
+    )
     for name, pattern in patterns.items():
         value = asset.get(name)
-        _require(isinstance(value, str) and bool(re.fullmatch(pattern, value)), item, name, value, pattern)
-    roles, size = asset.get("roles"), asset.get("file:size")
-    _require(isinstance(roles, list) and bool(roles) and all(type(role) is str for role in roles), item, "roles", roles, "strings")
+        _require(
+            isinstance(value, str) and bool(re.fullmatch(pattern, value)),
+            item,
+            name,
+            value,
+            pattern,
+        )
+    roles = asset.get("roles")
+    size = asset.get("file:size")
+    _require(
+        isinstance(roles, list) and bool(roles) and all(type(role) is str for role in roles),
+        item,
+        "roles",
+        roles,
+        "strings",
+    )
     whole = "file:size" in asset or "file:checksum" in asset
-    _require(not whole or (type(size) is int and size > 0), item, "file:size", size, "bytes, at least 1")
+    _require(
+        not whole or (type(size) is int and size > 0), item, "file:size", size, "bytes, at least 1"
+    )
     _require("name" not in asset, item, "name", asset.get("name"), "no such field")
-    node, nodes = asset.get("alternate:name"), _file_nodes(item)
-    _require(node in nodes or not nodes, item, "alternate:name", node, f"a data node of the item's files: {sorted(nodes)}")
+    node = asset.get("alternate:name")
+    nodes = _file_nodes(item)
+    _require(
+        node in nodes or not nodes,
+        item,
+        "alternate:name",
+        node,
+        f"a data node of the item's files: {sorted(nodes)}",
+    )
     if item.get("collection") in TRACKING_IDS:
         key = _tracking_key(item)
         _require(asset.get(key) == _tracking_id(item), item, key, asset.get(key), "the item's pid")
@@ -243,7 +334,9 @@ def check_asset(asset: Asset, item: Item) -> None:
 
 
 def _file_nodes(item: Item) -> set[str]:
-    """Data nodes that serve the item's files: the API asks whether one may publish for them. None where nothing is served."""
+    """Data nodes that serve the item's files: the API asks whether one may publish for them. None
+    where nothing is served.
+    """
     assets = [asset for name, asset in _objects(item.get("assets")).items() if name not in KEYS]
     names = [str(asset["alternate:name"]) for asset in assets if "alternate:name" in asset]
     return {*names, *(node for asset in assets for node in _objects(asset.get("alternate")))}
@@ -255,14 +348,32 @@ def _check_with_pystac(asset: Asset, item: Item) -> None:
     key = key_of(asset.get("type"))
     linked = apply(item, {"op": "add", "path": f"/assets/{key}", "value": dict(asset)})
     try:
-        again = pystac.Item.from_dict(linked, preserve_dict=True).to_dict(include_self_link=False, transform_hrefs=False)
-    except (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LinkError(str(item.get("id")), f"is not a STAC item: {error}", code="index-item-invalid") from error
-    _require(again["assets"][key] == dict(asset), item, "", again["assets"][key], "an asset that pystac writes as it reads it")
+        again = pystac.Item.from_dict(linked, preserve_dict=True).to_dict(
+            include_self_link=False, transform_hrefs=False
+        )
+    except (
+        pystac.STACError,
+        pystac.STACTypeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        raise LinkError(
+            str(item.get("id")), f"is not a STAC item: {error}", code="index-item-invalid"
+        ) from error
+    _require(
+        again["assets"][key] == dict(asset),
+        item,
+        "",
+        again["assets"][key],
+        "an asset that pystac writes as it reads it",
+    )
 
 
 def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) -> None:
-    """Check that a change breaks no rule of the project's JSON schema. Rules that the item broke before are not ours.
+    """Check that a change breaks no rule of the project's JSON schema. Rules that the item broke
+    before are not ours.
 
     Raises:
         LinkError: names the field and the rule.
@@ -270,16 +381,25 @@ def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) ->
     from jsonschema import Draft7Validator
 
     validator = Draft7Validator(schema)
-    before, after = (_broken_rules(validator.iter_errors(state)) for state in (item, apply(item, operation)))
-    for place, message in sorted((place, message) for (place, rule), message in after.items() if (place, rule) not in before):
+    before, after = (
+        _broken_rules(validator.iter_errors(state)) for state in (item, apply(item, operation))
+    )
+    for place, message in sorted(
+        (place, message) for (place, rule), message in after.items() if (place, rule) not in before
+    ):
         _require(False, item, place, message, f"what the schema of {item.get('collection')} allows")
 
 
 def _broken_rules(errors: Iterable[Any]) -> dict[tuple[str, str], str]:
-    """(place in the item, rule of the schema) -> what is wrong; of alternatives each one's reasons."""
+    """(place in the item, rule of the schema) -> what is wrong; of alternatives each one's
+    reasons.
+    """
     broken: dict[tuple[str, str], str] = {}
     for error in errors:
-        here = "/".join(map(str, error.absolute_path)), "/".join(map(str, error.absolute_schema_path))
+        here = (
+            "/".join(map(str, error.absolute_path)),
+            "/".join(map(str, error.absolute_schema_path)),
+        )
         broken |= _broken_rules(error.context) if error.context else {here: error.message}
     return broken
 

@@ -1,4 +1,5 @@
-"""A static STAC catalogue on disk, for those without a server: it can be served by any web server, or opened as it is.
+"""A static STAC catalogue on disk, for those without a server: it can be served by any web server,
+or opened as it is.
 
 ::
 
@@ -50,14 +51,17 @@ def _utc_now() -> datetime:
 
 
 class CatalogIndex:
-    """A static STAC catalogue. Files are written whole or not at all, and equal input gives equal bytes.
+    """A static STAC catalogue. Files are written whole or not at all, and equal input gives equal
+    bytes.
 
     Args:
         directory: where it lies, or shall lie.
         now: the time, in UTC, for ``created`` and ``updated``.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], *, now: Callable[[], datetime] = _utc_now
+    ) -> None:
         self._root = Path(directory)
         self._now = now
 
@@ -77,7 +81,12 @@ class CatalogIndex:
     def search(self, query: str = "", page: str = "") -> Hits:
         """All datasets, on one page: files on disk take no queries."""
         if query:
-            raise SettingsError(repr(query), "a catalogue on disk takes no filter", expected="none", code="settings-filter")
+            raise SettingsError(
+                repr(query),
+                "a catalogue on disk takes no filter",
+                expected="none",
+                code="settings-filter",
+            )
         items = (_read_json(path) or {} for path in sorted(self._root.glob("*/*/*.json")))
         named = [(str(item["id"]), data_node_of(item)) for item in items if "id" in item]
         return Hits(tuple(named), "")
@@ -86,12 +95,15 @@ class CatalogIndex:
         """The reference links that the item shows; none where there is no item."""
         return read_links(self.find(dataset_id) or {})
 
-    def add_dataset(self, record: DatasetRecord, *, time_range: tuple[str, str] | None = None) -> bool:
+    def add_dataset(
+        self, record: DatasetRecord, *, time_range: tuple[str, str] | None = None
+    ) -> bool:
         """Make the item of a dataset, and its collection and catalogue, where they are absent.
 
         Args:
             record: the dataset.
-            time_range: first and last time of the data, RFC 3339. Without it the item is dated by the dataset's version.
+            time_range: first and last time of the data, RFC 3339. Without it the item is dated by
+                the dataset's version.
 
         Returns:
             False if the item was there; it is left as it is.
@@ -101,7 +113,9 @@ class CatalogIndex:
             new = not path.exists()
             if new:
                 _write_json(path, make_item(record, self._now(), time_range))
-            self._list_in_collection(record.id)  # it may be that of a run which ended before it was listed
+            self._list_in_collection(
+                record.id
+            )  # it may be that of a run which ended before it was listed
         return new
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
@@ -123,7 +137,9 @@ class CatalogIndex:
             if operation is None:
                 _clear(self._item_path(dataset_id).parent)
                 return LinkState.UNCHANGED
-            check_asset(present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item)
+            check_asset(
+                present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item
+            )
             self._change(dataset_id, item, operation)
             return LinkState.ADDED
 
@@ -150,8 +166,17 @@ class CatalogIndex:
         project = dataset_id.project
         collection = self._root / project / "collection.json"
         href = f"./{dataset_id}/{dataset_id}.json"
-        _add_child(collection, _make_collection(project), {"rel": "item", "href": href, "type": "application/geo+json"})
-        link = {"rel": "child", "href": f"./{project}/collection.json", "type": "application/json", "title": project}
+        _add_child(
+            collection,
+            _make_collection(project),
+            {"rel": "item", "href": href, "type": "application/geo+json"},
+        )
+        link = {
+            "rel": "child",
+            "href": f"./{project}/collection.json",
+            "type": "application/json",
+            "title": project,
+        }
         _add_child(self._root / "catalog.json", _make_catalog(), link)
 
     @contextmanager
@@ -168,24 +193,45 @@ class CatalogIndex:
             yield
 
 
-def make_item(record: DatasetRecord, now: datetime, time_range: tuple[str, str] | None = None) -> dict[str, Any]:
-    """The STAC item of a dataset, its files as assets, named as ESGF's own items are. It claims no place on earth."""
+def make_item(
+    record: DatasetRecord, now: datetime, time_range: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """The STAC item of a dataset, its files as assets, named as ESGF's own items are. It claims no
+    place on earth.
+    """
     import pystac
 
-    project, namespace = record.id.project, record.id.project.lower()
+    project = record.id.project
+    namespace = record.id.project.lower()
     properties: dict[str, Any] = {
-        "title": record.id.master_id, "base_id": record.id.master_id, "version": record.id.version, "project": project,
-        "created": timestamp(now), "updated": timestamp(now),
-    }  # fmt: skip
+        "title": record.id.master_id,
+        "base_id": record.id.master_id,
+        "version": record.id.version,
+        "project": project,
+        "created": timestamp(now),
+        "updated": timestamp(now),
+    }
     if record.pid:
         properties[f"{namespace}:pid"] = record.pid
     if time_range:
         properties["start_datetime"], properties["end_datetime"] = time_range
     when = None if time_range else _version_date(record.id.version) or now
-    item = pystac.Item(str(record.id), None, None, when, properties, stac_extensions=list(EXTENSIONS), collection=project)
+    item = pystac.Item(
+        str(record.id),
+        None,
+        None,
+        when,
+        properties,
+        stac_extensions=list(EXTENSIONS),
+        collection=project,
+    )
     for key, file in zip(_asset_keys(record.files), record.files, strict=True):
         item.assets[key] = pystac.Asset.from_dict(_file_asset(record, file, now))
-    for rel, href in (("root", "../../catalog.json"), ("parent", "../collection.json"), ("collection", "../collection.json")):
+    for rel, href in (
+        ("root", "../../catalog.json"),
+        ("parent", "../collection.json"),
+        ("collection", "../collection.json"),
+    ):
         item.add_link(pystac.Link(rel, href, media_type="application/json"))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
@@ -198,7 +244,9 @@ def _version_date(version: str) -> datetime | None:
 
 
 def _asset_keys(files: tuple[FileRecord, ...]) -> list[str]:
-    """File names; of equal names in different directories, the second and later ones get a number."""
+    """File names; of equal names in different directories, the second and later ones get a
+    number.
+    """
     keys: list[str] = []
     for file in files:
         earlier = sum(other.name == file.name for other in files[: len(keys)])
@@ -216,7 +264,9 @@ def _file_asset(record: DatasetRecord, file: FileRecord, now: datetime) -> dict[
         "roles": ["data"],
         "alternate:name": record.data_node or None,
         "file:size": file.size,
-        "file:checksum": f"{multihash}{file.checksum}".lower() if multihash and file.checksum else None,
+        "file:checksum": f"{multihash}{file.checksum}".lower()
+        if multihash and file.checksum
+        else None,
         f"{record.id.project.lower()}:tracking_id": file.tracking_id,
         "created": timestamp(now),
         "updated": timestamp(now),
@@ -229,9 +279,15 @@ def _file_asset(record: DatasetRecord, file: FileRecord, now: datetime) -> dict[
 def _make_collection(project: str) -> dict[str, Any]:
     import pystac
 
-    everywhere = pystac.Extent(pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([None, None]))
+    everywhere = pystac.Extent(
+        pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([None, None])
+    )
     collection = pystac.Collection(
-        project, f"{project} datasets with virtual Zarr references", everywhere, title=project, license="other"
+        project,
+        f"{project} datasets with virtual Zarr references",
+        everywhere,
+        title=project,
+        license="other",
     )
     for rel in ("root", "parent"):
         collection.add_link(pystac.Link(rel, "../catalog.json", media_type="application/json"))
@@ -243,7 +299,10 @@ def _make_catalog() -> dict[str, Any]:
 
     catalog = pystac.Catalog("esgvzarr", "Datasets with virtual Zarr references", title="esgvzarr")
     document = catalog.to_dict(include_self_link=False, transform_hrefs=False)
-    return {**document, "links": [{"rel": "root", "href": "./catalog.json", "type": "application/json"}]}
+    return {
+        **document,
+        "links": [{"rel": "root", "href": "./catalog.json", "type": "application/json"}],
+    }
 
 
 def _add_child(path: Path, new: dict[str, Any], link: dict[str, Any]) -> None:
@@ -259,9 +318,16 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise LinkError(str(path), f"cannot be read: {error}", expected="a STAC document", code="index-item-invalid") from error
+        raise LinkError(
+            str(path),
+            f"cannot be read: {error}",
+            expected="a STAC document",
+            code="index-item-invalid",
+        ) from error
     if not isinstance(document, dict):
-        raise LinkError(str(path), "holds no object", expected="a STAC document", code="index-item-invalid")
+        raise LinkError(
+            str(path), "holds no object", expected="a STAC document", code="index-item-invalid"
+        )
     return document
 
 

@@ -1,6 +1,8 @@
-"""The Dataset document of a legacy index (Solr, Globus Search), and what becomes of it with our link. Pure.
+"""The Dataset document of a legacy index (Solr, Globus Search), and what becomes of it with our
+link. Pure.
 
-Each data node has a Dataset document of its own, ``<instance_id>|<data_node>``. The link stands in three of its lists::
+Each data node has a Dataset document of its own, ``<instance_id>|<data_node>``. The link stands in
+three of its lists::
 
     access  VirtualZarr
     url     <href>|<media type>|VirtualZarr
@@ -22,11 +24,15 @@ SERVICE = "VirtualZarr"
 """The one service name that a client knows."""
 TITLE = "Virtual Zarr (kerchunk) reference"
 MEDIA_TYPES = ("application/vnd.zarr+kerchunk", "application/json")
-"""Of reference files. Whoever serves something else under the same service name has a link of another kind."""
+"""Of reference files. Whoever serves something else under the same service name has a link of
+another kind.
+"""
 
 _XLINK = "supdata"
 _STAMP = "_timestamp"
-"""Tells one registration from the next. esgcet stamps what it sends to Globus Search; Solr stamps by itself."""
+"""Tells one registration from the next. esgcet stamps what it sends to Globus Search; Solr stamps
+by itself.
+"""
 _RULES = {
     "href": r"https?://[^\s|]+",  # a bar would make four parts of three
     "media_type": r"[\w.+-]+/[\w.+-]+",
@@ -45,23 +51,37 @@ def document_id(dataset_id: DatasetId, data_node: str) -> str:
 
 
 def plan(document: Document, link: AccessLink) -> Change | None:
-    """The fields that change so that the document shows the link, once, in place of an older one; None if it does."""
-    urls, xlinks = _values(document, "url"), _values(document, "xlink")
+    """The fields that change so that the document shows the link, once, in place of an older one;
+    None if it does.
+    """
+    urls = _values(document, "url")
+    xlinks = _values(document, "xlink")
     older = {_parts(url)[0] for url in urls if _is_reference(url)}
     after = {
         "access": _once(_values(document, "access"), SERVICE, lambda value: value == SERVICE),
         "url": _once(urls, f"{link.href}|{link.media_type}|{SERVICE}", _is_reference),
-        "xlink": _once(xlinks, f"{link.href}|{TITLE}|{_XLINK}", lambda value: _is_xlink_of(value, {link.href, *older})),
+        "xlink": _once(
+            xlinks,
+            f"{link.href}|{TITLE}|{_XLINK}",
+            lambda value: _is_xlink_of(value, {link.href, *older}),
+        ),
     }
     return _difference(document, after)
 
 
 def plan_removal(document: Document, link: AccessLink) -> Change | None:
-    """The fields that change so that the document no longer shows the link; None if it does not show it."""
-    urls, xlinks = _values(document, "url"), _values(document, "xlink")
+    """The fields that change so that the document no longer shows the link; None if it does not
+    show it.
+    """
+    urls = _values(document, "url")
+    xlinks = _values(document, "xlink")
     kept = [url for url in urls if not (_is_served(url) and _parts(url)[0] == link.href)]
     after = {
-        "access": [value for value in _values(document, "access") if value != SERVICE or any(map(_is_served, kept))],
+        "access": [
+            value
+            for value in _values(document, "access")
+            if value != SERVICE or any(map(_is_served, kept))
+        ],
         "url": kept,
         "xlink": [value for value in xlinks if not _is_xlink_of(value, {link.href}, titled=False)],
     }
@@ -76,13 +96,17 @@ def apply(document: Document, change: Change) -> dict[str, Any]:
 
 
 def is_copy(document: Document, sent: Document) -> bool:
-    """Whether a document that the index shows can be the one that was sent: not an older one with a link, or of another stamp."""
+    """Whether a document that the index shows can be the one that was sent: not an older one with a
+    link, or of another stamp.
+    """
     stamps = (_values(document, _STAMP), _values(sent, _STAMP))
     return read_links(document) == read_links(sent) and (not stamps[1] or stamps[0] == stamps[1])
 
 
 def read_links(document: Document) -> tuple[AccessLink, ...]:
-    """The reference links that the document shows. It has no place for size, checksum and what they are opened with."""
+    """The reference links that the document shows. It has no place for size, checksum and what they
+    are opened with.
+    """
     node = str(document.get("data_node") or str(document.get("id", "")).partition("|")[2])
     parts = [_parts(url) for url in _values(document, "url") if _is_served(url)]
     return tuple(AccessLink(href, node, media_type, (), 0, "", {}) for href, media_type, _ in parts)
@@ -96,13 +120,21 @@ def check_link(link: AccessLink) -> None:
     """
     if link.media_type == ICECHUNK_TYPE:
         raise LinkError(
-            link.href, "is an Icechunk repository", expected="kerchunk references, which clients of this index open",
-            todo="Link another output here.", code="index-output",
-        )  # fmt: skip
+            link.href,
+            "is an Icechunk repository",
+            expected="kerchunk references, which clients of this index open",
+            todo="Link another output here.",
+            code="index-output",
+        )
     for name, pattern in _RULES.items():
         value = getattr(link, name)
         if not re.fullmatch(pattern, value):
-            raise LinkError(f"{link.href}, {name} of the link", repr(value), expected=pattern, code="index-asset-invalid")
+            raise LinkError(
+                f"{link.href}, {name} of the link",
+                repr(value),
+                expected=pattern,
+                code="index-asset-invalid",
+            )
 
 
 def _values(document: Document, field: str) -> list[str]:
@@ -127,9 +159,15 @@ def _is_reference(url: str) -> bool:
 
 
 def _is_xlink_of(xlink: str, hrefs: set[str], *, titled: bool = True) -> bool:
-    """Whether an xlink leads to one of the hrefs, or has our title: a url may have gone without it."""
+    """Whether an xlink leads to one of the hrefs, or has our title: a url may have gone without
+    it.
+    """
     parts = _parts(xlink)
-    return len(parts) == 3 and parts[2] == _XLINK and (parts[0] in hrefs or (titled and parts[1] == TITLE))
+    return (
+        len(parts) == 3
+        and parts[2] == _XLINK
+        and (parts[0] in hrefs or (titled and parts[1] == TITLE))
+    )
 
 
 def _once(values: list[str], new: str, ours: Callable[[str], bool]) -> list[str]:
@@ -140,4 +178,6 @@ def _once(values: list[str], new: str, ours: Callable[[str], bool]) -> list[str]
 
 
 def _difference(document: Document, after: Change) -> Change | None:
-    return {field: values for field, values in after.items() if values != _values(document, field)} or None
+    return {
+        field: values for field, values in after.items() if values != _values(document, field)
+    } or None

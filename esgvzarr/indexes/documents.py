@@ -1,4 +1,6 @@
-"""What the legacy indexes have in common: Dataset documents that are read, changed by field, and read again."""
+"""What the legacy indexes have in common: Dataset documents that are read, changed by field, and
+read again.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,16 @@ class DocumentIndex(ABC):
     Args:
         name: what messages call it.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
-        registered: the Dataset document that was sent to the index just now. Until it is shown, an older one may be, link and all:
-            it is neither believed nor built on.
+        registered: the Dataset document that was sent to the index just now. Until it is shown, an
+            older one may be, link and all: it is neither believed nor built on.
     """
 
-    def __init__(self, name: str, poll_timeout_s: float, registered: Document | None = None) -> None:
-        self._name, self._poll_timeout_s, self._registered = name, poll_timeout_s, registered or {}
+    def __init__(
+        self, name: str, poll_timeout_s: float, registered: Document | None = None
+    ) -> None:
+        self._name = name
+        self._poll_timeout_s = poll_timeout_s
+        self._registered = registered or {}
 
     @abstractmethod
     def _read(self, identifier: str) -> Document | None:
@@ -51,29 +57,43 @@ class DocumentIndex(ABC):
         """The File documents of a Dataset document."""
 
     @abstractmethod
-    def _read_page(self, facets: Mapping[str, Sequence[str]], page: str) -> tuple[Sequence[Document], str]:
-        """Dataset documents that have one of the values of each facet, and the name of the next page."""
+    def _read_page(
+        self, facets: Mapping[str, Sequence[str]], page: str
+    ) -> tuple[Sequence[Document], str]:
+        """Dataset documents that have one of the values of each facet, and the name of the next
+        page.
+        """
 
     @abstractmethod
     def _write(self, document: Document, change: Change) -> Complaint:
         """Send a change of the document's fields."""
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """Datasets that have the facets ``name=value&name=value``; of a name that comes twice, either value will do.
+        """Datasets that have the facets ``name=value&name=value``; of a name that comes twice,
+        either value will do.
 
         Raises:
             SettingsError: the query is none.
-            LinkError: the index refuses it, cannot be reached, or answers with something else than documents.
+            LinkError: the index refuses it, cannot be reached, or answers with something else than
+                documents.
         """
         try:
             facets = parse_qs(query, strict_parsing=True) if query else {}
         except ValueError as error:
             raise SettingsError(
-                repr(query), f"cannot be searched for: {error}", expected="facet=value&facet=value", code="settings-filter"
+                repr(query),
+                f"cannot be searched for: {error}",
+                expected="facet=value&facet=value",
+                code="settings-filter",
             ) from error
         documents, next_page = self._read_page(facets, page)
-        live = [document for document in documents if str(document.get("retracted")).lower() != "true"]
-        return Hits(tuple((str(one.get("instance_id")), str(one.get("data_node"))) for one in live), next_page)
+        live = [
+            document for document in documents if str(document.get("retracted")).lower() != "true"
+        ]
+        return Hits(
+            tuple((str(one.get("instance_id")), str(one.get("data_node"))) for one in live),
+            next_page,
+        )
 
     def find(self, dataset_id: DatasetId) -> Document | None:
         """The Dataset document, of replicas the original's; None if there is none.
@@ -82,7 +102,11 @@ class DocumentIndex(ABC):
             LinkError: the index cannot be reached, or answers with something else than documents.
         """
         documents = self._read_all(dataset_id)
-        return min(documents, key=lambda document: str(document.get("replica")).lower() == "true", default=None)
+        return min(
+            documents,
+            key=lambda document: str(document.get("replica")).lower() == "true",
+            default=None,
+        )
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Document]:
         """The data node's File documents and its Dataset document.
@@ -96,10 +120,13 @@ class DocumentIndex(ABC):
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The reference links on the Dataset documents of all data nodes."""
-        return tuple(link for document in self._read_all(dataset_id) for link in read_links(document))
+        return tuple(
+            link for document in self._read_all(dataset_id) for link in read_links(document)
+        )
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Let the data node's Dataset document show the link. A dataset that was registered just now is waited for.
+        """Let the data node's Dataset document show the link. A dataset that was registered just
+        now is waited for.
 
         Raises:
             LinkError: no such document, the index refuses or cannot be reached.
@@ -112,11 +139,14 @@ class DocumentIndex(ABC):
             return LinkState.UNCHANGED
         complaint = self._write(document, change)
         self._registered = {}
-        done = self._confirm(identifier, complaint, lambda shown: shown is not None and plan(shown, link) is None)
+        done = self._confirm(
+            identifier, complaint, lambda shown: shown is not None and plan(shown, link) is None
+        )
         return LinkState.ADDED if done else LinkState.PENDING
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Take the link off the data node's Dataset document. The link of a document that is gone is gone.
+        """Take the link off the data node's Dataset document. The link of a document that is gone
+        is gone.
 
         Raises:
             LinkError: the index refuses or cannot be reached.
@@ -127,19 +157,29 @@ class DocumentIndex(ABC):
         if document is None or change is None:
             return LinkState.UNCHANGED
         complaint = self._write(document, change)
-        done = self._confirm(identifier, complaint, lambda shown: shown is None or plan_removal(shown, link) is None)
+        done = self._confirm(
+            identifier, complaint, lambda shown: shown is None or plan_removal(shown, link) is None
+        )
         return LinkState.REMOVED if done else LinkState.PENDING
 
     def _wait_for(self, identifier: str) -> Document:
         for document in self._looks(identifier):
-            if document is not None and (self._registered.get("id") != identifier or is_copy(document, self._registered)):
+            if document is not None and (
+                self._registered.get("id") != identifier or is_copy(document, self._registered)
+            ):
                 return document
         raise LinkError(
-            identifier, f"is not in {self._name} after {self._poll_timeout_s:g} s", expected="the dataset as it was registered",
-            todo="Registration may be queued: esgvzarr resume tries again.", code="index-item-missing", retryable=True,
-        )  # fmt: skip
+            identifier,
+            f"is not in {self._name} after {self._poll_timeout_s:g} s",
+            expected="the dataset as it was registered",
+            todo="Registration may be queued: esgvzarr resume tries again.",
+            code="index-item-missing",
+            retryable=True,
+        )
 
-    def _confirm(self, identifier: str, complaint: Complaint, done: Callable[[Document | None], bool]) -> bool:
+    def _confirm(
+        self, identifier: str, complaint: Complaint, done: Callable[[Document | None], bool]
+    ) -> bool:
         for document in self._looks(identifier, sent=True):
             if done(document):
                 return True

@@ -1,7 +1,8 @@
-"""A Globus Search index: the one door to Globus Search, spoken to by globus-sdk. The ``globus`` program is not needed.
+"""A Globus Search index: the one door to Globus Search, spoken to by globus-sdk. The ``globus``
+program is not needed.
 
-What is read is read as anybody sees it. Globus Search never tells who may see an entry, and an entry is only replaced as a whole:
-so whatever we write to be seen by all was seen by all before.
+What is read is read as anybody sees it. Globus Search never tells who may see an entry, and an
+entry is only replaced as a whole: so whatever we write to be seen by all was seen by all before.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ ENTRY_ID = "dataset"
 LOGIN = Path("~/.globus/cli/storage.db")
 """Where ``globus login`` keeps what it got."""
 _MOST = 10_000
-"""Subjects, of a dataset's data nodes or files; Globus Search gives 10 unless it is asked for more, and no more than this."""
+"""Subjects, of a dataset's data nodes or files; Globus Search gives 10 unless it is asked for more,
+and no more than this.
+"""
 
 
 _PAGE = 1000
@@ -34,7 +37,8 @@ _PAGE = 1000
 
 
 class GlobusIndex(DocumentIndex):
-    """An index of Globus Search. globus-sdk's environment variables hold (``GLOBUS_SDK_SERVICE_URL_SEARCH``, ...).
+    """An index of Globus Search. globus-sdk's environment variables hold
+    (``GLOBUS_SDK_SERVICE_URL_SEARCH``, ...).
 
     Args:
         index_uuid: as in esgcet's ``index_UUID``.
@@ -59,8 +63,11 @@ class GlobusIndex(DocumentIndex):
         super().__init__(f"the Globus Search index {index_uuid}", poll_timeout_s, registered)
         if importlib.util.find_spec("globus_sdk") is None:
             todo = "pip install 'esgvzarr[publisher]'"
-            raise PublisherError("globus-sdk", "is not installed", todo=todo, code="publisher-missing")
-        self._uuid, self._retries = index_uuid, retries
+            raise PublisherError(
+                "globus-sdk", "is not installed", todo=todo, code="publisher-missing"
+            )
+        self._uuid = index_uuid
+        self._retries = retries
         self._login = login or globus_login
         self._reader: Any = None
         self._writer: Any = None
@@ -86,19 +93,31 @@ class GlobusIndex(DocumentIndex):
 
     def _search(self, entry_id: str, name: str, field: str, kind: str) -> list[Document]:
         """The documents of a kind that have the name in a field."""
-        filters = [{"type": "match_all", "field_name": key, "values": [value]} for key, value in ((field, name), ("type", kind))]
+        filters = [
+            {"type": "match_all", "field_name": key, "values": [value]}
+            for key, value in ((field, name), ("type", kind))
+        ]
         with _translated(name):
-            found = self._anybody().post_search(self._uuid, {"q": "", "filters": filters, "limit": _MOST}).data
+            found = (
+                self._anybody()
+                .post_search(self._uuid, {"q": "", "filters": filters, "limit": _MOST})
+                .data
+            )
         subjects = found.get("gmeta") if isinstance(found, dict) else None
         if not isinstance(subjects, list):
             raise _invalid(name)
         documents = (_document_of(subject, name, entry_id) for subject in subjects)
         return [document for document in documents if document and document.get(field) == name]
 
-    def _read_page(self, facets: Mapping[str, Sequence[str]], page: str) -> tuple[Sequence[Document], str]:
+    def _read_page(
+        self, facets: Mapping[str, Sequence[str]], page: str
+    ) -> tuple[Sequence[Document], str]:
         """``page`` is the marker of Globus Search's own."""
         wanted = [*facets.items(), ("type", ["Dataset"])]
-        filters = [{"type": "match_any", "field_name": name, "values": list(values)} for name, values in wanted]
+        filters = [
+            {"type": "match_any", "field_name": name, "values": list(values)}
+            for name, values in wanted
+        ]
         query = {"q": "", "filters": filters, "limit": _PAGE, **({"marker": page} if page else {})}
         with _translated("search"):
             found = self._anybody().scroll(self._uuid, query).data
@@ -106,7 +125,9 @@ class GlobusIndex(DocumentIndex):
         if not isinstance(subjects, list):
             raise _invalid("search")
         documents = (_document_of(subject, "search") for subject in subjects)
-        return [document for document in documents if document], str(found.get("marker") or "") if subjects else ""
+        return [document for document in documents if document], str(
+            found.get("marker") or ""
+        ) if subjects else ""
 
     def _write(self, document: Document, change: Change) -> Complaint:
         identifier = str(document["id"])
@@ -116,7 +137,12 @@ class GlobusIndex(DocumentIndex):
             task = self._writer.ingest(self._uuid, ingest_document(apply(document, change))).data
         task_id = task.get("task_id") if isinstance(task, dict) else None
         if task_id is None:
-            raise LinkError(identifier, "the index names no task", expected="a task_id", code="index-update-failed")
+            raise LinkError(
+                identifier,
+                "the index names no task",
+                expected="a task_id",
+                code="index-update-failed",
+            )
         _log.debug("%s: %s ingested by task %s", identifier, ", ".join(change), task_id)
         return lambda: self._check_task(identifier, str(task_id))
 
@@ -129,7 +155,9 @@ class GlobusIndex(DocumentIndex):
             return
         if isinstance(task, dict) and task.get("state") == "FAILED":
             reason = task.get("message") or task.get("state_description")
-            raise LinkError(identifier, f"task {task_id} failed: {reason}", code="index-update-failed")
+            raise LinkError(
+                identifier, f"task {task_id} failed: {reason}", code="index-update-failed"
+            )
 
     def _token(self) -> str:
         return str(getattr(self._authorizer, "access_token", None) or "")
@@ -143,20 +171,31 @@ class GlobusIndex(DocumentIndex):
         from globus_sdk import SearchClient
         from globus_sdk.transport import RetryConfig
 
-        return SearchClient(authorizer=authorizer, app_name="esgvzarr", retry_config=RetryConfig(max_retries=self._retries))
+        return SearchClient(
+            authorizer=authorizer,
+            app_name="esgvzarr",
+            retry_config=RetryConfig(max_retries=self._retries),
+        )
 
 
 def ingest_document(document: Document) -> dict[str, Any]:
     """What ingest is sent: the whole entry, in the form that esgcet gives it."""
-    entry = {"id": ENTRY_ID, "subject": document["id"], "visible_to": ["public"], "content": document}
+    entry = {
+        "id": ENTRY_ID,
+        "subject": document["id"],
+        "visible_to": ["public"],
+        "content": document,
+    }
     return {"ingest_type": "GMetaList", "ingest_data": {"gmeta": [entry]}}
 
 
 def globus_login() -> Any:
-    """A globus-sdk authorizer for Globus Search, of the same login that esgcet's ``globus`` program uses.
+    """A globus-sdk authorizer for Globus Search, of the same login that esgcet's ``globus`` program
+    uses.
 
-    That is the client in ``GLOBUS_CLI_CLIENT_ID`` and ``GLOBUS_CLI_CLIENT_SECRET``, where both are set, else whoever ran
-    ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT`` hold. Renewed tokens are kept where that program finds them.
+    That is the client in ``GLOBUS_CLI_CLIENT_ID`` and ``GLOBUS_CLI_CLIENT_SECRET``, where both are
+    set, else whoever ran ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT`` hold.
+    Renewed tokens are kept where that program finds them.
 
     Raises:
         PublisherError: nobody is logged in.
@@ -169,21 +208,31 @@ def globus_login() -> Any:
     )
     from globus_sdk.token_storage.legacy import SQLiteAdapter
 
-    client_id, secret = os.environ.get("GLOBUS_CLI_CLIENT_ID"), os.environ.get("GLOBUS_CLI_CLIENT_SECRET")
+    client_id = os.environ.get("GLOBUS_CLI_CLIENT_ID")
+    secret = os.environ.get("GLOBUS_CLI_CLIENT_SECRET")
     if client_id and secret:
-        return ClientCredentialsAuthorizer(ConfidentialAppAuthClient(client_id, secret), SearchClient.scopes.all)
+        return ClientCredentialsAuthorizer(
+            ConfidentialAppAuthClient(client_id, secret), SearchClient.scopes.all
+        )
     path = LOGIN.expanduser()
     if not path.is_file():
         raise _not_logged_in(f"there is no {path}")
-    profile = ("userprofile", os.environ.get("GLOBUS_SDK_ENVIRONMENT") or "production", os.environ.get("GLOBUS_PROFILE"))
+    profile = (
+        "userprofile",
+        os.environ.get("GLOBUS_SDK_ENVIRONMENT") or "production",
+        os.environ.get("GLOBUS_PROFILE"),
+    )
     try:
         kept = SQLiteAdapter(path, namespace="/".join(filter(None, profile)))
         tokens = kept.get_token_data(SearchClient.resource_server) or {}
         client = kept.read_config("auth_client_data") or {}
         return RefreshTokenAuthorizer(
-            tokens["refresh_token"], ConfidentialAppAuthClient(client["client_id"], client["client_secret"]),
-            access_token=tokens["access_token"], expires_at=tokens["expires_at_seconds"], on_refresh=kept.store,
-        )  # fmt: skip
+            tokens["refresh_token"],
+            ConfidentialAppAuthClient(client["client_id"], client["client_secret"]),
+            access_token=tokens["access_token"],
+            expires_at=tokens["expires_at_seconds"],
+            on_refresh=kept.store,
+        )
     except KeyError:
         raise _not_logged_in(f"{path} has no login for Globus Search") from None
     except sqlite3.Error as error:
@@ -203,7 +252,9 @@ def check_login() -> None:
 
 @contextmanager
 def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
-    """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is passed on, less the token."""
+    """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is
+    passed on, less the token.
+    """
     from globus_sdk import AuthAPIError, GlobusAPIError, GlobusError, NetworkError
 
     try:
@@ -211,20 +262,29 @@ def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
     except AuthAPIError as error:
         raise _not_logged_in(f"Globus Auth answers HTTP {error.http_status}") from None
     except GlobusAPIError as error:
-        status, secret, said = error.http_status, token(), error.message or ""
+        status = error.http_status
+        secret = token()
+        said = error.message or ""
         reason = said.replace(secret, "***") if secret else said
         raise LinkError(
-            subject, f"HTTP {status}" + (f": {reason}" if reason else ""),
+            subject,
+            f"HTTP {status}" + (f": {reason}" if reason else ""),
             todo="Is this login a writer of the index?" if status in (401, 403) else "",
-            code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500,
-        ) from None  # fmt: skip
+            code=f"index-http-{status}",
+            retryable=status in (408, 429) or status >= 500,
+        ) from None
     except NetworkError as error:
         raise LinkError(
-            subject, f"Globus Search cannot be reached: {type(error).__name__}", todo="Try esgvzarr resume later.",
-            code="index-unreachable", retryable=True,
-        ) from None  # fmt: skip
+            subject,
+            f"Globus Search cannot be reached: {type(error).__name__}",
+            todo="Try esgvzarr resume later.",
+            code="index-unreachable",
+            retryable=True,
+        ) from None
     except (GlobusError, ValueError) as error:
-        raise LinkError(subject, f"globus-sdk cannot be used: {error}", todo="See the variables GLOBUS_SDK_*.") from error
+        raise LinkError(
+            subject, f"globus-sdk cannot be used: {error}", todo="See the variables GLOBUS_SDK_*."
+        ) from error
 
 
 def _document_of(subject: Any, name: str, entry_id: str = ENTRY_ID) -> Document | None:
@@ -232,7 +292,9 @@ def _document_of(subject: Any, name: str, entry_id: str = ENTRY_ID) -> Document 
     entries = subject.get("entries") if isinstance(subject, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _invalid(name)
-    content = next((entry.get("content") for entry in entries if entry.get("entry_id") == entry_id), None)
+    content = next(
+        (entry.get("content") for entry in entries if entry.get("entry_id") == entry_id), None
+    )
     if content is None:
         return None
     if not isinstance(content, dict) or content.get("id") != subject.get("subject"):
@@ -241,12 +303,22 @@ def _document_of(subject: Any, name: str, entry_id: str = ENTRY_ID) -> Document 
 
 
 def _invalid(name: str) -> LinkError:
-    return LinkError(name, "the index answers with something else", expected="Dataset documents", code="index-item-invalid")
+    return LinkError(
+        name,
+        "the index answers with something else",
+        expected="Dataset documents",
+        code="index-item-invalid",
+    )
 
 
 def _not_logged_in(found: str) -> PublisherError:
     return PublisherError(
-        "Globus Search", found, expected="a login",
-        todo="Run `globus login`, or set GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET; then esgvzarr resume.",
+        "Globus Search",
+        found,
+        expected="a login",
+        todo=(
+            "Run `globus login`, or set GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET; then "
+            "esgvzarr resume."
+        ),
         code="publisher-login",
-    )  # fmt: skip
+    )

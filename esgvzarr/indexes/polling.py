@@ -10,19 +10,24 @@ from typing import TypeVar
 from ..errors import LinkError
 
 _log = logging.getLogger(__name__)
-FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.1, 5.0, 1.6
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+GROWTH = 1.6
 _T = TypeVar("_T")
 
 
 def looks(read: Callable[[], _T], timeout_s: float, *, sent: bool = False) -> Iterator[_T]:
-    """What ``read`` gives, again and again, with growing pauses, until the time is up; at least once.
+    """What ``read`` gives, again and again, with growing pauses, until the time is up; at least
+    once.
 
     Args:
         read: looks once.
         timeout_s: no look begins later.
-        sent: a change was taken before, and so it stays when a look at it fails: then there is nothing to give.
+        sent: a change was taken before, and so it stays when a look at it fails: then there is
+            nothing to give.
     """
-    deadline, pause = time.monotonic() + timeout_s, FIRST_PAUSE_S
+    deadline = time.monotonic() + timeout_s
+    pause = FIRST_PAUSE_S
     while True:
         try:
             shown = read()

@@ -20,7 +20,9 @@ from .documents import Complaint, DocumentIndex
 
 _log = logging.getLogger(__name__)
 _MOST = 10_000
-"""Documents, of a dataset's data nodes or files; esg-search gives 10 unless it is asked for more, and no more than this."""
+"""Documents, of a dataset's data nodes or files; esg-search gives 10 unless it is asked for more,
+and no more than this.
+"""
 _PAGE = 1000
 """Documents on a page of a search."""
 _UPDATED = re.compile(r"Number of records updated: (\d+)")
@@ -31,11 +33,12 @@ class SolrIndex(DocumentIndex):
     """An ESGF index node.
 
     Args:
-        index_node: ``host`` or ``host:port``, as in esgcet's ``index_node``; it is allowed on the transport.
+        index_node: ``host`` or ``host:port``, as in esgcet's ``index_node``; it is allowed on the
+            transport.
         transport: reads and sends; TLS is always verified.
         certificate: PEM file of a client certificate and its key, for index nodes that want one.
-        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change: what is read is a copy of what is
-            written, and follows it.
+        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change: what
+            is read is a copy of what is written, and follows it.
         registered: the Dataset document that was sent to the index just now.
     """
 
@@ -50,49 +53,95 @@ class SolrIndex(DocumentIndex):
     ) -> None:
         super().__init__(f"the index node {index_node}", poll_timeout_s, registered)
         self._url = f"https://{index_node}/esg-search"
-        self._transport, self._certificate = transport, certificate
+        self._transport = transport
+        self._certificate = certificate
 
     def _read(self, identifier: str) -> Document | None:
-        return next((document for document in self._search(id=identifier) if document.get("id") == identifier), None)
+        return next(
+            (
+                document
+                for document in self._search(id=identifier)
+                if document.get("id") == identifier
+            ),
+            None,
+        )
 
     def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
-        return [document for document in self._search(instance_id=dataset_id) if document.get("instance_id") == str(dataset_id)]
+        return [
+            document
+            for document in self._search(instance_id=dataset_id)
+            if document.get("instance_id") == str(dataset_id)
+        ]
 
     def _read_files(self, identifier: str) -> Sequence[Document]:
-        return [document for document in self._search("File", dataset_id=identifier) if document.get("dataset_id") == identifier]
+        return [
+            document
+            for document in self._search("File", dataset_id=identifier)
+            if document.get("dataset_id") == identifier
+        ]
 
-    def _read_page(self, facets: Mapping[str, Sequence[str]], page: str) -> tuple[Sequence[Document], str]:
+    def _read_page(
+        self, facets: Mapping[str, Sequence[str]], page: str
+    ) -> tuple[Sequence[Document], str]:
         """``page`` is how many documents the pages before had."""
         before = int(page or 0)
-        asked: dict[str, object] = {**facets, "fields": "instance_id,data_node,retracted", "offset": before, "limit": _PAGE}
+        asked: dict[str, object] = {
+            **facets,
+            "fields": "instance_id,data_node,retracted",
+            "offset": before,
+            "limit": _PAGE,
+        }
         documents = self._search("Dataset", **asked)
         return documents, str(before + len(documents)) if len(documents) == _PAGE else ""
 
     def _search(self, kind: str = "Dataset", /, **constraint: object) -> list[dict[str, Any]]:
-        query = {"limit": _MOST, **constraint, "type": kind, "distrib": "false", "format": "application/solr+json"}
+        query = {
+            "limit": _MOST,
+            **constraint,
+            "type": kind,
+            "distrib": "false",
+            "format": "application/solr+json",
+        }
         url = f"{self._url}/search?{urlencode(query, doseq=True)}"
         try:
             answer = orjson.loads(self._transport.read_document(url))
         except TransportError as error:
             found = f"the index cannot be read: {error.found}"
-            raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
+            raise LinkError(
+                url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable
+            ) from error
         except ValueError as error:
-            raise LinkError(url, "answers with no JSON", expected="Solr documents", code="index-item-invalid") from error
+            raise LinkError(
+                url, "answers with no JSON", expected="Solr documents", code="index-item-invalid"
+            ) from error
         response = answer.get("response") if isinstance(answer, dict) else None
         documents = response.get("docs") if isinstance(response, dict) else None
-        if not isinstance(documents, list) or not all(isinstance(document, dict) for document in documents):
-            raise LinkError(url, "answers with something else", expected="Solr documents", code="index-item-invalid")
+        if not isinstance(documents, list) or not all(
+            isinstance(document, dict) for document in documents
+        ):
+            raise LinkError(
+                url,
+                "answers with something else",
+                expected="Solr documents",
+                code="index-item-invalid",
+            )
         return documents
 
     def _write(self, document: Document, change: Change) -> Complaint:
-        identifier, url = str(document["id"]), f"{self._url}/ws/update"
+        identifier = str(document["id"])
+        url = f"{self._url}/ws/update"
         try:
             status, text = self._transport.post(
-                url, update_document(identifier, change), "application/xml", certificate=self._certificate
+                url,
+                update_document(identifier, change),
+                "application/xml",
+                certificate=self._certificate,
             )
         except TransportError as error:
             todo = error.todo or "Try esgvzarr resume later."
-            raise LinkError(url, error.found, todo=todo, code=_code_of(error), retryable=error.retryable) from error
+            raise LinkError(
+                url, error.found, todo=todo, code=_code_of(error), retryable=error.retryable
+            ) from error
         _check_answer(identifier, status, text)
         _log.debug("%s: %s set: HTTP %s", identifier, ", ".join(change), status)
         return lambda: None
@@ -111,22 +160,34 @@ def update_document(identifier: str, change: Change) -> bytes:
 
 
 def _solr_term(value: str) -> str:
-    """esg-search passes the query on as it is, where a data node's port would be taken for a field: quoted, it is not."""
+    """esg-search passes the query on as it is, where a data node's port would be taken for a field:
+    quoted, it is not.
+    """
     return f'"{value}"' if ":" in value else value
 
 
 def _check_answer(identifier: str, status: int, text: str) -> None:
     messages = "; ".join(" ".join(message.split()) for message in _MESSAGE.findall(text))[:500]
     if status != 200:
-        todo = "Is `cert` in esg.yaml a certificate that may publish there?" if status in (401, 403) else ""
+        todo = (
+            "Is `cert` in esg.yaml a certificate that may publish there?"
+            if status in (401, 403)
+            else ""
+        )
         raise LinkError(
-            identifier, f"HTTP {status}" + (f": {messages}" if messages else ""), todo=todo,
-            code=f"index-http-{status}", retryable=status == 408 or status >= 500,
-        )  # fmt: skip
+            identifier,
+            f"HTTP {status}" + (f": {messages}" if messages else ""),
+            todo=todo,
+            code=f"index-http-{status}",
+            retryable=status == 408 or status >= 500,
+        )
     updated = _UPDATED.search(text)
     if updated is None or updated.group(1) != "1":
         raise LinkError(
-            identifier, f"the index answers {messages or text[:200]!r}", expected="one record updated", code="index-update-failed"
+            identifier,
+            f"the index answers {messages or text[:200]!r}",
+            expected="one record updated",
+            code="index-update-failed",
         )
 
 

@@ -1,4 +1,6 @@
-"""A STAC API: read through the discovery API, changed through the transaction API, one JSON Patch operation at a time."""
+"""A STAC API: read through the discovery API, changed through the transaction API, one JSON Patch
+operation at a time.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,14 @@ _PAGE = 100
 
 
 class Patcher(Protocol):
-    """What changes an item: `esgvzarr.esgpublish.TransactionClient`, or anything that speaks for another API."""
+    """What changes an item: `esgvzarr.esgpublish.TransactionClient`, or anything that speaks for
+    another API.
+    """
 
     def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
-        """Send one JSON Patch operation and give back the HTTP status below 300, or raise a LinkError."""
+        """Send one JSON Patch operation and give back the HTTP status below 300, or raise a
+        LinkError.
+        """
         ...
 
 
@@ -55,9 +61,11 @@ class StacIndex:
         api_url: discovery API, without a trailing ``/``; its host is allowed on the transport.
         client: sends the changes.
         transport: reads the items.
-        poll_timeout_s: seconds to wait until the discovery API shows the dataset, and then the change.
+        poll_timeout_s: seconds to wait until the discovery API shows the dataset, and then the
+            change.
         schema_of: gives a project's JSON schema of items, or None; what is sent must not break it.
-        list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, where it has such a list.
+        list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, where it has
+            such a list.
         now: the time, in UTC, for ``created`` and ``updated``.
     """
 
@@ -73,8 +81,12 @@ class StacIndex:
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._api_url = api_url.rstrip("/")
-        self._client, self._transport, self._poll_timeout_s, self._now = client, transport, poll_timeout_s, now
-        self._schema_of, self._list_access = schema_of, list_access
+        self._client = client
+        self._transport = transport
+        self._poll_timeout_s = poll_timeout_s
+        self._now = now
+        self._schema_of = schema_of
+        self._list_access = list_access
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The item as the discovery API shows it now; None if it shows none.
@@ -87,10 +99,22 @@ class StacIndex:
         if item is None:
             return None
         parts = {"id": str, "collection": str, "properties": dict, "assets": dict}
-        if not isinstance(item, dict) or not all(isinstance(item.get(name), kind) for name, kind in parts.items()):
-            raise LinkError(url, "answers with no item", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
+        if not isinstance(item, dict) or not all(
+            isinstance(item.get(name), kind) for name, kind in parts.items()
+        ):
+            raise LinkError(
+                url,
+                "answers with no item",
+                expected=f"the STAC item {dataset_id}",
+                code="index-item-invalid",
+            )
         if item["id"] != str(dataset_id):
-            raise LinkError(url, "answers with something else", expected=f"the STAC item {dataset_id}", code="index-item-invalid")
+            raise LinkError(
+                url,
+                "answers with something else",
+                expected=f"the STAC item {dataset_id}",
+                code="index-item-invalid",
+            )
         return item
 
     def _read(self, url: str) -> Any:
@@ -101,34 +125,56 @@ class StacIndex:
             if error.code == "transport-http-404":
                 return None
             found = f"the index cannot be read: {error.found}"
-            raise LinkError(url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable) from error
+            raise LinkError(
+                url, found, todo=error.todo, code="index-unreachable", retryable=error.retryable
+            ) from error
         except ValueError as error:
-            raise LinkError(url, "answers with no JSON", expected="STAC", code="index-item-invalid") from error
+            raise LinkError(
+                url, "answers with no JSON", expected="STAC", code="index-item-invalid"
+            ) from error
         if found is None:
             raise LinkError(url, "answers with null", expected="STAC", code="index-item-invalid")
         return found
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """Datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that the API named.
+        """Datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that the API
+        named.
 
         Raises:
-            LinkError: the API refuses the expression, cannot be reached, or answers with something else than items.
+            LinkError: the API refuses the expression, cannot be reached, or answers with something
+                else than items.
         """
         asked = f"&filter-lang=cql2-text&{urlencode({'filter': query})}" if query else ""
         url = page or f"{self._api_url}/search?limit={_PAGE}{asked}"
         found = self._read(url)
         items = found.get("features") if isinstance(found, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise LinkError(url, "answers with something else", expected="STAC items", code="index-item-invalid")
-        if not all(isinstance(item.get(name) or {}, dict) for item in items for name in ("properties", "assets")):
-            raise LinkError(url, "answers with something else", expected="STAC items", code="index-item-invalid")
+            raise LinkError(
+                url, "answers with something else", expected="STAC items", code="index-item-invalid"
+            )
+        if not all(
+            isinstance(item.get(name) or {}, dict)
+            for item in items
+            for name in ("properties", "assets")
+        ):
+            raise LinkError(
+                url, "answers with something else", expected="STAC items", code="index-item-invalid"
+            )
         live = [item for item in items if not (item.get("properties") or {}).get("retracted")]
-        named = found.get("links") if items and isinstance(found.get("links"), list) else []  # an empty page is the last one
+        named = (
+            found.get("links") if items and isinstance(found.get("links"), list) else []
+        )  # an empty page is the last one
         links = [link for link in named if isinstance(link, dict) and link.get("rel") == "next"]
         if links and links[0].get("method", "GET") != "GET":
-            raise LinkError(url, "names no next page that can be had by GET", expected="a link", code="index-item-invalid")
+            raise LinkError(
+                url,
+                "names no next page that can be had by GET",
+                expected="a link",
+                code="index-item-invalid",
+            )
         return Hits(
-            tuple((str(item.get("id")), data_node_of(item)) for item in live), str(links[0].get("href") or "") if links else ""
+            tuple((str(item.get("id")), data_node_of(item)) for item in live),
+            str(links[0].get("href") or "") if links else "",
         )
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
@@ -145,17 +191,22 @@ class StacIndex:
         """Let the item show the link. A dataset that was registered just now is waited for.
 
         Raises:
-            LinkError: no such item, the API refuses or cannot be reached, or another node changed the links at the same moment.
+            LinkError: no such item, the API refuses or cannot be reached, or another node changed
+                the links at the same moment.
         """
         item = self._wait_for_item(dataset_id)
         operation = plan(item, link, self._now())
         if operation is None:
             self._keep_access(item)
             return LinkState.UNCHANGED
-        check_asset(present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item)
+        check_asset(
+            present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item
+        )
         self._check_schema(item, operation)
         self._patch(item, operation)
-        done = self._confirm(dataset_id, item, link, lambda shown: shown is not None and shows(shown, link))
+        done = self._confirm(
+            dataset_id, item, link, lambda shown: shown is not None and shows(shown, link)
+        )
         self._keep_access(apply(item, operation))
         return LinkState.ADDED if done else LinkState.PENDING
 
@@ -163,19 +214,24 @@ class StacIndex:
         """Take the link off the item. The link of an item that is gone is gone.
 
         Raises:
-            LinkError: the API refuses or cannot be reached, or another node changed the links at the same moment.
+            LinkError: the API refuses or cannot be reached, or another node changed the links at
+                the same moment.
         """
         item = self.find(dataset_id)
         operation = plan_removal(item, link) if item is not None else None
         if item is None or operation is None:
             return LinkState.UNCHANGED
         self._patch(item, operation)
-        done = self._confirm(dataset_id, item, link, lambda shown: shown is None or plan_removal(shown, link) is None)
+        done = self._confirm(
+            dataset_id, item, link, lambda shown: shown is None or plan_removal(shown, link) is None
+        )
         self._keep_access(apply(item, operation))
         return LinkState.REMOVED if done else LinkState.PENDING
 
     def _keep_access(self, item: Item) -> None:
-        """Say in the list of services what the item now has. The schemas of some projects know no such service: the link stays."""
+        """Say in the list of services what the item now has. The schemas of some projects know no
+        such service: the link stays.
+        """
         operation = plan_access(item) if self._list_access else None
         if operation is None:
             return
@@ -194,8 +250,16 @@ class StacIndex:
         status = self._client.patch(str(item["collection"]), str(item["id"]), operation)
         log.debug("%s: %s %s: HTTP %s", item["id"], operation["op"], operation["path"], status)
 
-    def _confirm(self, dataset_id: DatasetId, before: Item, link: AccessLink, done: Callable[[Item | None], bool]) -> bool:
-        """Look until the change is shown. It put the other nodes' links back as they were before: what came in between is lost."""
+    def _confirm(
+        self,
+        dataset_id: DatasetId,
+        before: Item,
+        link: AccessLink,
+        done: Callable[[Item | None], bool],
+    ) -> bool:
+        """Look until the change is shown. It put the other nodes' links back as they were before:
+        what came in between is lost.
+        """
         between: set[tuple[str, str]] = set()
         for shown in looks(lambda: self.find(dataset_id), self._poll_timeout_s, sent=True):
             others = _others(shown or {}, link)
@@ -210,10 +274,13 @@ class StacIndex:
             if item is not None:
                 return item
         raise LinkError(
-            str(dataset_id), f"is not in the index at {self._api_url} after {self._poll_timeout_s:g} s",
-            expected="a registered dataset", todo="Registration may be queued: esgvzarr resume tries again.",
-            code="index-item-missing", retryable=True,
-        )  # fmt: skip
+            str(dataset_id),
+            f"is not in the index at {self._api_url} after {self._poll_timeout_s:g} s",
+            expected="a registered dataset",
+            todo="Registration may be queued: esgvzarr resume tries again.",
+            code="index-item-missing",
+            retryable=True,
+        )
 
 
 def _others(item: Item, link: AccessLink) -> set[tuple[str, str]]:
@@ -227,6 +294,9 @@ def _others(item: Item, link: AccessLink) -> set[tuple[str, str]]:
 def _check_none_lost(lost: set[tuple[str, str]], dataset_id: DatasetId) -> None:
     if lost:
         raise LinkError(
-            str(dataset_id), f"our change went through, but it undid that of {' and '.join(node for node, _ in sorted(lost))}",
-            todo="They changed their links at the same moment, and must do so again.", code="index-changed",
-        )  # fmt: skip
+            str(dataset_id),
+            "our change went through, but it undid that of "
+            f"{' and '.join(node for node, _ in sorted(lost))}",
+            todo="They changed their links at the same moment, and must do so again.",
+            code="index-changed",
+        )

@@ -24,7 +24,13 @@ _log = logging.getLogger(__name__)
 ROLES = ("data", "virtual", "references")
 
 
-def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transport: Transport, settings: Settings) -> LinkState:
+def link(
+    record: DatasetRecord,
+    reference: ReferenceFile,
+    index: Index,
+    transport: Transport,
+    settings: Settings,
+) -> LinkState:
     """Let the index show the reference file, after a look at it as a user has it.
 
     Raises:
@@ -36,15 +42,19 @@ def link(record: DatasetRecord, reference: ReferenceFile, index: Index, transpor
 
 def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Settings) -> AccessLink:
     """The link to a reference file."""
-    output, protocol = output_of(reference.href), record.files[0].url.partition("://")[0]
+    output = output_of(reference.href)
+    protocol = record.files[0].url.partition("://")[0]
     directory = output in DIRECTORIES
     return AccessLink(
-        href=reference.href, data_node=record.data_node, roles=ROLES,
+        href=reference.href,
+        data_node=record.data_node,
+        roles=ROLES,
         media_type=ICECHUNK_TYPE if output == ICECHUNK else settings.media_type,
-        size=0 if directory else reference.size, sha256="" if directory else reference.sha256,
+        size=0 if directory else reference.size,
+        sha256="" if directory else reference.sha256,
         open_kwargs=open_kwargs(output, protocol),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{SUFFIXES[output]}",
-    )  # fmt: skip
+    )
 
 
 def _probe(reference: ReferenceFile, transport: Transport) -> None:
@@ -53,13 +63,17 @@ def _probe(reference: ReferenceFile, transport: Transport) -> None:
         return
     for file in files_of(reference.path):
         below = file.relative_to(reference.path).as_posix()
-        href, written = reference.href if below == "." else f"{reference.href}/{below}", file.read_bytes()
+        href = reference.href if below == "." else f"{reference.href}/{below}"
+        written = file.read_bytes()
         served = transport.read_document(href, limit=2**31)
         if served != written:
             raise TransportError(
-                href, f"serves {len(served)} other bytes than {file}", expected=f"its {len(written)} bytes",
-                todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.", code="transport-not-served",
-            )  # fmt: skip
+                href,
+                f"serves {len(served)} other bytes than {file}",
+                expected=f"its {len(written)} bytes",
+                todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.",
+                code="transport-not-served",
+            )
 
 
 def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
@@ -76,9 +90,12 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
     directory = directories.pop() if len(directories) == len(prefixes) == 1 else None
     if not directory:
         raise SettingsError(
-            str(record.id), "its files lie in no single directory of this machine", expected="one directory for the reference file",
-            todo="Set `reference_dir` and `reference_url`.", code="settings-reference-dir",
-        )  # fmt: skip
+            str(record.id),
+            "its files lie in no single directory of this machine",
+            expected="one directory for the reference file",
+            todo="Set `reference_dir` and `reference_url`.",
+            code="settings-reference-dir",
+        )
     return Path(directory), f"{prefixes.pop()}/{name}"
 
 
@@ -94,10 +111,13 @@ def publish(
     """Generate, prove, write and link one registered dataset.
 
     Raises:
-        EsgvzarrError: no link was added. What this run wrote is removed, unless trying again later can finish it.
+        EsgvzarrError: no link was added. What this run wrote is removed, unless trying again later
+            can finish it.
     """
     directory, href = place(record, settings)
-    made = generate(record, directory, transport, settings, href=href, force=force, progress=progress)
+    made = generate(
+        record, directory, transport, settings, href=href, force=force, progress=progress
+    )
     assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     progress(str(record.id), "linking")
     try:
@@ -108,7 +128,9 @@ def publish(
         raise
 
 
-def show(made: Outcome, record: DatasetRecord, index: Index, transport: Transport, settings: Settings) -> Outcome:
+def show(
+    made: Outcome, record: DatasetRecord, index: Index, transport: Transport, settings: Settings
+) -> Outcome:
     """Link what was made, and say what became of it.
 
     Raises:
@@ -121,11 +143,15 @@ def show(made: Outcome, record: DatasetRecord, index: Index, transport: Transpor
     verb = "publish" if made.verb == "generate" else made.verb
     if done:
         return replace(made, verb=verb, state="linked", detail=detail)
-    return replace(made, verb=verb, state="pending", detail=detail, code="index-pending", retryable=True)
+    return replace(
+        made, verb=verb, state="pending", detail=detail, code="index-pending", retryable=True
+    )
 
 
 def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
-    """Delete a reference file that was made for a link that is not to be, unless the index does show one, or cannot be asked."""
+    """Delete a reference file that was made for a link that is not to be, unless the index does
+    show one, or cannot be asked.
+    """
     if not os.path.exists(path):
         return
     try:
@@ -147,4 +173,6 @@ def catalogue(made: Outcome, record: DatasetRecord, directory: Path, settings: S
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
     index.add_link(record.id, access_link(record, made.reference, settings))
-    return replace(made, state="linked", detail=f"{made.detail}, and is shown by {directory / 'catalog.json'}")
+    return replace(
+        made, state="linked", detail=f"{made.detail}, and is shown by {directory / 'catalog.json'}"
+    )

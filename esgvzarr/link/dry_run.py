@@ -1,4 +1,6 @@
-"""What a verb would do, without doing it: nothing is sent but what reads, nothing is written, the ledger included."""
+"""What a verb would do, without doing it: nothing is sent but what reads, nothing is written, the
+ledger included.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from .remove import links_of, reference_paths
 Record = Mapping[str, Any]
 
 
-def preview(task: Task, settings: Settings, *, registered: bool = True, progress: Progress = lambda *_: None) -> Outcome:
+def preview(
+    task: Task, settings: Settings, *, registered: bool = True, progress: Progress = lambda *_: None
+) -> Outcome:
     """Scan and prove as ever, and show what would be written and linked, or unlinked and removed.
 
     Args:
@@ -45,7 +49,9 @@ def preview(task: Task, settings: Settings, *, registered: bool = True, progress
     name = str(task.record.id)
     try:
         with make_transport(settings) as transport:
-            transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
+            transport.allow(
+                task.record.data_node, named=task.verb == "publish"
+            )  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings)
             if task.verb == "unpublish":
                 lines = _plan_withdrawal(task, index, settings)
@@ -53,18 +59,39 @@ def preview(task: Task, settings: Settings, *, registered: bool = True, progress
                 if not task.path:
                     place(task.record, settings)  # says why there is none
                 reference, written = plan_file(
-                    task.record, Path(task.path).parent, transport, settings, href=task.href, force=task.force, progress=progress
+                    task.record,
+                    Path(task.path).parent,
+                    transport,
+                    settings,
+                    href=task.href,
+                    force=task.force,
+                    progress=progress,
                 )
-                lines = [written, *_plan_link(task, access_link(task.record, reference, settings), index if registered else None)]
+                lines = [
+                    written,
+                    *_plan_link(
+                        task,
+                        access_link(task.record, reference, settings),
+                        index if registered else None,
+                    ),
+                ]
     except EsgvzarrError as error:
         return failure(name, task.verb, error)
-    return Outcome(name, task.verb, "planned", "\n".join(["dry run: nothing was sent or written", *lines]))
+    return Outcome(
+        name, task.verb, "planned", "\n".join(["dry run: nothing was sent or written", *lines])
+    )
 
 
 def plan_file(
-    record: DatasetRecord, directory: Path, transport: Transport, settings: Settings, *,
-    href: str = "", force: bool = False, progress: Progress = lambda *_: None,
-) -> tuple[ReferenceFile, str]:  # fmt: skip
+    record: DatasetRecord,
+    directory: Path,
+    transport: Transport,
+    settings: Settings,
+    *,
+    href: str = "",
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+) -> tuple[ReferenceFile, str]:
     """What ``generate`` would leave in the directory, and that in words.
 
     Raises:
@@ -83,17 +110,28 @@ def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:
         return [f"{task.index.location} does not show the dataset: nothing would be linked"]
     before = record or _nothing_yet(task)
     after = _linked(task.index.kind, before, link)
-    said = f"{task.index.location}: " if record else f"{task.index.location}, once the dataset is registered: "
-    return [said + ("the link is there already" if after is None else "would change"), *diff(before, after or before)]
+    said = (
+        f"{task.index.location}: "
+        if record
+        else f"{task.index.location}, once the dataset is registered: "
+    )
+    return [
+        said + ("the link is there already" if after is None else "would change"),
+        *diff(before, after or before),
+    ]
 
 
 def _nothing_yet(task: Task) -> Record:
     """As much of the record that is to be as the link is made from."""
-    name, project = str(task.record.id), task.record.id.project
+    name = str(task.record.id)
+    project = task.record.id.project
     properties = {f"{project.lower()}:pid": task.record.pid} if task.record.pid else {}
     if task.index.kind == "stac":
         return {"id": name, "collection": project, "properties": properties, "assets": {}}
-    return {"id": dataset_document.document_id(task.record.id, task.record.data_node), "access": ["HTTPServer"]}
+    return {
+        "id": dataset_document.document_id(task.record.id, task.record.data_node),
+        "access": ["HTTPServer"],
+    }
 
 
 def _linked(kind: str, before: Record, link: AccessLink) -> Record | None:
@@ -127,5 +165,8 @@ def _unlinked(kind: str, before: Record, link: AccessLink) -> Record:
 
 def diff(before: Record, after: Record) -> list[str]:
     """Line by line, as JSON."""
-    now, then = (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).split("\n") for record in (before, after))
+    now, then = (
+        json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).split("\n")
+        for record in (before, after)
+    )
     return list(difflib.unified_diff(now, then, "now", "then", n=1, lineterm=""))

@@ -1,4 +1,6 @@
-"""The steps of one task, kept in the ledger as they are done. A ledger that cannot be used stands in nobody's way."""
+"""The steps of one task, kept in the ledger as they are done. A ledger that cannot be used stands
+in nobody's way.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,15 @@ _log = logging.getLogger(__name__)
 _FIRST = ("announced", "decided", "resumed")
 """Steps with which a run begins."""
 _ENDED = (*DONE, "queued")
-"""Outcomes after which the index shows what it was told. What was queued has no link, and no reference file in its place."""
+"""Outcomes after which the index shows what it was told. What was queued has no link, and no
+reference file in its place.
+"""
 _SENT_AFTER = {"link": ("written", "resumed"), "unpublish": ("decided", "resumed")}
 """The last step of a run that was killed when it may have sent its change."""
 _PATIENCE = 60
-"""So many times ``poll_timeout_s`` after an index was sent a change, it has lost it: an hour, where nothing is set."""
+"""So many times ``poll_timeout_s`` after an index was sent a change, it has lost it: an hour, where
+nothing is set.
+"""
 
 
 class Journal:
@@ -32,18 +38,25 @@ class Journal:
     Args:
         task: what was decided.
         ledger: keeps it.
-        resumed: it was decided in an earlier run, whose reference file will do if nothing has changed.
+        resumed: it was decided in an earlier run, whose reference file will do if nothing has
+            changed.
     """
 
     def __init__(self, task: Task, ledger: Ledger, *, resumed: bool = False) -> None:
-        self.task, self._ledger, self._resumed = task, ledger, resumed
-        self._name, self._fingerprint, self._report = str(task.record.id), fingerprint(task.record), ""
+        self.task = task
+        self._ledger = ledger
+        self._resumed = resumed
+        self._name = str(task.record.id)
+        self._fingerprint = fingerprint(task.record)
+        self._report = ""
         self._sent = _sent(self._earlier())
 
     def announce(self) -> None:
         """The dataset is about to be registered."""
         self.task = replace(self.task, before=self._before())
-        self._add(self._entry("announced", f"to be registered in {self.task.index.location}"), self.task)
+        self._add(
+            self._entry("announced", f"to be registered in {self.task.index.location}"), self.task
+        )
 
     def decide(self) -> None:
         """The work begins; keep also what lay there before, so that nobody takes it for ours."""
@@ -55,44 +68,80 @@ class Journal:
         self._add(self._entry("resumed", f"{self.task.verb} {self.task.href}"))
 
     def may_come(self, change: str, poll_timeout_s: float) -> datetime | None:
-        """Until when a change (``link``, ``unpublish``) that an earlier run sent may still be made; None if none may."""
-        until = self._sent[change] + timedelta(seconds=_PATIENCE * poll_timeout_s) if change in self._sent else None
+        """Until when a change (``link``, ``unpublish``) that an earlier run sent may still be made;
+        None if none may.
+        """
+        until = (
+            self._sent[change] + timedelta(seconds=_PATIENCE * poll_timeout_s)
+            if change in self._sent
+            else None
+        )
         return until if until and until > datetime.now(UTC) else None
 
     def written(self, made: Outcome) -> None:
         """The reference file is in its place, and was proved."""
         kept = entry(made)
         self._report = kept.report
-        self._add(replace(self._entry("written", made.detail), path=kept.path, sha256=kept.sha256, report=kept.report))
+        self._add(
+            replace(
+                self._entry("written", made.detail),
+                path=kept.path,
+                sha256=kept.sha256,
+                report=kept.report,
+            )
+        )
 
     def reusable(self) -> ReferenceFile | None:
         """The reference file that was written for equal inputs, if it is still in its place."""
         for step in reversed(self._earlier() if self._resumed else []):
-            if (step.step, step.path, step.fingerprint) == ("written", self.task.path, self._fingerprint):
+            if (step.step, step.path, step.fingerprint) == (
+                "written",
+                self.task.path,
+                self._fingerprint,
+            ):
                 size, sha256 = _read_sha256(self.task.path)
                 if sha256 != step.sha256:
                     return None
                 self._report = step.report
-                return ReferenceFile(self.task.path, self.task.href, size, sha256, written=not self.task.before)
+                return ReferenceFile(
+                    self.task.path, self.task.href, size, sha256, written=not self.task.before
+                )
         return None
 
     def unlinked(self) -> None:
         """The index no longer shows the link."""
-        self._add(self._entry("unlinked", f"{self.task.index.location} does not show {self.task.href}"))
+        self._add(
+            self._entry("unlinked", f"{self.task.index.location} does not show {self.task.href}")
+        )
 
     def finish(self, outcome: Outcome) -> None:
         """What became of it."""
         last = entry(outcome)
-        last = replace(last, href=last.href or self.task.href, path=last.path or self.task.path, report=last.report or self._report)
+        last = replace(
+            last,
+            href=last.href or self.task.href,
+            path=last.path or self.task.path,
+            report=last.report or self._report,
+        )
         self._add(replace(last, fingerprint=self._fingerprint))
 
     def _before(self) -> str:
-        """SHA-256 of what lies in the place; if an earlier run was not through with it, of what lay there before that."""
+        """SHA-256 of what lies in the place; if an earlier run was not through with it, of what lay
+        there before that.
+        """
         try:
-            earlier, steps = self._ledger.task(self._name), self._earlier()
+            earlier = self._ledger.task(self._name)
+            steps = self._earlier()
         except StoreError:  # said when the step is kept
-            earlier, steps = None, []
-        if earlier and steps and earlier.path == self.task.path and steps[-1].retryable and steps[-1].outcome not in _ENDED:
+            earlier = None
+            steps = []
+        if (
+            earlier
+            and steps
+            and earlier.path == self.task.path
+            and steps[-1].retryable
+            and steps[-1].outcome not in _ENDED
+        ):
             return earlier.before
         return _read_sha256(self.task.path)[1]
 
@@ -104,9 +153,19 @@ class Journal:
 
     def _entry(self, step: str, detail: str) -> Entry:
         return Entry(
-            self._name, self.task.verb, OPEN, "", detail, self.task.href, "", datetime.now(UTC).isoformat(timespec="seconds"),
-            step=step, retryable=True, path=self.task.path, fingerprint=self._fingerprint,
-        )  # fmt: skip
+            self._name,
+            self.task.verb,
+            OPEN,
+            "",
+            detail,
+            self.task.href,
+            "",
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            step=step,
+            retryable=True,
+            path=self.task.path,
+            fingerprint=self._fingerprint,
+        )
 
     def _add(self, step: Entry, task: Task | None = None) -> None:
         try:
@@ -116,12 +175,16 @@ class Journal:
 
 
 def _sent(steps: Sequence[Entry]) -> dict[str, datetime]:
-    """Change (``link``, ``unpublish``) -> when the index was last sent it, if it has not shown it since, and did not refuse it.
+    """Change (``link``, ``unpublish``) -> when the index was last sent it, if it has not shown it
+    since, and did not refuse it.
 
-    It may have taken it all the same: it did not answer, or with an error of its own, or the run ended where it was sent.
+    It may have taken it all the same: it did not answer, or with an error of its own, or the run
+        ended where it was sent.
     """
     steps = [step for step in steps if step.verb != "generate"]
-    last_done = max((number for number, step in enumerate(steps) if step.outcome in _ENDED), default=-1)
+    last_done = max(
+        (number for number, step in enumerate(steps) if step.outcome in _ENDED), default=-1
+    )
     sent = {}
     for step, later in pairwise([*steps[last_done + 1 :], None]):
         change = "unpublish" if step and step.verb in ("unpublish", "relink") else "link"
@@ -149,7 +212,9 @@ def _read_sha256(path: str) -> tuple[int, str]:
 
 @contextmanager
 def claimed(ledger: Ledger, dataset_id: str) -> Iterator[None]:
-    """Wait until no other process is at work on the dataset; without a ledger that can be used, do not."""
+    """Wait until no other process is at work on the dataset; without a ledger that can be used, do
+    not.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(ledger.claimed(dataset_id))

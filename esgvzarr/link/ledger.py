@@ -1,7 +1,9 @@
-"""What was decided and done for which dataset, from which inputs, with which outcome: one SQLite file.
+"""What was decided and done for which dataset, from which inputs, with which outcome: one SQLite
+file.
 
-Each row is one step. A step is kept before the next begins, so whoever comes after a kill -9 finds how far it went. What is needed
-to finish the work without esgpublish (`Task`) is kept with the first. No token and no certificate is ever in here.
+Each row is one step. A step is kept before the next begins, so whoever comes after a kill -9 finds
+how far it went. What is needed to finish the work without esgpublish (`Task`) is kept with the
+first. No token and no certificate is ever in here.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from ..model import DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, T
 from ..permissions import make_private_file
 
 SCHEMA_VERSION = 2
-"""In the file as SQLite's ``user_version``. 0 has a table ``run`` of outcomes only, and is brought up to date when it is opened."""
+"""In the file as SQLite's ``user_version``. 0 has a table ``run`` of outcomes only, and is brought
+up to date when it is opened.
+"""
 OPEN = "open"
 DONE = frozenset(("linked", "written", "withdrawn", "deleted"))
 """Outcomes after which nothing is left to do."""
@@ -39,8 +43,8 @@ _SCHEMA = (
     "CREATE INDEX step_by_dataset ON step (dataset_id)",
 )
 _MIGRATION = (
-    f"INSERT INTO step ({_COLUMN_LIST}) SELECT dataset_id, verb, outcome, code, detail, href, report, created, 'done', "
-    "outcome = 'pending', '', '', '' FROM run ORDER BY number",
+    f"INSERT INTO step ({_COLUMN_LIST}) SELECT dataset_id, verb, outcome, code, detail, href, "
+    "report, created, 'done', outcome = 'pending', '', '', '' FROM run ORDER BY number",
     "DROP TABLE run",
 )
 _BUSY_S = 30.0
@@ -48,7 +52,10 @@ _BUSY_S = 30.0
 
 def fingerprint(record: DatasetRecord) -> str:
     """SHA-256 over URL, size and checksum of each file, in whatever order the files come."""
-    files = sorted([file.url, file.size or 0, (file.checksum_type or "").upper(), file.checksum or ""] for file in record.files)
+    files = sorted(
+        [file.url, file.size or 0, (file.checksum_type or "").upper(), file.checksum or ""]
+        for file in record.files
+    )
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
@@ -79,37 +86,51 @@ class Ledger:
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                "DELETE FROM step WHERE dataset_id = ? AND verb = 'audit'", [(one.dataset_id,) for one in entries]
+                "DELETE FROM step WHERE dataset_id = ? AND verb = 'audit'",
+                [(one.dataset_id,) for one in entries],
             )
-            connection.executemany(f"INSERT INTO step ({_COLUMN_LIST}) VALUES ({marks})", map(astuple, entries))
+            connection.executemany(
+                f"INSERT INTO step ({_COLUMN_LIST}) VALUES ({marks})", map(astuple, entries)
+            )
             connection.execute("COMMIT")
 
     def audits(self) -> dict[str, Entry]:
         """What the last audit found, by dataset; of datasets for which nothing was done since."""
-        later = "SELECT 1 FROM step AS later WHERE later.dataset_id = step.dataset_id AND later.number > step.number"
+        later = (
+            "SELECT 1 FROM step AS later WHERE later.dataset_id = step.dataset_id AND "
+            "later.number > step.number"
+        )
         query = f"SELECT {_COLUMN_LIST} FROM step WHERE verb = 'audit' AND NOT EXISTS ({later})"
         return {entry.dataset_id: entry for entry in map(_entry, self._rows(query))}
 
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
-        """All steps, or those of one dataset, oldest first. Audits are none: they change nothing."""
+        """All steps, or those of one dataset, oldest first. Audits are none: they change
+        nothing.
+        """
         where, values = ("AND dataset_id = ?", (dataset_id,)) if dataset_id else ("", ())
         query = f"SELECT {_COLUMN_LIST} FROM step WHERE verb <> 'audit' {where} ORDER BY number"
         return [_entry(row) for row in self._rows(query, values)]
 
     def latest(self) -> list[Entry]:
-        """The last step of each dataset, in the order of their names; one of ``generate`` only where no index was ever involved."""
+        """The last step of each dataset, in the order of their names; one of ``generate`` only
+        where no index was ever involved.
+        """
         last = "COALESCE(MAX(CASE WHEN verb <> 'generate' THEN number END), MAX(number))"
         steps = f"SELECT {last} FROM step WHERE verb <> 'audit' GROUP BY dataset_id"
         query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN ({steps}) ORDER BY dataset_id"
         return [_entry(row) for row in self._rows(query)]
 
     def task(self, dataset_id: str) -> Task | None:
-        """What was last decided for a dataset; None if nothing was, or only by a version that kept no decisions.
+        """What was last decided for a dataset; None if nothing was, or only by a version that kept
+        no decisions.
 
         Raises:
             StoreError: what is kept cannot be read.
         """
-        query = "SELECT task FROM step WHERE dataset_id = ? AND task IS NOT NULL ORDER BY number DESC LIMIT 1"
+        query = (
+            "SELECT task FROM step WHERE dataset_id = ? AND task IS NOT NULL ORDER BY number "
+            "DESC LIMIT 1"
+        )
         rows = self._rows(query, (dataset_id,))
         return _task(rows[0][0], f"{self.path}, {dataset_id}") if rows else None
 
@@ -121,12 +142,16 @@ class Ledger:
 
     @contextmanager
     def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:
-        """Keep other processes, and other threads, off a dataset meanwhile. The claim of a process that is killed ends with it.
+        """Keep other processes, and other threads, off a dataset meanwhile. The claim of a process
+        that is killed ends with it.
 
         Raises:
-            StoreError: another process has it (``store-busy``), and ``wait`` is false; or the lock file cannot be written.
+            StoreError: another process has it (``store-busy``), and ``wait`` is false; or the lock
+                file cannot be written.
         """
-        offset = int.from_bytes(hashlib.sha256(dataset_id.encode()).digest()[:7])  # one byte of the file for each dataset
+        offset = int.from_bytes(
+            hashlib.sha256(dataset_id.encode()).digest()[:7]
+        )  # one byte of the file for each dataset
         path = self.path.with_name(f"{self.path.name}.lock")
         try:
             make_private_file(path)
@@ -135,7 +160,8 @@ class Ledger:
             raise _unusable(path, error) from error
         with lock:
             try:
-                # of the open file, not of the process: a thread that ends its claim does not end those of others
+                # of the open file, not of the process: a thread that ends its claim does not end
+                # those of others
                 claim = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
                 fcntl.fcntl(lock, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, claim)
             except BlockingIOError:
@@ -153,8 +179,12 @@ class Ledger:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            make_private_file(self.path)  # the errors in it tell of this machine, and of others' servers
-            with closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as connection:
+            make_private_file(
+                self.path
+            )  # the errors in it tell of this machine, and of others' servers
+            with closing(
+                sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
+            ) as connection:
                 _use_write_ahead_log(connection)
                 self._bring_up_to_date(connection)
                 yield connection
@@ -169,12 +199,21 @@ class Ledger:
         if version not in (0, SCHEMA_VERSION):
             connection.execute("ROLLBACK")
             raise StoreError(
-                str(self.path), f"is a ledger of version {version}", expected=f"at most {SCHEMA_VERSION}",
-                todo="Use the newer esgvzarr that wrote it, or set `ledger` to another path.", code="store-ledger-version",
-            )  # fmt: skip
-        older = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'run'").fetchone()
+                str(self.path),
+                f"is a ledger of version {version}",
+                expected=f"at most {SCHEMA_VERSION}",
+                todo="Use the newer esgvzarr that wrote it, or set `ledger` to another path.",
+                code="store-ledger-version",
+            )
+        older = connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'run'"
+        ).fetchone()
         if version == 0:
-            for statement in (*_SCHEMA, *(_MIGRATION if older else ()), f"PRAGMA user_version = {SCHEMA_VERSION}"):
+            for statement in (
+                *_SCHEMA,
+                *(_MIGRATION if older else ()),
+                f"PRAGMA user_version = {SCHEMA_VERSION}",
+            ):
                 connection.execute(statement)
         connection.execute("COMMIT")
 
@@ -203,18 +242,25 @@ def _entry(row: tuple[object, ...]) -> Entry:
 def _task(text: str, subject: str) -> Task:
     try:
         values = json.loads(text)
-        record, index = values["record"], IndexAddress(**values["index"])
+        record = values["record"]
+        index = IndexAddress(**values["index"])
         files = tuple(FileRecord(**file) for file in record["files"])
         dataset = DatasetRecord(**{**record, "id": DatasetId(**record["id"]), "files": files})
         return Task(**{**values, "record": dataset, "index": index})
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            subject, f"the decision that is kept cannot be read: {error}", todo="Publish the dataset again.", code="store-ledger"
+            subject,
+            f"the decision that is kept cannot be read: {error}",
+            todo="Publish the dataset again.",
+            code="store-ledger",
         ) from error
 
 
 def _unusable(path: Path, error: Exception) -> StoreError:
     return StoreError(
-        str(path), f"cannot be used as the ledger: {error}", expected="a SQLite file that this user may write",
-        todo="Set `ledger` to another path.", code="store-ledger",
-    )  # fmt: skip
+        str(path),
+        f"cannot be used as the ledger: {error}",
+        expected="a SQLite file that this user may write",
+        todo="Set `ledger` to another path.",
+        code="store-ledger",
+    )

@@ -1,6 +1,8 @@
-"""The life of a link by the ledger: published with esgcet or by itself, and finished later where it was not at once.
+"""The life of a link by the ledger: published with esgcet or by itself, and finished later where it
+was not at once.
 
-What is to be done is decided and kept, then done step by step. Whoever comes after an end at any point goes on from there.
+What is to be done is decided and kept, then done step by step. Whoever comes after an end at any
+point goes on from there.
 """
 
 from __future__ import annotations
@@ -41,17 +43,32 @@ from .ledger import DONE, Ledger
 from .remove import QUEUED, RELINK, WITHDRAWN, links_of, may_come, withdraw
 
 
-def decide(verb: str, record: DatasetRecord, index: IndexAddress, settings: Settings, *, force: bool = False) -> Task:
-    """What is to be done to link a dataset. Where its reference file has no place, whoever does it says why."""
+def decide(
+    verb: str,
+    record: DatasetRecord,
+    index: IndexAddress,
+    settings: Settings,
+    *,
+    force: bool = False,
+) -> Task:
+    """What is to be done to link a dataset. Where its reference file has no place, whoever does it
+    says why.
+    """
     try:
         directory, href = place(record, settings)
     except SettingsError:
         return Task(verb, record, "", "", index, force)
-    return Task(verb, record, str(directory / reference_name(record.id, settings)), href, index, force)
+    return Task(
+        verb, record, str(directory / reference_name(record.id, settings)), href, index, force
+    )
 
 
 def publish_with_esgcet(
-    arguments: Sequence[str], settings: Settings, *, force: bool = False, progress: Progress = lambda *_: None
+    arguments: Sequence[str],
+    settings: Settings,
+    *,
+    force: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> tuple[int, list[Outcome]]:
     """Run the real esgpublish, and publish the references of each dataset that it registers.
 
@@ -79,12 +96,17 @@ class _Run:
     """What becomes of the datasets of one run of esgpublish."""
 
     def __init__(self, config: Path, settings: Settings, force: bool, progress: Progress) -> None:
-        self._config, self._settings, self._force, self._progress = config, settings, force, progress
+        self._config = config
+        self._settings = settings
+        self._force = force
+        self._progress = progress
         self._announced: dict[str, Journal] = {}
         self.outcomes: list[Outcome] = []
 
     def registering(self, registration: esgpublish.Registration) -> None:
-        """Keep what is needed to go on, in case that this process ends while the index registers the dataset."""
+        """Keep what is needed to go on, in case that this process ends while the index registers
+        the dataset.
+        """
         try:
             journal = Journal(self._task(registration), Ledger(self._settings.ledger))
         except EsgvzarrError:  # said when it is registered
@@ -98,9 +120,18 @@ class _Run:
         self._announced.pop(name, None)
         try:
             if registration.dry_run:
-                self.outcomes.append(preview(self._task(registration), self._settings, registered=False, progress=self._progress))
+                self.outcomes.append(
+                    preview(
+                        self._task(registration),
+                        self._settings,
+                        registered=False,
+                        progress=self._progress,
+                    )
+                )
                 return
-            outcome = carry_out(self._task(registration), self._settings, registration, progress=self._progress)
+            outcome = carry_out(
+                self._task(registration), self._settings, registration, progress=self._progress
+            )
         except EsgvzarrError as error:
             outcome = failure(name, "publish", error)
             if not registration.dry_run:
@@ -112,19 +143,36 @@ class _Run:
         for name, journal in self._announced.items():
             journal.finish(
                 Outcome(
-                    name, "publish", "absent", "esgpublish says that it is not registered", "index-item-missing", retryable=True
+                    name,
+                    "publish",
+                    "absent",
+                    "esgpublish says that it is not registered",
+                    "index-item-missing",
+                    retryable=True,
                 )
             )
 
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
-        return decide("publish", record, address_of_registration(registration, self._config), self._settings, force=self._force)
+        return decide(
+            "publish",
+            record,
+            address_of_registration(registration, self._config),
+            self._settings,
+            force=self._force,
+        )
 
 
 def link_source(
-    sources: Sequence[str], dataset_id: DatasetId | None, config: Path, settings: Settings, *,
-    force: bool = False, dry_run: bool = False, progress: Progress = lambda *_: None,
-) -> Outcome:  # fmt: skip
+    sources: Sequence[str],
+    dataset_id: DatasetId | None,
+    config: Path,
+    settings: Settings,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
     """Publish the references of a dataset that is registered already.
 
     Args:
@@ -137,7 +185,8 @@ def link_source(
         progress: told of each step.
 
     Raises:
-        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing was done, or kept.
+        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing
+            was done, or kept.
     """
     address = address_of_config(config)
     named = (*settings.allowed_hosts, *map(host_of, filter(is_url, sources)))
@@ -145,13 +194,23 @@ def link_source(
     with make_transport(settings) as transport:
         record = read_source(sources, dataset_id, transport, settings.data_paths)
     task = decide("link", record, address, settings, force=force)
-    return preview(task, settings, progress=progress) if dry_run else carry_out(task, settings, progress=progress)
+    return (
+        preview(task, settings, progress=progress)
+        if dry_run
+        else carry_out(task, settings, progress=progress)
+    )
 
 
 def carry_out(
-    task: Task, settings: Settings, registration: esgpublish.Registration | None = None, *, progress: Progress = lambda *_: None
+    task: Task,
+    settings: Settings,
+    registration: esgpublish.Registration | None = None,
+    *,
+    progress: Progress = lambda *_: None,
 ) -> Outcome:
-    """Generate, write and link as decided. Each step is in the ledger before the next, and so is what became of it."""
+    """Generate, write and link as decided. Each step is in the ledger before the next, and so is
+    what became of it.
+    """
     ledger = Ledger(settings.ledger)
     with claimed(ledger, str(task.record.id)):
         journal = Journal(task, ledger)
@@ -160,7 +219,11 @@ def carry_out(
 
 
 def resume(
-    dataset_ids: Sequence[str], settings: Settings, *, dry_run: bool = False, progress: Progress = lambda *_: None
+    dataset_ids: Sequence[str],
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> list[Outcome]:
     """Finish what was interrupted, is pending, or failed in a way that may have passed.
 
@@ -192,14 +255,21 @@ def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
     """
     latest = {last.dataset_id: last for last in ledger.latest()}
     if not dataset_ids:
-        return [last for last in latest.values() if last.outcome not in DONE and last.retryable and last.verb != "generate"]
+        return [
+            last
+            for last in latest.values()
+            if last.outcome not in DONE and last.retryable and last.verb != "generate"
+        ]
     names = [str(DatasetId.parse(dataset_id)) for dataset_id in dataset_ids]
     for name in names:
         if name not in latest:
             raise SourceError(
-                name, f"is not in the ledger {ledger.path}", expected="a dataset that was published or linked from here",
-                todo="esgvzarr link links a registered dataset.", code="source-not-in-ledger",
-            )  # fmt: skip
+                name,
+                f"is not in the ledger {ledger.path}",
+                expected="a dataset that was published or linked from here",
+                todo="esgvzarr link links a registered dataset.",
+                code="source-not-in-ledger",
+            )
     return [latest[name] for name in names if latest[name].outcome not in DONE]
 
 
@@ -213,14 +283,21 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
             task = ledger.task(name)
             if task is None:
                 raise SourceError(
-                    name, "the ledger does not say how it was to be linked", expected="a dataset of publish or link",
-                    todo="Run esgvzarr link on its files, records or catalogue.", code="source-not-in-ledger",
-                )  # fmt: skip
+                    name,
+                    "the ledger does not say how it was to be linked",
+                    expected="a dataset of publish or link",
+                    todo="Run esgvzarr link on its files, records or catalogue.",
+                    code="source-not-in-ledger",
+                )
             journal = Journal(task, ledger, resumed=True)
             journal.resume()
             if task.verb in ("unpublish", RELINK):
                 taken_back = withdraw(journal, settings, progress)
-                return _link_anew(task, ledger, settings, progress) if taken_back.state == QUEUED else taken_back
+                return (
+                    _link_anew(task, ledger, settings, progress)
+                    if taken_back.state == QUEUED
+                    else taken_back
+                )
             return carry_on(journal, settings, None, progress)
     except StoreError as error:
         if error.code != "store-busy":
@@ -240,7 +317,9 @@ def _preview(task: Task, settings: Settings, progress: Progress) -> Outcome:
 
 
 def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
-    """Link what was taken back, as the index describes it now. Its files must have the checksums that the index says."""
+    """Link what was taken back, as the index describes it now. Its files must have the checksums
+    that the index says.
+    """
     name = str(task.record.id)
     try:
         fresh = _decide_anew(task, settings)
@@ -250,7 +329,14 @@ def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progres
         outcome = failure(name, RELINK, error)
         Journal(task, ledger).finish(outcome)
         return outcome
-    served = next((step.sha256 for step in reversed(ledger.entries(name)) if step.sha256 and step.href == fresh.href), "")
+    served = next(
+        (
+            step.sha256
+            for step in reversed(ledger.entries(name))
+            if step.sha256 and step.href == fresh.href
+        ),
+        "",
+    )
     journal = Journal(fresh, ledger)
     journal.decide()
     outcome = carry_on(journal, settings, None, progress)
@@ -258,9 +344,14 @@ def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progres
     if made is None or not served or made.sha256 == served or _reads_as_before(made, settings):
         return outcome
     replaced = Finding(
-        "store-replaced", 0, fresh.href, "what was served before", "other references", "Caches may hold the old file for years.",
+        "store-replaced",
+        0,
+        fresh.href,
+        "what was served before",
+        "other references",
+        "Caches may hold the old file for years.",
         refuse=False,
-    )  # fmt: skip
+    )
     return replace(outcome, warnings=(*outcome.warnings, replaced))
 
 
@@ -283,20 +374,29 @@ def _decide_anew(task: Task, settings: Settings) -> Task:
         documents = index.documents(task.record.id, task.record.data_node)
     if not documents:
         raise LinkError(
-            str(task.record.id), f"is not in {task.index.location}", expected="a registered dataset",
-            todo="Register it again, then esgvzarr resume.", code="index-item-missing", retryable=True,
-        )  # fmt: skip
+            str(task.record.id),
+            f"is not in {task.index.location}",
+            expected="a registered dataset",
+            todo="Register it again, then esgvzarr resume.",
+            code="index-item-missing",
+            retryable=True,
+        )
     record = from_index(documents, task.record.id)
-    if record.data_node != task.record.data_node:  # the item of a replica's original: it does not describe our files
+    if (
+        record.data_node != task.record.data_node
+    ):  # the item of a replica's original: it does not describe our files
         record = task.record
     paths = {file.url: file.path for file in task.record.files}
-    known = replace(record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files))
+    known = replace(
+        record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files)
+    )
     fresh = decide("link", with_local_paths(known, settings.data_paths), task.index, settings)
     return fresh if fresh.path else replace(fresh, path=task.path, href=task.href)
 
 
 def _check_bytes(task: Task, settings: Settings) -> None:
-    """Compare each file with its record's checksum: a file may have other bytes, and the size of then.
+    """Compare each file with its record's checksum: a file may have other bytes, and the size of
+    then.
 
     Raises:
         TransportError: it has; or it cannot be read.
@@ -304,19 +404,30 @@ def _check_bytes(task: Task, settings: Settings) -> None:
     with make_transport(settings) as transport:
         transport.allow(task.record.data_node, named=task.verb == "publish")
         for file in filter(can_be_checked, task.record.files):
-            here = file.path if file.path and settings.read != "http" and os.path.isfile(file.path) else None
+            here = (
+                file.path
+                if file.path and settings.read != "http" and os.path.isfile(file.path)
+                else None
+            )
             check_checksum(file, here or file.url, transport)
 
 
 def carry_on(
-    journal: Journal, settings: Settings, registration: esgpublish.Registration | None, progress: Progress,
+    journal: Journal,
+    settings: Settings,
+    registration: esgpublish.Registration | None,
+    progress: Progress,
     preparer: Preparer | None = None,
-) -> Outcome:  # fmt: skip
-    """Do what was decided, and keep what became of it. Nobody else may be at work on the dataset."""
+) -> Outcome:
+    """Do what was decided, and keep what became of it. Nobody else may be at work on the
+    dataset.
+    """
     task = journal.task
     try:
         with make_transport(settings) as transport:
-            transport.allow(task.record.data_node, named=task.verb == "publish")  # by esgcet, whose record it is then
+            transport.allow(
+                task.record.data_node, named=task.verb == "publish"
+            )  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings, registration)
             until = journal.may_come("unpublish", settings.poll_timeout_s)
             if registration is None and record_in(index, task.record) is None:
@@ -332,13 +443,23 @@ def carry_on(
 
 
 def _absent(task: Task) -> Outcome:
-    detail = f"{task.index.location} does not show the dataset. Nothing was linked; register it, or wait until it is"
-    return Outcome(str(task.record.id), task.verb, "absent", detail, "index-item-missing", retryable=True)
+    detail = (
+        f"{task.index.location} does not show the dataset. Nothing was linked; register it, or "
+        "wait until it is"
+    )
+    return Outcome(
+        str(task.record.id), task.verb, "absent", detail, "index-item-missing", retryable=True
+    )
 
 
 def _make_and_show(
-    journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
-) -> Outcome:  # fmt: skip
+    journal: Journal,
+    index: Index,
+    transport: Transport,
+    settings: Settings,
+    progress: Progress,
+    preparer: Preparer | None,
+) -> Outcome:
     try:
         made = _make(journal, index, transport, settings, progress, preparer)
         progress(made.dataset_id, "linking")
@@ -346,17 +467,24 @@ def _make_and_show(
     except EsgvzarrError as error:
         task = journal.task
         linking = journal.may_come("link", settings.poll_timeout_s)
-        if not (error.retryable or task.before or task.force or linking):  # what lies there is of this task alone
+        if not (
+            error.retryable or task.before or task.force or linking
+        ):  # what lies there is of this task alone
             discard(task.path, task.href, task.record, index)
         raise
 
 
 def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> bool:
-    """Whether the files that are served are still those for which the references in a place were made, as far as a server says."""
-    made_from = {file["url"]: file for file in provenance(read_references(path, transport))["files"]}
+    """Whether the files that are served are still those for which the references in a place were
+    made, as far as a server says.
+    """
+    made_from = {
+        file["url"]: file for file in provenance(read_references(path, transport))["files"]
+    }
     heads = transport.read_heads([file.url for file in record.files], 8)
     return all(
-        file.size in (None, head.size) and all(made_from.get(file.url, {}).get(name, said) == said for name, said in _said(head))
+        file.size in (None, head.size)
+        and all(made_from.get(file.url, {}).get(name, said) == said for name, said in _said(head))
         for file, head in zip(record.files, heads, strict=True)
     )
 
@@ -366,15 +494,22 @@ def _said(head: Head) -> tuple[tuple[str, object], ...]:
 
 
 def _is_ours_alone(task: Task, index: Index) -> bool:
-    """Whether what lies in the place was put there by earlier runs for this link, and nobody is led to it."""
+    """Whether what lies in the place was put there by earlier runs for this link, and nobody is led
+    to it.
+    """
     if task.before or not os.path.exists(task.path):
         return False
     return not any(link.href == task.href for link in index.links(task.record.id))
 
 
 def _make(
-    journal: Journal, index: Index, transport: Transport, settings: Settings, progress: Progress, preparer: Preparer | None
-) -> Outcome:  # fmt: skip
+    journal: Journal,
+    index: Index,
+    transport: Transport,
+    settings: Settings,
+    progress: Progress,
+    preparer: Preparer | None,
+) -> Outcome:
     """The reference file in its place: the one of an earlier run, or a new one."""
     task = journal.task
     if not task.path:
@@ -385,10 +520,24 @@ def _make(
     remove_leftovers(task.path)
     earlier = journal.reusable()
     if earlier is not None and _are_as_recorded(task.record, task.path, transport):
-        return Outcome(str(task.record.id), task.verb, "written", earlier.path, reference=earlier, files=len(task.record.files))
+        return Outcome(
+            str(task.record.id),
+            task.verb,
+            "written",
+            earlier.path,
+            reference=earlier,
+            files=len(task.record.files),
+        )
     force = task.force or _is_ours_alone(task, index)
     made = generate(
-        task.record, Path(task.path).parent, transport, settings, href=task.href, force=force, progress=progress, preparer=preparer
+        task.record,
+        Path(task.path).parent,
+        transport,
+        settings,
+        href=task.href,
+        force=force,
+        progress=progress,
+        preparer=preparer,
     )
     assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     journal.written(made)

@@ -23,7 +23,9 @@ from .journal import Journal, claimed
 from .ledger import Ledger
 
 WITHDRAWN = "withdrawn"
-"""Directory beside the ledger, which no server serves, for the reference files of retracted datasets."""
+"""Directory beside the ledger, which no server serves, for the reference files of retracted
+datasets.
+"""
 
 RELINK = "relink"
 """Verb of a task whose link is taken back, to be made anew later."""
@@ -32,13 +34,20 @@ QUEUED = "queued"
 
 
 def unpublish(
-    dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False, progress: Progress = lambda *_: None
+    dataset_id: DatasetId,
+    config: Path,
+    settings: Settings,
+    *,
+    delete: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> Outcome:
-    """Unlink a dataset, then move its reference file out of what is served, or delete it. It may be run twice.
+    """Unlink a dataset, then move its reference file out of what is served, or delete it. It may be
+    run twice.
 
     Args:
         dataset_id: which dataset.
-        config: esgcet's ``esg.yaml``: which index and data node, where the ledger does not know, and how to log in.
+        config: esgcet's ``esg.yaml``: which index and data node, where the ledger does not know,
+            and how to log in.
         settings: from the same file.
         delete: keep no copy of the reference file.
         progress: told of each step.
@@ -53,22 +62,33 @@ def unpublish(
         return withdraw(journal, settings, progress)
 
 
-def decide_withdrawal(dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False) -> Task:
-    """What is to be taken back: what the ledger knows, else what ``esg.yaml`` and the settings say of the place."""
+def decide_withdrawal(
+    dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False
+) -> Task:
+    """What is to be taken back: what the ledger knows, else what ``esg.yaml`` and the settings say
+    of the place.
+    """
     earlier = Ledger(settings.ledger).task(str(dataset_id))
     if earlier is not None and earlier.path:
         return replace(earlier, verb="unpublish", delete=delete)
-    record = earlier.record if earlier else DatasetRecord(dataset_id, str(read_config(config).get("data_node") or ""), ())
+    record = (
+        earlier.record
+        if earlier
+        else DatasetRecord(dataset_id, str(read_config(config).get("data_node") or ""), ())
+    )
     path = href = ""
     if settings.reference_dir is not None and settings.reference_url is not None:
         name = reference_name(dataset_id, settings)
-        path, href = str(settings.reference_dir.expanduser() / name), f"{settings.reference_url.rstrip('/')}/{name}"
+        path = str(settings.reference_dir.expanduser() / name)
+        href = f"{settings.reference_url.rstrip('/')}/{name}"
     index = earlier.index if earlier else address_of_config(config)
     return Task("unpublish", record, path, href, index, delete=delete)
 
 
 def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcome:
-    """Unlink, then remove the file; each step is kept. What is to be linked anew ends as ``queued``."""
+    """Unlink, then remove the file; each step is kept. What is to be linked anew ends as
+    ``queued``.
+    """
     task = journal.task
     try:
         with make_transport(settings) as transport:
@@ -77,20 +97,29 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
             paths = reference_paths(own, task, settings)
             until = journal.may_come("link", settings.poll_timeout_s) if not own else None
             progress(str(task.record.id), "unlinking")
-            pending = [link.href for link in own if index.remove_link(task.record.id, link) == LinkState.PENDING]
+            pending = [
+                link.href
+                for link in own
+                if index.remove_link(task.record.id, link) == LinkState.PENDING
+            ]
         if until:
             outcome = may_come(task, "the link", until)
         elif pending:
             detail = (
-                f"{task.index.location} took the removal of {', '.join(pending)}, and shows it still: until then the file stays"
+                f"{task.index.location} took the removal of {', '.join(pending)}, and shows it "
+                "still: until then the file stays"
             )
-            outcome = Outcome(str(task.record.id), task.verb, "pending", detail, "index-pending", retryable=True)
+            outcome = Outcome(
+                str(task.record.id), task.verb, "pending", detail, "index-pending", retryable=True
+            )
         else:
             journal.unlinked()
             outcome = _remove(task, paths, settings)
             if task.verb == RELINK:
                 detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
-                outcome = replace(outcome, state=QUEUED, detail=detail, code="index-relink", retryable=True)
+                outcome = replace(
+                    outcome, state=QUEUED, detail=detail, code="index-relink", retryable=True
+                )
     except EsgvzarrError as error:
         outcome = failure(str(task.record.id), task.verb, error)
     journal.finish(outcome)
@@ -98,10 +127,20 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
 
 
 def may_come(task: Task, change: str, until: datetime) -> Outcome:
-    """An earlier run sent the index a change to the contrary, which it may make yet: nothing is done before."""
-    detail = f"{task.index.location} was sent {change} before, and may make it until {until:%Y-%m-%d %H:%M:%S} UTC"
+    """An earlier run sent the index a change to the contrary, which it may make yet: nothing is
+    done before.
+    """
+    detail = (
+        f"{task.index.location} was sent {change} before, and may make it until "
+        f"{until:%Y-%m-%d %H:%M:%S} UTC"
+    )
     return Outcome(
-        str(task.record.id), task.verb, "pending", f"{detail}. esgvzarr resume goes on then", "index-earlier-change", retryable=True
+        str(task.record.id),
+        task.verb,
+        "pending",
+        f"{detail}. esgvzarr resume goes on then",
+        "index-earlier-change",
+        retryable=True,
     )
 
 
@@ -115,10 +154,15 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
 
     Raises:
         SettingsError: the index leads to a file of which nobody knows where it is.
-        LinkError: it leads to what is no reference file of the dataset. An index can be made to say anything.
+        LinkError: it leads to what is no reference file of the dataset. An index can be made to say
+            anything.
     """
     names = {f"{task.record.id}{suffix}" for suffix in SUFFIXES.values()}
-    written = [step.path for step in Ledger(settings.ledger).entries(str(task.record.id)) if step.step == "written"]
+    written = [
+        step.path
+        for step in Ledger(settings.ledger).entries(str(task.record.id))
+        if step.step == "written"
+    ]
     paths = list(dict.fromkeys(filter(None, (task.path, *written))))
     for link in links:
         if link.href == task.href and task.path:
@@ -127,20 +171,27 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
         (found,) = with_local_paths(replace(task.record, files=(file,)), settings.data_paths).files
         if not found.path:
             raise SettingsError(
-                link.href, "nobody knows where this file is on this machine", expected="a URL under one of `data_paths`",
-                todo="Set `data_paths`, or `reference_dir` and `reference_url`.", code="settings-reference-dir",
-            )  # fmt: skip
+                link.href,
+                "nobody knows where this file is on this machine",
+                expected="a URL under one of `data_paths`",
+                todo="Set `data_paths`, or `reference_dir` and `reference_url`.",
+                code="settings-reference-dir",
+            )
         if os.path.basename(found.path) not in names:
             raise LinkError(
-                link.href, f"leads to {found.path}, which is no reference file of the dataset", expected=" or ".join(sorted(names)),
-                todo="Nothing was unlinked or removed. Who put this link there?", code="index-link-foreign",
-            )  # fmt: skip
+                link.href,
+                f"leads to {found.path}, which is no reference file of the dataset",
+                expected=" or ".join(sorted(names)),
+                todo="Nothing was unlinked or removed. Who put this link there?",
+                code="index-link-foreign",
+            )
         paths.append(found.path)
     return paths
 
 
 def _remove(task: Task, paths: list[str], settings: Settings) -> Outcome:
-    name, away = str(task.record.id), settings.ledger.expanduser().parent / WITHDRAWN
+    name = str(task.record.id)
+    away = settings.ledger.expanduser().parent / WITHDRAWN
     for path in paths:
         remove_leftovers(path)
     if task.delete:

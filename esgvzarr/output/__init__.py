@@ -1,4 +1,5 @@
-"""How a ReferenceSet is written, one module per output, and what stock readers are told to open each with.
+"""How a ReferenceSet is written, one module per output, and what stock readers are told to open
+each with.
 
 An output is known by the suffix of its name, ``<DSID>.json`` and so on.
 """
@@ -12,19 +13,28 @@ from typing import Any
 
 from ..errors import SettingsError
 
-JSON, ZST, PARQUET, ICECHUNK = "json", "json.zst", "parquet", "icechunk"
+JSON = "json"
+ZST = "json.zst"
+PARQUET = "parquet"
+ICECHUNK = "icechunk"
 SUFFIXES = {JSON: ".json", ZST: ".json.zst", PARQUET: ".parq", ICECHUNK: ".icechunk"}
 """Output -> how its name ends."""
 RECORD = "provenance.json"
 """File of a directory that says what made it, from which files. Readers do not look there."""
 DIRECTORIES = (PARQUET, ICECHUNK)
-_NEEDS = {ZST: ("zstandard", "zstd"), PARQUET: ("fastparquet", "parquet"), ICECHUNK: ("icechunk", "icechunk")}
+_NEEDS = {
+    ZST: ("zstandard", "zstd"),
+    PARQUET: ("fastparquet", "parquet"),
+    ICECHUNK: ("icechunk", "icechunk"),
+}
 """Output -> the package without which nobody writes or reads it, and our extra that brings it."""
 
 
 def output_of(name: str) -> str:
     """The output that a path or URL leads to; ``json`` for any other name."""
-    return next((output for output, suffix in SUFFIXES.items() if name.rstrip("/").endswith(suffix)), JSON)
+    return next(
+        (output for output, suffix in SUFFIXES.items() if name.rstrip("/").endswith(suffix)), JSON
+    )
 
 
 def check_installed(output: str) -> None:
@@ -38,14 +48,19 @@ def check_installed(output: str) -> None:
         module = import_module(package) if package else None
     except ImportError as error:
         raise SettingsError(
-            f"output {output!r}", f"the package {package} is not installed", todo=f"pip install 'esgvzarr[{extra}]'",
+            f"output {output!r}",
+            f"the package {package} is not installed",
+            todo=f"pip install 'esgvzarr[{extra}]'",
             code="settings-output",
-        ) from error  # fmt: skip
+        ) from error
     if output == ICECHUNK and not hasattr(module, "http_storage"):
         raise SettingsError(
-            f"output {output!r}", "Icechunk 1 takes the port out of URLs, and reads no repository over HTTP",
-            expected="icechunk >= 2, which needs Python 3.12", todo=f"pip install 'esgvzarr[{extra}]'", code="settings-output",
-        )  # fmt: skip
+            f"output {output!r}",
+            "Icechunk 1 takes the port out of URLs, and reads no repository over HTTP",
+            expected="icechunk >= 2, which needs Python 3.12",
+            todo=f"pip install 'esgvzarr[{extra}]'",
+            code="settings-output",
+        )
 
 
 def write(output: str, document: bytes, path: Path, present: Path | None = None) -> None:
@@ -55,7 +70,8 @@ def write(output: str, document: bytes, path: Path, present: Path | None = None)
         output: which.
         document: what it shall show, as kerchunk JSON.
         path: where nothing is yet.
-        present: what lies in its place, which is not touched: an Icechunk repository is gone on with.
+        present: what lies in its place, which is not touched: an Icechunk repository is gone on
+            with.
 
     Raises:
         FormatError: it cannot show that.
@@ -68,7 +84,9 @@ def write(output: str, document: bytes, path: Path, present: Path | None = None)
 
         write_icechunk(document, path, present)
         return
-    own = kerchunk.with_options(document, storage_options(output, protocol_of(kerchunk.provenance(document))))
+    own = kerchunk.with_options(
+        document, storage_options(output, protocol_of(kerchunk.provenance(document)))
+    )
     if output == PARQUET:
         from .parquet import write_parquet
 
@@ -78,13 +96,17 @@ def write(output: str, document: bytes, path: Path, present: Path | None = None)
 
 
 def same(output: str, a: Path, b: Path) -> bool:
-    """Whether readers see the same in both: all but what says how they were made is equal, byte for byte."""
+    """Whether readers see the same in both: all but what says how they were made is equal, byte for
+    byte.
+    """
     if a.is_dir() or b.is_dir():
         return _tree(a) == _tree(b)
     from . import kerchunk
 
     try:
-        return kerchunk.same_references(kerchunk.read(a.read_bytes()), kerchunk.read(b.read_bytes()))
+        return kerchunk.same_references(
+            kerchunk.read(a.read_bytes()), kerchunk.read(b.read_bytes())
+        )
     except ValueError:  # damaged
         return False
 
@@ -99,7 +121,10 @@ def _tree(directory: Path) -> dict[str, bytes]:
 
 def protocol_of(provenance: Mapping[str, Any]) -> str:
     """How the files are fetched: ``https``, ``http``, or ``file``."""
-    return next((file["url"].partition("://")[0] for file in provenance["files"] if "://" in file["url"]), "file")
+    return next(
+        (file["url"].partition("://")[0] for file in provenance["files"] if "://" in file["url"]),
+        "file",
+    )
 
 
 def storage_options(output: str, protocol: str) -> dict[str, Any]:
@@ -107,7 +132,8 @@ def storage_options(output: str, protocol: str) -> dict[str, Any]:
 
     Args:
         output: which.
-        protocol: of the files' URLs. fsspec finds it by itself in JSON; in parquet it reads all tables for it, and fails on groups.
+        protocol: of the files' URLs. fsspec finds it by itself in JSON; in parquet it reads all
+            tables for it, and fails on groups.
     """
     options: Mapping[str, dict[str, Any]] = {
         ZST: {"target_options": {"compression": "zstd"}},
@@ -117,7 +143,9 @@ def storage_options(output: str, protocol: str) -> dict[str, Any]:
 
 
 def open_kwargs(output: str, protocol: str) -> dict[str, Any]:
-    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it; a repository's ``store`` in place of ``href`` for Icechunk."""
+    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it; a repository's ``store`` in
+    place of ``href`` for Icechunk.
+    """
     if output == ICECHUNK:  # a store has to be made of the href before
         return {"engine": "zarr", "consolidated": False, "chunks": {}}
     options = storage_options(output, protocol)

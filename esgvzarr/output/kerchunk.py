@@ -1,7 +1,10 @@
-"""kerchunk references, version 1, as strict JSON, plain or zstd-compressed: what stock xarray and kerchunk open.
+"""kerchunk references, version 1, as strict JSON, plain or zstd-compressed: what stock xarray and
+kerchunk open.
 
-Rules: kerchunk reference specification version 1 (fsspec/kerchunk docs, "References specification"); Zarr storage specification
-version 2; xarray's ``_ARRAY_DIMENSIONS``. The bare tokens ``NaN`` and ``Infinity`` never occur: only Python reads them.
+Rules: kerchunk reference specification version 1 (fsspec/kerchunk docs, "References
+    specification"); Zarr storage specification
+version 2; xarray's ``_ARRAY_DIMENSIONS``. The bare tokens ``NaN`` and ``Infinity`` never occur:
+only Python reads them.
 """
 
 from __future__ import annotations
@@ -26,13 +29,18 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 def encode(references: ReferenceSet) -> bytes:
     """The reference file, byte for byte the same for the same references.
 
-    ``provenance`` stands beside ``refs``, as JSON text like ``.zattrs``: GDAL (3.12) takes every list in the file for a reference.
-    The document is made directly: a dict of millions of small lists costs many times the memory and time.
+    ``provenance`` stands beside ``refs``, as JSON text like ``.zattrs``: GDAL (3.12) takes every
+    list in the file for a reference. The document is made directly: a dict of millions of small
+    lists costs many times the memory and time.
     """
     urls = [file.file.url for file in references.files]
-    text = io.BytesIO()  # grows in place: a list of parts would be in memory twice when it is joined
+    text = (
+        io.BytesIO()
+    )  # grows in place: a list of parts would be in memory twice when it is joined
     text.write(b'{"version":1,"refs":{')
-    parts = chain(_listing(references.groups), *(_group(group, urls) for group in references.groups))
+    parts = chain(
+        _listing(references.groups), *(_group(group, urls) for group in references.groups)
+    )
     for number, part in enumerate(parts):
         text.write(b"," + part if number else part)
     text.write(_PROVENANCE + orjson.dumps(_text(_json_value(references.provenance))) + b"}")
@@ -41,12 +49,18 @@ def encode(references: ReferenceSet) -> bytes:
 
 def same_references(a: bytes, b: bytes) -> bool:
     """Whether readers see the same in both: all but the provenance is equal, byte for byte."""
-    return a[: a.rfind(_PROVENANCE)] == b[: b.rfind(_PROVENANCE)] and _PROVENANCE in a and _PROVENANCE in b
+    return (
+        a[: a.rfind(_PROVENANCE)] == b[: b.rfind(_PROVENANCE)]
+        and _PROVENANCE in a
+        and _PROVENANCE in b
+    )
 
 
 def provenance(document: bytes) -> dict[str, Any]:
     """What a document of ``encode`` says of the files that it was made from."""
-    return dict(orjson.loads(orjson.loads(document[document.rfind(_PROVENANCE) + len(_PROVENANCE) : -1])))
+    return dict(
+        orjson.loads(orjson.loads(document[document.rfind(_PROVENANCE) + len(_PROVENANCE) : -1]))
+    )
 
 
 def with_options(document: bytes, options: Mapping[str, Any]) -> bytes:
@@ -56,7 +70,9 @@ def with_options(document: bytes, options: Mapping[str, Any]) -> bytes:
 
 
 def compress(document: bytes) -> bytes:
-    """One zstd frame, which says its size. Level 10: 19 takes twenty times as long for half the bytes."""
+    """One zstd frame, which says its size. Level 10: 19 takes twenty times as long for half the
+    bytes.
+    """
     import zstandard
 
     return bytes(zstandard.ZstdCompressor(level=10).compress(document))
@@ -91,7 +107,10 @@ def _group(group: Group, urls: list[str]) -> Iterator[bytes]:
     for array in group.arrays:
         path = f"{prefix}{array.name}/"
         for place, data in array.inline.items():
-            yield _pair(path + (".".join(map(str, place)) or "0"), "base64:" + base64.b64encode(data).decode())
+            yield _pair(
+                path + (".".join(map(str, place)) or "0"),
+                "base64:" + base64.b64encode(data).decode(),
+            )
         yield from _chunks(array, path, urls)
 
 
@@ -102,15 +121,19 @@ def _metadata(group: Group) -> Iterator[tuple[str, dict[str, Any]]]:
     yield f"{prefix}.zattrs", _json_value(group.attrs)
     for array in group.arrays:
         yield f"{prefix}{array.name}/.zarray", zarray(array)
-        yield f"{prefix}{array.name}/.zattrs", {**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)}
+        yield (
+            f"{prefix}{array.name}/.zattrs",
+            {**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)},
+        )
 
 
 def _listing(groups: Sequence[Group]) -> Iterator[bytes]:
     """What lets zarr-python 3 list the groups below the root, where there are any.
 
-    Its store asks the reference file system what is in ``//<group>``, where the keys say ``<group>``, and finds nothing (as of
-    3.1.6). With ``.zmetadata`` it need not ask, which serves ``xarray.open_datatree`` and the engine ``zarr``. The engine
-    ``kerchunk`` does not look there; for it each name below the root stands once more behind two strokes, with no value.
+    Its store asks the reference file system what is in ``//<group>``, where the keys say
+    ``<group>``, and finds nothing (as of 3.1.6). With ``.zmetadata`` it need not ask, which serves
+    ``xarray.open_datatree`` and the engine ``zarr``. The engine ``kerchunk`` does not look there;
+    for it each name below the root stands once more behind two strokes, with no value.
     """
     if len(groups) > 1:
         metadata = {key: value for group in groups for key, value in _metadata(group)}
@@ -124,7 +147,9 @@ def _pair(key: str, value: str) -> bytes:
 
 
 def _chunks(array: Array, path: str, urls: list[str]) -> Iterator[bytes]:
-    """The references to the chunks of one file after the other. A scalar's only chunk has the key ``0``."""
+    """The references to the chunks of one file after the other. A scalar's only chunk has the key
+    ``0``.
+    """
     dots = ".".join(["%d"] * len(array.dims)) or "0"
     breaks = [0, *(np.flatnonzero(np.diff(array.file_index)) + 1).tolist(), len(array.chunks)]
     for first, last in pairwise(breaks):
@@ -133,7 +158,13 @@ def _chunks(array: Array, path: str, urls: list[str]) -> Iterator[bytes]:
         key = orjson.dumps(path).decode()[1:-1].replace("%", "%%")
         url = orjson.dumps(urls[int(array.file_index[first])]).decode().replace("%", "%%")
         line = f'"{key}{dots}":[{url},%d,%d]'
-        table = np.column_stack([array.chunks.keys[first:last], array.chunks.offsets[first:last], array.chunks.sizes[first:last]])
+        table = np.column_stack(
+            [
+                array.chunks.keys[first:last],
+                array.chunks.offsets[first:last],
+                array.chunks.sizes[first:last],
+            ]
+        )
         yield ",".join([line % tuple(row) for row in table.tolist()]).encode()
 
 
@@ -142,15 +173,23 @@ def _text(value: Any) -> str:
 
 
 def zarray(array: Array) -> dict[str, Any]:
-    """The ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``, for which xarray takes it (rule 20).
+    """The ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``, for
+    which xarray takes it (rule 20).
 
-    All codecs are filters, as kerchunk has them: VirtualiZarr 2.5 cannot read a compressor beside them.
+    All codecs are filters, as kerchunk has them: VirtualiZarr 2.5 cannot read a compressor beside
+        them.
     """
     codecs = [dict(codec) for codec in array.codecs]
     return {
-        "zarr_format": 2, "shape": list(array.shape), "chunks": list(array.chunk_shape), "dtype": array.dtype.str, "order": "C",
-        "compressor": None, "filters": codecs or None, "fill_value": _fill_value(array),
-    }  # fmt: skip
+        "zarr_format": 2,
+        "shape": list(array.shape),
+        "chunks": list(array.chunk_shape),
+        "dtype": array.dtype.str,
+        "order": "C",
+        "compressor": None,
+        "filters": codecs or None,
+        "fill_value": _fill_value(array),
+    }
 
 
 def _fill_value(array: Array) -> Any:
@@ -159,19 +198,32 @@ def _fill_value(array: Array) -> Any:
     if array.dtype.kind == "O":
         return str(array.fill_value)
     if array.dtype.kind == "S":
-        raw = array.fill_value.encode() if isinstance(array.fill_value, str) else bytes(array.fill_value)
+        raw = (
+            array.fill_value.encode()
+            if isinstance(array.fill_value, str)
+            else bytes(array.fill_value)
+        )
         return base64.b64encode(raw.ljust(array.dtype.itemsize, b"\0")).decode()
     return _json_value(np.asarray(array.fill_value).astype(array.dtype)[()])
 
 
 def _attributes(array: Array) -> dict[str, Any]:
-    """The array's attributes. A missing_value of NaN says nothing of floating point data, and JSON has no word for it."""
+    """The array's attributes. A missing_value of NaN says nothing of floating point data, and JSON
+    has no word for it.
+    """
     attrs = dict(array.attrs)
     for name in ("scale_factor", "add_offset", "missing_value"):
-        if name in attrs and not isinstance(attrs[name], str) and not np.isfinite(np.asarray(attrs[name], np.float64)).all():
+        if (
+            name in attrs
+            and not isinstance(attrs[name], str)
+            and not np.isfinite(np.asarray(attrs[name], np.float64)).all()
+        ):
             if name != "missing_value" or array.dtype.kind != "f":
                 raise FormatError(
-                    array.name, f"has {name} = {attrs[name]}", expected="a finite number", code="file-packing-invalid"
+                    array.name,
+                    f"has {name} = {attrs[name]}",
+                    expected="a finite number",
+                    code="file-packing-invalid",
                 )
             del attrs[name]
     return {name: _json_value(value) for name, value in attrs.items()}

@@ -1,6 +1,8 @@
-"""kerchunk references as parquet tables in a directory, of which readers fetch only those that they need.
+"""kerchunk references as parquet tables in a directory, of which readers fetch only those that they
+need.
 
-Written by fsspec's own LazyReferenceMapper, which is also what reads them (fsspec docs, "ReferenceFileSystem").
+Written by fsspec's own LazyReferenceMapper, which is also what reads them (fsspec docs,
+"ReferenceFileSystem").
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from ..errors import FormatError
 from . import RECORD, protocol_of
 
 RECORD_SIZE = 100_000
-"""Chunks per table: half a megabyte, one request. With kerchunk's 10,000 a long dataset is hundreds of files."""
+"""Chunks per table: half a megabyte, one request. With kerchunk's 10,000 a long dataset is hundreds
+of files.
+"""
 _MOST_CHUNKS = 10**8
 """Of one array: what others wrote may say anything."""
 
@@ -38,9 +42,15 @@ def write_parquet(document: bytes, path: Path) -> None:
     from fsspec.implementations.reference import LazyReferenceMapper
 
     parsed = orjson.loads(document)
-    refs = {key: value for key, value in parsed["refs"].items() if key != ".zmetadata" and not key.startswith("//")}
+    refs = {
+        key: value
+        for key, value in parsed["refs"].items()
+        if key != ".zmetadata" and not key.startswith("//")
+    }
     _check_no_gaps(refs)
-    tables = LazyReferenceMapper.create(str(path), record_size=RECORD_SIZE)  # which lists groups in its own way
+    tables = LazyReferenceMapper.create(
+        str(path), record_size=RECORD_SIZE
+    )  # which lists groups in its own way
     for key, value in refs.items():
         tables[key] = value
     tables.flush()
@@ -54,14 +64,19 @@ def _check_no_gaps(refs: Mapping[str, Any]) -> None:
         missing = math.prod(_grid(orjson.loads(refs[key]))) - held[name] if name != key else 0
         if missing:
             raise FormatError(
-                name, f"has {missing} chunks that were never written", expected="all chunks, for readers of kerchunk parquet",
-                todo="Use another output for this dataset.", code="file-output-unsupported",
-            )  # fmt: skip
+                name,
+                f"has {missing} chunks that were never written",
+                expected="all chunks, for readers of kerchunk parquet",
+                todo="Use another output for this dataset.",
+                code="file-output-unsupported",
+            )
 
 
 def _grid(meta: Mapping[str, Any]) -> list[int]:
     """Chunks per dimension; a scalar is one."""
-    return [-(-size // chunk) for size, chunk in zip(meta["shape"], meta["chunks"], strict=True)] or [1]
+    return [
+        -(-size // chunk) for size, chunk in zip(meta["shape"], meta["chunks"], strict=True)
+    ] or [1]
 
 
 def read_parquet(href: str, **options: Any) -> bytes:
@@ -79,7 +94,9 @@ def read_parquet(href: str, **options: Any) -> bytes:
 
     files, root = url_to_fs(href, **options)
     tables = LazyReferenceMapper(root, fs=files)
-    refs: dict[str, Any] = {key: orjson.dumps(value).decode() for key, value in tables.zmetadata.items()}
+    refs: dict[str, Any] = {
+        key: orjson.dumps(value).decode() for key, value in tables.zmetadata.items()
+    }
     for field in [key.removesuffix("/.zarray") for key in refs if key.endswith("/.zarray")]:
         refs.update(_chunks(tables, field))
     try:

@@ -1,7 +1,9 @@
 """A reference file, or a directory of references, on the data node: whole or not at all.
 
-ESGF servers cache what they serve for years, so bytes under a published name never change: equal bytes are left alone, others
-are refused unless forced. What is not whole yet has a name that begins with a dot, which ESGF servers hide.
+ESGF servers cache what they serve for years, so bytes under a published name never change: equal
+    bytes are left alone, others
+are refused unless forced. What is not whole yet has a name that begins with a dot, which ESGF
+servers hide.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from . import ICECHUNK, output_of, same
 
 @contextmanager
 def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Path]:
-    """A hidden place on the file system of ``path`` for what shall be put there. What is left in it in the end goes.
+    """A hidden place on the file system of ``path`` for what shall be put there. What is left in it
+    in the end goes.
 
     Args:
         path: of the reference file. Its directory is made if it is missing.
@@ -48,7 +51,9 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
 
 
 def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
-    """A new hidden directory, locked. One that another writer took for left over, before it was locked, is let go."""
+    """A new hidden directory, locked. One that another writer took for left over, before it was
+    locked, is let go.
+    """
     while True:
         holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=directory))
         try:
@@ -61,7 +66,9 @@ def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
 
 
 def _lock(handle: int) -> bool | None:
-    """Take the lock that tells what is being written from what was left; False if another has it, None if there are none here."""
+    """Take the lock that tells what is being written from what was left; False if another has it,
+    None if there are none here.
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -83,16 +90,27 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
-                str(path), f"cannot be written: {error.strerror}", todo="Make room, then esgvzarr resume.", code="store-full",
+                str(path),
+                f"cannot be written: {error.strerror}",
+                todo="Make room, then esgvzarr resume.",
+                code="store-full",
                 retryable=True,
-            ) from error  # fmt: skip
+            ) from error
         raise StoreError(
-            str(path), f"cannot be written: {error.strerror}", expected="a directory that this user may write to",
-            todo="Set `reference_dir` and `reference_url` to a directory that is writable and served.", code="store-unwritable",
-        ) from error  # fmt: skip
+            str(path),
+            f"cannot be written: {error.strerror}",
+            expected="a directory that this user may write to",
+            todo=(
+                "Set `reference_dir` and `reference_url` to a directory that is writable and "
+                "served."
+            ),
+            code="store-unwritable",
+        ) from error
 
 
-def write_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False) -> ReferenceFile:
+def write_reference(
+    staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False
+) -> ReferenceFile:
     """Put what was staged in its place.
 
     Args:
@@ -111,28 +129,39 @@ def write_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "
     return planned
 
 
-def plan_reference(staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False) -> ReferenceFile:
+def plan_reference(
+    staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False
+) -> ReferenceFile:
     """What ``write_reference`` would leave there. Nothing is touched.
 
     Raises:
         StoreError: other bytes are there.
     """
     target = Path(path)
-    new, present = measure(staged), measure(target)
-    if present[1] and (present == new or (not force and same(output_of(target.name), target, staged))):
+    new = measure(staged)
+    present = measure(target)
+    if present[1] and (
+        present == new or (not force and same(output_of(target.name), target, staged))
+    ):
         return ReferenceFile(str(target), href or str(target), *present, written=False)
-    if present[1] and not force and output_of(target.name) != ICECHUNK:  # its readers have the snapshot that they opened
+    if (
+        present[1] and not force and output_of(target.name) != ICECHUNK
+    ):  # its readers have the snapshot that they opened
         raise StoreError(
-            str(target), f"is there already, with {present[0]} other bytes", expected="no such file, or equal bytes",
-            todo="Publish a new version; or use --force: caches may hold the old file for years.", code="store-bytes-differ",
-        )  # fmt: skip
+            str(target),
+            f"is there already, with {present[0]} other bytes",
+            expected="no such file, or equal bytes",
+            todo="Publish a new version; or use --force: caches may hold the old file for years.",
+            code="store-bytes-differ",
+        )
     return ReferenceFile(str(target), href or str(target), *new)
 
 
 def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
     """Bytes and SHA-256 of a reference file; 0 and empty where there is none.
 
-    Of a directory: the bytes of all files in it, and the SHA-256 of what ``sha256sum`` prints of them, in the order of their names.
+    Of a directory: the bytes of all files in it, and the SHA-256 of what ``sha256sum`` prints of
+        them, in the order of their names.
 
     Raises:
         StoreError: it is there and cannot be read.
@@ -144,7 +173,8 @@ def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
         if not target.is_dir():
             data = target.read_bytes()
             return len(data), hashlib.sha256(data).hexdigest()
-        size, lines = 0, ""
+        size = 0
+        lines = ""
         for file in files_of(target):
             data = file.read_bytes()
             size += len(data)
@@ -153,13 +183,20 @@ def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """The files of a directory, all the way down, in the order of their names; a file is its own only one."""
+    """The files of a directory, all the way down, in the order of their names; a file is its own
+    only one.
+    """
     target = Path(path)
-    return sorted((file for file in target.rglob("*") if file.is_file()), key=Path.as_posix) if target.is_dir() else [target]
+    return (
+        sorted((file for file in target.rglob("*") if file.is_file()), key=Path.as_posix)
+        if target.is_dir()
+        else [target]
+    )
 
 
 def remove_reference(path: str | os.PathLike[str]) -> bool:
-    """Delete a reference file or directory of references; False where there was none. A directory is hidden first, as a whole.
+    """Delete a reference file or directory of references; False where there was none. A directory
+    is hidden first, as a whole.
 
     Raises:
         StoreError: it cannot be deleted.
@@ -178,12 +215,17 @@ def remove_reference(path: str | os.PathLike[str]) -> bool:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> int:
-    """Delete what writers of ``path`` left beside it when they were killed, and count it. What is being written is let be."""
-    target, removed = Path(path), 0
+    """Delete what writers of ``path`` left beside it when they were killed, and count it. What is
+    being written is let be.
+    """
+    target = Path(path)
+    removed = 0
     with writing(target):
         for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
             with suppress(FileNotFoundError):  # its writer is through with it
-                if left.is_symlink() or not left.is_dir():  # not made by us: nothing is opened, or followed
+                if (
+                    left.is_symlink() or not left.is_dir()
+                ):  # not made by us: nothing is opened, or followed
                     left.unlink()
                     removed += 1
                     continue
@@ -197,15 +239,19 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
     return removed
 
 
-def withdraw_reference(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> Path | None:
+def withdraw_reference(
+    path: str | os.PathLike[str], directory: str | os.PathLike[str]
+) -> Path | None:
     """Move a reference file into ``directory``, which is not served; None where there was none.
 
-    It is whole in one of the two places at any moment. An older one of the same name there is replaced.
+    It is whole in one of the two places at any moment. An older one of the same name there is
+    replaced.
 
     Raises:
         StoreError: it cannot be moved.
     """
-    source, target = Path(path), Path(directory) / Path(path).name
+    source = Path(path)
+    target = Path(directory) / Path(path).name
     if not source.exists():
         return None
     with staging(target) as staged, writing(target):
@@ -221,7 +267,9 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def _put(staged: Path, path: Path) -> None:
-    """All of it on the disk, readable by all, then in its place. A directory that lies there is hidden first."""
+    """All of it on the disk, readable by all, then in its place. A directory that lies there is
+    hidden first.
+    """
     for item in (*staged.rglob("*"), staged):
         item.chmod(0o755 if item.is_dir() else 0o644)
         _sync(item)
@@ -235,8 +283,12 @@ def _put(staged: Path, path: Path) -> None:
 
 
 def _add_snapshot(staged: Path, path: Path) -> None:
-    """The files of a repository that went on from the one in ``path``; last of all what points to the newest snapshot."""
-    for file in sorted(files_of(staged), key=lambda file: file.relative_to(staged).parts[0] == "refs"):
+    """The files of a repository that went on from the one in ``path``; last of all what points to
+    the newest snapshot.
+    """
+    for file in sorted(
+        files_of(staged), key=lambda file: file.relative_to(staged).parts[0] == "refs"
+    ):
         target = path / file.relative_to(staged)
         if not (target.exists() and os.path.samefile(file, target)):
             make_directory(target.parent)

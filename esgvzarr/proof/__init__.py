@@ -1,7 +1,7 @@
 """The proof: references read back as the files do, or they are not published.
 
-The reader's side is stock xarray + kerchunk. The other side is an independent read of the NetCDF files (``truth``), which has no
-part in making references. Works on any kerchunk JSON, ours or not.
+The reader's side is stock xarray + kerchunk. The other side is an independent read of the NetCDF
+files (``truth``), which has no part in making references. Works on any kerchunk JSON, ours or not.
 """
 
 from __future__ import annotations
@@ -53,12 +53,16 @@ def read_references(location: str, transport: Transport) -> bytes:
             return read_parquet(location, **(guarded if is_url(location) else {}))
     except UNREADABLE as error:
         raise ProofError(
-            location, f"cannot be read: {error}", expected=f"kerchunk references as {output}", code="proof-not-references"
+            location,
+            f"cannot be read: {error}",
+            expected=f"kerchunk references as {output}",
+            code="proof-not-references",
         ) from error
 
 
 def through_of(location: str) -> str:
-    """What the proof opens of references that are published: an output of this machine, and a repository wherever it is.
+    """What the proof opens of references that are published: an output of this machine, and a
+    repository wherever it is.
 
     Empty for others, whose document was read, and checked, before.
     """
@@ -72,12 +76,17 @@ def _read_icechunk(location: str, transport: Transport) -> bytes:
         if is_url(place):
             transport.check_allowed(place)
         elif is_url(location):
-            raise ProofError(location, f"leads readers to {place}", expected="HTTP", code="proof-place-refused")
+            raise ProofError(
+                location, f"leads readers to {place}", expected="HTTP", code="proof-place-refused"
+            )
     return read_icechunk(location)
 
 
-def referenced_urls(document: bytes, location: str, transport: Transport, named: Collection[str] = ()) -> list[str]:
-    """The files that references, or their provenance, name; in the order of the provenance, then of the references.
+def referenced_urls(
+    document: bytes, location: str, transport: Transport, named: Collection[str] = ()
+) -> list[str]:
+    """The files that references, or their provenance, name; in the order of the provenance, then of
+    the references.
 
     Args:
         document: the reference file's bytes.
@@ -91,23 +100,36 @@ def referenced_urls(document: bytes, location: str, transport: Transport, named:
     """
     parsed = parse(document, location)
     provenance = parsed["provenance"] if isinstance(parsed["provenance"], dict) else {}
-    named_files = [file.get("url") for file in provenance.get("files") or () if isinstance(file, dict)]
-    said = [url for url in (*named_files, *(provenance.get("left_out") or ())) if isinstance(url, str)]
+    named_files = [
+        file.get("url") for file in provenance.get("files") or () if isinstance(file, dict)
+    ]
+    said = [
+        url for url in (*named_files, *(provenance.get("left_out") or ())) if isinstance(url, str)
+    ]
     places = stated(parsed)
     check_places({*said, *places.urls()}, transport, location, named)
     return list(dict.fromkeys([*said, *(url for url, _ in places.chunks)]))
 
 
 def verify(
-    document: bytes, sources: Sequence[FileRecord], transport: Transport, *,
-    location: str, dataset_id: str = "", samples: int = 8, full: bool = False, storage_options: Mapping[str, Any] | None = None,
-    counted: Mapping[str, Mapping[str, Counted]] | None = None, through: str = "",
-) -> Report:  # fmt: skip
+    document: bytes,
+    sources: Sequence[FileRecord],
+    transport: Transport,
+    *,
+    location: str,
+    dataset_id: str = "",
+    samples: int = 8,
+    full: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    counted: Mapping[str, Mapping[str, Counted]] | None = None,
+    through: str = "",
+) -> Report:
     """Compare a reference file with the NetCDF files that it should show.
 
-    Counts of chunks by HDF5's own count; dimensions, types and attributes; coordinates, bounds and scalars whole; of each data
-    variable the first, last and corner chunks of each file and ``samples`` random ones, or all chunks when ``full``. All numbers of
-    the time steps that several files hold, against each of these files.
+    Counts of chunks by HDF5's own count; dimensions, types and attributes; coordinates, bounds and
+    scalars whole; of each data variable the first, last and corner chunks of each file and
+    ``samples`` random ones, or all chunks when ``full``. All numbers of the time steps that several
+    files hold, against each of these files.
 
     Args:
         document: the reference file's bytes.
@@ -118,8 +140,10 @@ def verify(
         samples: random chunks per data variable and file.
         full: compare everything.
         storage_options: of fsspec's reference file system, for the reader's side.
-        through: URL or path of the output that is opened, where it is not plain JSON; ``document`` is what it should show.
-        counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted before; spares the count over HTTP.
+        through: URL or path of the output that is opened, where it is not plain JSON; ``document``
+            is what it should show.
+        counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted before;
+            spares the count over HTTP.
 
     Returns:
         A report, passed or not.
@@ -129,7 +153,8 @@ def verify(
         TransportError: a source file cannot be read.
     """
     parsed = parse(document, location)
-    places, options = stated(parsed), dict(storage_options or {})
+    places = stated(parsed)
+    options = dict(storage_options or {})
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
     with remote_options(transport) as guarded:
         options["remote_options"] = {**guarded, **options.get("remote_options", {})}
@@ -139,15 +164,31 @@ def verify(
         for scene in found:
             compared = []
             for part in scene.parts:
-                one = Comparison(part.shown, places, seed=dataset_id or location, samples=samples, full=full, alone=not scene.named)
+                one = Comparison(
+                    part.shown,
+                    places,
+                    seed=dataset_id or location,
+                    samples=samples,
+                    full=full,
+                    alone=not scene.named,
+                )
                 checks += _compare(one, part, transport, counted or {})
                 compared.append(one)
             checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
-    return Report(dataset_id, location, tuple(checks), _tools(), datetime.now(UTC).isoformat(timespec="seconds"))
+    return Report(
+        dataset_id,
+        location,
+        tuple(checks),
+        _tools(),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _compare(
-    comparison: Comparison, part: Part, transport: Transport, counted: Mapping[str, Mapping[str, Counted]]
+    comparison: Comparison,
+    part: Part,
+    transport: Transport,
+    counted: Mapping[str, Mapping[str, Counted]],
 ) -> Iterator[Check]:
     """All files of one dataset."""
     opened = open_sources(part.files, transport)
@@ -156,11 +197,15 @@ def _compare(
         known = None if isinstance(source, str) else counted.get(file.url)
         stored = stored_chunks(source) if known is None else known
         with open_truth(source, file.url) as truth:
-            yield from comparison.file(file, source, truth.drop_vars(part.dropped, errors="ignore"), stored)
+            yield from comparison.file(
+                file, source, truth.drop_vars(part.dropped, errors="ignore"), stored
+            )
     again = comparison.shared()
     for file, source in zip(again, open_sources(again, transport), strict=True):
         with open_truth(source, file.url) as truth:
-            yield from comparison.repeated(file, source, truth.drop_vars(part.dropped, errors="ignore"))
+            yield from comparison.repeated(
+                file, source, truth.drop_vars(part.dropped, errors="ignore")
+            )
 
 
 def _tools() -> dict[str, str]:

@@ -9,18 +9,42 @@ import numpy as np
 
 _APART = ("esgvzarr_segments", "esgvzarr_recipe", "least_significant_digit")
 """Attributes that are ours, or that xarray takes away from the files' side as it opens them."""
-OF_FILES = ("units", "calendar", "_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range")
+OF_FILES = (
+    "units",
+    "calendar",
+    "_FillValue",
+    "missing_value",
+    "valid_min",
+    "valid_max",
+    "valid_range",
+    "actual_range",
+)
 """Attributes of time and its bounds that say numbers or dates in the units of one file."""
 MARKS = ("_FillValue", "missing_value")
 """Attributes that say nothing where no value is theirs."""
-_MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "standard_name", "positive")
+_MEANING = (
+    "scale_factor",
+    "add_offset",
+    "_FillValue",
+    "missing_value",
+    "_Unsigned",
+    "units",
+    "standard_name",
+    "positive",
+)
 """By these a number becomes a quantity: they have to be those of each single file."""
 
 
-def unlike(attrs: Mapping[str, Any], shown: Mapping[str, Any], dtype: np.dtype[Any]) -> Iterator[str]:
-    """The attributes by which the numbers of one file mean something else than they are shown to mean."""
+def unlike(
+    attrs: Mapping[str, Any], shown: Mapping[str, Any], dtype: np.dtype[Any]
+) -> Iterator[str]:
+    """The attributes by which the numbers of one file mean something else than they are shown to
+    mean.
+    """
     for name in _MEANING:
-        a, b = (None if _says_nothing(name, x.get(name), dtype) else x.get(name) for x in (attrs, shown))
+        a, b = (
+            None if _says_nothing(name, x.get(name), dtype) else x.get(name) for x in (attrs, shown)
+        )
         if (a is None) != (b is None) or (a is not None and not same(a, b)):
             yield name
 
@@ -32,11 +56,16 @@ def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:
 
 def _all_nan(value: Any) -> bool:
     numbers = _array(value)
-    return bool(numbers.size) and ((numbers.dtype.kind == "f" and bool(np.isnan(numbers).all())) or str(value) == "NaN")
+    return bool(numbers.size) and (
+        (numbers.dtype.kind == "f" and bool(np.isnan(numbers).all())) or str(value) == "NaN"
+    )
 
 
-def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, but: Collection[str] = ()) -> Iterator[str]:
-    """Attributes shown with another value than any file has, or that all files have and are not shown.
+def wrong_attrs(
+    shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, but: Collection[str] = ()
+) -> Iterator[str]:
+    """Attributes shown with another value than any file has, or that all files have and are not
+    shown.
 
     Args:
         shown: of one variable, or global.
@@ -47,7 +76,9 @@ def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]],
         if name in _APART or name in but:
             continue
         values = [attrs[name] for attrs in versions if name in attrs]
-        in_all = len(values) == len(versions) and all(same(values[0], value) for value in values[1:])
+        in_all = len(values) == len(versions) and all(
+            same(values[0], value) for value in values[1:]
+        )
         if name in shown:
             if not any(same(shown[name], value) for value in values):
                 yield name
@@ -57,7 +88,8 @@ def wrong_attrs(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]],
 
 def same(a: Any, b: Any) -> bool:
     """Equal as strict JSON has them: a list for an array, text for NaN and infinities."""
-    a, b = _array(a), _array(b)
+    a = _array(a)
+    b = _array(b)
     if a.dtype.kind in "OSUT" or b.dtype.kind in "OSUT":
         return [_text(x) for x in a.ravel().tolist()] == [_text(x) for x in b.ravel().tolist()]
     return bool(np.array_equal(a.ravel(), b.ravel(), equal_nan=True))

@@ -1,4 +1,6 @@
-"""Compare what a reference file shows with one source file after the other. Facts about all files are judged at the end."""
+"""Compare what a reference file shows with one source file after the other. Facts about all files
+are judged at the end.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _AT_ONCE = 64
 """Boxes that are in memory at a time."""
 _ROUNDING = 1e-6
 _PAUSES_S = (0.2, 0.8)
-"""Before a second and third look at what could not be read: fsspec does not try again by itself what a busy server refuses."""
+"""Before a second and third look at what could not be read: fsspec does not try again by itself
+what a busy server refuses.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,13 +88,21 @@ class _Pair:
     def is_data(self, name: str) -> bool:
         """Whether a variable changes with time, and is not time itself."""
         dims = self.truth.variables[name].dims
-        return self.time in dims and name not in self.time_names and dims == self.group.dataset.variables[name].dims
+        return (
+            self.time in dims
+            and name not in self.time_names
+            and dims == self.group.dataset.variables[name].dims
+        )
 
     def shown_box(self, name: str, box: Box) -> Box:
         """Where the group shows a box of the file."""
         axis = self.truth.variables[name].dims.index(self.time)
         shift = self.place.begin - self.place.first
-        return (*box[:axis], slice(box[axis].start + shift, box[axis].stop + shift), *box[axis + 1 :])
+        return (
+            *box[:axis],
+            slice(box[axis].start + shift, box[axis].stop + shift),
+            *box[axis + 1 :],
+        )
 
     def read_shown(self, name: str, box: Box) -> np.ndarray | Exception:
         """What a reader gets for a box of the file."""
@@ -103,9 +115,25 @@ class _Pair:
 class Comparison:
     """One run of the proof over all files of a dataset, and the groups that show it."""
 
-    def __init__(self, shown: Sequence[Shown], places: Stated, *, seed: str, samples: int, full: bool, alone: bool = True) -> None:
-        """Args: ``alone``: the groups show no other dataset; else only what is in the first file's variables is looked at."""
-        self._shown, self._stated, self._seed, self._samples, self._full, self._alone = shown, places, seed, samples, full, alone
+    def __init__(
+        self,
+        shown: Sequence[Shown],
+        places: Stated,
+        *,
+        seed: str,
+        samples: int,
+        full: bool,
+        alone: bool = True,
+    ) -> None:
+        """Args: ``alone``: the groups show no other dataset; else only what is in the first file's
+        variables is looked at.
+        """
+        self._shown = shown
+        self._stated = places
+        self._seed = seed
+        self._samples = samples
+        self._full = full
+        self._alone = alone
         self.attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         """Variable -> its attributes in each file; ``""`` for the global ones."""
         self.fixed: defaultdict[str, list[str]] = defaultdict(list)
@@ -120,10 +148,15 @@ class Comparison:
         """Whether its files follow each other in time."""
         return any(group.time for group in self._shown)
 
-    def file(self, file: FileRecord, source: Source, truth: xarray.Dataset, stored: Mapping[str, Counted]) -> Iterator[Check]:
-        """All that can be said of one file. ``truth`` reads from ``source``; ``stored`` is HDF5's count of it."""
+    def file(
+        self, file: FileRecord, source: Source, truth: xarray.Dataset, stored: Mapping[str, Counted]
+    ) -> Iterator[Check]:
+        """All that can be said of one file. ``truth`` reads from ``source``; ``stored`` is HDF5's
+        count of it.
+        """
         if not self._alone:
-            self._shown, self._alone = [group.only(map(str, truth.variables)) for group in self._shown], True
+            self._shown = [group.only(map(str, truth.variables)) for group in self._shown]
+            self._alone = True
             self._seen = _none_seen(self._shown)
         time = cf.time_name(described(truth))
         times = times_of(truth, time)
@@ -132,21 +165,32 @@ class Comparison:
             return
         places = self._find(times) if len(times) or time is None else []
         if not places:
-            yield Check("time", file.name, False, f"its {len(times)} time steps are not shown one after the other")
+            yield Check(
+                "time",
+                file.name,
+                False,
+                f"its {len(times)} time steps are not shown one after the other",
+            )
             return
         where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
-        yield Check("time", file.name, True, f"{len(times)} steps, {where}" if time else "fixed fields")
+        yield Check(
+            "time", file.name, True, f"{len(times)} steps, {where}" if time else "fixed fields"
+        )
         if file.url not in self._places:
             for place in places:
                 self._times_seen(place)[:] += 1
         self._places[file.url] = file, places
-        pairs = [_Pair(file, source, truth, place, time, _time_names(truth, time)) for place in places]
+        pairs = [
+            _Pair(file, source, truth, place, time, _time_names(truth, time)) for place in places
+        ]
         for pair in pairs:
             yield from _structure(pair)
             for name in pair.names():
                 yield from self._description(pair, name)
             yield from self._data(pair, full=self._full)
-        self._counted += [_counts(pairs, str(name), self._stated, stored) for name in truth.variables]
+        self._counted += [
+            _counts(pairs, str(name), self._stated, stored) for name in truth.variables
+        ]
         for key, variable in truth.variables.items():
             self.attrs[str(key)].append(variable.attrs)
         self.attrs[""].append(truth.attrs)
@@ -154,24 +198,46 @@ class Comparison:
     def shared(self) -> list[FileRecord]:
         """The files some of whose steps other files hold too, and that were compared by samples."""
         files = () if self._full else self._places.values()
-        return [file for file, places in files if any((self._times_seen(place) > 1).any() for place in places)]
+        return [
+            file
+            for file, places in files
+            if any((self._times_seen(place) > 1).any() for place in places)
+        ]
 
     def repeated(self, file: FileRecord, source: Source, truth: xarray.Dataset) -> Iterator[Check]:
-        """All numbers of a file at the steps that other files hold too: whichever is shown, it has to be that of all of them."""
+        """All numbers of a file at the steps that other files hold too: whichever is shown, it has
+        to be that of all of them.
+        """
         time = cf.time_name(described(truth))
         for place in self._places[file.url][1]:
             for span in _stretches(self._times_seen(place) > 1):
-                part = _Place(place.group, place.first + span.start, place.begin + span.start, span.stop - span.start)
-                yield from self._data(_Pair(file, source, truth, part, time, _time_names(truth, time)), full=True)
+                part = _Place(
+                    place.group,
+                    place.first + span.start,
+                    place.begin + span.start,
+                    span.stop - span.start,
+                )
+                yield from self._data(
+                    _Pair(file, source, truth, part, time, _time_names(truth, time)), full=True
+                )
 
     def check_times(self) -> Iterator[Check]:
-        """That no time is shown that no file has, none twice, and that all chunks of the files are stated."""
+        """That no time is shown that no file has, none twice, and that all chunks of the files are
+        stated.
+        """
         for path, seen in self._seen.items():
             there = int(np.count_nonzero(seen))
-            yield Check("time", f"/{path}", there == len(seen), f"{there} of {len(seen)} steps shown come from the files")
+            yield Check(
+                "time",
+                f"/{path}",
+                there == len(seen),
+                f"{there} of {len(seen)} steps shown come from the files",
+            )
         steps = np.concatenate([np.empty(0, np.int64), *(group.times for group in self._shown)])
         again = len(steps) - len(np.unique(steps))
-        yield Check("time", "all groups", not again, f"{again} of {len(steps)} steps are shown again")
+        yield Check(
+            "time", "all groups", not again, f"{again} of {len(steps)} steps are shown again"
+        )
         for counts in self._counted:
             shared = [self._times_seen(place) > 1 for place in self._places[counts.url][1]]
             yield from judge(counts, np.concatenate(shared))
@@ -180,13 +246,18 @@ class Comparison:
         return self._seen[place.group.path][place.begin : place.begin + place.count]
 
     def _find(self, times: np.ndarray) -> list[_Place]:
-        """Where these times are shown one after the other: in one group, or in several; empty if they are not."""
+        """Where these times are shown one after the other: in one group, or in several; empty if
+        they are not.
+        """
         if not len(times):
             return [_Place(group, 0, 0, 0) for group in self._shown if not len(group.times)][:1]
         places: list[_Place] = []
-        groups, first = list(self._shown), 0
+        groups = list(self._shown)
+        first = 0
         while first < len(times) and groups:
-            found = [_Place(group, first, *_stretch(group.times, times[first:])) for group in groups]
+            found = [
+                _Place(group, first, *_stretch(group.times, times[first:])) for group in groups
+            ]
             best = max(found, key=lambda place: place.count)
             if not best.count:
                 break
@@ -197,7 +268,8 @@ class Comparison:
 
     def _description(self, pair: _Pair, name: str) -> Iterator[Check]:
         """Times as dates; what does not change with time is compared now, and judged in the end."""
-        variable, shown = pair.truth.variables[name], pair.group.dataset.variables[name]
+        variable = pair.truth.variables[name]
+        shown = pair.group.dataset.variables[name]
         if variable.dims != shown.dims:
             return
         try:
@@ -206,19 +278,29 @@ class Comparison:
             elif pair.time not in variable.dims:
                 self.fixed[name].append(_closeness(variable, shown))
         except UNREADABLE as error:
-            yield Check("values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}")
+            yield Check(
+                "values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}"
+            )
 
     def _data(self, pair: _Pair, *, full: bool) -> Iterator[Check]:
-        """The chosen chunks of all data variables, some at a time: the readers ahead, the file after them."""
-        chosen = {name: self._choose(pair, name, full) for name in pair.names() if pair.is_data(name)}
+        """The chosen chunks of all data variables, some at a time: the readers ahead, the file
+        after them.
+        """
+        chosen = {
+            name: self._choose(pair, name, full) for name in pair.names() if pair.is_data(name)
+        }
         jobs = [(name, box) for name, boxes in chosen.items() for box in boxes]
         wrong: defaultdict[str, list[str]] = defaultdict(list)
         with ThreadPoolExecutor(_READERS) as pool:
             for first in range(0, len(jobs), _AT_ONCE):
                 some = jobs[first : first + _AT_ONCE]
                 if not isinstance(pair.source, str):
-                    pair.source.prefetch(place for name, box in some for place in self._bytes(pair, name, box))
-                for (name, box), part in zip(some, pool.map(pair.read_shown, *zip(*some, strict=True)), strict=True):
+                    pair.source.prefetch(
+                        place for name, box in some for place in self._bytes(pair, name, box)
+                    )
+                for (name, box), part in zip(
+                    some, pool.map(pair.read_shown, *zip(*some, strict=True)), strict=True
+                ):
                     wrong[name] += self._unlike_box(pair, name, box, part)
         for name, boxes in chosen.items():
             count = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
@@ -227,9 +309,12 @@ class Comparison:
                 detail += f", {len(wrong[name])} of them wrong, first {wrong[name][0]}"
             yield Check("values", pair.of(name), not wrong[name], detail)
 
-    def _unlike_box(self, pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> list[str]:
-        """In what a part is not the file's. What could not be read is read again, until something stays unreadable; wrong numbers
-        are wrong."""
+    def _unlike_box(
+        self, pair: _Pair, name: str, box: Box, part: np.ndarray | Exception
+    ) -> list[str]:
+        """In what a part is not the file's. What could not be read is read again, until something
+        stays unreadable; wrong numbers are wrong.
+        """
         for pause_s in self._pauses_s:
             if not isinstance(part, Exception):
                 break
@@ -244,17 +329,26 @@ class Comparison:
         axis = variable.dims.index(pair.time)
         shape = (*variable.shape[:axis], pair.place.count, *variable.shape[axis + 1 :])
         chunks = pair.group.chunk_shape(name) if variable.nbytes > _WHOLE or full else shape
-        seed, first = f"{self._seed} {pair.file.name} {name}", pair.place.first
+        seed = f"{self._seed} {pair.file.name} {name}"
+        first = pair.place.first
         boxes = choose(shape, chunks, samples=self._samples, seed=seed, full=full)
-        return [(*b[:axis], slice(b[axis].start + first, b[axis].stop + first), *b[axis + 1 :]) for b in boxes]
+        return [
+            (*b[:axis], slice(b[axis].start + first, b[axis].stop + first), *b[axis + 1 :])
+            for b in boxes
+        ]
 
     def _bytes(self, pair: _Pair, name: str, box: Box) -> Iterator[tuple[int, int]]:
         """Where the references say that the first chunk of a box is."""
-        return self._stated.within(pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name))
+        return self._stated.within(
+            pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name)
+        )
 
 
-def whole(shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()) -> Iterator[Check]:
-    """What can be said after all files: fixed fields, attributes, that nothing is shown that no file has.
+def whole(
+    shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()
+) -> Iterator[Check]:
+    """What can be said after all files: fixed fields, attributes, that nothing is shown that no
+    file has.
 
     Args:
         shown: the groups.
@@ -263,8 +357,11 @@ def whole(shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequen
     """
     for one in compared:
         yield from one.check_times()
-    results, attrs = defaultdict[str, list[str]](list), defaultdict[str, list[Mapping[str, Any]]](list)
-    owners = [one for one in compared if one.timed] or compared  # fixed fields beside them have no say in global attributes
+    results = defaultdict[str, list[str]](list)
+    attrs = defaultdict[str, list[Mapping[str, Any]]](list)
+    owners = [
+        one for one in compared if one.timed
+    ] or compared  # fixed fields beside them have no say in global attributes
     for one in compared:
         for name, found in one.fixed.items():
             results[name] += found
@@ -272,25 +369,45 @@ def whole(shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequen
             attrs[name] += versions if name or one in owners else []
     for name, found in results.items():
         right = "equal" in found and set(found) <= {"equal", "rounding"}
-        yield Check("values", name, right, f"fixed, compared with {len(found)} files: {', '.join(sorted(set(found)))}")
+        yield Check(
+            "values",
+            name,
+            right,
+            f"fixed, compared with {len(found)} files: {', '.join(sorted(set(found)))}",
+        )
     for group in shown:
-        there, here = attrs.keys() - {""}, set(map(str, group.dataset.variables))
-        yield Check("variables", f"/{group.path}", here <= there, f"{len(here)}, in no file: {sorted(here - there)}")
+        there = attrs.keys() - {""}
+        here = set(map(str, group.dataset.variables))
+        yield Check(
+            "variables",
+            f"/{group.path}",
+            here <= there,
+            f"{len(here)}, in no file: {sorted(here - there)}",
+        )
         for name, versions in attrs.items():
             yield from _check_attributes(group, name, versions, but)
 
 
-def _check_attributes(group: Shown, name: str, versions: Sequence[Mapping[str, Any]], but: Sequence[str]) -> Iterator[Check]:
+def _check_attributes(
+    group: Shown, name: str, versions: Sequence[Mapping[str, Any]], but: Sequence[str]
+) -> Iterator[Check]:
     variable = group.dataset.variables.get(name)
     if name and variable is None:
         return  # the files' own checks have said so
     if variable is None:
-        shown, known = group.dataset.attrs, but
+        shown = group.dataset.attrs
+        known = but
     else:
         dates = name in _time_names(group.dataset, group.time)
-        shown, known = variable.attrs, OF_FILES if dates else (() if group.time in variable.dims else MARKS)
+        shown = variable.attrs
+        known = OF_FILES if dates else (() if group.time in variable.dims else MARKS)
     wrong = sorted(wrong_attrs(shown, versions, but=known))
-    yield Check("attributes", f"{name or 'global'} in /{group.path}", not wrong, f"differ: {wrong}" if wrong else f"{len(shown)}")
+    yield Check(
+        "attributes",
+        f"{name or 'global'} in /{group.path}",
+        not wrong,
+        f"differ: {wrong}" if wrong else f"{len(shown)}",
+    )
 
 
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
@@ -309,37 +426,65 @@ def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
 
 def _structure(pair: _Pair) -> Iterator[Check]:
     """Variables, their dimensions and types, and what their numbers mean."""
-    truth, shown = pair.truth, pair.group.dataset
-    there, here = set(map(str, truth.variables)), set(map(str, shown.variables))
-    detail = f"missing {sorted(there - here)}, too many {sorted(here - there)}" if there != here else f"{len(there)}"
+    truth = pair.truth
+    shown = pair.group.dataset
+    there = set(map(str, truth.variables))
+    here = set(map(str, shown.variables))
+    detail = (
+        f"missing {sorted(there - here)}, too many {sorted(here - there)}"
+        if there != here
+        else f"{len(there)}"
+    )
     yield Check("variables", pair.file.name, there == here, detail)
     for name in sorted(there & here):
-        a, b = truth.variables[name], shown.variables[name]
+        a = truth.variables[name]
+        b = shown.variables[name]
         if a.dims != b.dims:
-            yield Check("dimensions", pair.of(name), False, f"{b.dims} are shown, the file has {a.dims}")
+            yield Check(
+                "dimensions", pair.of(name), False, f"{b.dims} are shown, the file has {a.dims}"
+            )
         if name in _time_names(truth, pair.time):
             continue
         if not _same_type(a.dtype, b.dtype):
             yield Check("type", pair.of(name), False, f"{b.dtype} is shown, the file has {a.dtype}")
         if pair.time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
-            yield Check("attributes", pair.of(name), False, f"its numbers mean something else by {other}")
+            yield Check(
+                "attributes", pair.of(name), False, f"its numbers mean something else by {other}"
+            )
 
 
-def _counts(pairs: Sequence[_Pair], name: str, stated: Stated, stored: Mapping[str, Counted]) -> Counts:
+def _counts(
+    pairs: Sequence[_Pair], name: str, stated: Stated, stored: Mapping[str, Counted]
+) -> Counts:
     """A variable of one file, over all groups that show its steps."""
-    file, variable = pairs[0].file, pairs[0].truth.variables[name]
+    file = pairs[0].file
+    variable = pairs[0].truth.variables[name]
     axis = variable.dims.index(pairs[0].time) if pairs[0].time in variable.dims else None
     found = size = inline = copied = 0
     for pair in (pair for pair in pairs if name in pair.group.dataset.variables):
-        steps, chunk_shape, place = pair.shown_steps, pair.group.chunk_shape(name), (file.url, place_of(pair.group.path, name))
-        chunks = stated.inline_within(pair.group.path, name, axis, (steps.start, steps.stop), chunk_shape)
-        inline, copied = inline + chunks, copied + chunks * math.prod(chunk_shape) * variable.dtype.itemsize
-        found, size = found + stated.chunks.get(place, 0), size + stated.sizes.get(place, 0)
+        steps = pair.shown_steps
+        chunk_shape = pair.group.chunk_shape(name)
+        place = (file.url, place_of(pair.group.path, name))
+        chunks = stated.inline_within(
+            pair.group.path, name, axis, (steps.start, steps.stop), chunk_shape
+        )
+        inline = inline + chunks
+        copied = copied + chunks * math.prod(chunk_shape) * variable.dtype.itemsize
+        found = found + stated.chunks.get(place, 0)
+        size = size + stated.sizes.get(place, 0)
     return Counts(
-        url=file.url, subject=pairs[0].of(name), found=found, size=size, inline=inline, copied=copied, shape=variable.shape,
-        chunk_shape=tuple(variable.encoding.get("chunksizes") or variable.shape), axis=axis, itemsize=variable.dtype.itemsize,
+        url=file.url,
+        subject=pairs[0].of(name),
+        found=found,
+        size=size,
+        inline=inline,
+        copied=copied,
+        shape=variable.shape,
+        chunk_shape=tuple(variable.encoding.get("chunksizes") or variable.shape),
+        axis=axis,
+        itemsize=variable.dtype.itemsize,
         stored=stored.get(name),
-    )  # fmt: skip
+    )
 
 
 def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> Iterator[str]:
@@ -355,30 +500,43 @@ def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) 
 
 
 def _check_times(pair: _Pair, name: str) -> Check:
-    """Times and bounds as dates: their units may differ from file to file. As numbers where they are the same."""
-    variable, shown, time = pair.truth.variables[name], pair.group.dataset.variables[name], pair.time or ""
+    """Times and bounds as dates: their units may differ from file to file. As numbers where they
+    are the same.
+    """
+    variable = pair.truth.variables[name]
+    shown = pair.group.dataset.variables[name]
+    time = pair.time or ""
     before = (slice(None),) * variable.dims.index(time)
-    values, part = variable[(*before, pair.steps)].values, shown[(*before, pair.shown_steps)].values
+    values = variable[(*before, pair.steps)].values
+    part = shown[(*before, pair.shown_steps)].values
     there = cf.companion_attrs(described(pair.truth), name, time)
     here = cf.companion_attrs(described(pair.group.dataset), name, time)
-    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(values, part)
+    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(
+        values, part
+    )
     if not right:
         dates = cf.to_microseconds(values, str(there["units"]), cf.calendar_of(there))
         shown_dates = cf.to_microseconds(part, str(here["units"]), cf.calendar_of(here))
         right = np.array_equal(dates, shown_dates) and cf.same_calendar(
             (cf.calendar_of(there), cf.calendar_of(here)), int(dates.min())
         )
-    return Check("values", pair.of(name), right, f"{values.size} dates" + ("" if right else " differ"))
+    return Check(
+        "values", pair.of(name), right, f"{values.size} dates" + ("" if right else " differ")
+    )
 
 
 def _closeness(variable: Any, shown: Any) -> str:
-    """Whether a fixed field of one file is the one that is shown; rounding noise of coordinates is known and reported."""
+    """Whether a fixed field of one file is the one that is shown; rounding noise of coordinates is
+    known and reported.
+    """
     if variable.shape != shown.shape:
         return "of another shape"
-    a, b = np.asarray(variable.values), np.asarray(shown.values)
+    a = np.asarray(variable.values)
+    b = np.asarray(shown.values)
     if {a.dtype.kind, b.dtype.kind} - set("iuf"):
         return "equal" if equal(a, b) else "different"
-    numbers, others = cf.unpacked(a, variable.attrs), cf.unpacked(b, shown.attrs)
+    numbers = cf.unpacked(a, variable.attrs)
+    others = cf.unpacked(b, shown.attrs)
     if equal(a, b) and equal(numbers, others):
         return "equal"
     if a.dtype.kind == b.dtype.kind == "f" and np.array_equal(np.isnan(numbers), np.isnan(others)):
@@ -389,7 +547,9 @@ def _closeness(variable: Any, shown: Any) -> str:
 
 
 def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:
-    """Where the longest part of ``times`` begins that is shown from their first on, and how long it is."""
+    """Where the longest part of ``times`` begins that is shown from their first on, and how long it
+    is.
+    """
     longest = (0, 0)
     for begin in np.flatnonzero(shown == times[0]).tolist():
         part = shown[begin : begin + len(times)]

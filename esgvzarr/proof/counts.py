@@ -37,11 +37,13 @@ class Counts:
 
 
 def judge(counts: Counts, shared: np.ndarray) -> Iterator[Check]:
-    """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no chunk is lost).
+    """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no
+    chunk is lost).
 
     Args:
         counts: of a variable.
-        shared: (time,) the steps that other files hold too. Those chunks may be theirs: the numbers there are compared one by one.
+        shared: (time,) the steps that other files hold too. Those chunks may be theirs: the numbers
+            there are compared one by one.
     """
     if not counts.found:
         return
@@ -49,14 +51,20 @@ def judge(counts: Counts, shared: np.ndarray) -> Iterator[Check]:
     whole = math.prod(counts.shape) * counts.itemsize
     least = whole - len(steps) * (whole // max(len(shared), 1))
     if counts.stored is None:
-        yield Check("count", counts.subject, least <= counts.size <= whole, f"{counts.size} bytes stated, {whole} in the file")
+        yield Check(
+            "count",
+            counts.subject,
+            least <= counts.size <= whole,
+            f"{counts.size} bytes stated, {whole} in the file",
+        )
         return
     chunks, held, filtered = counts.stored
     right = counts.found <= chunks <= counts.found + counts.inline + _chunks_at(counts, steps)
     if not filtered:
         right = right or least - counts.copied <= counts.size <= held
     detail = (
-        f"{counts.found} chunks, {counts.size} bytes stated, {counts.inline} chunks inline; {chunks} chunks, {held} bytes by HDF5"
+        f"{counts.found} chunks, {counts.size} bytes stated, {counts.inline} chunks inline; "
+        f"{chunks} chunks, {held} bytes by HDF5"
     )
     yield Check("count", counts.subject, right, detail)
 
@@ -66,4 +74,6 @@ def _chunks_at(counts: Counts, steps: np.ndarray) -> int:
     if counts.axis is None or not len(steps):
         return 0
     grid = [-(-n // chunk) for n, chunk in zip(counts.shape, counts.chunk_shape, strict=True)]
-    return math.prod(grid[: counts.axis] + grid[counts.axis + 1 :]) * len(np.unique(steps // counts.chunk_shape[counts.axis]))
+    return math.prod(grid[: counts.axis] + grid[counts.axis + 1 :]) * len(
+        np.unique(steps // counts.chunk_shape[counts.axis])
+    )

@@ -1,4 +1,6 @@
-"""What the NetCDF files really hold, read by libraries that have no part in making references: netCDF4, or h5netcdf over HTTP."""
+"""What the NetCDF files really hold, read by libraries that have no part in making references:
+netCDF4, or h5netcdf over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,19 @@ Counted = tuple[int, int, bool]
 
 
 def open_sources(files: Sequence[FileRecord], transport: Transport) -> list[Source]:
-    """Where each file is read: its path if it has one, else its URL. The first bytes of all URLs are fetched at once."""
-    paths = [next((place for place in (file.path, file.url) if place and os.path.exists(place)), None) for file in files]
+    """Where each file is read: its path if it has one, else its URL. The first bytes of all URLs
+    are fetched at once.
+    """
+    paths = [
+        next((place for place in (file.path, file.url) if place and os.path.exists(place)), None)
+        for file in files
+    ]
     urls = [file.url for file, path in zip(files, paths, strict=True) if path is None]
     heads = dict(zip(urls, transport.read_heads(urls, RangeFile.HEAD), strict=True))
-    return [path or RangeFile(transport, file.url, heads[file.url]) for file, path in zip(files, paths, strict=True)]
+    return [
+        path or RangeFile(transport, file.url, heads[file.url])
+        for file, path in zip(files, paths, strict=True)
+    ]
 
 
 @contextmanager
@@ -53,10 +63,14 @@ def _store(source: Source, subject: str) -> Any:
     if not _is_classic(source):
         import h5netcdf  # type: ignore[import-untyped, unused-ignore]
 
-        return xarray.backends.H5NetCDFStore(h5netcdf.File(source, "r", decode_vlen_strings=True, phony_dims="access"))
+        return xarray.backends.H5NetCDFStore(
+            h5netcdf.File(source, "r", decode_vlen_strings=True, phony_dims="access")
+        )
     if source.size > _MOST_DOWNLOAD:
         found = f"is a netCDF-3 file of {source.size} bytes"
-        raise ProofError(subject, found, expected="a local copy to compare with", code="proof-too-large")
+        raise ProofError(
+            subject, found, expected="a local copy to compare with", code="proof-too-large"
+        )
     source.prefetch([(0, source.size)])
     opened = netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read(source.size))
     return xarray.backends.NetCDF4DataStore(_strict(opened))  # type: ignore[no-untyped-call, unused-ignore]
@@ -77,7 +91,8 @@ def _strict(opened: Any) -> Any:
 
 
 def stored_chunks(source: Source) -> dict[str, Counted]:
-    """Variable -> (chunks, bytes, filtered) by HDF5's own count; empty for netCDF-3, whose size follows from shapes.
+    """Variable -> (chunks, bytes, filtered) by HDF5's own count; empty for netCDF-3, whose size
+    follows from shapes.
 
     Over HTTP this reads all nodes of the chunk indexes, one after the other.
     """
@@ -87,7 +102,9 @@ def stored_chunks(source: Source) -> dict[str, Counted]:
         return {}
     with h5py.File(source, "r") as opened:
         return {
-            name.removeprefix("_nc4_non_coord_"): _count(node) for name, node in opened.items() if isinstance(node, h5py.Dataset)
+            name.removeprefix("_nc4_non_coord_"): _count(node)
+            for name, node in opened.items()
+            if isinstance(node, h5py.Dataset)
         }
 
 

@@ -1,7 +1,8 @@
 """Which files a document's groups show. Pure.
 
-References of one dataset show all of its files, in the root or in segments. A document of several datasets says in its provenance
-which of them each group shows, and of which files they are; each is compared by itself then.
+References of one dataset show all of its files, in the root or in segments. A document of several
+datasets says in its provenance which of them each group shows, and of which files they are; each is
+compared by itself then.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ class Scene:
     shown: tuple[Shown, ...]
     parts: tuple[Part, ...]
     named: bool = False
-    """Whether the document names the datasets of the group, and so has attributes of its own there."""
+    """Whether the document names the datasets of the group, and so has attributes of its own there.
+    """
 
 
-def scenes(parsed: Mapping[str, Any], shown: Sequence[Shown], sources: Sequence[FileRecord], subject: str) -> list[Scene]:
+def scenes(
+    parsed: Mapping[str, Any], shown: Sequence[Shown], sources: Sequence[FileRecord], subject: str
+) -> list[Scene]:
     """Who shows what.
 
     Raises:
@@ -58,12 +62,16 @@ def scenes(parsed: Mapping[str, Any], shown: Sequence[Shown], sources: Sequence[
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise ProofError(
-            subject, f"does not say which files its groups show: {type(error).__name__} {error}",
-            expected="provenance with groups and their datasets", code="proof-groups",
-        ) from error  # fmt: skip
+            subject,
+            f"does not say which files its groups show: {type(error).__name__} {error}",
+            expected="provenance with groups and their datasets",
+            code="proof-groups",
+        ) from error
 
 
-def _scene(shown: Sequence[Shown], datasets: Sequence[Mapping[str, Any]], known: Mapping[str, FileRecord]) -> Scene:
+def _scene(
+    shown: Sequence[Shown], datasets: Sequence[Mapping[str, Any]], known: Mapping[str, FileRecord]
+) -> Scene:
     parts = []
     for dataset in datasets:
         files = tuple(known[url] for url in dataset["files"] if url in known)
@@ -73,7 +81,9 @@ def _scene(shown: Sequence[Shown], datasets: Sequence[Mapping[str, Any]], known:
     return Scene(tuple(shown), tuple(parts), named=True)
 
 
-def check_all_named(found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]) -> Iterator[Check]:
+def check_all_named(
+    found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]
+) -> Iterator[Check]:
     """That each group and each file has its place."""
     groups = {group.path for scene in found for group in scene.shown}
     files = {file.url for scene in found for part in scene.parts for file in part.files}
@@ -86,22 +96,40 @@ def check_all_named(found: Sequence[Scene], shown: Sequence[Shown], sources: Seq
     for scene in found:
         if not scene.shown or not all(part.files for part in scene.parts):
             yield Check(
-                "groups", ", ".join(f"/{g.path}" for g in scene.shown), False, "named for files or groups that are not there"
+                "groups",
+                ", ".join(f"/{g.path}" for g in scene.shown),
+                False,
+                "named for files or groups that are not there",
             )
 
 
 def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
-    """That what readers find listed is what there is: ``.zmetadata``, and the keys that begin with ``//``."""
-    described = {key: value for key, value in refs.items() if key.endswith((".zgroup", ".zattrs", ".zarray"))}
+    """That what readers find listed is what there is: ``.zmetadata``, and the keys that begin with
+    ``//``.
+    """
+    described = {
+        key: value for key, value in refs.items() if key.endswith((".zgroup", ".zattrs", ".zarray"))
+    }
     if ".zmetadata" in refs:
         try:
             listed = orjson.loads(refs[".zmetadata"])["metadata"]
             right = listed == {key: orjson.loads(value) for key, value in described.items()}
         except (ValueError, TypeError, LookupError):
-            listed, right = (), False
-        yield Check("metadata", ".zmetadata", right, f"{len(listed)} keys" + ("" if right else " that are not those of the groups"))
+            listed = ()
+            right = False
+        yield Check(
+            "metadata",
+            ".zmetadata",
+            right,
+            f"{len(listed)} keys" + ("" if right else " that are not those of the groups"),
+        )
     listed = {key for key in refs if key.startswith("//")}
     if listed:
         below = {key.rpartition("/")[0] for key in described}
         right = listed == {f"//{path}" for path in below if "/" in path}
-        yield Check("metadata", "//", right, f"{len(listed)} names" + ("" if right else " that are not those of the groups"))
+        yield Check(
+            "metadata",
+            "//",
+            right,
+            f"{len(listed)} names" + ("" if right else " that are not those of the groups"),
+        )

@@ -1,4 +1,6 @@
-"""A kerchunk reference file as its readers see it: opened by stock xarray + kerchunk, nothing decoded."""
+"""A kerchunk reference file as its readers see it: opened by stock xarray + kerchunk, nothing
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,17 @@ if TYPE_CHECKING:
     import xarray
 
 UNREADABLE = (
-    OSError, ValueError, RuntimeError, LookupError, EOFError, TypeError, AttributeError, ArithmeticError, MemoryError, zlib.error,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    zlib.error,
+)
 """What fsspec, Zarr and its codecs raise for references that lead to other bytes, or are none."""
 _TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
 _LARGEST_COORDINATE = 2**30
@@ -55,7 +66,9 @@ class Shown:
         """The same group with these variables alone, as if it showed one dataset of several."""
         kept = set(names)
         time = self.time if self.time in kept else None
-        dataset = self.dataset.drop_vars([name for name in self.dataset.variables if name not in kept])
+        dataset = self.dataset.drop_vars(
+            [name for name in self.dataset.variables if name not in kept]
+        )
         return Shown(self.path, dataset, time, self.times if time else self.times[:0])
 
 
@@ -68,7 +81,9 @@ class Stated:
     sizes: Mapping[tuple[str, str], int]
     """(file URL, ``group/variable``) -> bytes."""
     inline: Mapping[str, Sequence[tuple[int, ...]]]
-    """``group/variable`` -> places in the chunk grid of the chunks that are in the reference file itself."""
+    """``group/variable`` -> places in the chunk grid of the chunks that are in the reference file
+    itself.
+    """
     reach: Mapping[str, int]
     """File URL -> where the last bytes end that are referred to."""
     refs: Mapping[str, Any]
@@ -81,19 +96,38 @@ class Stated:
     def within(
         self, path: str, name: str, boxes: Iterable[tuple[slice, ...]], chunk_shape: Sequence[int]
     ) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the bytes that are stated to hold the first chunk of each box. A hint what to fetch, and no more."""
+        """(start, stop) of the bytes that are stated to hold the first chunk of each box. A hint
+        what to fetch, and no more.
+        """
         for box in boxes:
-            key = ".".join(str(part.start // max(chunk, 1)) for part, chunk in zip(box, chunk_shape, strict=True)) or "0"
+            key = (
+                ".".join(
+                    str(part.start // max(chunk, 1))
+                    for part, chunk in zip(box, chunk_shape, strict=True)
+                )
+                or "0"
+            )
             value = self.refs.get(f"{place_of(path, name)}/{key}")
             if isinstance(value, list) and len(value) == 3:
                 yield value[1], value[1] + value[2]
 
-    def inline_within(self, path: str, name: str, axis: int | None, steps: tuple[int, int], chunk_shape: Sequence[int]) -> int:
+    def inline_within(
+        self,
+        path: str,
+        name: str,
+        axis: int | None,
+        steps: tuple[int, int],
+        chunk_shape: Sequence[int],
+    ) -> int:
         """How many inline chunks of a variable lie within these steps along ``axis``."""
         keys = self.inline.get(place_of(path, name), ())
         if axis is None:
             return len(keys)
-        return sum(steps[0] < (key[axis] + 1) * chunk_shape[axis] and key[axis] * chunk_shape[axis] < steps[1] for key in keys)
+        return sum(
+            steps[0] < (key[axis] + 1) * chunk_shape[axis]
+            and key[axis] * chunk_shape[axis] < steps[1]
+            for key in keys
+        )
 
 
 def place_of(path: str, name: str) -> str:
@@ -102,38 +136,63 @@ def place_of(path: str, name: str) -> str:
 
 
 def parse(document: bytes, subject: str) -> dict[str, Any]:
-    """The reference file as a dict of version 1, whichever it has, with its templates put in: what readers see, nothing to run.
+    """The reference file as a dict of version 1, whichever it has, with its templates put in: what
+    readers see, nothing to run.
 
     Raises:
-        ProofError: not strict JSON, not kerchunk references, or ones that lead a reader on, or out of its memory.
+        ProofError: not strict JSON, not kerchunk references, or ones that lead a reader on, or out
+            of its memory.
     """
     try:
         parsed = orjson.loads(document)
-        if isinstance(parsed, dict) and isinstance(parsed.get("provenance"), str):  # as esgvzarr writes it
+        if isinstance(parsed, dict) and isinstance(
+            parsed.get("provenance"), str
+        ):  # as esgvzarr writes it
             parsed["provenance"] = orjson.loads(parsed["provenance"])
     except orjson.JSONDecodeError as error:
-        raise ProofError(subject, f"is not strict JSON: {error}", expected="kerchunk references", code="proof-not-json") from error
-    refs = (parsed.get("refs") if parsed.get("version") == 1 else parsed) if isinstance(parsed, dict) else None
-    if not isinstance(refs, dict) or not any(key.endswith((".zgroup", ".zmetadata", ".zarray")) for key in refs):
+        raise ProofError(
+            subject,
+            f"is not strict JSON: {error}",
+            expected="kerchunk references",
+            code="proof-not-json",
+        ) from error
+    refs = (
+        (parsed.get("refs") if parsed.get("version") == 1 else parsed)
+        if isinstance(parsed, dict)
+        else None
+    )
+    if not isinstance(refs, dict) or not any(
+        key.endswith((".zgroup", ".zmetadata", ".zarray")) for key in refs
+    ):
         raise _no_references(subject, "holds no references")
     plain = _Plain(subject, {} if refs is parsed else parsed.get("templates") or {})
     if refs is not parsed and parsed.get("gen"):
-        raise _no_references(subject, "holds `gen`, which readers leave out unless they are told to run templates")
+        raise _no_references(
+            subject, "holds `gen`, which readers leave out unless they are told to run templates"
+        )
     shown = {key: plain.value(key, value) for key, value in refs.items()}
     for key, value in shown.items():
         if key.endswith(".zarray"):
             _check_size(value, f"{subject}, {key}")
-    return {"version": 1, "refs": shown, "provenance": {} if refs is parsed else parsed.get("provenance")}
+    return {
+        "version": 1,
+        "refs": shown,
+        "provenance": {} if refs is parsed else parsed.get("provenance"),
+    }
 
 
 class _Plain:
     """References without templates."""
 
     def __init__(self, subject: str, templates: Any) -> None:
-        valid = isinstance(templates, dict) and all(isinstance(text, str) and "{" not in text for text in templates.values())
+        valid = isinstance(templates, dict) and all(
+            isinstance(text, str) and "{" not in text for text in templates.values()
+        )
         if not valid:
             raise _no_references(subject, "holds templates that are programs, or no texts")
-        self._subject, self._templates, self._urls = subject, templates, dict[str, str]()
+        self._subject = subject
+        self._templates = templates
+        self._urls = dict[str, str]()
 
     def value(self, key: str, value: Any) -> Any:
         """What a reader finds under a key: a text, or URL and place."""
@@ -142,12 +201,18 @@ class _Plain:
         if isinstance(value, dict):
             return orjson.dumps(value).decode()
         url, *place = value if isinstance(value, list) and value else [None]
-        if not isinstance(url, str) or len(place) not in (0, 2) or not all(type(n) is int and 0 <= n < 2**62 for n in place):
+        if (
+            not isinstance(url, str)
+            or len(place) not in (0, 2)
+            or not all(type(n) is int and 0 <= n < 2**62 for n in place)
+        ):
             raise _no_references(f"{self._subject}, {key}", f"is {reprlib.repr(value)}")
         return [self._urls.get(url) or self._filled_in(url), *place] if self._templates else value
 
     def _filled_in(self, url: str) -> str:
-        """Templates are put in by name and in no other way: readers would run ``str.format``, or a template language, on them."""
+        """Templates are put in by name and in no other way: readers would run ``str.format``, or a
+        template language, on them.
+        """
         filled = url
         if "{{" in url:
             filled = _TEMPLATE.sub(lambda found: self._templates.get(found[1], "{"), url)
@@ -156,8 +221,11 @@ class _Plain:
         return self._urls.setdefault(url, filled)
 
 
-def check_places(urls: Iterable[str], transport: Transport, location: str, named: Collection[str]) -> None:
-    """Make sure that references lead where they may: to allowed hosts, and to files of this machine only if they lie here, too.
+def check_places(
+    urls: Iterable[str], transport: Transport, location: str, named: Collection[str]
+) -> None:
+    """Make sure that references lead where they may: to allowed hosts, and to files of this machine
+    only if they lie here, too.
 
     Args:
         urls: that they state.
@@ -166,7 +234,8 @@ def check_places(urls: Iterable[str], transport: Transport, location: str, named
         named: files of this machine that the operator named.
 
     Raises:
-        ProofError: they lead to files of this machine from a URL, to what is no file, or elsewhere than to HTTP.
+        ProofError: they lead to files of this machine from a URL, to what is no file, or elsewhere
+            than to HTTP.
         TransportError: the host is not allowed.
     """
     for url in urls:
@@ -182,14 +251,22 @@ def check_places(urls: Iterable[str], transport: Transport, location: str, named
 
 
 def _led_astray(location: str, url: str, expected: str) -> ProofError:
-    return ProofError(location, f"leads readers to {reprlib.repr(url)}", expected=expected, code="proof-place-refused")
+    return ProofError(
+        location,
+        f"leads readers to {reprlib.repr(url)}",
+        expected=expected,
+        code="proof-place-refused",
+    )
 
 
 def _check_size(text: Any, subject: str) -> None:
-    """An array of one dimension is read whole when it is opened: its ``.zarray`` alone must not fill the memory."""
+    """An array of one dimension is read whole when it is opened: its ``.zarray`` alone must not
+    fill the memory.
+    """
     try:
         described = orjson.loads(text)
-        shape, size = described["shape"], np.dtype(described["dtype"]).itemsize
+        shape = described["shape"]
+        size = np.dtype(described["dtype"]).itemsize
         size *= shape[0] if len(shape) == 1 else 1
     except (ValueError, KeyError, TypeError, IndexError, SyntaxError) as error:
         raise _no_references(subject, f"describes no array: {type(error).__name__}") from error
@@ -198,11 +275,16 @@ def _check_size(text: Any, subject: str) -> None:
 
 
 def _no_references(subject: str, found: str) -> ProofError:
-    return ProofError(subject, found, expected="kerchunk references (version 0 or 1)", code="proof-not-references")
+    return ProofError(
+        subject, found, expected="kerchunk references (version 0 or 1)", code="proof-not-references"
+    )
 
 
-def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], subject: str, through: str = "") -> list[Shown]:
-    """All groups that have arrays, opened from the references as parsed, or from the output at ``through``.
+def open_shown(
+    parsed: Mapping[str, Any], storage_options: Mapping[str, Any], subject: str, through: str = ""
+) -> list[Shown]:
+    """All groups that have arrays, opened from the references as parsed, or from the output at
+    ``through``.
 
     Raises:
         ProofError: one of them does not open.
@@ -215,13 +297,19 @@ def open_shown(parsed: Mapping[str, Any], storage_options: Mapping[str, Any], su
             dataset = (
                 _open_output(through, path)
                 if icechunk
-                else _open_group(through or dict(parsed), path, {"skip_instance_cache": True, **own, **storage_options})
+                else _open_group(
+                    through or dict(parsed),
+                    path,
+                    {"skip_instance_cache": True, **own, **storage_options},
+                )
             )
         except UNREADABLE as error:
             raise ProofError(
-                subject, f"/{path} does not open: {type(error).__name__}: {error}", expected="a Zarr group that xarray opens",
+                subject,
+                f"/{path} does not open: {type(error).__name__}: {error}",
+                expected="a Zarr group that xarray opens",
                 code="proof-not-opened",
-            ) from error  # fmt: skip
+            ) from error
         time = cf.time_name(described(dataset))
         shown.append(Shown(path, dataset, time, times_of(dataset, time)))
     return shown
@@ -232,7 +320,10 @@ def _open_output(href: str, path: str) -> xarray.Dataset:
     import xarray
 
     store = open_store(href)
-    return xarray.open_zarr(store, group=path or None, consolidated=False, decode_cf=False, chunks=None)  # type: ignore[no-any-return, unused-ignore]
+    opened: xarray.Dataset = xarray.open_zarr(
+        store, group=path or None, consolidated=False, decode_cf=False, chunks=None
+    )
+    return opened
 
 
 def _protocol(refs: Mapping[str, Any]) -> str:
@@ -242,16 +333,32 @@ def _protocol(refs: Mapping[str, Any]) -> str:
 
 
 def _open_group(fo: str | dict[str, Any], path: str, options: Mapping[str, Any]) -> xarray.Dataset:
-    """One group. Not by kerchunk's ``group=``: zarr-python 3.1 then lists no arrays, and shows an empty dataset."""
+    """One group. Not by kerchunk's ``group=``: zarr-python 3.1 then lists no arrays, and shows an
+    empty dataset.
+    """
     import xarray
 
     if not path:
         own = {"decode_cf": False, "chunks": None}
-        return xarray.open_dataset(fo, engine="kerchunk", storage_options=dict(options), open_dataset_options=own)  # type: ignore[arg-type]
+        return xarray.open_dataset(
+            fo,  # type: ignore[arg-type]
+            engine="kerchunk",
+            storage_options=dict(options),
+            open_dataset_options=own,
+        )
     return xarray.open_dataset(
-        f"reference://{path}", engine="zarr", consolidated=False, zarr_format=2, decode_cf=False, chunks=None,
-        storage_options={"fo": fo, **options, "remote_options": {"asynchronous": True, **options.get("remote_options", {})}},
-    )  # fmt: skip
+        f"reference://{path}",
+        engine="zarr",
+        consolidated=False,
+        zarr_format=2,
+        decode_cf=False,
+        chunks=None,
+        storage_options={
+            "fo": fo,
+            **options,
+            "remote_options": {"asynchronous": True, **options.get("remote_options", {})},
+        },
+    )
 
 
 def _groups(refs: Mapping[str, Any]) -> list[str]:
@@ -263,9 +370,19 @@ def _groups(refs: Mapping[str, Any]) -> list[str]:
 def described(dataset: xarray.Dataset) -> dict[str, Variable]:
     """The variables of an undecoded dataset, as far as CF roles need them."""
     return {
-        str(name): Variable(str(name), tuple(map(str, v.dims)), v.shape, v.dtype, v.attrs, None, v.shape, (), _NO_CHUNKS)
+        str(name): Variable(
+            str(name),
+            tuple(map(str, v.dims)),
+            v.shape,
+            v.dtype,
+            v.attrs,
+            None,
+            v.shape,
+            (),
+            _NO_CHUNKS,
+        )
         for name, v in dataset.variables.items()
-    }  # fmt: skip
+    }
 
 
 def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
@@ -274,7 +391,9 @@ def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
         return np.empty(0, np.int64)
     variable = dataset.variables[time]
     try:
-        return cf.to_microseconds(variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs))
+        return cf.to_microseconds(
+            variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs)
+        )
     except UNREADABLE:
         return np.empty(0, np.int64)
 

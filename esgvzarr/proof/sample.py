@@ -1,4 +1,6 @@
-"""Which chunks of a variable are read back. Pure; the random ones are the same for the same dataset."""
+"""Which chunks of a variable are read back. Pure; the random ones are the same for the same
+dataset.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,11 @@ import numpy as np
 Box = tuple[slice, ...]
 
 
-def choose(shape: Sequence[int], chunks: Sequence[int], *, samples: int, seed: str, full: bool = False) -> list[Box]:
-    """Boxes of one chunk each: the first, the last, those where a file begins and ends, and ``samples`` at random.
+def choose(
+    shape: Sequence[int], chunks: Sequence[int], *, samples: int, seed: str, full: bool = False
+) -> list[Box]:
+    """Boxes of one chunk each: the first, the last, those where a file begins and ends, and
+    ``samples`` at random.
 
     Args:
         shape: of the variable in one file.
@@ -30,10 +35,18 @@ def choose(shape: Sequence[int], chunks: Sequence[int], *, samples: int, seed: s
         numbers = set(range(total))
     else:
         corners = (
-            itertools.product(*({0, n - 1} for n in grid)) if len(grid) <= 3 else [(0,) * len(grid), tuple(n - 1 for n in grid)]
+            itertools.product(*({0, n - 1} for n in grid))
+            if len(grid) <= 3
+            else [(0,) * len(grid), tuple(n - 1 for n in grid)]
         )
         numbers = {int(np.ravel_multi_index(corner, grid)) if grid else 0 for corner in corners}
         random = np.random.default_rng(zlib.crc32(seed.encode()))
         numbers |= {int(number) for number in random.integers(0, total, samples)}
     keys = [np.unravel_index(number, grid) if grid else () for number in sorted(numbers)]
-    return [tuple(slice(int(k) * c, min((int(k) + 1) * c, n)) for k, c, n in zip(key, chunks, shape, strict=True)) for key in keys]
+    return [
+        tuple(
+            slice(int(k) * c, min((int(k) + 1) * c, n))
+            for k, c, n in zip(key, chunks, shape, strict=True)
+        )
+        for key in keys
+    ]

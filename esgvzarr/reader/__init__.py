@@ -1,6 +1,7 @@
 """For search users: open a published reference. Imports nothing of esgcet.
 
-Readers of ordinary references need nothing of ours: ``xarray.open_dataset(href, engine="kerchunk", chunks={})``. This room is for
+Readers of ordinary references need nothing of ours: ``xarray.open_dataset(href, engine="kerchunk",
+    chunks={})``. This room is for
 references in segments, which it joins, and for documents of several groups.
 """
 
@@ -20,15 +21,23 @@ if TYPE_CHECKING:
 
 
 def open_dataset(
-    href: str, *, group: str = "", storage_options: Mapping[str, Any] | None = None, chunks: Any = "auto", **decode: Any
+    href: str,
+    *,
+    group: str = "",
+    storage_options: Mapping[str, Any] | None = None,
+    chunks: Any = "auto",
+    **decode: Any,
 ) -> xarray.Dataset:
     """Open a reference file lazily, its segments joined along time.
 
     Args:
-        href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst``, ``<DSID>.parq`` or ``<DSID>.icechunk``.
+        href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst``, ``<DSID>.parq`` or
+            ``<DSID>.icechunk``.
         group: which one of a document of several groups, for example ``sfc``.
-        storage_options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
-        chunks: as in ``xarray.open_dataset``; ``"auto"`` keeps the stored chunks and gives dask arrays where there are segments.
+        storage_options: of fsspec's reference file system, for example ``{"remote_options":
+            {...}}``.
+        chunks: as in ``xarray.open_dataset``; ``"auto"`` keeps the stored chunks and gives dask
+            arrays where there are segments.
         decode: ``decode_times``, ``mask_and_scale`` and the like, as in ``xarray.open_dataset``.
 
     Returns:
@@ -38,14 +47,18 @@ def open_dataset(
         SourceError: the file holds no references, or groups and not the one asked for.
         SettingsError: a package is missing that reads this output.
     """
-    options, own = _all_options(href, storage_options), {"chunks": {} if chunks == "auto" else chunks, **decode}
+    options = _all_options(href, storage_options)
+    own = {"chunks": {} if chunks == "auto" else chunks, **decode}
     root = _open_root(href, options, own)
     names = root.attrs.get("esgvzarr_groups", [])
     if group.strip("/") not in (names or [""]):
         raise SourceError(
-            href, f"has no group {group!r}" if group else "holds several groups", expected=f"one of {', '.join(names) or 'none'}",
-            todo="Give its name as group=, or use open_datatree.", code="source-group",
-        )  # fmt: skip
+            href,
+            f"has no group {group!r}" if group else "holds several groups",
+            expected=f"one of {', '.join(names) or 'none'}",
+            todo="Give its name as group=, or use open_datatree.",
+            code="source-group",
+        )
     if not group and "esgvzarr_segments" not in root.attrs:
         return root
     files = _reference_files(href, options)
@@ -53,7 +66,11 @@ def open_dataset(
 
 
 def open_datatree(
-    href: str, *, storage_options: Mapping[str, Any] | None = None, chunks: Any = "auto", **decode: Any
+    href: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    chunks: Any = "auto",
+    **decode: Any,
 ) -> xarray.DataTree:
     """Open a document of several groups lazily, each group's segments joined along time.
 
@@ -72,7 +89,8 @@ def open_datatree(
     """
     import xarray
 
-    options, own = _all_options(href, storage_options), {"chunks": {} if chunks == "auto" else chunks, **decode}
+    options = _all_options(href, storage_options)
+    own = {"chunks": {} if chunks == "auto" else chunks, **decode}
     root = _open_root(href, options, own)
     names = root.attrs.pop("esgvzarr_groups", [])
     files = _reference_files(href, options) if names or "esgvzarr_segments" in root.attrs else None
@@ -88,21 +106,32 @@ def _open_root(href: str, options: Mapping[str, Any], own: Mapping[str, Any]) ->
         if output_of(href) == ICECHUNK:
             return _open_group(_reference_files(href, options), "", own)
         return xarray.open_dataset(
-            href, engine="kerchunk", storage_options={"skip_instance_cache": True, **options}, open_dataset_options=dict(own)
+            href,
+            engine="kerchunk",
+            storage_options={"skip_instance_cache": True, **options},
+            open_dataset_options=dict(own),
         )
     except (FileNotFoundError, fsspec.FSTimeoutError, ValueError) as error:
         raise SourceError(
-            href, f"cannot be opened: {error}", expected="kerchunk references", code="source-not-references"
+            href,
+            f"cannot be opened: {error}",
+            expected="kerchunk references",
+            code="source-not-references",
         ) from error
 
 
 def _reference_files(href: str, options: Mapping[str, Any]) -> Any:
-    """The reference file system, or the store, which all groups share: the file is read once for them."""
+    """The reference file system, or the store, which all groups share: the file is read once for
+    them.
+    """
     import fsspec
 
     if output_of(href) == ICECHUNK:
         return open_store(href)
-    remote = {"asynchronous": True, **options.get("remote_options", {})}  # zarr's store and the file system below it must agree
+    remote = {
+        "asynchronous": True,
+        **options.get("remote_options", {}),
+    }  # zarr's store and the file system below it must agree
     how = {"skip_instance_cache": True, **options, "remote_options": remote, "asynchronous": True}
     return fsspec.filesystem("reference", fo=href, **how)
 
@@ -127,25 +156,42 @@ def _joined(group: xarray.Dataset, files: Any, own: Mapping[str, Any]) -> xarray
     recipe = group.attrs.pop("esgvzarr_recipe", "")
     if not names:
         return group
-    time = recipe.split("along ", 1)[1].split(":", 1)[0].strip("'") if "along " in recipe else "time"
+    time = (
+        recipe.split("along ", 1)[1].split(":", 1)[0].strip("'") if "along " in recipe else "time"
+    )
     parts = [_open_group(files, name, own) for name in names]
     if len({part[time].dtype.kind for part in parts}) > 1:
         own = {**own, "decode_times": xarray.coders.CFDatetimeCoder(use_cftime=True)}
         parts = [_open_group(files, name, own) for name in names]
     return xarray.concat(
-        parts, dim=time, data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs=_agreed
-    )  # type: ignore[call-overload, no-any-return, unused-ignore]  # fmt: skip
+        parts,
+        dim=time,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs=_agreed,
+    )  # type: ignore[call-overload, no-any-return, unused-ignore]
 
 
 def _all_options(href: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the output wants, by its suffix, and what the user does."""
-    output, options = output_of(href), dict(given or {})
+    output = output_of(href)
+    options = dict(given or {})
     check_installed(output)
     protocol = read_protocol(href, **options.get("target_options", {})) if output == PARQUET else ""
-    return options if output == PARQUET and not protocol else {**reader_options(output, protocol), **options}
+    return (
+        options
+        if output == PARQUET and not protocol
+        else {**reader_options(output, protocol), **options}
+    )
 
 
 def _agreed(all_attrs: Sequence[Mapping[str, Any]], context: object) -> dict[str, Any]:
     """The attributes that are the same in all segments."""
     first, *others = all_attrs
-    return {name: value for name, value in first.items() if all(name in attrs and attrs[name] == value for attrs in others)}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in attrs and attrs[name] == value for attrs in others)
+    }

@@ -1,4 +1,6 @@
-"""The operator's SOURCE -> ``DatasetRecord``: what it is shows from its content, and its own room reads it."""
+"""The operator's SOURCE -> ``DatasetRecord``: what it is shows from its content, and its own room
+reads it.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,18 @@ _CATALOG = re.compile(rb"<(\w+:)?catalog[\s>]")
 
 
 def read_source(
-    sources: Sequence[str], dataset_id: DatasetId | None, transport: Transport, data_paths: Mapping[str, str]
+    sources: Sequence[str],
+    dataset_id: DatasetId | None,
+    transport: Transport,
+    data_paths: Mapping[str, str],
 ) -> DatasetRecord:
     """The one dataset that the operator's sources describe.
 
     Hosts of sources given as URLs may be fetched from hereafter: the operator named them.
 
     Args:
-        sources: one catalogue, record file, STAC item or mapfile, or any number of NetCDF files and directories; URLs or paths.
+        sources: one catalogue, record file, STAC item or mapfile, or any number of NetCDF files and
+            directories; URLs or paths.
         dataset_id: required for plain files; else the one to pick, or to find confirmed.
         transport: reads the source.
         data_paths: local directory -> public URL prefix of the same files.
@@ -42,16 +48,23 @@ def read_source(
     for source in filter(is_url, sources):
         transport.allow(host_of(source), named=True)
     if all(map(is_plain, sources)):
-        return with_local_paths(from_locations(sources, dataset_id, data_paths=data_paths), data_paths)
+        return with_local_paths(
+            from_locations(sources, dataset_id, data_paths=data_paths), data_paths
+        )
     if len(sources) != 1:
         raise SourceError(
-            ", ".join(sources), f"{len(sources)} sources", expected="plain NetCDF files only, or exactly one of another kind",
-            todo="Run once per catalogue, record file, item or mapfile.", code="source-several",
-        )  # fmt: skip
+            ", ".join(sources),
+            f"{len(sources)} sources",
+            expected="plain NetCDF files only, or exactly one of another kind",
+            todo="Run once per catalogue, record file, item or mapfile.",
+            code="source-several",
+        )
     return with_local_paths(_read_one(sources[0], dataset_id, transport, data_paths), data_paths)
 
 
-def _read_one(source: str, dataset_id: DatasetId | None, transport: Transport, data_paths: Mapping[str, str]) -> DatasetRecord:
+def _read_one(
+    source: str, dataset_id: DatasetId | None, transport: Transport, data_paths: Mapping[str, str]
+) -> DatasetRecord:
     if _is_catalogue_page(source):
         return read_catalogue(source, transport, dataset_id)
     content = transport.read_document(source)
@@ -84,9 +97,11 @@ def recognise(content: bytes, subject: str) -> Kind:
     if b"|" in start.partition(b"\n")[0] and b"\0" not in start:
         return "mapfile"
     raise SourceError(
-        subject, f"begins with {start[:20]!r}",
-        expected="a THREDDS catalogue, publication records, a STAC item, a mapfile or NetCDF", code="source-unrecognised",
-    )  # fmt: skip
+        subject,
+        f"begins with {start[:20]!r}",
+        expected="a THREDDS catalogue, publication records, a STAC item, a mapfile or NetCDF",
+        code="source-unrecognised",
+    )
 
 
 def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) -> DatasetRecord:
@@ -101,7 +116,8 @@ def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) ->
 
 
 def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
-    """All datasets that one catalogue page or mapfile states, in the order of their names; none for another kind of source.
+    """All datasets that one catalogue page or mapfile states, in the order of their names; none for
+    another kind of source.
 
     Raises:
         SourceError, TransportError: the source cannot be read.
@@ -120,14 +136,23 @@ def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
 
 
 def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> DatasetRecord:
-    """The same record, its files with the local path that `data_paths` gives for their URLs; nothing is looked up on disk."""
-    files = (file if file.path else replace(file, path=local_path(file.url, data_paths)) for file in record.files)
+    """The same record, its files with the local path that `data_paths` gives for their URLs;
+    nothing is looked up on disk.
+    """
+    files = (
+        file if file.path else replace(file, path=local_path(file.url, data_paths))
+        for file in record.files
+    )
     return replace(record, files=tuple(files))
 
 
 def local_path(url: str, data_paths: Mapping[str, str]) -> str | None:
-    """Where `data_paths` says that the file at a URL is on this machine; None where it says nothing."""
-    for directory, prefix in sorted(data_paths.items(), key=lambda pair: len(pair[1].rstrip("/")), reverse=True):
+    """Where `data_paths` says that the file at a URL is on this machine; None where it says
+    nothing.
+    """
+    for directory, prefix in sorted(
+        data_paths.items(), key=lambda pair: len(pair[1].rstrip("/")), reverse=True
+    ):
         root = f"{prefix.rstrip('/')}/"
         relative = unquote(url.removeprefix(root)) if url.startswith(root) else ""
         if relative and ".." not in relative.split("/") and "\0" not in relative:
@@ -155,7 +180,13 @@ def _kind_of_json(document: object, subject: str) -> Kind:
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection":
         todo = "Give the URL of the item."
-        raise SourceError(subject, "a STAC FeatureCollection", expected="one item", todo=todo, code="source-unrecognised")
+        raise SourceError(
+            subject,
+            "a STAC FeatureCollection",
+            expected="one item",
+            todo=todo,
+            code="source-unrecognised",
+        )
     return "item" if kind == "Feature" else "records"
 
 
@@ -163,15 +194,21 @@ def _text(content: bytes, subject: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SourceError(subject, f"byte {error.start} is not UTF-8", expected="a text file", code="source-text") from error
+        raise SourceError(
+            subject, f"byte {error.start} is not UTF-8", expected="a text file", code="source-text"
+        ) from error
 
 
 def _json(content: bytes, subject: str) -> Any:
     try:
         return json.loads(_text(content, subject))
     except json.JSONDecodeError as error:
-        raise SourceError(f"{subject}, line {error.lineno}", f"is not JSON: {error.msg}", code="source-json") from error
+        raise SourceError(
+            f"{subject}, line {error.lineno}", f"is not JSON: {error.msg}", code="source-json"
+        ) from error
     except ValueError as error:  # numbers of thousands of digits
         raise SourceError(subject, f"is not JSON: {error}", code="source-json") from error
     except RecursionError as error:
-        raise SourceError(subject, "is nested too deeply", expected="records or an item", code="source-json") from error
+        raise SourceError(
+            subject, "is nested too deeply", expected="records or an item", code="source-json"
+        ) from error

@@ -1,7 +1,8 @@
 """Publication records, STAC items, mapfiles and plain files -> ``DatasetRecord``.
 
-Strangers are parsed here, by pydantic, and leave as frozen records. Nothing is computed that a source says itself: the URLs are
-those that were published, never built again from roots and templates. A source that says less than a whole dataset is refused.
+Strangers are parsed here, by pydantic, and leave as frozen records. Nothing is computed that a
+source says itself: the URLs are those that were published, never built again from roots and
+templates. A source that says less than a whole dataset is refused.
 """
 
 from __future__ import annotations
@@ -28,23 +29,40 @@ def _only(value: object) -> object:
 
 def _url(text: str) -> str:
     try:
-        plain = is_url(text) and "@" not in urlsplit(text).netloc and text.isprintable() and " " not in text
+        plain = (
+            is_url(text)
+            and "@" not in urlsplit(text).netloc
+            and text.isprintable()
+            and " " not in text
+        )
         host_of(text)
     except (TransportError, ValueError):
         plain = False
     if not plain:
-        raise ValueError("should be an absolute http(s) URL without user name, blanks or control characters")
+        raise ValueError(
+            "should be an absolute http(s) URL without user name, blanks or control characters"
+        )
     return text
 
 
 _Text = Annotated[str, BeforeValidator(_only), Field(min_length=1)]
-_FileName = Annotated[str, BeforeValidator(_only), Field(pattern=r"^[^/\x00-\x1f\x7f]*[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
-_Host = Annotated[str, BeforeValidator(_only), Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$")]
+_FileName = Annotated[
+    str,
+    BeforeValidator(_only),
+    Field(pattern=r"^[^/\x00-\x1f\x7f]*[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$"),
+]
+_Host = Annotated[
+    str,
+    BeforeValidator(_only),
+    Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
+]
 _Hex = Annotated[str, BeforeValidator(_only), Field(pattern=r"^[0-9A-Fa-f]{8,}$")]
 _Count = Annotated[int, BeforeValidator(_only), Field(ge=0, lt=2**63)]
 _Flag = Annotated[bool, BeforeValidator(_only)]
 _Url = Annotated[str, AfterValidator(_url)]
-_Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+_Texts = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
 
 
 class _Stranger(BaseModel):
@@ -106,8 +124,14 @@ def _parse(model: type[_Parsed], raw: object, subject: str) -> _Parsed:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         what = f"key {key!r}" if key else "document"
-        found = f"has no {key!r}" if first["type"] == "missing" else f"{what} is {reprlib.repr(first['input'])}: {first['msg']}"
-        raise SourceError(subject, found, todo="Make the record again with the publisher.", code="source-record") from error
+        found = (
+            f"has no {key!r}"
+            if first["type"] == "missing"
+            else f"{what} is {reprlib.repr(first['input'])}: {first['msg']}"
+        )
+        raise SourceError(
+            subject, found, todo="Make the record again with the publisher.", code="source-record"
+        ) from error
 
 
 def from_records(
@@ -124,7 +148,8 @@ def from_records(
         paths: local path of the same bytes, by URL.
 
     Raises:
-        SourceError: a record is broken, the dataset is retracted, or not all of its files are there.
+        SourceError: a record is broken, the dataset is retracted, or not all of its files are
+            there.
     """
     datasets, files = _documents(documents)
     by_id: dict[DatasetId, _DatasetDocument] = {}
@@ -132,9 +157,12 @@ def from_records(
         found = DatasetId.parse(dataset.instance_id)
         if found in by_id and by_id[found] != dataset:
             raise SourceError(
-                str(found), f"recorded twice, as {by_id[found].id} and as {dataset.id}", expected="the records of one data node",
-                todo="Remove the records of the other.", code="source-several",
-            )  # fmt: skip
+                str(found),
+                f"recorded twice, as {by_id[found].id} and as {dataset.id}",
+                expected="the records of one data node",
+                todo="Remove the records of the other.",
+                code="source-several",
+            )
         by_id[found] = dataset
     chosen = _choose(list(by_id), dataset_id, "the records")
     dataset = by_id[chosen]
@@ -142,22 +170,38 @@ def from_records(
         raise _retracted(chosen)
     own = [file for file in files if file.dataset_id == dataset.id]
     if dataset.number_of_files not in (None, len(own)):
-        raise _incomplete(chosen, f"{len(own)} File records", f"number_of_files, {dataset.number_of_files}")
+        raise _incomplete(
+            chosen, f"{len(own)} File records", f"number_of_files, {dataset.number_of_files}"
+        )
     records = tuple(_file_of(file, paths or {}) for file in own)
-    return _whole(DatasetRecord(chosen, dataset.data_node, records, replica=dataset.replica, pid=dataset.pid))
+    return _whole(
+        DatasetRecord(chosen, dataset.data_node, records, replica=dataset.replica, pid=dataset.pid)
+    )
 
 
-def _documents(documents: Sequence[Any] | Mapping[str, Any]) -> tuple[list[_DatasetDocument], list[_FileDocument]]:
+def _documents(
+    documents: Sequence[Any] | Mapping[str, Any],
+) -> tuple[list[_DatasetDocument], list[_FileDocument]]:
     """Dataset and File documents; those of other types (aggregations) left out."""
-    numbered = documents.items() if isinstance(documents, Mapping) else enumerate(documents, start=1)
-    datasets, files = [], []
+    numbered = (
+        documents.items() if isinstance(documents, Mapping) else enumerate(documents, start=1)
+    )
+    datasets = []
+    files = []
     for number, document in numbered:
         subject = f"record {number}"
-        inner = [document[key] for key in ("file", "dataset") if key in document] if isinstance(document, Mapping) else []
+        inner = (
+            [document[key] for key in ("file", "dataset") if key in document]
+            if isinstance(document, Mapping)
+            else []
+        )
         raw = inner[0] if len(inner) == 1 and isinstance(inner[0], Mapping) else document
         if not isinstance(raw, Mapping) or not isinstance(_only(raw.get("type")), str):
             raise SourceError(
-                subject, f"is {reprlib.repr(raw)}", expected="a document with a 'type', as esgcet writes them", code="source-record"
+                subject,
+                f"is {reprlib.repr(raw)}",
+                expected="a document with a 'type', as esgcet writes them",
+                code="source-record",
             )
         kind = _only(raw["type"])
         if kind == "Dataset":
@@ -177,16 +221,26 @@ def _file_of(document: _FileDocument, paths: Mapping[str, str]) -> FileRecord:
         raise SourceError(document.title, f"URL {urls[0]!r} {error}", code="source-url") from error
     if not url:
         raise SourceError(
-            document.title, f"has no HTTPServer URL among {reprlib.repr(list(document.url))}",
-            expected="<url>|application/netcdf|HTTPServer", todo="Only files served over HTTP are referenced.", code="source-url",
-        )  # fmt: skip
+            document.title,
+            f"has no HTTPServer URL among {reprlib.repr(list(document.url))}",
+            expected="<url>|application/netcdf|HTTPServer",
+            todo="Only files served over HTTP are referenced.",
+            code="source-url",
+        )
     return FileRecord(
-        document.title, url, document.size, document.checksum, document.checksum_type, document.tracking_id, paths.get(url)
+        document.title,
+        url,
+        document.size,
+        document.checksum,
+        document.checksum_type,
+        document.tracking_id,
+        paths.get(url),
     )
 
 
 def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRecord:
-    """The NetCDF assets of a STAC item as ESGF publishes it; references, Globus links and other nodes' copies left out.
+    """The NetCDF assets of a STAC item as ESGF publishes it; references, Globus links and other
+    nodes' copies left out.
 
     Raises:
         SourceError: not such an item, retracted, or not all of its files are there.
@@ -196,52 +250,88 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
     chosen = _choose([DatasetId.parse(parsed.id)], dataset_id, "the item")
     if parsed.properties.retracted:
         raise _retracted(chosen)
-    raws = [asset for asset in parsed.assets.values() if isinstance(asset, Mapping) and _is_netcdf_data(asset)]
+    raws = [
+        asset
+        for asset in parsed.assets.values()
+        if isinstance(asset, Mapping) and _is_netcdf_data(asset)
+    ]
     assets = [_parse(_Asset, raw, f"{chosen}, asset {raw.get('href')}") for raw in raws]
     sizes = [asset.size for asset in assets if asset.size is not None]
     if sizes and len(sizes) == len(assets) and parsed.properties.size not in (None, sum(sizes)):
-        raise _incomplete(chosen, f"{len(assets)} NetCDF assets of {sum(sizes)} bytes", f"{parsed.properties.size} bytes")
-    files = tuple(_file_of_asset(asset, _ending(raw, ":tracking_id")) for asset, raw in zip(assets, raws, strict=True))
+        raise _incomplete(
+            chosen,
+            f"{len(assets)} NetCDF assets of {sum(sizes)} bytes",
+            f"{parsed.properties.size} bytes",
+        )
+    files = tuple(
+        _file_of_asset(asset, _ending(raw, ":tracking_id"))
+        for asset, raw in zip(assets, raws, strict=True)
+    )
     nodes = {asset.data_node or host_of(asset.href) for asset in assets}
     if len(nodes) > 1:
-        raise SourceError(str(chosen), f"assets are on {', '.join(sorted(nodes))}", expected="one data node", code="source-several")
-    return _whole(DatasetRecord(chosen, "".join(nodes), files, pid=_ending(item["properties"], ":pid")))
+        raise SourceError(
+            str(chosen),
+            f"assets are on {', '.join(sorted(nodes))}",
+            expected="one data node",
+            code="source-several",
+        )
+    return _whole(
+        DatasetRecord(chosen, "".join(nodes), files, pid=_ending(item["properties"], ":pid"))
+    )
 
 
 def _is_netcdf_data(asset: Mapping[str, Any]) -> bool:
     roles = asset.get("roles")
-    return asset.get("type") in ("application/netcdf", "application/x-netcdf") and isinstance(roles, list) and "data" in roles
+    return (
+        asset.get("type") in ("application/netcdf", "application/x-netcdf")
+        and isinstance(roles, list)
+        and "data" in roles
+    )
 
 
 def _file_of_asset(asset: _Asset, tracking_id: str | None) -> FileRecord:
     """The multihash ``1220<hex>`` is a SHA-256; any other is kept as it is."""
-    checksum, kind = asset.checksum, "multihash" if asset.checksum else None
+    checksum = asset.checksum
+    kind = "multihash" if asset.checksum else None
     if checksum is not None and checksum.startswith("1220") and len(checksum) == 4 + 64:
-        checksum, kind = checksum[4:].lower(), "SHA256"
+        checksum = checksum[4:].lower()
+        kind = "SHA256"
     return FileRecord(_name_of(asset.href), asset.href, asset.size, checksum, kind, tracking_id)
 
 
 def _ending(values: Mapping[str, Any], suffix: str) -> str | None:
     """The text under ``<namespace><suffix>``: the namespace is the project's."""
-    return next((value for key, value in values.items() if key.endswith(suffix) and isinstance(value, str)), None)
+    return next(
+        (value for key, value in values.items() if key.endswith(suffix) and isinstance(value, str)),
+        None,
+    )
 
 
-def read_mapfile(path: str | os.PathLike[str], data_paths: Mapping[str, str], dataset_id: DatasetId | None = None) -> DatasetRecord:
+def read_mapfile(
+    path: str | os.PathLike[str], data_paths: Mapping[str, str], dataset_id: DatasetId | None = None
+) -> DatasetRecord:
     """One dataset of a mapfile on this machine; see `from_mapfile`."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(str(path), f"cannot be read: {error}", expected="a mapfile", code="source-mapfile") from error
+        raise SourceError(
+            str(path), f"cannot be read: {error}", expected="a mapfile", code="source-mapfile"
+        ) from error
     return from_mapfile(text, data_paths, dataset_id, name=str(path))
 
 
 def from_mapfile(
-    text: str, data_paths: Mapping[str, str], dataset_id: DatasetId | None = None, *, name: str = "mapfile"
+    text: str,
+    data_paths: Mapping[str, str],
+    dataset_id: DatasetId | None = None,
+    *,
+    name: str = "mapfile",
 ) -> DatasetRecord:
     """One dataset of a mapfile.
 
-    A line is ``<master_id>#<version> | <path> | <size> | mod_time=.. | checksum=.. | checksum_type=..``; ``.v<version>`` serves
-    as well. A file's URL is its path under the longest of `data_paths` that holds it, else the path itself.
+    A line is ``<master_id>#<version> | <path> | <size> | mod_time=.. | checksum=.. |
+    checksum_type=..``; ``.v<version>`` serves as well. A file's URL is its path under the longest
+    of `data_paths` that holds it, else the path itself.
 
     Raises:
         SourceError: names the mapfile and the line.
@@ -255,36 +345,49 @@ def from_mapfile(
     return _of_files(chosen, files[chosen])
 
 
-def _map_line(line: str, subject: str, data_paths: Mapping[str, str]) -> tuple[DatasetId, FileRecord]:
+def _map_line(
+    line: str, subject: str, data_paths: Mapping[str, str]
+) -> tuple[DatasetId, FileRecord]:
     cells = [cell.strip() for cell in line.split("|")]
     pairs = [cell.partition("=")[::2] for cell in cells[3:]]
     if len(cells) < 3 or not all(value for _, value in pairs):
         raise SourceError(
-            subject, reprlib.repr(line), expected="<master_id>#<version> | <path> | <size> | <key>=<value> ...",
-            todo="Make the map again with esgmapfile.", code="source-mapfile",
-        )  # fmt: skip
+            subject,
+            reprlib.repr(line),
+            expected="<master_id>#<version> | <path> | <size> | <key>=<value> ...",
+            todo="Make the map again with esgmapfile.",
+            code="source-mapfile",
+        )
     try:
         dataset_id = DatasetId.parse(cells[0])
     except SourceError as error:
-        raise SourceError(subject, f"{error.subject} is {error.found}", expected=error.expected, code=error.code) from error
+        raise SourceError(
+            subject, f"{error.subject} is {error.found}", expected=error.expected, code=error.code
+        ) from error
     parsed = _parse(_MapLine, {**dict(pairs), "path": cells[1], "size": cells[2]}, subject)
     file = _file_of_path(parsed.path, data_paths, parsed.size)
     return dataset_id, replace(file, checksum=parsed.checksum, checksum_type=parsed.checksum_type)
 
 
 def from_locations(
-    locations: Sequence[str], dataset_id: DatasetId | None, *, data_paths: Mapping[str, str] | None = None
+    locations: Sequence[str],
+    dataset_id: DatasetId | None,
+    *,
+    data_paths: Mapping[str, str] | None = None,
 ) -> DatasetRecord:
     """Plain NetCDF files by URL or path; a directory stands for the ``*.nc`` in it.
 
     Raises:
-        SourceError: no dataset id given, a path that is not there, a directory without files, or the same file twice.
+        SourceError: no dataset id given, a path that is not there, a directory without files, or
+            the same file twice.
     """
     if dataset_id is None:
         raise SourceError(
-            ", ".join(locations[:3]) or "no files", "plain files do not say which dataset they are",
-            todo="Give --dataset-id <DSID>.", code="source-dataset-id-missing",
-        )  # fmt: skip
+            ", ".join(locations[:3]) or "no files",
+            "plain files do not say which dataset they are",
+            todo="Give --dataset-id <DSID>.",
+            code="source-dataset-id-missing",
+        )
     return _of_files(dataset_id, files_at(locations, data_paths or {}))
 
 
@@ -301,10 +404,18 @@ def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:
     if is_url(location):
         return [_file_of_url(location)]
     if os.path.isdir(location):
-        return [_file_of_path(str(path), data_paths, path.stat().st_size) for path in sorted(Path(location).glob("*.nc"))]
+        return [
+            _file_of_path(str(path), data_paths, path.stat().st_size)
+            for path in sorted(Path(location).glob("*.nc"))
+        ]
     if os.path.isfile(location):
         return [_file_of_path(location, data_paths, os.path.getsize(location))]
-    raise SourceError(location, "no such file or directory", expected="an http(s) URL or a path", code="source-none")
+    raise SourceError(
+        location,
+        "no such file or directory",
+        expected="an http(s) URL or a path",
+        code="source-none",
+    )
 
 
 def _file_of_url(url: str) -> FileRecord:
@@ -316,12 +427,16 @@ def _file_of_url(url: str) -> FileRecord:
 
 def _file_of_path(path: str, data_paths: Mapping[str, str], size: int) -> FileRecord:
     absolute = os.path.abspath(path)
-    return FileRecord(os.path.basename(absolute), _url_of(absolute, data_paths), size, path=absolute)
+    return FileRecord(
+        os.path.basename(absolute), _url_of(absolute, data_paths), size, path=absolute
+    )
 
 
 def _url_of(path: str, data_paths: Mapping[str, str]) -> str:
     """The published URL of a file on this machine, or its path where nothing is said of it."""
-    for directory, prefix in sorted(data_paths.items(), key=lambda pair: len(pair[0].rstrip("/")), reverse=True):
+    for directory, prefix in sorted(
+        data_paths.items(), key=lambda pair: len(pair[0].rstrip("/")), reverse=True
+    ):
         root = os.path.normpath(directory).rstrip("/") + "/"
         if path.startswith(root):
             return f"{prefix.rstrip('/')}/{quote(path.removeprefix(root))}"
@@ -334,14 +449,24 @@ def _name_of(url: str) -> str:
 
 def _choose(found: Sequence[DatasetId], asked: DatasetId | None, subject: str) -> DatasetId:
     """The dataset asked for, or the only one."""
-    names = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+    names = ", ".join(map(str, found[:10])) + (
+        f" and {len(found) - 10} more" if len(found) > 10 else ""
+    )
     if asked is not None and asked not in found:
-        raise SourceError(subject, f"describes {names or 'no dataset'}", expected=str(asked), code="source-mismatch")
+        raise SourceError(
+            subject,
+            f"describes {names or 'no dataset'}",
+            expected=str(asked),
+            code="source-mismatch",
+        )
     if asked is None and len(found) != 1:
         raise SourceError(
-            subject, f"describes {len(found)} datasets: {names}" if found else "describes no dataset", expected="one dataset",
-            todo="Give --dataset-id with one of them." if found else "", code="source-several" if found else "source-none",
-        )  # fmt: skip
+            subject,
+            f"describes {len(found)} datasets: {names}" if found else "describes no dataset",
+            expected="one dataset",
+            todo="Give --dataset-id with one of them." if found else "",
+            code="source-several" if found else "source-none",
+        )
     return asked or found[0]
 
 
@@ -351,26 +476,46 @@ def _of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> DatasetReco
     if len(hosts) > 1:
         found = "files are on " + ", ".join(host or "this machine" for host in hosts)
         todo = "Give the files of one data node, or set `data_paths` for all of their directories."
-        raise SourceError(str(dataset_id), found, expected="one data node", todo=todo, code="source-several")
+        raise SourceError(
+            str(dataset_id), found, expected="one data node", todo=todo, code="source-several"
+        )
     return _whole(DatasetRecord(dataset_id, "".join(hosts), tuple(files)))
 
 
 def _whole(record: DatasetRecord) -> DatasetRecord:
-    """The record, if it has files, each of them once. Files are known by URL: two directories may hold the same name."""
+    """The record, if it has files, each of them once. Files are known by URL: two directories may
+    hold the same name.
+    """
     seen: set[str] = set()
     for file in record.files:
         if file.url in seen:
-            raise SourceError(str(record.id), f"has {file.url} twice", expected="each file once", code="source-duplicate")
+            raise SourceError(
+                str(record.id),
+                f"has {file.url} twice",
+                expected="each file once",
+                code="source-duplicate",
+            )
         seen.add(file.url)
     if not record.files:
-        raise SourceError(str(record.id), "has no NetCDF files", expected="at least one", code="source-none")
+        raise SourceError(
+            str(record.id), "has no NetCDF files", expected="at least one", code="source-none"
+        )
     return record
 
 
 def _retracted(dataset_id: DatasetId) -> SourceError:
-    return SourceError(str(dataset_id), "is retracted", todo="Nothing is referenced of retracted data.", code="source-retracted")
+    return SourceError(
+        str(dataset_id),
+        "is retracted",
+        todo="Nothing is referenced of retracted data.",
+        code="source-retracted",
+    )
 
 
 def _incomplete(dataset_id: DatasetId, found: str, expected: str) -> SourceError:
-    todo = "Get the whole record again: a reference of some of the files would pass for the dataset."
-    return SourceError(str(dataset_id), f"has {found}", expected=expected, todo=todo, code="source-incomplete")
+    todo = (
+        "Get the whole record again: a reference of some of the files would pass for the dataset."
+    )
+    return SourceError(
+        str(dataset_id), f"has {found}", expected=expected, todo=todo, code="source-incomplete"
+    )

@@ -1,7 +1,8 @@
 """THREDDS catalogues (InvCatalog XML) -> ``DatasetRecord``.
 
-``parse_catalogue`` says what one page holds and touches nothing; ``read_catalogue`` reads pages, following ``catalogRef``, until it
-has the dataset. Catalogues come from strangers: no entities, bounded depth, bounded number of pages, allowed hosts only.
+``parse_catalogue`` says what one page holds and touches nothing; ``read_catalogue`` reads pages,
+following ``catalogRef``, until it has the dataset. Catalogues come from strangers: no entities,
+bounded depth, bounded number of pages, allowed hosts only.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ class CatalogueDataset:
     def dataset_id(self) -> DatasetId | None:
         """The DSID that it states: as its ID, its name, or in the ESGF publisher's properties."""
         version = self.properties.get("dataset_version", "")
-        for text in (self.id, self.name, f"{self.properties.get('dataset_id')}.v{version.removeprefix('v')}"):
+        for text in (
+            self.id,
+            self.name,
+            f"{self.properties.get('dataset_id')}.v{version.removeprefix('v')}",
+        ):
             if (found := _dsid(text)) is not None:
                 return found
         return None
@@ -93,11 +98,14 @@ class Catalogue:
         return {found for found in named if found is not None}
 
 
-def read_catalogue(url: str, transport: Transport, dataset_id: DatasetId | None = None) -> DatasetRecord:
+def read_catalogue(
+    url: str, transport: Transport, dataset_id: DatasetId | None = None
+) -> DatasetRecord:
     """The dataset that a catalogue page holds or leads to.
 
-    Without ``dataset_id`` it is the one that the address names (``.../<DSID>.xml``), else the only one on the page.
-    Of the pages that a page refers to, those that name the dataset or its facets are read first.
+    Without ``dataset_id`` it is the one that the address names (``.../<DSID>.xml``), else the only
+    one on the page. Of the pages that a page refers to, those that name the dataset or its facets
+    are read first.
 
     Raises:
         SourceError: not a catalogue, or no such dataset in the pages that were read.
@@ -112,7 +120,10 @@ def read_catalogue(url: str, transport: Transport, dataset_id: DatasetId | None 
 
 def _search(url: str, transport: Transport, asked: DatasetId) -> DatasetRecord:
     """Read the nearest page first, and of equally near ones the deepest."""
-    queue, seen, unread, left = [(0, 0, 0, url)], {url}, list[SourceError | TransportError](), MAX_BYTES
+    queue = [(0, 0, 0, url)]
+    seen = {url}
+    unread = list[SourceError | TransportError]()
+    left = MAX_BYTES
     for _ in range(MAX_PAGES):
         if not queue:
             break
@@ -148,12 +159,16 @@ def parse_catalogue(xml: bytes, url: str) -> Catalogue:
         datasets = tuple(page.dataset(element, None, 1) for element in root.findall("{*}dataset"))
         references = tuple(map(page.reference, root.findall(".//{*}catalogRef")))
     except ValueError as error:
-        raise SourceError(url, f"holds an address that is none: {error}", code="source-catalogue") from error
+        raise SourceError(
+            url, f"holds an address that is none: {error}", code="source-catalogue"
+        ) from error
     return Catalogue(url, datasets, tuple(ref for ref in references if is_url(ref.url)))
 
 
 class _Bounded(ET.TreeBuilder):
-    """Refuses more elements than a page has, and the document type declaration, the only place where entities can be declared."""
+    """Refuses more elements than a page has, and the document type declaration, the only place
+    where entities can be declared.
+    """
 
     _elements = 0
 
@@ -172,11 +187,19 @@ def _parse_xml(xml: bytes, url: str) -> ET.Element:
         root = ET.fromstring(xml, ET.XMLParser(target=_Bounded()))  # noqa: S314 - no DOCTYPE, so no entities
     except (ET.ParseError, ValueError, LookupError) as error:
         raise SourceError(
-            url, f"is not a THREDDS catalogue: {error}", expected="InvCatalog XML", todo="Is it an HTML or a login page?",
+            url,
+            f"is not a THREDDS catalogue: {error}",
+            expected="InvCatalog XML",
+            todo="Is it an HTML or a login page?",
             code="source-catalogue",
-        ) from error  # fmt: skip
+        ) from error
     if root.tag.rpartition("}")[2] != "catalog":
-        raise SourceError(url, f"its root element is {root.tag!r}", expected="a THREDDS <catalog>", code="source-catalogue")
+        raise SourceError(
+            url,
+            f"its root element is {root.tag!r}",
+            expected="a THREDDS <catalog>",
+            code="source-catalogue",
+        )
     return root
 
 
@@ -187,15 +210,24 @@ class _Service:
 
 
 def _http_services(root: ET.Element, url: str) -> dict[str, _Service]:
-    """The HTTPServer of each service, itself or inside its Compound; services without one are left out."""
+    """The HTTPServer of each service, itself or inside its Compound; services without one are left
+    out.
+    """
     services = root.findall(".//{*}service")
     if len(services) > _MAX_SERVICES:
-        raise SourceError(url, f"has {len(services)} services", expected=f"at most {_MAX_SERVICES}", code="source-catalogue")
+        raise SourceError(
+            url,
+            f"has {len(services)} services",
+            expected=f"at most {_MAX_SERVICES}",
+            code="source-catalogue",
+        )
     found: dict[str, _Service] = {}
     for service in services:
         for leaf in (service, *service.findall(".//{*}service")):
             if leaf.get("serviceType", "").lower() in ("httpserver", "http"):
-                found.setdefault(service.get("name", ""), _Service(leaf.get("base", ""), leaf.get("suffix", "")))
+                found.setdefault(
+                    service.get("name", ""), _Service(leaf.get("base", ""), leaf.get("suffix", ""))
+                )
     return found
 
 
@@ -209,13 +241,18 @@ class _Page:
 
     def reference(self, element: ET.Element) -> CatalogueRef:
         """A ``catalogRef`` element."""
-        href, title = element.get(_HREF) or "", element.get(_TITLE) or element.get("name") or ""
+        href = element.get(_HREF) or ""
+        title = element.get(_TITLE) or element.get("name") or ""
         return CatalogueRef(urldefrag(urljoin(self.base, href)).url, title)
 
     def dataset(self, element: ET.Element, inherited: str | None, nesting: int) -> CatalogueDataset:
-        """A ``dataset`` element with all in it; ``inherited`` is the service name that its parents hand down."""
+        """A ``dataset`` element with all in it; ``inherited`` is the service name that its parents
+        hand down.
+        """
         if nesting > _MAX_NESTING:
-            raise SourceError(self.url, f"datasets are nested deeper than {_MAX_NESTING}", code="source-catalogue")
+            raise SourceError(
+                self.url, f"datasets are nested deeper than {_MAX_NESTING}", code="source-catalogue"
+            )
         handed_down = _text(element, "{*}metadata[@inherited='true']/{*}serviceName") or inherited
         service = (
             element.get("serviceName")
@@ -225,30 +262,58 @@ class _Page:
         )
         stated = (*element.findall("{*}property"), *element.findall("{*}metadata/{*}property"))
         properties = {item.get("name", ""): item.get("value", "") for item in stated}
-        children = tuple(self.dataset(child, handed_down, nesting + 1) for child in element.findall("{*}dataset"))
+        children = tuple(
+            self.dataset(child, handed_down, nesting + 1) for child in element.findall("{*}dataset")
+        )
         file = self._file(element, service, properties)
-        return CatalogueDataset(element.get("ID", ""), element.get("name", ""), properties, file, children)
+        return CatalogueDataset(
+            element.get("ID", ""), element.get("name", ""), properties, file, children
+        )
 
-    def _file(self, element: ET.Element, service: str | None, properties: Mapping[str, str]) -> FileRecord | None:
+    def _file(
+        self, element: ET.Element, service: str | None, properties: Mapping[str, str]
+    ) -> FileRecord | None:
         url = self._file_url(element, service)
         if url is None or not url.endswith(".nc"):
             return None
         if not is_url(url) or "@" in urlsplit(url).netloc:
-            todo = "Give the catalogue by its URL: its services are relative to it." if not is_url(self.url) else ""
-            raise SourceError(self.url, f"file {url} is not at an http(s) URL", todo=todo, code="source-url")
+            todo = (
+                "Give the catalogue by its URL: its services are relative to it."
+                if not is_url(self.url)
+                else ""
+            )
+            raise SourceError(
+                self.url, f"file {url} is not at an http(s) URL", todo=todo, code="source-url"
+            )
         size = properties.get("size") or _text(element, "{*}dataSize[@units='bytes']")
         if size and not (size.isascii() and size.isdigit()):
-            raise SourceError(self.url, f"{url} has size {size!r}", expected="a number of bytes", code="source-catalogue")
+            raise SourceError(
+                self.url,
+                f"{url} has size {size!r}",
+                expected="a number of bytes",
+                code="source-catalogue",
+            )
         return FileRecord(
-            unquote(urlsplit(url).path.rpartition("/")[2]), url, int(size) if size else None,
-            properties.get("checksum") or None, properties.get("checksum_type") or None, properties.get("tracking_id") or None,
-        )  # fmt: skip
+            unquote(urlsplit(url).path.rpartition("/")[2]),
+            url,
+            int(size) if size else None,
+            properties.get("checksum") or None,
+            properties.get("checksum_type") or None,
+            properties.get("tracking_id") or None,
+        )
 
     def _file_url(self, element: ET.Element, service: str | None) -> str | None:
-        """Base of the HTTPServer service + ``urlPath`` (of the dataset or of an ``access`` in it) + suffix."""
+        """Base of the HTTPServer service + ``urlPath`` (of the dataset or of an ``access`` in it) +
+        suffix.
+        """
         accesses = [(element.get("urlPath"), service)]
         for access in element.findall("{*}access"):
-            accesses.append((access.get("urlPath"), access.get("serviceName") or _text(access, "{*}serviceName") or service))
+            accesses.append(
+                (
+                    access.get("urlPath"),
+                    access.get("serviceName") or _text(access, "{*}serviceName") or service,
+                )
+            )
         for path, name in accesses:
             http = self.services.get(name or "")
             if path and http:
@@ -260,11 +325,13 @@ def _text(element: ET.Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
-def _find(catalogue: Catalogue, asked: DatasetId, *, may_be_unnamed: bool) -> CatalogueDataset | None:
+def _find(
+    catalogue: Catalogue, asked: DatasetId, *, may_be_unnamed: bool
+) -> CatalogueDataset | None:
     """The dataset on a page that states the DSID, or is the folder of it.
 
-    A page of one folder and no further links that states no DSID at all is taken at the word of its address, or, where it
-    ``may_be_unnamed``, at the word of whoever gave the page.
+    A page of one folder and no further links that states no DSID at all is taken at the word of its
+    address, or, where it ``may_be_unnamed``, at the word of whoever gave the page.
     """
     datasets = list(catalogue.walk())
     for dataset in datasets:
@@ -276,50 +343,76 @@ def _find(catalogue: Catalogue, asked: DatasetId, *, may_be_unnamed: bool) -> Ca
     if catalogue.references or any(dataset.dataset_id for dataset in datasets):
         return None
     named = _dsid(_stem(catalogue.url))
-    folders = [dataset for dataset in datasets if any(child.file for child in dataset.datasets)] or datasets
-    return folders[0] if len(folders) == 1 and (named == asked or (named is None and may_be_unnamed)) else None
+    folders = [
+        dataset for dataset in datasets if any(child.file for child in dataset.datasets)
+    ] or datasets
+    return (
+        folders[0]
+        if len(folders) == 1 and (named == asked or (named is None and may_be_unnamed))
+        else None
+    )
 
 
 def _is_folder_of(dataset: CatalogueDataset, asked: DatasetId) -> bool:
     """Whether a scanned folder has the DSID as its path: ``.../<facet>/<facet>/.../v<version>``."""
-    paths = (text.strip("/").replace("/", ".") for text in (dataset.id, dataset.name) if "/" in text)
+    paths = (
+        text.strip("/").replace("/", ".") for text in (dataset.id, dataset.name) if "/" in text
+    )
     return any(f".{path}".endswith(f".{asked}") for path in paths)
 
 
 def _check_has_all_files(catalogue: Catalogue, asked: DatasetId) -> None:
     if catalogue.references:
         raise SourceError(
-            catalogue.url, f"the folder of {asked} has folders in it, {catalogue.references[0].title!r} first",
-            expected="all files of the dataset on one page", todo="Give its mapfile or publication records.",
+            catalogue.url,
+            f"the folder of {asked} has folders in it, {catalogue.references[0].title!r} first",
+            expected="all files of the dataset on one page",
+            todo="Give its mapfile or publication records.",
             code="source-incomplete",
-        )  # fmt: skip
+        )
 
 
 def _only_dataset(catalogue: Catalogue) -> tuple[DatasetId, CatalogueDataset]:
-    stated = {dataset.dataset_id: dataset for dataset in reversed(list(catalogue.walk())) if dataset.dataset_id}
+    stated = {
+        dataset.dataset_id: dataset
+        for dataset in reversed(list(catalogue.walk()))
+        if dataset.dataset_id
+    }
     if len(stated) != 1:
         names = ", ".join(sorted(map(str, stated))[:10])
         raise SourceError(
-            catalogue.url, f"holds {len(stated)} datasets with files and a DSID {names}".rstrip(), expected="one",
-            todo="Give --dataset-id <DSID>, or the dataset's own catalogue page.", code="source-several",
-        )  # fmt: skip
+            catalogue.url,
+            f"holds {len(stated)} datasets with files and a DSID {names}".rstrip(),
+            expected="one",
+            todo="Give --dataset-id <DSID>, or the dataset's own catalogue page.",
+            code="source-several",
+        )
     return stated.popitem()
 
 
 def _record(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> DatasetRecord:
-    unserved = [child.name for child in dataset.walk() if child.file is None and child.name.endswith(".nc")]
+    unserved = [
+        child.name for child in dataset.walk() if child.file is None and child.name.endswith(".nc")
+    ]
     if unserved:
         raise SourceError(
-            page, f"no HTTPServer serves {unserved[0]} of {dataset_id}", expected="every file served over HTTP",
-            todo="Only files served over HTTP are referenced, and all of a dataset or none.", code="source-url",
-        )  # fmt: skip
+            page,
+            f"no HTTPServer serves {unserved[0]} of {dataset_id}",
+            expected="every file served over HTTP",
+            todo="Only files served over HTTP are referenced, and all of a dataset or none.",
+            code="source-url",
+        )
     files = dataset.files
     hosts = sorted({host_of(file.url) for file in files})
     if len(hosts) > 1 or len({file.url for file in files}) < len(files):
         found = f"lists files of {dataset_id} on {', '.join(hosts)}, or the same one twice"
-        raise SourceError(page, found, expected="one data node, each file once", code="source-several")
+        raise SourceError(
+            page, found, expected="one data node, each file once", code="source-several"
+        )
     replica = dataset.properties.get("replica", "").lower() == "true"
-    return DatasetRecord(dataset_id, hosts[0], files, replica=replica, pid=dataset.properties.get("pid") or None)
+    return DatasetRecord(
+        dataset_id, hosts[0], files, replica=replica, pid=dataset.properties.get("pid") or None
+    )
 
 
 def _distance(ref: CatalogueRef, asked: DatasetId) -> int:
@@ -330,14 +423,20 @@ def _distance(ref: CatalogueRef, asked: DatasetId) -> int:
     return 1 if names & {*asked.master_id.split("."), f"v{asked.version}"} else 2
 
 
-def _not_found(url: str, asked: DatasetId, pages: int, unread: list[SourceError | TransportError]) -> SourceError:
+def _not_found(
+    url: str, asked: DatasetId, pages: int, unread: list[SourceError | TransportError]
+) -> SourceError:
     found = f"has no {asked} in the {pages} pages read"
     if unread:
         found += f"; {len(unread)} could not be read, the first: {unread[0]}"
     return SourceError(
-        url, found, expected=f"a dataset with that ID, its files served by an HTTPServer, within {MAX_PAGES} pages",
-        todo="Give the dataset's own catalogue page.", code="source-none", retryable=any(error.retryable for error in unread),
-    )  # fmt: skip
+        url,
+        found,
+        expected=f"a dataset with that ID, its files served by an HTTPServer, within {MAX_PAGES} pages",  # noqa: E501
+        todo="Give the dataset's own catalogue page.",
+        code="source-none",
+        retryable=any(error.retryable for error in unread),
+    )
 
 
 def catalogue_address(url: str) -> str:
@@ -348,7 +447,9 @@ def catalogue_address(url: str) -> str:
     parts = urlsplit(url)
     if not parts.path.endswith(".html"):
         return urldefrag(url).url
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.removesuffix(".html") + ".xml", "", ""))
+    return urlunsplit(
+        (parts.scheme, parts.netloc, parts.path.removesuffix(".html") + ".xml", "", "")
+    )
 
 
 def _stem(url: str) -> str:

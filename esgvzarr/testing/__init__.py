@@ -1,8 +1,9 @@
-"""For tests of whatever talks to an ESGF data node or index: servers on the loopback, and CMIP-like files named by their defect.
+"""For tests of whatever talks to an ESGF data node or index: servers on the loopback, and CMIP-like
+files named by their defect.
 
-As a pytest plugin (loaded with the package) the same come as fixtures: ``thredds_server``, ``nginx_server``, ``stac_server``,
-``pgstac_server``, ``solr_server``, ``globus_server``, ``cmip_files``. Needs the extra ``test``;
-nothing of it is imported before it is used.
+As a pytest plugin (loaded with the package) the same come as fixtures: ``thredds_server``,
+``nginx_server``, ``stac_server``, ``pgstac_server``, ``solr_server``, ``globus_server``,
+``cmip_files``. Needs the extra ``test``; nothing of it is imported before it is used.
 """
 
 from __future__ import annotations
@@ -51,11 +52,32 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "conformance": ("IndexTests",),
-    "datasets": ("DATASET_ID", "DRS_PATH", "FileSpec", "specs_of", "values_of", "write_file", "write_files", "write_monthly"),
+    "datasets": (
+        "DATASET_ID",
+        "DRS_PATH",
+        "FileSpec",
+        "specs_of",
+        "values_of",
+        "write_file",
+        "write_files",
+        "write_monthly",
+    ),
     "defects": ("DEFECTS", "Defect"),
     "faults": (
-        "After", "Fault", "Headers", "HtmlPage", "Latency", "LoginRedirect", "NoRanges", "Problem", "Reset",
-        "Status", "Truncated", "Unavailable", "WrongContentRange", "WrongLength",
+        "After",
+        "Fault",
+        "Headers",
+        "HtmlPage",
+        "Latency",
+        "LoginRedirect",
+        "NoRanges",
+        "Problem",
+        "Reset",
+        "Status",
+        "Truncated",
+        "Unavailable",
+        "WrongContentRange",
+        "WrongLength",
     ),
     "globus": ("GlobusServer",),
     "items": ("make_item",),
@@ -66,7 +88,7 @@ _HOMES = {
     "solr": ("SolrServer",),
     "stac": ("StacServer",),
     "thredds": ("ThreddsServer",),
-}  # fmt: skip
+}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""An archive of many small datasets below one data root, made in little time and space: their files are hard links to a few."""
+"""An archive of many small datasets below one data root, made in little time and space: their files
+are hard links to a few.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _VARIETIES = 5
 
 
 def write_archive(root: Path, count: int, *, refused: int = 0) -> dict[str, list[Path]]:
-    """Write datasets that differ in their variant label, and as far as ``_VARIETIES`` goes in their values.
+    """Write datasets that differ in their variant label, and as far as ``_VARIETIES`` goes in their
+    values.
 
     Args:
         root: data root; the DRS is below it.
@@ -43,7 +46,9 @@ def write_archive(root: Path, count: int, *, refused: int = 0) -> dict[str, list
 def register(archive: dict[str, list[Path]], index: StacServer, node: ThreddsServer) -> None:
     """Put an item for each dataset into an index, as another publisher made it."""
     for name, files in archive.items():
-        index.add_item(make_item(name, {file.name: node.url_of(file) for file in files}, data_node=node.host))
+        index.add_item(
+            make_item(name, {file.name: node.url_of(file) for file in files}, data_node=node.host)
+        )
 
 
 def _specs(seed: int, overlapping: bool) -> list[FileSpec]:

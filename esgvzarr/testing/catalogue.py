@@ -34,22 +34,32 @@ def describe_file(path: Path, url_path: str) -> CatalogueFile:
     content = path.read_bytes()
     handle = _HANDLE.search(content)
     return CatalogueFile(
-        path.name, url_path, len(content), hashlib.sha256(content).hexdigest(), handle.group().decode() if handle else None
+        path.name,
+        url_path,
+        len(content),
+        hashlib.sha256(content).hexdigest(),
+        handle.group().decode() if handle else None,
     )
 
 
 def catalogue_of_references(name: str, references: Iterable[tuple[str, str]]) -> str:
     """A catalogue of ``catalogRef``s: (title, href) of each."""
     refs = "".join(
-        f'  <catalogRef xlink:title={quoteattr(title)} xlink:href={quoteattr(href)} name=""/>\n' for title, href in references
+        f'  <catalogRef xlink:title={quoteattr(title)} xlink:href={quoteattr(href)} name=""/>\n'
+        for title, href in references
     )
     return f"{_HEAD.format(name=quoteattr(name))}{refs}</catalog>\n"
 
 
-def catalogue_of_directory(name: str, base: str, subdirectories: Sequence[str], files: Iterable[tuple[str, str, int]]) -> str:
-    """What TDS makes of a ``datasetScan``: (name, urlPath, bytes) of each file, a ``catalogRef`` for each subdirectory."""
+def catalogue_of_directory(
+    name: str, base: str, subdirectories: Sequence[str], files: Iterable[tuple[str, str, int]]
+) -> str:
+    """What TDS makes of a ``datasetScan``: (name, urlPath, bytes) of each file, a ``catalogRef``
+    for each subdirectory.
+    """
     refs = "".join(
-        f'    <catalogRef xlink:title={quoteattr(sub)} xlink:href={quoteattr(f"{sub}/catalog.xml")} name=""/>\n'
+        f"    <catalogRef xlink:title={quoteattr(sub)} "
+        f'xlink:href={quoteattr(f"{sub}/catalog.xml")} name=""/>\n'
         for sub in subdirectories
     )
     entries = "".join(
@@ -70,8 +80,10 @@ def catalogue_of_dataset(dataset_id: str, base: str, files: Iterable[CatalogueFi
     properties = _property("dataset_id", master_id) + _property("dataset_version", version)
     entries = "".join(_file_entry(dataset_id, file) for file in files)
     return (
-        f'{_HEAD.format(name=quoteattr("TDS configuration file"))}{_services(base)}  <property name="catalog_version" value="2"/>\n'
-        f"  <dataset ID={quoteattr(dataset_id)} name={quoteattr(dataset_id)}>\n{properties}{entries}  </dataset>\n</catalog>\n"
+        f"{_HEAD.format(name=quoteattr('TDS configuration file'))}{_services(base)}  <property "
+        'name="catalog_version" value="2"/>\n'
+        f"  <dataset ID={quoteattr(dataset_id)} "
+        f"name={quoteattr(dataset_id)}>\n{properties}{entries}  </dataset>\n</catalog>\n"
     )
 
 
@@ -80,7 +92,7 @@ def _services(base: str) -> str:
     <service name="HTTPServer" serviceType="HTTPServer" base={quoteattr(base)} desc="TDS file server"/>
     <service name="OpenDAPServer" serviceType="OPENDAP" base="/thredds/dodsC/" desc="OPeNDAP"/>
   </service>
-"""
+"""  # noqa: E501
 
 
 def _property(name: str, value: str) -> str:
@@ -88,10 +100,16 @@ def _property(name: str, value: str) -> str:
 
 
 def _file_entry(dataset_id: str, file: CatalogueFile) -> str:
-    identifier, path = quoteattr(f"{dataset_id}.{file.name}"), quoteattr(file.url_path)
-    properties = {"size": str(file.size), "checksum": file.checksum, "checksum_type": "SHA256", "tracking_id": file.tracking_id}
+    identifier = quoteattr(f"{dataset_id}.{file.name}")
+    path = quoteattr(file.url_path)
+    properties = {
+        "size": str(file.size),
+        "checksum": file.checksum,
+        "checksum_type": "SHA256",
+        "tracking_id": file.tracking_id,
+    }
     lines = "".join(_property(name, value) for name, value in properties.items() if value)
     return (
-        f"    <dataset name={quoteattr(file.name)} ID={identifier} urlPath={path}>\n{lines}"
-        f"    <serviceName>fileservice</serviceName>\n    </dataset>\n"
+        f"    <dataset name={quoteattr(file.name)} ID={identifier} urlPath={path}>\n{lines}    "
+        "<serviceName>fileservice</serviceName>\n    </dataset>\n"
     )

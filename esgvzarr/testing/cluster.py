@@ -1,4 +1,6 @@
-"""A Dask cluster on the loopback: a scheduler and worker processes of their own, which may be killed."""
+"""A Dask cluster on the loopback: a scheduler and worker processes of their own, which may be
+killed.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,54 @@ from .processes import free_port, listens, start, wait_until
 
 @contextmanager
 def dask_cluster(workers: int = 2) -> Iterator[str]:
-    """The address of a scheduler with so many workers of one thread each. A worker that is killed is replaced by its nanny."""
+    """The address of a scheduler with so many workers of one thread each. A worker that is killed
+    is replaced by its nanny.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="esgvzarr-dask-")))
         port = free_port()
-        address, program = f"tcp://127.0.0.1:{port}", [sys.executable, "-m"]
+        address = f"tcp://127.0.0.1:{port}"
+        program = [sys.executable, "-m"]
         log = folder / "scheduler"
         scheduler = start(
-            [*program, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
-            log, stack, stop=signal.SIGTERM,
-        )  # fmt: skip
+            [
+                *program,
+                "distributed.cli.dask_scheduler",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--no-dashboard",
+            ],
+            log,
+            stack,
+            stop=signal.SIGTERM,
+        )
         wait_until(lambda: listens(port), scheduler, log)
-        options = ["--nworkers", str(workers), "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard", "--memory-limit", "0"]
+        options = [
+            "--nworkers",
+            str(workers),
+            "--nthreads",
+            "1",
+            "--host",
+            "127.0.0.1",
+            "--no-dashboard",
+            "--memory-limit",
+            "0",
+        ]
         log = folder / "workers"
         running = start(
-            [*program, "distributed.cli.dask_worker", address, *options, "--local-directory", str(folder)],
-            log, stack, stop=signal.SIGTERM,
-        )  # fmt: skip
+            [
+                *program,
+                "distributed.cli.dask_worker",
+                address,
+                *options,
+                "--local-directory",
+                str(folder),
+            ],
+            log,
+            stack,
+            stop=signal.SIGTERM,
+        )
         wait_until(lambda: log.read_text().count("Registered to") >= workers, running, log)
         yield address

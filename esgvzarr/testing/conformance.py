@@ -1,4 +1,5 @@
-"""What every index must do, as a class: a new index subclasses it and gives it the fixture ``index``.
+"""What every index must do, as a class: a new index subclasses it and gives it the fixture
+``index``.
 
 ::
 
@@ -22,13 +23,22 @@ from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from ..sources import from_index
 
 NODE = "data-node.example.org"
-DATASET = DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323")
+DATASET = DatasetId.parse(
+    "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323"
+)
 FOLDER = f"https://{NODE}/thredds/fileServer/esg_dataroot/{str(DATASET).replace('.', '/')}"
 RECORD = DatasetRecord(
     DATASET,
     NODE,
     tuple(
-        FileRecord(name, f"{FOLDER}/{name}", 83268, "ab" * 32, "SHA256", "hdl:21.14100/28824573-a4b4-4d45-a7b3-cd62e1f2beca")
+        FileRecord(
+            name,
+            f"{FOLDER}/{name}",
+            83268,
+            "ab" * 32,
+            "SHA256",
+            "hdl:21.14100/28824573-a4b4-4d45-a7b3-cd62e1f2beca",
+        )
         for name in ("siconc_185001-185912.nc", "siconc_186001-186912.nc")
     ),
     pid="hdl:21.14100/489253f7-f169-3594-ba92-5c7acdd7ae3b",
@@ -47,19 +57,25 @@ CHANGED = replace(LINK, size=123457, sha256="fedcba9876543210" * 4)
 """The same place, other bytes."""
 MOVED = replace(CHANGED, href=f"https://{NODE}/zarr/{DATASET}.json", local_path=None)
 """Another place of the same data node."""
-OTHER_NODES = replace(LINK, href=LINK.href.replace(NODE, "replica.example.org"), data_node="replica.example.org")
+OTHER_NODES = replace(
+    LINK, href=LINK.href.replace(NODE, "replica.example.org"), data_node="replica.example.org"
+)
 ABSENT = DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20991231")
 
 
 class IndexTests:
-    """``index`` holds DATASET, whose files lie on both data nodes, without any reference link; it does not hold ABSENT."""
+    """``index`` holds DATASET, whose files lie on both data nodes, without any reference link; it
+    does not hold ABSENT.
+    """
 
     def shown(self, link: AccessLink) -> AccessLink:
         """What of a link the index has a place for; all, unless it is told otherwise."""
         return link
 
     def rest(self, record: Mapping[str, Any]) -> Any:
-        """What of a record must not change when a link comes and goes; a STAC item's assets, unless it is told otherwise."""
+        """What of a record must not change when a link comes and goes; a STAC item's assets, unless
+        it is told otherwise.
+        """
         return record["assets"]
 
     def test_follows_the_protocol(self, index: Index) -> None:
@@ -117,7 +133,9 @@ class IndexTests:
     def test_shows_other_bytes(self, index: Index) -> None:
         """Other bytes in the same place are a change to an index that shows a checksum."""
         index.add_link(DATASET, LINK)
-        expected = LinkState.UNCHANGED if self.shown(CHANGED) == self.shown(LINK) else LinkState.ADDED
+        expected = (
+            LinkState.UNCHANGED if self.shown(CHANGED) == self.shown(LINK) else LinkState.ADDED
+        )
         assert index.add_link(DATASET, CHANGED) is expected
         assert index.links(DATASET) == (self.shown(CHANGED),)
 
@@ -126,7 +144,10 @@ class IndexTests:
         index.add_link(DATASET, OTHER_NODES)
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         assert index.add_link(DATASET, MOVED) is LinkState.ADDED
-        assert set(map(str, index.links(DATASET))) == {str(self.shown(OTHER_NODES)), str(self.shown(MOVED))}
+        assert set(map(str, index.links(DATASET))) == {
+            str(self.shown(OTHER_NODES)),
+            str(self.shown(MOVED)),
+        }
 
     @pytest.mark.parametrize("first", [LINK, OTHER_NODES], ids=["ours-first", "theirs-first"])
     def test_removes_its_own_link_only(self, index: Index, first: AccessLink) -> None:
@@ -156,7 +177,10 @@ class IndexTests:
     def test_removes_no_other_href(self, index: Index) -> None:
         """A link to another place than the one named stays."""
         index.add_link(DATASET, LINK)
-        assert index.remove_link(DATASET, replace(LINK, href=LINK.href + ".old")) is LinkState.UNCHANGED
+        assert (
+            index.remove_link(DATASET, replace(LINK, href=LINK.href + ".old"))
+            is LinkState.UNCHANGED
+        )
         assert index.links(DATASET) == (self.shown(LINK),)
 
     def test_refuses_a_dataset_that_is_not_there(self, index: Index) -> None:

@@ -1,4 +1,5 @@
-"""CMIP-like datasets on disk: say what a file holds in a ``FileSpec``, change one thing with ``dataclasses.replace``, write it.
+"""CMIP-like datasets on disk: say what a file holds in a ``FileSpec``, change one thing with
+``dataclasses.replace``, write it.
 
 Equal specs give equal values, and the values of a month are the same in every file that holds it.
 """
@@ -20,22 +21,35 @@ DRS_PATH = DATASET_ID.replace(".", "/")
 """Directory of the dataset below a data root."""
 FIRST_YEAR = 1850
 _COMMON_ATTRIBUTES = {
-    "Conventions": "CF-1.7 CMIP-6.2", "activity_id": "CMIP", "creation_date": "2019-04-06T00:00:00Z",
-    "data_specs_version": "01.00.29", "experiment_id": "historical", "grid_label": "gn", "institution_id": "MOHC",
-    "mip_era": "CMIP6", "realm": "atmos", "source_id": "UKESM1-0-LL", "table_id": "Amon", "variable_id": "tas",
+    "Conventions": "CF-1.7 CMIP-6.2",
+    "activity_id": "CMIP",
+    "creation_date": "2019-04-06T00:00:00Z",
+    "data_specs_version": "01.00.29",
+    "experiment_id": "historical",
+    "grid_label": "gn",
+    "institution_id": "MOHC",
+    "mip_era": "CMIP6",
+    "realm": "atmos",
+    "source_id": "UKESM1-0-LL",
+    "table_id": "Amon",
+    "variable_id": "tas",
     "variant_label": "r1i1p1f2",
-}  # fmt: skip
+}
 
 Extra = Callable[[netCDF4.Dataset, "FileSpec"], None]
 """Adds to an open file what a spec has no field for."""
 
-FileFormat = Literal["NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"]
+FileFormat = Literal[
+    "NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"
+]
 """As netCDF4 names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """One file of a monthly dataset: ``tas(time, lat, lon)`` with its coordinates, bounds and the scalar ``height``."""
+    """One file of a monthly dataset: ``tas(time, lat, lon)`` with its coordinates, bounds and the
+    scalar ``height``.
+    """
 
     start: int = 0
     """Months since January 1850."""
@@ -64,7 +78,9 @@ class FileSpec:
     shuffle: bool = False
     fletcher32: bool = False
     fill_value: float | bool | None = 1e20
-    """``_FillValue`` and ``missing_value`` of ``tas``. None: neither, netCDF's default fill. False: neither, and no fill at all."""
+    """``_FillValue`` and ``missing_value`` of ``tas``. None: neither, netCDF's default fill. False:
+    neither, and no fill at all.
+    """
     scale_offset: tuple[float, float] | None = None
     """``scale_factor`` and ``add_offset`` of ``tas``, for an integer ``dtype``."""
     variable_units: str = "K"
@@ -87,7 +103,7 @@ class FileSpec:
         """``name``, or the DRS' own."""
         return (
             self.name
-            or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{_stamp(self.start)}-{_stamp(self.start + self.months - 1)}.nc"
+            or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{_stamp(self.start)}-{_stamp(self.start + self.months - 1)}.nc"  # noqa: E501
         )
 
     @property
@@ -98,13 +114,22 @@ class FileSpec:
 
 
 def specs_of(lengths: Sequence[int] = (12, 12, 12), **changes: Any) -> list[FileSpec]:
-    """Specs of files that follow each other in time, of so many months each; ``changes`` are fields of all."""
+    """Specs of files that follow each other in time, of so many months each; ``changes`` are fields
+    of all.
+    """
     starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    return [FileSpec(start=start, months=months, **changes) for start, months in zip(starts, lengths, strict=False)]
+    return [
+        FileSpec(start=start, months=months, **changes)
+        for start, months in zip(starts, lengths, strict=False)
+    ]
 
 
-def write_monthly(directory: Path, *, lengths: Sequence[int] = (12, 12, 12), **changes: Any) -> list[Path]:
-    """Write files that follow each other in time, of so many months each; ``changes`` are fields of all ``FileSpec``s."""
+def write_monthly(
+    directory: Path, *, lengths: Sequence[int] = (12, 12, 12), **changes: Any
+) -> list[Path]:
+    """Write files that follow each other in time, of so many months each; ``changes`` are fields of
+    all ``FileSpec``s.
+    """
     return write_files(directory, specs_of(lengths, **changes))
 
 
@@ -131,7 +156,10 @@ def write_file(directory: Path, spec: FileSpec) -> Path:
 def values_of(spec: FileSpec) -> np.ndarray[Any, np.dtype[np.float64]]:
     """What ``tas`` holds before it is packed or rounded to its dtype."""
     months = range(spec.start, spec.start + spec.months)
-    steps = [280 + 10 * np.random.default_rng([spec.seed, month]).standard_normal(spec.grid) for month in months]
+    steps = [
+        280 + 10 * np.random.default_rng([spec.seed, month]).standard_normal(spec.grid)
+        for month in months
+    ]
     return np.array(steps).reshape(spec.months, *spec.grid)
 
 
@@ -146,11 +174,24 @@ def _global_attributes(spec: FileSpec) -> dict[str, str]:
 def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     file.createDimension("time", None if spec.unlimited else spec.months)
     file.createDimension("bnds", 2)
-    edges = [cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar) for month in _edges(spec)]
+    edges = [
+        cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar)
+        for month in _edges(spec)
+    ]
     numbers = np.array(cftime.date2num(edges, spec.units, spec.calendar), dtype="f8")
     chunks = (spec.time_chunk,) if spec.time_chunk else None
-    time = _create(file, "time", spec.time_dtype, ("time",), chunksizes=chunks, fill_value=spec.time_fill)
-    time.setncatts({"units": spec.units, "calendar": spec.calendar, "axis": "T", "standard_name": "time", "bounds": "time_bnds"})
+    time = _create(
+        file, "time", spec.time_dtype, ("time",), chunksizes=chunks, fill_value=spec.time_fill
+    )
+    time.setncatts(
+        {
+            "units": spec.units,
+            "calendar": spec.calendar,
+            "axis": "T",
+            "standard_name": "time",
+            "bounds": "time_bnds",
+        }
+    )
     time[:] = _whole((numbers[:-1] + numbers[1:]) / 2, spec)
     if "time_bnds" in spec.omit:
         return
@@ -167,14 +208,19 @@ def _edges(spec: FileSpec) -> range:
 
 
 def _add_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    for name, size, low, high in (("lat", spec.grid[0], -90.0, 90.0), ("lon", spec.grid[1], 0.0, 360.0)):
+    for name, size, low, high in (
+        ("lat", spec.grid[0], -90.0, 90.0),
+        ("lon", spec.grid[1], 0.0, 360.0),
+    ):
         file.createDimension(name, size)
         edges = np.linspace(low, high, size + 1)
         bounds = np.stack([edges[:-1], edges[1:]], axis=1)
         if name == "lat":
             bounds = bounds[:: int(spec.latitude_step)] + spec.latitude_noise
         coordinate = _create(file, name, "f8", (name,))
-        standard, unit = ("latitude", "degrees_north") if name == "lat" else ("longitude", "degrees_east")
+        standard, unit = (
+            ("latitude", "degrees_north") if name == "lat" else ("longitude", "degrees_east")
+        )
         coordinate.setncatts({"units": unit, "standard_name": standard, "bounds": f"{name}_bnds"})
         coordinate[:] = bounds.mean(axis=1)
         _create(file, f"{name}_bnds", "f8", (name, "bnds"))[:] = bounds
@@ -193,9 +239,27 @@ def _add_data(file: netCDF4.Dataset, spec: FileSpec) -> None:
     has_fill = spec.fill_value is not None and spec.fill_value is not False
     fill = np.dtype(spec.dtype).type(spec.fill_value) if has_fill else spec.fill_value
     filters = {"compression": spec.compression, "complevel": spec.level} if spec.compression else {}
-    options = {**filters, "shuffle": spec.shuffle, "fletcher32": spec.fletcher32} if spec.format.startswith("NETCDF4") else {}
-    tas = _create(file, "tas", spec.dtype, ("time", "lat", "lon"), fill_value=fill, chunksizes=spec.chunks, **options)
-    tas.setncatts({"units": spec.variable_units, "standard_name": "air_temperature", "cell_methods": "area: time: mean"})
+    options = (
+        {**filters, "shuffle": spec.shuffle, "fletcher32": spec.fletcher32}
+        if spec.format.startswith("NETCDF4")
+        else {}
+    )
+    tas = _create(
+        file,
+        "tas",
+        spec.dtype,
+        ("time", "lat", "lon"),
+        fill_value=fill,
+        chunksizes=spec.chunks,
+        **options,
+    )
+    tas.setncatts(
+        {
+            "units": spec.variable_units,
+            "standard_name": "air_temperature",
+            "cell_methods": "area: time: mean",
+        }
+    )
     tas.coordinates = "height"
     if has_fill:
         tas.missing_value = fill
@@ -206,6 +270,8 @@ def _add_data(file: netCDF4.Dataset, spec: FileSpec) -> None:
         tas[step] = values[step]
 
 
-def _create(file: netCDF4.Dataset, name: str, dtype: str, dims: tuple[str, ...], **options: Any) -> Any:
+def _create(
+    file: netCDF4.Dataset, name: str, dtype: str, dims: tuple[str, ...], **options: Any
+) -> Any:
     endian: Any = {"<": "little", ">": "big"}.get(dtype[0], "native")
     return file.createVariable(name, dtype, dims, endian=endian, **options)

@@ -1,6 +1,8 @@
-"""Datasets named by their defect: each rule of docs/explanation/trust.md as files on disk, and what must become of them.
+"""Datasets named by their defect: each rule of docs/explanation/trust.md as files on disk, and what
+must become of them.
 
-``DEFECTS[name].make(directory)`` writes the files and returns them in the order in which a record would list them.
+``DEFECTS[name].make(directory)`` writes the files and returns them in the order in which a record
+would list them.
 """
 
 from __future__ import annotations
@@ -37,8 +39,14 @@ class Defect:
 
 
 def _all(*extra: Extra, lengths: Sequence[int] | None = None, **changes: Any) -> Recipe:
-    """All files with these changes; ``lengths`` are months of each file, where these are not three years."""
-    files = tuple({"start": sum(lengths[:n]), "months": months} for n, months in enumerate(lengths)) if lengths else None
+    """All files with these changes; ``lengths`` are months of each file, where these are not three
+    years.
+    """
+    files = (
+        tuple({"start": sum(lengths[:n]), "months": months} for n, months in enumerate(lengths))
+        if lengths
+        else None
+    )
     return Recipe({**changes, "extra": extra} if extra else changes, files=files)
 
 
@@ -47,9 +55,18 @@ def _second(common: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     return Recipe(common or {}, changes)
 
 
-def _overlap(common: dict[str, Any] | None = None, *, spoil: Spoil | None = None, **changes: Any) -> Recipe:
-    """Two files, of which the second repeats half a year of the first, and differs by these changes."""
-    return Recipe(common or {}, changes, ({"months": 18}, {"start": 12}), spoil_second=(spoil,) if spoil else ())
+def _overlap(
+    common: dict[str, Any] | None = None, *, spoil: Spoil | None = None, **changes: Any
+) -> Recipe:
+    """Two files, of which the second repeats half a year of the first, and differs by these
+    changes.
+    """
+    return Recipe(
+        common or {},
+        changes,
+        ({"months": 18}, {"start": 12}),
+        spoil_second=(spoil,) if spoil else (),
+    )
 
 
 def _files(*files: Mapping[str, Any]) -> Recipe:
@@ -71,7 +88,13 @@ _DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1
 _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
 _INTEGER_HOURS: dict[str, Any] = {"time_dtype": "i4", "units": "hours since 1850-01-01"}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
-_LARGE: dict[str, Any] = {"grid": (600, 600), "dtype": "f4", "chunks": (1, 600, 600), "compression": "zlib", "level": 1}
+_LARGE: dict[str, Any] = {
+    "grid": (600, 600),
+    "dtype": "f4",
+    "chunks": (1, 600, 600),
+    "compression": "zlib",
+    "level": 1,
+}
 """Chunks of 1.4 MB: too large to be kept inline."""
 
 _TABLE = (
@@ -81,13 +104,23 @@ _TABLE = (
     Defect("contiguous", 0, _all(unlimited=False)),
     Defect("scalar_differs", 1, _second(height=10.0), "coordinate-differs"),
     Defect("auxiliary_grid", 1, _all(extras.add_auxiliary_grid)),
-    Defect("auxiliary_grid_differs", 1, _second({"extra": (extras.add_auxiliary_grid,)}, extra=(extras.add_moved_auxiliary_grid,)),
-           "coordinate-differs"),
+    Defect(
+        "auxiliary_grid_differs",
+        1,
+        _second({"extra": (extras.add_auxiliary_grid,)}, extra=(extras.add_moved_auxiliary_grid,)),
+        "coordinate-differs",
+    ),
     Defect("partial_chunks_compressed", 2, _all(compression="zlib", **_FIVE)),
     Defect("partial_chunks_uncompressed", 2, _all(**_FIVE)),
-    Defect("chunk_longer_than_file", 3, _all(chunks=(512, 4, 6), compression="zlib", time_chunk=512)),
+    Defect(
+        "chunk_longer_than_file", 3, _all(chunks=(512, 4, 6), compression="zlib", time_chunk=512)
+    ),
     Defect("short_last_file", 4, _all(lengths=(12, 12, 5), **_DEFLATE)),
-    Defect("short_last_file_partial_chunk", 4, _all(lengths=(12, 12, 5), compression="zlib", chunks=(6, 4, 6))),
+    Defect(
+        "short_last_file_partial_chunk",
+        4,
+        _all(lengths=(12, 12, 5), compression="zlib", chunks=(6, 4, 6)),
+    ),
     Defect("unequal_lengths", 4, _all(lengths=(12, 24, 7))),
     Defect("time_epoch_differs", 5, _second(units="days since 1851-01-01")),
     Defect("time_unit_differs", 5, _second(units="hours since 1850-01-01 00:00:00")),
@@ -107,23 +140,51 @@ _TABLE = (
     Defect("fletcher32_differs", 8, _second(_DEFLATE, fletcher32=True)),
     Defect("deflate_level_differs", 8, _second(_DEFLATE, level=9)),
     Defect("format_differs", 8, _second(format="NETCDF3_64BIT_OFFSET")),
-    Defect("chunk_shape_differs", 9, _second({"compression": "zlib", "chunks": (1, 4, 6)}, chunks=(12, 2, 3))),
-    Defect("chunk_shape_differs_uncompressed", 9, _second({"chunks": (1, 4, 6)}, chunks=(12, 4, 6))),
-    Defect("order_not_by_name", 10, _files({"name": "tas_b.nc"}, {"start": 12, "name": "tas_a.nc"})),
+    Defect(
+        "chunk_shape_differs",
+        9,
+        _second({"compression": "zlib", "chunks": (1, 4, 6)}, chunks=(12, 2, 3)),
+    ),
+    Defect(
+        "chunk_shape_differs_uncompressed", 9, _second({"chunks": (1, 4, 6)}, chunks=(12, 4, 6))
+    ),
+    Defect(
+        "order_not_by_name", 10, _files({"name": "tas_b.nc"}, {"start": 12, "name": "tas_a.nc"})
+    ),
     Defect("overlap_differs", 11, _overlap(seed=1), "time-overlap"),
-    Defect("overlap_one_value_differs", 11, _overlap(_DEFLATE, spoil=extras.change_one_value), "time-overlap"),
+    Defect(
+        "overlap_one_value_differs",
+        11,
+        _overlap(_DEFLATE, spoil=extras.change_one_value),
+        "time-overlap",
+    ),
     Defect("overlap_bounds_differ", 11, _overlap(spoil=extras.move_bounds), "time-overlap"),
-    Defect("overlap_packing_differs", 11, _overlap(_PACKED, scale_offset=(0.02, 280.0)), "time-overlap"),
-    Defect("overlap_other_steps", 11, _overlap(time_dtype="i4", units="days since 1850-01-01"), "time-overlap"),
+    Defect(
+        "overlap_packing_differs", 11, _overlap(_PACKED, scale_offset=(0.02, 280.0)), "time-overlap"
+    ),
+    Defect(
+        "overlap_other_steps",
+        11,
+        _overlap(time_dtype="i4", units="days since 1850-01-01"),
+        "time-overlap",
+    ),
     Defect("overlap_equal", 11, _overlap()),
     Defect("overlap_compressed", 11, _overlap(_DEFLATE)),
     Defect("overlap_contiguous", 11, _overlap({"unlimited": False})),
     Defect("overlap_netcdf3", 11, _overlap({"format": "NETCDF3_CLASSIC"})),
     Defect("overlap_partial_chunks", 11, _overlap({"compression": "zlib", **_FIVE})),
-    Defect("overlap_chunk_longer_than_file", 11, _overlap({"chunks": (512, 4, 6), "compression": "zlib", "time_chunk": 512})),
+    Defect(
+        "overlap_chunk_longer_than_file",
+        11,
+        _overlap({"chunks": (512, 4, 6), "compression": "zlib", "time_chunk": 512}),
+    ),
     Defect("overlap_chunk_shape_differs", 11, _overlap(_DEFLATE, chunks=(4, 2, 3))),
     Defect("overlap_time_unit_differs", 11, _overlap(units="hours since 1851-01-01")),
-    Defect("overlap_of_three", 11, _files({"months": 18}, {"start": 6, "months": 18}, {"start": 12, "months": 24})),
+    Defect(
+        "overlap_of_three",
+        11,
+        _files({"months": 18}, {"start": 6, "months": 18}, {"start": 12, "months": 24}),
+    ),
     Defect("file_within_another", 11, _files({"months": 24}, {"start": 6}, {"start": 24})),
     Defect("same_file_twice", 11, Recipe(listed_twice=True)),
     Defect("time_gap", 12, _files({}, {"start": 24})),
@@ -141,14 +202,21 @@ _TABLE = (
     Defect("bzip2", 19, _all(compression="bzip2", chunks=(1, 4, 6))),
     Defect("zstd", 19, _all(compression="zstd", chunks=(1, 4, 6))),
     Defect("szip", 19, _all(compression="szip", chunks=(1, 4, 6)), "filter-unsupported"),
-    Defect("scale_offset_filter", 19, _all_spoilt(extras.add_scale_offset_filter), "filter-unsupported"),
+    Defect(
+        "scale_offset_filter", 19, _all_spoilt(extras.add_scale_offset_filter), "filter-unsupported"
+    ),
     Defect("zeros_without_fill_value", 20, _all(extras.add_zeros)),
     Defect("no_fill", 20, _all(fill_value=False)),
     Defect("chunks_never_written", 21, _all(fill_value=None, unwritten=(3, 7), **_DEFLATE)),
     Defect("chunks_never_written_fill_value", 21, _all(unwritten=(3, 7), **_DEFLATE)),
     Defect("nothing_written", 21, _all(fill_value=None, unwritten=tuple(range(12)))),
     Defect("filter_mask", 22, _spoilt(extras.store_chunk_unfiltered, **_DEFLATE)),
-    Defect("filter_mask_large", 22, _spoilt(extras.store_chunk_unfiltered, lengths=(2, 2), **_LARGE), "file-filter-mask"),
+    Defect(
+        "filter_mask_large",
+        22,
+        _spoilt(extras.store_chunk_unfiltered, lengths=(2, 2), **_LARGE),
+        "file-filter-mask",
+    ),
     Defect("netcdf3_classic_records", 23, _all(format="NETCDF3_CLASSIC")),
     Defect("netcdf3_classic_fixed", 23, _all(format="NETCDF3_CLASSIC", unlimited=False)),
     Defect("netcdf3_offset64_records", 23, _all(format="NETCDF3_64BIT_OFFSET")),
@@ -158,7 +226,12 @@ _TABLE = (
     Defect("netcdf4_classic_model", 23, _all(format="NETCDF4_CLASSIC")),
     Defect("cdf5", 24, _all(format="NETCDF3_64BIT_DATA")),
     Defect("truncated", 24, _spoilt(extras.truncate), "file-truncated"),
-    Defect("truncated_netcdf3", 24, _spoilt(extras.truncate, format="NETCDF3_CLASSIC"), "file-truncated"),
+    Defect(
+        "truncated_netcdf3",
+        24,
+        _spoilt(extras.truncate, format="NETCDF3_CLASSIC"),
+        "file-truncated",
+    ),
     Defect("html_page", 24, _spoilt(extras.replace_by_html), "file-not-netcdf"),
     Defect("empty_file", 24, _spoilt(extras.empty), "file-not-netcdf"),
     Defect("broken_header", 24, _spoilt(extras.break_header), "file-unreadable"),
@@ -170,22 +243,48 @@ _TABLE = (
     Defect("groups", 27, _all(extras.add_group), "file-groups"),
     Defect("extent_shorter_than_time", 29, _all(extras.add_shorter)),
     Defect("extent_shorter_in_chunk", 29, _all(extras.add_shorter_in_chunk)),
-    Defect("extent_shorter_without_fill", 29, _all(extras.add_shorter_without_fill), "file-unwritten"),
+    Defect(
+        "extent_shorter_without_fill", 29, _all(extras.add_shorter_without_fill), "file-unwritten"
+    ),
     Defect("extent_shorter_inside", 29, _all(extras.add_shorter_inside), "file-unwritten"),
-    Defect("netcdf3_one_record_variable", 30, _all(
-        extras.add_record_variable, lengths=(3,), format="NETCDF3_CLASSIC", unlimited=False, omit=("tas",))),
+    Defect(
+        "netcdf3_one_record_variable",
+        30,
+        _all(
+            extras.add_record_variable,
+            lengths=(3,),
+            format="NETCDF3_CLASSIC",
+            unlimited=False,
+            omit=("tas",),
+        ),
+    ),
     Defect("netcdf3_one_record", 30, _all(lengths=(1, 1, 1), format="NETCDF3_CLASSIC")),
     Defect("integer_auxiliary", 31, _all(extras.add_flags)),
-    Defect("fixed_packing_differs", 1, _second({"extra": (oddities.pack_latitude(0.1),)}, extra=(oddities.pack_latitude(0.2),)),
-           "coordinate-differs"),
-    Defect("reference_time_differs", 1, _all(oddities.add_scalar_reference_time), "coordinate-differs"),
-    Defect("epoch_before_1582", 6, _second({"units": "days since 0001-01-01"}, calendar="proleptic_gregorian")),
+    Defect(
+        "fixed_packing_differs",
+        1,
+        _second({"extra": (oddities.pack_latitude(0.1),)}, extra=(oddities.pack_latitude(0.2),)),
+        "coordinate-differs",
+    ),
+    Defect(
+        "reference_time_differs", 1, _all(oddities.add_scalar_reference_time), "coordinate-differs"
+    ),
+    Defect(
+        "epoch_before_1582",
+        6,
+        _second({"units": "days since 0001-01-01"}, calendar="proleptic_gregorian"),
+    ),
     Defect("time_integer", 5, _all(**_INTEGER_HOURS)),
     Defect("time_integer_rebased", 5, _second(_INTEGER_HOURS, units="minutes since 1849-12-01")),
     Defect("time_single", 5, _all(time_dtype="f4", units="hours since 1850-01-01")),
     Defect("time_type_differs", 5, _second({"units": "hours since 1850-01-01"}, time_dtype="i8")),
     Defect("time_fill_value", 5, _second({"time_dtype": "f8"}, time_fill=1e20)),
-    Defect("time_missing_step", 5, _all(time_fill=45.0, time_dtype="f8", units="days since 1850-01-01"), "time-invalid"),
+    Defect(
+        "time_missing_step",
+        5,
+        _all(time_fill=45.0, time_dtype="f8", units="days since 1850-01-01"),
+        "time-invalid",
+    ),
     Defect("bounds_nowhere", 5, _all(omit=("time_bnds",))),
     Defect("bounds_missing", 13, _second(omit=("time_bnds",)), "variable-missing"),
     Defect("other_dimension_order", 2, _all(oddities.add_other_orders)),
@@ -195,7 +294,12 @@ _TABLE = (
     Defect("integer_types", 31, _all(oddities.add_integers)),
     Defect("integer_types_cdf5", 24, _all(oddities.add_integers, format="NETCDF3_64BIT_DATA")),
     Defect("enumeration", 31, _all(oddities.add_enum)),
-    Defect("fill_value_of_other_type", 20, _all_spoilt(oddities.state_other_fill(np.float64(0.1))), "file-fill-invalid"),
+    Defect(
+        "fill_value_of_other_type",
+        20,
+        _all_spoilt(oddities.state_other_fill(np.float64(0.1))),
+        "file-fill-invalid",
+    ),
     Defect("chars_along_time", 25, _all(oddities.add_chars_along_time)),
     Defect("strings_along_time", 25, _all(oddities.add_strings_along_time)),
     Defect("attribute_types", 25, _all(oddities.add_attribute_types)),
@@ -204,8 +308,14 @@ _TABLE = (
     Defect("bare_dimensions", 17, _all(oddities.add_bare_dimensions)),
     Defect("edges", 2, _all(oddities.add_edges)),
     Defect("newest_layout", 18, _all_spoilt(oddities.with_newest_layout, lengths=(10, 12))),
-    Defect("netcdf3_unaligned_records", 30, _all(oddities.add_unaligned_records, format="NETCDF3_CLASSIC")),
-)  # fmt: skip
+    Defect(
+        "netcdf3_unaligned_records",
+        30,
+        _all(oddities.add_unaligned_records, format="NETCDF3_CLASSIC"),
+    ),
+)
 
 DEFECTS: dict[str, Defect] = {defect.name: defect for defect in _TABLE}
-"""All, by name. Rule 28 (a source replaced later) is a matter of time: write a dataset again with another ``seed``."""
+"""All, by name. Rule 28 (a source replaced later) is a matter of time: write a dataset again with
+another ``seed``.
+"""

@@ -1,4 +1,6 @@
-"""What a ``FileSpec`` has no field for: more things to put into a file, and ways to spoil it once it is written."""
+"""What a ``FileSpec`` has no field for: more things to put into a file, and ways to spoil it once
+it is written.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def add_moved_auxiliary_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:
 def _add_auxiliary_grid(file: netCDF4.Dataset, spec: FileSpec, moved: float) -> None:
     latitude = file.createVariable("latitude", "f8", ("lat", "lon"))
     latitude.setncatts({"units": "degrees_north", "standard_name": "latitude"})
-    latitude[:] = np.linspace(-80, 80, spec.grid[0])[:, None] + np.linspace(0, 1, spec.grid[1]) + moved
+    latitude[:] = (
+        np.linspace(-80, 80, spec.grid[0])[:, None] + np.linspace(0, 1, spec.grid[1]) + moved
+    )
     file["tas"].coordinates = "height latitude"
 
 
@@ -47,15 +51,26 @@ def add_zeros(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Valid zeros where HDF5's own fill is 0 and there is no ``_FillValue``."""
     for name, dtype in (("fraction", "f4"), ("count", "i4")):
         variable = file.createVariable(name, dtype, ("time", "lat", "lon"), fill_value=False)
-        variable[:] = np.arange(spec.months * spec.grid[0] * spec.grid[1]).reshape(spec.months, *spec.grid) % 3
+        variable[:] = (
+            np.arange(spec.months * spec.grid[0] * spec.grid[1]).reshape(spec.months, *spec.grid)
+            % 3
+        )
 
 
 def add_flags(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Integer flags with zeros and a counter along time, without ``_FillValue``."""
     flags = file.createVariable("flags", "i1", ("lat", "lon"))
-    flags.setncatts({"flag_values": np.array([0, 1, 2], "i1"), "flag_meanings": "ocean land ice", "valid_max": np.int16(2)})
+    flags.setncatts(
+        {
+            "flag_values": np.array([0, 1, 2], "i1"),
+            "flag_meanings": "ocean land ice",
+            "valid_max": np.int16(2),
+        }
+    )
     flags[:] = np.arange(spec.grid[0] * spec.grid[1]).reshape(spec.grid) % 3
-    file.createVariable("step", "i4", ("time",))[:] = np.arange(spec.start, spec.start + spec.months)
+    file.createVariable("step", "i4", ("time",))[:] = np.arange(
+        spec.start, spec.start + spec.months
+    )
 
 
 def add_char_array(file: netCDF4.Dataset, spec: FileSpec) -> None:
@@ -71,7 +86,9 @@ def add_char_array(file: netCDF4.Dataset, spec: FileSpec) -> None:
 def add_vlen_string(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Region names as strings of variable length."""
     file.createDimension("region", 3)
-    file.createVariable("region_name", str, ("region",))[:] = np.array(["atlantic_ocean", "océan", ""], dtype=object)
+    file.createVariable("region_name", str, ("region",))[:] = np.array(
+        ["atlantic_ocean", "océan", ""], dtype=object
+    )
 
 
 def add_odd_attributes(file: netCDF4.Dataset, spec: FileSpec) -> None:
@@ -95,7 +112,9 @@ def add_group(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_shorter(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """Variables along time of which the last steps were never written: their HDF5 extent stays shorter."""
+    """Variables along time of which the last steps were never written: their HDF5 extent stays
+    shorter.
+    """
     file.createVariable("short", "f4", ("time", "lat", "lon"))[:5] = np.ones((5, *spec.grid))
     file.createVariable("short_filled", "f4", ("time",), fill_value=-1.0)[:5] = np.zeros(5)
 
@@ -108,37 +127,58 @@ def add_shorter_in_chunk(file: netCDF4.Dataset, spec: FileSpec) -> None:
         ("packed", 0.0, {"compression": "zlib", "shuffle": True}),
     ):
         chunked: Any = {"chunksizes": (8, *spec.grid), **filters}
-        short = file.createVariable(f"short_{name}", "f4", ("time", "lat", "lon"), fill_value=fill, **chunked)
+        short = file.createVariable(
+            f"short_{name}", "f4", ("time", "lat", "lon"), fill_value=fill, **chunked
+        )
         short[:5] = np.ones((5, *spec.grid))
 
 
 def add_shorter_inside(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """Time is not the first dimension and was never written to its end: netCDF-C 4.10 hands out values in wrong places."""
-    file.createVariable("short_inside", "f4", ("lat", "time"))[:, :5] = np.arange(5.0 * spec.grid[0]).reshape(spec.grid[0], 5)
+    """Time is not the first dimension and was never written to its end: netCDF-C 4.10 hands out
+    values in wrong places.
+    """
+    file.createVariable("short_inside", "f4", ("lat", "time"))[:, :5] = np.arange(
+        5.0 * spec.grid[0]
+    ).reshape(spec.grid[0], 5)
 
 
 def add_shorter_without_fill(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """In chunks that reach beyond the extent, without any fill: netCDF reads its default fill there, HDF5 holds zeros."""
-    short = file.createVariable("short", "f4", ("time", "lat", "lon"), fill_value=False, chunksizes=(8, *spec.grid))
+    """In chunks that reach beyond the extent, without any fill: netCDF reads its default fill
+    there, HDF5 holds zeros.
+    """
+    short = file.createVariable(
+        "short", "f4", ("time", "lat", "lon"), fill_value=False, chunksizes=(8, *spec.grid)
+    )
     short[:5] = np.ones((5, *spec.grid))
 
 
 def add_record_variable(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """One record variable of 2-byte values, three a record: netCDF-3 does not pad it, since it is the only one."""
+    """One record variable of 2-byte values, three a record: netCDF-3 does not pad it, since it is
+    the only one.
+    """
     file.createDimension("record", None)
     file.createDimension("three", 3)
     file.createVariable("counts", "i2", ("record", "three"))[:] = np.arange(15).reshape(5, 3)
 
 
 def add_compact(path: Path) -> None:
-    """A scalar and a small vector in HDF5's compact layout: their values are in the object header."""
+    """A scalar and a small vector in HDF5's compact layout: their values are in the object
+    header.
+    """
     with h5py.File(path, "r+") as file:
         create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         create.set_layout(h5py.h5d.COMPACT)
         create.set_attr_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
-        for name, dims, value in (("p0", (), np.array(101325.0)), ("area", ("lat",), np.arange(1.0, len(file["lat"]) + 1))):
-            space = h5py.h5s.create_simple(value.shape) if dims else h5py.h5s.create(h5py.h5s.SCALAR)
-            dataset = h5py.Dataset(h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_DOUBLE, space, create))
+        for name, dims, value in (
+            ("p0", (), np.array(101325.0)),
+            ("area", ("lat",), np.arange(1.0, len(file["lat"]) + 1)),
+        ):
+            space = (
+                h5py.h5s.create_simple(value.shape) if dims else h5py.h5s.create(h5py.h5s.SCALAR)
+            )
+            dataset = h5py.Dataset(
+                h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_DOUBLE, space, create)
+            )
             dataset[...] = value
             for axis, dim in enumerate(dims):
                 dataset.dims[axis].attach_scale(file[dim])
@@ -149,19 +189,26 @@ def add_scale_offset_filter(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         grid = (len(file["lat"]), len(file["lon"]))
         counts = file.create_dataset(
-            "counts", data=np.arange(grid[0] * grid[1], dtype="i4").reshape(grid), chunks=grid, scaleoffset=8
+            "counts",
+            data=np.arange(grid[0] * grid[1], dtype="i4").reshape(grid),
+            chunks=grid,
+            scaleoffset=8,
         )
         for axis, dim in enumerate(("lat", "lon")):
             counts.dims[axis].attach_scale(file[dim])
 
 
 def store_chunk_unfiltered(path: Path) -> None:
-    """The second chunk of ``tas`` is stored as it is, its filter mask says that all filters were skipped; its values stay."""
+    """The second chunk of ``tas`` is stored as it is, its filter mask says that all filters were
+    skipped; its values stay.
+    """
     with h5py.File(path, "r+") as file:
         tas = file["tas"]
         raw = tas[1 : 1 + tas.chunks[0]].tobytes()
         tas.id.write_direct_chunk(
-            (tas.chunks[0], 0, 0), raw, filter_mask=0xFFFFFFFF >> (32 - tas.id.get_create_plist().get_nfilters())
+            (tas.chunks[0], 0, 0),
+            raw,
+            filter_mask=0xFFFFFFFF >> (32 - tas.id.get_create_plist().get_nfilters()),
         )
 
 

@@ -1,4 +1,6 @@
-"""What data nodes do wrong, each as a frozen thing that stands between a request and its usual answer."""
+"""What data nodes do wrong, each as a frozen thing that stands between a request and its usual
+answer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from .loopback import Asked, FileSlice, Response, text_response
 
 Answer = Callable[[Asked], Response]
 
-LOGIN_PAGE = "<!DOCTYPE html>\n<html><head><title>Log in</title></head><body><form>OpenID</form></body></html>\n"
+LOGIN_PAGE = (
+    "<!DOCTYPE html>\n<html><head><title>Log "
+    "in</title></head><body><form>OpenID</form></body></html>\n"
+)
 
 
 class Fault(Protocol):
@@ -34,7 +39,9 @@ class FaultPlan:
         self._planned: list[_Planned] = []
 
     def add(self, fault: Fault, paths: str, methods: Collection[str]) -> None:
-        """Let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty)."""
+        """Let ``fault`` answer for the URL paths that match a glob, and the methods (all, if
+        empty).
+        """
         with self._lock:
             self._planned.append(_Planned(fault, paths, frozenset(methods)))
 
@@ -61,7 +68,9 @@ class _Planned:
     counts: dict[str, int] = field(default_factory=dict)
 
     def is_meant(self, asked: Asked) -> bool:
-        return fnmatch.fnmatchcase(asked.path, self.paths) and (not self.methods or asked.method in self.methods)
+        return fnmatch.fnmatchcase(asked.path, self.paths) and (
+            not self.methods or asked.method in self.methods
+        )
 
     def count(self, path: str) -> int:
         """How often it was asked for before."""
@@ -105,7 +114,11 @@ class Unavailable:
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
         """503 with ``Retry-After``, or the usual answer."""
-        return answer(asked) if asked.earlier >= self.times else text_response(503, Retry_After=str(self.retry_after_s))
+        return (
+            answer(asked)
+            if asked.earlier >= self.times
+            else text_response(503, Retry_After=str(self.retry_after_s))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,12 @@ class NoRanges:
     def apply(self, asked: Asked, answer: Answer) -> Response:
         """The answer to the same request without ``Range``."""
         response = answer(replace(asked, range=None))
-        return replace(response, headers={name: value for name, value in response.headers.items() if name != "Accept-Ranges"})
+        return replace(
+            response,
+            headers={
+                name: value for name, value in response.headers.items() if name != "Accept-Ranges"
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +175,8 @@ class Truncated:
 class WrongLength:
     """Every answer says that the file is ``more`` bytes longer than it is (shorter, if negative).
 
-    What is sent agrees with what is said: HEAD and 200 with a body padded or cut, 206 with the size in ``Content-Range``.
+    What is sent agrees with what is said: HEAD and 200 with a body padded or cut, 206 with the size
+        in ``Content-Range``.
     """
 
     more: int
@@ -167,19 +186,28 @@ class WrongLength:
         response = answer(asked)
         if response.status == 206:
             said, _, size = response.headers["Content-Range"].rpartition("/")
-            return replace(response, headers={**response.headers, "Content-Range": f"{said}/{int(size) + self.more}"})
+            return replace(
+                response,
+                headers={**response.headers, "Content-Range": f"{said}/{int(size) + self.more}"},
+            )
         if response.status != 200:
             return response
         if self.more >= 0:
             return replace(response, padding=self.more)
         kept = max(0, len(response.body) + self.more)
-        body = replace(response.body, length=kept) if isinstance(response.body, FileSlice) else response.body[:kept]
+        body = (
+            replace(response.body, length=kept)
+            if isinstance(response.body, FileSlice)
+            else response.body[:kept]
+        )
         return replace(response, body=body)
 
 
 @dataclass(frozen=True, slots=True)
 class WrongContentRange:
-    """206 with the bytes that were asked for, and a ``Content-Range`` that names others, ``shift`` bytes on."""
+    """206 with the bytes that were asked for, and a ``Content-Range`` that names others, ``shift``
+    bytes on.
+    """
 
     shift: int = 1
 
@@ -190,7 +218,9 @@ class WrongContentRange:
             return response
         said, _, size = response.headers["Content-Range"].removeprefix("bytes ").rpartition("/")
         first, last = (int(part) + self.shift for part in said.split("-"))
-        return replace(response, headers={**response.headers, "Content-Range": f"bytes {first}-{last}/{size}"})
+        return replace(
+            response, headers={**response.headers, "Content-Range": f"bytes {first}-{last}/{size}"}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +247,9 @@ class Headers:
         """The usual answer, said otherwise."""
         response = answer(asked)
         said = {**response.headers, **self.headers}
-        return replace(response, headers={name: value for name, value in said.items() if value is not None})
+        return replace(
+            response, headers={name: value for name, value in said.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Globus Search and the part of Globus Auth that gives tokens for it, as globus-sdk and the ``globus`` program speak to them."""
+"""Globus Search and the part of Globus Auth that gives tokens for it, as globus-sdk and the
+``globus`` program speak to them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ from urllib.parse import parse_qs
 from .faults import Fault, FaultPlan
 from .loopback import Asked, LoopbackServer, Response, text_response
 
-CLIENT_ID, CLIENT_SECRET = "b4c0a2a6-5d5d-4a4e-9d0a-4f6a3c3f2d11", "secret-that-nobody-must-see"
-TOKEN, REFRESH_TOKEN = "token-that-nobody-must-see", "refresh-token-that-nobody-must-see"
+CLIENT_ID = "b4c0a2a6-5d5d-4a4e-9d0a-4f6a3c3f2d11"
+CLIENT_SECRET = "secret-that-nobody-must-see"  # noqa: S105
+TOKEN = "token-that-nobody-must-see"  # noqa: S105
+REFRESH_TOKEN = "refresh-token-that-nobody-must-see"  # noqa: S105
 RESOURCE_SERVER = "search.api.globus.org"
 SCOPE = f"urn:globus:auth:scope:{RESOURCE_SERVER}:all"
 _ROUTE = re.compile(r"/v1/(index|task)/([0-9a-f-]{36})(?:/(\w+))?\Z")
@@ -38,10 +42,12 @@ class Task:
 
 
 class GlobusServer(LoopbackServer):
-    """Serve one index while the context is open: subject, search, scroll, ingest, task, and tokens for ``environment``'s client.
+    """Serve one index while the context is open: subject, search, scroll, ingest, task, and tokens
+    for ``environment``'s client.
 
-    Everybody sees entries that are ``visible_to`` the public; whoever is logged in sees all, and may write. Nobody is told who sees
-    an entry. Ingests are carried out in order, ``delay_s`` after they were taken.
+    Everybody sees entries that are ``visible_to`` the public; whoever is logged in sees all, and
+    may write. Nobody is told who sees an entry. Ingests are carried out in order, ``delay_s`` after
+    they were taken.
 
     >>> with GlobusServer() as server:
     ...     os.environ.update(server.environment)
@@ -64,14 +70,27 @@ class GlobusServer(LoopbackServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that lead globus-sdk and the ``globus`` program here, and log the program in."""
+        """Variables that lead globus-sdk and the ``globus`` program here, and log the program
+        in.
+        """
         urls = {f"GLOBUS_SDK_SERVICE_URL_{service}": self.url for service in ("SEARCH", "AUTH")}
-        return {**urls, "GLOBUS_CLI_CLIENT_ID": CLIENT_ID, "GLOBUS_CLI_CLIENT_SECRET": CLIENT_SECRET}
+        return {
+            **urls,
+            "GLOBUS_CLI_CLIENT_ID": CLIENT_ID,
+            "GLOBUS_CLI_CLIENT_SECRET": CLIENT_SECRET,
+        }
 
-    def add_entry(self, content: Mapping[str, Any], *, visible_to: Collection[str] = ("public",)) -> None:
+    def add_entry(
+        self, content: Mapping[str, Any], *, visible_to: Collection[str] = ("public",)
+    ) -> None:
         """Put a document in as esgcet would, past the API and its delay."""
         kind = "dataset" if content["type"] == "Dataset" else "file"
-        entry = {"id": kind, "subject": content["id"], "visible_to": list(visible_to), "content": deepcopy(dict(content))}
+        entry = {
+            "id": kind,
+            "subject": content["id"],
+            "visible_to": list(visible_to),
+            "content": deepcopy(dict(content)),
+        }
         with self._lock:
             self._entries[content["id"], kind] = entry
 
@@ -83,10 +102,16 @@ class GlobusServer(LoopbackServer):
     def contents(self, entry_id: str | None = "dataset") -> list[dict[str, Any]]:
         """All documents of a kind."""
         with self._lock:
-            return [deepcopy(entry["content"]) for (_, kind), entry in self._entries.items() if kind == entry_id]
+            return [
+                deepcopy(entry["content"])
+                for (_, kind), entry in self._entries.items()
+                if kind == entry_id
+            ]
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty)."""
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
+        (all, if empty).
+        """
         self._faults.add(fault, paths, methods)
 
     def heal(self) -> None:
@@ -103,10 +128,12 @@ class GlobusServer(LoopbackServer):
             return _token(asked)
         route = _ROUTE.match(asked.path)
         known: dict[tuple[str | None, ...], Callable[[Asked, str], Response]] = {
-            ("GET", "index", "subject"): self._subject, ("POST", "index", "search"): self._search,
+            ("GET", "index", "subject"): self._subject,
+            ("POST", "index", "search"): self._search,
             ("POST", "index", "scroll"): self._scroll,
-            ("POST", "index", "ingest"): self._ingest, ("GET", "task", None): self._task,
-        }  # fmt: skip
+            ("POST", "index", "ingest"): self._ingest,
+            ("GET", "task", None): self._task,
+        }
         serve = known.get((asked.method, route[1], route[3])) if route else None
         if route is None or serve is None or (route[1] == "index" and route[2] != self.index_uuid):
             return _error(404, "NotFound.Generic", "Resource not found")
@@ -125,13 +152,22 @@ class GlobusServer(LoopbackServer):
     def _subject(self, asked: Asked, _: str) -> Response:
         (subject,) = parse_qs(asked.query)["subject"]
         result = self._result(subject, asked)
-        return _json(result) if result["entries"] else _error(404, "NotFound.Generic", f"Subject not found: {subject}")
+        return (
+            _json(result)
+            if result["entries"]
+            else _error(404, "NotFound.Generic", f"Subject not found: {subject}")
+        )
 
     def _search(self, asked: Asked, _: str) -> Response:
         query = json.loads(asked.body)
-        meant = {entry["subject"]: None for entry in self._entries.values() if all(_passes(entry, f) for f in query["filters"])}
+        meant = {
+            entry["subject"]: None
+            for entry in self._entries.values()
+            if all(_passes(entry, f) for f in query["filters"])
+        }
         found = [result for subject in meant if (result := self._result(subject, asked))["entries"]]
-        start, limit = int(query.get("marker") or query.get("offset", 0)), query.get("limit", 10)
+        start = int(query.get("marker") or query.get("offset", 0))
+        limit = query.get("limit", 10)
         page = found[start : start + limit]
         body = {
             "gmeta": page,
@@ -157,9 +193,15 @@ class GlobusServer(LoopbackServer):
         entries = [
             {"content": entry["content"], "entry_id": entry.get("id"), "matched_principal_sets": []}
             for entry in self._entries.values()
-            if entry["subject"] == subject and ("public" in entry["visible_to"] or _logged_in(asked))
+            if entry["subject"] == subject
+            and ("public" in entry["visible_to"] or _logged_in(asked))
         ]
-        return {"@datatype": "GMetaResult", "@version": "2019-08-27", "subject": subject, "entries": entries}
+        return {
+            "@datatype": "GMetaResult",
+            "@version": "2019-08-27",
+            "subject": subject,
+            "entries": entries,
+        }
 
     def _ingest(self, asked: Asked, _: str) -> Response:
         if not _logged_in(asked):
@@ -168,19 +210,35 @@ class GlobusServer(LoopbackServer):
         data = document["ingest_data"]
         entries = data["gmeta"] if document["ingest_type"] == "GMetaList" else [data]
         if not all({"subject", "visible_to", "content"} <= entry.keys() for entry in entries):
-            return _error(400, "BadRequest.InvalidDocument", "an entry lacks subject, visible_to or content")
+            return _error(
+                400, "BadRequest.InvalidDocument", "an entry lacks subject, visible_to or content"
+            )
         task_id = str(uuid.uuid4())
         self._tasks[task_id] = Task(time.monotonic() + self.delay_s, entries, self.failure)
         self._carry_out()
-        return _json({"acknowledged": True, "task_id": task_id, "success": True, "num_documents_ingested": 0})
+        return _json(
+            {"acknowledged": True, "task_id": task_id, "success": True, "num_documents_ingested": 0}
+        )
 
     def _task(self, asked: Asked, task_id: str) -> Response:
         task = self._tasks.get(task_id)
         if task is None or not _logged_in(asked):
             return _error(403, "Forbidden.Generic", "You do not have permission to view this task")
         state = "PENDING" if not task.done else "FAILED" if task.message else "SUCCESS"
-        said = {"state_description": f"Task {state.lower()}", "message": task.message or None, "additional_details": None}
-        return _json({"task_id": task_id, "index_id": self.index_uuid, "task_type": "INGEST", "state": state, **said})
+        said = {
+            "state_description": f"Task {state.lower()}",
+            "message": task.message or None,
+            "additional_details": None,
+        }
+        return _json(
+            {
+                "task_id": task_id,
+                "index_id": self.index_uuid,
+                "task_type": "INGEST",
+                "state": state,
+                **said,
+            }
+        )
 
 
 def _logged_in(asked: Asked) -> bool:
@@ -196,7 +254,9 @@ def _passes(entry: Mapping[str, Any], condition: Mapping[str, Any]) -> bool:
 
 def _token(asked: Asked) -> Response:
     try:
-        shown = base64.b64decode(asked.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+        shown = base64.b64decode(
+            asked.headers.get("Authorization", "").removeprefix("Basic ")
+        ).decode()
     except (binascii.Error, UnicodeDecodeError):
         shown = ""
     grant = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
@@ -204,7 +264,13 @@ def _token(asked: Asked) -> Response:
         return _json({"error": "invalid_client"}, 401)
     if grant.get("grant_type") == "refresh_token" and grant.get("refresh_token") != REFRESH_TOKEN:
         return _json({"error": "invalid_grant"}, 400)
-    token = {"access_token": TOKEN, "expires_in": 172800, "token_type": "Bearer", "scope": SCOPE, "other_tokens": []}
+    token = {
+        "access_token": TOKEN,
+        "expires_in": 172800,
+        "token_type": "Bearer",
+        "scope": SCOPE,
+        "other_tokens": [],
+    }
     refresh = {"refresh_token": REFRESH_TOKEN} if grant.get("grant_type") == "refresh_token" else {}
     return _json({**token, **refresh, "resource_server": RESOURCE_SERVER})
 
@@ -214,5 +280,11 @@ def _json(document: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _error(status: int, code: str, message: str) -> Response:
-    body = {"@datatype": "GError", "@version": "2017-09-01", "status": status, "code": code, "message": message}
+    body = {
+        "@datatype": "GError",
+        "@version": "2017-09-01",
+        "status": status,
+        "code": code,
+        "message": message,
+    }
     return _json({**body, "request_id": str(uuid.uuid4())}, status)

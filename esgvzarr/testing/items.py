@@ -10,7 +10,11 @@ _OUTLINE = [[-180.0, -90.0], [180.0, -90.0], [180.0, 90.0], [-180.0, 90.0], [-18
 
 
 def make_item(
-    dataset_id: str, hrefs: Mapping[str, str] | None = None, *, data_node: str = "data.example", **properties: Any
+    dataset_id: str,
+    hrefs: Mapping[str, str] | None = None,
+    *,
+    data_node: str = "data.example",
+    **properties: Any,
 ) -> dict[str, Any]:
     """The item of a dataset (``<master_id>.v<version>``).
 
@@ -34,7 +38,12 @@ def make_item(
         }
         for key, href in files.items()
     }
-    given = {"datetime": "2000-01-01T00:00:00Z", "title": master_id, "version": f"v{version}", "latest": True}
+    given = {
+        "datetime": "2000-01-01T00:00:00Z",
+        "title": master_id,
+        "version": f"v{version}",
+        "latest": True,
+    }
     return {
         "type": "Feature",
         "stac_version": "1.0.0",

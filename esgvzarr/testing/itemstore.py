@@ -1,4 +1,6 @@
-"""STAC items in memory, with the answers that pgstac and the ESGF transaction API give: the state behind ``StacServer``."""
+"""STAC items in memory, with the answers that pgstac and the ESGF transaction API give: the state
+behind ``StacServer``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class RejectedError(Exception):
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
-        self.status, self.reason = status, reason
+        self.status = status
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,9 @@ class ItemStore:
             if collection not in self._items:
                 raise RejectedError(404, f"Collection {collection} does not exist")
             if item["id"] in self._items[collection]:
-                raise RejectedError(409, f"Item {item['id']} in collection {collection} already exists")
+                raise RejectedError(
+                    409, f"Item {item['id']} in collection {collection} already exists"
+                )
             self._items[collection][item["id"]] = {**copy.deepcopy(item), "collection": collection}
             return item
 
@@ -95,7 +100,8 @@ class ItemStore:
     def patch(self, collection: str, item_id: str, operations: Sequence[Mapping[str, Any]]) -> Item:
         """Apply a JSON Patch (RFC 6902).
 
-        As in pgstac, nobody looks at what it makes of the item: an asset may become a string. ``remove`` fails as it does in the
+        As in pgstac, nobody looks at what it makes of the item: an asset may become a string.
+            ``remove`` fails as it does in the
         ESGF transaction API; pgstac serves it.
 
         Raises:
@@ -130,18 +136,24 @@ class ItemStore:
 
     def _change(self, collection: str, item_id: str, change: Callable[[Item], Item]) -> Item:
         with self._lock:
-            changed = {**change(copy.deepcopy(self._find(collection, item_id))), "id": item_id, "collection": collection}
+            changed = {
+                **change(copy.deepcopy(self._find(collection, item_id))),
+                "id": item_id,
+                "collection": collection,
+            }
             self._items[collection][item_id] = changed
             return copy.deepcopy(changed)
 
 
 def matches(expression: Mapping[str, Any], item: Item) -> bool:
-    """Whether an item fulfils a cql2-json expression; a property that it does not have equals nothing.
+    """Whether an item fulfils a cql2-json expression; a property that it does not have equals
+    nothing.
 
     Raises:
         RejectedError: 400 for an operator that is not served.
     """
-    operator, operands = expression["op"], expression["args"]
+    operator = expression["op"]
+    operands = expression["args"]
     if operator in ("and", "or"):
         return (all if operator == "and" else any)(matches(operand, item) for operand in operands)
     if operator == "not":

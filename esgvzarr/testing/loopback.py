@@ -1,4 +1,6 @@
-"""An HTTP/1.1 server on the loopback, in a thread: kept-alive connections, no Nagle delay, TLS with a CA of its own."""
+"""An HTTP/1.1 server on the loopback, in a thread: kept-alive connections, no Nagle delay, TLS with
+a CA of its own.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +63,16 @@ class Response:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Besides, or in place of, ``Server``, ``Date`` and ``Content-Length``; one without a value is not sent."""
+    """Besides, or in place of, ``Server``, ``Date`` and ``Content-Length``; one without a value is
+    not sent.
+    """
     body: bytes | FileSlice = b""
     padding: int = 0
     """Zero bytes after the body."""
     missing: int = 0
-    """Bytes that ``Content-Length`` promises and that are not sent; the connection is closed instead."""
+    """Bytes that ``Content-Length`` promises and that are not sent; the connection is closed
+    instead.
+    """
     reset: bool = False
     """Reset the connection and send nothing."""
 
@@ -76,10 +82,18 @@ class Response:
         return len(self.body) + self.padding
 
 
-def text_response(status: int, text: str = "", content_type: str = "text/plain; charset=utf-8", **headers: str) -> Response:
-    """A short answer; underscores in header names become hyphens. Without a text, the status' own phrase."""
+def text_response(
+    status: int, text: str = "", content_type: str = "text/plain; charset=utf-8", **headers: str
+) -> Response:
+    """A short answer; underscores in header names become hyphens. Without a text, the status' own
+    phrase.
+    """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, {"Content-Type": content_type, **named}, (text or HTTPStatus(status).phrase).encode())
+    return Response(
+        status,
+        {"Content-Type": content_type, **named},
+        (text or HTTPStatus(status).phrase).encode(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +113,12 @@ def write_certificates(directory: Path) -> Certificates:
     authority = trustme.CA()
     made = Certificates(directory / "ca.pem", directory / "server.pem", directory / "client.pem")
     authority.cert_pem.write_to_path(str(made.ca_bundle))
-    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(made.server))
-    authority.issue_cert(common_name="publisher").private_key_and_cert_chain_pem.write_to_path(str(made.client))
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        str(made.server)
+    )
+    authority.issue_cert(common_name="publisher").private_key_and_cert_chain_pem.write_to_path(
+        str(made.client)
+    )
     return made
 
 
@@ -108,7 +126,8 @@ class LoopbackServer:
     """Serve ``answer`` on a free port of 127.0.0.1 while the context is open.
 
     Args:
-        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the fly (package trustme).
+        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the
+            fly (package trustme).
         cors: let pages of any origin read the answers, ``Range`` headers included.
     """
 
@@ -160,12 +179,20 @@ class LoopbackServer:
     def __enter__(self) -> Self:
         context = self._make_tls() if self.scheme == "https" else None
         self._http = _Server(self, context)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name=type(self).__name__, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(0.02,), name=type(self).__name__, daemon=True
+        )
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        http, thread = self._http, self._thread
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        http = self._http
+        thread = self._thread
         if http is not None and thread is not None:
             http.shutdown()
             http.hang_up()
@@ -178,7 +205,8 @@ class LoopbackServer:
     def _make_tls(self) -> ssl.SSLContext:
         self._private = Path(tempfile.mkdtemp(prefix="esgvzarr-tls-"))
         certificates = write_certificates(self._private)
-        self.ca_bundle, self.client_certificate = certificates.ca_bundle, certificates.client
+        self.ca_bundle = certificates.ca_bundle
+        self.client_certificate = certificates.client
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates.server)
         if self.asks_clients:
@@ -204,7 +232,9 @@ class _Server(ThreadingHTTPServer):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = raw
         if self._context is not None:
-            connection = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+            connection = self._context.wrap_socket(
+                raw, server_side=True, do_handshake_on_connect=False
+            )
         with self._lock:
             self._open.add(connection)
         return connection, address
@@ -223,7 +253,9 @@ class _Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away, or do not trust the certificate, are none of the server's errors."""
+        """Clients that go away, or do not trust the certificate, are none of the server's
+        errors.
+        """
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -238,8 +270,18 @@ class _Handler(BaseHTTPRequestHandler):
         owner = cast(_Server, self.server).owner
         asked = self._read_request()
         response = owner.answer(asked)
-        body_length = 0 if self.command == "HEAD" or response.reset else response.length - response.missing
-        logged = LoggedRequest(self.command, self.path, response.status, body_length, asked.range, asked.headers, asked.body)
+        body_length = (
+            0 if self.command == "HEAD" or response.reset else response.length - response.missing
+        )
+        logged = LoggedRequest(
+            self.command,
+            self.path,
+            response.status,
+            body_length,
+            asked.range,
+            asked.headers,
+            asked.body,
+        )
         owner.requests.append(replace(logged, connection=self.client_address[1]))
         if response.reset:
             self._reset()
@@ -250,14 +292,26 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_GET
 
     def _read_request(self) -> Asked:
-        noted = MappingProxyType({name: self.headers[name] for name in NOTED if name in self.headers})
+        noted = MappingProxyType(
+            {name: self.headers[name] for name in NOTED if name in self.headers}
+        )
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        shown = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        shown = (
+            self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        )
         names: Any = (shown or {}).get("subject", ())
-        client = next((value for group in names for key, value in group if key == "commonName"), None)
+        client = next(
+            (value for group in names for key, value in group if key == "commonName"), None
+        )
         url = urlsplit(self.path)
         return Asked(
-            self.command, unquote(url.path), self.headers.get("Range"), query=url.query, headers=noted, body=body, client=client
+            self.command,
+            unquote(url.path),
+            self.headers.get("Range"),
+            query=url.query,
+            headers=noted,
+            body=body,
+            client=client,
         )
 
     def _reset(self) -> None:
@@ -268,14 +322,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_head(self, response: Response, *, cors: bool) -> None:
         self.send_response_only(response.status)
-        usual = {"Server": self.version_string(), "Date": self.date_time_string(), "Content-Length": str(response.length)}
+        usual = {
+            "Server": self.version_string(),
+            "Date": self.date_time_string(),
+            "Content-Length": str(response.length),
+        }
         headers = {**usual, **response.headers}
         for name, value in headers.items():
             if value:
                 self.send_header(name, value)
         if cors:
             self.send_header("Access-Control-Allow-Origin", "*")
-            self.send_header("Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges")
+            self.send_header(
+                "Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges"
+            )
         if not headers["Content-Length"]:
             self.send_header("Connection", "close")  # closes it, too
         if response.missing:

@@ -1,7 +1,9 @@
-"""Output as CESM writes it with MOM6: two streams of monthly files and a static file, on a C-grid with tripolar names.
+"""Output as CESM writes it with MOM6: two streams of monthly files and a static file, on a C-grid
+with tripolar names.
 
-Tracers are at (yh, xh), velocities at (yh, xq) and (yq, xh); longitudes and latitudes in two dimensions are in the static file
-alone, which also has a ``time`` that nothing uses. Equal arguments give equal values.
+Tracers are at (yh, xh), velocities at (yh, xq) and (yq, xh); longitudes and latitudes in two
+dimensions are in the static file alone, which also has a ``time`` that nothing uses. Equal
+arguments give equal values.
 """
 
 from __future__ import annotations
@@ -18,17 +20,56 @@ from .datasets import FileFormat
 
 CASE = "gmom.e23.mom6"
 SURFACE = {
-    "SSH": "hh", "SST": "hh", "SSS": "hh", "speed": "hh", "mlotst": "hh", "oml": "hh", "hfds": "hh", "wfo": "hh", "prlq": "hh",
-    "evs": "hh", "friver": "hh", "rsntds": "hh", "SSU": "hq", "taux": "hq", "SSV": "qh", "tauy": "qh",
-}  # fmt: skip
-"""Variables of the stream ``sfc`` -> where they are, along y and x: h in the middle of cells, q on their edges."""
+    "SSH": "hh",
+    "SST": "hh",
+    "SSS": "hh",
+    "speed": "hh",
+    "mlotst": "hh",
+    "oml": "hh",
+    "hfds": "hh",
+    "wfo": "hh",
+    "prlq": "hh",
+    "evs": "hh",
+    "friver": "hh",
+    "rsntds": "hh",
+    "SSU": "hq",
+    "taux": "hq",
+    "SSV": "qh",
+    "tauy": "qh",
+}
+"""Variables of the stream ``sfc`` -> where they are, along y and x: h in the middle of cells, q on
+their edges.
+"""
 LAYERS = {
-    "thetao": "hh", "so": "hh", "h": "hh", "rhopot0": "hh", "Kd": "hh", "obvfsq": "hh", "diftrblo": "hh", "difmxybo": "hh",
-    "uo": "hq", "umo": "hq", "uh": "hq", "vo": "qh", "vmo": "qh", "vh": "qh",
-}  # fmt: skip
+    "thetao": "hh",
+    "so": "hh",
+    "h": "hh",
+    "rhopot0": "hh",
+    "Kd": "hh",
+    "obvfsq": "hh",
+    "diftrblo": "hh",
+    "difmxybo": "hh",
+    "uo": "hq",
+    "umo": "hq",
+    "uh": "hq",
+    "vo": "qh",
+    "vmo": "qh",
+    "vh": "qh",
+}
 """The same of the stream ``h``, which has layers."""
-STATIC = {"geolon": "hh", "geolat": "hh", "geolon_u": "hq", "geolat_u": "hq", "geolon_v": "qh", "geolat_v": "qh",
-          "areacello": "hh", "deptho": "hh", "wet": "hh", "wet_u": "hq", "wet_v": "qh"}  # fmt: skip
+STATIC = {
+    "geolon": "hh",
+    "geolat": "hh",
+    "geolon_u": "hq",
+    "geolat_u": "hq",
+    "geolon_v": "qh",
+    "geolat_v": "qh",
+    "areacello": "hh",
+    "deptho": "hh",
+    "wet": "hh",
+    "wet_u": "hq",
+    "wet_v": "qh",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +81,14 @@ class Mom6Files:
 
 
 def write_mom6(
-    directory: Path, *, files: int = 24, grid: tuple[int, int] = (46, 54), layers: int = 2, format: FileFormat = "NETCDF4",
+    directory: Path,
+    *,
+    files: int = 24,
+    grid: tuple[int, int] = (46, 54),
+    layers: int = 2,
+    format: FileFormat = "NETCDF4",
     time_units: str = "days since 0001-01-01",
-) -> Mom6Files:  # fmt: skip
+) -> Mom6Files:
     """Write two streams of so many monthly files, and the static file.
 
     Args:
@@ -50,26 +96,46 @@ def write_mom6(
         files: of each stream; one month each.
         grid: (yh, xh).
         layers: (zl,) of the stream ``h``.
-        format: as netCDF4 names it; CESM writes netCDF-3. Compressed, one layer a chunk, in netCDF-4.
+        format: as netCDF4 names it; CESM writes netCDF-3. Compressed, one layer a chunk, in
+            netCDF-4.
         time_units: of time and its bounds.
     """
     directory.mkdir(parents=True, exist_ok=True)
     streams = {
         stream: tuple(
             _write_month(
-                directory / f"{CASE}.{stream}_{1 + month // 12:04}_{month % 12 + 1:02}.nc", month, variables, depth, grid, format,
+                directory / f"{CASE}.{stream}_{1 + month // 12:04}_{month % 12 + 1:02}.nc",
+                month,
+                variables,
+                depth,
+                grid,
+                format,
                 time_units,
-            ) for month in range(files)
-        ) for stream, variables, depth in (("sfc", SURFACE, 0), ("h", LAYERS, layers))
-    }  # fmt: skip
+            )
+            for month in range(files)
+        )
+        for stream, variables, depth in (("sfc", SURFACE, 0), ("h", LAYERS, layers))
+    }
     return Mom6Files(streams, _write_static(directory / f"{CASE}.static.nc", grid, format))
 
 
 def _write_month(
-    path: Path, month: int, variables: Mapping[str, str], layers: int, grid: tuple[int, int], format: FileFormat, units: str
+    path: Path,
+    month: int,
+    variables: Mapping[str, str],
+    layers: int,
+    grid: tuple[int, int],
+    format: FileFormat,
+    units: str,
 ) -> Path:
     with netCDF4.Dataset(path, "w", format=format) as file:
-        file.setncatts({"title": "MOM6 diagnostic fields", "associated_files": "static.nc", "filename": path.name})
+        file.setncatts(
+            {
+                "title": "MOM6 diagnostic fields",
+                "associated_files": "static.nc",
+                "filename": path.name,
+            }
+        )
         _add_time(file, month, units)
         _add_grid(file, grid, layers)
         for number, (name, place) in enumerate(variables.items()):
@@ -79,7 +145,12 @@ def _write_month(
             )
             variable = _create(file, name, "f4", dims, fill_value=np.float32(1e20))
             variable.setncatts(
-                {"units": "1", "long_name": name, "cell_methods": "area:mean time: mean", "missing_value": np.float32(1e20)}
+                {
+                    "units": "1",
+                    "long_name": name,
+                    "cell_methods": "area:mean time: mean",
+                    "missing_value": np.float32(1e20),
+                }
             )
             if place == "hh":
                 variable.cell_measures = "area: areacello"
@@ -88,7 +159,9 @@ def _write_month(
 
 
 def _add_time(file: netCDF4.Dataset, month: int, units: str) -> None:
-    """Months of 30 days and some, as a noleap calendar has them, with the bounds and averages that MOM6 writes."""
+    """Months of 30 days and some, as a noleap calendar has them, with the bounds and averages that
+    MOM6 writes.
+    """
     file.createDimension("time", None)
     file.createDimension("nv", 2)
     begin, end = (365.0 * edge / 12 for edge in (month, month + 1))
@@ -96,7 +169,13 @@ def _add_time(file: netCDF4.Dataset, month: int, units: str) -> None:
         (
             "time",
             (begin + end) / 2,
-            {"units": units, "calendar": "noleap", "bounds": "time_bnds", "axis": "T", "long_name": "time"},
+            {
+                "units": units,
+                "calendar": "noleap",
+                "bounds": "time_bnds",
+                "axis": "T",
+                "long_name": "time",
+            },
         ),
         ("average_T1", begin, {"units": units, "long_name": "Start time for average period"}),
         ("average_DT", end - begin, {"units": "days", "long_name": "Length of average period"}),
@@ -114,15 +193,25 @@ def _add_grid(file: netCDF4.Dataset, grid: tuple[int, int], layers: int) -> None
     for axis, size, low, high in (("y", grid[0], -79.0, 87.0), ("x", grid[1], -286.0, 73.0)):
         edges = np.linspace(low, high, size + 1)
         for place, values in (("h", (edges[:-1] + edges[1:]) / 2), ("q", edges[1:])):
-            _axis(file, f"{axis}{place}", values, "degrees_north" if axis == "y" else "degrees_east", axis.upper())
+            _axis(
+                file,
+                f"{axis}{place}",
+                values,
+                "degrees_north" if axis == "y" else "degrees_east",
+                axis.upper(),
+            )
     if layers:
         _axis(file, "zl", np.arange(layers) * 10.0 + 5, "meter", "Z")
 
 
-def _axis(file: netCDF4.Dataset, name: str, values: np.ndarray[Any, Any], units: str, axis: str) -> None:
+def _axis(
+    file: netCDF4.Dataset, name: str, values: np.ndarray[Any, Any], units: str, axis: str
+) -> None:
     file.createDimension(name, len(values))
     variable = file.createVariable(name, "f8", (name,))
-    variable.setncatts({"units": units, "axis": axis, "long_name": f"{name} point nominal coordinate"})
+    variable.setncatts(
+        {"units": units, "axis": axis, "long_name": f"{name} point nominal coordinate"}
+    )
     variable[:] = values
 
 
@@ -140,7 +229,11 @@ def _write_static(path: Path, grid: tuple[int, int], format: FileFormat) -> Path
             variable = _create(file, name, "f4", dims, fill_value=np.float32(1e20))
             variable.setncatts({"units": "1", "long_name": name, "cell_methods": "time: point"})
             values = np.random.default_rng([number, 1000]).uniform(0, 90, land.shape)
-            variable[:] = ~land if name.startswith("wet") else np.where(land & (name == "deptho"), np.float32(1e20), values)
+            variable[:] = (
+                ~land
+                if name.startswith("wet")
+                else np.where(land & (name == "deptho"), np.float32(1e20), values)
+            )
     return path
 
 
@@ -148,7 +241,9 @@ def _land(shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.random.default_rng(list(shape)).uniform(size=shape) < 0.3
 
 
-def _create(file: netCDF4.Dataset, name: str, dtype: str, dims: tuple[str, ...], **options: Any) -> Any:
+def _create(
+    file: netCDF4.Dataset, name: str, dtype: str, dims: tuple[str, ...], **options: Any
+) -> Any:
     if str(file.data_model).startswith("NETCDF4"):
         chunks = [1 if dim in ("time", "zl") else file.dimensions[dim].size for dim in dims]
         options |= {"compression": "zlib", "complevel": 1, "shuffle": True, "chunksizes": chunks}

@@ -30,7 +30,7 @@ http {{
     }}
   }}
 }}
-"""
+"""  # noqa: E501
 
 
 def available() -> str:
@@ -43,7 +43,8 @@ def _program() -> str | None:
 
 
 class NginxServer:
-    """Serve the files below ``root`` while the context is open, as the ESGF roles set nginx up: dot-files are hidden.
+    """Serve the files below ``root`` while the context is open, as the ESGF roles set nginx up:
+    dot-files are hidden.
 
     Args:
         root: directory that is served.
@@ -53,9 +54,16 @@ class NginxServer:
     """
 
     def __init__(
-        self, root: Path, *, prefix: str = "/thredds/fileServer/esg_dataroot", lines: str = "", dot_file: str = ""
+        self,
+        root: Path,
+        *,
+        prefix: str = "/thredds/fileServer/esg_dataroot",
+        lines: str = "",
+        dot_file: str = "",
     ) -> None:
-        self.root, self.prefix, self._lines = Path(root).resolve(), f"/{prefix.strip('/')}".rstrip("/"), lines
+        self.root = Path(root).resolve()
+        self.prefix = f"/{prefix.strip('/')}".rstrip("/")
+        self._lines = lines
         self._shown = f"(?!{dot_file.removeprefix('.')}$)" if dot_file else ""
         self._port = 0
         self._folder: Path | None = None
@@ -87,17 +95,33 @@ class NginxServer:
         if program is None:
             raise RuntimeError(available())
         with ExitStack() as stack:
-            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="esgvzarr-nginx-")))
+            self._folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="esgvzarr-nginx-"))
+            )
             self._port = free_port()
-            config, log = self._folder / "nginx.conf", self._folder / "output"
-            user = "user root;\n" if os.geteuid() == 0 else ""  # or its worker cannot enter private directories
-            places = {"user": user, "folder": self._folder, "port": self._port, "root": self.root, "prefix": self.prefix}
+            config = self._folder / "nginx.conf"
+            log = self._folder / "output"
+            user = (
+                "user root;\n" if os.geteuid() == 0 else ""
+            )  # or its worker cannot enter private directories
+            places = {
+                "user": user,
+                "folder": self._folder,
+                "port": self._port,
+                "root": self.root,
+                "prefix": self.prefix,
+            }
             config.write_text(_CONFIG.format(**places, lines=self._lines, shown=self._shown))
             process = start([program, "-c", str(config)], log, stack, stop=signal.SIGTERM)
             wait_until(lambda: listens(self._port), process, log)
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._port = 0
         self._stack.close()

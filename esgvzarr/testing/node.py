@@ -1,6 +1,8 @@
-"""A whole data node on the loopback: files below a data root, a THREDDS server, mapfiles, and the account of a publisher.
+"""A whole data node on the loopback: files below a data root, a THREDDS server, mapfiles, and the
+account of a publisher.
 
-The real esgpublish runs on it: every endpoint in its ``esg.yaml`` is on the loopback, and its token never expires.
+The real esgpublish runs on it: every endpoint in its ``esg.yaml`` is on the loopback, and its token
+    never expires.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from .loopback import Asked, LoopbackServer, Response, text_response
 from .thredds import ThreddsServer
 
 SCHEMA_VERSIONS = {"CMIP6": "v3.0.4", "CMIP7": "v1.2.6", "input4MIPs": "v1.0.0"}
-"""Project -> version of its STAC schema. esgcet has them from an esgvoc database, which a test machine need not have."""
+"""Project -> version of its STAC schema. esgcet has them from an esgvoc database, which a test
+machine need not have.
+"""
 _PROGRAM = """import sys
 from esgvzarr.cli import main
 from esgvzarr.testing.node import schema_versions
@@ -55,9 +59,13 @@ class DataNode:
         settings: of the ``esgvzarr:`` section.
     """
 
-    def __init__(self, directory: Path, stac_url: str, *, tls: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, stac_url: str, *, tls: bool = False, **settings: Any
+    ) -> None:
         self.directory = Path(directory).resolve()
-        self.data, self.maps, self.config = (self.directory / name for name in ("data", "maps", "esg.yaml"))
+        self.data, self.maps, self.config = (
+            self.directory / name for name in ("data", "maps", "esg.yaml")
+        )
         self.stac_url = stac_url
         self.thredds = ThreddsServer(self.data, prefix=f"/thredds/fileServer/{_DATA_ROOT}", tls=tls)
         self._settings = {"ledger": str(self.directory / "esgvzarr.sqlite"), **settings}
@@ -74,7 +82,12 @@ class DataNode:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stack.close()
 
     def directory_of(self, dataset_id: str) -> Path:
@@ -86,13 +99,17 @@ class DataNode:
         return self.thredds.url_of(self.directory_of(dataset_id) / f"{dataset_id}.json")
 
     def add_dataset(self, dataset_id: str, files: Iterable[Path]) -> Path:
-        """Copy a dataset's files below the data root, in place of those of equal name; return the path of its new mapfile."""
+        """Copy a dataset's files below the data root, in place of those of equal name; return the
+        path of its new mapfile.
+        """
         directory = self.directory_of(dataset_id)
         directory.mkdir(parents=True, exist_ok=True)
         copies = []
         for file in files:
             copy = directory / Path(file).name
-            copy.unlink(missing_ok=True)  # or else libhdf5 would show the old file to a process that still has it open
+            copy.unlink(
+                missing_ok=True
+            )  # or else libhdf5 would show the old file to a process that still has it open
             copies.append(Path(shutil.copy2(file, copy)))
         return self.write_map(dataset_id, copies)
 
@@ -113,22 +130,39 @@ class DataNode:
         forever = {"expires_at": _FOREVER_S, "refresh_expires_at": _FOREVER_S}
         token.write_text(json.dumps({"access_token": "x", "refresh_token": "x", **forever}))
         document = {
-            "project": "none", "data_node": self.thredds.host, "data_roots": {str(self.data): _DATA_ROOT},
-            "https_url": f"{self.thredds.url}/thredds/fileServer/{{}}/{{}}|application/netcdf|HTTPServer",
-            "globus_uuid": "none", "mountpoint_map": "none", "non_netcdf": False, "cmor_path": "none", "disable_citation": True,
-            "disable_qaqc": True, "user_project_config": {}, "stac_config": self._stac_config(token),
-            **(esgcet or {}), "esgvzarr": {**self._settings, **settings},
-        }  # fmt: skip
+            "project": "none",
+            "data_node": self.thredds.host,
+            "data_roots": {str(self.data): _DATA_ROOT},
+            "https_url": f"{self.thredds.url}/thredds/fileServer/{{}}/{{}}|application/netcdf|HTTPServer",  # noqa: E501
+            "globus_uuid": "none",
+            "mountpoint_map": "none",
+            "non_netcdf": False,
+            "cmor_path": "none",
+            "disable_citation": True,
+            "disable_qaqc": True,
+            "user_project_config": {},
+            "stac_config": self._stac_config(token),
+            **(esgcet or {}),
+            "esgvzarr": {**self._settings, **settings},
+        }
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
         return self.config
 
     def _stac_config(self, token: Path) -> dict[str, Any]:
         nowhere = f"{self._login.url}/none"
         api = {
-            "base_url": self.stac_url, "scope_endpoint": f"{self._login.url}/scope", "client_id": "loopback",
-            "token_endpoint": nowhere, "device_endpoint": nowhere,
-        }  # fmt: skip
-        return {"stac_api": self.stac_url, "token_storage_file": str(token), "stac_client": {}, "stac_transaction_api": api}
+            "base_url": self.stac_url,
+            "scope_endpoint": f"{self._login.url}/scope",
+            "client_id": "loopback",
+            "token_endpoint": nowhere,
+            "device_endpoint": nowhere,
+        }
+        return {
+            "stac_api": self.stac_url,
+            "token_storage_file": str(token),
+            "stac_client": {},
+            "stac_transaction_api": api,
+        }
 
 
 class _Login(LoopbackServer):
@@ -136,7 +170,11 @@ class _Login(LoopbackServer):
 
     def answer(self, asked: Asked) -> Response:
         """The scope, and nothing else."""
-        return text_response(200, '{"scope": "publish"}', "application/json") if asked.path == "/scope" else text_response(404)
+        return (
+            text_response(200, '{"scope": "publish"}', "application/json")
+            if asked.path == "/scope"
+            else text_response(404)
+        )
 
 
 def map_line(dataset_id: str, file: Path) -> str:
@@ -144,13 +182,18 @@ def map_line(dataset_id: str, file: Path) -> str:
     master_id, _, version = dataset_id.rpartition(".v")
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()
     stat = file.stat()
-    fields = f"{stat.st_size} | mod_time={int(stat.st_mtime)}.0 | checksum={checksum} | checksum_type=SHA256"
+    fields = (
+        f"{stat.st_size} | mod_time={int(stat.st_mtime)}.0 | checksum={checksum} | "
+        "checksum_type=SHA256"
+    )
     return f"{master_id}#{version} | {file} | {fields}\n"
 
 
 @contextmanager
 def schema_versions() -> Iterator[None]:
-    """Let esgcet register in this process where there is no esgvoc database; where there is one, esgcet asks it."""
+    """Let esgcet register in this process where there is no esgvoc database; where there is one,
+    esgcet asks it.
+    """
     from esgcet.util.settings import STAC_schema_versions
 
     before = dict(STAC_schema_versions)

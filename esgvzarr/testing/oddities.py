@@ -1,4 +1,6 @@
-"""Variables that are legal and odd: types, packing, fills, dimensions and names that readers get wrong, for ``FileSpec.extra``."""
+"""Variables that are legal and odd: types, packing, fills, dimensions and names that readers get
+wrong, for ``FileSpec.extra``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def _field(spec: FileSpec, top: int = 100) -> np.ndarray[Any, Any]:
 
 
 def add_packed_by_float32(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """Integers packed with a scale and an offset of single precision: CF unpacks them to single precision."""
+    """Integers packed with a scale and an offset of single precision: CF unpacks them to single
+    precision.
+    """
     packed = file.createVariable("packed", "i2", ("time", "lat", "lon"), fill_value=-1)
     packed.set_auto_maskandscale(False)
     packed.setncatts({"scale_factor": np.float32(0.01), "add_offset": np.float32(273.15)})
@@ -28,8 +32,14 @@ def add_packed_by_float32(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_missing_values(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """A missing_value that is not the ``_FillValue``, and one of several values; of another type than the data."""
-    cases = {"missed": np.float32(-5.0), "missed_often": np.array([1.0, 2.0, 1e20]), "missed_double": np.float64(0.1)}
+    """A missing_value that is not the ``_FillValue``, and one of several values; of another type
+    than the data.
+    """
+    cases = {
+        "missed": np.float32(-5.0),
+        "missed_often": np.array([1.0, 2.0, 1e20]),
+        "missed_double": np.float64(0.1),
+    }
     for name, missing in cases.items():
         variable = file.createVariable(name, "f4", ("time", "lat", "lon"), fill_value=3.0)
         variable.set_auto_maskandscale(False)
@@ -48,23 +58,37 @@ def add_unsigned(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 def add_integers(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """All integer types that the format has, with fills at the ends of their ranges."""
-    kinds = ("u1", "u2", "u4", "i8", "u8") if spec.format in ("NETCDF4", "NETCDF3_64BIT_DATA") else ("i1", "i2", "i4")
+    kinds = (
+        ("u1", "u2", "u4", "i8", "u8")
+        if spec.format in ("NETCDF4", "NETCDF3_64BIT_DATA")
+        else ("i1", "i2", "i4")
+    )
     for kind in kinds:
         limits = np.iinfo(kind)
-        variable = file.createVariable(f"whole_{kind}", kind, ("time", "lat"), fill_value=limits.max)
+        variable = file.createVariable(
+            f"whole_{kind}", kind, ("time", "lat"), fill_value=limits.max
+        )
         variable.set_auto_maskandscale(False)
         variable[:] = _field(spec)[:, :, 0].astype(kind)
-        variable[0] = np.array([limits.min, limits.max, limits.max - 1, 0], kind)[np.arange(spec.grid[0]) % 4]
+        variable[0] = np.array([limits.min, limits.max, limits.max - 1, 0], kind)[
+            np.arange(spec.grid[0]) % 4
+        ]
 
 
 def add_chars_along_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Characters along time and not, with a ``_FillValue`` and without, and empty ones."""
     file.createDimension("letter", 5)
     along = ("time", "letter")
-    for name, dims, fill in (("stamp", along, None), ("stamp_filled", along, "-"), ("code", ("lat", "letter"), "x")):
+    for name, dims, fill in (
+        ("stamp", along, None),
+        ("stamp_filled", along, "-"),
+        ("code", ("lat", "letter"), "x"),
+    ):
         size = spec.months if dims[0] == "time" else spec.grid[0]
         first = spec.start if dims[0] == "time" else 0
-        texts = [("" if n % 3 == 0 else f"n{n % 100}").ljust(5, "\0") for n in range(first, first + size)]
+        texts = [
+            ("" if n % 3 == 0 else f"n{n % 100}").ljust(5, "\0") for n in range(first, first + size)
+        ]
         variable = file.createVariable(name, "S1", dims, fill_value=fill)
         variable.set_auto_chartostring(False)
         if size:
@@ -81,25 +105,39 @@ def add_strings_along_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
 def add_other_orders(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Time as the last and as the middle dimension."""
     file.createVariable("last", "f4", ("lat", "time"))[:] = _field(spec)[:, :, 0].T
-    file.createVariable("middle", "f4", ("lat", "time", "lon"), chunksizes=(2, 5, 3))[:] = _field(spec).transpose(1, 0, 2)
+    file.createVariable("middle", "f4", ("lat", "time", "lon"), chunksizes=(2, 5, 3))[:] = _field(
+        spec
+    ).transpose(1, 0, 2)
 
 
 def add_second_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """An auxiliary time along time, and a time-like dimension of its own that is the same in all files."""
+    """An auxiliary time along time, and a time-like dimension of its own that is the same in all
+    files.
+    """
     reference = file.createVariable("started", "f8", ("time",))
-    reference.setncatts({"units": "days since 1850-01-01", "standard_name": "forecast_reference_time", "calendar": spec.calendar})
+    reference.setncatts(
+        {
+            "units": "days since 1850-01-01",
+            "standard_name": "forecast_reference_time",
+            "calendar": spec.calendar,
+        }
+    )
     reference[:] = np.arange(spec.start, spec.start + spec.months) * 30.0
     file.createDimension("leadtime", 3)
     lead = file.createVariable("leadtime", "f8", ("leadtime",))
     lead.setncatts({"units": "days since 1900-01-01", "calendar": spec.calendar})
     lead[:] = [0.0, 1.0, 2.0]
-    file.createVariable("skill", "f4", ("time", "leadtime"))[:] = _field(spec)[:, 0, :1] * np.ones(3)
+    file.createVariable("skill", "f4", ("time", "leadtime"))[:] = _field(spec)[:, 0, :1] * np.ones(
+        3
+    )
 
 
 def add_scalar_reference_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """A reference time for the file as a whole, which differs from file to file."""
     reference = file.createVariable("reftime", "f8", ())
-    reference.setncatts({"units": "days since 1850-01-01", "standard_name": "forecast_reference_time"})
+    reference.setncatts(
+        {"units": "days since 1850-01-01", "standard_name": "forecast_reference_time"}
+    )
     reference[...] = spec.start * 30.0
 
 
@@ -121,25 +159,39 @@ def add_bare_dimensions(file: netCDF4.Dataset, spec: FileSpec) -> None:
 def add_edges(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Chunks that end beyond the grid in every dimension but time, with each filter."""
     options: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("plain", {}), ("shuffled", {"shuffle": True}), ("deflated", {"compression": "zlib"}),
-        ("checked", {"compression": "zlib", "shuffle": True, "fletcher32": True}), ("summed", {"fletcher32": True}),
-    )  # fmt: skip
+        ("plain", {}),
+        ("shuffled", {"shuffle": True}),
+        ("deflated", {"compression": "zlib"}),
+        ("checked", {"compression": "zlib", "shuffle": True, "fletcher32": True}),
+        ("summed", {"fletcher32": True}),
+    )
     for name, filters in options:
-        file.createVariable(f"edge_{name}", "f4", ("time", "lat", "lon"), chunksizes=(1, 3, 4), **filters)[:] = _field(spec)
-        file.createVariable(f"mask_{name}", "f4", ("lat", "lon"), chunksizes=(3, 4), **filters)[:] = _field(spec)[:1].sum(0) * 0 + 5
+        file.createVariable(
+            f"edge_{name}", "f4", ("time", "lat", "lon"), chunksizes=(1, 3, 4), **filters
+        )[:] = _field(spec)
+        file.createVariable(f"mask_{name}", "f4", ("lat", "lon"), chunksizes=(3, 4), **filters)[
+            :
+        ] = _field(spec)[:1].sum(0) * 0 + 5
 
 
 def add_attribute_types(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Attributes of every integer type, the largest of them, and none at all."""
     file["lat"].setncatts(
-        {"tiny": np.int8(-1), "large": np.uint64(2**64 - 1), "list": np.array([1, 2], "i8"), "nothing": np.array([], "f4")}
+        {
+            "tiny": np.int8(-1),
+            "large": np.uint64(2**64 - 1),
+            "list": np.array([1, 2], "i8"),
+            "nothing": np.array([], "f4"),
+        }
     )
 
 
 def add_enum(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """An enumeration."""
     clouds = file.createEnumType(np.uint8, "cloud_t", {"clear": 0, "stratus": 1, "missing": 255})
-    file.createVariable("cloud", clouds, ("time", "lat"), fill_value=255)[:] = (_field(spec)[:, :, 0] % 2).astype("u1")
+    file.createVariable("cloud", clouds, ("time", "lat"), fill_value=255)[:] = (
+        _field(spec)[:, :, 0] % 2
+    ).astype("u1")
 
 
 def add_unaligned_records(file: netCDF4.Dataset, spec: FileSpec) -> None:
@@ -169,18 +221,26 @@ def pack_latitude(scale: float) -> Extra:
 
 
 def with_newest_layout(path: Path) -> None:
-    """The data again in the file format of HDF5 1.10, the newest that all readers know: each kind of chunk index."""
+    """The data again in the file format of HDF5 1.10, the newest that all readers know: each kind
+    of chunk index.
+    """
     with h5py.File(path) as old:
-        time, lat, lon = len(old["time"]), len(old["lat"]), len(old["lon"])
+        time = len(old["time"])
+        lat = len(old["lat"])
+        lon = len(old["lon"])
         values = old["tas"][:]
     shapes: dict[str, dict[str, Any]] = {
-        "single": {"chunks": (time, lat, lon)}, "fixed": {"chunks": (1, 3, lon)},
+        "single": {"chunks": (time, lat, lon)},
+        "fixed": {"chunks": (1, 3, lon)},
         "extensible": {"chunks": (5, lat, 4), "maxshape": (None, lat, lon)},
         "btree": {"chunks": (5, 3, 4), "maxshape": (None, None, lon)},
-    }  # fmt: skip
+    }
     with h5py.File(path, "r+", libver=("v110", "v110")) as file:
         for name, options in shapes.items():
-            for label, filters in (("", {}), ("_deflated", {"compression": "gzip", "shuffle": True, "fletcher32": True})):
+            for label, filters in (
+                ("", {}),
+                ("_deflated", {"compression": "gzip", "shuffle": True, "fletcher32": True}),
+            ):
                 created = file.create_dataset(f"{name}{label}", data=values, **options, **filters)
                 for axis, dim in enumerate(("time", "lat", "lon")):
                     created.dims[axis].attach_scale(file[dim])

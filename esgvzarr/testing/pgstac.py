@@ -1,4 +1,6 @@
-"""The real index: stac-fastapi-pgstac on a private PostgreSQL with PostGIS, both on the loopback and gone afterwards."""
+"""The real index: stac-fastapi-pgstac on a private PostgreSQL with PostGIS, both on the loopback
+and gone afterwards.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def available() -> str:
     binaries = _find_binaries()
     if binaries is None:
         return "PostgreSQL is not installed (Debian: postgresql-15-postgis-3)"
-    share = subprocess.run([binaries / "pg_config", "--sharedir"], capture_output=True, text=True, check=True).stdout.strip()
+    share = subprocess.run(
+        [binaries / "pg_config", "--sharedir"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not Path(share, "extension", "postgis.control").exists():
         return f"PostGIS is not installed for {binaries} (Debian: postgresql-15-postgis-3)"
     if os.geteuid() == 0 and _find_account() is None:
@@ -41,7 +45,8 @@ def available() -> str:
 
 
 class PgstacServer:
-    """Serve the STAC API of pgstac while the context is open: transactions on, ``numberMatched`` in every search.
+    """Serve the STAC API of pgstac while the context is open: transactions on, ``numberMatched`` in
+    every search.
 
     Starting takes about ten seconds.
 
@@ -81,7 +86,12 @@ class PgstacServer:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._port = 0
         self._stack.close()
 
@@ -89,18 +99,28 @@ class PgstacServer:
         import requests
 
         for name in self.collections:
-            requests.post(f"{self.url}/collections", json=_collection(name), timeout=30).raise_for_status()
+            requests.post(
+                f"{self.url}/collections", json=_collection(name), timeout=30
+            ).raise_for_status()
 
 
 def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
     """Make a cluster, run it, and return the ``PG*`` environment that reaches it."""
     import psycopg
 
-    binaries, account = _find_binaries(), _find_account() if os.geteuid() == 0 else None
+    binaries = _find_binaries()
+    account = _find_account() if os.geteuid() == 0 else None
     assert binaries is not None  # noqa: S101 (available() has looked)
-    run_as: dict[str, Any] = {"user": account, "group": account, "extra_groups": [], "cwd": folder} if account else {"cwd": folder}
-    password, port = secrets.token_hex(16), free_port()
-    password_file, data, log = folder / "password", folder / "data", folder / "postgres.log"
+    run_as: dict[str, Any] = (
+        {"user": account, "group": account, "extra_groups": [], "cwd": folder}
+        if account
+        else {"cwd": folder}
+    )
+    password = secrets.token_hex(16)
+    port = free_port()
+    password_file = folder / "password"
+    data = folder / "data"
+    log = folder / "postgres.log"
     password_file.write_text(password)
     if account:
         shutil.chown(folder, account)
@@ -118,8 +138,18 @@ def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
         "UTF8",
     ]
     subprocess.run([binaries / "initdb", *initdb], check=True, stdout=subprocess.DEVNULL, **run_as)
-    options = ["listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}", *_FAST]
-    command = [str(binaries / "postgres"), "-D", str(data), *(part for option in options for part in ("-c", option))]
+    options = [
+        "listen_addresses=127.0.0.1",
+        f"port={port}",
+        f"unix_socket_directories={folder}",
+        *_FAST,
+    ]
+    command = [
+        str(binaries / "postgres"),
+        "-D",
+        str(data),
+        *(part for option in options for part in ("-c", option)),
+    ]
     process = start(command, log, stack, stop=signal.SIGINT, **run_as)
     environment = {
         "PGHOST": "127.0.0.1",
@@ -142,7 +172,9 @@ def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
 
 
 def _dsn(environment: Mapping[str, str], database: str) -> str:
-    return "postgresql://{PGUSER}:{PGPASSWORD}@{PGHOST}:{PGPORT}/".format_map(environment) + database
+    return (
+        "postgresql://{PGUSER}:{PGPASSWORD}@{PGHOST}:{PGPORT}/".format_map(environment) + database
+    )
 
 
 def _migrate(database: Mapping[str, str]) -> None:
@@ -153,8 +185,9 @@ def _migrate(database: Mapping[str, str]) -> None:
     with PgstacDB(dsn=_dsn(database, _DATABASE)) as connection:
         Migrate(connection).run_migration()
         connection.query_one(
-            "INSERT INTO pgstac.pgstac_settings(name, value) VALUES ('context', 'on'), ('context_stats_ttl', '0 seconds')"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING name"
+            "INSERT INTO pgstac.pgstac_settings(name, value) VALUES ('context', 'on'), "
+            "('context_stats_ttl', '0 seconds') ON CONFLICT (name) DO UPDATE SET value = "
+            "excluded.value RETURNING name"
         )
 
 
@@ -162,9 +195,23 @@ def _start_api(port: int, database: Mapping[str, str], folder: Path, stack: Exit
     import requests
 
     log = folder / "api.log"
-    application = ["--factory", "stac_fastapi.pgstac.app:create_app", "--host", "127.0.0.1", "--port", str(port)]
+    application = [
+        "--factory",
+        "stac_fastapi.pgstac.app:create_app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     environment = {**os.environ, **database, "ENABLE_TRANSACTIONS_EXTENSIONS": "true"}
-    process = start([sys.executable, "-m", "uvicorn", *application], log, stack, stop=signal.SIGTERM, env=environment, cwd=folder)
+    process = start(
+        [sys.executable, "-m", "uvicorn", *application],
+        log,
+        stack,
+        stop=signal.SIGTERM,
+        env=environment,
+        cwd=folder,
+    )
 
     def answers() -> bool:
         try:
@@ -185,8 +232,19 @@ def _has_module(name: str) -> bool:
 def _find_binaries() -> Path | None:
     """The folder of ``initdb``: on PATH, or where Debian has it."""
     on_path = shutil.which("initdb")
-    folders = [Path(on_path).resolve().parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
+    folders = (
+        [Path(on_path).resolve().parent]
+        if on_path
+        else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    )
+    return next(
+        (
+            folder
+            for folder in folders
+            if (folder / "initdb").exists() and (folder / "postgres").exists()
+        ),
+        None,
+    )
 
 
 def _find_account() -> str | None:
@@ -204,6 +262,9 @@ def _collection(name: str) -> dict[str, Any]:
         "title": name,
         "description": f"{name} datasets",
         "license": "other",
-        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [["1850-01-01T00:00:00Z", None]]}},
+        "extent": {
+            "spatial": {"bbox": [[-180, -90, 180, 90]]},
+            "temporal": {"interval": [["1850-01-01T00:00:00Z", None]]},
+        },
         "links": [],
     }

@@ -1,8 +1,11 @@
-"""The pytest plugin: fixtures of the servers and makers. Each imports what it needs when it is used, and no sooner.
+"""The pytest plugin: fixtures of the servers and makers. Each imports what it needs when it is
+used, and no sooner.
 
-All servers are on the loopback, from which nothing is fetched that only a record names: tests name them as an operator does, with
-``Transport(allowed_hosts=[server.host])``, ``transport.allow(server.host, named=True)``, ``Settings(allowed_hosts=[...])``,
-``--allow-host``, a source URL, or ``data_node`` in ``esg.yaml`` (which ``DataNode`` writes).
+All servers are on the loopback, from which nothing is fetched that only a record names: tests name
+    them as an operator does, with
+``Transport(allowed_hosts=[server.host])``, ``transport.allow(server.host, named=True)``,
+``Settings(allowed_hosts=[...])``, ``--allow-host``, a source URL, or ``data_node`` in ``esg.yaml``
+(which ``DataNode`` writes).
 """
 
 from __future__ import annotations
@@ -66,7 +69,9 @@ def solr_server() -> Iterator[SolrServer]:
 
 @pytest.fixture
 def globus_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
-    """An empty index of Globus Search, to which the environment leads, and a home directory in which nobody is logged in."""
+    """An empty index of Globus Search, to which the environment leads, and a home directory in
+    which nobody is logged in.
+    """
     from .globus import GlobusServer
 
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -78,7 +83,9 @@ def globus_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[G
 
 @pytest.fixture(scope="session")
 def pgstac_server() -> Iterator[PgstacServer]:
-    """The real STAC index on PostgreSQL, one for all tests; skips with the reason where it cannot run."""
+    """The real STAC index on PostgreSQL, one for all tests; skips with the reason where it cannot
+    run.
+    """
     from .pgstac import PgstacServer, available
 
     reason = available()
@@ -90,7 +97,9 @@ def pgstac_server() -> Iterator[PgstacServer]:
 
 @pytest.fixture(scope="session")
 def sample_root() -> Path:
-    """The directory of real CMIP6 files, ``CMIP6/...``; skips with the reason where they cannot be had."""
+    """The directory of real CMIP6 files, ``CMIP6/...``; skips with the reason where they cannot be
+    had.
+    """
     from ..errors import SourceError
     from .samples import sample_files
 

@@ -1,4 +1,6 @@
-"""Servers that are programs of their own: started on a free port of the loopback, waited for, and ended with their context."""
+"""Servers that are programs of their own: started on a free port of the loopback, waited for, and
+ended with their context.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(command: list[str], log: Path, stack: ExitStack, *, stop: signal.Signals, **options: Any) -> subprocess.Popen[bytes]:
+def start(
+    command: list[str], log: Path, stack: ExitStack, *, stop: signal.Signals, **options: Any
+) -> subprocess.Popen[bytes]:
     """Start a program that ends with the stack; ``options`` are those of ``subprocess.Popen``."""
     output = stack.enter_context(log.open("wb"))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options
+    )
 
     def end() -> None:
         process.send_signal(stop)
@@ -42,7 +48,9 @@ def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], lo
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not answers():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(
+                f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}"
+            )
         time.sleep(0.05)
 
 

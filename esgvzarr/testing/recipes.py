@@ -1,4 +1,6 @@
-"""How the files of a dataset differ from three plain years, as data: two recipes can be made one."""
+"""How the files of a dataset differ from three plain years, as data: two recipes can be made
+one.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,29 @@ from .datasets import Extra, FileSpec, write_files
 Spoil = Callable[[Path], None]
 """Works over a file that was written."""
 _ABOUT_TAS = {
-    extras.add_auxiliary_grid, extras.add_moved_auxiliary_grid, extras.add_odd_attributes, oddities.add_attribute_per_file,
-}  # fmt: skip
+    extras.add_auxiliary_grid,
+    extras.add_moved_auxiliary_grid,
+    extras.add_odd_attributes,
+    oddities.add_attribute_per_file,
+}
 _NETCDF4_ONLY = {
-    extras.add_vlen_string, extras.add_group, extras.add_odd_attributes, oddities.add_strings_along_time, oddities.add_enum,
-    oddities.add_attribute_types, oddities.add_bare_dimensions, extras.add_shorter_in_chunk, extras.add_shorter_inside,
+    extras.add_vlen_string,
+    extras.add_group,
+    extras.add_odd_attributes,
+    oddities.add_strings_along_time,
+    oddities.add_enum,
+    oddities.add_attribute_types,
+    oddities.add_bare_dimensions,
+    extras.add_shorter_in_chunk,
+    extras.add_shorter_inside,
     extras.add_shorter_without_fill,
-}  # fmt: skip
-_SHORT = {extras.add_shorter, extras.add_shorter_in_chunk, extras.add_shorter_inside, extras.add_shorter_without_fill}
+}
+_SHORT = {
+    extras.add_shorter,
+    extras.add_shorter_in_chunk,
+    extras.add_shorter_inside,
+    extras.add_shorter_without_fill,
+}
 _BREAKING = {extras.truncate, extras.replace_by_html, extras.empty}
 """Spoil a file of any format."""
 
@@ -43,7 +60,10 @@ class Recipe:
     def specs(self) -> list[FileSpec]:
         """What the files hold."""
         own = self.files or tuple({"start": 12 * number} for number in range(3))
-        return [FileSpec(**{**self.every, **one, **(self.second if number == 1 else {})}) for number, one in enumerate(own)]
+        return [
+            FileSpec(**{**self.every, **one, **(self.second if number == 1 else {})})
+            for number, one in enumerate(own)
+        ]
 
     def write(self, directory: Path) -> list[Path]:
         """Write the files; they are returned as a record would list them."""
@@ -57,34 +77,56 @@ class Recipe:
         """Both at once; None where they contradict, or where no library writes such a file."""
         if self.files and other.files and self.files != other.files:
             return None
-        mine, theirs = self._fields(), other._fields()
+        mine = self._fields()
+        theirs = other._fields()
         if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys() - {"extra"}):
             return None
         both = Recipe(
-            {**self.every, **other.every, "extra": _extras(self.every, other.every)}, {**self.second, **other.second},
-            self.files or other.files, self.spoil_every + other.spoil_every, self.spoil_second + other.spoil_second,
+            {**self.every, **other.every, "extra": _extras(self.every, other.every)},
+            {**self.second, **other.second},
+            self.files or other.files,
+            self.spoil_every + other.spoil_every,
+            self.spoil_second + other.spoil_second,
             self.listed_twice or other.listed_twice,
-        )  # fmt: skip
+        )
         if "extra" in both.second:
             both = replace(
-                both, second={**both.second, "extra": _extras({**self.every, **self.second}, {**other.every, **other.second})}
+                both,
+                second={
+                    **both.second,
+                    "extra": _extras(
+                        {**self.every, **self.second}, {**other.every, **other.second}
+                    ),
+                },
             )
         return both if both._can_be_written() else None
 
     def _fields(self) -> dict[str, Any]:
         """What it says of the second file."""
-        return {**self.every, **(self.files[1] if self.files and len(self.files) > 1 else {}), **self.second}
+        return {
+            **self.every,
+            **(self.files[1] if self.files and len(self.files) > 1 else {}),
+            **self.second,
+        }
 
     def _can_be_written(self) -> bool:
-        specs, spoils = self.specs(), self.spoil_every + self.spoil_second
+        specs = self.specs()
+        spoils = self.spoil_every + self.spoil_second
         alone = {oddities.add_scalar_reference_time} & set(specs[0].extra)
         if len(specs) < 2 and (self.second or self.spoil_second or self.listed_twice or alone):
             return False
-        if len(spoils) > 1 or any(spec.fill_value in (None, False) and spoils and not set(spoils) & _BREAKING for spec in specs):
+        if len(spoils) > 1 or any(
+            spec.fill_value in (None, False) and spoils and not set(spoils) & _BREAKING
+            for spec in specs
+        ):
             return False
-        if self.second.get("months") == 0 and (self.second.keys() - {"months", "name"} or self.spoil_second or self.listed_twice):
+        if self.second.get("months") == 0 and (
+            self.second.keys() - {"months", "name"} or self.spoil_second or self.listed_twice
+        ):
             return False
-        if self.second and all(self.every.get(name) == value for name, value in self.second.items()):
+        if self.second and all(
+            self.every.get(name) == value for name, value in self.second.items()
+        ):
             return False
         if oddities.add_integers in specs[0].extra and len({spec.format for spec in specs}) > 1:
             return False
@@ -115,7 +157,18 @@ def _writable(spec: FileSpec, spoils: tuple[Spoil, ...]) -> bool:
         return False
     if not spec.format.startswith("NETCDF3"):
         return True
-    hdf5 = spec.compression or spec.shuffle or spec.fletcher32 or spec.chunks or spec.time_chunk or spec.dtype.startswith(">")
+    hdf5 = (
+        spec.compression
+        or spec.shuffle
+        or spec.fletcher32
+        or spec.chunks
+        or spec.time_chunk
+        or spec.dtype.startswith(">")
+    )
     if oddities.add_other_orders in extra and spec.unlimited:
         return False
-    return not hdf5 and set(spoils) <= _BREAKING and (spec.time_dtype != "i8" or spec.format == "NETCDF3_64BIT_DATA")
+    return (
+        not hdf5
+        and set(spoils) <= _BREAKING
+        and (spec.time_dtype != "i8" or spec.format == "NETCDF3_64BIT_DATA")
+    )

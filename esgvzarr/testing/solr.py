@@ -1,4 +1,6 @@
-"""An ESGF index node as publishers and search users meet it: esg-search over Solr documents in memory."""
+"""An ESGF index node as publishers and search users meet it: esg-search over Solr documents in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +21,57 @@ from .loopback import Asked, LoopbackServer, Response, text_response
 Document = dict[str, Any]
 CORES = {"datasets": "Dataset", "files": "File"}
 """Core -> type of its documents."""
-SINGLE = frozenset((
-    "id", "type", "title", "version", "size", "number_of_files", "data_node", "index_node", "master_id", "instance_id",
-    "dataset_id", "replica", "latest", "retracted", "timestamp", "_timestamp", "pid",
-    "_version_", "datetime_start", "datetime_end", "north_degrees", "south_degrees", "east_degrees", "west_degrees",
-))  # fmt: skip
+SINGLE = frozenset(
+    (
+        "id",
+        "type",
+        "title",
+        "version",
+        "size",
+        "number_of_files",
+        "data_node",
+        "index_node",
+        "master_id",
+        "instance_id",
+        "dataset_id",
+        "replica",
+        "latest",
+        "retracted",
+        "timestamp",
+        "_timestamp",
+        "pid",
+        "_version_",
+        "datetime_start",
+        "datetime_end",
+        "north_degrees",
+        "south_degrees",
+        "east_degrees",
+        "west_degrees",
+    )
+)
 """Fields with one value; all others are lists."""
-_KEYWORDS = {"query", "format", "limit", "offset", "fields", "facets", "distrib", "latest", "replica", "retracted"}
+_KEYWORDS = {
+    "query",
+    "format",
+    "limit",
+    "offset",
+    "fields",
+    "facets",
+    "distrib",
+    "latest",
+    "replica",
+    "retracted",
+}
 _FLAGS = ("latest", "replica", "retracted")
 
 
 class SolrServer(LoopbackServer):
-    """Serve esg-search while the context is open: ``search``, and ``ws/publish``, ``update``, ``retract`` and ``delete``.
+    """Serve esg-search while the context is open: ``search``, and ``ws/publish``, ``update``,
+    ``retract`` and ``delete``.
 
-    What is searched is a copy that follows after ``delay_s``, as the slave of an index node follows its master. Answers are those
-    of esg-search 4: XML that is not well-formed is refused, and so is an update whose query Solr does not understand.
+    What is searched is a copy that follows after ``delay_s``, as the slave of an index node follows
+    its master. Answers are those of esg-search 4: XML that is not well-formed is refused, and so is
+    an update whose query Solr does not understand.
 
     >>> with SolrServer() as server:
     ...     server.fault(Status(503), "/esg-search/ws/*")
@@ -48,7 +86,8 @@ class SolrServer(LoopbackServer):
 
     def __init__(self, *, tls: bool = True, delay_s: float = 0.0, authorize: bool = False) -> None:
         super().__init__(tls=tls)
-        self.delay_s, self.authorize = delay_s, authorize
+        self.delay_s = delay_s
+        self.authorize = authorize
         self.updates_are_lost = False
         """Set it to have updates answered as if they were made."""
         self._lock = threading.Lock()
@@ -70,10 +109,14 @@ class SolrServer(LoopbackServer):
     def documents(self, kind: str = "Dataset") -> list[Document]:
         """All documents of a type, as stored."""
         with self._lock:
-            return [deepcopy(document) for document in self._master.values() if document["type"] == kind]
+            return [
+                deepcopy(document) for document in self._master.values() if document["type"] == kind
+            ]
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty)."""
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
+        (all, if empty).
+        """
         self._faults.add(fault, paths, methods)
 
     def heal(self) -> None:
@@ -89,7 +132,12 @@ class SolrServer(LoopbackServer):
         path = asked.path.rstrip("/").removeprefix("/esg-search/")
         if path == "search" and asked.method == "GET":
             return self._search(parse_qs(asked.query))
-        changes = {"ws/publish": self._publish, "ws/update": self._update, "ws/retract": self._retract, "ws/delete": self._delete}
+        changes = {
+            "ws/publish": self._publish,
+            "ws/update": self._update,
+            "ws/retract": self._retract,
+            "ws/delete": self._delete,
+        }
         if path not in changes or asked.method != "POST":
             return text_response(404)
         if self.authorize and asked.client is None:
@@ -108,14 +156,19 @@ class SolrServer(LoopbackServer):
                 del self._shown[0]
             shown = self._shown[0][1].values()
             found = [deepcopy(document) for document in shown if _matches(document, query)]
-        start, rows = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["10"])[0])
+        start = int(query.get("offset", ["0"])[0])
+        rows = int(query.get("limit", ["10"])[0])
         names = {name for value in query.get("fields", ["*"]) for name in value.split(",")}
         page = [
             {name: value for name, value in document.items() if "*" in names or name in names}
             for document in found[start : start + rows]
         ]
         response = {"numFound": len(found), "start": start, "maxScore": 1.0, "docs": page}
-        body = {"responseHeader": {"status": 0, "QTime": 1}, "response": response, "facet_counts": _count(found, query)}
+        body = {
+            "responseHeader": {"status": 0, "QTime": 1},
+            "response": response,
+            "facet_counts": _count(found, query),
+        }
         return text_response(200, json.dumps(body), "application/solr+json;charset=UTF-8")
 
     def _publish(self, body: bytes) -> str:
@@ -128,11 +181,16 @@ class SolrServer(LoopbackServer):
 
     def _update(self, body: bytes) -> str:
         updates = ElementTree.fromstring(body)  # noqa: S314  (of a test)
-        kind, updated = CORES[updates.attrib["core"]], 0
+        kind = CORES[updates.attrib["core"]]
+        updated = 0
         if updates.attrib["action"] != "set":
             raise ValueError("only set is served")
         for update in updates.findall("update"):
-            found = [document for document in self._master.values() if document["type"] == kind and _meant(document, update)]
+            found = [
+                document
+                for document in self._master.values()
+                if document["type"] == kind and _meant(document, update)
+            ]
             updated += len(found)
             for document in [] if self.updates_are_lost else found:
                 _set(document, update)
@@ -147,13 +205,19 @@ class SolrServer(LoopbackServer):
 
     def _delete(self, body: bytes) -> str:
         (identifier,) = parse_qs(body.decode())["id"]
-        kept = {key: doc for key, doc in self._master.items() if identifier not in (key, doc.get("dataset_id"))}
+        kept = {
+            key: doc
+            for key, doc in self._master.items()
+            if identifier not in (key, doc.get("dataset_id"))
+        }
         self._master = kept
         return f"Deleted id: {identifier}"
 
 
 def _as_stored(document: Mapping[str, Any]) -> Document:
-    """As Solr's schema types it: some fields have one value, flags are true or false, counts are numbers."""
+    """As Solr's schema types it: some fields have one value, flags are true or false, counts are
+    numbers.
+    """
     stored: Document = {}
     for name, value in document.items():
         values = value if isinstance(value, list) else [value]
@@ -170,34 +234,55 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _count(found: list[Document], query: Mapping[str, list[str]]) -> dict[str, Any]:
-    """How often each value of the facets that are asked for occurs; ``*`` is all fields with several values."""
+    """How often each value of the facets that are asked for occurs; ``*`` is all fields with
+    several values.
+    """
     asked = {name for value in query.get("facets", []) for name in value.split(",")}
-    names = {name for document in found for name, value in document.items() if isinstance(value, list)} if "*" in asked else asked
-    counts = {name: Counter(one for document in found for one in _strings(document.get(name))) for name in sorted(names)}
-    fields = {name: [part for pair in counter.most_common() for part in pair] for name, counter in counts.items()}
+    names = (
+        {name for document in found for name, value in document.items() if isinstance(value, list)}
+        if "*" in asked
+        else asked
+    )
+    counts = {
+        name: Counter(one for document in found for one in _strings(document.get(name)))
+        for name in sorted(names)
+    }
+    fields = {
+        name: [part for pair in counter.most_common() for part in pair]
+        for name, counter in counts.items()
+    }
     return {"facet_fields": fields}
 
 
 def _matches(document: Document, query: Mapping[str, list[str]]) -> bool:
     kind = query.get("type", ["Dataset"])[0]
-    wanted = {name: values for name, values in query.items() if name not in _KEYWORDS and name != "type"}
+    wanted = {
+        name: values for name, values in query.items() if name not in _KEYWORDS and name != "type"
+    }
     flags = {name: query[name][0].lower() == "true" for name in _FLAGS if name in query}
     return (
         document["type"] == kind
         and all(document.get(name) == flag for name, flag in flags.items())
-        and all(set(values) & set(_strings(document.get(name))) for name, values in {**wanted, **_terms(query)}.items())
+        and all(
+            set(values) & set(_strings(document.get(name)))
+            for name, values in {**wanted, **_terms(query)}.items()
+        )
     )
 
 
 def _terms(query: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The free text of a search, as far as it is ``field:value AND field:(value value)``: field -> values, any of which will do."""
+    """The free text of a search, as far as it is ``field:value AND field:(value value)``: field ->
+    values, any of which will do.
+    """
     text = " AND ".join(query.get("query", []))
     pairs = (term.split(":", 1) for term in text.split(" AND ") if ":" in term)
     return {name: value.strip('()"').split() for name, value in pairs}
 
 
 def _meant(document: Document, update: ElementTree.Element) -> bool:
-    """Whether the update's query means the document: ``field=value&...``, values in Solr's own syntax."""
+    """Whether the update's query means the document: ``field=value&...``, values in Solr's own
+    syntax.
+    """
     query = (update.findtext("query") or "").strip()
     for constraint in query.split("&"):
         name, value = constraint.split("=")
@@ -211,7 +296,8 @@ def _meant(document: Document, update: ElementTree.Element) -> bool:
 
 def _set(document: Document, update: ElementTree.Element) -> None:
     for field in update.findall("field"):
-        name, values = field.attrib["name"], [(value.text or "").strip() for value in field.findall("value")]
+        name = field.attrib["name"]
+        values = [(value.text or "").strip() for value in field.findall("value")]
         if values:
             document.update(_as_stored({name: values, "retracted": document["retracted"]}))
         else:
@@ -219,11 +305,20 @@ def _set(document: Document, update: ElementTree.Element) -> None:
 
 
 def _strings(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else [] if value is None else [str(value)]
+    return (
+        [str(one) for one in value]
+        if isinstance(value, list)
+        else []
+        if value is None
+        else [str(value)]
+    )
 
 
 def _said(status: int, message: str) -> Response:
     """esg-search puts messages in as they are."""
     kind = "success" if status == 200 else "error"
-    text = f'<?xml version="1.0" encoding="UTF-8"?><response status="{kind}"><message>{message}</message></response>'
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?><response '
+        f'status="{kind}"><message>{message}</message></response>'
+    )
     return text_response(status, text, "application/xml")

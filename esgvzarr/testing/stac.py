@@ -1,4 +1,6 @@
-"""A STAC API with transactions, as an ESGF index node has it: stac-fastapi over a memory store, on the loopback."""
+"""A STAC API with transactions, as an ESGF index node has it: stac-fastapi over a memory store, on
+the loopback.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 class StacServer:
     """Serve a STAC API while the context is open.
 
-    Searches take ``ids``, ``collections`` and cql2 filters. Changes are answered as stac-fastapi-pgstac does, or, with a delay, as
-    the ESGF transaction API does: 202 at once, applied later, and whatever is wrong with them is never told.
-    ``/scope`` answers esgcet's EGI client.
+    Searches take ``ids``, ``collections`` and cql2 filters. Changes are answered as
+    stac-fastapi-pgstac does, or, with a delay, as the ESGF transaction API does: 202 at once,
+    applied later, and whatever is wrong with them is never told. ``/scope`` answers esgcet's EGI
+    client.
 
     >>> with StacServer() as server:
     ...     server.fault(Problem(), "/collections/*", methods=("PATCH",))
@@ -36,14 +39,19 @@ class StacServer:
     Args:
         collections: ids of the collections that there are.
         delay_s: seconds until a change is applied; 0 applies it before the answer.
-        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the fly.
+        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the
+            fly.
     """
 
     ca_bundle: Path | None = None
     """PEM file to verify the server with; None without TLS."""
 
     def __init__(
-        self, collections: Sequence[str] = ("CMIP6", "CMIP7", "input4MIPs"), delay_s: float = 0.0, *, tls: bool = False
+        self,
+        collections: Sequence[str] = ("CMIP6", "CMIP7", "input4MIPs"),
+        delay_s: float = 0.0,
+        *,
+        tls: bool = False,
     ) -> None:
         self.requests = RequestLog()
         self._tls = tls
@@ -85,7 +93,9 @@ class StacServer:
         return self._store.get(collection, item_id)
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty)."""
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
+        (all, if empty).
+        """
         self._faults.add(fault, paths, methods)
 
     def heal(self) -> None:
@@ -105,11 +115,18 @@ class StacServer:
         self._socket = socket.create_server(("127.0.0.1", 0))
         app = _Watched(make_app(self._store, self._apply), self._faults, self.requests)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1,
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
             ssl_certfile=self._write_certificate() if self._tls else None,
-        )  # fmt: skip
+        )
         self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._uvicorn.run, args=([self._socket],), name="StacServer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, args=([self._socket],), name="StacServer", daemon=True
+        )
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():
             time.sleep(0.005)
@@ -117,7 +134,12 @@ class StacServer:
             raise RuntimeError("StacServer did not start: its thread has ended")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for timer in self._timers:
             timer.cancel()
         if self._uvicorn is not None and self._thread is not None:
@@ -160,14 +182,23 @@ class _Watched:
     """An ASGI application with faults before it and a log around it."""
 
     def __init__(self, app: Any, faults: FaultPlan, log: RequestLog) -> None:
-        self._app, self._faults, self._log = app, faults, log
+        self._app = app
+        self._faults = faults
+        self._log = log
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body, loop = await _read_body(receive), asyncio.get_running_loop()
-        asked = Asked(scope["method"], scope["path"], query=scope["query_string"].decode(), headers=_noted(scope), body=body)
+        body = await _read_body(receive)
+        loop = asyncio.get_running_loop()
+        asked = Asked(
+            scope["method"],
+            scope["path"],
+            query=scope["query_string"].decode(),
+            headers=_noted(scope),
+            body=body,
+        )
 
         def act(_: Asked) -> Response:
             return asyncio.run_coroutine_threadsafe(self._act(scope, body, receive), loop).result()
@@ -185,12 +216,17 @@ class _Watched:
 
         await self._app(scope, _replay(body, receive), keep)
         start, *rest = said
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
-        return Response(start["status"], headers, b"".join(message.get("body", b"") for message in rest))
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]
+        }
+        return Response(
+            start["status"], headers, b"".join(message.get("body", b"") for message in rest)
+        )
 
 
 async def _read_body(receive: Any) -> bytes:
-    body, more = b"", True
+    body = b""
+    more = True
     while more:
         message = await receive()
         body += message.get("body", b"")
@@ -213,7 +249,10 @@ async def _send(answer: Response, send: Any) -> None:
         _reset(send)
         return
     assert isinstance(answer.body, bytes)  # noqa: S101  (no files are served)
-    headers = {"content-length": str(answer.length), **{name.lower(): value for name, value in answer.headers.items()}}
+    headers = {
+        "content-length": str(answer.length),
+        **{name.lower(): value for name, value in answer.headers.items()},
+    }
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
     sent = (answer.body + bytes(answer.padding))[: answer.length - answer.missing]
@@ -225,13 +264,17 @@ async def _send(answer: Response, send: Any) -> None:
 def _reset(send: Any) -> None:
     """Close with RST. ASGI has no word for it: the transport is uvicorn's."""
     transport = send.__self__.transport
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
     transport.abort()
 
 
 def _noted(scope: Any) -> MappingProxyType[str, str]:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return MappingProxyType({name: headers[name.lower()] for name in NOTED if name.lower() in headers})
+    return MappingProxyType(
+        {name: headers[name.lower()] for name in NOTED if name.lower() in headers}
+    )
 
 
 def _logged(scope: Any, asked: Asked, answer: Response) -> LoggedRequest:

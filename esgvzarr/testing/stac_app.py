@@ -24,7 +24,8 @@ from .itemstore import Item, ItemStore, Query, RejectedError
 
 Change = Callable[[], Any]
 Apply = Callable[[str, Change], Any]
-"""What becomes of a change: (what to say if it is queued, the change) -> its result, or a response."""
+"""What becomes of a change: (what to say if it is queued, the change) -> its result, or a response.
+"""
 
 
 def make_app(store: ItemStore, apply: Apply) -> FastAPI:
@@ -36,7 +37,9 @@ def make_app(store: ItemStore, apply: Apply) -> FastAPI:
         stac_fastapi_version="1",
     )
     searching = [SearchFilterExtension(), TokenPaginationExtension()]
-    transactions = TransactionExtension(client=TransactionsClient(store=store, apply=apply), settings=settings)
+    transactions = TransactionExtension(
+        client=TransactionsClient(store=store, apply=apply), settings=settings
+    )
     app = StacApi(
         settings=settings,
         client=CoreClient(store=store, extensions=[*searching, transactions]),
@@ -84,11 +87,19 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
         return _linked(get_base_url(kwargs["request"]), self.store.get(collection_id, item_id))
 
     def item_collection(
-        self, collection_id: str, bbox: Any = None, datetime: Any = None, limit: int = 10, token: str | None = None, **kwargs: Any
+        self,
+        collection_id: str,
+        bbox: Any = None,
+        datetime: Any = None,
+        limit: int = 10,
+        token: str | None = None,
+        **kwargs: Any,
     ) -> Any:
         """The items of a collection, or 404."""
         self.get_collection(collection_id, **kwargs)
-        return self._page(kwargs["request"], Query((collection_id,), offset=int(token or 0), limit=limit))
+        return self._page(
+            kwargs["request"], Query((collection_id,), offset=int(token or 0), limit=limit)
+        )
 
     def get_search(
         self,
@@ -103,26 +114,48 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
         """``GET /search``."""
         text = kwargs.get("filter_expr")
         query = Query(
-            collections or (), ids or (), _parse_filter(text) if text else None, int(kwargs.get("token") or 0), limit or 10
+            collections or (),
+            ids or (),
+            _parse_filter(text) if text else None,
+            int(kwargs.get("token") or 0),
+            limit or 10,
         )
         return self._page(kwargs["request"], query)
 
     def post_search(self, search_request: Any, **kwargs: Any) -> Any:
         """``POST /search``."""
         asked = search_request
-        query = Query(asked.collections or (), asked.ids or (), asked.filter_expr, int(asked.token or 0), asked.limit or 10)
-        return self._page(kwargs["request"], query, asked.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        query = Query(
+            asked.collections or (),
+            asked.ids or (),
+            asked.filter_expr,
+            int(asked.token or 0),
+            asked.limit or 10,
+        )
+        return self._page(
+            kwargs["request"],
+            query,
+            asked.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        )
 
-    def _page(self, request: Request, query: Query, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _page(
+        self, request: Request, query: Query, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         base = get_base_url(request)
         items, matched = self.store.search(query)
         links = [_link("root", base), _link("self", str(request.url))]
         token = str(query.offset + len(items))
         if int(token) < matched and body is None:
             parameters = {**request.query_params, "token": token}
-            links.append(_link("next", f"{request.url.replace(query='')}?{urlencode(parameters)}", method="GET"))
+            links.append(
+                _link(
+                    "next", f"{request.url.replace(query='')}?{urlencode(parameters)}", method="GET"
+                )
+            )
         elif int(token) < matched:
-            links.append(_link("next", f"{base}search", method="POST", body={**(body or {}), "token": token}))
+            links.append(
+                _link("next", f"{base}search", method="POST", body={**(body or {}), "token": token})
+            )
         features = [_linked(base, item) for item in items]
         return {
             "type": "FeatureCollection",
@@ -142,17 +175,24 @@ class TransactionsClient(BaseTransactionsClient):  # type: ignore[misc,unused-ig
 
     def create_item(self, collection_id: str, item: Any, **kwargs: Any) -> Any:
         """``POST`` of an item."""
-        return self.apply("Item queued for publication", lambda: self.store.create(collection_id, _plain(item)))
+        return self.apply(
+            "Item queued for publication", lambda: self.store.create(collection_id, _plain(item))
+        )
 
     def update_item(self, collection_id: str, item_id: str, item: Any, **kwargs: Any) -> Any:
         """``PUT``."""
-        return self.apply("Item queued for update", lambda: self.store.replace(collection_id, item_id, _plain(item)))
+        return self.apply(
+            "Item queued for update",
+            lambda: self.store.replace(collection_id, item_id, _plain(item)),
+        )
 
     def patch_item(self, collection_id: str, item_id: str, patch: Any, **kwargs: Any) -> Any:
         """``PATCH``, as JSON Patch or merge patch."""
         operations = patch if isinstance(patch, list) else patch.operations()
         plain = [operation.model_dump(mode="json", by_alias=True) for operation in operations]
-        return self.apply("Item queued for update", lambda: self.store.patch(collection_id, item_id, plain))
+        return self.apply(
+            "Item queued for update", lambda: self.store.patch(collection_id, item_id, plain)
+        )
 
     def delete_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
         """``DELETE``."""
@@ -191,7 +231,9 @@ def _plain(item: Any) -> Item:
 
 def _parse_filter(text: str) -> dict[str, Any]:
     try:
-        return dict(cql2.Expr(json.loads(text) if text.lstrip().startswith("{") else text).to_json())
+        return dict(
+            cql2.Expr(json.loads(text) if text.lstrip().startswith("{") else text).to_json()
+        )
     except (ValueError, cql2.ParseError) as error:
         raise RejectedError(400, f"filter: {error}") from error
 
@@ -208,7 +250,11 @@ def _link(rel: str, href: str, **more: Any) -> dict[str, Any]:
 def _linked(base: str, item: Item) -> Item:
     """The item as answered: with the links that make it a part of the API."""
     collection = f"{base}collections/{item['collection']}"
-    own = [link for link in item.get("links", []) if link["rel"] not in ("self", "parent", "collection", "root")]
+    own = [
+        link
+        for link in item.get("links", [])
+        if link["rel"] not in ("self", "parent", "collection", "root")
+    ]
     links = [
         _link("self", f"{collection}/items/{item['id']}"),
         _link("parent", collection),
@@ -227,6 +273,14 @@ def _collection(base: str, name: str) -> dict[str, Any]:
         "title": name,
         "description": f"{name} datasets",
         "license": "other",
-        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [["1850-01-01T00:00:00Z", None]]}},
-        "links": [_link("self", href), _link("items", f"{href}/items"), _link("parent", base), _link("root", base)],
+        "extent": {
+            "spatial": {"bbox": [[-180, -90, 180, 90]]},
+            "temporal": {"interval": [["1850-01-01T00:00:00Z", None]]},
+        },
+        "links": [
+            _link("self", href),
+            _link("items", f"{href}/items"),
+            _link("parent", base),
+            _link("root", base),
+        ],
     }

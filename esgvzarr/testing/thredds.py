@@ -1,4 +1,6 @@
-"""A THREDDS data server as the clients of an ESGF data node meet it: file server, catalogues, and what goes wrong with them."""
+"""A THREDDS data server as the clients of an ESGF data node meet it: file server, catalogues, and
+what goes wrong with them.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ _SINGLE_RANGE = re.compile(r"bytes=(\d+)-(\d*)\Z")
 class ThreddsServer(LoopbackServer):
     """Serve the files below ``root`` while the context is open.
 
-    The file server takes HEAD and GET with single ranges ``a-b`` and ``a-`` and, like TDS, answers 500 to suffix and multiple
-    ranges, 400 to a directory and 404 to dot-files; it dates files and gives no ETag. Catalogues are below ``/thredds/catalog/``.
+    The file server takes HEAD and GET with single ranges ``a-b`` and ``a-`` and, like TDS, answers
+    500 to suffix and multiple ranges, 400 to a directory and 404 to dot-files; it dates files and
+    gives no ETag. Catalogues are below ``/thredds/catalog/``.
 
     >>> with ThreddsServer(tmp_path) as server:
     ...     server.fault(Latency(0.1), "*.nc")
@@ -39,7 +42,12 @@ class ThreddsServer(LoopbackServer):
     """
 
     def __init__(
-        self, root: Path, *, tls: bool = False, cors: bool = False, prefix: str = "/thredds/fileServer/esg_dataroot"
+        self,
+        root: Path,
+        *,
+        tls: bool = False,
+        cors: bool = False,
+        prefix: str = "/thredds/fileServer/esg_dataroot",
     ) -> None:
         super().__init__(tls=tls, cors=cors)
         self.root = Path(root)
@@ -63,14 +71,20 @@ class ThreddsServer(LoopbackServer):
         return f"{self.url}{quote(f'{self.prefix}/{self._relative(path)}')}"
 
     def add_dataset(self, dataset_id: str, files: Iterable[str | Path]) -> str:
-        """Catalogue a dataset (``<master_id>.v<version>``) as the ESGF publisher does, and return the catalogue's URL."""
-        described = [describe_file(self.root / file, f"{self._root_name}/{self._relative(file)}") for file in files]
+        """Catalogue a dataset (``<master_id>.v<version>``) as the ESGF publisher does, and return
+        the catalogue's URL.
+        """
+        described = [
+            describe_file(self.root / file, f"{self._root_name}/{self._relative(file)}")
+            for file in files
+        ]
         path = f"{_CATALOG}esgcet/{len(self._datasets) + 1}/{dataset_id}.xml"
         self._datasets[path] = catalogue_of_dataset(dataset_id, f"{self._base}/", described)
         return self.url + path
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods (all, if empty).
+        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
+        (all, if empty).
 
         Later faults stand before earlier ones.
         """
@@ -91,14 +105,20 @@ class ThreddsServer(LoopbackServer):
         if path.startswith(self.prefix + "/"):
             return answer_file(self.root, path.removeprefix(self.prefix + "/"), asked.range)
         text = self._catalogue(path)
-        return text_response(404) if text is None else text_response(200, text, "application/xml;charset=UTF-8")
+        return (
+            text_response(404)
+            if text is None
+            else text_response(200, text, "application/xml;charset=UTF-8")
+        )
 
     def _catalogue(self, path: str) -> str | None:
         if path in self._datasets:
             return self._datasets[path]
         if path in ("/thredds/catalog.xml", f"{_CATALOG}catalog.xml"):
             names = [self._root_name, *(["esgcet"] if self._datasets else [])]
-            return catalogue_of_references("THREDDS", [(name, f"{_CATALOG}{name}/catalog.xml") for name in names])
+            return catalogue_of_references(
+                "THREDDS", [(name, f"{_CATALOG}{name}/catalog.xml") for name in names]
+            )
         if path == f"{_CATALOG}esgcet/catalog.xml":
             hrefs = ((path.removeprefix(f"{_CATALOG}esgcet/")) for path in self._datasets)
             return catalogue_of_references("esgcet", [(Path(href).stem, href) for href in hrefs])
@@ -111,10 +131,14 @@ class ThreddsServer(LoopbackServer):
             return None
         shown = sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
         files = [
-            (entry.name, f"{self._root_name}/{self._relative(entry)}", entry.stat().st_size) for entry in shown if entry.is_file()
+            (entry.name, f"{self._root_name}/{self._relative(entry)}", entry.stat().st_size)
+            for entry in shown
+            if entry.is_file()
         ]
         subdirectories = [entry.name for entry in shown if entry.is_dir()]
-        return catalogue_of_directory(relative or self._root_name, f"{self._base}/", subdirectories, files)
+        return catalogue_of_directory(
+            relative or self._root_name, f"{self._base}/", subdirectories, files
+        )
 
     def _relative(self, path: str | Path) -> str:
         return (self.root / path).relative_to(self.root).as_posix()
@@ -138,7 +162,8 @@ def answer_file(root: Path, relative: str, range_header: str | None) -> Response
     single = _SINGLE_RANGE.match(range_header)
     if single is None:
         return text_response(500, f"Range not understood: {range_header}")
-    first, last = int(single.group(1)), min(int(single.group(2) or stat.st_size), stat.st_size - 1)
+    first = int(single.group(1))
+    last = min(int(single.group(2) or stat.st_size), stat.st_size - 1)
     if first > last:
         return text_response(416, Content_Range=f"bytes */{stat.st_size}")
     headers["Content-Range"] = f"bytes {first}-{last}/{stat.st_size}"

@@ -1,8 +1,9 @@
-"""Bytes by URL or path: many ranges of many files in one call. Nothing else in the package speaks HTTP.
+"""Bytes by URL or path: many ranges of many files in one call. Nothing else in the package speaks
+HTTP.
 
-Only hosts that were allowed are fetched, those that the operator did not name only at public addresses, redirects stay on their
-host, TLS is verified, every answer's status, range and length are checked, and what a server or disk does wrong becomes a
-TransportError that says so.
+Only hosts that were allowed are fetched, those that the operator did not name only at public
+addresses, redirects stay on their host, TLS is verified, every answer's status, range and length
+are checked, and what a server or disk does wrong becomes a TransportError that says so.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from ..errors import SettingsError, TransportError
 from .public_addresses import check_address, check_name
 
 COALESCE_GAP = 32 * 1024
-"""Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a request."""
+"""Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a
+request.
+"""
 COALESCE_LIMIT = 8 * 2**20
 """Bytes. No merged range grows beyond this."""
 LONGEST_DOCUMENT = 64 * 2**20
@@ -39,11 +42,14 @@ _MOST_REDIRECTS = 3
 _LONGEST_ANSWER = 64 * 1024
 """Bytes that are read of the answer to a POST."""
 _LONGEST_PAUSE_S = 60.0
-_LONGEST_HEAD, _LONGEST_BODY = 2**20, 4 * 2**30
+_LONGEST_HEAD = 2**20
+_LONGEST_BODY = 4 * 2**30
 """Bytes of an answer that are received at all, whoever asked for them."""
 _BUFFER = 64 * 1024
 _SLOWEST = 16 * 1024
-"""Bytes a second, from the time on that a server may take to answer. No answer takes longer in all, however it trickles."""
+"""Bytes a second, from the time on that a server may take to answer. No answer takes longer in all,
+however it trickles.
+"""
 _T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -91,25 +97,34 @@ def is_url(location: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """``host``, or ``host:port`` where the port is not the scheme's default; lower case; the user part dropped."""
+    """``host``, or ``host:port`` where the port is not the scheme's default; lower case; the user
+    part dropped.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise TransportError(url, f"not a URL: {error}", expected="http(s)://host/path", code="transport-bad-url") from error
+        raise TransportError(
+            url, f"not a URL: {error}", expected="http(s)://host/path", code="transport-bad-url"
+        ) from error
     if not parts.hostname:
-        raise TransportError(url, "has no host", expected="http(s)://host/path", code="transport-bad-url")
+        raise TransportError(
+            url, "has no host", expected="http(s)://host/path", code="transport-bad-url"
+        )
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return name if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{name}:{port}"
 
 
 class Transport:
-    """Reads from a bounded set of hosts, and from local paths. Use as a context manager; threads may share it.
+    """Reads from a bounded set of hosts, and from local paths. Use as a context manager; threads
+    may share it.
 
     Args:
-        allowed_hosts: ``host`` or ``host:port`` that may be fetched from, wherever they are: the operator named them.
+        allowed_hosts: ``host`` or ``host:port`` that may be fetched from, wherever they are: the
+            operator named them.
         timeout_s: seconds to connect, to answer, and between two arrivals of bytes.
-        retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept to.
+        retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept
+            to.
         connections: kept open to one host, and requests in flight.
         ca_bundle: PEM file of a private certificate authority.
     """
@@ -128,9 +143,13 @@ class Transport:
         self._seen: dict[str, tuple[int, str | None]] = {}
         self._silent: Counter[str] = Counter()
         self._connections = connections
-        self._timeout_s, self._retries, self._ca_bundle = timeout_s, retries, ca_bundle
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._ca_bundle = ca_bundle
         context = _usual_tls_context(str(ca_bundle or ""))
-        self._pools = {named: self._make_pool(connections, context, named=named) for named in (True, False)}
+        self._pools = {
+            named: self._make_pool(connections, context, named=named) for named in (True, False)
+        }
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
 
     def __enter__(self) -> Transport:
@@ -145,7 +164,9 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
-    def _make_pool(self, connections: int, context: ssl.SSLContext, *, named: bool) -> urllib3.PoolManager:
+    def _make_pool(
+        self, connections: int, context: ssl.SSLContext, *, named: bool
+    ) -> urllib3.PoolManager:
         pool = urllib3.PoolManager(
             maxsize=connections,
             block=True,
@@ -162,8 +183,8 @@ class Transport:
 
         Args:
             host: of a record, say.
-            named: by the operator. Other hosts must be at public addresses: those of the operator's own network are not for
-                anyone to name who can write a record.
+            named: by the operator. Other hosts must be at public addresses: those of the operator's
+                own network are not for anyone to name who can write a record.
         """
         self._allowed.add(host.lower())
         if named:
@@ -177,9 +198,12 @@ class Transport:
         """Raise TransportError unless ``location`` is a path, or its host was allowed."""
         if is_url(location) and (host := host_of(location)) not in self._allowed:
             raise TransportError(
-                location, f"host {host} is not allowed", expected=f"one of {sorted(self._allowed) or 'none'}",
-                todo="Only the record's data node is fetched from; add others to `allowed_hosts`.", code="transport-host-refused",
-            )  # fmt: skip
+                location,
+                f"host {host} is not allowed",
+                expected=f"one of {sorted(self._allowed) or 'none'}",
+                todo="Only the record's data node is fetched from; add others to `allowed_hosts`.",
+                code="transport-host-refused",
+            )
 
     def read_document(self, location: str, *, limit: int = LONGEST_DOCUMENT) -> bytes:
         """The whole of a small file, by URL or path.
@@ -194,8 +218,11 @@ class Transport:
             return _read_path(location, 0, size)
         return self._retried(lambda: self._fetch_document(location, limit))
 
-    def ask(self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-        """One request, sent once, and its answer as it is: no judgement, no redirect followed, at most 64 KiB of the body.
+    def ask(
+        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request, sent once, and its answer as it is: no judgement, no redirect followed, at
+        most 64 KiB of the body.
 
         Raises:
             TransportError: not allowed, or no answer.
@@ -232,8 +259,16 @@ class Transport:
                 parts[member] = body[wanted.start - span.start : wanted.stop - span.start]
         return parts
 
-    def post(self, url: str, body: bytes, media_type: str, *, certificate: str | os.PathLike[str] | None = None) -> tuple[int, str]:
-        """Send a document that does no harm if it is sent twice, and give back the status and text of the answer.
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        media_type: str,
+        *,
+        certificate: str | os.PathLike[str] | None = None,
+    ) -> tuple[int, str]:
+        """Send a document that does no harm if it is sent twice, and give back the status and text
+        of the answer.
 
         Args:
             url: where to; redirects are not followed.
@@ -242,34 +277,50 @@ class Transport:
             certificate: PEM file of a client certificate and its key, which no other request shows.
 
         Raises:
-            TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last try.
+            TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last
+                try.
             SettingsError: the certificate cannot be used.
         """
         pool = None
         if certificate:
-            pool = self._make_pool(1, _tls_context(self._ca_bundle, certificate), named=self.is_named(url))
+            pool = self._make_pool(
+                1, _tls_context(self._ca_bundle, certificate), named=self.is_named(url)
+            )
         try:
             return self._retried(lambda: self._post(pool, url, body, media_type))
         finally:
             if pool:
                 pool.clear()
 
-    def _post(self, pool: urllib3.PoolManager | None, url: str, body: bytes, media_type: str) -> tuple[int, str]:
-        response = self._open(url, {"Content-Type": media_type}, pool=pool, method="POST", body=body)
+    def _post(
+        self, pool: urllib3.PoolManager | None, url: str, body: bytes, media_type: str
+    ) -> tuple[int, str]:
+        response = self._open(
+            url, {"Content-Type": media_type}, pool=pool, method="POST", body=body
+        )
         try:
             place = response.get_redirect_location()
             if place:
-                raise TransportError(url, f"redirects to {urljoin(url, place)}", expected="an answer", code="transport-redirected")
+                raise TransportError(
+                    url,
+                    f"redirects to {urljoin(url, place)}",
+                    expected="an answer",
+                    code="transport-redirected",
+                )
             if response.status in (429, 503):
                 raise _status_error(url, response)
             return response.status, _body(url, response, _LONGEST_ANSWER).decode("utf-8", "replace")
         finally:
             _drop(response)
 
-    def try_each(self, locations: Sequence[str], read: Callable[[str], _T]) -> list[_T | TransportError]:
-        """What ``read``, a method of this transport, makes of each location, all at once; or why it cannot be had.
+    def try_each(
+        self, locations: Sequence[str], read: Callable[[str], _T]
+    ) -> list[_T | TransportError]:
+        """What ``read``, a method of this transport, makes of each location, all at once; or why it
+        cannot be had.
 
-        A host that left as many requests in a row without an answer as are in flight at once is not asked any more: a dead data
+        A host that left as many requests in a row without an answer as are in flight at once is not
+            asked any more: a dead data
         node does not hold up others.
         """
         return list(self._threads.map(lambda location: self._try(location, read), locations))
@@ -279,9 +330,12 @@ class Transport:
             host = host_of(location) if is_url(location) else ""
             if self._silent[host] >= self._connections:
                 raise TransportError(
-                    location, f"was not asked for: {host} did not answer before", todo="Is the server up, and reachable from here?",
-                    code="transport-unreachable", retryable=True,
-                )  # fmt: skip
+                    location,
+                    f"was not asked for: {host} did not answer before",
+                    todo="Is the server up, and reachable from here?",
+                    code="transport-unreachable",
+                    retryable=True,
+                )
             found = read(location)
         except TransportError as error:
             if error.code in ("transport-unreachable", "transport-slow"):
@@ -295,7 +349,9 @@ class Transport:
         if not is_url(location):
             size = _stat(location).st_size
             return Head(_read_path(location, 0, min(count, size)), size)
-        body, size, headers, moved_to = self._retried(lambda: self._fetch(location, 0, count, shorter=True))
+        body, size, headers, moved_to = self._retried(
+            lambda: self._fetch(location, 0, count, shorter=True)
+        )
         self._seen[location] = (size, _validator(headers))
         return Head(body, size, headers.get("ETag"), headers.get("Last-Modified"), moved_to)
 
@@ -304,14 +360,19 @@ class Transport:
             return b""
         if not is_url(span.location):
             return _read_path(span.location, span.start, span.stop)
-        body, size, headers, _ = self._retried(lambda: self._fetch(span.location, span.start, span.stop))
+        body, size, headers, _ = self._retried(
+            lambda: self._fetch(span.location, span.start, span.stop)
+        )
         known = self._seen.get(span.location)
         if known is not None and known != (size, _validator(headers)):
             raise TransportError(
-                span.location, f"was replaced while it was read: {known} became {(size, _validator(headers))}",
-                expected="the size and ETag, or date, of its first bytes", todo="Try again when the file is settled.",
-                code="transport-changed", retryable=True,
-            )  # fmt: skip
+                span.location,
+                f"was replaced while it was read: {known} became {(size, _validator(headers))}",
+                expected="the size and ETag, or date, of its first bytes",
+                todo="Try again when the file is settled.",
+                code="transport-changed",
+                retryable=True,
+            )
         return body
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
@@ -334,7 +395,9 @@ class Transport:
             raise _too_large(url, limit)
         return body
 
-    def _fetch(self, url: str, start: int, stop: int, *, shorter: bool = False) -> tuple[bytes, int, Any, str]:
+    def _fetch(
+        self, url: str, start: int, stop: int, *, shorter: bool = False
+    ) -> tuple[bytes, int, Any, str]:
         """One range: its bytes, the size of the whole file, the headers, where a redirect led."""
         with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as (response, moved_to):
             if shorter and _is_empty(response):
@@ -346,23 +409,37 @@ class Transport:
             expected = min(stop, size) if shorter else stop
             if first != start or last + 1 != expected:
                 raise TransportError(
-                    url, f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes {start}-{stop - 1}",
+                    url,
+                    f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes "
+                    f"{start}-{stop - 1}",
                     expected="the range that was asked for",
-                    todo="The file is shorter than it says of itself, or its server does not keep to RFC 9110.",
+                    todo=(
+                        "The file is shorter than it says of itself, or its server does not keep "
+                        "to RFC 9110."
+                    ),
                     code="transport-range-wrong",
-                )  # fmt: skip
+                )
             body = _body(url, response, expected - start + 1)
         if len(body) != expected - start:
             raise TransportError(
-                url, f"sent {len(body)} bytes for bytes {start}-{expected - 1}", expected=f"{expected - start}",
-                todo="The answer was cut short: try again, then look at the data node.", code="transport-truncated", retryable=True,
-            )  # fmt: skip
+                url,
+                f"sent {len(body)} bytes for bytes {start}-{expected - 1}",
+                expected=f"{expected - start}",
+                todo="The answer was cut short: try again, then look at the data node.",
+                code="transport-truncated",
+                retryable=True,
+            )
         return body, size, response.headers, moved_to
 
     @contextmanager
-    def _get(self, url: str, headers: dict[str, str]) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """A GET that follows redirects within the host only, and where they led; the body is still to be read."""
-        response, target = self._open(url, headers), ""
+    def _get(
+        self, url: str, headers: dict[str, str]
+    ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
+        """A GET that follows redirects within the host only, and where they led; the body is still
+        to be read.
+        """
+        response = self._open(url, headers)
+        target = ""
         for followed in range(_MOST_REDIRECTS + 1):
             place = response.get_redirect_location()
             if not place:
@@ -370,28 +447,46 @@ class Transport:
             _drop(response)
             target = urljoin(url, place)
             elsewhere = urlsplit(target).hostname != urlsplit(url).hostname
-            if elsewhere or (url.startswith("https:") and not target.startswith("https:")) or followed == _MOST_REDIRECTS:
+            if (
+                elsewhere
+                or (url.startswith("https:") and not target.startswith("https:"))
+                or followed == _MOST_REDIRECTS
+            ):
                 raise _redirected(url, target)
             response = self._open(target, headers)
         try:
             if response.status in (200, 206) and "html" in response.headers.get("Content-Type", ""):
                 raise TransportError(
-                    url, "answered with an HTML page", expected="the file itself",
-                    todo="Access may be restricted (a login page), or the URL wrong: open it in a browser.",
+                    url,
+                    "answered with an HTML page",
+                    expected="the file itself",
+                    todo=(
+                        "Access may be restricted (a login page), or the URL wrong: open it in a "
+                        "browser."
+                    ),
                     code="transport-html",
-                )  # fmt: skip
+                )
             yield response, target
         finally:
             _drop(response)
 
     def _open(
-        self, url: str, headers: dict[str, str], *, pool: urllib3.PoolManager | None = None, method: str = "GET", body: bytes = b""
+        self,
+        url: str,
+        headers: dict[str, str],
+        *,
+        pool: urllib3.PoolManager | None = None,
+        method: str = "GET",
+        body: bytes = b"",
     ) -> urllib3.BaseHTTPResponse:
         self.check_allowed(url)
         pool = pool or self._pools[self.is_named(url)]
-        said, content = {**pool.headers, **headers}, body or None
+        said = {**pool.headers, **headers}
+        content = body or None
         try:
-            return pool.request(method, url, body=content, headers=said, preload_content=False, redirect=False)
+            return pool.request(
+                method, url, body=content, headers=said, preload_content=False, redirect=False
+            )
         except urllib3.exceptions.HTTPError as error:
             raise _lost(url, error) from error
 
@@ -404,7 +499,9 @@ class _Paced(io.RawIOBase):
     """The bytes of an answer, as long as they come fast enough, and as many as there may be."""
 
     def __init__(self, raw: io.RawIOBase, patience_s: float) -> None:
-        self._raw, self._deadline, self.left = raw, time.monotonic() + patience_s, _LONGEST_HEAD
+        self._raw = raw
+        self._deadline = time.monotonic() + patience_s
+        self.left = _LONGEST_HEAD
 
     def readable(self) -> bool:
         return True
@@ -452,7 +549,9 @@ class _PublicConnection(_Connection):
         check_name(self._dns_host, self.port)
         connected = super()._new_conn()
         try:
-            check_address(connected.getpeername()[0], self.host)  # a name may lead elsewhere when it is asked for again
+            check_address(
+                connected.getpeername()[0], self.host
+            )  # a name may lead elsewhere when it is asked for again
         except TransportError:
             connected.close()
             raise
@@ -463,7 +562,9 @@ class _PublicTlsConnection(_PublicConnection, urllib3.connection.HTTPSConnection
     """The same, under TLS."""
 
 
-def _pool_classes(plain: type[_Connection], tls: type[urllib3.connection.HTTPSConnection]) -> dict[str, type[Any]]:
+def _pool_classes(
+    plain: type[_Connection], tls: type[urllib3.connection.HTTPSConnection]
+) -> dict[str, type[Any]]:
     return {
         "http": type("Pool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
         "https": type("TlsPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": tls}),
@@ -475,8 +576,14 @@ _PUBLIC_POOLS = _pool_classes(_PublicConnection, _PublicTlsConnection)
 
 
 def _is_empty(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the answer to a range that begins at 0 says that the file has no bytes: 416, as RFC 9110 has it, or 200 as nginx."""
-    said = (response.status, response.headers.get("Content-Range"), response.headers.get("Content-Length"))
+    """Whether the answer to a range that begins at 0 says that the file has no bytes: 416, as RFC
+    9110 has it, or 200 as nginx.
+    """
+    said = (
+        response.status,
+        response.headers.get("Content-Range"),
+        response.headers.get("Content-Length"),
+    )
     return said[:2] == (416, "bytes */0") or said == (200, None, "0")
 
 
@@ -491,19 +598,27 @@ def _usual_tls_context(ca_bundle: str) -> ssl.SSLContext:
     return _tls_context(ca_bundle or None)
 
 
-def _tls_context(ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
+def _tls_context(
+    ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None
+) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_bundle)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(str(ca_bundle), f"cannot be used as ca_bundle: {error}", expected="a PEM file") from error
+        raise SettingsError(
+            str(ca_bundle), f"cannot be used as ca_bundle: {error}", expected="a PEM file"
+        ) from error
     if certificate:
         try:
-            context.load_cert_chain(certificate, password="")  # or OpenSSL asks for one on the terminal
+            context.load_cert_chain(
+                certificate, password=""
+            )  # or OpenSSL asks for one on the terminal
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
-                str(certificate), f"cannot be used as client certificate: {type(error).__name__}",
-                expected="a PEM file of a certificate and its key, without a password", todo="See `cert` in esg.yaml.",
-            ) from error  # fmt: skip
+                str(certificate),
+                f"cannot be used as client certificate: {type(error).__name__}",
+                expected="a PEM file of a certificate and its key, without a password",
+                todo="See `cert` in esg.yaml.",
+            ) from error
     return context
 
 
@@ -527,8 +642,9 @@ def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:
 
 
 def _drop(response: urllib3.BaseHTTPResponse) -> None:
-    """Have done with an answer. One that was read to its end gave its connection back before; another may have gigabytes to go, so
-    its connection is closed, and its place in the pool freed."""
+    """Have done with an answer. One that was read to its end gave its connection back before;
+    another may have gigabytes to go, so its connection is closed, and its place in the pool freed.
+    """
     response.close()
     response.release_conn()
 
@@ -537,17 +653,26 @@ def _body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
         raise TransportError(
-            url, f"answered with Content-Encoding {encoding!r}", expected="the bytes as they are, as asked for",
-            todo="Encoded bytes may be of any size: let the data node compress only what clients accept compressed.",
+            url,
+            f"answered with Content-Encoding {encoding!r}",
+            expected="the bytes as they are, as asked for",
+            todo=(
+                "Encoded bytes may be of any size: let the data node compress only what clients "
+                "accept compressed."
+            ),
             code="transport-encoded",
-        )  # fmt: skip
+        )
     try:
         return response.read(limit)
     except urllib3.exceptions.ProtocolError as error:
         raise TransportError(
-            url, f"ended early: {error.args[-1]}", expected=f"{response.headers.get('Content-Length')} bytes, as its head says",
-            todo="The answer was cut short: try again, then look at the data node.", code="transport-truncated", retryable=True,
-        ) from error  # fmt: skip
+            url,
+            f"ended early: {error.args[-1]}",
+            expected=f"{response.headers.get('Content-Length')} bytes, as its head says",
+            todo="The answer was cut short: try again, then look at the data node.",
+            code="transport-truncated",
+            retryable=True,
+        ) from error
     except urllib3.exceptions.HTTPError as error:
         raise _lost(url, error) from error
 
@@ -556,7 +681,9 @@ def _stat(path: str) -> os.stat_result:
     try:
         return os.stat(path)
     except OSError as error:
-        raise TransportError(path, f"cannot be read: {error.strerror}", code="transport-path") from error
+        raise TransportError(
+            path, f"cannot be read: {error.strerror}", code="transport-path"
+        ) from error
 
 
 def _read_path(path: str, start: int, stop: int) -> bytes:
@@ -565,11 +692,16 @@ def _read_path(path: str, start: int, stop: int) -> bytes:
             file.seek(start)
             data = file.read(stop - start)
     except OSError as error:
-        raise TransportError(path, f"cannot be read: {error.strerror}", code="transport-path") from error
+        raise TransportError(
+            path, f"cannot be read: {error.strerror}", code="transport-path"
+        ) from error
     if len(data) != stop - start:
         raise TransportError(
-            path, f"ends at byte {start + len(data)}", expected=f"at least {stop} bytes", code="transport-truncated"
-        )  # fmt: skip
+            path,
+            f"ends at byte {start + len(data)}",
+            expected=f"at least {stop} bytes",
+            code="transport-truncated",
+        )
     return data
 
 
@@ -577,15 +709,24 @@ def _status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportErro
     status = response.status
     if status == 200:
         return TransportError(
-            url, "the server ignores Range (status 200)", expected="206 Partial Content",
-            todo="Turn on byte ranges on the data node: without them no reader can stream.", code="transport-no-range",
-        )  # fmt: skip
+            url,
+            "the server ignores Range (status 200)",
+            expected="206 Partial Content",
+            todo="Turn on byte ranges on the data node: without them no reader can stream.",
+            code="transport-no-range",
+        )
     todo = {
         401: "The data are restricted: references are for data that anyone can read.",
         403: "The data are restricted: references are for data that anyone can read.",
         404: "Is the dataset published, and its data root served?",
     }.get(status, "")
-    error = TransportError(url, f"HTTP status {status}", todo=todo, code=f"transport-http-{status}", retryable=status in (429, 503))
+    error = TransportError(
+        url,
+        f"HTTP status {status}",
+        todo=todo,
+        code=f"transport-http-{status}",
+        retryable=status in (429, 503),
+    )
     error.retry_after_s = _seconds(response.headers.get("Retry-After", ""))
     return error
 
@@ -597,9 +738,14 @@ def _seconds(retry_after: str) -> float:
 
 def _redirected(url: str, target: str) -> TransportError:
     error = TransportError(
-        url, f"redirects to {target}", expected="the file itself",
-        todo="Access may be restricted (a login page): references are for data that anyone can read.", code="transport-redirected",
-    )  # fmt: skip
+        url,
+        f"redirects to {target}",
+        expected="the file itself",
+        todo=(
+            "Access may be restricted (a login page): references are for data that anyone can read."
+        ),
+        code="transport-redirected",
+    )
     error.moved_to = target
     return error
 
@@ -608,17 +754,32 @@ def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
     reason = getattr(error, "reason", None) or error
     if isinstance(error.__cause__, _TooSlowError):
         return TransportError(
-            url, f"is too slow: {error.__cause__}", todo="Try again later, with fewer `connections` or a longer `timeout_s`.",
-            code="transport-slow", retryable=True,
-        )  # fmt: skip
+            url,
+            f"is too slow: {error.__cause__}",
+            todo="Try again later, with fewer `connections` or a longer `timeout_s`.",
+            code="transport-slow",
+            retryable=True,
+        )
     if isinstance(reason, urllib3.exceptions.SSLError):
         return TransportError(
-            url, f"TLS failed: {reason}", todo="Set `ca_bundle` for a private certificate authority.", code="transport-tls"
+            url,
+            f"TLS failed: {reason}",
+            todo="Set `ca_bundle` for a private certificate authority.",
+            code="transport-tls",
         )
     return TransportError(
-        url, f"no answer: {reason}", todo="Is the server up, and reachable from here?", code="transport-unreachable", retryable=True
+        url,
+        f"no answer: {reason}",
+        todo="Is the server up, and reachable from here?",
+        code="transport-unreachable",
+        retryable=True,
     )
 
 
 def _too_large(location: str, limit: int) -> TransportError:
-    return TransportError(location, f"is larger than {limit} bytes", expected="a small document", code="transport-too-large")
+    return TransportError(
+        location,
+        f"is larger than {limit} bytes",
+        expected="a small document",
+        code="transport-too-large",
+    )

@@ -1,4 +1,6 @@
-"""The checksum of a whole file, by URL or path, as its record states it: the one proof that no byte is another."""
+"""The checksum of a whole file, by URL or path, as its record states it: the one proof that no byte
+is another.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,18 @@ def check_checksum(file: FileRecord, location: str, transport: Transport) -> Non
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for start in range(0, size, _BLOCK * _AT_ONCE):
         stop = min(start + _BLOCK * _AT_ONCE, size)
-        for body in transport.read_ranges([Range(location, at, min(at + _BLOCK, stop)) for at in range(start, stop, _BLOCK)]):
+        for body in transport.read_ranges(
+            [Range(location, at, min(at + _BLOCK, stop)) for at in range(start, stop, _BLOCK)]
+        ):
             digest.update(body)
     if digest.hexdigest() != str(file.checksum).lower():
         raise TransportError(
-            location, f"has the {file.checksum_type} {digest.hexdigest()}", expected=f"{file.checksum}, as its record says",
-            todo="The file was replaced or damaged: restore it, or publish it again.", code="transport-checksum-differs",
-        )  # fmt: skip
+            location,
+            f"has the {file.checksum_type} {digest.hexdigest()}",
+            expected=f"{file.checksum}, as its record says",
+            todo="The file was replaced or damaged: restore it, or publish it again.",
+            code="transport-checksum-differs",
+        )
 
 
 def _algorithm(file: FileRecord) -> str | None:

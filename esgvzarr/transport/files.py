@@ -29,12 +29,15 @@ class ReadOnlyFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move without reading."""
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = (
+            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        )
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill ``buffer``, or as much of it as the file has."""
-        start, stop = self._position, min(self._position + len(buffer), self.size)
+        start = self._position
+        stop = min(self._position + len(buffer), self.size)
         if stop <= start:
             return 0
         buffer[: stop - start] = self.bytes_between(start, stop)
@@ -43,7 +46,9 @@ class ReadOnlyFile(io.RawIOBase):
 
     @abstractmethod
     def bytes_between(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``, which lie in the file; OSError where they cannot be had."""
+        """The bytes from ``start`` to ``stop``, which lie in the file; OSError where they cannot be
+        had.
+        """
 
 
 class RangeFile(ReadOnlyFile):
@@ -59,22 +64,38 @@ class RangeFile(ReadOnlyFile):
     HEAD = 4 * BLOCK
 
     def __init__(self, transport: Transport, url: str, head: Head | None = None) -> None:
-        self._transport, self._url = transport, url
+        self._transport = transport
+        self._url = url
         head = head or transport.read_heads([url], self.HEAD)[0]
         self.size = head.size
-        whole = len(head.data) if len(head.data) == head.size else len(head.data) // self.BLOCK * self.BLOCK
-        self._blocks = {at // self.BLOCK: head.data[at : at + self.BLOCK] for at in range(0, whole, self.BLOCK)}
+        whole = (
+            len(head.data)
+            if len(head.data) == head.size
+            else len(head.data) // self.BLOCK * self.BLOCK
+        )
+        self._blocks = {
+            at // self.BLOCK: head.data[at : at + self.BLOCK] for at in range(0, whole, self.BLOCK)
+        }
 
     def bytes_between(self, start: int, stop: int) -> bytes:
         """The bytes from ``start`` to ``stop``."""
         self.prefetch([(start, stop)])
         first = start // self.BLOCK
-        data = b"".join(self._blocks[number] for number in range(first, (stop - 1) // self.BLOCK + 1))
+        data = b"".join(
+            self._blocks[number] for number in range(first, (stop - 1) // self.BLOCK + 1)
+        )
         return data[start - first * self.BLOCK : stop - first * self.BLOCK]
 
     def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
         """Fetch the blocks that hold the bytes ``start`` to ``stop`` of each place, all at once."""
-        numbers = {n for start, stop in places for n in range(start // self.BLOCK, -(-min(stop, self.size) // self.BLOCK))}
+        numbers = {
+            n
+            for start, stop in places
+            for n in range(start // self.BLOCK, -(-min(stop, self.size) // self.BLOCK))
+        }
         wanted = sorted(numbers - self._blocks.keys())
-        ranges = [Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size)) for number in wanted]
+        ranges = [
+            Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size))
+            for number in wanted
+        ]
         self._blocks.update(zip(wanted, self._transport.read_ranges(ranges), strict=True))

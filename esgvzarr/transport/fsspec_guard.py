@@ -1,4 +1,6 @@
-"""Stock readers, fsspec and aiohttp, kept to the hosts that the transport may fetch from: references can name any."""
+"""Stock readers, fsspec and aiohttp, kept to the hosts that the transport may fetch from:
+references can name any.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ _LARGEST = 4 * 2**30
 
 @contextmanager
 def remote_options(transport: Transport) -> Iterator[dict[str, Any]]:
-    """``remote_options`` of fsspec's reference file system: its requests, and where redirects lead, as far as the transport allows.
+    """``remote_options`` of fsspec's reference file system: its requests, and where redirects lead,
+    as far as the transport allows.
 
-    An answer may be as large as was asked for, decoded. Connections are closed in the end; fsspec leaves them to the collector.
+    An answer may be as large as was asked for, decoded. Connections are closed in the end; fsspec
+    leaves them to the collector.
     """
     opened: list[tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = []
 
@@ -52,7 +56,9 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
             transport.check_allowed(url)
             if transport.is_named(url):
                 return await super().connect(req, traces, timeout)
-            await asyncio.get_running_loop().run_in_executor(None, check_name, req.url.host, req.url.port)
+            await asyncio.get_running_loop().run_in_executor(
+                None, check_name, req.url.host, req.url.port
+            )
             connection = await super().connect(req, traces, timeout)
             try:
                 if connection.transport is not None:
@@ -68,7 +74,8 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
         async def read(self) -> bytes:
             if self._body is None:
                 asked = _RANGE.match(self.request_info.headers.get("Range", ""))
-                left, parts = int(asked[2]) - int(asked[1]) + 1 if asked else _LARGEST, []
+                left = int(asked[2]) - int(asked[1]) + 1 if asked else _LARGEST
+                parts = []
                 async for part in self.content.iter_any():
                     parts.append(part)
                     left -= len(part)

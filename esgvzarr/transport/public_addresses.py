@@ -1,4 +1,6 @@
-"""Whose machine a connection leads to: hosts that others name must not be ones of the operator's own network."""
+"""Whose machine a connection leads to: hosts that others name must not be ones of the operator's
+own network.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ _UNICAST = IPv6Network("2000::/3")
 
 
 def check_name(host: str, port: int) -> None:
-    """Refuse a host of which any address is not public. One that has none is left to whoever connects.
+    """Refuse a host of which any address is not public. One that has none is left to whoever
+    connects.
 
     Raises:
         TransportError: ``transport-address-private``.
@@ -38,18 +41,27 @@ def check_address(address: str, host: str) -> None:
     """
     if not is_public(address):
         raise TransportError(
-            host, f"is at {address}, which is no public address", expected="one, since others named this host: a record or a page",
-            todo="If you trust it, name it yourself: --allow-host, or `allowed_hosts`.", code="transport-address-private",
-        )  # fmt: skip
+            host,
+            f"is at {address}, which is no public address",
+            expected="one, since others named this host: a record or a page",
+            todo="If you trust it, name it yourself: --allow-host, or `allowed_hosts`.",
+            code="transport-address-private",
+        )
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the internet: not loopback, private, shared, link-local, multicast, unspecified or reserved."""
+    """Whether an address is one of the internet: not loopback, private, shared, link-local,
+    multicast, unspecified or reserved.
+    """
     return all(map(_is_global, _meant(ip_address(address))))
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
-    return address.is_global and not address.is_multicast and (isinstance(address, IPv4Address) or address in _UNICAST)
+    return (
+        address.is_global
+        and not address.is_multicast
+        and (isinstance(address, IPv4Address) or address in _UNICAST)
+    )
 
 
 def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -1,4 +1,6 @@
-"""A data node with some dozens of linked datasets, served as TDS does or by the real nginx, and a STAC index that shows them."""
+"""A data node with some dozens of linked datasets, served as TDS does or by the real nginx, and a
+STAC index that shows them.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +53,19 @@ class Archive:
         return dataset
 
     def item(self, name: str, *, moved: str = "") -> dict[str, Any]:
-        """The item, as a publisher registers it; with URLs in another directory where the files moved."""
-        urls = {file.name: self.server.url_of(file).replace("/CMIP/", f"/{moved or 'CMIP'}/") for file in self.files(name)}
+        """The item, as a publisher registers it; with URLs in another directory where the files
+        moved.
+        """
+        urls = {
+            file.name: self.server.url_of(file).replace("/CMIP/", f"/{moved or 'CMIP'}/")
+            for file in self.files(name)
+        }
         item = make_item(self.ids[name], urls, data_node=self.server.host)
         for file in self.files(name):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            item["assets"][file.name].update({"file:size": file.stat().st_size, "file:checksum": f"1220{digest}"})
+            item["assets"][file.name].update(
+                {"file:size": file.stat().st_size, "file:checksum": f"1220{digest}"}
+            )
         return item
 
     def replace_item(self, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -77,7 +86,9 @@ class Archive:
     def href(self, name: str) -> str:
         return str(self.server.url_of(self.reference(name)))
 
-    def audit(self, *names: str, settings: Settings | None = None, **options: bool) -> dict[str, Audited]:
+    def audit(
+        self, *names: str, settings: Settings | None = None, **options: bool
+    ) -> dict[str, Audited]:
         """What is found, by short name; all datasets if none is named."""
         settings = settings or self.settings
         targets = find_targets([self.ids[name] for name in names], settings)
@@ -90,7 +101,9 @@ def serving(directory: Path, *, nginx: bool = False) -> Iterator[Archive]:
     """An archive without datasets."""
     with ExitStack() as stack:
         index = stack.enter_context(StacServer())
-        node = stack.enter_context(DataNode(directory, index.url, poll_timeout_s=3, retries=0, timeout_s=5))
+        node = stack.enter_context(
+            DataNode(directory, index.url, poll_timeout_s=3, retries=0, timeout_s=5)
+        )
         server: Any = stack.enter_context(NginxServer(node.data)) if nginx else node.thredds
         prefix = server.url_of(node.data).rstrip("/.")
         node.write_config(esgcet={"data_node": server.host}, data_paths={str(node.data): prefix})
@@ -123,11 +136,15 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="session")
 def other_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Files of the same names, with other data, compressed."""
-    return write_monthly(tmp_path_factory.mktemp("other"), lengths=(2, 3), seed=1, compression="zlib")
+    return write_monthly(
+        tmp_path_factory.mktemp("other"), lengths=(2, 3), seed=1, compression="zlib"
+    )
 
 
 def flip(path: Path) -> None:
-    """Another byte in the data, and no other size: what a broken disk or a quiet correction leaves."""
+    """Another byte in the data, and no other size: what a broken disk or a quiet correction
+    leaves.
+    """
     data = bytearray(path.read_bytes())
     data[-7] ^= 0xFF
     path.write_bytes(data)

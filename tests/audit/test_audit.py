@@ -1,4 +1,6 @@
-"""An audit finds what was done to published datasets, and nothing else. Real files, real servers."""
+"""An audit finds what was done to published datasets, and nothing else. Real files, real
+servers.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,12 @@ def first(change: Callable[[Path], Any]) -> Plant:
 PLANTS: dict[str, tuple[Plant, State]] = {
     **{f"untouched {number}": (lambda archive, name: None, State.FINE) for number in range(4)},
     "touched": (first(lambda path: os.utime(path)), State.FINE),
-    "copied": (first(lambda path: shutil.copyfile(path, f"{path}.new") and os.replace(f"{path}.new", path)), State.FINE),
+    "copied": (
+        first(
+            lambda path: shutil.copyfile(path, f"{path}.new") and os.replace(f"{path}.new", path)
+        ),
+        State.FINE,
+    ),
     "another byte": (first(flip), State.CHANGED),
     "cut short": (first(lambda path: os.truncate(path, path.stat().st_size // 2)), State.CHANGED),
     "empty": (first(lambda path: os.truncate(path, 0)), State.CHANGED),
@@ -64,27 +71,56 @@ PLANTS: dict[str, tuple[Plant, State]] = {
     "a page, dated back": (keep_date(page_of_same_size), State.CHANGED),
     "deleted": (first(Path.unlink), State.DEAD),
     "last file deleted": (lambda archive, name: archive.files(name)[-1].unlink(), State.DEAD),
-    "all deleted": (lambda archive, name: [path.unlink() for path in archive.files(name)], State.DEAD),
+    "all deleted": (
+        lambda archive, name: [path.unlink() for path in archive.files(name)],
+        State.DEAD,
+    ),
     "reference deleted": (lambda archive, name: archive.reference(name).unlink(), State.DANGLING),
-    "reference replaced": (lambda archive, name: archive.reference(name).write_bytes(b'{"refs":{".zgroup":""}}'), State.STALE),
-    "reference truncated": (lambda archive, name: os.truncate(archive.reference(name), 1000), State.STALE),
-    "unlinked": (lambda archive, name: archive.replace_item(name, lambda i: i["assets"].pop("reference_file")), State.MISSING),
-    "linked elsewhere": (lambda archive, name: relink(archive, name, href="https://x.example/y.json"), State.STALE),
-    "linked with other bytes": (lambda archive, name: relink(archive, name, **{"file:checksum": "1220" + "0" * 64}), State.STALE),
-    "unregistered": (lambda archive, name: archive.index._store.delete("CMIP6", archive.ids[name]), State.MISSING),
+    "reference replaced": (
+        lambda archive, name: archive.reference(name).write_bytes(b'{"refs":{".zgroup":""}}'),
+        State.STALE,
+    ),
+    "reference truncated": (
+        lambda archive, name: os.truncate(archive.reference(name), 1000),
+        State.STALE,
+    ),
+    "unlinked": (
+        lambda archive, name: archive.replace_item(
+            name, lambda i: i["assets"].pop("reference_file")
+        ),
+        State.MISSING,
+    ),
+    "linked elsewhere": (
+        lambda archive, name: relink(archive, name, href="https://x.example/y.json"),
+        State.STALE,
+    ),
+    "linked with other bytes": (
+        lambda archive, name: relink(archive, name, **{"file:checksum": "1220" + "0" * 64}),
+        State.STALE,
+    ),
+    "unregistered": (
+        lambda archive, name: archive.index._store.delete("CMIP6", archive.ids[name]),
+        State.MISSING,
+    ),
     "retracted": (
-        lambda archive, name: archive.replace_item(name, lambda item: item["properties"].update(retracted=True)), State.STALE,
+        lambda archive, name: archive.replace_item(
+            name, lambda item: item["properties"].update(retracted=True)
+        ),
+        State.STALE,
     ),
     "moved in the index": (
         lambda archive, name: archive.replace_item(
             name,
             lambda item: item.update(
-                assets={**archive.item(name, moved="b")["assets"], "reference_file": item["assets"]["reference_file"]}
+                assets={
+                    **archive.item(name, moved="b")["assets"],
+                    "reference_file": item["assets"]["reference_file"],
+                }
             ),
         ),
         State.MOVED,
     ),
-}  # fmt: skip
+}
 FAULTS: dict[str, tuple[Any, State]] = {
     "login": (lambda server: LoginRedirect(server.login_url), State.UNREADABLE),
     "login on the same host": (lambda server: LoginRedirect(), State.UNREADABLE),
@@ -106,7 +142,9 @@ def states(found: dict[str, Any]) -> dict[str, State]:
     return {name: one.state for name, one in found.items()}
 
 
-def test_finds_what_was_done_and_nothing_else(any_archive: Archive, small_files: list[Path]) -> None:
+def test_finds_what_was_done_and_nothing_else(
+    any_archive: Archive, small_files: list[Path]
+) -> None:
     """Each of some dozens of datasets suffered something, or nothing."""
     archive = any_archive
     for name in PLANTS:
@@ -120,7 +158,9 @@ def test_finds_what_was_done_and_nothing_else(any_archive: Archive, small_files:
     assert {name: kept[dataset].outcome for name, dataset in archive.ids.items()} == states(found)
 
 
-def test_tells_what_a_server_does_from_what_files_are(archive: Archive, small_files: list[Path]) -> None:
+def test_tells_what_a_server_does_from_what_files_are(
+    archive: Archive, small_files: list[Path]
+) -> None:
     """A server that is down is not a file that is gone, and a login page is neither."""
     for name, (fault, _) in FAULTS.items():
         dataset = archive.add(name, small_files)
@@ -128,18 +168,24 @@ def test_tells_what_a_server_does_from_what_files_are(archive: Archive, small_fi
     assert states(archive.audit()) == {name: state for name, (_, state) in FAULTS.items()}
 
 
-def test_a_node_that_is_down_says_nothing_of_its_files(any_archive: Archive, small_files: list[Path]) -> None:
+def test_a_node_that_is_down_says_nothing_of_its_files(
+    any_archive: Archive, small_files: list[Path]
+) -> None:
     """And what it said before the fall is not held against it after."""
     archive = any_archive
     for number in range(4):
         archive.add(str(number), small_files)
     archive.server.__exit__(None, None, None)
-    settings = Settings(ledger=archive.settings.ledger, retries=0, allowed_hosts=archive.settings.allowed_hosts)
+    settings = Settings(
+        ledger=archive.settings.ledger, retries=0, allowed_hosts=archive.settings.allowed_hosts
+    )
     assert set(states(archive.audit(settings=settings)).values()) == {State.UNREACHABLE}
     archive.server.__enter__()  # on another port
 
 
-def test_an_index_that_is_down_hides_nothing_graver(archive: Archive, small_files: list[Path]) -> None:
+def test_an_index_that_is_down_hides_nothing_graver(
+    archive: Archive, small_files: list[Path]
+) -> None:
     archive.add("fine", small_files)
     archive.add("deleted", small_files)
     archive.files("deleted")[0].unlink()
@@ -147,7 +193,9 @@ def test_an_index_that_is_down_hides_nothing_graver(archive: Archive, small_file
     assert states(archive.audit()) == {"fine": State.UNREACHABLE, "deleted": State.DEAD}
 
 
-def test_only_checksums_find_a_change_that_the_server_hides(any_archive: Archive, small_files: list[Path]) -> None:
+def test_only_checksums_find_a_change_that_the_server_hides(
+    any_archive: Archive, small_files: list[Path]
+) -> None:
     """The size and the date of then, and another byte: no header tells."""
     archive = any_archive
     archive.add("forged", small_files)
@@ -160,9 +208,12 @@ def test_only_checksums_find_a_change_that_the_server_hides(any_archive: Archive
     assert states(archive.audit()) == states(found), "what was found once is not forgotten"
 
 
-def test_what_has_no_copy_here_is_undecided_until_it_is_read(archive: Archive, small_files: list[Path]) -> None:
-    """A file that was touched, looked at from another machine: it is not read unasked, and nothing is said that is not known. Once
-    proved, it is not read again."""
+def test_what_has_no_copy_here_is_undecided_until_it_is_read(
+    archive: Archive, small_files: list[Path]
+) -> None:
+    """A file that was touched, looked at from another machine: it is not read unasked, and nothing
+    is said that is not known. Once proved, it is not read again.
+    """
     archive.add("touched", small_files)
     archive.add("flipped", small_files)
     first(lambda path: os.utime(path))(archive, "touched")
@@ -171,13 +222,23 @@ def test_what_has_no_copy_here_is_undecided_until_it_is_read(archive: Archive, s
     found = archive.audit(settings=away)
     assert states(found) == {"touched": State.UNPROVEN, "flipped": State.UNPROVEN}
     assert "--checksums" in found["touched"].detail
-    assert states(archive.audit(settings=away, samples=True)) == {"touched": State.UNPROVEN, "flipped": State.UNPROVEN}
-    assert states(archive.audit(settings=away, checksums=True)) == {"touched": State.FINE, "flipped": State.CHANGED}
+    assert states(archive.audit(settings=away, samples=True)) == {
+        "touched": State.UNPROVEN,
+        "flipped": State.UNPROVEN,
+    }
+    assert states(archive.audit(settings=away, checksums=True)) == {
+        "touched": State.FINE,
+        "flipped": State.CHANGED,
+    }
     assert states(archive.audit(settings=away)) == {"touched": State.FINE, "flipped": State.CHANGED}
 
 
-def test_a_sample_is_read_back(archive: Archive, small_files: list[Path], other_files: list[Path]) -> None:
-    """References that lead to other bytes, in a file without a checksum: what is read is what counts."""
+def test_a_sample_is_read_back(
+    archive: Archive, small_files: list[Path], other_files: list[Path]
+) -> None:
+    """References that lead to other bytes, in a file without a checksum: what is read is what
+    counts.
+    """
     archive.add("fine", small_files)
     archive.add("replaced", small_files)
     for name in archive.ids:
@@ -203,8 +264,16 @@ def test_references_by_href_path_and_directory(archive: Archive, small_files: li
         shutil.copy(archive.reference(name), archive.node.directory / f"{name}.copy.json")
     archive.files("b")[0].unlink()
     settings = archive.settings.model_copy(update={"ledger": archive.node.directory / "no.sqlite"})
-    places = [archive.href("a"), str(archive.reference("b")), str(archive.node.directory_of(archive.ids["b"]))]
-    assert [one.state for one in audit(find_targets(places, settings), settings)] == [State.FINE, State.DEAD, State.DEAD]
+    places = [
+        archive.href("a"),
+        str(archive.reference("b")),
+        str(archive.node.directory_of(archive.ids["b"])),
+    ]
+    assert [one.state for one in audit(find_targets(places, settings), settings)] == [
+        State.FINE,
+        State.DEAD,
+        State.DEAD,
+    ]
     assert not settings.ledger.exists()
 
 
@@ -212,18 +281,27 @@ def test_compressed_references(archive: Archive, small_files: list[Path]) -> Non
     """What is served is compared as it is, and read as what it holds."""
     pytest.importorskip("zstandard")
     settings = archive.settings
-    archive.node.write_config(esgcet={"data_node": archive.server.host}, data_paths=settings.data_paths, output="json.zst")
+    archive.node.write_config(
+        esgcet={"data_node": archive.server.host}, data_paths=settings.data_paths, output="json.zst"
+    )
     for name in ("fine", "deleted", "dangling", "damaged"):
         archive.add(name, small_files)
     path = {name: archive.reference(name).with_suffix(".json.zst") for name in archive.ids}
     archive.files("deleted")[0].unlink()
     path["dangling"].unlink()
     os.truncate(path["damaged"], 100)
-    expected = {"fine": State.FINE, "deleted": State.DEAD, "dangling": State.DANGLING, "damaged": State.STALE}
+    expected = {
+        "fine": State.FINE,
+        "deleted": State.DEAD,
+        "dangling": State.DANGLING,
+        "damaged": State.STALE,
+    }
     assert states(archive.audit()) == expected
 
 
-def test_parquet_and_whatever_else_is_in_a_directory(archive: Archive, small_files: list[Path]) -> None:
+def test_parquet_and_whatever_else_is_in_a_directory(
+    archive: Archive, small_files: list[Path]
+) -> None:
     pytest.importorskip("fastparquet")
     archive.add("a", small_files)
     directory = archive.node.directory / "outputs"
@@ -232,7 +310,9 @@ def test_parquet_and_whatever_else_is_in_a_directory(archive: Archive, small_fil
     for output, suffix in outputs.items():
         write(output, archive.reference("a").read_bytes(), directory / f"a{suffix}")
     targets = find_targets([str(directory)], archive.settings)
-    assert {Path(target.location).name for target in targets} == {f"a{suffix}" for suffix in outputs.values()}
+    assert {Path(target.location).name for target in targets} == {
+        f"a{suffix}" for suffix in outputs.values()
+    }
     assert {one.state for one in audit(targets, archive.settings)} == {State.FINE}
     archive.files("a")[0].unlink()
     assert {one.state for one in audit(targets, archive.settings)} == {State.DEAD}
@@ -241,22 +321,37 @@ def test_parquet_and_whatever_else_is_in_a_directory(archive: Archive, small_fil
 def test_what_is_no_target_is_said(archive: Archive, tmp_path: Path) -> None:
     """Unknown datasets, and directories without reference files."""
     (tmp_path / "empty").mkdir()
-    for named, code in ((DATASET_ID, "source-not-in-ledger"), (str(tmp_path / "empty"), "source-none"), ("x", "source-dataset-id")):
+    for named, code in (
+        (DATASET_ID, "source-not-in-ledger"),
+        (str(tmp_path / "empty"), "source-none"),
+        ("x", "source-dataset-id"),
+    ):
         with pytest.raises(SourceError) as raised:
             find_targets([named], archive.settings)
         assert raised.value.code == code
 
 
-def test_a_stranger_cannot_let_files_of_this_machine_be_read(archive: Archive, small_files: list[Path]) -> None:
+def test_a_stranger_cannot_let_files_of_this_machine_be_read(
+    archive: Archive, small_files: list[Path]
+) -> None:
     """References that are served, and lead to a path: nobody looks there."""
     archive.add("a", small_files)
     document = json.loads(archive.reference("a").read_bytes())
     provenance = json.loads(document["provenance"])
     for file in provenance["files"]:
         file["url"] = str(archive.files("a")[0])
-    paths = {key: [str(archive.files("a")[0]), *value[1:]] for key, value in document["refs"].items() if isinstance(value, list)}
-    for said in ({**document, "provenance": json.dumps(provenance)}, {"version": 1, "refs": {**document["refs"], **paths}}):
+    paths = {
+        key: [str(archive.files("a")[0]), *value[1:]]
+        for key, value in document["refs"].items()
+        if isinstance(value, list)
+    }
+    for said in (
+        {**document, "provenance": json.dumps(provenance)},
+        {"version": 1, "refs": {**document["refs"], **paths}},
+    ):
         stranger = archive.reference("a").with_name("stranger.json")
         stranger.write_text(json.dumps(said))
-        (found,) = audit(find_targets([archive.server.url_of(stranger)], archive.settings), archive.settings)
+        (found,) = audit(
+            find_targets([archive.server.url_of(stranger)], archive.settings), archive.settings
+        )
         assert {verdict.state for verdict in found.verdicts} == {State.UNPROVEN}

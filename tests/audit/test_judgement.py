@@ -23,30 +23,71 @@ from esgvzarr.transport import Head
 
 URL = "https://node/a.nc"
 MAGIC = b"\x89HDF\r\n\x1a\n"
-THEN, LATER = "Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT"
+THEN = "Mon, 01 Jan 2024 00:00:00 GMT"
+LATER = "Tue, 02 Jan 2024 00:00:00 GMT"
 KEPT = Kept(FileRecord("a.nc", URL, 100, "ab" * 32, "SHA256"), '"1"', THEN)
 SAME = Head(MAGIC, 100, '"1"', THEN)
 
 FILES = {
     "as it was": (KEPT, SAME, State.FINE, "etag"),
-    "a strong ETag is believed before the date": (KEPT, replace(SAME, last_modified=LATER), State.FINE, "etag"),
-    "a date alone, as TDS gives": (replace(KEPT, etag=None), replace(SAME, etag=None), State.FINE, "last-modified"),
+    "a strong ETag is believed before the date": (
+        KEPT,
+        replace(SAME, last_modified=LATER),
+        State.FINE,
+        "etag",
+    ),
+    "a date alone, as TDS gives": (
+        replace(KEPT, etag=None),
+        replace(SAME, etag=None),
+        State.FINE,
+        "last-modified",
+    ),
     "an ETag that was not kept": (replace(KEPT, etag=None), SAME, State.FINE, "last-modified"),
     "an ETag alone": (replace(KEPT, last_modified=None), SAME, State.FINE, "etag"),
     "a weak ETag with the date": (KEPT, replace(SAME, etag='W/"1"'), State.FINE, "last-modified"),
-    "a weak ETag, and another date": (KEPT, replace(SAME, etag='W/"1"', last_modified=LATER), State.UNPROVEN, ""),
-    "a weak ETag alone": (replace(KEPT, last_modified=None), replace(SAME, etag='W/"1"'), State.FINE, "etag"),
+    "a weak ETag, and another date": (
+        KEPT,
+        replace(SAME, etag='W/"1"', last_modified=LATER),
+        State.UNPROVEN,
+        "",
+    ),
+    "a weak ETag alone": (
+        replace(KEPT, last_modified=None),
+        replace(SAME, etag='W/"1"'),
+        State.FINE,
+        "etag",
+    ),
     "touched": (replace(KEPT, etag=None), replace(SAME, last_modified=LATER), State.UNPROVEN, ""),
     "another ETag": (KEPT, replace(SAME, etag='"2"'), State.UNPROVEN, ""),
     "nothing to compare": (KEPT, Head(MAGIC, 100), State.UNPROVEN, ""),
     "nothing was kept": (Kept(FileRecord("a.nc", URL), reach=100), SAME, State.UNPROVEN, ""),
-    "shorter than the references reach": (Kept(FileRecord("a.nc", URL), reach=101), SAME, State.CHANGED, ""),
-    "another size, whatever the server says else": (KEPT, replace(SAME, size=99), State.CHANGED, ""),
+    "shorter than the references reach": (
+        Kept(FileRecord("a.nc", URL), reach=101),
+        SAME,
+        State.CHANGED,
+        "",
+    ),
+    "another size, whatever the server says else": (
+        KEPT,
+        replace(SAME, size=99),
+        State.CHANGED,
+        "",
+    ),
     "empty": (KEPT, Head(b"", 0), State.CHANGED, ""),
     "a page of the same size": (KEPT, replace(SAME, data=b"<html><b"), State.CHANGED, ""),
-    "the same at another place": (KEPT, replace(SAME, moved_to="https://node/b/a.nc"), State.MOVED, "etag"),
-    "changed at another place": (KEPT, replace(SAME, size=1, moved_to="https://node/b/a.nc"), State.CHANGED, ""),
-}  # fmt: skip
+    "the same at another place": (
+        KEPT,
+        replace(SAME, moved_to="https://node/b/a.nc"),
+        State.MOVED,
+        "etag",
+    ),
+    "changed at another place": (
+        KEPT,
+        replace(SAME, size=1, moved_to="https://node/b/a.nc"),
+        State.CHANGED,
+        "",
+    ),
+}
 
 
 @pytest.mark.parametrize(("kept", "found", "state", "evidence"), FILES.values(), ids=FILES.keys())
@@ -65,8 +106,14 @@ FAILURES = {
     **{f"transport-http-{status}": State.DEAD for status in (404, 410)},
     **{f"transport-http-{status}": State.UNREADABLE for status in (400, 401, 403, 405)},
     **{f"transport-http-{status}": State.UNREACHABLE for status in (408, 429, 500, 502, 503, 504)},
-    **{f"transport-{name}": State.UNREADABLE for name in ("html", "no-range", "range-wrong", "redirected", "encoded")},
-    **{f"transport-{name}": State.UNREACHABLE for name in ("unreachable", "tls", "truncated", "slow")},
+    **{
+        f"transport-{name}": State.UNREADABLE
+        for name in ("html", "no-range", "range-wrong", "redirected", "encoded")
+    },
+    **{
+        f"transport-{name}": State.UNREACHABLE
+        for name in ("unreachable", "tls", "truncated", "slow")
+    },
     "transport-host-refused": State.UNPROVEN,
     "transport-address-private": State.UNPROVEN,
 }
@@ -80,18 +127,32 @@ def test_a_file_that_cannot_be_had(code: str, state: State) -> None:
 
 def test_a_redirect_to_a_file_of_the_same_name_is_a_move_and_any_other_a_login() -> None:
     assert judge_failure(redirected("https://other/b/a.nc"), URL).state is State.MOVED
-    assert judge_failure(redirected("https://other/login?next=/a.nc"), URL).state is State.UNREADABLE
+    assert (
+        judge_failure(redirected("https://other/login?next=/a.nc"), URL).state is State.UNREADABLE
+    )
 
 
 def test_a_path_is_dead_only_if_nothing_is_there() -> None:
-    gone, denied = (TransportError("/a.nc", "cannot be read", code="transport-path") for _ in range(2))
-    gone.__cause__, denied.__cause__ = FileNotFoundError(), PermissionError()
-    assert [judge_failure(error, "/a.nc").state for error in (gone, denied)] == [State.DEAD, State.UNREACHABLE]
+    gone, denied = (
+        TransportError("/a.nc", "cannot be read", code="transport-path") for _ in range(2)
+    )
+    gone.__cause__ = FileNotFoundError()
+    denied.__cause__ = PermissionError()
+    assert [judge_failure(error, "/a.nc").state for error in (gone, denied)] == [
+        State.DEAD,
+        State.UNREACHABLE,
+    ]
 
 
 ID = DatasetId.parse("CMIP6.CMIP.A.B.historical.r1i1p1f1.Amon.tas.gn.v20200101")
 RECORD = DatasetRecord(ID, "node", (KEPT.file, FileRecord("empty.nc", "https://node/empty.nc", 50)))
-TASK = Task("link", RECORD, f"/data/{ID}.json", f"https://node/{ID}.json", IndexAddress("stac", "https://stac"))
+TASK = Task(
+    "link",
+    RECORD,
+    f"/data/{ID}.json",
+    f"https://node/{ID}.json",
+    IndexAddress("stac", "https://stac"),
+)
 LINK = AccessLink(TASK.href, "node", "application/vnd.zarr+kerchunk", (), 1, "ab" * 32, {})
 OTHERS = replace(LINK, href="https://other/x.json", data_node="other")
 
@@ -114,13 +175,28 @@ RECORDS = {
     "as it was": (RECORD, []),
     "less what references left out": (replace(RECORD, files=RECORD.files[:1]), []),
     "of another data node": (replace(RECORD, data_node="other", files=()), []),
-    "of other URLs": (replace(RECORD, files=(replace(KEPT.file, url="https://node/b/a.nc"),)), [State.MOVED]),
-    "of one file more": (replace(RECORD, files=(*RECORD.files, FileRecord("b.nc", "https://node/b.nc"))), [State.MOVED]),
+    "of other URLs": (
+        replace(RECORD, files=(replace(KEPT.file, url="https://node/b/a.nc"),)),
+        [State.MOVED],
+    ),
+    "of one file more": (
+        replace(RECORD, files=(*RECORD.files, FileRecord("b.nc", "https://node/b.nc"))),
+        [State.MOVED],
+    ),
     "of another size": (replace(RECORD, files=(replace(KEPT.file, size=99),)), [State.STALE]),
-    "of another checksum": (replace(RECORD, files=(replace(KEPT.file, checksum="cd" * 32),)), [State.STALE]),
-    "of a checksum of another kind": (replace(RECORD, files=(replace(KEPT.file, checksum="cd", checksum_type="MD5"),)), []),
-    "that is retracted": (SourceError(str(ID), "is retracted", code="source-retracted"), [State.STALE]),
-}  # fmt: skip
+    "of another checksum": (
+        replace(RECORD, files=(replace(KEPT.file, checksum="cd" * 32),)),
+        [State.STALE],
+    ),
+    "of a checksum of another kind": (
+        replace(RECORD, files=(replace(KEPT.file, checksum="cd", checksum_type="MD5"),)),
+        [],
+    ),
+    "that is retracted": (
+        SourceError(str(ID), "is retracted", code="source-retracted"),
+        [State.STALE],
+    ),
+}
 
 
 @pytest.mark.parametrize(("record", "states"), RECORDS.values(), ids=RECORDS.keys())
@@ -131,6 +207,9 @@ def test_the_record_of_an_index(record: DatasetRecord | SourceError, states: lis
 def test_the_gravest_counts() -> None:
     """And every state but fine has a code of its own."""
     assert worst([]) is State.FINE
-    assert worst(Verdict(state, "", "") for state in (State.DEAD, State.FINE, State.UNREACHABLE)) is State.DEAD
+    assert (
+        worst(Verdict(state, "", "") for state in (State.DEAD, State.FINE, State.UNREACHABLE))
+        is State.DEAD
+    )
     assert [state for state in State if not CODES[state]] == [State.FINE]
     assert len(set(CODES.values())) == len(State)

@@ -1,4 +1,6 @@
-"""After a repair no link gives wrong data, and what can be linked again is. Read as a search user does, with stock xarray."""
+"""After a repair no link gives wrong data, and what can be linked again is. Read as a search user
+does, with stock xarray.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,13 @@ from .conftest import OLD, Archive, flip, put, serving
 
 def run(*arguments: object) -> tuple[int, str, str]:
     """Exit status, stdout, stderr."""
-    out, error = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), pytest.raises(SystemExit) as stop:
+    out = io.StringIO()
+    error = io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+        pytest.raises(SystemExit) as stop,
+    ):
         cli.main(list(map(str, arguments)))
     return int(stop.value.code or 0), out.getvalue(), error.getvalue()
 
@@ -63,7 +70,17 @@ def states(archive: Archive) -> dict[str, tuple[str, str]]:
     return {short[one["dataset_id"]]: (one["state"], one["code"]) for one in told}
 
 
-HARMED = ("flipped", "republished", "cut", "deleted", "restored", "dangling", "unlinked", "stale", "login")
+HARMED = (
+    "flipped",
+    "republished",
+    "cut",
+    "deleted",
+    "restored",
+    "dangling",
+    "unlinked",
+    "stale",
+    "login",
+)
 UNHARMED = ("fine", "touched", "moved", "down")
 
 
@@ -73,11 +90,15 @@ def harm(archive: Archive, small_files: list[Path], other_files: list[Path]) -> 
         archive.add(name, small_files)
     files = {name: archive.files(name) for name in archive.ids}
     os.utime(files["touched"][0])
-    archive.replace_item("moved", lambda item: _with_assets_of(item, archive.item("moved", moved="b")))
+    archive.replace_item(
+        "moved", lambda item: _with_assets_of(item, archive.item("moved", moved="b"))
+    )
     flip(files["flipped"][0])
     for source, file in zip(other_files, files["republished"], strict=True):
         put(source, file)
-    archive.replace_item("republished", lambda item: _with_assets_of(item, archive.item("republished")))
+    archive.replace_item(
+        "republished", lambda item: _with_assets_of(item, archive.item("republished"))
+    )
     os.truncate(files["cut"][1], 3000)
     for name in ("deleted", "restored"):
         files[name][1].unlink()
@@ -117,7 +138,9 @@ def test_no_link_gives_wrong_data_after_a_repair_and_resume_links_what_can_be(
     assert {name for name in HARMED if archive.shows_link(name)} == linked
     for name in linked - {"republished"}:
         np.testing.assert_array_equal(served(archive, name), right)
-    np.testing.assert_array_equal(served(archive, "republished"), truth(archive.files("republished")))
+    np.testing.assert_array_equal(
+        served(archive, "republished"), truth(archive.files("republished"))
+    )
     (line,) = [line for line in error.splitlines() if "store-replaced" in line]
     assert archive.ids["republished"] in line
 
@@ -130,7 +153,11 @@ def test_no_link_gives_wrong_data_after_a_repair_and_resume_links_what_can_be(
 
 def tree(directory: Path) -> dict[str, bytes]:
     """All files but those that SQLite makes to read."""
-    found = (path for path in directory.rglob("*") if path.is_file() and path.suffix not in (".sqlite-shm", ".sqlite-wal"))
+    found = (
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and path.suffix not in (".sqlite-shm", ".sqlite-wal")
+    )
     return {str(path): path.read_bytes() for path in found}
 
 
@@ -142,7 +169,11 @@ def test_a_dry_run_changes_nothing(archive: Archive, small_files: list[Path]) ->
     before = tree(archive.node.directory)
     archive.index.clear()
     status, out, error = run("audit", "--repair", "--dry-run", "--config", archive.node.config)
-    assert (status, error.count('-  "reference_file": {'), error.count("would be moved away")) == (1, 1, 1), out + error
+    assert (status, error.count('-  "reference_file": {'), error.count("would be moved away")) == (
+        1,
+        1,
+        1,
+    ), out + error
     assert tree(archive.node.directory) == before
     assert not Ledger(archive.settings.ledger).audits()
     assert {request.method for request in archive.index.requests} == {"GET"}
@@ -157,13 +188,17 @@ def test_resume_shows_what_it_would_link_anew(archive: Archive, small_files: lis
     assert not archive.shows_link("dangling")
 
 
-def test_in_a_legacy_index(solr_server: SolrServer, tmp_path: Path, small_files: list[Path]) -> None:
+def test_in_a_legacy_index(
+    solr_server: SolrServer, tmp_path: Path, small_files: list[Path]
+) -> None:
     """The record comes anew from the File documents."""
     with DataNode(tmp_path / "node", "", poll_timeout_s=3, retries=0) as node:
         mapfile = node.add_dataset(DATASET_ID, small_files)
         prefix = node.thredds.url_of(node.data).rstrip("/.")
         esgcet = {"stac_config": {}, "index_node": solr_server.host}
-        node.write_config(esgcet=esgcet, ca_bundle=str(solr_server.ca_bundle), data_paths={str(node.data): prefix})
+        node.write_config(
+            esgcet=esgcet, ca_bundle=str(solr_server.ca_bundle), data_paths={str(node.data): prefix}
+        )
         files = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
         for document in documents(node, files):
             solr_server.add_document(document)
@@ -191,12 +226,32 @@ def documents(node: DataNode, files: list[Path]) -> Iterator[dict[str, Any]]:
             "checksum": hashlib.sha256(file.read_bytes()).hexdigest(),
             "checksum_type": "SHA256",
         }
-        own = {"id": f"{name}|{node.thredds.host}", "instance_id": name, "dataset_id": identifier, "title": file.name}
-        yield {**common, **own, **facts, "type": "File", "url": [f"{node.thredds.url_of(file)}|application/netcdf|HTTPServer"]}
-    yield {**common, "id": identifier, "instance_id": DATASET_ID, "type": "Dataset", "access": "HTTPServer", "number_of_files": "2"}
+        own = {
+            "id": f"{name}|{node.thredds.host}",
+            "instance_id": name,
+            "dataset_id": identifier,
+            "title": file.name,
+        }
+        yield {
+            **common,
+            **own,
+            **facts,
+            "type": "File",
+            "url": [f"{node.thredds.url_of(file)}|application/netcdf|HTTPServer"],
+        }
+    yield {
+        **common,
+        "id": identifier,
+        "instance_id": DATASET_ID,
+        "type": "Dataset",
+        "access": "HTTPServer",
+        "number_of_files": "2",
+    }
 
 
-def test_a_retracted_dataset_is_unlinked_and_stays_so(archive: Archive, small_files: list[Path]) -> None:
+def test_a_retracted_dataset_is_unlinked_and_stays_so(
+    archive: Archive, small_files: list[Path]
+) -> None:
     archive.add("retracted", small_files)
     archive.replace_item("retracted", lambda item: item["properties"].update(retracted=True))
     run("audit", "--repair", "--config", archive.node.config)
@@ -207,7 +262,9 @@ def test_a_retracted_dataset_is_unlinked_and_stays_so(archive: Archive, small_fi
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL to a process at the n-th request, before it is answered or after it was acted upon."""
+    """SIGKILL to a process at the n-th request, before it is answered or after it was acted
+    upon.
+    """
 
     at: int
     first_act: bool
@@ -224,16 +281,31 @@ class Kill:
         return response
 
 
-@pytest.mark.parametrize(("at", "first_act"), [(3, False), (5, False), (5, True)], ids=["looks", "before it is unlinked", "after"])
-def test_a_repair_that_is_killed_is_finished_by_resume(archive: Archive, small_files: list[Path], at: int, first_act: bool) -> None:
+@pytest.mark.parametrize(
+    ("at", "first_act"),
+    [(3, False), (5, False), (5, True)],
+    ids=["looks", "before it is unlinked", "after"],
+)
+def test_a_repair_that_is_killed_is_finished_by_resume(
+    archive: Archive, small_files: list[Path], at: int, first_act: bool
+) -> None:
     """No link dangles in between, and all is as after an undisturbed run."""
     archive.add("stale", small_files)
     archive.reference("stale").write_bytes(b"{}")
     process: list[subprocess.Popen[bytes]] = []
     kill = Kill(at, first_act, process)
     archive.index.fault(kill)
-    command = ["-c", "from esgvzarr.cli import main; main()", "audit", "--repair", "--config", archive.node.config]
-    with subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as started:
+    command = [
+        "-c",
+        "from esgvzarr.cli import main; main()",
+        "audit",
+        "--repair",
+        "--config",
+        archive.node.config,
+    ]
+    with subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as started:
         process.append(started)
     archive.index.heal()
     assert (started.returncode, len(kill.seen)) == (-signal.SIGKILL, at)
@@ -247,7 +319,9 @@ def test_a_repair_that_is_killed_is_finished_by_resume(archive: Archive, small_f
 class TestCommand:
     """Exit status, and what is printed where."""
 
-    def test_says_nothing_where_all_is_fine_and_nobody_watches(self, archive: Archive, small_files: list[Path]) -> None:
+    def test_says_nothing_where_all_is_fine_and_nobody_watches(
+        self, archive: Archive, small_files: list[Path]
+    ) -> None:
         archive.add("fine", small_files)
         assert run("audit", "--config", archive.node.config) == (0, "", "")
         assert states(archive) == {"fine": ("linked", "")}
@@ -277,12 +351,19 @@ class TestCommand:
         assert (status, fine["state"], fine["evidence"]) == (1, "fine", {"last-modified": 2})
         assert [problem["state"] for problem in dead["problems"]] == ["dead"]
 
-    @pytest.mark.parametrize(("arguments", "status"), [(["--dry-run"], 2), (["../../etc/passwd.v1"], 1), ([DATASET_ID], 1)])
-    def test_what_cannot_be_looked_at(self, archive: Archive, arguments: list[str], status: int) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "status"),
+        [(["--dry-run"], 2), (["../../etc/passwd.v1"], 1), ([DATASET_ID], 1)],
+    )
+    def test_what_cannot_be_looked_at(
+        self, archive: Archive, arguments: list[str], status: int
+    ) -> None:
         assert run("audit", *arguments, "--config", archive.node.config)[0] == status
 
 
-def test_a_dataset_that_was_worked_on_meanwhile_is_left_alone(tmp_path: Path, small_files: list[Path]) -> None:
+def test_a_dataset_that_was_worked_on_meanwhile_is_left_alone(
+    tmp_path: Path, small_files: list[Path]
+) -> None:
     """What was found is of the past then."""
     from esgvzarr.audit import audit, find_targets
     from esgvzarr.audit.repair import repair

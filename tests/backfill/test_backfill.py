@@ -1,4 +1,6 @@
-"""Back catalogues: listed from whatever lists them, done once, whoever is killed on the way. Real processes, files and servers."""
+"""Back catalogues: listed from whatever lists them, done once, whoever is killed on the way. Real
+processes, files and servers.
+"""
 
 from __future__ import annotations
 
@@ -66,17 +68,23 @@ def listed(plan: Plan, survey: Survey, *roots: str) -> dict[str, tuple[str, str]
 
 class TestSurvey:
     def test_of_a_stac_api_with_a_filter(self, stac_server: StacServer, plan: Plan) -> None:
-        """All pages of the search, whatever else the index has; retracted datasets are not asked for."""
+        """All pages of the search, whatever else the index has; retracted datasets are not asked
+        for.
+        """
         many = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 231)]
         for number, name in enumerate(many):
             stac_server.add_item(make_item(name, data_node=HOST, parity=number % 2))
-        stac_server.add_item(make_item(DATASET_ID.replace("r1i", "r999i"), data_node=HOST, parity=0, retracted=True))
+        stac_server.add_item(
+            make_item(DATASET_ID.replace("r1i", "r999i"), data_node=HOST, parity=0, retracted=True)
+        )
         settings = Settings(allowed_hosts=(stac_server.host,))
         with Transport(allowed_hosts=[stac_server.host]) as transport:
             found = listed(plan, Survey(settings, transport, query="parity = 0"), stac_server.url)
             assert sorted(found) == sorted(many[::2])
             assert set(found.values()) == {(HOST, f"stac:{stac_server.url}")}
-            searches = [request for request in stac_server.requests if request.path.startswith("/search")]
+            searches = [
+                request for request in stac_server.requests if request.path.startswith("/search")
+            ]
             assert len(searches) == 2
             record = Survey(settings, transport).record(Planned(many[0], *found[many[0]]))
             assert record.data_node == HOST
@@ -87,7 +95,9 @@ class TestSurvey:
         names = [DATASET_ID.replace("historical", f"back{number}") for number in range(105)]
         for name in names:
             item = make_item(name, data_node=HOST, source="backfill")
-            requests.post(f"{pgstac_server.url}/collections/CMIP6/items", json=item, timeout=30).raise_for_status()
+            requests.post(
+                f"{pgstac_server.url}/collections/CMIP6/items", json=item, timeout=30
+            ).raise_for_status()
         with Transport(allowed_hosts=[pgstac_server.host]) as transport:
             survey = Survey(Settings(), transport, query="source = 'backfill'")
             assert sorted(listed(plan, survey, pgstac_server.url)) == sorted(names)
@@ -95,28 +105,52 @@ class TestSurvey:
     def test_of_an_index_node(self, solr_server: SolrServer, plan: Plan) -> None:
         """By facets; files are no datasets, and what is retracted is left out."""
         for number, name in enumerate(NAMES):
-            common = {"instance_id": name, "data_node": HOST, "experiment_id": ["historical"], "retracted": number == 4}
+            common = {
+                "instance_id": name,
+                "data_node": HOST,
+                "experiment_id": ["historical"],
+                "retracted": number == 4,
+            }
             solr_server.add_document({**common, "id": f"{name}|{HOST}", "type": "Dataset"})
-            solr_server.add_document({**common, "id": f"{name}.nc|{HOST}", "type": "File", "dataset_id": f"{name}|{HOST}"})
-        with Transport(allowed_hosts=[solr_server.host], ca_bundle=solr_server.ca_bundle) as transport:
+            solr_server.add_document(
+                {
+                    **common,
+                    "id": f"{name}.nc|{HOST}",
+                    "type": "File",
+                    "dataset_id": f"{name}|{HOST}",
+                }
+            )
+        with Transport(
+            allowed_hosts=[solr_server.host], ca_bundle=solr_server.ca_bundle
+        ) as transport:
             url = f"https://{solr_server.host}/esg-search/search"
-            found = listed(plan, Survey(Settings(), transport, query="experiment_id=historical"), url)
+            found = listed(
+                plan, Survey(Settings(), transport, query="experiment_id=historical"), url
+            )
             assert found == dict.fromkeys(NAMES[:4], (HOST, f"solr:{solr_server.host}"))
             with pytest.raises(SettingsError, match="facet=value"):
-                Survey(Settings(), transport, query="historical").read(Page(f"solr:{solr_server.host}"))
+                Survey(Settings(), transport, query="historical").read(
+                    Page(f"solr:{solr_server.host}")
+                )
 
     def test_of_globus_search(self, globus_server: GlobusServer, plan: Plan) -> None:
         """Page by page, as far as it scrolls."""
         pytest.importorskip("globus_sdk", reason="globus-sdk is in the extra `publisher`")
         many = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 1101)]
         for name in many:
-            globus_server.add_entry({"id": f"{name}|{HOST}", "instance_id": name, "data_node": HOST, "type": "Dataset"})
+            globus_server.add_entry(
+                {"id": f"{name}|{HOST}", "instance_id": name, "data_node": HOST, "type": "Dataset"}
+            )
         with Transport() as transport:
-            found = listed(plan, Survey(Settings(), transport), f"globus:{globus_server.index_uuid}")
+            found = listed(
+                plan, Survey(Settings(), transport), f"globus:{globus_server.index_uuid}"
+            )
         assert sorted(found) == sorted(many)
 
     def test_of_a_tree_of_catalogues(self, tmp_path: Path, plan: Plan) -> None:
-        """Scanned folders by their paths below the project, pages of the publisher by their names, without reading them."""
+        """Scanned folders by their paths below the project, pages of the publisher by their names,
+        without reading them.
+        """
         archive = write_archive(tmp_path, 4)
         with ThreddsServer(tmp_path) as server, Transport(allowed_hosts=[server.host]) as transport:
             page = server.add_dataset(NAMES[4], archive[NAMES[3]])
@@ -131,7 +165,9 @@ class TestSurvey:
     def test_follows_no_catalogue_to_a_host_that_nobody_named(self, tmp_path: Path) -> None:
         """Not by its name either: it is tried, refused, and said."""
         ref = f'<catalogRef xlink:href="http://10.0.0.1/{DATASET_ID}.xml"/>'
-        (tmp_path / "catalog.xml").write_text(f'<catalog xmlns:xlink="http://www.w3.org/1999/xlink">{ref}</catalog>')
+        (tmp_path / "catalog.xml").write_text(
+            f'<catalog xmlns:xlink="http://www.w3.org/1999/xlink">{ref}</catalog>'
+        )
         with Transport() as transport:
             found = Survey(Settings(), transport).read(Page(str(tmp_path / "catalog.xml")))
             assert found.datasets == ()
@@ -140,11 +176,16 @@ class TestSurvey:
             assert caught.value.code == "transport-host-refused"
 
     def test_of_mapfiles_and_lists(self, tmp_path: Path, plan: Plan) -> None:
-        """A directory of mapfiles, of several datasets too; ids with a template, and ids that an index is asked for."""
-        maps, file = tmp_path / "maps", tmp_path / "x.nc"
+        """A directory of mapfiles, of several datasets too; ids with a template, and ids that an
+        index is asked for.
+        """
+        maps = tmp_path / "maps"
+        file = tmp_path / "x.nc"
         (maps / "deeper").mkdir(parents=True)
         file.write_bytes(b"x")
-        (maps / "a.map").write_text(map_line(NAMES[0], file) + map_line(NAMES[1], file) + map_line(NAMES[0], file))
+        (maps / "a.map").write_text(
+            map_line(NAMES[0], file) + map_line(NAMES[1], file) + map_line(NAMES[0], file)
+        )
         (maps / "deeper" / "b.map").write_text(map_line(NAMES[2], file))
         (maps / "README").write_text("not a map")
         (tmp_path / "ids").write_text(f"{NAMES[3]}\n\n{NAMES[4].replace('.v', '#')}\n")
@@ -154,9 +195,16 @@ class TestSurvey:
             found = listed(plan, survey, str(maps), str(tmp_path / "ids"))
             assert set(found) == set(NAMES)
             assert found[NAMES[0]] == (HOST, str(maps / "a.map"))
-            assert found[NAMES[4]] == ("x.org", f"https://x.org/{NAMES[4].replace('.', '/')}/{NAMES[4]}.xml")
-            by_index = Survey(settings, transport, address=IndexAddress("stac", "https://stac.example.org"))
-            assert by_index.read(Page(str(tmp_path / "ids"))).datasets[0] == Planned(NAMES[3], "", "stac:https://stac.example.org")
+            assert found[NAMES[4]] == (
+                "x.org",
+                f"https://x.org/{NAMES[4].replace('.', '/')}/{NAMES[4]}.xml",
+            )
+            by_index = Survey(
+                settings, transport, address=IndexAddress("stac", "https://stac.example.org")
+            )
+            assert by_index.read(Page(str(tmp_path / "ids"))).datasets[0] == Planned(
+                NAMES[3], "", "stac:https://stac.example.org"
+            )
             with pytest.raises(SourceError, match="--template"):
                 Survey(settings, transport).read(Page(str(tmp_path / "ids")))
 
@@ -181,7 +229,10 @@ class TestPlan:
         again = Plan(tmp_path / "plan.sqlite", "job")
         again.begin(["root"])
         assert again.next_page() == Page("root", "2")
-        assert again.keep_page(Page("root", "2"), [Planned("a", "n", "x"), Planned("b", "n", "x")], []) == 1
+        assert (
+            again.keep_page(Page("root", "2"), [Planned("a", "n", "x"), Planned("b", "n", "x")], [])
+            == 1
+        )
         assert again.next_page() is None
         assert again.counts() == {"open": 2}
         again.close()
@@ -208,7 +259,9 @@ class TestPlan:
         assert plan.next_page() == Page("root")
 
     def test_of_a_file_that_is_none_says_so(self, tmp_path: Path) -> None:
-        (tmp_path / "plan.sqlite").write_text("no database, but long enough to be looked at by SQLite as if it were one" * 10)
+        (tmp_path / "plan.sqlite").write_text(
+            "no database, but long enough to be looked at by SQLite as if it were one" * 10
+        )
         with pytest.raises(StoreError) as caught:
             Plan(tmp_path / "plan.sqlite", "job")
         assert caught.value.code == "store-plan"
@@ -217,12 +270,18 @@ class TestPlan:
 class TestTurns:
     def planned(self, plan: Plan, **counts: int) -> Turns:
         plan.begin(["root"])
-        rows = [Planned(f"{node}.{number}", node, "root") for node, count in counts.items() for number in range(count)]
+        rows = [
+            Planned(f"{node}.{number}", node, "root")
+            for node, count in counts.items()
+            for number in range(count)
+        ]
         plan.keep_page(Page("root"), rows, [])
         return Turns(plan, per_node=2)
 
     def test_are_fair_and_bounded(self, plan: Plan) -> None:
-        """A node with few datasets does not wait until one with many is through; none has more than two at once."""
+        """A node with few datasets does not wait until one with many is through; none has more than
+        two at once.
+        """
         turns = self.planned(plan, a=1000, b=3)
         first = [turns.take() for _ in range(5)]
         assert [one and one.data_node for one in first] == ["a", "b", "a", "b", None]
@@ -233,11 +292,17 @@ class TestTurns:
 
     def test_a_silent_node_rests_and_one_answer_wakes_it(self, plan: Plan) -> None:
         turns = self.planned(plan, dead=10, fine=10)
-        silent = Outcome("x", "link", "failed", "no answer", "transport-unreachable", retryable=True)
+        silent = Outcome(
+            "x", "link", "failed", "no answer", "transport-unreachable", retryable=True
+        )
         for _ in range(REST_AFTER):
             turns.judge("dead", silent)
         assert turns.resting == ("dead",)
-        assert [one and one.data_node for one in (turns.take(), turns.take(), turns.take())] == ["fine", "fine", None]
+        assert [one and one.data_node for one in (turns.take(), turns.take(), turns.take())] == [
+            "fine",
+            "fine",
+            None,
+        ]
         turns.judge("dead", Outcome("x", "link", "linked", ""))
         assert turns.resting == ()
         taken = turns.take()
@@ -273,7 +338,9 @@ def refuse() -> None:
 
 class TestWorkers:
     def test_one_that_dies_is_replaced_and_the_work_done(self, tmp_path: Path) -> None:
-        """Once more, elsewhere; if it dies again, that is said, and the others' work is not lost."""
+        """Once more, elsewhere; if it dies again, that is said, and the others' work is not
+        lost.
+        """
         workers = LocalWorkers(2)
         try:
             assert workers.run(die_once, tmp_path / "marker") == "alive"
@@ -293,14 +360,22 @@ class TestWorkers:
         """By kill -9, too: nobody computes for nobody."""
         program = (
             "import os, sys, time\nfrom esgvzarr.workers import LocalWorkers\n"
-            "if __name__ == '__main__':\n    print(LocalWorkers(1).run(os.getpid), flush=True)\n    time.sleep(60)\n"
+            "if __name__ == '__main__':\n    print(LocalWorkers(1).run(os.getpid), flush=True)\n "
+            "   time.sleep(60)\n"
         )
         (tmp_path / "program.py").write_text(program)
-        with subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True) as owner:
+        with subprocess.Popen(
+            [sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True
+        ) as owner:
             assert owner.stdout
             worker = int(owner.stdout.readline())
             owner.kill()
-        assert soon(lambda: not Path(f"/proc/{worker}").exists() or "State:\tZ" in Path(f"/proc/{worker}/status").read_text())
+        assert soon(
+            lambda: (
+                not Path(f"/proc/{worker}").exists()
+                or "State:\tZ" in Path(f"/proc/{worker}/status").read_text()
+            )
+        )
 
     def test_of_a_cluster_that_is_not_there(self) -> None:
         with pytest.raises(SettingsError) as caught:
@@ -322,11 +397,14 @@ def soon(done: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def children(pid: int, word: str = "spawn_main") -> list[int]:
-    """The processes of a process that have a word in their command lines; those of a coordinator are its workers."""
+    """The processes of a process that have a word in their command lines; those of a coordinator
+    are its workers.
+    """
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields, line = path.read_text().rpartition(")")[2].split(), path.with_name("cmdline").read_text()
+            fields = path.read_text().rpartition(")")[2].split()
+            line = path.with_name("cmdline").read_text()
         except OSError:
             continue
         if int(fields[1]) == pid and word in line and fields[0] != "Z":
@@ -335,11 +413,15 @@ def children(pid: int, word: str = "spawn_main") -> list[int]:
 
 
 class Back:
-    """A data node with an archive, registered in an index; of its datasets the first four are refused."""
+    """A data node with an archive, registered in an index; of its datasets the first four are
+    refused.
+    """
 
     def __init__(self, directory: Path, index: StacServer, count: int) -> None:
-        self.index, self.node = index, DataNode(directory / "node", index.url, poll_timeout_s=5, retries=0)
-        self.count, self.refused = count, 4
+        self.index = index
+        self.node = DataNode(directory / "node", index.url, poll_timeout_s=5, retries=0)
+        self.count = count
+        self.refused = 4
 
     def __enter__(self) -> Back:
         self.node.__enter__()
@@ -354,7 +436,9 @@ class Back:
 
     def start(self, *more: object) -> subprocess.Popen[str]:
         arguments = command("backfill", "--config", self.node.config, *more)
-        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def run(self, *more: object) -> tuple[int, str]:
         with self.start(*more) as process:
@@ -368,11 +452,18 @@ class Back:
         return self.node.directory_of(name) / f"{name}.json"
 
     def check_all_are_right(self) -> None:
-        """Files, index and ledger agree; nothing was sent twice; the refused have neither file nor link."""
+        """Files, index and ledger agree; nothing was sent twice; the refused have neither file nor
+        link.
+        """
         names = list(self.archive)
-        last = {step.dataset_id: step for step in Ledger(self.node.directory / "esgvzarr.sqlite").latest()}
+        last = {
+            step.dataset_id: step
+            for step in Ledger(self.node.directory / "esgvzarr.sqlite").latest()
+        }
         patched = Counter(
-            request.path for request in self.index.requests if request.method == "PATCH" and request.status in (200, 202)
+            request.path
+            for request in self.index.requests
+            if request.method == "PATCH" and request.status in (200, 202)
         )
         assert patched == {f"/collections/CMIP6/items/{name}": 1 for name in names[self.refused :]}
         for name in names[self.refused :]:
@@ -398,7 +489,9 @@ class TestBackfill:
             yield back
 
     def test_survives_whoever_is_killed(self, back: Back, tmp_path: Path) -> None:
-        """A worker by kill -9, then the coordinator; the next run does what is left, and no more."""
+        """A worker by kill -9, then the coordinator; the next run does what is left, and no
+        more.
+        """
         with back.start("--jobs", 2) as first:
             assert soon(lambda: back.linked() >= 3, 60)
             os.kill(children(first.pid)[0], signal.SIGKILL)
@@ -454,7 +547,11 @@ def check_stands_alone(page: str) -> None:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             seen[tag] += 1
             assert tag not in ("script", "link", "img", "iframe")
-            assert not [value for name, value in attrs if name in ("src", "srcset") or (name == "style" and "url(" in str(value))]
+            assert not [
+                value
+                for name, value in attrs
+                if name in ("src", "srcset") or (name == "style" and "url(" in str(value))
+            ]
 
     Reader().feed(page)
     assert seen["svg"] >= 3
@@ -469,7 +566,9 @@ def test_a_dead_node_holds_up_nobody(tmp_path: Path) -> None:
             (fine if number < 6 else silent).add_dataset(name, files)
         silent.fault(Status(503), "*.nc")
         settings = Settings(ledger=tmp_path / "ledger.sqlite", retries=0, timeout_s=5)
-        sources = tuple(f"{server.url}/thredds/catalog/esgcet/catalog.xml" for server in (fine, silent))
+        sources = tuple(
+            f"{server.url}/thredds/catalog/esgcet/catalog.xml" for server in (fine, silent)
+        )
         job = Job(sources, output_dir=tmp_path / "out")
         summary = backfill(job, settings, jobs=1, per_node=1)
         assert summary.counts["written"] == 6
@@ -477,7 +576,9 @@ def test_a_dead_node_holds_up_nobody(tmp_path: Path) -> None:
         assert summary.resting == (silent.host,)
         assert not summary.is_done
         reads = [request for request in silent.requests if request.path.endswith(".nc")]
-        assert len({request.path for request in reads}) <= 2 * (REST_AFTER + 1), "two files each: it was left in peace"
+        assert len({request.path for request in reads}) <= 2 * (REST_AFTER + 1), (
+            "two files each: it was left in peace"
+        )
         silent.heal()
         summary = backfill(job, settings, jobs=1)
         assert (summary.counts, summary.is_done) == ({"written": 12}, True)
@@ -490,7 +591,10 @@ def test_two_runs_do_not_do_a_dataset_twice(tmp_path: Path) -> None:
     with ThreddsServer(tmp_path / "data") as server:
         settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,))
         job = Job((server.catalog_url,), output_dir=tmp_path / "out")
-        runs = [threading.Thread(target=backfill, args=(job, settings), kwargs={"jobs": 1}) for _ in range(2)]
+        runs = [
+            threading.Thread(target=backfill, args=(job, settings), kwargs={"jobs": 1})
+            for _ in range(2)
+        ]
         for run in runs:
             run.start()
         for run in runs:
@@ -505,13 +609,17 @@ def test_a_plan_alone_reads_no_data(tmp_path: Path) -> None:
     write_archive(tmp_path / "data", 3)
     with ThreddsServer(tmp_path / "data") as server:
         settings = Settings(ledger=tmp_path / "ledger.sqlite")
-        summary = backfill(Job((server.catalog_url,), output_dir=tmp_path / "out"), settings, plan_only=True)
+        summary = backfill(
+            Job((server.catalog_url,), output_dir=tmp_path / "out"), settings, plan_only=True
+        )
         assert summary.counts == {"open": 3}
         assert not [request for request in server.requests if request.path.endswith(".nc")]
     assert plan_path(settings).exists()
 
 
-def test_an_index_that_does_not_answer_ends_the_run(stac_server: StacServer, tmp_path: Path) -> None:
+def test_an_index_that_does_not_answer_ends_the_run(
+    stac_server: StacServer, tmp_path: Path
+) -> None:
     """A million datasets are not each tried in vain, and none of them is held to have failed."""
     pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
     with Back(tmp_path, stac_server, 14) as back:
@@ -534,7 +642,10 @@ def test_the_report_takes_nobodys_word_for_html(tmp_path: Path, plan: Plan) -> N
     """Names, details and addresses come from strangers."""
     evil = "<script>alert(1)</script>"
     plan.begin(["root"])
-    rows = [Planned(evil, evil, "javascript:alert(1)"), Planned("b", "n", 'https://x.org/"><script>')]
+    rows = [
+        Planned(evil, evil, "javascript:alert(1)"),
+        Planned("b", "n", 'https://x.org/"><script>'),
+    ]
     plan.keep_page(Page("root"), rows, [])
     for row in rows:
         plan.finish(row, Result("refused", "time-overlap", evil, "", 1.0))

@@ -14,7 +14,17 @@ from esgvzarr.model import Entry
 from esgvzarr.testing import DATASET_ID
 
 OTHER = DATASET_ID.replace("tas", "pr")
-LINKED = Entry(DATASET_ID, "publish", "linked", "", "is shown", "https://node/a.json", "", "2026-11-20T10:00:00+00:00", step="done")
+LINKED = Entry(
+    DATASET_ID,
+    "publish",
+    "linked",
+    "",
+    "is shown",
+    "https://node/a.json",
+    "",
+    "2026-11-20T10:00:00+00:00",
+    step="done",
+)
 PENDING = replace(LINKED, dataset_id=OTHER, outcome="pending", code="index-pending", retryable=True)
 
 
@@ -36,7 +46,9 @@ def run(*arguments: object) -> int:
 
 
 class TestStatus:
-    def test_shows_each_dataset_once(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_shows_each_dataset_once(
+        self, config: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """State, code, time and href, whole, on one line each; 1, for one is not done."""
         assert run("status", "--config", config) == 1
         lines = capsys.readouterr().out.splitlines()
@@ -48,42 +60,60 @@ class TestStatus:
     def test_of_what_is_done_is_0(self, config: Path) -> None:
         assert run("status", DATASET_ID, "--config", config) == 0
 
-    def test_of_the_unknown_is_1_and_says_so(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_of_the_unknown_is_1_and_says_so(
+        self, config: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         unknown = DATASET_ID.replace("tas", "ua")
         assert run("status", unknown, "--config", config) == 1
         assert f"[source-not-in-ledger] {unknown}" in capsys.readouterr().err
 
     def test_as_json(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """For scripts; an interrupted run says after which step."""
-        Ledger(config.parent / "ledger.sqlite").add(replace(LINKED, outcome="open", step="written", retryable=True))
+        Ledger(config.parent / "ledger.sqlite").add(
+            replace(LINKED, outcome="open", step="written", retryable=True)
+        )
         assert run("status", DATASET_ID, "--json", "--config", config) == 1
         (told,) = json.loads(capsys.readouterr().out)
-        assert (told["dataset_id"], told["state"], told["retryable"]) == (DATASET_ID, "interrupted after written", True)
+        assert (told["dataset_id"], told["state"], told["retryable"]) == (
+            DATASET_ID,
+            "interrupted after written",
+            True,
+        )
 
     def test_of_no_ledger_makes_none(self, tmp_path: Path) -> None:
         (tmp_path / "esg.yaml").write_text(f"esgvzarr:\n  ledger: {tmp_path / 'ledger.sqlite'}\n")
         assert run("status", "--config", tmp_path / "esg.yaml") == 0
         assert not (tmp_path / "ledger.sqlite").exists()
 
-    def test_of_a_ledger_that_is_none_is_1(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (config.parent / "ledger.sqlite").write_text("not a database, but long enough to be taken for one" * 20)
+    def test_of_a_ledger_that_is_none_is_1(
+        self, config: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (config.parent / "ledger.sqlite").write_text(
+            "not a database, but long enough to be taken for one" * 20
+        )
         assert run("status", "--config", config) == 1
         assert "[store-ledger]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["status", "resume", "unpublish"])
-def test_what_is_no_dataset_id_is_said(config: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_what_is_no_dataset_id_is_said(
+    config: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     """It would become a path."""
     assert run(command, "../../etc/passwd", "--config", config) == 1
     assert "[source-dataset-id]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["link", "unpublish"])
-def test_a_configuration_that_is_not_there_is_2(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_that_is_not_there_is_2(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(command, DATASET_ID, "--config", tmp_path / "no.yaml") == 2
     assert "[settings-invalid]" in capsys.readouterr().err
 
 
-def test_a_configuration_without_an_index_is_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_without_an_index_is_2(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("link", DATASET_ID, "--config", config) == 2
     assert "names no index" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Steps that two files hold are served once if every number is equal, and refused by file, variable and dates if not."""
+"""Steps that two files hold are served once if every number is equal, and refused by file, variable
+and dates if not.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +49,20 @@ def test_nothing_is_read_and_nothing_changes_where_no_times_overlap(tmp_path: Pa
 def test_what_was_repeated_is_told_and_recorded(tmp_path: Path) -> None:
     references, document = oracle.make(DEFECTS["overlap_equal"].make(tmp_path))
     (warning,) = references.warnings
-    assert (warning.code, warning.refuse, warning.file) == ("time-repeated", False, references.files[1].file.url)
+    assert (warning.code, warning.refuse, warning.file) == (
+        "time-repeated",
+        False,
+        references.files[1].file.url,
+    )
     assert "6 steps, 1851-01-16T12:00:00 to 1851-06-16T00:00:00" in warning.found
     provenance = json.loads(json.loads(document)["provenance"])
     assert [file.get("repeated_steps") for file in provenance["files"]] == [None, 6]
     assert provenance["warnings"] == [str(warning)]
 
 
-def test_a_file_within_another_is_left_out_and_named_and_proved_all_the_same(tmp_path: Path) -> None:
+def test_a_file_within_another_is_left_out_and_named_and_proved_all_the_same(
+    tmp_path: Path,
+) -> None:
     paths = DEFECTS["file_within_another"].make(tmp_path)
     _, document = oracle.make(paths)
     assert json.loads(json.loads(document)["provenance"])["left_out"] == [str(paths[1])]
@@ -67,13 +75,23 @@ def test_a_file_within_another_is_left_out_and_named_and_proved_all_the_same(tmp
 @pytest.mark.parametrize(
     ("name", "expected", "found"),
     [
-        ("overlap_one_value_differs", "'tas' from 1851-01-16", "other values, first at 1851-06-16T00:00:00"),
-        ("overlap_bounds_differ", "'time_bnds' from 1851-01-16", "other values, first at 1851-01-16T12:00:00"),
+        (
+            "overlap_one_value_differs",
+            "'tas' from 1851-01-16",
+            "other values, first at 1851-06-16T00:00:00",
+        ),
+        (
+            "overlap_bounds_differ",
+            "'time_bnds' from 1851-01-16",
+            "other values, first at 1851-01-16T12:00:00",
+        ),
         ("overlap_packing_differs", "'tas' from 1851-01-16", "another type, packing or fill value"),
         ("overlap_other_steps", "from 1851-01-16T00:00:00 to", "other steps"),
     ],
-)  # fmt: skip
-def test_what_differs_is_refused_by_file_variable_and_dates(name: str, expected: str, found: str, tmp_path: Path) -> None:
+)
+def test_what_differs_is_refused_by_file_variable_and_dates(
+    name: str, expected: str, found: str, tmp_path: Path
+) -> None:
     paths = DEFECTS[name].make(tmp_path)
     with pytest.raises(RefusedError) as raised:
         oracle.make(paths)
@@ -85,14 +103,20 @@ def test_what_differs_is_refused_by_file_variable_and_dates(name: str, expected:
 
 
 def test_equal_numbers_of_other_units_are_no_equal_bounds(tmp_path: Path) -> None:
-    """The second file's bounds say the first's numbers, which mean other dates by its own reference date."""
+    """The second file's bounds say the first's numbers, which mean other dates by its own reference
+    date.
+    """
     paths = DEFECTS["overlap_time_unit_differs"].make(tmp_path)
     with netCDF4.Dataset(paths[0]) as first, netCDF4.Dataset(paths[1], "a") as second:
         second["time_bnds"][:6] = first["time_bnds"][12:]
     with pytest.raises(RefusedError) as raised:
         oracle.make(paths)
     (finding,) = raised.value.findings
-    assert (finding.code, finding.expected.split(" ")[0], finding.found) == ("time-overlap", "'time_bnds'", "other dates")
+    assert (finding.code, finding.expected.split(" ")[0], finding.found) == (
+        "time-overlap",
+        "'time_bnds'",
+        "other dates",
+    )
 
 
 def test_times_that_go_back_are_refused_as_such_where_they_overlap_too(tmp_path: Path) -> None:
@@ -105,7 +129,9 @@ def test_times_that_go_back_are_refused_as_such_where_they_overlap_too(tmp_path:
 
 
 @pytest.mark.parametrize("order", [("time", "lat", "lon"), ("lat", "time", "lon")])
-def test_the_first_date_is_named_that_differs(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_date_is_named_that_differs(
+    order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever the parts lie in which it was found."""
     monkeypatch.setattr(overlaps, "_AT_ONCE", 8 * 4 * 6)
 
@@ -116,7 +142,9 @@ def test_the_first_date_is_named_that_differs(order: tuple[str, ...], tmp_path: 
             for place in ({"time": 5, "lat": 0, "lon": 0}, {"time": 4, "lat": 3, "lon": 5}):
                 values[tuple(place[name] for name in order)] = 2.0
 
-    paths = write_files(tmp_path, [FileSpec(months=18, extra=(add,)), FileSpec(start=12, extra=(add,))])
+    paths = write_files(
+        tmp_path, [FileSpec(months=18, extra=(add,)), FileSpec(start=12, extra=(add,))]
+    )
     with pytest.raises(RefusedError) as raised:
         oracle.make(paths)
     assert raised.value.findings[0].found == "other values, first at 1851-05-16T12:00:00"
@@ -127,11 +155,17 @@ def test_comparing_by_parts_finds_the_one_other_value_wherever_it_is(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overlaps, "_AT_ONCE", at_once)
-    changed = {"compressed": LARGE, "contiguous": replace(LARGE, chunks=None, compression=None, unlimited=False),
-               "classic": replace(LARGE, chunks=None, compression=None, format="NETCDF3_64BIT_OFFSET")}  # fmt: skip
+    changed = {
+        "compressed": LARGE,
+        "contiguous": replace(LARGE, chunks=None, compression=None, unlimited=False),
+        "classic": replace(LARGE, chunks=None, compression=None, format="NETCDF3_64BIT_OFFSET"),
+    }
     for name, spec in changed.items():
         small = replace(spec, grid=(5, 7), chunks=spec.chunks and (2, 3, 4))
-        specs = [replace(small, months=9), replace(small, start=4, months=9, chunks=spec.chunks and (1, 5, 2))]
+        specs = [
+            replace(small, months=9),
+            replace(small, start=4, months=9, chunks=spec.chunks and (1, 5, 2)),
+        ]
         paths = write_files(tmp_path / name, specs)
         oracle.make(paths)
         with netCDF4.Dataset(paths[1], "a") as file:
@@ -142,7 +176,9 @@ def test_comparing_by_parts_finds_the_one_other_value_wherever_it_is(
         assert raised.value.findings[0].found.endswith("first at 1850-08-16T12:00:00")
 
 
-def test_the_repeated_steps_are_read_in_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_repeated_steps_are_read_in_parts_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(overlaps, "_AT_ONCE", 2**20)
     largest = 0
 
@@ -185,7 +221,11 @@ def test_what_shows_repeated_steps_twice_does_not_pass(tmp_path: Path) -> None:
 def test_a_chunk_that_neither_file_is_stated_for_is_missed(tmp_path: Path) -> None:
     paths = DEFECTS["overlap_compressed"].make(tmp_path)
     _, document = oracle.make(paths)
-    for key in [key for key, value in json.loads(document)["refs"].items() if key.startswith("tas/") and isinstance(value, list)]:
+    for key in [
+        key
+        for key, value in json.loads(document)["refs"].items()
+        if key.startswith("tas/") and isinstance(value, list)
+    ]:
         parsed = json.loads(document)
         del parsed["refs"][key]
         assert not oracle.proof(json.dumps(parsed).encode(), paths, samples=0).passed, key
@@ -194,9 +234,14 @@ def test_a_chunk_that_neither_file_is_stated_for_is_missed(tmp_path: Path) -> No
 def test_repeats_are_read_over_http_too(tmp_path: Path, thredds_server: ThreddsServer) -> None:
     paths = DEFECTS["overlap_of_three"].make(tmp_path)
     record = oracle.record_of(paths)
-    files = [replace(file, url=thredds_server.url_of(path)) for file, path in zip(record.files, paths, strict=True)]
+    files = [
+        replace(file, url=thredds_server.url_of(path))
+        for file, path in zip(record.files, paths, strict=True)
+    ]
     with Transport(allowed_hosts=[thredds_server.host]) as transport:
-        series = rules.check(scan(files, transport), "test", lambda one: overlaps.serve_once(one, transport))
+        series = rules.check(
+            scan(files, transport), "test", lambda one: overlaps.serve_once(one, transport)
+        )
     assert [len(times) for times in series.times] == [18, 6, 12]
     assert [file.repeated for file in series.files] == [0, 12, 12]
 
@@ -204,7 +249,10 @@ def test_repeats_are_read_over_http_too(tmp_path: Path, thredds_server: ThreddsS
 def _spans(series: Series) -> list[tuple[int, int]]:
     """First and last month of each file."""
     epoch = 1850 * 12
-    dates = [np.array(times, "datetime64[us]").astype("datetime64[M]").astype(int) + 1970 * 12 - epoch for times in series.times]
+    dates = [
+        np.array(times, "datetime64[us]").astype("datetime64[M]").astype(int) + 1970 * 12 - epoch
+        for times in series.times
+    ]
     return [(int(months[0]), int(months[-1])) for months in dates]
 
 
@@ -221,11 +269,14 @@ def _spans(series: Series) -> list[tuple[int, int]]:
         (1, [(0, 11), (0, 23), (4, 8)], [(0, 23)]),
         (1, [(0, 11), (6, 20), (8, 10), (15, 25)], [(0, 11), (12, 20), (21, 25)]),
     ],
-)  # fmt: skip
+)
 def test_files_follow_each_other_where_compressed_chunks_begin(
     chunk: int, spans: list[tuple[int, int]], served: list[tuple[int, int]], tmp_path: Path
 ) -> None:
-    specs = [FileSpec(start=a, months=b - a + 1, chunks=(chunk, 4, 6), compression="zlib") for a, b in spans]
+    specs = [
+        FileSpec(start=a, months=b - a + 1, chunks=(chunk, 4, 6), compression="zlib")
+        for a, b in spans
+    ]
     with Transport() as transport:
         series = overlaps.serve_once(arranged(write_files(tmp_path, specs), transport), transport)
     assert _spans(series) == served
@@ -233,7 +284,9 @@ def test_files_follow_each_other_where_compressed_chunks_begin(
 
 
 @given(st.integers(1, 5), st.integers(1, 12), st.integers(0, 11), st.integers(1, 12))
-def test_a_cut_variable_holds_the_steps_that_were_asked_for(chunk: int, length: int, start: int, stop: int) -> None:
+def test_a_cut_variable_holds_the_steps_that_were_asked_for(
+    chunk: int, length: int, start: int, stop: int
+) -> None:
     start, stop = min(start, length - 1), max(min(stop, length), min(start, length - 1) + 1)
     file = _one_variable(chunk, length)
     cut = overlaps._cut_variable(file, 0, start, stop)
@@ -248,7 +301,9 @@ def _one_variable(chunk: int, length: int) -> Variable:
     keys = np.stack([np.arange(count), np.zeros(count, int)], 1)
     sizes = np.full(count, chunk * 4)
     table = ChunkTable(keys, np.arange(count) * chunk * 4, sizes)
-    return Variable("tas", ("time", "x"), (length, 2), np.dtype("i2"), {}, None, (chunk, 2), (), table)
+    return Variable(
+        "tas", ("time", "x"), (length, 2), np.dtype("i2"), {}, None, (chunk, 2), (), table
+    )
 
 
 def test_left_out_are_files_of_which_no_step_remains(tmp_path: Path) -> None:

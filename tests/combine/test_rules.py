@@ -1,4 +1,6 @@
-"""Each rule between files, alone: what it lets through, what it refuses, and that nothing else refuses it."""
+"""Each rule between files, alone: what it lets through, what it refuses, and that nothing else
+refuses it.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +49,22 @@ def _with_missing_bounds(files: Sequence[FileReferences]) -> list[FileReferences
     values = np.array(bounds.values)
     values[3, 0] = 1e20
     changed = replace(bounds, values=values, fill_value=1e20)
-    return [files[0], replace(files[1], variables={**files[1].variables, "time_bnds": changed}), files[2]]
+    return [
+        files[0],
+        replace(files[1], variables={**files[1].variables, "time_bnds": changed}),
+        files[2],
+    ]
 
 
 def _packed_by_single(files: Sequence[FileReferences]) -> list[FileReferences]:
     tas = files[0].variables["tas"]
     return [
         replace(
-            files[0], variables={**files[0].variables, "tas": replace(tas, attrs={**tas.attrs, "scale_factor": np.float32(0.01)})}
+            files[0],
+            variables={
+                **files[0].variables,
+                "tas": replace(tas, attrs={**tas.attrs, "scale_factor": np.float32(0.01)}),
+            },
         )
     ]
 
@@ -77,11 +87,16 @@ def test_a_rule_finds_its_defect(rule: str, tmp_path: Path) -> None:
     name, code, refuses = BY_RULE[rule]
     found = [finding for finding in findings(scanned(name, tmp_path)) if finding.code == code]
     assert found
-    assert all(finding.refuse is refuses and finding.file and finding.expected and finding.found for finding in found)
+    assert all(
+        finding.refuse is refuses and finding.file and finding.expected and finding.found
+        for finding in found
+    )
 
 
 @pytest.mark.parametrize("rule", BY_RULE)
-def test_nothing_else_finds_it_when_the_rule_is_taken_out(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_else_finds_it_when_the_rule_is_taken_out(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, code, _ = BY_RULE[rule]
     files = scanned(name, tmp_path)
     monkeypatch.setattr(rules, "_RULES", tuple(one for one in rules._RULES if one.__name__ != rule))
@@ -95,12 +110,19 @@ def test_all_broken_rules_are_told_at_once(tmp_path: Path) -> None:
         files = scan(record_of(both.write(tmp_path)).files, transport)
     with pytest.raises(RefusedError) as raised:
         rules.check(files, "test")
-    assert {finding.code for finding in raised.value.findings} == {"coordinate-differs", "units-differ"}
+    assert {finding.code for finding in raised.value.findings} == {
+        "coordinate-differs",
+        "units-differ",
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("latitude_rounding", "coordinate-rounding"), ("same_file_twice", "file-twice"), ("no_steps_in_one_file", "file-empty")],
+    [
+        ("latitude_rounding", "coordinate-rounding"),
+        ("same_file_twice", "file-twice"),
+        ("no_steps_in_one_file", "file-empty"),
+    ],
 )
 def test_what_is_harmless_is_told_and_served(name: str, code: str, tmp_path: Path) -> None:
     series = rules.check(scanned(name, tmp_path), "test")
@@ -116,7 +138,10 @@ def test_files_come_in_the_order_of_their_times_whatever_their_names(tmp_path: P
 
 def _times(calendar: str, steps: Sequence[tuple[int, ...]]) -> np.ndarray:
     dates = [cftime.datetime(*step, calendar=calendar) for step in steps]
-    return np.array([round(x) for x in cftime.date2num(dates, "microseconds since 1970-01-01", calendar)], np.int64)
+    return np.array(
+        [round(x) for x in cftime.date2num(dates, "microseconds since 1970-01-01", calendar)],
+        np.int64,
+    )
 
 
 def _months(middle: bool, count: int = 30) -> list[tuple[int, ...]]:
@@ -124,17 +149,22 @@ def _months(middle: bool, count: int = 30) -> list[tuple[int, ...]]:
 
 
 STEPS: dict[str, list[tuple[int, ...]]] = {
-    "mon": _months(True), "monPt": _months(False), "monC": _months(True, 12),
-    "yr": [(year, 7, 1) for year in range(1850, 1870)], "yrPt": [(year, 1, 1) for year in range(1850, 1870)],
+    "mon": _months(True),
+    "monPt": _months(False),
+    "monC": _months(True, 12),
+    "yr": [(year, 7, 1) for year in range(1850, 1870)],
+    "yrPt": [(year, 1, 1) for year in range(1850, 1870)],
     "dec": [(year, 1, 1) for year in range(1850, 1950, 10)],
-    "day": [(2000, 2, day) for day in range(1, 29)], "6hr": [(2000, 3, 1 + n // 4, 6 * (n % 4), 0) for n in range(40)],
+    "day": [(2000, 2, day) for day in range(1, 29)],
+    "6hr": [(2000, 3, 1 + n // 4, 6 * (n % 4), 0) for n in range(40)],
     "6hrPt": [(2000, 3, 1 + n // 4, 6 * (n % 4), 0) for n in range(40)],
     "3hr": [(2000, 3, 1 + n // 8, 3 * (n % 8), 30) for n in range(40)],
     "3hrPt": [(2000, 3, 1 + n // 8, 3 * (n % 8)) for n in range(40)],
     "1hr": [(2000, 3, 1 + n // 24, n % 24, 30) for n in range(60)],
-    "1hrCM": [(2000, 3, 1, n, 30) for n in range(24)], "subhrPt": [(2000, 3, 1, n // 4, 15 * (n % 4)) for n in range(40)],
+    "1hrCM": [(2000, 3, 1, n, 30) for n in range(24)],
+    "subhrPt": [(2000, 3, 1, n // 4, 15 * (n % 4)) for n in range(40)],
     "": [(2000, 2, day) for day in range(1, 29)],
-}  # fmt: skip
+}
 """Frequency -> (year, month, day, hour, minute) of steps as CMIP tables have them."""
 
 

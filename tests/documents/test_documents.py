@@ -1,4 +1,6 @@
-"""Several datasets as one document: each group shows what its own files hold, value for value, or the reason is named."""
+"""Several datasets as one document: each group shows what its own files hold, value for value, or
+the reason is named.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,13 @@ def own_ledger(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def make(directory: Path, **spec: Any) -> Outcome:
     """The document of a spec, proved and written."""
     with Transport() as transport:
-        return combine(Spec.model_validate({"name": "doc", **spec}), directory, transport, Settings(), force=True)
+        return combine(
+            Spec.model_validate({"name": "doc", **spec}),
+            directory,
+            transport,
+            Settings(),
+            force=True,
+        )
 
 
 def read(document: Path) -> Refs:
@@ -60,7 +68,10 @@ def refusal(directory: Path, **spec: Any) -> str:
 
 
 def of_mom6(files: Mom6Files) -> dict[str, Any]:
-    return {"streams": {name: [*map(str, paths)] for name, paths in files.streams.items()}, "static": str(files.static)}
+    return {
+        "streams": {name: [*map(str, paths)] for name, paths in files.streams.items()},
+        "static": str(files.static),
+    }
 
 
 def verified(path: Path, *, full: bool = False) -> Report:
@@ -71,23 +82,40 @@ def verified(path: Path, *, full: bool = False) -> Report:
 def stock(href: str, group: str, **options: Any) -> xarray.Dataset:
     """A group as stock xarray and kerchunk open it."""
     own = {"decode_times": oracle.CFTIME, **options}
-    return xarray.open_dataset(href, engine="kerchunk", group=group, storage_options={"skip_instance_cache": True}, **own)
+    return xarray.open_dataset(
+        href, engine="kerchunk", group=group, storage_options={"skip_instance_cache": True}, **own
+    )
 
 
-def unlike(shown: xarray.Dataset, paths: Sequence[Path], static: Sequence[Path] = (), *, drop: Sequence[str] = ()) -> list[str]:
-    """Everything in which a group is not its files one after the other, with the static files beside, as xarray reads these."""
+def unlike(
+    shown: xarray.Dataset,
+    paths: Sequence[Path],
+    static: Sequence[Path] = (),
+    *,
+    drop: Sequence[str] = (),
+) -> list[str]:
+    """Everything in which a group is not its files one after the other, with the static files
+    beside, as xarray reads these.
+    """
     expected: dict[str, np.ndarray[Any, Any]] = {}
     for path in static:
         with xarray.open_dataset(path, decode_times=oracle.CFTIME) as file:
-            expected |= {str(name): v.values for name, v in file.variables.items() if "time" not in v.dims}
+            expected |= {
+                str(name): v.values for name, v in file.variables.items() if "time" not in v.dims
+            }
     parts = [xarray.open_dataset(path, decode_times=oracle.CFTIME) for path in paths]
     for name, first in parts[0].variables.items():
         versions = [part.variables[name].values for part in parts]
         expected[str(name)] = np.concatenate(versions) if "time" in first.dims else versions[0]
     expected = {name: values for name, values in expected.items() if name not in drop}
-    found = [f"variables {set(expected) ^ set(map(str, shown.variables))}"] if set(expected) != set(shown.variables) else []
+    found = (
+        [f"variables {set(expected) ^ set(map(str, shown.variables))}"]
+        if set(expected) != set(shown.variables)
+        else []
+    )
     for name in set(expected) & set(map(str, shown.variables)):
-        here, there = shown.variables[name].values, expected[name]
+        here = shown.variables[name].values
+        there = expected[name]
         floats = here.dtype.kind == "f"
         if here.dtype != there.dtype or not np.array_equal(here, there, equal_nan=floats):
             found.append(name)
@@ -98,7 +126,9 @@ def unlike(shown: xarray.Dataset, paths: Sequence[Path], static: Sequence[Path] 
 
 
 @pytest.fixture(scope="module", params=["NETCDF4", "NETCDF3_64BIT_OFFSET"])
-def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Mom6Files, str]:
+def notebook(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Mom6Files, str]:
     """Two streams of 24 files and the static file, and the document of them."""
     directory = tmp_path_factory.mktemp("mom6")
     files = write_mom6(directory / "run", grid=(8, 9), layers=2, format=request.param)
@@ -109,7 +139,9 @@ def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("group", ["sfc", "h"])
-def test_the_notebooks_job_equals_the_files_in_both_groups(notebook: tuple[Mom6Files, str], group: str) -> None:
+def test_the_notebooks_job_equals_the_files_in_both_groups(
+    notebook: tuple[Mom6Files, str], group: str
+) -> None:
     files, href = notebook
     with stock(href, group) as dataset:
         assert dataset.sizes["time"] == 24
@@ -117,13 +149,20 @@ def test_the_notebooks_job_equals_the_files_in_both_groups(notebook: tuple[Mom6F
         assert unlike(dataset, files.streams[group], [files.static]) == []
 
 
-def test_a_document_opens_as_one_datatree_with_stock_xarray(notebook: tuple[Mom6Files, str]) -> None:
+def test_a_document_opens_as_one_datatree_with_stock_xarray(
+    notebook: tuple[Mom6Files, str],
+) -> None:
     files, href = notebook
     options = {"fo": href, "remote_options": {"asynchronous": True}, "skip_instance_cache": True}
-    with xarray.open_datatree("reference://", engine="zarr", storage_options=options, decode_times=oracle.CFTIME) as tree:
+    with xarray.open_datatree(
+        "reference://", engine="zarr", storage_options=options, decode_times=oracle.CFTIME
+    ) as tree:
         assert {node.path for node in tree.subtree} == {"/", "/sfc", "/h"}
         assert not tree.variables
-        assert all(unlike(tree[name].to_dataset(), paths, [files.static]) == [] for name, paths in files.streams.items())
+        assert all(
+            unlike(tree[name].to_dataset(), paths, [files.static]) == []
+            for name, paths in files.streams.items()
+        )
 
 
 def test_the_recipe_in_a_document_is_true(notebook: tuple[Mom6Files, str]) -> None:
@@ -136,13 +175,18 @@ def test_the_recipe_in_a_document_is_true(notebook: tuple[Mom6Files, str]) -> No
     assert one["thetao"].shape == (24, 2, 8, 9)
 
 
-@pytest.mark.parametrize(("output", "needs"), [("json.zst", "zstandard"), ("parquet", "fastparquet"), ("icechunk", "icechunk")])
+@pytest.mark.parametrize(
+    ("output", "needs"),
+    [("json.zst", "zstandard"), ("parquet", "fastparquet"), ("icechunk", "icechunk")],
+)
 def test_other_outputs_show_the_same_groups(output: str, needs: str, tmp_path: Path) -> None:
     pytest.importorskip(needs, minversion="2.0" if needs == "icechunk" else None)
     files = write_mom6(tmp_path / "run", **SMALL)
     settings = Settings(output=output)  # type: ignore[arg-type]
     with Transport() as transport:
-        outcome = combine(Spec.model_validate({"name": "doc", **of_mom6(files)}), tmp_path, transport, settings)
+        outcome = combine(
+            Spec.model_validate({"name": "doc", **of_mom6(files)}), tmp_path, transport, settings
+        )
         assert outcome.reference is not None
         assert verify_published(outcome.reference.path, [], transport, settings, full=True).passed
     tree = esgvzarr.open_datatree(outcome.reference.path, chunks=None, decode_times=oracle.CFTIME)
@@ -155,18 +199,26 @@ def test_our_reader_opens_groups_and_the_tree(notebook: tuple[Mom6Files, str]) -
     tree = esgvzarr.open_datatree(href, chunks=None, decode_times=oracle.CFTIME)
     for name, paths in files.streams.items():
         assert unlike(tree[name].to_dataset(), paths, [files.static]) == []
-    assert esgvzarr.open_dataset(href, group="h", decode_times=oracle.CFTIME)["thetao"].chunks is not None
+    assert (
+        esgvzarr.open_dataset(href, group="h", decode_times=oracle.CFTIME)["thetao"].chunks
+        is not None
+    )
     for asked in ("", "sea"):
         with pytest.raises(EsgvzarrError) as raised:
             esgvzarr.open_dataset(href, group=asked)
         assert raised.value.code == "source-group"
 
 
-def test_cell_measures_are_coordinates_where_the_static_file_has_them(notebook: tuple[Mom6Files, str]) -> None:
+def test_cell_measures_are_coordinates_where_the_static_file_has_them(
+    notebook: tuple[Mom6Files, str],
+) -> None:
     _, href = notebook
     with stock(href, "sfc") as dataset:
         assert "areacello" in dataset["SSH"].coords
-        assert dataset["SSH"].encoding.get("cell_measures", dataset["SSH"].attrs.get("cell_measures")) == "area: areacello"
+        assert (
+            dataset["SSH"].encoding.get("cell_measures", dataset["SSH"].attrs.get("cell_measures"))
+            == "area: areacello"
+        )
 
 
 def test_the_root_shows_no_part_as_if_it_were_all(notebook: tuple[Mom6Files, str]) -> None:
@@ -178,19 +230,25 @@ def test_the_root_shows_no_part_as_if_it_were_all(notebook: tuple[Mom6Files, str
     assert "filename" not in root.attrs
 
 
-def test_the_proof_can_be_made_again_in_full(notebook: tuple[Mom6Files, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_proof_can_be_made_again_in_full(
+    notebook: tuple[Mom6Files, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     files, href = notebook
     with pytest.raises(SystemExit) as raised:
         main(["verify", href, "--full", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert raised.value.code == 0
     assert report["passed"]
-    whole = {check["subject"]: check["detail"] for check in report["checks"] if check["name"] == "values"}
+    whole = {
+        check["subject"]: check["detail"] for check in report["checks"] if check["name"] == "values"
+    }
     assert whole[f"SSH in {files.streams['sfc'][5].name}"].startswith("72 of 72 values")
 
 
 def notebook_recipe(files: Mom6Files, months: Mapping[str, slice]) -> dict[str, dict[str, Any]]:
-    """What https://ncar.github.io/esds/posts/2023/kerchunk-mom6/ does: a document for each stream, with the static file in it."""
+    """What https://ncar.github.io/esds/posts/2023/kerchunk-mom6/ does: a document for each stream,
+    with the static file in it.
+    """
     from kerchunk.combine import MultiZarrToZarr, merge_vars
     from kerchunk.hdf import SingleHdf5ToZarr
 
@@ -199,24 +257,38 @@ def notebook_recipe(files: Mom6Files, months: Mapping[str, slice]) -> dict[str, 
         del static["refs"][key]
     documents = {}
     for stream, paths in files.streams.items():
-        singles = [SingleHdf5ToZarr(str(path), inline_threshold=0).translate() for path in paths[months[stream]]]
+        singles = [
+            SingleHdf5ToZarr(str(path), inline_threshold=0).translate()
+            for path in paths[months[stream]]
+        ]
         together = MultiZarrToZarr(singles, concat_dims="time").translate()
         documents[stream] = ujson.loads(ujson.dumps(merge_vars([static.copy(), together])))
     return documents
 
 
-def test_the_notebooks_own_recipe_shows_the_surface_of_other_months_in_the_stream_of_layers(tmp_path: Path) -> None:
-    """merge_vars changes its first argument: the static references, copied shallowly, keep the first stream's variables.
+def test_the_notebooks_own_recipe_shows_the_surface_of_other_months_in_the_stream_of_layers(
+    tmp_path: Path,
+) -> None:
+    """merge_vars changes its first argument: the static references, copied shallowly, keep the
+    first stream's variables.
 
-    A document made after it shows them, on its own time axis and without an error. When this fails, kerchunk is mended.
+    A document made after it shows them, on its own time axis and without an error. When this fails,
+    kerchunk is mended.
     """
     files = write_mom6(tmp_path, files=4, grid=(5, 6), layers=2)
     months = {"sfc": slice(0, 2), "h": slice(2, 4)}
-    wrong = xarray.open_dataset(notebook_recipe(files, months)["h"], engine="kerchunk", decode_times=False)  # type: ignore[arg-type]
+    wrong = xarray.open_dataset(
+        notebook_recipe(files, months)["h"], engine="kerchunk", decode_times=False
+    )  # type: ignore[arg-type]
     assert "SSH" in wrong.variables  # which no file of the stream h holds
-    truth = {stream: xarray.open_mfdataset(files.streams[stream][part], decode_times=False) for stream, part in months.items()}
+    truth = {
+        stream: xarray.open_mfdataset(files.streams[stream][part], decode_times=False)
+        for stream, part in months.items()
+    }
     assert np.array_equal(wrong["time"].values, truth["h"]["time"].values)
-    assert np.array_equal(wrong["SSH"].values, truth["sfc"]["SSH"].values, equal_nan=True)  # the first months, dated as the last
+    assert np.array_equal(
+        wrong["SSH"].values, truth["sfc"]["SSH"].values, equal_nan=True
+    )  # the first months, dated as the last
     right = {stream: [*map(str, files.streams[stream][part])] for stream, part in months.items()}
     make(tmp_path, streams=right, static=str(files.static))
     with stock(str(tmp_path / "doc.json"), "h") as dataset:
@@ -245,7 +317,9 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 # ---- static files
 
 
-def change(path: Path, name: str, values: Any = None, dims: tuple[str, ...] = ("yh", "xh"), **attrs: Any) -> None:
+def change(
+    path: Path, name: str, values: Any = None, dims: tuple[str, ...] = ("yh", "xh"), **attrs: Any
+) -> None:
     """Write a variable into a file, or other values into one that is there."""
     with netCDF4.Dataset(path, "a") as file:
         if name not in file.variables:
@@ -304,7 +378,9 @@ def test_a_static_file_of_another_size_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, **of_mom6(replace(files, static=other.static))) == "dimension-differs"
 
 
-def test_what_stream_and_static_file_both_hold_with_equal_values_is_stored_once(tmp_path: Path) -> None:
+def test_what_stream_and_static_file_both_hold_with_equal_values_is_stored_once(
+    tmp_path: Path,
+) -> None:
     """Of two dimensions too, where both are large enough not to be read otherwise."""
     files = write_mom6(tmp_path / "run", files=2, grid=(130, 140), layers=1)
     with netCDF4.Dataset(files.static) as static:
@@ -312,7 +388,9 @@ def test_what_stream_and_static_file_both_hold_with_equal_values_is_stored_once(
     for path in files.streams["sfc"]:
         with netCDF4.Dataset(path, "a") as file:
             file.createVariable("geolon", "f4", ("yh", "xh"), fill_value=1e20)[:] = geolon
-            file["geolon"].setncatts({"units": "1", "long_name": "geolon", "cell_methods": "time: point"})
+            file["geolon"].setncatts(
+                {"units": "1", "long_name": "geolon", "cell_methods": "time: point"}
+            )
     make(tmp_path, **of_mom6(files))
     refs = json.loads((tmp_path / "doc.json").read_text())["refs"]
     assert refs["sfc/geolon/0.0"][0] == str(files.streams["sfc"][0])
@@ -326,7 +404,9 @@ def test_what_stream_and_static_file_both_hold_with_equal_values_is_stored_once(
 
 def test_no_input_is_changed_and_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     files = write_mom6(tmp_path / "run", **SMALL)
-    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "run").iterdir()}
+    before = {
+        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "run").iterdir()
+    }
     spec = of_mom6(files)
     make(tmp_path, **spec)
     document = (tmp_path / "doc.json").read_bytes()
@@ -340,7 +420,10 @@ def test_dropped_variables_are_left_out_and_named(tmp_path: Path) -> None:
     files = write_mom6(tmp_path / "run", **SMALL)
     make(tmp_path, **of_mom6(files), drop=["average_T1", "average_DT"])
     with stock(str(tmp_path / "doc.json"), "sfc") as dataset:
-        assert unlike(dataset, files.streams["sfc"], [files.static], drop=["average_T1", "average_DT"]) == []
+        assert (
+            unlike(dataset, files.streams["sfc"], [files.static], drop=["average_T1", "average_DT"])
+            == []
+        )
     datasets = read(tmp_path / "doc.json")["provenance"]["datasets"]
     assert datasets["sfc"]["dropped"] == ["average_DT", "average_T1"]
     assert datasets[str(files.static)]["dropped"] == ["time"]
@@ -353,7 +436,10 @@ def test_files_that_add_nothing_are_proved_too(tmp_path: Path) -> None:
     outcome = make(tmp_path, streams={"mon": [*map(str, paths)]})
     assert {warning.code for warning in outcome.warnings} == {"time-repeated"}
     assert verified(tmp_path / "doc.json", full=True).passed
-    with stock(str(tmp_path / "doc.json"), "mon") as dataset, xarray.open_dataset(paths[1], decode_times=oracle.CFTIME) as last:
+    with (
+        stock(str(tmp_path / "doc.json"), "mon") as dataset,
+        xarray.open_dataset(paths[1], decode_times=oracle.CFTIME) as last,
+    ):
         assert dataset.sizes["time"] == 18
         assert np.array_equal(dataset["tas"].values[6:], last["tas"].values)
 
@@ -372,7 +458,11 @@ def write_fixed(path: Path, like: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with netCDF4.Dataset(like) as source, netCDF4.Dataset(path, "w") as file:
         file.setncatts(
-            {**{name: source.getncattr(name) for name in source.ncattrs()}, "table_id": "fx", "variable_id": "areacella"}
+            {
+                **{name: source.getncattr(name) for name in source.ncattrs()},
+                "table_id": "fx",
+                "variable_id": "areacella",
+            }
         )
         for name in ("lat", "lon", "lat_bnds", "lon_bnds"):
             variable = source[name]
@@ -406,9 +496,13 @@ def test_segments_of_a_stream_are_below_its_group_and_are_joined(tmp_path: Path)
 
 def test_a_stream_in_segments_is_whole_whatever_is_named_before_it(tmp_path: Path) -> None:
     tas = write_dataset(tmp_path, "tas", packed((12, 12)))
-    area = write_fixed(tmp_path / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/a.nc", next(tas.iterdir())).parent
+    area = write_fixed(
+        tmp_path / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/a.nc", next(tas.iterdir())
+    ).parent
     make(tmp_path, streams={"air": sources(area, tas)})
-    joined = esgvzarr.open_dataset(str(tmp_path / "doc.json"), group="air", decode_times=oracle.CFTIME)
+    joined = esgvzarr.open_dataset(
+        str(tmp_path / "doc.json"), group="air", decode_times=oracle.CFTIME
+    )
     assert oracle.joined_differences(joined, sorted(tas.iterdir())) == []
     assert "areacella" in joined["tas"].coords
 
@@ -419,7 +513,9 @@ def test_a_stream_in_segments_is_whole_whatever_is_named_before_it(tmp_path: Pat
 FACETS = "CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2"
 
 
-def write_dataset(root: Path, variable: str, specs: Sequence[FileSpec], *, grid: str = "gn", **attrs: str) -> Path:
+def write_dataset(
+    root: Path, variable: str, specs: Sequence[FileSpec], *, grid: str = "gn", **attrs: str
+) -> Path:
     """A dataset of one variable at its place by the DRS; its directory."""
     directory = root / FACETS.replace(".", "/") / "Amon" / variable / grid / "v20190406"
     for path in write_files(directory, specs):
@@ -436,21 +532,38 @@ def sources(*directories: Path) -> list[dict[str, str]]:
     return [{"dataset": ".".join(path.parts[-10:]), "sources": str(path)} for path in directories]
 
 
-def test_the_variables_of_a_simulation_stand_side_by_side_where_grid_and_time_are_the_same(tmp_path: Path) -> None:
+def test_the_variables_of_a_simulation_stand_side_by_side_where_grid_and_time_are_the_same(
+    tmp_path: Path,
+) -> None:
     tas = write_dataset(tmp_path, "tas", specs_of((12, 12)))
-    pr = write_dataset(tmp_path, "pr", specs_of((6, 18), seed=1, omit=("height",), units="days since 1900-01-01"))
+    pr = write_dataset(
+        tmp_path, "pr", specs_of((6, 18), seed=1, omit=("height",), units="days since 1900-01-01")
+    )
     uas = write_dataset(tmp_path, "uas", specs_of((12, 12), seed=2, height=10.0))
     vas = write_dataset(tmp_path, "vas", specs_of((24,), seed=3, height=10.0))
     ps = write_dataset(tmp_path, "ps", specs_of((12,), seed=4, omit=("height",)))
-    area = write_fixed(tmp_path / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/areacella.nc", next(tas.iterdir()))
+    area = write_fixed(
+        tmp_path / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/areacella.nc",
+        next(tas.iterdir()),
+    )
     outcome = make(tmp_path, datasets=sources(uas, tas, vas, pr, ps), companions=True)
     href = str(tmp_path / "doc.json")
     root = xarray.open_dataset(href, engine="kerchunk")
-    assert root.attrs["esgvzarr_groups"] == ["Amon", "Amon-ps", "Amon-tas", "Amon-uas"]  # another time, and other heights
+    assert root.attrs["esgvzarr_groups"] == [
+        "Amon",
+        "Amon-ps",
+        "Amon-tas",
+        "Amon-uas",
+    ]  # another time, and other heights
     assert root.attrs["source_id"] == "UKESM1-0-LL"
     assert [warning.code for warning in outcome.warnings] == ["variable-apart"] * 3
     assert verified(tmp_path / "doc.json", full=True).passed
-    for group, directories in {"Amon": [pr], "Amon-ps": [ps], "Amon-tas": [tas], "Amon-uas": [uas, vas]}.items():
+    for group, directories in {
+        "Amon": [pr],
+        "Amon-ps": [ps],
+        "Amon-tas": [tas],
+        "Amon-uas": [uas, vas],
+    }.items():
         names = [directory.parts[-3] for directory in directories]
         with stock(href, group) as dataset:
             for name, directory in zip(names, directories, strict=True):
@@ -462,14 +575,22 @@ def test_the_variables_of_a_simulation_stand_side_by_side_where_grid_and_time_ar
 def test_bounds_of_time_that_lie_step_by_step_are_compared_too(tmp_path: Path) -> None:
     """A scan of one dataset would not read them: there are too many pieces, far from each other."""
     months = 100
-    spread = {"chunks": (1, 60, 60), "grid": (60, 60), "omit": ("height", "time_bnds"), "extra": (bounds_step_by_step,)}
+    spread = {
+        "chunks": (1, 60, 60),
+        "grid": (60, 60),
+        "omit": ("height", "time_bnds"),
+        "extra": (bounds_step_by_step,),
+    }
     tas, huss, pr = (
-        write_dataset(tmp_path, name, specs_of((months,), seed=seed, **spread)) for seed, name in enumerate(("tas", "huss", "pr"))
+        write_dataset(tmp_path, name, specs_of((months,), seed=seed, **spread))
+        for seed, name in enumerate(("tas", "huss", "pr"))
     )
     with netCDF4.Dataset(next(pr.iterdir()), "a") as file:
         file["time_bnds"][50] += 0.25
     make(tmp_path, datasets=sources(tas, huss, pr))
-    groups = {name: set(stock(str(tmp_path / "doc.json"), name).variables) for name in ("Amon", "Amon-pr")}
+    groups = {
+        name: set(stock(str(tmp_path / "doc.json"), name).variables) for name in ("Amon", "Amon-pr")
+    }
     assert {"tas", "huss"} <= groups["Amon"]
     assert "pr" in groups["Amon-pr"]
 
@@ -483,15 +604,27 @@ def bounds_step_by_step(file: netCDF4.Dataset, spec: FileSpec) -> None:
         file.sync()
 
 
-def test_fixed_fields_among_the_datasets_go_to_the_groups_of_their_grid_or_begin_one(tmp_path: Path) -> None:
+def test_fixed_fields_among_the_datasets_go_to_the_groups_of_their_grid_or_begin_one(
+    tmp_path: Path,
+) -> None:
     tas = write_dataset(tmp_path, "tas", specs_of((12,)))
     ta = write_dataset(tmp_path, "ta", specs_of((12,), grid=(5, 7)))
     root = tmp_path / FACETS.replace(".", "/") / "fx"
     area = write_fixed(root / "areacella/gn/v20190406/a.nc", next(tas.iterdir()))
-    other = write_fixed(root / "areacella/gr/v20190406/a.nc", write_files(tmp_path / "gr", [FileSpec(grid=(8, 8))])[0])
+    other = write_fixed(
+        root / "areacella/gr/v20190406/a.nc",
+        write_files(tmp_path / "gr", [FileSpec(grid=(8, 8))])[0],
+    )
     make(tmp_path, datasets=sources(tas, ta, area.parent, other.parent))
-    groups = {name: set(stock(str(tmp_path / "doc.json"), name).variables) for name in ("Amon", "Amon-tas", "fx")}
-    assert ["areacella" in groups[name] for name in ("Amon", "Amon-tas", "fx")] == [False, True, True]
+    groups = {
+        name: set(stock(str(tmp_path / "doc.json"), name).variables)
+        for name in ("Amon", "Amon-tas", "fx")
+    }
+    assert ["areacella" in groups[name] for name in ("Amon", "Amon-tas", "fx")] == [
+        False,
+        True,
+        True,
+    ]
     assert verified(tmp_path / "doc.json").passed
 
 
@@ -522,7 +655,9 @@ def test_datasets_of_two_simulations_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, datasets=sources(tas, tas)) == "source-duplicate"
 
 
-def test_datasets_of_another_time_axis_are_refused_where_one_stream_is_asked_for(tmp_path: Path) -> None:
+def test_datasets_of_another_time_axis_are_refused_where_one_stream_is_asked_for(
+    tmp_path: Path,
+) -> None:
     tas = write_dataset(tmp_path, "tas", specs_of((12,)))
     pr = write_dataset(tmp_path, "pr", specs_of((13,)))
     assert refusal(tmp_path, streams={"atmos": sources(tas, pr)}) == "time-differs"
@@ -533,7 +668,10 @@ def test_a_dataset_in_segments_stands_alone(tmp_path: Path) -> None:
     pr = write_dataset(tmp_path, "pr", packed((12, 12)))
     make(tmp_path, datasets=sources(tas, pr))
     href = str(tmp_path / "doc.json")
-    assert xarray.open_dataset(href, engine="kerchunk").attrs["esgvzarr_groups"] == ["Amon", "Amon-tas"]
+    assert xarray.open_dataset(href, engine="kerchunk").attrs["esgvzarr_groups"] == [
+        "Amon",
+        "Amon-tas",
+    ]
     joined = esgvzarr.open_dataset(href, group="Amon", decode_times=oracle.CFTIME)
     assert oracle.joined_differences(joined, sorted(pr.iterdir())) == []
 
@@ -543,24 +681,38 @@ def test_a_dataset_in_segments_stands_alone(tmp_path: Path) -> None:
 
 def test_streams_are_named_by_url(tmp_path: Path, thredds_server: ThreddsServer) -> None:
     files = write_mom6(thredds_server.root / "run", files=2, grid=(5, 6), layers=2)
-    streams = {name: [thredds_server.url_of(path) for path in paths] for name, paths in files.streams.items()}
+    streams = {
+        name: [thredds_server.url_of(path) for path in paths]
+        for name, paths in files.streams.items()
+    }
     make(tmp_path, streams=streams, static=thredds_server.url_of(files.static))
     with stock(str(tmp_path / "doc.json"), "h", chunks=None) as dataset:
         assert unlike(dataset, files.streams["h"], [files.static]) == []
 
 
 @pytest.mark.parametrize("kind", ["catalogue", "mapfile"])
-def test_one_catalogue_or_mapfile_names_all_datasets(tmp_path: Path, thredds_server: ThreddsServer, kind: str) -> None:
+def test_one_catalogue_or_mapfile_names_all_datasets(
+    tmp_path: Path, thredds_server: ThreddsServer, kind: str
+) -> None:
     root = thredds_server.root
-    tas, huss = (write_dataset(root, name, specs_of((12,), seed=seed)) for seed, name in enumerate(("tas", "huss")))
-    area = write_fixed(root / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/a.nc", next(tas.iterdir())).parent
+    tas, huss = (
+        write_dataset(root, name, specs_of((12,), seed=seed))
+        for seed, name in enumerate(("tas", "huss"))
+    )
+    area = write_fixed(
+        root / FACETS.replace(".", "/") / "fx/areacella/gn/v20190406/a.nc", next(tas.iterdir())
+    ).parent
     named = {".".join(path.parts[-10:]): sorted(path.iterdir()) for path in (tas, huss, area)}
     if kind == "catalogue":
         for dataset_id, paths in named.items():
             thredds_server.add_dataset(dataset_id, paths)
         source = f"{thredds_server.url}/thredds/catalog/esgcet/catalog.xml"
     else:
-        lines = [f"{name.replace('.v', '#')} | {path} | {path.stat().st_size}\n" for name, paths in named.items() for path in paths]
+        lines = [
+            f"{name.replace('.v', '#')} | {path} | {path.stat().st_size}\n"
+            for name, paths in named.items()
+            for path in paths
+        ]
         (tmp_path / "all.map").write_text("".join(lines))
         source = str(tmp_path / "all.map")
     make(tmp_path, datasets=source)
@@ -588,7 +740,9 @@ WRONG: dict[str, tuple[str, int, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_spec_is_refused_with_file_line_and_key(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_spec_is_refused_with_file_line_and_key(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text, line, said = WRONG[name]
     (spec := tmp_path / "spec.yaml").write_text(text)
     with pytest.raises(SystemExit) as raised:
@@ -601,11 +755,16 @@ def test_a_wrong_spec_is_refused_with_file_line_and_key(name: str, tmp_path: Pat
 
 
 def test_paths_in_a_spec_are_relative_to_it_and_a_dry_run_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, own_ledger: Path
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    own_ledger: Path,
 ) -> None:
     write_mom6(tmp_path / "run", files=2, grid=(5, 6), layers=1)
     spec = tmp_path / "spec.yaml"
-    spec.write_text("name: case\nstreams:\n  sfc: run/*.sfc_*.nc\n  h: run/*.h_*.nc\nstatic: run/*.static.nc\n")
+    spec.write_text(
+        "name: case\nstreams:\n  sfc: run/*.sfc_*.nc\n  h: run/*.h_*.nc\nstatic: run/*.static.nc\n"
+    )
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     for extra, there in ((["--dry-run"], False), ([], True)):
@@ -613,7 +772,9 @@ def test_paths_in_a_spec_are_relative_to_it_and_a_dry_run_writes_nothing(
             main(["combine", str(spec), "--output-dir", str(tmp_path / "out"), *extra])
         assert raised.value.code == 0, capsys.readouterr().err
         assert (tmp_path / "out" / "case.json").exists() is there
-        assert [entry.outcome for entry in Ledger(own_ledger).entries("case")] == ["written"] * there
+        assert [entry.outcome for entry in Ledger(own_ledger).entries("case")] == [
+            "written"
+        ] * there
     spec.write_text(spec.read_text().replace("run/*.h_*", "run/*.z_*"))
     assert refusal(tmp_path, **read_spec(spec).model_dump(exclude={"name"})) == "source-none"
 
@@ -636,7 +797,11 @@ def _swap_streams(parsed: Refs) -> None:
 
 def _leak(parsed: Refs) -> None:
     refs = parsed["refs"]
-    refs |= {key.replace("sfc/", "h/", 1): value for key, value in refs.items() if key.startswith("sfc/SSH/")}
+    refs |= {
+        key.replace("sfc/", "h/", 1): value
+        for key, value in refs.items()
+        if key.startswith("sfc/SSH/")
+    }
     refs["//h/SSH"] = ""
     _consolidate(refs)
 
@@ -657,12 +822,18 @@ def _take_static_out(parsed: Refs) -> None:
 
 def _consolidate(refs: Refs) -> None:
     ends = (".zgroup", ".zattrs", ".zarray")
-    metadata = {key: json.loads(value) for key, value in refs.items() if key.endswith(ends) and not key.startswith("//")}
+    metadata = {
+        key: json.loads(value)
+        for key, value in refs.items()
+        if key.endswith(ends) and not key.startswith("//")
+    }
     refs[".zmetadata"] = json.dumps({"zarr_consolidated_format": 1, "metadata": metadata})
 
 
 def _other_metadata(parsed: Refs) -> None:
-    parsed["refs"][".zmetadata"] = parsed["refs"][".zmetadata"].replace('"dtype":"<f4"', '"dtype":"<i4"', 1)
+    parsed["refs"][".zmetadata"] = parsed["refs"][".zmetadata"].replace(
+        '"dtype":"<f4"', '"dtype":"<i4"', 1
+    )
 
 
 def _unlisted(parsed: Refs) -> None:
@@ -692,20 +863,33 @@ def _other_attribute(parsed: Refs) -> None:
 
 
 SPOILT: tuple[Callable[[Refs], None], ...] = (
-    _swap_streams, _leak, _take_out, _take_static_out, _other_metadata, _unlisted, _no_static, _fewer_files, _no_group,
-    _more_dropped, _other_attribute,
-)  # fmt: skip
+    _swap_streams,
+    _leak,
+    _take_out,
+    _take_static_out,
+    _other_metadata,
+    _unlisted,
+    _no_static,
+    _fewer_files,
+    _no_group,
+    _more_dropped,
+    _other_attribute,
+)
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
-def test_a_spoilt_document_fails_the_proof(spoil: Callable[[Refs], None], small: Path, tmp_path: Path) -> None:
+def test_a_spoilt_document_fails_the_proof(
+    spoil: Callable[[Refs], None], small: Path, tmp_path: Path
+) -> None:
     parsed = read(small)
     spoil(parsed)
     (tmp_path / "doc.json").write_text(json.dumps(parsed))
     assert not verified(tmp_path / "doc.json").passed
 
 
-def test_a_document_that_is_right_passes_as_the_spoilt_ones_would_have(small: Path, tmp_path: Path) -> None:
+def test_a_document_that_is_right_passes_as_the_spoilt_ones_would_have(
+    small: Path, tmp_path: Path
+) -> None:
     parsed = read(small)
     _consolidate(parsed["refs"])
     (tmp_path / "doc.json").write_text(json.dumps(parsed))

@@ -1,4 +1,6 @@
-"""The real esgpublish, run in this process and in one of its own, against a STAC API on the loopback."""
+"""The real esgpublish, run in this process and in one of its own, against a STAC API on the
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def write_map(sample: Path, tmp_path: Path) -> Callable[[str], str]:
         lines = []
         for file in sorted((sample / folder).glob("*.nc")):
             checksum = hashlib.sha256(file.read_bytes()).hexdigest()
-            fields = f"{file.stat().st_size} | mod_time=1700000000.0 | checksum={checksum} | checksum_type=SHA256"
+            fields = (
+                f"{file.stat().st_size} | mod_time=1700000000.0 | checksum={checksum} | "
+                "checksum_type=SHA256"
+            )
             lines.append(f"{master_id}#{version} | {file} | {fields}\n")
         path = tmp_path / f"{dsid(folder)}.map"
         path.write_text("".join(lines))
@@ -70,15 +75,31 @@ def write_config(stac_server: StacServer, sample: Path, tmp_path: Path) -> Calla
     def write(**changes: Any) -> str:
         nowhere = f"{stac_server.url}/none"
         api = {
-            "base_url": stac_server.url, "scope_endpoint": f"{stac_server.url}/scope", "client_id": "loopback",
-            "token_endpoint": nowhere, "device_endpoint": nowhere,
-        }  # fmt: skip
-        stac = {"stac_api": stac_server.url, "token_storage_file": str(token), "stac_client": {}, "stac_transaction_api": api}
+            "base_url": stac_server.url,
+            "scope_endpoint": f"{stac_server.url}/scope",
+            "client_id": "loopback",
+            "token_endpoint": nowhere,
+            "device_endpoint": nowhere,
+        }
+        stac = {
+            "stac_api": stac_server.url,
+            "token_storage_file": str(token),
+            "stac_client": {},
+            "stac_transaction_api": api,
+        }
         config = {
-            "project": "none", "data_node": "localhost:8443", "data_roots": {str(sample): "esg_dataroot"}, "globus_uuid": "none",
-            "mountpoint_map": "none", "non_netcdf": False, "cmor_path": "none", "disable_citation": True, "disable_qaqc": True,
-            "user_project_config": {}, "stac_config": stac,
-        }  # fmt: skip
+            "project": "none",
+            "data_node": "localhost:8443",
+            "data_roots": {str(sample): "esg_dataroot"},
+            "globus_uuid": "none",
+            "mountpoint_map": "none",
+            "non_netcdf": False,
+            "cmor_path": "none",
+            "disable_citation": True,
+            "disable_qaqc": True,
+            "user_project_config": {},
+            "stac_config": stac,
+        }
         path = tmp_path / "esg.yaml"
         path.write_text(yaml.safe_dump({**config, **changes}))
         return str(path)
@@ -87,7 +108,11 @@ def write_config(stac_server: StacServer, sample: Path, tmp_path: Path) -> Calla
 
 
 def posted(server: StacServer) -> list[str]:
-    return [json.loads(request.body)["id"] for request in server.requests if request.path == "/collections/CMIP6/items"]
+    return [
+        json.loads(request.body)["id"]
+        for request in server.requests
+        if request.path == "/collections/CMIP6/items"
+    ]
 
 
 class Heard(list[Registration]):
@@ -103,7 +128,12 @@ class TestRun:
     ) -> None:
         """Two maps, two datasets: the records as esgcet made them, and where each file lies."""
         heard = Heard()
-        assert run_esgpublish(["--map", write_map(FIRST), write_map(SECOND), "--config", write_config()], heard) == 0
+        assert (
+            run_esgpublish(
+                ["--map", write_map(FIRST), write_map(SECOND), "--config", write_config()], heard
+            )
+            == 0
+        )
         assert posted(stac_server) == [dsid(FIRST), dsid(SECOND)]
         assert [registration.instance_id for registration in heard] == [dsid(FIRST), dsid(SECOND)]
         for registration, folder in zip(heard, (FIRST, SECOND), strict=True):
@@ -111,12 +141,17 @@ class TestRun:
             assert dataset["type"] == "Dataset"
             assert {file["type"] for file in files} == {"File"}
             prefix = f"https://localhost:8443/thredds/fileServer/esg_dataroot/{folder}"
-            assert registration.paths == {f"{prefix}/{path.name}": str(path) for path in sorted((sample / folder).glob("*.nc"))}
+            assert registration.paths == {
+                f"{prefix}/{path.name}": str(path)
+                for path in sorted((sample / folder).glob("*.nc"))
+            }
             assert (registration.index_kind, registration.dry_run) == ("stac", False)
             assert registration.config["stac_config"]["stac_api"] == stac_server.url
 
     def test_leaves_everything_as_it_was(self, write_map: Any, write_config: Any) -> None:
-        """The hooks are gone afterwards, the arguments are the program's own again, and stdin is open."""
+        """The hooks are gone afterwards, the arguments are the program's own again, and stdin is
+        open.
+        """
         from esgcet import pub_internal
         from esgcet.project.generic_pub import BasePublisher
 
@@ -124,30 +159,55 @@ class TestRun:
         run_esgpublish(["--map", write_map(FIRST), "--config", write_config()], Heard())
         assert before == (sys.argv, pub_internal.PubRunner, BasePublisher.index_pub, exit)
 
-    def test_acts_when_esgcet_is_through_with_the_map(self, write_map: Any, write_config: Any, stac_server: StacServer) -> None:
+    def test_acts_when_esgcet_is_through_with_the_map(
+        self, write_map: Any, write_config: Any, stac_server: StacServer
+    ) -> None:
         """First dataset whole, then the callback, then the second dataset."""
         seen: list[list[str]] = []
         run_esgpublish(
-            ["--map", write_map(FIRST), write_map(SECOND), "--config", write_config()], lambda _: seen.append(posted(stac_server))
+            ["--map", write_map(FIRST), write_map(SECOND), "--config", write_config()],
+            lambda _: seen.append(posted(stac_server)),
         )
         assert seen == [[dsid(FIRST)], [dsid(FIRST), dsid(SECOND)]]
 
-    @pytest.mark.parametrize("error", [LinkError("x", "y"), RuntimeError("y"), SystemExit(9)], ids=["ours", "foreign", "exit"])
+    @pytest.mark.parametrize(
+        "error",
+        [LinkError("x", "y"), RuntimeError("y"), SystemExit(9)],
+        ids=["ours", "foreign", "exit"],
+    )
     def test_a_callback_that_raises_changes_nothing(
-        self, write_map: Any, write_config: Any, stac_server: StacServer, caplog: pytest.LogCaptureFixture, error: BaseException
+        self,
+        write_map: Any,
+        write_config: Any,
+        stac_server: StacServer,
+        caplog: pytest.LogCaptureFixture,
+        error: BaseException,
     ) -> None:
-        """Whatever goes wrong after registration is logged with the DSID; esgpublish goes on to the next map and gives 0."""
+        """Whatever goes wrong after registration is logged with the DSID; esgpublish goes on to the
+        next map and gives 0.
+        """
 
         def broken(_: Registration) -> None:
             raise error
 
-        assert run_esgpublish(["--map", write_map(FIRST), write_map(SECOND), "--config", write_config()], broken) == 0
+        assert (
+            run_esgpublish(
+                ["--map", write_map(FIRST), write_map(SECOND), "--config", write_config()], broken
+            )
+            == 0
+        )
         assert posted(stac_server) == [dsid(FIRST), dsid(SECOND)]
-        told = [record.getMessage() for record in caplog.records if record.name == "esgvzarr.esgpublish"]
+        told = [
+            record.getMessage() for record in caplog.records if record.name == "esgvzarr.esgpublish"
+        ]
         assert [message.split(":")[0] for message in told] == [dsid(FIRST), dsid(SECOND)]
 
     def test_a_refused_dataset_is_not_told_of(
-        self, write_map: Any, write_config: Any, stac_server: StacServer, caplog: pytest.LogCaptureFixture
+        self,
+        write_map: Any,
+        write_config: Any,
+        stac_server: StacServer,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """What the index refused is not registered; the status is esgcet's 1."""
         stac_server.fault(Problem(), methods=("POST",), paths="/collections/*")
@@ -156,14 +216,20 @@ class TestRun:
         assert heard == []
         assert "not registered by esgpublish" in caplog.text
 
-    def test_tells_though_esgcet_stops_after_registration(self, write_map: Any, write_config: Any, stac_server: StacServer) -> None:
-        """esgcet registers, then exits with 1 as it cannot search for older versions: the dataset is registered all the same."""
+    def test_tells_though_esgcet_stops_after_registration(
+        self, write_map: Any, write_config: Any, stac_server: StacServer
+    ) -> None:
+        """esgcet registers, then exits with 1 as it cannot search for older versions: the dataset
+        is registered all the same.
+        """
         stac_server.fault(Problem(500), paths="/search")
         heard = Heard()
         assert run_esgpublish(["--map", write_map(FIRST), "--config", write_config()], heard) == 1
         assert [registration.instance_id for registration in heard] == [dsid(FIRST)]
 
-    def test_an_index_that_is_down(self, write_map: Any, write_config: Any, stac_server: StacServer) -> None:
+    def test_an_index_that_is_down(
+        self, write_map: Any, write_config: Any, stac_server: StacServer
+    ) -> None:
         """esgpublish gives 1 where its login cannot even begin, and nothing is told."""
         config = write_config()
         with StacServer() as gone:
@@ -173,30 +239,58 @@ class TestRun:
         assert run_esgpublish(["--map", write_map(FIRST), "--config", config], heard) == 1
         assert heard == []
 
-    def test_a_dry_run_is_told_as_one(self, write_map: Any, write_config: Any, stac_server: StacServer) -> None:
-        """esgcet says that a dry run went well; whoever hears of it must know that nothing is there."""
+    def test_a_dry_run_is_told_as_one(
+        self, write_map: Any, write_config: Any, stac_server: StacServer
+    ) -> None:
+        """esgcet says that a dry run went well; whoever hears of it must know that nothing is
+        there.
+        """
         heard = Heard()
-        assert run_esgpublish(["--dry-run", "--map", write_map(FIRST), "--config", write_config()], heard) == 0
+        assert (
+            run_esgpublish(
+                ["--dry-run", "--map", write_map(FIRST), "--config", write_config()], heard
+            )
+            == 0
+        )
         assert posted(stac_server) == []
         assert [registration.dry_run for registration in heard] == [True]
 
-    @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--version"], 0), (["--no-such-option"], 2), ([], 2)])
+    @pytest.mark.parametrize(
+        ("arguments", "status"),
+        [(["--help"], 0), (["--version"], 0), (["--no-such-option"], 2), ([], 2)],
+    )
     def test_gives_esgpublishs_own_status(self, arguments: list[str], status: int) -> None:
         """Help, version and wrong usage are esgpublish's own."""
         assert run_esgpublish(arguments, Heard()) == status
 
-    def test_a_crash_in_esgcet_is_status_1(self, write_config: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_crash_in_esgcet_is_status_1(
+        self, write_config: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """A map that is not there ends esgpublish with a traceback: the program would give 1."""
-        assert run_esgpublish(["--map", str(tmp_path / "no.map"), "--config", write_config()], Heard()) == 1
+        assert (
+            run_esgpublish(["--map", str(tmp_path / "no.map"), "--config", write_config()], Heard())
+            == 1
+        )
         assert "no.map" in caplog.text
 
-    def test_paths_are_those_after_esgcets_mount_points(self, write_map: Any, write_config: Any, sample: Path) -> None:
+    def test_paths_are_those_after_esgcets_mount_points(
+        self, write_map: Any, write_config: Any, sample: Path
+    ) -> None:
         """The map may name the files as another machine sees them."""
         path = Path(write_map(FIRST))
         path.write_text(path.read_text().replace(str(sample), "/elsewhere"))
         heard = Heard()
         assert (
-            run_esgpublish(["--map", str(path), "--config", write_config(mountpoint_map={"/elsewhere": str(sample)})], heard) == 0
+            run_esgpublish(
+                [
+                    "--map",
+                    str(path),
+                    "--config",
+                    write_config(mountpoint_map={"/elsewhere": str(sample)}),
+                ],
+                heard,
+            )
+            == 0
         )
         assert sorted(heard[0].paths.values()) == sorted(map(str, (sample / FIRST).glob("*.nc")))
 
@@ -207,22 +301,36 @@ class TestRun:
         assert "stac_config" not in repr(heard[0])
 
 
-def test_same_as_the_program(write_map: Any, write_config: Any, stac_server: StacServer, tmp_path: Path) -> None:
+def test_same_as_the_program(
+    write_map: Any, write_config: Any, stac_server: StacServer, tmp_path: Path
+) -> None:
     """In a process of its own esgpublish sends the same items, hooked or not."""
     arguments = ["--map", write_map(FIRST), "--config", write_config()]
-    patch = "from esgcet.util.settings import STAC_schema_versions as v; v.update(CMIP6='v3.0.4'); import sys; "
+    patch = (
+        "from esgcet.util.settings import STAC_schema_versions as v; v.update(CMIP6='v3.0.4'); "
+        "import sys; "
+    )
     plain = patch + "from esgcet.pub_internal import main; main()"
-    hooked = (
-        patch
-        + "from esgvzarr.esgpublish import run_esgpublish; sys.exit(run_esgpublish(sys.argv[1:], lambda r: print(r.instance_id)))"
+    hooked = patch + (
+        "from esgvzarr.esgpublish import run_esgpublish; "
+        "sys.exit(run_esgpublish(sys.argv[1:], lambda r: print(r.instance_id)))"
     )
     stac_server.queue_loses = True  # or else the second would be a conflict
     items = []
     for program in (plain, hooked):
         stac_server.clear()
-        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stderr
-        (item,) = [json.loads(request.body) for request in stac_server.requests if request.path == "/collections/CMIP6/items"]
+        (item,) = [
+            json.loads(request.body)
+            for request in stac_server.requests
+            if request.path == "/collections/CMIP6/items"
+        ]
         del item["properties"]["created"], item["properties"]["updated"]
         items.append(item)
     assert items[0] == items[1]
@@ -234,16 +342,21 @@ def test_equal_names_in_two_directories_keep_their_paths() -> None:
     names = ("a/x.nc", "skipped.nc", "b/x.nc")
     urls = {name: f"https://node/{name}" for name in names}
     records = [
-        {"type": "File", "title": "x.nc", "url": [f"{urls[name]}|application/netcdf|HTTPServer"]} for name in ("a/x.nc", "b/x.nc")
+        {"type": "File", "title": "x.nc", "url": [f"{urls[name]}|application/netcdf|HTTPServer"]}
+        for name in ("a/x.nc", "b/x.nc")
     ]
     maplines = [{"file": f"/data/{name}"} for name in names]
-    assert _paths([*records, {"type": "Dataset"}], maplines) == {urls["a/x.nc"]: "/data/a/x.nc", urls["b/x.nc"]: "/data/b/x.nc"}
+    assert _paths([*records, {"type": "Dataset"}], maplines) == {
+        urls["a/x.nc"]: "/data/a/x.nc",
+        urls["b/x.nc"]: "/data/b/x.nc",
+    }
 
 
 def test_importing_the_bridge_is_light() -> None:
     """esgcet takes seconds to import, so it is imported when it is run."""
     program = (
-        "import sys, esgvzarr.esgpublish; sys.exit(any(m.split('.')[0] in ('esgcet', 'xarray', 'requests') for m in sys.modules))"
+        "import sys, esgvzarr.esgpublish; sys.exit(any(m.split('.')[0] in ('esgcet', 'xarray', "
+        "'requests') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
@@ -258,7 +371,9 @@ class TestCheckConfig:
     def test_refuses_esgcets_own_references(self, tmp_path: Path) -> None:
         """The message names the file and the key to turn off."""
         (tmp_path / "esg.yaml").write_text("kerchunk: {generation: true}\n")
-        with pytest.raises(PublisherError, match=r"esg\.yaml, key kerchunk\.generation.*generation: false") as caught:
+        with pytest.raises(
+            PublisherError, match=r"esg\.yaml, key kerchunk\.generation.*generation: false"
+        ) as caught:
             check_config(tmp_path / "esg.yaml")
         assert caught.value.code == "publisher-kerchunk-on"
 
@@ -271,7 +386,9 @@ class TestCheckConfig:
             "try: check_config('/dev/null')\n"
             "except PublisherError as error: print(error)\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
         assert "pip install 'esgvzarr[publisher]'" in done.stdout
 
 

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from esgvzarr.formats.content import SparseContent, SparseFile, check_heaps, fetch, together
 
 DATA = bytes(range(256)) * 8
-places = st.tuples(st.integers(0, len(DATA)), st.integers(0, 300)).map(lambda p: (p[0], min(p[0] + p[1], len(DATA))))
+places = st.tuples(st.integers(0, len(DATA)), st.integers(0, 300)).map(
+    lambda p: (p[0], min(p[0] + p[1], len(DATA)))
+)
 
 
 @given(st.lists(places, max_size=30), places)
-def test_known_bytes_and_gaps_make_up_every_range(added: list[tuple[int, int]], asked: tuple[int, int]) -> None:
+def test_known_bytes_and_gaps_make_up_every_range(
+    added: list[tuple[int, int]], asked: tuple[int, int]
+) -> None:
     content = SparseContent(len(DATA))
     for start, stop in added:
         content.add(start, DATA[start:stop])
@@ -71,7 +75,12 @@ def heap(*objects: tuple[int, int]) -> bytes:
     """A global heap collection of 256 bytes with objects of these (number, size)."""
     data = b"GCOL\x01\0\0\0" + (256).to_bytes(8, "little")
     for number, size in objects:
-        data += number.to_bytes(2, "little") + bytes(6) + size.to_bytes(8, "little") + bytes(size + -size % 8 if number else 0)
+        data += (
+            number.to_bytes(2, "little")
+            + bytes(6)
+            + size.to_bytes(8, "little")
+            + bytes(size + -size % 8 if number else 0)
+        )
     return data.ljust(256, b"\0")[:256]
 
 
@@ -80,10 +89,14 @@ def test_a_whole_heap_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "size"), [(0, 0), (0, 8), (0, 300), (0, 2**64 - 8), (1, 300), (1, 2**64 - 8)], ids=lambda value: f"{value:x}"
+    ("number", "size"),
+    [(0, 0), (0, 8), (0, 300), (0, 2**64 - 8), (1, 300), (1, 2**64 - 8)],
+    ids=lambda value: f"{value:x}",
 )
 def test_a_heap_at_which_libhdf5_never_ends_is_refused(number: int, size: int) -> None:
-    """Free space (0) of less than its own header, an object beyond the end, a size that wraps round."""
+    """Free space (0) of less than its own header, an object beyond the end, a size that wraps
+    round.
+    """
     data = bytearray(heap((1, 8)))
     data[40:42] = number.to_bytes(2, "little")
     data[48:56] = size.to_bytes(8, "little")

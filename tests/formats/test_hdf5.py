@@ -1,4 +1,6 @@
-"""The chunk index is libhdf5's own, however it was read, in few requests; damage gives an error, never a wrong reference."""
+"""The chunk index is libhdf5's own, however it was read, in few requests; damage gives an error,
+never a wrong reference.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,22 @@ NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
 def write_daily(path: Path, steps: int, *, first: int = 0, spread: int = 0) -> Path:
-    """``tas(time, lat, lon)`` in compressed chunks of one step; ``spread`` bytes of noise make chunks large."""
+    """``tas(time, lat, lon)`` in compressed chunks of one step; ``spread`` bytes of noise make
+    chunks large.
+    """
     width = max(spread // 4, 8)
-    noise = np.random.default_rng(first).integers(0, 2**31, (steps, 1, width), dtype="i4").view("f4")
+    noise = (
+        np.random.default_rng(first).integers(0, 2**31, (steps, 1, width), dtype="i4").view("f4")
+    )
     with netCDF4.Dataset(path, "w") as file:
         file.createDimension("time", None)
         file.createDimension("lat", 1)
         file.createDimension("lon", width)
         time = file.createVariable("time", "f8", ("time",))
         time.units = "days since 1850-01-01"
-        data = file.createVariable("tas", "f4", ("time", "lat", "lon"), zlib=True, complevel=1, chunksizes=(1, 1, width))
+        data = file.createVariable(
+            "tas", "f4", ("time", "lat", "lon"), zlib=True, complevel=1, chunksizes=(1, 1, width)
+        )
         for step in range(steps):
             time[step] = first + step
             data[step] = noise[step]
@@ -52,16 +60,28 @@ def by_libhdf5(path: Path, name: str) -> dict[tuple[int, ...], tuple[int, int]]:
         infos: list[h5py.h5d.StoreInfo] = []
         file[name].id.chunk_iter(infos.append)
         shape = file[name].chunks
-    return {tuple(o // c for o, c in zip(i.chunk_offset, shape, strict=True)): (i.byte_offset, i.size) for i in infos}
+    return {
+        tuple(o // c for o, c in zip(i.chunk_offset, shape, strict=True)): (i.byte_offset, i.size)
+        for i in infos
+    }
 
 
 def by_scan(found: FileReferences, name: str) -> dict[tuple[int, ...], tuple[int, int]]:
     chunks = found.variables[name].chunks
-    return {tuple(k): (o, s) for k, o, s in zip(chunks.keys.tolist(), chunks.offsets.tolist(), chunks.sizes.tolist(), strict=True)}
+    return {
+        tuple(k): (o, s)
+        for k, o, s in zip(
+            chunks.keys.tolist(), chunks.offsets.tolist(), chunks.sizes.tolist(), strict=True
+        )
+    }
 
 
-@pytest.mark.parametrize("steps", [1, 64, 65, 5000], ids=["one", "one node", "two nodes", "three levels"])
-def test_the_walk_finds_what_libhdf5_finds(tmp_path: Path, steps: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "steps", [1, 64, 65, 5000], ids=["one", "one node", "two nodes", "three levels"]
+)
+def test_the_walk_finds_what_libhdf5_finds(
+    tmp_path: Path, steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_daily(tmp_path / "a.nc", steps)
     with caplog.at_level(logging.DEBUG, "esgvzarr"):
         assert by_scan(scanned(path), "tas") == by_libhdf5(path, "tas")
@@ -87,7 +107,9 @@ def test_other_indexes_are_left_to_libhdf5_and_said_so(
 ) -> None:
     path = tmp_path / "latest.nc"
     with h5py.File(path, "w", libver="latest") as file:
-        data = file.create_dataset("tas", shape, "f4", chunks=chunks, maxshape=maxshape, compression="gzip")
+        data = file.create_dataset(
+            "tas", shape, "f4", chunks=chunks, maxshape=maxshape, compression="gzip"
+        )
         data[...] = np.random.default_rng(0).normal(size=shape)
         for number, name in enumerate(("time", "lon")):
             file.create_dataset(name, (shape[number],), "f8")
@@ -123,8 +145,11 @@ def batches(server: ThreddsServer, count: int) -> tuple[int, int, int]:
 
 
 def test_rounds_do_not_grow_with_the_number_of_files(served: ThreddsServer) -> None:
-    """The hot path: heads, one level of B-tree nodes, values. A regress here is a regress in every scan."""
-    one, six = batches(served, 1), batches(served, 6)
+    """The hot path: heads, one level of B-tree nodes, values. A regress here is a regress in every
+    scan.
+    """
+    one = batches(served, 1)
+    six = batches(served, 6)
     assert one[0] == six[0] <= 4
     assert six[1] <= 6 * one[1]
     assert one[1] <= 12  # 400 chunks: 7 or more leaf nodes, of which near ones are fetched together
@@ -148,11 +173,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=5000 if NIGHTLY else 150, derandomize=not NIGHTLY, deadline=None,
+    max_examples=5000 if NIGHTLY else 150,
+    derandomize=not NIGHTLY,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
-@given(where=st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 255)), min_size=1, max_size=6))
-def test_a_damaged_file_gives_an_error_or_libhdf5s_own_index(small: Path, tmp_path: Path, where: list[tuple[int, int]]) -> None:
+)
+@given(
+    where=st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 255)), min_size=1, max_size=6)
+)
+def test_a_damaged_file_gives_an_error_or_libhdf5s_own_index(
+    small: Path, tmp_path: Path, where: list[tuple[int, int]]
+) -> None:
     path = tmp_path / "damaged.nc"
     path.write_bytes(damage(bytearray(small.read_bytes()), where))
     try:
@@ -163,12 +194,18 @@ def test_a_damaged_file_gives_an_error_or_libhdf5s_own_index(small: Path, tmp_pa
         with h5py.File(path) as file:
             chunked = name in file and file[name].chunks is not None
         if chunked and variable.chunks.offsets.size:
-            rest = {key: place for key, place in by_libhdf5(path, name).items() if key not in variable.inline}
+            rest = {
+                key: place
+                for key, place in by_libhdf5(path, name).items()
+                if key not in variable.inline
+            }
             assert by_scan(found, name) == rest
 
 
 def test_damage_to_any_node_of_the_index_is_noticed(small: Path, tmp_path: Path) -> None:
-    """Every byte of the B-tree is changed in turn, at random: whatever comes out is what libhdf5 says, or an error."""
+    """Every byte of the B-tree is changed in turn, at random: whatever comes out is what libhdf5
+    says, or an error.
+    """
     data = small.read_bytes()
     nodes = [at for at in range(len(data)) if data.startswith(b"TREE\x01", at)]
     assert nodes
@@ -182,7 +219,9 @@ def test_damage_to_any_node_of_the_index_is_noticed(small: Path, tmp_path: Path)
         except EsgvzarrError:
             continue
         copied = found.variables["tas"].inline
-        assert by_scan(found, "tas") == {key: place for key, place in by_libhdf5(path, "tas").items() if key not in copied}
+        assert by_scan(found, "tas") == {
+            key: place for key, place in by_libhdf5(path, "tas").items() if key not in copied
+        }
 
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 100, 2000, 20_000])

@@ -41,7 +41,11 @@ def with_links(item: dict[str, Any], *links: Any) -> dict[str, Any]:
 
 
 def of_project(item: dict[str, Any], project: str, pid: str | None) -> dict[str, Any]:
-    return {**item, "collection": project, "properties": {**item["properties"], f"{project.lower()}:pid": pid}}
+    return {
+        **item,
+        "collection": project,
+        "properties": {**item["properties"], f"{project.lower()}:pid": pid},
+    }
 
 
 def test_asset_has_the_fields_that_the_field_agreed_on(item: dict[str, Any]) -> None:
@@ -68,18 +72,26 @@ def test_asset_has_the_fields_that_the_field_agreed_on(item: dict[str, Any]) -> 
 def test_datapoint_is_told_what_fsspec_needs(item: dict[str, Any]) -> None:
     """ceda-datapoint gives these, and no others, to xarray besides the engine."""
     options = {"target_options": {"compression": "zstd"}}
-    link = replace(LINK, open_kwargs={"engine": "kerchunk", "chunks": {}, "storage_options": options})
+    link = replace(
+        LINK, open_kwargs={"engine": "kerchunk", "chunks": {}, "storage_options": options}
+    )
     assert make_asset(link, item, NOW)["open_zarr_kwargs"] == {"storage_options": options}
 
 
 def test_first_link_becomes_the_asset(item: dict[str, Any]) -> None:
     """(a) Without a reference asset, ours is added."""
     operation = plan(item, LINK, NOW)
-    assert operation == {"op": "add", "path": "/assets/reference_file", "value": make_asset(LINK, item, NOW)}
+    assert operation == {
+        "op": "add",
+        "path": "/assets/reference_file",
+        "value": make_asset(LINK, item, NOW),
+    }
 
 
 def test_the_primary_carries_the_alternates_along(item: dict[str, Any]) -> None:
-    """(b) `add` replaces the whole asset, so ours is sent with the others' alternates and its date of creation."""
+    """(b) `add` replaces the whole asset, so ours is sent with the others' alternates and its date
+    of creation.
+    """
     item = with_links(item, LINK, OTHER_NODES)
     theirs = item["assets"]["reference_file"]["alternate"]
     operation = plan(item, CHANGED, LATER)
@@ -92,10 +104,16 @@ def test_the_primary_carries_the_alternates_along(item: dict[str, Any]) -> None:
 
 
 def test_a_replica_becomes_an_alternate(item: dict[str, Any]) -> None:
-    """(c) Another node's asset stays the primary one; the whole map is sent, for a node's name may hold `-`."""
+    """(c) Another node's asset stays the primary one; the whole map is sent, for a node's name may
+    hold `-`.
+    """
     item = with_links(item, OTHER_NODES)
     operation = plan(item, LINK, NOW)
-    assert operation == {"op": "add", "path": "/assets/reference_file/alternate", "value": {NODE: make_asset(LINK, item, NOW)}}
+    assert operation == {
+        "op": "add",
+        "path": "/assets/reference_file/alternate",
+        "value": {NODE: make_asset(LINK, item, NOW)},
+    }
     assert not any("-" in segment for segment in operation["path"].split("/"))
 
 
@@ -136,7 +154,9 @@ def test_removal_puts_back_all_but_ours(item: dict[str, Any]) -> None:
 
 def test_removal_of_the_primary_lets_an_alternate_take_its_place(item: dict[str, Any]) -> None:
     """The other nodes' links are not lost with ours."""
-    third = replace(OTHER_NODES, data_node="third.example.org", href="https://third.example.org/x.json")
+    third = replace(
+        OTHER_NODES, data_node="third.example.org", href="https://third.example.org/x.json"
+    )
     item = with_links(item, LINK, OTHER_NODES, third)
     operation = plan_removal(item, LINK)
     assert operation is not None
@@ -147,9 +167,19 @@ def test_removal_of_the_primary_lets_an_alternate_take_its_place(item: dict[str,
 
 def test_links_of_others_may_lack_fields(item: dict[str, Any]) -> None:
     """esgcet's own client writes neither size nor checksum nor roles."""
-    item["assets"]["reference_file"] = {"href": "https://x/y.json", "role": ["data"], "alternate:name": "x"}
+    item["assets"]["reference_file"] = {
+        "href": "https://x/y.json",
+        "role": ["data"],
+        "alternate:name": "x",
+    }
     (link,) = read_links(item)
-    assert (link.href, link.data_node, link.size, link.sha256, link.roles) == ("https://x/y.json", "x", 0, "", ())
+    assert (link.href, link.data_node, link.size, link.sha256, link.roles) == (
+        "https://x/y.json",
+        "x",
+        0,
+        "",
+        (),
+    )
 
 
 def test_what_was_made_passes_the_check(item: dict[str, Any]) -> None:
@@ -208,7 +238,9 @@ def test_some_projects_want_a_tracking_id(item: dict[str, Any], project: str, pi
 
 
 def test_input4mips_is_registered_without_a_pid(item: dict[str, Any]) -> None:
-    """esgcet 5.5.3 gives it none; its schema takes a bare UUID: the one that esgcet makes pids of, the same at every run."""
+    """esgcet 5.5.3 gives it none; its schema takes a bare UUID: the one that esgcet makes pids of,
+    the same at every run.
+    """
     item = of_project(item, "input4MIPs", None)
     expected = str(uuid.uuid3(uuid.NAMESPACE_URL, item["id"]))
     asset = make_asset(LINK, item, NOW)
@@ -224,7 +256,9 @@ def test_input4mips_is_registered_without_a_pid(item: dict[str, Any]) -> None:
         ("input4MIPs", f"hdl:21:14100/{UUID}"),  # as esgcet 5.5.3 spells the prefix
     ],
 )
-def test_a_pid_that_cannot_be_the_tracking_id_is_refused(item: dict[str, Any], project: str, pid: str | None) -> None:
+def test_a_pid_that_cannot_be_the_tracking_id_is_refused(
+    item: dict[str, Any], project: str, pid: str | None
+) -> None:
     """The reason is named before anything is sent."""
     with pytest.raises(LinkError) as caught:
         make_asset(LINK, of_project(item, project, pid), NOW)

@@ -25,7 +25,9 @@ def catalog_at(directory: Path) -> CatalogIndex:
 
 
 def tree(directory: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.json")}
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.json")
+    }
 
 
 class TestConformance(IndexTests):
@@ -36,13 +38,17 @@ class TestConformance(IndexTests):
         item = tmp_path / "CMIP6" / str(DATASET) / f"{DATASET}.json"
         document = json.loads(item.read_text())
         for asset in document["assets"].values():
-            asset["alternate"] = {OTHER_NODES.data_node: {"href": "https://replica.example.org/x.nc"}}
+            asset["alternate"] = {
+                OTHER_NODES.data_node: {"href": "https://replica.example.org/x.nc"}
+            }
         item.write_text(json.dumps(document))
         return index
 
 
 def test_pystac_opens_the_catalogue(tmp_path: Path) -> None:
-    """pystac walks from catalog.json to the asset, and finds nothing missing, though the catalogue was moved."""
+    """pystac walks from catalog.json to the asset, and finds nothing missing, though the catalogue
+    was moved.
+    """
     index = catalog_at(tmp_path / "before")
     index.add_dataset(RECORD, time_range=("1850-01-01T00:00:00Z", "2015-01-01T00:00:00Z"))
     index.add_link(DATASET, LINK)
@@ -56,7 +62,9 @@ def test_pystac_opens_the_catalogue(tmp_path: Path) -> None:
     assert item.properties["start_datetime"] == "1850-01-01T00:00:00Z"
     assert item.assets["reference_file"].href == LINK.href
     assert item.assets["reference_file"].extra_fields["xarray:open_kwargs"] == LINK.open_kwargs
-    assert [asset.href for key, asset in item.assets.items() if key != "reference_file"] == [file.url for file in RECORD.files]
+    assert [asset.href for key, asset in item.assets.items() if key != "reference_file"] == [
+        file.url for file in RECORD.files
+    ]
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
@@ -90,10 +98,18 @@ def test_what_a_killed_writer_left_goes_where_nothing_is_to_be_changed(tmp_path:
 
 
 def test_files_are_named_as_esgf_names_them(tmp_path: Path) -> None:
-    """A file's asset has the fields of ESGF's own items; equal names in two directories are both kept."""
+    """A file's asset has the fields of ESGF's own items; equal names in two directories are both
+    kept.
+    """
     index = catalog_at(tmp_path)
     index.add_dataset(
-        replace(RECORD, files=(RECORD.files[0], replace(RECORD.files[0], url="https://data-node.example.org/other/x.nc")))
+        replace(
+            RECORD,
+            files=(
+                RECORD.files[0],
+                replace(RECORD.files[0], url="https://data-node.example.org/other/x.nc"),
+            ),
+        )
     )
     assets = index.find(DATASET)["assets"]
     assert list(assets) == ["siconc_185001-185912.nc", "siconc_185001-185912.nc.2"]
@@ -128,7 +144,12 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     """A collection lists the items of all writers."""
     ids = [DatasetId(DATASET.master_id, str(20200101 + number)) for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda dataset_id: catalog_at(tmp_path).add_dataset(replace(RECORD, id=dataset_id)), ids))
+        list(
+            pool.map(
+                lambda dataset_id: catalog_at(tmp_path).add_dataset(replace(RECORD, id=dataset_id)),
+                ids,
+            )
+        )
     catalog = pystac.Catalog.from_file(str(tmp_path / "catalog.json"))
     assert sorted(item.id for item in catalog.get_items(recursive=True)) == sorted(map(str, ids))
 

@@ -52,7 +52,11 @@ def test_three_lists_show_the_link() -> None:
 
 def test_a_document_without_lists_gets_them() -> None:
     """esgcet writes one value bare, and neither url nor xlink."""
-    assert plan(document(access="HTTPServer"), LINK) == {"access": ["HTTPServer", "VirtualZarr"], "url": [URL], "xlink": [XLINK]}
+    assert plan(document(access="HTTPServer"), LINK) == {
+        "access": ["HTTPServer", "VirtualZarr"],
+        "url": [URL],
+        "xlink": [XLINK],
+    }
 
 
 @pytest.mark.parametrize("link", [LINK, CHANGED], ids=["the-same", "other-bytes"])
@@ -93,7 +97,10 @@ def test_links_of_another_kind_stay() -> None:
 
 @pytest.mark.parametrize(
     "before",
-    [document(access=["HTTPServer"]), document(access=["HTTPServer"], url=[LAS, "a|b|c|d", ""], xlink=[CITATION])],
+    [
+        document(access=["HTTPServer"]),
+        document(access=["HTTPServer"], url=[LAS, "a|b|c|d", ""], xlink=[CITATION]),
+    ],
     ids=["without-lists", "with-others"],
 )
 def test_removal_brings_back_what_was(before: dict[str, Any]) -> None:
@@ -112,7 +119,9 @@ def test_removal_of_what_is_not_there_is_nothing() -> None:
 
 def test_half_a_link_is_removed() -> None:
     """What a failed run left behind goes too."""
-    assert plan_removal(document(access=["HTTPServer"], xlink=[CITATION, XLINK]), LINK) == {"xlink": [CITATION]}
+    assert plan_removal(document(access=["HTTPServer"], xlink=[CITATION, XLINK]), LINK) == {
+        "xlink": [CITATION]
+    }
 
 
 def test_planning_changes_nothing() -> None:
@@ -130,9 +139,18 @@ def test_links_are_read_from_three_part_urls_only() -> None:
 
 
 def test_tells_an_older_document_from_the_one_that_was_sent() -> None:
-    """By a link that was not sent, and by esgcet's stamp where it is sent; an index may write the rest in its own way."""
-    sent = document(access="HTTPServer", xlink="https://x.org/a?b&amp;c|Citation|citation", replica="False")
-    shown = document(access=["HTTPServer"], xlink=["https://x.org/a?b&c|Citation|citation"], replica=False, _timestamp="2026")
+    """By a link that was not sent, and by esgcet's stamp where it is sent; an index may write the
+    rest in its own way.
+    """
+    sent = document(
+        access="HTTPServer", xlink="https://x.org/a?b&amp;c|Citation|citation", replica="False"
+    )
+    shown = document(
+        access=["HTTPServer"],
+        xlink=["https://x.org/a?b&c|Citation|citation"],
+        replica=False,
+        _timestamp="2026",
+    )
     assert is_copy(shown, sent)
     assert not is_copy(linked(shown), sent)
     assert is_copy(shown, {**sent, "_timestamp": "2026"})

@@ -35,16 +35,39 @@ ID = document_id(DATASET, NODE)
 
 
 def documents() -> Iterator[dict[str, Any]]:
-    """DATASET as two data nodes registered it, files first, in the form of esgcet's GlobusSearchIngest."""
+    """DATASET as two data nodes registered it, files first, in the form of esgcet's
+    GlobusSearchIngest.
+    """
     for node in (OTHER_NODES.data_node, NODE):
-        common = {"project": ["CMIP6"], "variable_id": ["siconc"], "data_node": node, "index_node": None, "replica": node != NODE}
+        common = {
+            "project": ["CMIP6"],
+            "variable_id": ["siconc"],
+            "data_node": node,
+            "index_node": None,
+            "replica": node != NODE,
+        }
         for file in RECORD.files:
             name = f"{DATASET}.{file.name}"
             urls = [f"{file.url}|application/netcdf|HTTPServer"]
-            own = {"id": f"{name}|{node}", "instance_id": name, "dataset_id": document_id(DATASET, node), "url": urls}
+            own = {
+                "id": f"{name}|{node}",
+                "instance_id": name,
+                "dataset_id": document_id(DATASET, node),
+                "url": urls,
+            }
             yield {**common, **own, "type": "File", "title": file.name, "size": file.size}
-        own = {"id": document_id(DATASET, node), "instance_id": str(DATASET), "version": int(DATASET.version)}
-        yield {**common, **own, "type": "Dataset", "access": ["HTTPServer", "Globus"], "_timestamp": "2026-11-20T14:59:24.241133Z"}
+        own = {
+            "id": document_id(DATASET, node),
+            "instance_id": str(DATASET),
+            "version": int(DATASET.version),
+        }
+        yield {
+            **common,
+            **own,
+            "type": "Dataset",
+            "access": ["HTTPServer", "Globus"],
+            "_timestamp": "2026-11-20T14:59:24.241133Z",
+        }
 
 
 @pytest.fixture
@@ -83,16 +106,32 @@ class TestConformanceQueued(_Shown):
 
 
 def ingests(server: GlobusServer) -> list[Any]:
-    return [json.loads(request.body) for request in server.requests if request.path.endswith("/ingest")]
+    return [
+        json.loads(request.body) for request in server.requests if request.path.endswith("/ingest")
+    ]
 
 
-def test_changes_the_data_nodes_dataset_document_only(index: GlobusIndex, server: GlobusServer) -> None:
-    """File documents, and the other data node's, stay as they are; the rest of the document too, for it is sent whole."""
-    before = {document["id"]: document for kind in ("file", "dataset") for document in server.contents(kind)}
+def test_changes_the_data_nodes_dataset_document_only(
+    index: GlobusIndex, server: GlobusServer
+) -> None:
+    """File documents, and the other data node's, stay as they are; the rest of the document too,
+    for it is sent whole.
+    """
+    before = {
+        document["id"]: document
+        for kind in ("file", "dataset")
+        for document in server.contents(kind)
+    }
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
-    after = {document["id"]: document for kind in ("file", "dataset") for document in server.contents(kind)}
+    after = {
+        document["id"]: document
+        for kind in ("file", "dataset")
+        for document in server.contents(kind)
+    }
     changed = after.pop(ID)
-    assert after == {identifier: document for identifier, document in before.items() if identifier != ID}
+    assert after == {
+        identifier: document for identifier, document in before.items() if identifier != ID
+    }
     assert changed == {
         **before[ID],
         "access": ["HTTPServer", "Globus", "VirtualZarr"],
@@ -108,12 +147,16 @@ def test_sends_the_entry_in_esgcets_form(index: GlobusIndex, server: GlobusServe
     assert ingest["ingest_type"] == "GMetaList"
     (entry,) = ingest["ingest_data"]["gmeta"]
     assert {key: value for key, value in entry.items() if key != "content"} == {
-        "id": "dataset", "subject": ID, "visible_to": ["public"],
-    }  # fmt: skip
+        "id": "dataset",
+        "subject": ID,
+        "visible_to": ["public"],
+    }
 
 
 def test_what_not_all_may_see_is_not_made_public(index: GlobusIndex, server: GlobusServer) -> None:
-    """Globus Search tells nobody who may see an entry, so what is not seen without a login is not written."""
+    """Globus Search tells nobody who may see an entry, so what is not seen without a login is not
+    written.
+    """
     for document in documents():
         server.add_entry(document, visible_to=["urn:globus:groups:id:x"])
     with pytest.raises(LinkError) as caught:
@@ -122,7 +165,9 @@ def test_what_not_all_may_see_is_not_made_public(index: GlobusIndex, server: Glo
     assert ingests(server) == []
 
 
-def test_reads_without_a_login(index: GlobusIndex, server: GlobusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_without_a_login(
+    index: GlobusIndex, server: GlobusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever changes nothing need not be logged in."""
     index.add_link(DATASET, LINK)
     server.clear()
@@ -141,7 +186,9 @@ def test_finds_the_original_before_replicas(index: GlobusIndex) -> None:
 
 
 def test_does_not_build_on_an_older_document(server: GlobusServer) -> None:
-    """An ingest replaces the whole entry: built on an older one, it would undo what was registered just now."""
+    """An ingest replaces the whole entry: built on an older one, it would undo what was registered
+    just now.
+    """
     registered = {**server.content(ID), "title": "new", "_timestamp": "2026-11-21T00:00:00.000000Z"}
     index = GlobusIndex(server.index_uuid, poll_timeout_s=2, registered=registered)
     threading.Timer(0.3, server.add_entry, [registered]).start()
@@ -155,7 +202,9 @@ def test_says_pending_when_the_queue_is_long(index: GlobusIndex, server: GlobusS
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
 
 
-def test_a_task_that_nobody_may_look_at_is_not_a_failed_one(index: GlobusIndex, server: GlobusServer) -> None:
+def test_a_task_that_nobody_may_look_at_is_not_a_failed_one(
+    index: GlobusIndex, server: GlobusServer
+) -> None:
     """The ingest was taken, and may be done later."""
     server.delay_s = 5
     server.fault(Status(403), "/v1/task/*")
@@ -180,7 +229,9 @@ def test_says_why_a_task_failed(index: GlobusIndex, server: GlobusServer) -> Non
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_refused_change_is_named(index: GlobusIndex, server: GlobusServer, fault: Any, code: str, retryable: bool) -> None:
+def test_a_refused_change_is_named(
+    index: GlobusIndex, server: GlobusServer, fault: Any, code: str, retryable: bool
+) -> None:
     """The codes are those of the other indexes."""
     server.fault(fault, "*/ingest")
     with pytest.raises(LinkError) as caught:
@@ -198,10 +249,16 @@ def test_shows_why_the_index_refuses(index: GlobusIndex, server: GlobusServer) -
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(Status(500), "index-http-500"), (HtmlPage(), "index-item-invalid"), (Reset(times=9), "index-unreachable")],
+    [
+        (Status(500), "index-http-500"),
+        (HtmlPage(), "index-item-invalid"),
+        (Reset(times=9), "index-unreachable"),
+    ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_answer_without_documents_is_named(index: GlobusIndex, server: GlobusServer, fault: Any, code: str) -> None:
+def test_an_answer_without_documents_is_named(
+    index: GlobusIndex, server: GlobusServer, fault: Any, code: str
+) -> None:
     """A page that is no answer of the index is not an absent dataset."""
     server.fault(fault, "*/search")
     server.fault(fault, "*/subject")
@@ -211,27 +268,38 @@ def test_an_answer_without_documents_is_named(index: GlobusIndex, server: Globus
         assert caught.value.code == code
 
 
-def test_an_environment_that_globus_sdk_does_not_take_is_named(index: GlobusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_globus_sdk_does_not_take_is_named(
+    index: GlobusIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The variables are globus-sdk's own."""
     monkeypatch.setenv("GLOBUS_SDK_VERIFY_SSL", "/no/such/file")
     with pytest.raises(LinkError, match="GLOBUS_SDK_"):
         index.find(DATASET)
 
 
-def keep_login(home: Path, *, refresh_token: str = REFRESH_TOKEN, expires_in_s: int = 3600, profile: str = "") -> None:
+def keep_login(
+    home: Path, *, refresh_token: str = REFRESH_TOKEN, expires_in_s: int = 3600, profile: str = ""
+) -> None:
     """What ``globus login`` leaves."""
     from globus_sdk.token_storage.legacy import SQLiteAdapter
 
     path = home / LOGIN.relative_to("~")
     path.parent.mkdir(parents=True, exist_ok=True)
     adapter = SQLiteAdapter(path, namespace=f"userprofile/production{profile}")
-    adapter.store_config("auth_client_data", {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET})
+    adapter.store_config(
+        "auth_client_data", {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    )
     token = {
-        "scope": SCOPE, "access_token": TOKEN if expires_in_s > 0 else "an old one", "refresh_token": refresh_token,
-        "token_type": "Bearer", "expires_at_seconds": int(time.time()) + expires_in_s, "resource_server": RESOURCE_SERVER,
-    }  # fmt: skip
+        "scope": SCOPE,
+        "access_token": TOKEN if expires_in_s > 0 else "an old one",
+        "refresh_token": refresh_token,
+        "token_type": "Bearer",
+        "expires_at_seconds": int(time.time()) + expires_in_s,
+        "resource_server": RESOURCE_SERVER,
+    }
     adapter._connection.execute(
-        "REPLACE INTO token_storage VALUES (?, ?, ?)", (adapter.namespace, RESOURCE_SERVER, json.dumps(token))
+        "REPLACE INTO token_storage VALUES (?, ?, ?)",
+        (adapter.namespace, RESOURCE_SERVER, json.dumps(token)),
     )
     adapter._connection.commit()
     adapter.close()
@@ -245,13 +313,17 @@ class TestLogin:
         for name in ("GLOBUS_CLI_CLIENT_ID", "GLOBUS_CLI_CLIENT_SECRET"):
             monkeypatch.delenv(name)
 
-    def test_of_globus_login_is_used(self, index: GlobusIndex, server: GlobusServer, tmp_path: Path) -> None:
+    def test_of_globus_login_is_used(
+        self, index: GlobusIndex, server: GlobusServer, tmp_path: Path
+    ) -> None:
         """No setting is needed where esgcet works."""
         keep_login(tmp_path)
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         assert not any("oauth2" in request.path for request in server.requests)
 
-    def test_of_a_profile(self, index: GlobusIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_a_profile(
+        self, index: GlobusIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """``GLOBUS_PROFILE`` holds, as it does for the program."""
         keep_login(tmp_path, profile="/other")
         monkeypatch.setenv("GLOBUS_PROFILE", "other")
@@ -262,7 +334,10 @@ class TestLogin:
         keep_login(tmp_path, expires_in_s=-10)
         for link, renewed in ((LINK, 1), (replace(LINK, href=LINK.href + ".2"), 0)):
             server.clear()
-            assert GlobusIndex(server.index_uuid, poll_timeout_s=1).add_link(DATASET, link) is LinkState.ADDED
+            assert (
+                GlobusIndex(server.index_uuid, poll_timeout_s=1).add_link(DATASET, link)
+                is LinkState.ADDED
+            )
             assert sum("oauth2" in request.path for request in server.requests) == renewed
 
     @pytest.mark.parametrize(
@@ -271,11 +346,16 @@ class TestLogin:
             lambda home: None,
             lambda home: keep_login(home, profile="/other"),
             lambda home: keep_login(home, refresh_token="revoked", expires_in_s=-10),
-            lambda home: (keep_login(home), (home / LOGIN.relative_to("~")).write_bytes(b"no database" * 99)),
+            lambda home: (
+                keep_login(home),
+                (home / LOGIN.relative_to("~")).write_bytes(b"no database" * 99),
+            ),
         ],
         ids=["none", "other-profile", "revoked", "no-database"],
     )
-    def test_that_does_not_work_is_said(self, index: GlobusIndex, tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+    def test_that_does_not_work_is_said(
+        self, index: GlobusIndex, tmp_path: Path, spoil: Callable[[Path], Any]
+    ) -> None:
         """What to run is named; no token is."""
         spoil(tmp_path)
         with pytest.raises(PublisherError, match="globus login") as caught:
@@ -283,7 +363,9 @@ class TestLogin:
         assert caught.value.code == "publisher-login"
         assert not _secrets(caught.value)
 
-    def test_as_a_client_that_is_not_known(self, index: GlobusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_as_a_client_that_is_not_known(
+        self, index: GlobusIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The client's secret is not repeated."""
         monkeypatch.setenv("GLOBUS_CLI_CLIENT_ID", CLIENT_ID)
         monkeypatch.setenv("GLOBUS_CLI_CLIENT_SECRET", "wrong-secret-that-nobody-must-see")

@@ -20,7 +20,9 @@ from esgvzarr.testing.faults import HtmlPage, LoginRedirect, Problem, Reset, Sta
 from esgvzarr.testing.solr import SolrServer
 from esgvzarr.transport import Transport
 
-pytest.importorskip("trustme", reason="certificates of servers on the loopback are in the extra `demo`")
+pytest.importorskip(
+    "trustme", reason="certificates of servers on the loopback are in the extra `demo`"
+)
 
 ID = document_id(DATASET, NODE)
 
@@ -29,16 +31,35 @@ def documents() -> Iterator[dict[str, Any]]:
     """DATASET as two data nodes registered it, files first, as esgcet makes the documents."""
     for node in (OTHER_NODES.data_node, NODE):
         common = {
-            "project": "CMIP6", "variable_id": "siconc", "data_node": node, "version": DATASET.version,
-            "replica": str(node != NODE), "latest": "True",
-        }  # fmt: skip
+            "project": "CMIP6",
+            "variable_id": "siconc",
+            "data_node": node,
+            "version": DATASET.version,
+            "replica": str(node != NODE),
+            "latest": "True",
+        }
         for file in RECORD.files:
             name = f"{DATASET}.{file.name}"
             urls = [f"{file.url}|application/netcdf|HTTPServer"]
-            own = {"id": f"{name}|{node}", "instance_id": name, "dataset_id": document_id(DATASET, node), "url": urls}
+            own = {
+                "id": f"{name}|{node}",
+                "instance_id": name,
+                "dataset_id": document_id(DATASET, node),
+                "url": urls,
+            }
             yield {**common, **own, "type": "File", "title": file.name, "size": str(file.size)}
-        own = {"id": document_id(DATASET, node), "instance_id": str(DATASET), "master_id": DATASET.master_id}
-        yield {**common, **own, "type": "Dataset", "access": "HTTPServer", "xlink": ["https://x.org/a?b&c|Citation <1>|citation"]}
+        own = {
+            "id": document_id(DATASET, node),
+            "instance_id": str(DATASET),
+            "master_id": DATASET.master_id,
+        }
+        yield {
+            **common,
+            **own,
+            "type": "Dataset",
+            "access": "HTTPServer",
+            "xlink": ["https://x.org/a?b&c|Citation <1>|citation"],
+        }
 
 
 @pytest.fixture
@@ -83,21 +104,40 @@ class TestConformanceDelayed(_Shown):
 
 
 def updates(server: SolrServer) -> list[ElementTree.Element]:
-    return [ElementTree.fromstring(request.body) for request in server.requests if request.method == "POST"]  # noqa: S314  (our own)
+    return [
+        ElementTree.fromstring(request.body)  # noqa: S314
+        for request in server.requests
+        if request.method == "POST"
+    ]
 
 
 def test_changes_the_data_nodes_dataset_document_only(index: SolrIndex, server: SolrServer) -> None:
-    """File documents, and the other data node's, stay as they are: clients take a file's first URL for the file."""
-    before = {document["id"]: document for kind in ("File", "Dataset") for document in server.documents(kind)}
+    """File documents, and the other data node's, stay as they are: clients take a file's first URL
+    for the file.
+    """
+    before = {
+        document["id"]: document
+        for kind in ("File", "Dataset")
+        for document in server.documents(kind)
+    }
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
-    after = {document["id"]: document for kind in ("File", "Dataset") for document in server.documents(kind)}
+    after = {
+        document["id"]: document
+        for kind in ("File", "Dataset")
+        for document in server.documents(kind)
+    }
     changed = after.pop(ID)
-    assert after == {identifier: document for identifier, document in before.items() if identifier != ID}
+    assert after == {
+        identifier: document for identifier, document in before.items() if identifier != ID
+    }
     assert changed == {
         **before[ID],
         "access": ["HTTPServer", "VirtualZarr"],
         "url": [f"{LINK.href}|application/vnd.zarr+kerchunk|VirtualZarr"],
-        "xlink": ["https://x.org/a?b&c|Citation <1>|citation", f"{LINK.href}|Virtual Zarr (kerchunk) reference|supdata"],
+        "xlink": [
+            "https://x.org/a?b&c|Citation <1>|citation",
+            f"{LINK.href}|Virtual Zarr (kerchunk) reference|supdata",
+        ],
     }
 
 
@@ -107,7 +147,9 @@ def test_sends_one_escaped_update(index: SolrIndex, server: SolrServer) -> None:
     (update,) = updates(server)
     assert update.attrib == {"core": "datasets", "action": "set"}
     assert update.findtext("update/query") == f"id={ID}"
-    assert "https://x.org/a?b&c|Citation <1>|citation" in [value.text for value in update.iter("value")]
+    assert "https://x.org/a?b&c|Citation <1>|citation" in [
+        value.text for value in update.iter("value")
+    ]
 
 
 def test_a_field_without_values_is_removed() -> None:
@@ -119,13 +161,21 @@ def test_a_field_without_values_is_removed() -> None:
 
 def test_a_port_in_the_data_nodes_name_is_no_field_of_solrs() -> None:
     """esg-search hands the query to Solr as it is, where a colon parts a field from its value."""
-    assert b'id="x.v1|localhost:8443"' in update_document("x.v1|localhost:8443", {}).replace(b"&quot;", b'"')
+    assert b'id="x.v1|localhost:8443"' in update_document("x.v1|localhost:8443", {}).replace(
+        b"&quot;", b'"'
+    )
     assert b"id=x.v1|node<" in update_document("x.v1|node", {})
     link = replace(LINK, data_node="localhost:8443")
-    with SolrServer() as server, Transport(allowed_hosts=[server.host], ca_bundle=server.ca_bundle) as transport:
+    with (
+        SolrServer() as server,
+        Transport(allowed_hosts=[server.host], ca_bundle=server.ca_bundle) as transport,
+    ):
         for document in documents():
             server.add_document({name: _renamed(value) for name, value in document.items()})
-        assert SolrIndex(server.host, transport, poll_timeout_s=1).add_link(DATASET, link) is LinkState.ADDED
+        assert (
+            SolrIndex(server.host, transport, poll_timeout_s=1).add_link(DATASET, link)
+            is LinkState.ADDED
+        )
 
 
 def _renamed(value: Any) -> Any:
@@ -140,7 +190,9 @@ def test_finds_the_original_before_replicas(index: SolrIndex) -> None:
 
 
 def test_asks_this_index_only(index: SolrIndex, server: SolrServer) -> None:
-    """A distributed search would find documents that this index does not hold, and cannot change."""
+    """A distributed search would find documents that this index does not hold, and cannot
+    change.
+    """
     index.links(DATASET)
     assert "distrib=false" in server.requests[0].path
 
@@ -161,8 +213,12 @@ def test_says_pending_when_a_change_is_never_shown(index: SolrIndex, server: Sol
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
 
 
-def test_does_not_believe_an_older_document(index: SolrIndex, server: SolrServer, transport: Transport) -> None:
-    """What esgcet wrote anew has no link, though the copy that is searched may show the older one's for a while."""
+def test_does_not_believe_an_older_document(
+    index: SolrIndex, server: SolrServer, transport: Transport
+) -> None:
+    """What esgcet wrote anew has no link, though the copy that is searched may show the older one's
+    for a while.
+    """
     index.add_link(DATASET, LINK)
     older = server.document(ID)
     registered = next(document for document in documents() if document["id"] == ID)
@@ -173,7 +229,9 @@ def test_does_not_believe_an_older_document(index: SolrIndex, server: SolrServer
     assert server.document(ID)["url"]
     server.add_document(older)
     with pytest.raises(LinkError, match="as it was registered") as caught:
-        SolrIndex(server.host, transport, poll_timeout_s=0, registered=registered).add_link(DATASET, LINK)
+        SolrIndex(server.host, transport, poll_timeout_s=0, registered=registered).add_link(
+            DATASET, LINK
+        )
     assert (caught.value.code, caught.value.retryable) == ("index-item-missing", True)
 
 
@@ -193,7 +251,10 @@ def test_a_client_certificate(server: SolrServer, transport: Transport, authoriz
 
 def test_a_server_that_cannot_be_verified_is_sent_nothing(server: SolrServer) -> None:
     """esgcet does not verify unless it is told to; ours always does, and says how to."""
-    with Transport(allowed_hosts=[server.host], retries=0) as transport, pytest.raises(LinkError, match="ca_bundle") as caught:
+    with (
+        Transport(allowed_hosts=[server.host], retries=0) as transport,
+        pytest.raises(LinkError, match="ca_bundle") as caught,
+    ):
         SolrIndex(server.host, transport, poll_timeout_s=0).add_link(DATASET, LINK)
     assert (caught.value.code, caught.value.retryable) == ("index-unreachable", False)
     assert not server.requests
@@ -210,7 +271,9 @@ def test_a_server_that_cannot_be_verified_is_sent_nothing(server: SolrServer) ->
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_refused_change_is_named(index: SolrIndex, server: SolrServer, fault: Any, code: str, retryable: bool) -> None:
+def test_a_refused_change_is_named(
+    index: SolrIndex, server: SolrServer, fault: Any, code: str, retryable: bool
+) -> None:
     """Whatever comes in place of `1 record updated`, nothing is taken for done."""
     server.fault(fault, "/esg-search/ws/*")
     with pytest.raises(LinkError) as caught:
@@ -221,10 +284,16 @@ def test_a_refused_change_is_named(index: SolrIndex, server: SolrServer, fault: 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(Status(500), "index-unreachable"), (Problem(200), "index-item-invalid"), (HtmlPage(), "index-unreachable")],
+    [
+        (Status(500), "index-unreachable"),
+        (Problem(200), "index-item-invalid"),
+        (HtmlPage(), "index-unreachable"),
+    ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_answer_without_documents_is_named(index: SolrIndex, server: SolrServer, fault: Any, code: str) -> None:
+def test_an_answer_without_documents_is_named(
+    index: SolrIndex, server: SolrServer, fault: Any, code: str
+) -> None:
     """A page that is no answer of Solr's is not an absent dataset."""
     server.fault(fault, "/esg-search/search")
     with pytest.raises(LinkError) as caught:

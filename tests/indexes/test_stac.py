@@ -31,16 +31,26 @@ THIRD = replace(LINK, href="https://third.example.org/x.json", data_node="third.
 
 @pytest.fixture
 def config(stac_server: StacServer, tmp_path: Path) -> dict[str, Any]:
-    """esgcet's settings for its EGI client, with every endpoint on the loopback and a login that lasts."""
+    """esgcet's settings for its EGI client, with every endpoint on the loopback and a login that
+    lasts.
+    """
     token = tmp_path / "egi-token.json"
     forever = {"expires_at": 4102444800, "refresh_expires_at": 4102444800}
     token.write_text(json.dumps({"access_token": TOKEN, "refresh_token": "x", **forever}))
     nowhere = f"{stac_server.url}/none"
     api = {
-        "base_url": stac_server.url, "scope_endpoint": f"{stac_server.url}/scope", "client_id": "loopback",
-        "token_endpoint": nowhere, "device_endpoint": nowhere,
-    }  # fmt: skip
-    stac = {"stac_api": stac_server.url, "token_storage_file": str(token), "stac_client": {}, "stac_transaction_api": api}
+        "base_url": stac_server.url,
+        "scope_endpoint": f"{stac_server.url}/scope",
+        "client_id": "loopback",
+        "token_endpoint": nowhere,
+        "device_endpoint": nowhere,
+    }
+    stac = {
+        "stac_api": stac_server.url,
+        "token_storage_file": str(token),
+        "stac_client": {},
+        "stac_transaction_api": api,
+    }
     return {"stac_config": stac, "dry_run": False}
 
 
@@ -50,7 +60,10 @@ def item(stac_server: StacServer) -> dict[str, Any]:
     item = make_item(RECORD, datetime(2026, 11, 20, tzinfo=UTC))
     item["properties"]["access"] = ["HTTPServer", "Globus"]
     for asset in item["assets"].values():
-        asset["alternate"] = {node: {"href": f"https://{node}/x.nc"} for node in (OTHER_NODES.data_node, THIRD.data_node)}
+        asset["alternate"] = {
+            node: {"href": f"https://{node}/x.nc"}
+            for node in (OTHER_NODES.data_node, THIRD.data_node)
+        }
     stac_server.add_item(item)
     return item
 
@@ -61,7 +74,9 @@ def transport(stac_server: StacServer) -> Transport:
 
 
 @pytest.fixture
-def index(stac_server: StacServer, config: dict[str, Any], item: dict[str, Any], transport: Transport) -> StacIndex:
+def index(
+    stac_server: StacServer, config: dict[str, Any], item: dict[str, Any], transport: Transport
+) -> StacIndex:
     return StacIndex(stac_server.url, TransactionClient(config), transport, poll_timeout_s=0.5)
 
 
@@ -82,7 +97,9 @@ class TestConformanceQueued(IndexTests):
 
 
 def test_sends_one_operation_in_one_request(index: StacIndex, stac_server: StacServer) -> None:
-    """The API takes one operation per request, in the media type of a JSON Patch, from a client that is logged in."""
+    """The API takes one operation per request, in the media type of a JSON Patch, from a client
+    that is logged in.
+    """
     index.add_link(DATASET, LINK)
     (request,) = [request for request in stac_server.requests if request.method == "PATCH"]
     (operation,) = json.loads(request.body)
@@ -102,21 +119,34 @@ def test_sends_nothing_for_a_link_that_is_there(index: StacIndex, stac_server: S
 
 
 class TestAccess:
-    """``properties.access``, which old clients look at: kept only where the setting says so, and the item has it."""
+    """``properties.access``, which old clients look at: kept only where the setting says so, and
+    the item has it.
+    """
 
     @pytest.fixture
-    def listing(self, stac_server: StacServer, config: dict[str, Any], transport: Transport) -> StacIndex:
-        return StacIndex(stac_server.url, TransactionClient(config), transport, poll_timeout_s=0.5, list_access=True)
+    def listing(
+        self, stac_server: StacServer, config: dict[str, Any], transport: Transport
+    ) -> StacIndex:
+        return StacIndex(
+            stac_server.url,
+            TransactionClient(config),
+            transport,
+            poll_timeout_s=0.5,
+            list_access=True,
+        )
 
     def access(self, index: StacIndex) -> list[str]:
         return list((index.find(DATASET) or {})["properties"]["access"])
 
-    def test_follows_the_links(self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer) -> None:
+    def test_follows_the_links(
+        self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer
+    ) -> None:
         """A request of its own, after the link's; said as long as any node has a link."""
         listing.add_link(DATASET, LINK)
         assert [[operation["path"] for operation in patch] for patch in patches(stac_server)] == [
-            ["/assets/reference_file"], ["/properties/access"],
-        ]  # fmt: skip
+            ["/assets/reference_file"],
+            ["/properties/access"],
+        ]
         listing.add_link(DATASET, OTHER_NODES)
         assert self.access(listing) == ["HTTPServer", "Globus", "VirtualZarr"]
         listing.remove_link(DATASET, LINK)
@@ -125,7 +155,9 @@ class TestAccess:
         assert self.access(listing) == ["HTTPServer", "Globus"]
         assert len(patches(stac_server)) == 6
 
-    def test_is_made_good_on_the_next_run(self, index: StacIndex, listing: StacIndex, item: dict[str, Any]) -> None:
+    def test_is_made_good_on_the_next_run(
+        self, index: StacIndex, listing: StacIndex, item: dict[str, Any]
+    ) -> None:
         """As after an end between the two requests."""
         index.add_link(DATASET, LINK)
         assert self.access(listing) == ["HTTPServer", "Globus"]
@@ -133,14 +165,20 @@ class TestAccess:
         assert self.access(listing) == ["HTTPServer", "Globus", "VirtualZarr"]
 
     def test_that_is_refused_costs_no_link(
-        self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer, caplog: pytest.LogCaptureFixture
+        self,
+        listing: StacIndex,
+        item: dict[str, Any],
+        stac_server: StacServer,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         stac_server.fault(SecondRefused(), methods=["PATCH"])
         assert listing.add_link(DATASET, LINK) is LinkState.ADDED
         assert self.access(listing) == ["HTTPServer", "Globus"]
         assert "properties.access" in caplog.text
 
-    def test_is_not_made_where_there_is_none(self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer) -> None:
+    def test_is_not_made_where_there_is_none(
+        self, listing: StacIndex, item: dict[str, Any], stac_server: StacServer
+    ) -> None:
         other = DatasetId.parse(str(DATASET).replace("siconc", "sithick"))
         del item["properties"]["access"]
         stac_server.add_item({**item, "id": str(other)})
@@ -169,7 +207,9 @@ def test_confirms_what_was_queued(index: StacIndex, stac_server: StacServer) -> 
     assert index.links(DATASET) == (LINK,)
 
 
-def test_says_pending_when_a_queued_change_is_never_shown(index: StacIndex, stac_server: StacServer) -> None:
+def test_says_pending_when_a_queued_change_is_never_shown(
+    index: StacIndex, stac_server: StacServer
+) -> None:
     """A change that the queue loses is neither a success nor forgotten; the next run adds it."""
     stac_server.queue_loses = True
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
@@ -177,7 +217,9 @@ def test_says_pending_when_a_queued_change_is_never_shown(index: StacIndex, stac
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
 
 
-def test_a_change_that_was_taken_stays_when_looks_at_it_fail(index: StacIndex, stac_server: StacServer) -> None:
+def test_a_change_that_was_taken_stays_when_looks_at_it_fail(
+    index: StacIndex, stac_server: StacServer
+) -> None:
     """Else its file would be deleted, and the link come later."""
     stac_server.fault(LaterLooksFail(), methods=("GET",))
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
@@ -197,17 +239,32 @@ def test_waits_for_a_dataset_whose_registration_is_queued(
             try:
                 return super().read_document(location, limit=limit)
             finally:
-                if not any(request.method == "PATCH" for request in stac_server.requests) and not added:
-                    added.append(stac_server.add_item(make_item(RECORD, datetime(2026, 11, 20, tzinfo=UTC))))
+                if (
+                    not any(request.method == "PATCH" for request in stac_server.requests)
+                    and not added
+                ):
+                    added.append(
+                        stac_server.add_item(make_item(RECORD, datetime(2026, 11, 20, tzinfo=UTC)))
+                    )
 
     added: list[None] = []
-    index = StacIndex(stac_server.url, TransactionClient(config), Late(allowed_hosts=[stac_server.host]), poll_timeout_s=2)
+    index = StacIndex(
+        stac_server.url,
+        TransactionClient(config),
+        Late(allowed_hosts=[stac_server.host]),
+        poll_timeout_s=2,
+    )
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
 
 
 def test_shows_why_the_api_refuses(index: StacIndex, stac_server: StacServer) -> None:
-    """esgcet drops the body of an error; title and detail are what the operator needs. A token that is sent back is not."""
-    stac_server.fault(Problem(403, "Forbidden", f"No entitlement for data-node.example.org, {TOKEN}"), methods=("PATCH",))
+    """esgcet drops the body of an error; title and detail are what the operator needs. A token that
+    is sent back is not.
+    """
+    stac_server.fault(
+        Problem(403, "Forbidden", f"No entitlement for data-node.example.org, {TOKEN}"),
+        methods=("PATCH",),
+    )
     with pytest.raises(LinkError, match="403: Forbidden: No entitlement for data-node") as caught:
         index.add_link(DATASET, LINK)
     assert caught.value.code == "index-http-403"
@@ -251,7 +308,9 @@ def test_a_broken_stac_config_is_said(index: StacIndex, config: dict[str, Any]) 
     assert caught.value.code == "publisher-stac-config"
 
 
-def test_a_login_that_failed_is_said(index: StacIndex, stac_server: StacServer, config: dict[str, Any]) -> None:
+def test_a_login_that_failed_is_said(
+    index: StacIndex, stac_server: StacServer, config: dict[str, Any]
+) -> None:
     """esgcet exits when its login fails; we go on and say so."""
     Path(config["stac_config"]["token_storage_file"]).write_text("{}")
     with pytest.raises(PublisherError, match="login") as caught:
@@ -260,7 +319,9 @@ def test_a_login_that_failed_is_said(index: StacIndex, stac_server: StacServer, 
     assert patches(stac_server) == []
 
 
-def test_nothing_is_sent_in_a_dry_run(index: StacIndex, stac_server: StacServer, config: dict[str, Any]) -> None:
+def test_nothing_is_sent_in_a_dry_run(
+    index: StacIndex, stac_server: StacServer, config: dict[str, Any]
+) -> None:
     """esgcet's EGI client patches even then; ours does not."""
     config["dry_run"] = True
     with pytest.raises(PublisherError) as caught:
@@ -296,12 +357,21 @@ class TestGlobus:
         """One operation in one request, with the token."""
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         assert index.remove_link(DATASET, LINK) is LinkState.REMOVED
-        assert [[operation["op"] for operation in patch] for patch in patches(stac_server)] == [["add"], ["replace"]]
-        assert {r.headers["Authorization"] for r in stac_server.requests if r.method == "PATCH"} == {f"Bearer {TOKEN}"}
+        assert [[operation["op"] for operation in patch] for patch in patches(stac_server)] == [
+            ["add"],
+            ["replace"],
+        ]
+        assert {
+            r.headers["Authorization"] for r in stac_server.requests if r.method == "PATCH"
+        } == {f"Bearer {TOKEN}"}
 
     def test_shows_why_the_api_refuses(self, index: StacIndex, stac_server: StacServer) -> None:
-        """esgcet turns every error into False; the reason is shown all the same, and not a token that is sent back."""
-        stac_server.fault(Problem(403, "Forbidden", f"No entitlement for {TOKEN}"), methods=("PATCH",))
+        """esgcet turns every error into False; the reason is shown all the same, and not a token
+        that is sent back.
+        """
+        stac_server.fault(
+            Problem(403, "Forbidden", f"No entitlement for {TOKEN}"), methods=("PATCH",)
+        )
         with pytest.raises(LinkError, match="403: Forbidden: No entitlement") as caught:
             index.add_link(DATASET, LINK)
         assert caught.value.code == "index-http-403"
@@ -312,7 +382,9 @@ class _Crossing:
     """A client that is overtaken: just before its change goes out, another node's goes through."""
 
     def __init__(self, client: TransactionClient, other: StacIndex, server: StacServer) -> None:
-        self._client, self._other, self._server = client, other, server
+        self._client = client
+        self._other = other
+        self._server = server
 
     def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
         self._other.add_link(DATASET, THIRD)
@@ -323,7 +395,9 @@ class _Crossing:
 def test_says_so_when_two_nodes_undo_each_other(
     index: StacIndex, stac_server: StacServer, config: dict[str, Any], transport: Transport
 ) -> None:
-    """Without transactions over two requests, two nodes may undo each other: then it is said who has to come again."""
+    """Without transactions over two requests, two nodes may undo each other: then it is said who
+    has to come again.
+    """
     index.add_link(DATASET, OTHER_NODES)
     crossing = _Crossing(TransactionClient(config), index, stac_server)
     with pytest.raises(LinkError, match=r"undid that of third\.example\.org") as caught:
@@ -351,18 +425,39 @@ class TestSchema:
 
     @pytest.fixture
     def schema(self) -> dict[str, Any]:
-        jsg = pytest.importorskip("esgvoc.apps.jsg.json_schema_generator", reason="esgvoc is in the extra `publisher`")
-        template = jsg.Environment(loader=jsg.FileSystemLoader(jsg.TEMPLATE_DIR_PATH)).get_template(jsg.TEMPLATE_FILE_NAME)
+        jsg = pytest.importorskip(
+            "esgvoc.apps.jsg.json_schema_generator", reason="esgvoc is in the extra `publisher`"
+        )
+        template = jsg.Environment(loader=jsg.FileSystemLoader(jsg.TEMPLATE_DIR_PATH)).get_template(
+            jsg.TEMPLATE_FILE_NAME
+        )
         text = template.render(
-            project_id="CMIP6", catalog_version="v3.0.4", dataset_id_regex="^CMIP6[.].*$", title_regex=".*",
-            catalog_dataset_properties=[], catalog_file_properties=[], catalog_link_properties=[], required_link_rels=[],
-            file_extension_version="v2.1.0", alternate_assets_extension_version="v1.2.0",
-        )  # fmt: skip
+            project_id="CMIP6",
+            catalog_version="v3.0.4",
+            dataset_id_regex="^CMIP6[.].*$",
+            title_regex=".*",
+            catalog_dataset_properties=[],
+            catalog_file_properties=[],
+            catalog_link_properties=[],
+            required_link_rels=[],
+            file_extension_version="v2.1.0",
+            alternate_assets_extension_version="v1.2.0",
+        )
         return dict(json.loads(text))
 
     @pytest.fixture
-    def checked(self, stac_server: StacServer, config: dict[str, Any], transport: Transport, schema: dict[str, Any]) -> StacIndex:
-        options: dict[str, Any] = {"poll_timeout_s": 0.5, "list_access": True, "schema_of": {"CMIP6": schema}.get}
+    def checked(
+        self,
+        stac_server: StacServer,
+        config: dict[str, Any],
+        transport: Transport,
+        schema: dict[str, Any],
+    ) -> StacIndex:
+        options: dict[str, Any] = {
+            "poll_timeout_s": 0.5,
+            "list_access": True,
+            "schema_of": {"CMIP6": schema}.get,
+        }
         return StacIndex(stac_server.url, TransactionClient(config), transport, **options)
 
     def test_takes_our_asset(self, checked: StacIndex, item: dict[str, Any]) -> None:
@@ -370,17 +465,27 @@ class TestSchema:
         assert checked.add_link(DATASET, LINK) is LinkState.ADDED
 
     def test_keeps_back_what_it_forbids(
-        self, checked: StacIndex, item: dict[str, Any], stac_server: StacServer, caplog: pytest.LogCaptureFixture
+        self,
+        checked: StacIndex,
+        item: dict[str, Any],
+        stac_server: StacServer,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """A service that the schema does not know is not sent; the link is."""
         checked.add_link(DATASET, LINK)
-        assert [[operation["path"] for operation in patch] for patch in patches(stac_server)] == [["/assets/reference_file"]]
+        assert [[operation["path"] for operation in patch] for patch in patches(stac_server)] == [
+            ["/assets/reference_file"]
+        ]
         assert "VirtualZarr" in caplog.text
 
-    def test_names_the_field_and_the_rule(self, checked: StacIndex, item: dict[str, Any], schema: dict[str, Any]) -> None:
+    def test_names_the_field_and_the_rule(
+        self, checked: StacIndex, item: dict[str, Any], schema: dict[str, Any]
+    ) -> None:
         """A project that takes no kerchunk is not sent any."""
         schema["definitions"]["asset_fields"]["properties"]["protocol"]["enum"] = ["https"]
-        with pytest.raises(LinkError, match=r"assets/reference_file/protocol.*'kerchunk' is not one of") as caught:
+        with pytest.raises(
+            LinkError, match=r"assets/reference_file/protocol.*'kerchunk' is not one of"
+        ) as caught:
             checked.add_link(DATASET, LINK)
         assert caught.value.code == "index-asset-invalid"
         assert checked.links(DATASET) == ()

@@ -54,7 +54,11 @@ def record_of(server: ThreddsServer, files: list[Path], **changes: Any) -> Datas
         ID,
         server.host,
         tuple(
-            replace(FileRecord(file.name, server.url_of(file), file.stat().st_size, path=str(file)), **changes) for file in files
+            replace(
+                FileRecord(file.name, server.url_of(file), file.stat().st_size, path=str(file)),
+                **changes,
+            )
+            for file in files
         ),
     )
 
@@ -96,10 +100,15 @@ class Patcher:
     def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
         headers = {"Content-Type": "application/json-patch+json"}
         answer = requests.patch(
-            f"{self.url}/collections/{collection}/items/{item_id}", json=[operation], headers=headers, timeout=10
+            f"{self.url}/collections/{collection}/items/{item_id}",
+            json=[operation],
+            headers=headers,
+            timeout=10,
         )
         if answer.status_code >= 300:
-            raise LinkError(item_id, f"HTTP {answer.status_code}", retryable=answer.status_code >= 500)
+            raise LinkError(
+                item_id, f"HTTP {answer.status_code}", retryable=answer.status_code >= 500
+            )
         return answer.status_code
 
 
@@ -122,7 +131,9 @@ def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 class TestPlace:
-    def test_is_beside_the_files(self, record: DatasetRecord, settings: Settings, tmp_path: Path) -> None:
+    def test_is_beside_the_files(
+        self, record: DatasetRecord, settings: Settings, tmp_path: Path
+    ) -> None:
         """Directory and URL are those of the files; the version is in the name."""
         directory, href = place(record, settings)
         assert directory == tmp_path / DRS_PATH
@@ -140,25 +151,41 @@ class TestPlace:
 
     @pytest.mark.parametrize("field", ["path", "url"])
     def test_is_not_guessed(self, record: DatasetRecord, settings: Settings, field: str) -> None:
-        """Files in two directories, or under two URL prefixes, have no place between them: the settings that give one are named."""
+        """Files in two directories, or under two URL prefixes, have no place between them: the
+        settings that give one are named.
+        """
         first, *others = record.files
         elsewhere = replace(first, **{field: getattr(first, field).replace("/gn/", "/gr/")})
-        with pytest.raises(SettingsError, match="Set `reference_dir` and `reference_url`") as caught:
+        with pytest.raises(
+            SettingsError, match="Set `reference_dir` and `reference_url`"
+        ) as caught:
             place(replace(record, files=(elsewhere, *others)), settings)
         assert caught.value.code == "settings-reference-dir"
 
     def test_needs_files_on_this_machine(self, record: DatasetRecord, settings: Settings) -> None:
         """Of files that are only served, nobody knows a directory."""
         with pytest.raises(SettingsError):
-            place(replace(record, files=tuple(replace(file, path=None) for file in record.files)), settings)
+            place(
+                replace(record, files=tuple(replace(file, path=None) for file in record.files)),
+                settings,
+            )
 
 
 class TestGenerate:
-    def test_writes_what_was_proved(self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path) -> None:
+    def test_writes_what_was_proved(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
+    ) -> None:
         """The outcome says where, how much and what was checked; each step is told."""
         told: list[tuple[str, str]] = []
-        outcome = generate(record, tmp_path / "out", transport, settings, progress=lambda *step: told.append(step))
-        assert (outcome.state, outcome.verb, outcome.files, outcome.done) == ("written", "generate", 3, True)
+        outcome = generate(
+            record, tmp_path / "out", transport, settings, progress=lambda *step: told.append(step)
+        )
+        assert (outcome.state, outcome.verb, outcome.files, outcome.done) == (
+            "written",
+            "generate",
+            3,
+            True,
+        )
         assert outcome.reference is not None
         assert outcome.reference.size == (tmp_path / "out" / NAME).stat().st_size
         assert outcome.report is not None
@@ -169,25 +196,40 @@ class TestGenerate:
     def test_equal_input_gives_equal_bytes(
         self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
     ) -> None:
-        """Read from disk or over HTTP, listed in this order or that: the second run finds its file there already."""
+        """Read from disk or over HTTP, listed in this order or that: the second run finds its file
+        there already.
+        """
         generate(record, tmp_path / "out", transport, settings)
         before = (tmp_path / "out" / NAME).stat()
         backwards = replace(record, files=record.files[::-1])
         for read in ("http", "local", "auto"):
-            outcome = generate(backwards, tmp_path / "out", transport, settings.model_copy(update={"read": read}))
+            outcome = generate(
+                backwards, tmp_path / "out", transport, settings.model_copy(update={"read": read})
+            )
             assert outcome.reference is not None
             assert not outcome.reference.written
             assert "was there already" in outcome.detail
         assert (tmp_path / "out" / NAME).stat().st_ino == before.st_ino
 
-    def test_other_hosts_are_not_asked(self, record: DatasetRecord, settings: Settings, tmp_path: Path) -> None:
-        """Files on a host that nobody allowed are refused before a byte is read, though they lie on this machine too."""
-        with make_transport(settings) as transport, pytest.raises(TransportError, match="allowed_hosts"):
+    def test_other_hosts_are_not_asked(
+        self, record: DatasetRecord, settings: Settings, tmp_path: Path
+    ) -> None:
+        """Files on a host that nobody allowed are refused before a byte is read, though they lie on
+        this machine too.
+        """
+        with (
+            make_transport(settings) as transport,
+            pytest.raises(TransportError, match="allowed_hosts"),
+        ):
             generate(record, tmp_path / "out", transport, settings)
         assert not (tmp_path / "out").exists()
 
     def test_what_is_refused_leaves_nothing(
-        self, thredds_server: ThreddsServer, transport: Transport, settings: Settings, tmp_path: Path
+        self,
+        thredds_server: ThreddsServer,
+        transport: Transport,
+        settings: Settings,
+        tmp_path: Path,
     ) -> None:
         """Neither a file nor its directory."""
         files = DEFECTS["scalar_missing"].make(tmp_path / DRS_PATH)
@@ -197,26 +239,48 @@ class TestGenerate:
         assert not (tmp_path / "out").exists()
 
     def test_served_bytes_that_differ_fail_the_proof(
-        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+        self,
+        record: DatasetRecord,
+        transport: Transport,
+        settings: Settings,
+        thredds_server: ThreddsServer,
+        tmp_path: Path,
     ) -> None:
-        """The public file has the size and the first bytes of the local one, and other values: what readers get decides."""
+        """The public file has the size and the first bytes of the local one, and other values: what
+        readers get decides.
+        """
         other = write_monthly(tmp_path / "other", seed=1)[1]
         second = replace(record.files[1], path=str(other))
         assert other.stat().st_size == second.size
         with pytest.raises(ProofError, match="Nothing was published") as caught:
-            generate(replace(record, files=(record.files[0], second, record.files[2])), tmp_path / "out", transport, settings)
+            generate(
+                replace(record, files=(record.files[0], second, record.files[2])),
+                tmp_path / "out",
+                transport,
+                settings,
+            )
         assert "values of tas in" in caught.value.found
         assert not (tmp_path / "out").exists()
 
     def test_a_busy_data_node_is_asked_again(
-        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+        self,
+        record: DatasetRecord,
+        transport: Transport,
+        settings: Settings,
+        thredds_server: ThreddsServer,
+        tmp_path: Path,
     ) -> None:
         """fsspec does not try a 503 again by itself: the proof does."""
         thredds_server.fault(Busy({10, 12, 14}), "*.nc")
         assert generate(record, tmp_path / "out", transport, settings).state == "written"
 
     def test_a_data_node_that_stays_busy_is_to_blame(
-        self, record: DatasetRecord, transport: Transport, settings: Settings, thredds_server: ThreddsServer, tmp_path: Path
+        self,
+        record: DatasetRecord,
+        transport: Transport,
+        settings: Settings,
+        thredds_server: ThreddsServer,
+        tmp_path: Path,
     ) -> None:
         """And not the references: it may be tried again later."""
         thredds_server.fault(Busy(set(range(4, 1000))), "*.nc")
@@ -233,7 +297,14 @@ class TestGenerate:
         ids=["truncated", "HTML"],
     )
     def test_files_that_are_none(
-        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path, change: Any, error: Any, code: str
+        self,
+        record: DatasetRecord,
+        transport: Transport,
+        settings: Settings,
+        tmp_path: Path,
+        change: Any,
+        error: Any,
+        code: str,
     ) -> None:
         """A file that was cut short or replaced by a page after it was registered."""
         spoil(Path(str(record.files[2].path)), change)
@@ -258,16 +329,29 @@ class TestGenerate:
 
 class TestPublish:
     def test_links(
-        self, record: DatasetRecord, index: StacIndex, transport: Transport, settings: Settings, stac_server: StacServer
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
     ) -> None:
         """Written beside the files, proved, and shown by the index."""
         outcome = publish(record, index, transport, settings)
         assert (outcome.state, outcome.code, outcome.verb) == ("linked", "", "publish")
         assert outcome.reference is not None
-        assert stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]["href"] == outcome.reference.href
+        assert (
+            stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]["href"]
+            == outcome.reference.href
+        )
 
     def test_twice_is_once(
-        self, record: DatasetRecord, index: StacIndex, transport: Transport, settings: Settings, stac_server: StacServer
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
     ) -> None:
         """The second run sends nothing."""
         publish(record, index, transport, settings)
@@ -276,7 +360,12 @@ class TestPublish:
         assert [request.method for request in stac_server.requests] == ["GET"]
 
     def test_a_queue_that_does_not_answer_is_pending(
-        self, record: DatasetRecord, index: StacIndex, transport: Transport, settings: Settings, stac_server: StacServer
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
     ) -> None:
         """Taken, but not shown in time: the file stays, for the link may come."""
         stac_server.queue_loses = True
@@ -285,7 +374,9 @@ class TestPublish:
         assert outcome.reference is not None
         assert Path(outcome.reference.path).exists()
 
-    @pytest.mark.parametrize(("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"])
+    @pytest.mark.parametrize(
+        ("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"]
+    )
     def test_link_failures(
         self,
         record: DatasetRecord,
@@ -297,7 +388,9 @@ class TestPublish:
         status: int,
         left: set[str],
     ) -> None:
-        """A definite refusal removes the file that this run wrote; one that may pass keeps it, for trying again."""
+        """A definite refusal removes the file that this run wrote; one that may pass keeps it, for
+        trying again.
+        """
         stac_server.fault(Status(status), methods=("PATCH",))
         with pytest.raises(LinkError):
             publish(record, index, transport, settings)
@@ -321,9 +414,16 @@ class TestPublish:
         assert left_in(tmp_path / DRS_PATH) == {NAME}
 
     def test_an_unknown_dataset_is_waited_for(
-        self, record: DatasetRecord, transport: Transport, settings: Settings, stac_server: StacServer, tmp_path: Path
+        self,
+        record: DatasetRecord,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
+        tmp_path: Path,
     ) -> None:
-        """Registration may be queued still: the file stays, and the error says that trying again can help."""
+        """Registration may be queued still: the file stays, and the error says that trying again
+        can help.
+        """
         transport.allow(stac_server.host, named=True)
         index = StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=0.2)
         with pytest.raises(LinkError) as caught:
@@ -333,7 +433,11 @@ class TestPublish:
 
     @pytest.mark.parametrize(
         ("fault", "code"),
-        [(WrongLength(1), "transport-not-served"), (HtmlPage(), "transport-html"), (Status(404), "transport-http-404")],
+        [
+            (WrongLength(1), "transport-not-served"),
+            (HtmlPage(), "transport-html"),
+            (Status(404), "transport-http-404"),
+        ],
         ids=["other bytes", "HTML", "not served"],
     )
     def test_the_public_url_is_looked_at_first(
@@ -358,37 +462,64 @@ class TestPublish:
 
 
 class TestKeep:
-    def test_outcomes_in_order(self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path) -> None:
+    def test_outcomes_in_order(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
+    ) -> None:
         """What was done, the proof with it; and what was not, with its code."""
         keep(generate(record, tmp_path / "out", transport, settings), settings)
-        keep(failure(DATASET_ID, "publish", LinkError(DATASET_ID, "HTTP 403", code="index-http-403")), settings)
+        keep(
+            failure(
+                DATASET_ID, "publish", LinkError(DATASET_ID, "HTTP 403", code="index-http-403")
+            ),
+            settings,
+        )
         written, failed = Ledger(settings.ledger).entries(DATASET_ID)
-        assert (written.verb, written.outcome, written.href) == ("generate", "written", str(tmp_path / "out" / NAME))
+        assert (written.verb, written.outcome, written.href) == (
+            "generate",
+            "written",
+            str(tmp_path / "out" / NAME),
+        )
         assert '"passed": true' in written.report
-        assert (failed.verb, failed.outcome, failed.code, failed.report) == ("publish", "failed", "index-http-403", "")
+        assert (failed.verb, failed.outcome, failed.code, failed.report) == (
+            "publish",
+            "failed",
+            "index-http-403",
+            "",
+        )
 
     def test_refusals_are_told_from_failures(self) -> None:
         """Refused: the files are not to be combined. Failed: something went wrong."""
         assert failure("x", "publish", RefusedError("x", ())).state == "refused"
         assert failure("x", "publish", StoreError("x", "y")).state == "failed"
 
-    def test_a_ledger_that_cannot_be_written_stands_in_nobodys_way(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_ledger_that_cannot_be_written_stands_in_nobodys_way(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """It is said, and that is all."""
         (tmp_path / "occupied").write_text("")
-        keep(Outcome("x", "publish", "linked", ""), Settings(ledger=tmp_path / "occupied" / "ledger.sqlite"))
+        keep(
+            Outcome("x", "publish", "linked", ""),
+            Settings(ledger=tmp_path / "occupied" / "ledger.sqlite"),
+        )
         assert "cannot be used as the ledger" in caplog.text
 
 
-def test_catalogue(record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path) -> None:
+def test_catalogue(
+    record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
+) -> None:
     """Without a server, a static catalogue shows the link; once, however often it is added."""
     made = generate(record, tmp_path / "out", transport, settings)
     shown = [catalogue(made, record, tmp_path / "catalog", settings) for _ in range(2)]
-    assert [(outcome.state, outcome.reference) for outcome in shown] == [("linked", made.reference)] * 2
+    assert [(outcome.state, outcome.reference) for outcome in shown] == [
+        ("linked", made.reference)
+    ] * 2
     reference = made.reference
     assert reference is not None
     import pystac
 
-    (item,) = pystac.Catalog.from_file(tmp_path / "catalog" / "catalog.json").get_items(recursive=True)
+    (item,) = pystac.Catalog.from_file(tmp_path / "catalog" / "catalog.json").get_items(
+        recursive=True
+    )
     assert item.assets["reference_file"].href == reference.href
     assert os.path.exists(reference.href)
 
@@ -417,7 +548,11 @@ def test_many_datasets_at_once_come_in_order_and_one_that_fails_stops_no_other(
         files = write_monthly(tmp_path / f"data{number}", seed=number)
         if number == 1:
             files[0].write_bytes(b"<html>")
-        records.append(replace(record_of(thredds_server, files), id=DatasetId(ID.master_id, f"2020010{number}")))
+        records.append(
+            replace(
+                record_of(thredds_server, files), id=DatasetId(ID.master_id, f"2020010{number}")
+            )
+        )
     settings = settings.model_copy(update={"allowed_hosts": (thredds_server.host,)})
     if workers:
         with ProcessPoolExecutor(workers) as executor:
@@ -443,5 +578,7 @@ def test_very_many_chunks_are_written_with_advice(
     kerchunk_df.refs_to_dataframe(path, str(tmp_path / "references.parquet"))
     options: dict[str, Any] = {"engine": "kerchunk", "open_dataset_options": {"chunks": None}}
     remote = {"remote_protocol": "http", "remote_options": {"asynchronous": True}}
-    parquet = xarray.open_dataset(str(tmp_path / "references.parquet"), storage_options=remote, **options)
+    parquet = xarray.open_dataset(
+        str(tmp_path / "references.parquet"), storage_options=remote, **options
+    )
     xarray.testing.assert_identical(parquet.load(), xarray.open_dataset(path, **options).load())

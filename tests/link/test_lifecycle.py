@@ -1,4 +1,6 @@
-"""The life of a link: registered, linked, interrupted, resumed, superseded, published again, withdrawn. Real files and servers."""
+"""The life of a link: registered, linked, interrupted, resumed, superseded, published again,
+withdrawn. Real files and servers.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,12 @@ OTHER_NODE = "replica.example.org"
 def run(*arguments: object) -> tuple[int, str]:
     """Exit status of esgvzarr, and all that it printed."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        schema_versions(),
+        pytest.raises(SystemExit) as stop,
+    ):
         cli.main(list(map(str, arguments)))
     return int(stop.value.code or 0), said.getvalue()
 
@@ -63,19 +70,28 @@ def node(stac_server: StacServer, tmp_path: Path) -> Iterator[DataNode]:
 
 
 def publish(node: DataNode, *arguments: object, dataset_id: str = DATASET_ID) -> tuple[int, str]:
-    return run("publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config)
+    return run(
+        "publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config
+    )
 
 
 def source(node: DataNode, **settings: Any) -> list[object]:
-    """The dataset for ``link``: its files, which `data_paths` gives their URLs; ``settings`` are more of ``write_config``."""
+    """The dataset for ``link``: its files, which `data_paths` gives their URLs; ``settings`` are
+    more of ``write_config``.
+    """
     prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
-    node.write_config(data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host], **settings)
+    node.write_config(
+        data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host], **settings
+    )
     return [node.directory_of(DATASET_ID), "--dataset-id", DATASET_ID, "--config", node.config]
 
 
 def register(node: DataNode, server: StacServer, **properties: Any) -> None:
     """The dataset's item, as another publisher made it."""
-    hrefs = {file.name: node.thredds.url_of(file) for file in sorted(node.directory_of(DATASET_ID).glob("*.nc"))}
+    hrefs = {
+        file.name: node.thredds.url_of(file)
+        for file in sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+    }
     server.add_item(make_item(DATASET_ID, hrefs, data_node=node.thredds.host, **properties))
 
 
@@ -89,22 +105,37 @@ def beside(node: DataNode, dataset_id: str = DATASET_ID) -> set[str]:
 
 
 def state(node: DataNode, server: StacServer) -> dict[str, Any]:
-    """All that must be as after an undisturbed run, whatever happened: files, item, ledger. Times and ports left out."""
+    """All that must be as after an undisturbed run, whatever happened: files, item, ledger. Times
+    and ports left out.
+    """
     item = assets(server)
     reference = item["reference_file"]
     size = (node.directory_of(DATASET_ID) / NAME).stat().st_size
     last = Ledger(node.directory / "esgvzarr.sqlite").latest()
     return {
-        "beside": beside(node), "assets": set(item), "href": reference["href"] == node.url_of(DATASET_ID),
-        "size": reference["file:size"] == size, "alternates": reference.get("alternate"),
+        "beside": beside(node),
+        "assets": set(item),
+        "href": reference["href"] == node.url_of(DATASET_ID),
+        "size": reference["file:size"] == size,
+        "alternates": reference.get("alternate"),
         "ledger": [(step.dataset_id, step.outcome, step.code) for step in last],
-    }  # fmt: skip
+    }
 
 
 UNDISTURBED = {
-    "beside": {NAME}, "alternates": None, "href": True, "size": True, "ledger": [(DATASET_ID, "linked", "")],
-    "assets": {"reference_file", *(f"tas_Amon_MODEL_historical_r1i1p1f1_gn_{year}01-{year}12.nc" for year in (1850, 1851, 1852))},
-}  # fmt: skip
+    "beside": {NAME},
+    "alternates": None,
+    "href": True,
+    "size": True,
+    "ledger": [(DATASET_ID, "linked", "")],
+    "assets": {
+        "reference_file",
+        *(
+            f"tas_Amon_MODEL_historical_r1i1p1f1_gn_{year}01-{year}12.nc"
+            for year in (1850, 1851, 1852)
+        ),
+    },
+}
 
 
 def check_undisturbed(node: DataNode, server: StacServer) -> None:
@@ -131,7 +162,11 @@ class InStac:
         return dict(server.item("CMIP6", DATASET_ID))
 
     def links(self, node: DataNode, server: Any) -> list[str]:
-        return [asset["href"] for asset in self.record(node, server)["assets"].values() if asset["href"].endswith(".json")]
+        return [
+            asset["href"]
+            for asset in self.record(node, server)["assets"].values()
+            if asset["href"].endswith(".json")
+        ]
 
 
 class InSolr(InStac):
@@ -140,21 +175,33 @@ class InSolr(InStac):
     Server = SolrServer
 
     def settings(self, server: Any) -> dict[str, Any]:
-        return {"esgcet": {"stac_config": {}, "index_node": server.host}, "ca_bundle": str(server.ca_bundle)}
+        return {
+            "esgcet": {"stac_config": {}, "index_node": server.host},
+            "ca_bundle": str(server.ca_bundle),
+        }
 
     def register(self, node: DataNode, server: Any) -> None:
         server.add_document(self.document(node))
 
     def document(self, node: DataNode) -> dict[str, Any]:
         host = node.thredds.host
-        own = {"id": f"{DATASET_ID}|{host}", "instance_id": DATASET_ID, "type": "Dataset", "data_node": host}
+        own = {
+            "id": f"{DATASET_ID}|{host}",
+            "instance_id": DATASET_ID,
+            "type": "Dataset",
+            "data_node": host,
+        }
         return {**own, "access": ["HTTPServer"], "url": [f"https://{host}/x|text/html|OPENDAP"]}
 
     def record(self, node: DataNode, server: Any) -> dict[str, Any]:
         return dict(server.document(f"{DATASET_ID}|{node.thredds.host}"))
 
     def links(self, node: DataNode, server: Any) -> list[str]:
-        return [url.split("|")[0] for url in self.record(node, server)["url"] if url.endswith("|VirtualZarr")]
+        return [
+            url.split("|")[0]
+            for url in self.record(node, server)["url"]
+            if url.endswith("|VirtualZarr")
+        ]
 
 
 class InGlobus(InSolr):
@@ -164,7 +211,9 @@ class InGlobus(InSolr):
 
     def settings(self, server: Any) -> dict[str, Any]:
         os.environ.update(server.environment)  # taken back after the test
-        return {"esgcet": {"stac_config": {}, "globus_index": True, "index_UUID": server.index_uuid}}
+        return {
+            "esgcet": {"stac_config": {}, "globus_index": True, "index_UUID": server.index_uuid}
+        }
 
     def register(self, node: DataNode, server: Any) -> None:
         server.add_entry(self.document(node))
@@ -185,7 +234,10 @@ def environment() -> Iterator[None]:
 @contextlib.contextmanager
 def ready(kind: InStac, verb: str, directory: Path) -> Iterator[tuple[DataNode, Any, list[object]]]:
     """A data node and its index with what the verb needs, and the arguments of the verb."""
-    with kind.Server() as server, DataNode(directory, getattr(server, "url", ""), poll_timeout_s=3, retries=0) as node:
+    with (
+        kind.Server() as server,
+        DataNode(directory, getattr(server, "url", ""), poll_timeout_s=3, retries=0) as node,
+    ):
         node.add_dataset(DATASET_ID, write_monthly(directory / "made"))
         kind.register(node, server)
         arguments = source(node, **kind.settings(server))
@@ -197,11 +249,17 @@ def ready(kind: InStac, verb: str, directory: Path) -> Iterator[tuple[DataNode, 
         yield node, server, arguments
 
 
-def check_as_undisturbed(verb: str, kind: InStac, node: DataNode, server: Any, before: dict[str, Any]) -> None:
+def check_as_undisturbed(
+    verb: str, kind: InStac, node: DataNode, server: Any, before: dict[str, Any]
+) -> None:
     """Link, file and ledger, and of the rest of the record nothing is lost."""
     (last,) = Ledger(node.directory / "esgvzarr.sqlite").latest()
     if verb == "link":
-        assert (kind.links(node, server), beside(node), last.outcome) == ([node.url_of(DATASET_ID)], {NAME}, "linked")
+        assert (kind.links(node, server), beside(node), last.outcome) == (
+            [node.url_of(DATASET_ID)],
+            {NAME},
+            "linked",
+        )
     else:
         assert (kind.links(node, server), beside(node), last.outcome) == ([], set(), "withdrawn")
     assert kind.record(node, server).keys() >= before.keys()
@@ -211,7 +269,9 @@ def check_as_undisturbed(verb: str, kind: InStac, node: DataNode, server: Any, b
 
 
 class TestLink:
-    def test_links_what_is_registered_already(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_links_what_is_registered_already(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """From its files alone; esgpublish is not run, the item is not registered again."""
         register(node, stac_server)
         status, said = run("link", *source(node))
@@ -219,7 +279,9 @@ class TestLink:
         check_undisturbed(node, stac_server)
         assert {request.method for request in stac_server.requests} == {"GET", "PATCH"}
 
-    def test_what_is_not_registered_gets_no_file(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_what_is_not_registered_gets_no_file(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """It is said, and kept for resume."""
         arguments = source(node)
         status, said = run("link", *arguments)
@@ -233,7 +295,9 @@ class TestLink:
     @pytest.mark.usefixtures("environment")
     @pytest.mark.parametrize("kind", [InSolr(), InGlobus()], ids=["solr", "globus"])
     def test_in_a_legacy_index(self, kind: InStac, tmp_path: Path) -> None:
-        """Which index, and how one logs in, is in esg.yaml and the environment. What else the document says stays."""
+        """Which index, and how one logs in, is in esg.yaml and the environment. What else the
+        document says stays.
+        """
         with ready(kind, "link", tmp_path / "node") as (node, server, arguments):
             before = kind.record(node, server)
             assert run("link", *arguments)[0] == 0
@@ -242,17 +306,28 @@ class TestLink:
             assert kind.record(node, server) == before
             assert beside(node) == set()
 
-    def test_a_document_of_another_data_node_is_not_ours(self, solr_server: SolrServer, tmp_path: Path) -> None:
-        """The original is registered and our replica is not: nothing is made, and a dry run says so."""
+    def test_a_document_of_another_data_node_is_not_ours(
+        self, solr_server: SolrServer, tmp_path: Path
+    ) -> None:
+        """The original is registered and our replica is not: nothing is made, and a dry run says
+        so.
+        """
         with DataNode(tmp_path / "node", "", poll_timeout_s=3, retries=0) as node:
             node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
             arguments = source(node)
             prefix = f"{node.thredds.url}/thredds/fileServer/esg_dataroot"
             node.write_config(
-                esgcet={"stac_config": {}, "index_node": solr_server.host}, ca_bundle=str(solr_server.ca_bundle),
-                data_paths={str(node.data): prefix}, allowed_hosts=[node.thredds.host],
-            )  # fmt: skip
-            document = {"instance_id": DATASET_ID, "type": "Dataset", "data_node": OTHER_NODE, "id": f"{DATASET_ID}|{OTHER_NODE}"}
+                esgcet={"stac_config": {}, "index_node": solr_server.host},
+                ca_bundle=str(solr_server.ca_bundle),
+                data_paths={str(node.data): prefix},
+                allowed_hosts=[node.thredds.host],
+            )
+            document = {
+                "instance_id": DATASET_ID,
+                "type": "Dataset",
+                "data_node": OTHER_NODE,
+                "id": f"{DATASET_ID}|{OTHER_NODE}",
+            }
             solr_server.add_document({**document, "access": ["HTTPServer"]})
             for verb in (["link", *arguments], ["resume", "--config", node.config]):
                 status, said = run(*verb)
@@ -263,15 +338,18 @@ class TestLink:
 
 
 class TestGenerate:
-    def test_a_dataset_that_a_static_catalogue_shows_is_linked_in_the_ledger(self, node: DataNode, tmp_path: Path) -> None:
+    def test_a_dataset_that_a_static_catalogue_shows_is_linked_in_the_ledger(
+        self, node: DataNode, tmp_path: Path
+    ) -> None:
         """Or it failed, with the catalogue's code."""
         arguments = ["generate", *source(node), "--output-dir", tmp_path / "zarr", "--catalog"]
         assert run(*arguments, tmp_path / "stac")[0] == 0
         assert run(*arguments, node.config)[0] == 1  # which is a file
         kept = Ledger(node.directory / "esgvzarr.sqlite").entries(DATASET_ID)
         assert [(step.verb, step.outcome, step.code) for step in kept] == [
-            ("generate", "linked", ""), ("generate", "failed", "index-write-failed"),
-        ]  # fmt: skip
+            ("generate", "linked", ""),
+            ("generate", "failed", "index-write-failed"),
+        ]
         assert str(tmp_path / "stac" / "catalog.json") in kept[0].detail
 
 
@@ -279,8 +357,12 @@ class TestGenerate:
 
 
 class TestResume:
-    def test_a_file_that_was_replaced_after_an_interrupted_run(self, node: DataNode, stac_server: StacServer) -> None:
-        """What the run wrote and never linked is of the old file, though the new one is of equal size: it is made again."""
+    def test_a_file_that_was_replaced_after_an_interrupted_run(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """What the run wrote and never linked is of the old file, though the new one is of equal
+        size: it is made again.
+        """
         register(node, stac_server)
         run_killed(node, stac_server, ["link", *source(node)], "*", ("PATCH",), 1)
         made = (node.directory_of(DATASET_ID) / NAME).read_bytes()
@@ -306,15 +388,21 @@ class TestResume:
         assert (status, "store-bytes-differ" in said) == (1, True), said
         assert (node.directory_of(DATASET_ID) / NAME).read_bytes() == made
 
-    def test_finishes_where_publishing_again_cannot(self, node: DataNode, stac_server: StacServer) -> None:
-        """The API answers 409 to a second registration; resume needs none, and makes nothing twice."""
+    def test_finishes_where_publishing_again_cannot(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """The API answers 409 to a second registration; resume needs none, and makes nothing
+        twice.
+        """
         stac_server.fault(Status(503), methods=("PATCH",))
         assert "failed [index-http-503]" in publish(node)[1]
         made = (node.directory_of(DATASET_ID) / NAME).stat()
         stac_server.heal()
         status, said = publish(node)
         assert status == 1, said
-        assert [request.status for request in stac_server.requests if request.method == "POST"][-1] == 409
+        assert [request.status for request in stac_server.requests if request.method == "POST"][
+            -1
+        ] == 409
         assert "reference_file" not in assets(stac_server)
         status, said = run("resume", "--config", node.config)
         assert status == 0, said
@@ -334,8 +422,12 @@ class TestResume:
         assert run("resume", "--config", node.config)[0] == 0
         check_undisturbed(node, stac_server)
 
-    def test_definite_failures_are_for_the_operator(self, node: DataNode, stac_server: StacServer) -> None:
-        """They are not tried again by themselves, and leave no file; named, they are, for the reason may be gone."""
+    def test_definite_failures_are_for_the_operator(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """They are not tried again by themselves, and leave no file; named, they are, for the
+        reason may be gone.
+        """
         stac_server.fault(Problem(), "/collections/*/items/*", methods=("PATCH",))
         publish(node)
         assert beside(node) == set()
@@ -345,7 +437,9 @@ class TestResume:
         assert status == 0, said
         check_undisturbed(node, stac_server)
 
-    def test_files_that_changed_meanwhile_are_not_linked(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_files_that_changed_meanwhile_are_not_linked(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """What was written is for other files: it goes, for nothing leads there."""
         stac_server.fault(Status(503), methods=("PATCH",))
         publish(node)
@@ -358,7 +452,9 @@ class TestResume:
         assert beside(node) == set()
         assert "reference_file" not in assets(stac_server)
 
-    def test_a_reference_file_that_is_gone_is_made_again(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_a_reference_file_that_is_gone_is_made_again(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         stac_server.fault(Status(503), methods=("PATCH",))
         publish(node)
         (node.directory_of(DATASET_ID) / NAME).unlink()
@@ -366,11 +462,21 @@ class TestResume:
         assert run("resume", "--config", node.config)[0] == 0
         check_undisturbed(node, stac_server)
 
-    def test_a_file_of_others_is_never_removed(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_a_file_of_others_is_never_removed(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """What lay there before, with equal bytes, stays when the link is refused in the end."""
         register(node, stac_server)
         arguments = source(node)
-        run("generate", *arguments[:1], "--dataset-id", DATASET_ID, "--output-dir", node.directory_of(DATASET_ID), *arguments[-2:])
+        run(
+            "generate",
+            *arguments[:1],
+            "--dataset-id",
+            DATASET_ID,
+            "--output-dir",
+            node.directory_of(DATASET_ID),
+            *arguments[-2:],
+        )
         assert beside(node) == {NAME}
         stac_server.fault(Status(503), methods=("PATCH",))
         run("link", *arguments)
@@ -380,7 +486,9 @@ class TestResume:
         assert (status, "index-http-403" in said) == (1, True), said
         assert beside(node) == {NAME}
 
-    def test_the_file_stays_while_a_queue_may_still_make_the_link(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_the_file_stays_while_a_queue_may_still_make_the_link(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """A definite refusal of the second request says nothing of the first."""
         register(node, stac_server)
         stac_server.queue_loses = True
@@ -396,7 +504,9 @@ class TestResume:
 
     def test_no_secret_is_in_the_ledger(self, node: DataNode, stac_server: StacServer) -> None:
         """Neither the token nor the file that holds it."""
-        (node.directory / "egi-token.json").write_text((node.directory / "egi-token.json").read_text().replace('"x"', '"s3cr3t"'))
+        (node.directory / "egi-token.json").write_text(
+            (node.directory / "egi-token.json").read_text().replace('"x"', '"s3cr3t"')
+        )
         publish(node)
         kept = b"".join(path.read_bytes() for path in node.directory.glob("esgvzarr.sqlite*"))
         assert DATASET_ID.encode() in kept
@@ -415,18 +525,27 @@ def tree(*directories: Path) -> dict[str, tuple[int, int]]:
 
 class TestUnpublish:
     @pytest.mark.parametrize("delete", [False, True], ids=["retract", "delete"])
-    def test_the_link_goes_before_the_file(self, node: DataNode, stac_server: StacServer, delete: bool) -> None:
-        """When the index is told, the file is there; when it shows no link any more, it goes. Twice is once."""
+    def test_the_link_goes_before_the_file(
+        self, node: DataNode, stac_server: StacServer, delete: bool
+    ) -> None:
+        """When the index is told, the file is there; when it shows no link any more, it goes. Twice
+        is once.
+        """
         publish(node)
         path = node.directory_of(DATASET_ID) / NAME
-        bytes_before, there = path.read_bytes(), Seen(lambda: path.exists())
+        bytes_before = path.read_bytes()
+        there = Seen(lambda: path.exists())
         stac_server.fault(there, methods=("PATCH",))
         stac_server.clear()
         options = ["--delete"] if delete else []
         status, said = run("unpublish", DATASET_ID, *options, "--config", node.config)
         assert status == 0, said
         assert there.answers == [True]
-        (sent,) = [json.loads(request.body) for request in stac_server.requests if request.method == "PATCH"]
+        (sent,) = [
+            json.loads(request.body)
+            for request in stac_server.requests
+            if request.method == "PATCH"
+        ]
         assert [(one["op"], one["path"]) for one in sent] == [("replace", "/assets")]
         assert "reference_file" not in assets(stac_server)
         assert len(assets(stac_server)) == 3
@@ -439,10 +558,16 @@ class TestUnpublish:
         assert {request.method for request in stac_server.requests} == {"GET"}
 
     def test_links_of_others_stay(self, node: DataNode, stac_server: StacServer) -> None:
-        """The other data node's alternate takes the place of ours; foreign assets are not touched."""
+        """The other data node's alternate takes the place of ours; foreign assets are not
+        touched.
+        """
         publish(node)
         item = stac_server.item("CMIP6", DATASET_ID)
-        theirs = {**item["assets"]["reference_file"], "href": f"https://{OTHER_NODE}/{NAME}", "alternate:name": OTHER_NODE}
+        theirs = {
+            **item["assets"]["reference_file"],
+            "href": f"https://{OTHER_NODE}/{NAME}",
+            "alternate:name": OTHER_NODE,
+        }
         item["assets"]["reference_file"]["alternate"] = {OTHER_NODE: theirs}
         item["assets"]["quicklook"] = {"href": "https://example.org/a.png"}
         before = dict(item["assets"])
@@ -451,7 +576,9 @@ class TestUnpublish:
         assert assets(stac_server) == {**before, "reference_file": theirs}
 
     def test_without_a_ledger(self, node: DataNode, stac_server: StacServer) -> None:
-        """The index says which link is ours, `data_paths` where its file is; without them nothing is done at all."""
+        """The index says which link is ours, `data_paths` where its file is; without them nothing
+        is done at all.
+        """
         register(node, stac_server)
         arguments = source(node)
         assert run("link", *arguments)[0] == 0
@@ -467,8 +594,12 @@ class TestUnpublish:
         assert beside(node) == set()
         assert "reference_file" not in assets(stac_server)
 
-    def test_the_file_stays_while_the_index_may_show_the_link(self, node: DataNode, stac_server: StacServer) -> None:
-        """Unreachable, refused or queued: the file is there until the link is not. resume goes on."""
+    def test_the_file_stays_while_the_index_may_show_the_link(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """Unreachable, refused or queued: the file is there until the link is not. resume goes
+        on.
+        """
         publish(node)
         stac_server.fault(Status(503), methods=("PATCH",))
         assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 1
@@ -510,7 +641,9 @@ class TestUnpublish:
 
 
 class TestChangesThatMayStillCome:
-    """An index that queues may make a change long after it was sent. What undoes it waits, or it would be undone itself."""
+    """An index that queues may make a change long after it was sent. What undoes it waits, or it
+    would be undone itself.
+    """
 
     @pytest.fixture
     def arguments(self, node: DataNode, stac_server: StacServer) -> list[object]:
@@ -524,18 +657,25 @@ class TestChangesThatMayStillCome:
         text = node.config.read_text()
         node.config.write_text(text.replace("poll_timeout_s: 3", "poll_timeout_s: 0.25"))
 
-    def test_unpublish_waits_for_the_link(self, node: DataNode, stac_server: StacServer, arguments: list[object]) -> None:
+    def test_unpublish_waits_for_the_link(
+        self, node: DataNode, stac_server: StacServer, arguments: list[object]
+    ) -> None:
         """Else the link would come when its file is gone."""
         stac_server.delay_s = 2
         assert "pending [index-pending]" in run("link", *arguments)[1]
-        assert "pending [index-earlier-change]" in run("unpublish", DATASET_ID, "--config", node.config)[1]
+        assert (
+            "pending [index-earlier-change]"
+            in run("unpublish", DATASET_ID, "--config", node.config)[1]
+        )
         assert beside(node) == {NAME}
         stac_server.delay_s = 0
         wait_for(lambda: "reference_file" in assets(stac_server))
         assert run("resume", "--config", node.config)[0] == 0
         assert (beside(node), "reference_file" in assets(stac_server)) == (set(), False)
 
-    def test_link_waits_for_the_removal(self, node: DataNode, stac_server: StacServer, arguments: list[object]) -> None:
+    def test_link_waits_for_the_removal(
+        self, node: DataNode, stac_server: StacServer, arguments: list[object]
+    ) -> None:
         """Else the ledger would say linked, and then the link go."""
         assert run("link", *arguments)[0] == 0
         stac_server.delay_s = 2
@@ -550,7 +690,9 @@ class TestChangesThatMayStillCome:
         self, node: DataNode, stac_server: StacServer, arguments: list[object]
     ) -> None:
         """An index has lost what it has not made in sixty times as long as anybody waits for it."""
-        node.config.write_text(node.config.read_text().replace("poll_timeout_s: 0.25", "poll_timeout_s: 0.03"))
+        node.config.write_text(
+            node.config.read_text().replace("poll_timeout_s: 0.25", "poll_timeout_s: 0.03")
+        )
         stac_server.queue_loses = True
         assert "pending [index-pending]" in run("link", *arguments)[1]
         stac_server.heal()
@@ -559,8 +701,12 @@ class TestChangesThatMayStillCome:
         assert run("resume", "--config", node.config)[0] == 0
         assert beside(node) == set()
 
-    def test_an_error_says_nothing_of_the_change(self, node: DataNode, stac_server: StacServer, arguments: list[object]) -> None:
-        """500, and the change is made a little later; a refusal of the same change meanwhile deletes no file."""
+    def test_an_error_says_nothing_of_the_change(
+        self, node: DataNode, stac_server: StacServer, arguments: list[object]
+    ) -> None:
+        """500, and the change is made a little later; a refusal of the same change meanwhile
+        deletes no file.
+        """
         stac_server.delay_s = 2
         stac_server.fault(After(Status(500)), methods=("PATCH",))
         assert "failed [index-http-500]" in run("link", *arguments)[1]
@@ -597,7 +743,9 @@ READS = {"GET", "HEAD"}
 
 
 class TestDryRun:
-    """Nothing is sent but what reads, and nothing is written: not a file, not a row. What would be done is shown as a diff."""
+    """Nothing is sent but what reads, and nothing is written: not a file, not a row. What would be
+    done is shown as a diff.
+    """
 
     @pytest.fixture
     def unchanged(self, node: DataNode, stac_server: StacServer) -> Iterator[None]:
@@ -621,7 +769,9 @@ class TestDryRun:
 
     @pytest.mark.usefixtures("unchanged")
     def test_publish(self, node: DataNode, stac_server: StacServer) -> None:
-        """esgcet makes its records, and is not let register, nor mark older versions, which its own dry run does."""
+        """esgcet makes its records, and is not let register, nor mark older versions, which its own
+        dry run does.
+        """
         older = f"{DATASET_ID.rpartition('.v')[0]}.v19990101"
         stac_server.add_item(make_item(older, title=DATASET_ID.rpartition(".v")[0]))
         status, said = publish(node, "--dry-run")
@@ -638,13 +788,19 @@ class TestDryRun:
         assert '+  "reference_file": {' in said
         assert f'"alternate:name": "{node.thredds.host}"' in said
 
-    def test_link_of_what_is_linked(self, registered: list[object], linked: None, unchanged: None) -> None:
+    def test_link_of_what_is_linked(
+        self, registered: list[object], linked: None, unchanged: None
+    ) -> None:
         """No diff."""
         status, said = run("link", *registered, "--dry-run")
-        assert (status, "the link is there already" in said, "+++" in said) == (0, True, False), said
+        assert (status, "the link is there already" in said, "+++" in said) == (0, True, False), (
+            said
+        )
 
     @pytest.mark.usefixtures("linked", "unchanged")
-    @pytest.mark.parametrize(("options", "what"), [((), "would be moved away"), (("--delete",), "would be deleted")])
+    @pytest.mark.parametrize(
+        ("options", "what"), [((), "would be moved away"), (("--delete",), "would be deleted")]
+    )
     def test_unpublish(self, node: DataNode, options: tuple[str, ...], what: str) -> None:
         status, said = run("unpublish", DATASET_ID, *options, "--dry-run", "--config", node.config)
         assert status == 0, said
@@ -652,7 +808,9 @@ class TestDryRun:
         assert f"{NAME}: {what}" in said
 
     @pytest.fixture
-    def interrupted(self, node: DataNode, stac_server: StacServer, registered: list[object]) -> None:
+    def interrupted(
+        self, node: DataNode, stac_server: StacServer, registered: list[object]
+    ) -> None:
         stac_server.fault(Status(503), methods=("PATCH",))
         run("link", *registered)
         stac_server.heal()
@@ -665,10 +823,14 @@ class TestDryRun:
         assert '+  "reference_file": {' in said
 
     def test_generate(self, registered: list[object], unchanged: None, node: DataNode) -> None:
-        status, said = run("generate", *registered, "--output-dir", node.directory / "out", "--dry-run")
+        status, said = run(
+            "generate", *registered, "--output-dir", node.directory / "out", "--dry-run"
+        )
         assert (status, " bytes would be written" in said) == (0, True), said
 
-    def test_refusals_are_those_of_the_real_run(self, node: DataNode, registered: list[object], unchanged: None) -> None:
+    def test_refusals_are_those_of_the_real_run(
+        self, node: DataNode, registered: list[object], unchanged: None
+    ) -> None:
         """The files are scanned and proved: what would be refused is."""
         node.thredds.fault(Status(403), "*.nc")
         status, said = run("link", *registered, "--dry-run")
@@ -678,25 +840,34 @@ class TestDryRun:
         """esgcet's own dry run registers here for real; ours sends nothing."""
         with DataNode(tmp_path / "solr", "", poll_timeout_s=3, retries=0) as node:
             mapfile = node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
-            node.write_config(esgcet={"stac_config": {}, "index_node": solr_server.host}, ca_bundle=str(solr_server.ca_bundle))
+            node.write_config(
+                esgcet={"stac_config": {}, "index_node": solr_server.host},
+                ca_bundle=str(solr_server.ca_bundle),
+            )
             before = tree(node.directory)
             status, said = run("publish", "--dry-run", "--map", mapfile, "--config", node.config)
             assert status == 0, said
             assert '+  "VirtualZarr"' in said
             assert tree(node.directory) == before
-            assert [request.method for request in solr_server.requests if request.method not in READS] == []
+            assert [
+                request.method for request in solr_server.requests if request.method not in READS
+            ] == []
 
 
 # ---- new versions, and the same again
 
 
-def test_a_new_version_leaves_the_older_ones_link_and_file(node: DataNode, stac_server: StacServer, tmp_path: Path) -> None:
+def test_a_new_version_leaves_the_older_ones_link_and_file(
+    node: DataNode, stac_server: StacServer, tmp_path: Path
+) -> None:
     """Its data stay, and so does what leads there."""
     newer = f"{DATASET_ID.rpartition('.v')[0]}.v20990101"
     publish(node)
     before = assets(stac_server)
     node.add_dataset(newer, write_monthly(tmp_path / "newer", seed=1))
-    publish(node, dataset_id=newer)  # on an API that changes at once, esgcet 5.5.3 fails while it marks the older one
+    publish(
+        node, dataset_id=newer
+    )  # on an API that changes at once, esgcet 5.5.3 fails while it marks the older one
     run("resume", "--config", node.config)
     assert assets(stac_server) == before
     assert beside(node) == {NAME}
@@ -717,21 +888,29 @@ def test_the_same_version_again_changes_nothing(node: DataNode, stac_server: Sta
     assert {request.method for request in stac_server.requests} == {"GET"}
 
 
-def test_other_bytes_under_the_same_name_need_force(node: DataNode, stac_server: StacServer) -> None:
+def test_other_bytes_under_the_same_name_need_force(
+    node: DataNode, stac_server: StacServer
+) -> None:
     """Refused without it, and nothing is lost; with it file and link change together."""
     register(node, stac_server)
     arguments = source(node)
     run("link", *arguments)
-    before, shown = tree(node.data), assets(stac_server)
+    before = tree(node.data)
+    shown = assets(stac_server)
     for file in node.directory_of(DATASET_ID).glob("*185[12]*.nc"):
         file.unlink()
     status, said = run("link", *arguments)
     assert (status, "store-bytes-differ" in said) == (1, True), said
-    assert {name: before[name] for name in before if name.endswith(".json")}.items() <= tree(node.data).items()
+    assert {name: before[name] for name in before if name.endswith(".json")}.items() <= tree(
+        node.data
+    ).items()
     assert assets(stac_server) == shown
     status, said = run("link", *arguments, "--force")
     assert status == 0, said
-    assert assets(stac_server)["reference_file"]["file:checksum"] != shown["reference_file"]["file:checksum"]
+    assert (
+        assets(stac_server)["reference_file"]["file:checksum"]
+        != shown["reference_file"]["file:checksum"]
+    )
 
 
 # ---- kill -9
@@ -739,7 +918,9 @@ def test_other_bytes_under_the_same_name_need_force(node: DataNode, stac_server:
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL to a process at the n-th request that comes here, before it is answered, or after it was acted upon."""
+    """SIGKILL to a process at the n-th request that comes here, before it is answered, or after it
+    was acted upon.
+    """
 
     stop: threading.Event
     process: list[subprocess.Popen[str]]
@@ -759,20 +940,30 @@ class Kill:
 
 
 def program(*arguments: object) -> list[str]:
-    """esgvzarr as a program; where it is to register, with the schema versions that esgcet asks for, which takes long to import."""
+    """esgvzarr as a program; where it is to register, with the schema versions that esgcet asks
+    for, which takes long to import.
+    """
     if arguments[0] == "publish":
         return command(*arguments)
     return [sys.executable, "-c", "from esgvzarr.cli import main; main()", *map(str, arguments)]
 
 
 def run_killed(
-    node: DataNode, server: Any, arguments: list[object], paths: str, methods: tuple[str, ...], at: int, **kind: Any
+    node: DataNode,
+    server: Any,
+    arguments: list[object],
+    paths: str,
+    methods: tuple[str, ...],
+    at: int,
+    **kind: Any,
 ) -> None:
     """Run esgvzarr as a program, and kill it at a request."""
     process: list[subprocess.Popen[str]] = []
     kill = Kill(threading.Event(), process, at, **kind)
     server.fault(kill, paths, methods)
-    with subprocess.Popen(program(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
+    with subprocess.Popen(
+        program(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as started:
         process.append(started)
         said = started.communicate(timeout=120)[0]
     server.heal()
@@ -790,14 +981,29 @@ PUBLISH_KILLS = [
 
 
 @pytest.mark.parametrize(
-    ("where", "paths", "methods", "at"), [kill[:4] for kill in PUBLISH_KILLS], ids=[k[4] for k in PUBLISH_KILLS]
+    ("where", "paths", "methods", "at"),
+    [kill[:4] for kill in PUBLISH_KILLS],
+    ids=[k[4] for k in PUBLISH_KILLS],
 )
 def test_publish_killed_and_resumed_ends_as_undisturbed(
-    node: DataNode, stac_server: StacServer, where: str, paths: str, methods: tuple[str, ...], at: int
+    node: DataNode,
+    stac_server: StacServer,
+    where: str,
+    paths: str,
+    methods: tuple[str, ...],
+    at: int,
 ) -> None:
-    """Where esgpublish was killed before the index had the dataset, resume leaves nothing behind, and publish can do it again."""
+    """Where esgpublish was killed before the index had the dataset, resume leaves nothing behind,
+    and publish can do it again.
+    """
     server = stac_server if where == "stac" else node.thredds
-    arguments: list[object] = ["publish", "--map", node.maps / f"{DATASET_ID}.map", "--config", node.config]
+    arguments: list[object] = [
+        "publish",
+        "--map",
+        node.maps / f"{DATASET_ID}.map",
+        "--config",
+        node.config,
+    ]
     run_killed(node, server, arguments, paths, methods, at)
     status, said = run("resume", "--config", node.config)
     if methods == ("POST",):
@@ -815,24 +1021,38 @@ def is_change(request: LoggedRequest) -> bool:
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("verb", ["link", "unpublish"])
 @pytest.mark.parametrize("kind", [InStac(), InSolr(), InGlobus()], ids=["stac", "solr", "globus"])
-def test_killed_at_each_request_to_the_index_and_resumed_ends_as_undisturbed(kind: InStac, verb: str, tmp_path: Path) -> None:
-    """Before a change is made and after, and before each request that reads. Between, no link leads to nothing."""
+def test_killed_at_each_request_to_the_index_and_resumed_ends_as_undisturbed(
+    kind: InStac, verb: str, tmp_path: Path
+) -> None:
+    """Before a change is made and after, and before each request that reads. Between, no link leads
+    to nothing.
+    """
     with ready(kind, verb, tmp_path / "undisturbed") as (node, server, arguments):
         before = kind.record(node, server)
         assert run(verb, *arguments)[0] == 0
-        check_as_undisturbed(verb, kind, node, server, {name: before[name] for name in before if name != "xlink"})
+        check_as_undisturbed(
+            verb, kind, node, server, {name: before[name] for name in before if name != "xlink"}
+        )
         asked = list(server.requests)
     assert sum(map(is_change, asked)) == 1
-    for at, first_act in [(at, act) for at, one in enumerate(asked, 1) for act in ((False, True) if is_change(one) else (False,))]:
+    for at, first_act in [
+        (at, act)
+        for at, one in enumerate(asked, 1)
+        for act in ((False, True) if is_change(one) else (False,))
+    ]:
         with ready(kind, verb, tmp_path / f"{at}{first_act}") as (node, server, arguments):
             run_killed(node, server, [verb, *arguments], "*", (), at, first_act=first_act)
             assert not kind.links(node, server) or beside(node) >= {NAME}, "a dangling link"
             status, said = run("resume", "--config", node.config)
             assert status == 0, said
-            check_as_undisturbed(verb, kind, node, server, {name: before[name] for name in before if name != "xlink"})
+            check_as_undisturbed(
+                verb, kind, node, server, {name: before[name] for name in before if name != "xlink"}
+            )
 
 
-def test_killed_at_requests_to_the_data_node_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
+def test_killed_at_requests_to_the_data_node_and_resumed_ends_as_undisturbed(
+    tmp_path: Path,
+) -> None:
     """At every sixth, the last included."""
     with ready(InStac(), "link", tmp_path / "undisturbed") as (node, server, arguments):
         assert run("link", *arguments)[0] == 0
@@ -846,13 +1066,19 @@ def test_killed_at_requests_to_the_data_node_and_resumed_ends_as_undisturbed(tmp
 
 
 def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: StacServer) -> None:
-    """The file is in its place and the ledger does not know: it cannot be written, for somebody reads it exclusively."""
+    """The file is in its place and the ledger does not know: it cannot be written, for somebody
+    reads it exclusively.
+    """
     register(node, stac_server)
     arguments = source(node)
-    ledger = sqlite3.connect(node.directory / "esgvzarr.sqlite", isolation_level=None, check_same_thread=False)
+    ledger = sqlite3.connect(
+        node.directory / "esgvzarr.sqlite", isolation_level=None, check_same_thread=False
+    )
     lock = Locked(ledger)
     node.thredds.fault(lock, "*.nc")
-    with subprocess.Popen(program("link", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        program("link", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         deadline = time.monotonic() + 60
         while NAME not in beside(node) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -861,7 +1087,9 @@ def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: Sta
     ledger.execute("ROLLBACK")
     ledger.close()
     assert beside(node) == {NAME}
-    assert [step.step for step in Ledger(node.directory / "esgvzarr.sqlite").entries()] == ["decided"]
+    assert [step.step for step in Ledger(node.directory / "esgvzarr.sqlite").entries()] == [
+        "decided"
+    ]
     hidden = node.directory_of(DATASET_ID) / f".{Path(NAME).stem[:100]}.{_hash(NAME)}.abcdefgh.tmp"
     hidden.mkdir()
     (hidden / NAME).write_text("as a writer leaves it that is killed before it renames")

@@ -1,4 +1,6 @@
-"""What only Icechunk has: snapshots under open readers, and files that were replaced are noticed. Icechunk 2 needs Python 3.12."""
+"""What only Icechunk has: snapshots under open readers, and files that were replaced are noticed.
+Icechunk 2 needs Python 3.12.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def transport(server: NginxServer) -> Iterator[Transport]:
 
 def write(tmp_path: Path, **changes: object) -> list[Path]:
     """Files as they were made an hour ago: what is written now is later, in whole seconds."""
-    paths = write_monthly(tmp_path / DRS_PATH, compression="zlib", shuffle=True, fletcher32=True, **changes)
+    paths = write_monthly(
+        tmp_path / DRS_PATH, compression="zlib", shuffle=True, fletcher32=True, **changes
+    )
     for path in paths:
         os.utime(path, (time.time() - 3600,) * 2)
     return paths
@@ -67,9 +71,14 @@ def opened(href: str) -> xarray.Dataset:
     return xarray.open_zarr(repository.readonly_session("main").store, consolidated=False)
 
 
-def test_published_beside_json_it_has_an_asset_of_its_own(server: NginxServer, transport: Transport, tmp_path: Path) -> None:
-    """Nothing of the server's configuration had to be changed: no dot-file, no listing of directories."""
-    paths, index = write(tmp_path), CatalogIndex(tmp_path / "stac")
+def test_published_beside_json_it_has_an_asset_of_its_own(
+    server: NginxServer, transport: Transport, tmp_path: Path
+) -> None:
+    """Nothing of the server's configuration had to be changed: no dot-file, no listing of
+    directories.
+    """
+    paths = write(tmp_path)
+    index = CatalogIndex(tmp_path / "stac")
     record = record_of(server, paths)
     index.add_dataset(record)
     publish(record, index, transport, settings_of(tmp_path, "json"))
@@ -80,7 +89,9 @@ def test_published_beside_json_it_has_an_asset_of_its_own(server: NginxServer, t
     assert link.href == server.url_of(tmp_path / DRS_PATH / f"{ID}.icechunk")
     assert np.array_equal(opened(link.href)["tas"].values, tas_of(paths))
     assert np.array_equal(esgvzarr.open_dataset(link.href)["tas"].values, tas_of(paths))
-    assert verify_published(link.href, (), transport, settings_of(tmp_path, "json"), full=True).passed
+    assert verify_published(
+        link.href, (), transport, settings_of(tmp_path, "json"), full=True
+    ).passed
     item = index.find(ID)
     assert item is not None
     assert set(item["assets"]) - {path.name for path in paths} == {"reference_file", "icechunk"}
@@ -91,13 +102,18 @@ def test_published_beside_json_it_has_an_asset_of_its_own(server: NginxServer, t
 def test_publishing_again_is_a_new_snapshot_only_if_something_changed(
     server: NginxServer, transport: Transport, tmp_path: Path
 ) -> None:
-    record, settings = record_of(server, write(tmp_path)), settings_of(tmp_path, "icechunk")
+    record = record_of(server, write(tmp_path))
+    settings = settings_of(tmp_path, "icechunk")
     made = generate(record, tmp_path / "out", transport, settings).reference
     assert made is not None
     before = {path: path.stat().st_mtime_ns for path in files_of(made.path)}
-    assert generate(record, tmp_path / "out", transport, settings).reference == replace(made, written=False)
+    assert generate(record, tmp_path / "out", transport, settings).reference == replace(
+        made, written=False
+    )
     assert {path: path.stat().st_mtime_ns for path in files_of(made.path)} == before
-    shorter = generate(replace(record, files=record.files[:2]), tmp_path / "out", transport, settings).reference
+    shorter = generate(
+        replace(record, files=record.files[:2]), tmp_path / "out", transport, settings
+    ).reference
     assert shorter is not None
     assert shorter.written
     assert before.keys() < set(files_of(made.path))
@@ -105,8 +121,11 @@ def test_publishing_again_is_a_new_snapshot_only_if_something_changed(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{ID}.icechunk"]
 
 
-def test_a_damaged_repository_is_said_and_left_as_it_is(server: NginxServer, transport: Transport, tmp_path: Path) -> None:
-    record, settings = record_of(server, write(tmp_path)), settings_of(tmp_path, "icechunk")
+def test_a_damaged_repository_is_said_and_left_as_it_is(
+    server: NginxServer, transport: Transport, tmp_path: Path
+) -> None:
+    record = record_of(server, write(tmp_path))
+    settings = settings_of(tmp_path, "icechunk")
     path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
     for snapshot in (path / "snapshots").iterdir():
         snapshot.write_bytes(b"spoilt")
@@ -128,59 +147,85 @@ print(esgvzarr.open_dataset(sys.argv[1]).sizes["time"], flush=True)
 """
 
 
-def test_a_reader_goes_on_in_its_snapshot_while_a_new_one_comes(server: NginxServer, transport: Transport, tmp_path: Path) -> None:
+def test_a_reader_goes_on_in_its_snapshot_while_a_new_one_comes(
+    server: NginxServer, transport: Transport, tmp_path: Path
+) -> None:
     """Another process, over HTTP; it has read no value before the new snapshot is there."""
-    paths, settings = write(tmp_path), settings_of(tmp_path, "icechunk")
+    paths = write(tmp_path)
+    settings = settings_of(tmp_path, "icechunk")
     record = record_of(server, paths)
     shorter = replace(record, files=record.files[:2])
     path = Path(generate(shorter, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
     command = [sys.executable, "-c", READER, server.url_of(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
         assert reader.stdin is not None
         assert reader.stdout is not None
         assert reader.stdout.readline() == "24\n"
         generate(record, tmp_path / "out", transport, settings)
         reader.stdin.write("\n")
         reader.stdin.flush()
-        assert float(reader.stdout.readline()) == pytest.approx(float(tas_of(paths[:2]).sum(dtype="f4")), rel=1e-4)
+        assert float(reader.stdout.readline()) == pytest.approx(
+            float(tas_of(paths[:2]).sum(dtype="f4")), rel=1e-4
+        )
         assert reader.stdout.readline() == "36\n"
 
 
-def test_a_file_that_was_replaced_is_an_error_and_not_garbage(server: NginxServer, transport: Transport, tmp_path: Path) -> None:
+def test_a_file_that_was_replaced_is_an_error_and_not_garbage(
+    server: NginxServer, transport: Transport, tmp_path: Path
+) -> None:
     """Equal size, other values: through kerchunk nobody notices. A new snapshot is right again."""
-    paths, settings = write(tmp_path, seed=1), settings_of(tmp_path, "icechunk")
+    paths = write(tmp_path, seed=1)
+    settings = settings_of(tmp_path, "icechunk")
     record = record_of(server, paths)
     path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
-    kerchunk = Path(generate(record, tmp_path / "out", transport, settings_of(tmp_path, "json")).reference.path)  # type: ignore[union-attr]
+    kerchunk = Path(
+        generate(record, tmp_path / "out", transport, settings_of(tmp_path, "json")).reference.path
+    )  # type: ignore[union-attr]
     right = tas_of(paths)
     data = bytearray(paths[1].read_bytes())
     data[-200:] = data[-100:] + data[-200:-100]
     paths[1].write_bytes(bytes(data))
     dataset = esgvzarr.open_dataset(server.url_of(path))
     assert np.array_equal(dataset["tas"].isel(time=slice(0, 12)).values, right[:12])
-    with pytest.raises(OSError, match="checksum of the object owning the virtual chunk has changed"):
+    with pytest.raises(
+        OSError, match="checksum of the object owning the virtual chunk has changed"
+    ):
         dataset["tas"].isel(time=slice(12, 24)).load()
     report = verify_published(server.url_of(path), (), transport, settings)
     assert any("checksum" in check.detail for check in report.failures)
-    assert esgvzarr.open_dataset(str(kerchunk))["tas"].sizes["time"] == 36  # opens, and says nothing
+    assert (
+        esgvzarr.open_dataset(str(kerchunk))["tas"].sizes["time"] == 36
+    )  # opens, and says nothing
 
 
 def test_a_repository_that_leads_into_this_machine_is_not_followed(
     tmp_path: Path, server: NginxServer, transport: Transport
 ) -> None:
     paths = write(tmp_path)
-    files = tuple(replace(file, url=str(path)) for file, path in zip(record_of(server, paths).files, paths, strict=True))
+    files = tuple(
+        replace(file, url=str(path))
+        for file, path in zip(record_of(server, paths).files, paths, strict=True)
+    )
     record = replace(record_of(server, paths), files=files, data_node="")
-    path = Path(generate(record, tmp_path / "out", transport, settings_of(tmp_path, "icechunk")).reference.path)  # type: ignore[union-attr]
+    path = Path(
+        generate(
+            record, tmp_path / "out", transport, settings_of(tmp_path, "icechunk")
+        ).reference.path
+    )  # type: ignore[union-attr]
     assert verify_published(str(path), (), transport, Settings()).passed
     with pytest.raises(ProofError) as caught:
         verify_published(server.url_of(path), (), transport, Settings())
     assert caught.value.code == "proof-place-refused"
 
 
-def test_a_legacy_index_gets_no_repository(server: NginxServer, transport: Transport, tmp_path: Path) -> None:
+def test_a_legacy_index_gets_no_repository(
+    server: NginxServer, transport: Transport, tmp_path: Path
+) -> None:
     """Its clients take whatever has the service name VirtualZarr for kerchunk references."""
-    record, settings = record_of(server, write(tmp_path)), settings_of(tmp_path, "icechunk")
+    record = record_of(server, write(tmp_path))
+    settings = settings_of(tmp_path, "icechunk")
     made = generate(record, tmp_path / "out", transport, settings).reference
     assert made is not None
     with pytest.raises(LinkError) as caught:

@@ -1,4 +1,6 @@
-"""The life of a link to each output: linked, found in its place, withdrawn; two outputs of one dataset beside each other."""
+"""The life of a link to each output: linked, found in its place, withdrawn; two outputs of one
+dataset beside each other.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 
 
 @pytest.mark.parametrize("output", OTHERS)
-def test_linked_interrupted_resumed_and_withdrawn(output: str, node: DataNode, stac_server: StacServer) -> None:  # noqa: F811
+def test_linked_interrupted_resumed_and_withdrawn(
+    output: str,
+    node: DataNode,
+    stac_server: StacServer,  # noqa: F811
+) -> None:
     """In a directory of its own, whose server shows the dot-file of kerchunk parquet."""
     skip_unless_installed(output)
     if available():
@@ -28,10 +34,12 @@ def test_linked_interrupted_resumed_and_withdrawn(output: str, node: DataNode, s
     place.parent.mkdir()
     with NginxServer(place.parent, dot_file=".zmetadata") as server:
         node.write_config(
-            reference_dir=str(place.parent), reference_url=f"{server.url}{server.prefix}", output=output,
+            reference_dir=str(place.parent),
+            reference_url=f"{server.url}{server.prefix}",
+            output=output,
             allowed_hosts=[node.thredds.host, server.host],
             data_paths={str(node.data): f"{node.thredds.url}/thredds/fileServer/esg_dataroot"},
-        )  # fmt: skip
+        )
         stac_server.fault(Status(503), methods=("PATCH",))
         status, said = run("link", *arguments)
         assert status == 1, said
@@ -56,7 +64,10 @@ def test_linked_interrupted_resumed_and_withdrawn(output: str, node: DataNode, s
     assert Ledger(node.directory / "esgvzarr.sqlite").latest()[-1].outcome == "withdrawn"
 
 
-def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(node: DataNode, stac_server: StacServer) -> None:  # noqa: F811
+def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(
+    node: DataNode,
+    stac_server: StacServer,  # noqa: F811
+) -> None:
     skip_unless_installed("icechunk")
     register(node, stac_server)
     arguments = source(node)
@@ -71,7 +82,10 @@ def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(node: Dat
     assert beside(node) == set()
 
 
-def test_another_output_takes_the_place_of_the_first_in_the_index(node: DataNode, stac_server: StacServer) -> None:  # noqa: F811
+def test_another_output_takes_the_place_of_the_first_in_the_index(
+    node: DataNode,
+    stac_server: StacServer,  # noqa: F811
+) -> None:
     """One asset, one href. Both lie on the data node, and both go."""
     pytest.importorskip("zstandard")
     register(node, stac_server)

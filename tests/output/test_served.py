@@ -1,4 +1,6 @@
-"""Each output from the command to the reader: written whole, proved, served by the real nginx, linked, opened, withdrawn."""
+"""Each output from the command to the reader: written whole, proved, served by the real nginx,
+linked, opened, withdrawn.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 def record_of(server: NginxServer, paths: list[Path]) -> DatasetRecord:
-    files = tuple(FileRecord(path.name, server.url_of(path), path.stat().st_size, path=str(path)) for path in paths)
+    files = tuple(
+        FileRecord(path.name, server.url_of(path), path.stat().st_size, path=str(path))
+        for path in paths
+    )
     return DatasetRecord(ID, server.host, files)
 
 
@@ -95,22 +100,33 @@ def test_a_published_output_opens_over_http_as_its_link_says(
     assert made.state == "linked"
     (link,) = index.links(ID)
     assert link.href == server.url_of(tmp_path / DRS_PATH / f"{DATASET_ID}{SUFFIXES[output]}")
-    opened = xarray.open_dataset(open_store(link.href) if output == "icechunk" else link.href, **link.open_kwargs)
+    opened = xarray.open_dataset(
+        open_store(link.href) if output == "icechunk" else link.href, **link.open_kwargs
+    )
     assert np.array_equal(opened["tas"].values, tas_of(paths))
-    assert (link.size, link.sha256) == ((0, "") if output in DIRECTORIES else measure(made.reference.path))  # type: ignore[union-attr]
+    assert (link.size, link.sha256) == (
+        (0, "") if output in DIRECTORIES else measure(made.reference.path)
+    )  # type: ignore[union-attr]
     assert verify_published(link.href, (), transport, settings, full=True).passed
     again = publish(record, index, transport, settings)
     assert again.reference is not None
     assert not again.reference.written
 
 
-def test_a_server_that_hides_a_part_of_an_output_gets_no_link(paths: list[Path], tmp_path: Path) -> None:
-    """ESGF's nginx hides dot-files, of which kerchunk parquet has one: readers would see nothing."""
+def test_a_server_that_hides_a_part_of_an_output_gets_no_link(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    """ESGF's nginx hides dot-files, of which kerchunk parquet has one: readers would see
+    nothing.
+    """
     pytest.importorskip("fastparquet")
     if available():
         pytest.skip(available())
     index = CatalogIndex(tmp_path / "stac")
-    with NginxServer(tmp_path) as server, make_transport(Settings(retries=0, allowed_hosts=(server.host,))) as transport:
+    with (
+        NginxServer(tmp_path) as server,
+        make_transport(Settings(retries=0, allowed_hosts=(server.host,))) as transport,
+    ):
         record = record_of(server, paths)
         index.add_dataset(record)
         with pytest.raises(TransportError, match=r"zmetadata.*404"):
@@ -123,7 +139,8 @@ def test_a_server_that_hides_a_part_of_an_output_gets_no_link(paths: list[Path],
 def test_other_content_is_refused_unless_forced_and_equal_content_left_alone(
     output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
 ) -> None:
-    record, settings = record_of(server, paths), settings_of(tmp_path, output)
+    record = record_of(server, paths)
+    settings = settings_of(tmp_path, output)
     made = generate(record, tmp_path / "out", transport, settings).reference
     assert made is not None
     before = {path: path.stat().st_mtime_ns for path in files_of(made.path)}
@@ -146,7 +163,8 @@ def test_a_damaged_file_is_not_taken_for_equal(
     server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
 ) -> None:
     pytest.importorskip("zstandard")
-    record, settings = record_of(server, paths), settings_of(tmp_path, "json.zst")
+    record = record_of(server, paths)
+    settings = settings_of(tmp_path, "json.zst")
     path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(StoreError) as caught:
@@ -154,10 +172,14 @@ def test_a_damaged_file_is_not_taken_for_equal(
     assert caught.value.code == "store-bytes-differ"
 
 
-def test_dry_run_touches_nothing(output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path) -> None:
+def test_dry_run_touches_nothing(
+    output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
+) -> None:
     from esgvzarr.link.dry_run import plan_file
 
-    reference, said = plan_file(record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, output))
+    reference, said = plan_file(
+        record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, output)
+    )
     assert reference.written
     assert "would be written" in said
     assert not (tmp_path / "out").exists()
@@ -170,12 +192,15 @@ def test_a_directory_is_measured_as_sha256sum_prints_it(tmp_path: Path) -> None:
         (tmp_path / "x.parq" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "x.parq" / name).write_text(name)
     command = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
-    printed = subprocess.run(command, shell=True, cwd=tmp_path / "x.parq", capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        command, shell=True, cwd=tmp_path / "x.parq", capture_output=True, text=True, check=True
+    )
     assert measure(tmp_path / "x.parq") == (7, printed.stdout.split()[0])
 
 
 def test_a_directory_that_is_withdrawn_is_whole_in_one_place(tmp_path: Path) -> None:
-    place, away = tmp_path / "served" / "x.parq", tmp_path / "away"
+    place = tmp_path / "served" / "x.parq"
+    away = tmp_path / "away"
     with staging(place) as staged:
         (staged / "v").mkdir(parents=True)
         (staged / "v" / "refs.0.parq").write_text("1")
@@ -210,7 +235,8 @@ def test_what_a_killed_writer_left_is_hidden_and_goes(tmp_path: Path) -> None:
 
     code = (
         "import os, sys; from esgvzarr.output.placing import staging\n"
-        "with staging(sys.argv[1]) as staged:\n staged.mkdir(); (staged / 'part').write_text('1'); os.kill(os.getpid(), 9)"
+        "with staging(sys.argv[1]) as staged:\n staged.mkdir(); (staged / "
+        "'part').write_text('1'); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.parq")], check=False)
     assert done.returncode == -9
@@ -220,16 +246,31 @@ def test_what_a_killed_writer_left_is_hidden_and_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-OVER_HTTP = ("packing_differs", "chunks_never_written", "netcdf3_packed", "strings_along_time", "byte_order_differs")
+OVER_HTTP = (
+    "packing_differs",
+    "chunks_never_written",
+    "netcdf3_packed",
+    "strings_along_time",
+    "byte_order_differs",
+)
 
 
-def test_segments_and_all_kinds_of_files_over_http(output: str, server: NginxServer, transport: Transport, tmp_path: Path) -> None:
+def test_segments_and_all_kinds_of_files_over_http(
+    output: str, server: NginxServer, transport: Transport, tmp_path: Path
+) -> None:
     """Packed, netCDF-3, text, compressed, both byte orders; references and files by their URLs."""
     for name in OVER_HTTP:
         paths = DEFECTS[name].make(tmp_path / name)
-        made = generate(record_of(server, paths), tmp_path / name, transport, settings_of(tmp_path, output)).reference
+        made = generate(
+            record_of(server, paths), tmp_path / name, transport, settings_of(tmp_path, output)
+        ).reference
         assert made is not None
-        assert oracle.joined_differences(open_dataset(server.url_of(made.path), decode_times=oracle.CFTIME), paths) == [], name
+        assert (
+            oracle.joined_differences(
+                open_dataset(server.url_of(made.path), decode_times=oracle.CFTIME), paths
+            )
+            == []
+        ), name
 
 
 def test_real_datasets_over_http(output: str, sample_root: Path, tmp_path: Path) -> None:
@@ -243,7 +284,9 @@ def test_real_datasets_over_http(output: str, sample_root: Path, tmp_path: Path)
     ):
         for number, paths in enumerate(list(sample_datasets(sample_root).values())[:2]):
             directory = tmp_path / str(number)
-            made = generate(record_of(files, paths), directory, transport, settings_of(tmp_path, output)).reference
+            made = generate(
+                record_of(files, paths), directory, transport, settings_of(tmp_path, output)
+            ).reference
             assert made is not None
             opened = open_dataset(server.url_of(made.path), decode_times=oracle.CFTIME)
             assert oracle.joined_differences(opened, paths) == []
@@ -253,7 +296,9 @@ def test_the_provenance_of_a_directory_lies_in_it(
     server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
 ) -> None:
     pytest.importorskip("fastparquet")
-    made = generate(record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, "parquet")).reference
+    made = generate(
+        record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, "parquet")
+    ).reference
     assert made is not None
     provenance = json.loads((Path(made.path) / "provenance.json").read_bytes())
     assert [file["url"] for file in provenance["files"]] == [server.url_of(path) for path in paths]

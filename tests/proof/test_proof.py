@@ -1,4 +1,6 @@
-"""The proof fails on references that mislead, whoever made them and however they are spoilt, and passes on right ones of others."""
+"""The proof fails on references that mislead, whoever made them and however they are spoilt, and
+passes on right ones of others.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,14 @@ def kerchunk_references(paths: list[Path]) -> bytes:
     """What kerchunk's documentation tells people to do."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        singles = [kerchunk.hdf.SingleHdf5ToZarr(str(path), inline_threshold=0).translate() for path in paths]
+        singles = [
+            kerchunk.hdf.SingleHdf5ToZarr(str(path), inline_threshold=0).translate()
+            for path in paths
+        ]
         together = kerchunk.combine.MultiZarrToZarr(
-            singles, concat_dims=["time"], identical_dims=["lat", "lon", "lat_bnds", "lon_bnds", "height"]
+            singles,
+            concat_dims=["time"],
+            identical_dims=["lat", "lon", "lat_bnds", "lon_bnds", "height"],
         )
         return json.dumps(together.translate()).encode()
 
@@ -40,22 +47,47 @@ def virtualizarr_references(paths: list[Path]) -> bytes:
     from virtualizarr.parsers import HDFParser
 
     registry = ObjectStoreRegistry({"file://": obstore.store.LocalStore()})
-    parts = [open_virtual_dataset(f"file://{path}", registry=registry, parser=HDFParser(), loadable_variables=[]) for path in paths]
+    parts = [
+        open_virtual_dataset(
+            f"file://{path}", registry=registry, parser=HDFParser(), loadable_variables=[]
+        )
+        for path in paths
+    ]
     together = xarray.concat(
-        parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="override", combine_attrs="override"
+        parts,
+        dim="time",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
     )
     return json.dumps(together.vz.to_kerchunk(format="dict")).encode()
 
 
 WRONG_WITHOUT_A_WORD = [
-    *((kerchunk_references, name) for name in ("packing_differs", "time_epoch_differs", "latitude_differs", "scalar_differs")),
-    *((virtualizarr_references, name) for name in ("packing_differs", "time_epoch_differs", "latitude_differs", "scalar_differs",
-                                                   "zeros_without_fill_value", "contiguous")),
-]  # fmt: skip
+    *(
+        (kerchunk_references, name)
+        for name in ("packing_differs", "time_epoch_differs", "latitude_differs", "scalar_differs")
+    ),
+    *(
+        (virtualizarr_references, name)
+        for name in (
+            "packing_differs",
+            "time_epoch_differs",
+            "latitude_differs",
+            "scalar_differs",
+            "zeros_without_fill_value",
+            "contiguous",
+        )
+    ),
+]
 
 
 @pytest.mark.parametrize(("maker", "name"), WRONG_WITHOUT_A_WORD)
-def test_what_others_get_wrong_without_a_word_fails(maker: Callable[[list[Path]], bytes], name: str, tmp_path: Path) -> None:
+def test_what_others_get_wrong_without_a_word_fails(
+    maker: Callable[[list[Path]], bytes], name: str, tmp_path: Path
+) -> None:
     recipe = DEFECTS[name].recipe.with_also(DEFECTS["contiguous"].recipe)
     assert recipe is not None
     paths = recipe.write(tmp_path)
@@ -126,20 +158,31 @@ def latitude_of_another_length(refs: Refs) -> None:
 
 
 SPOILT: dict[str, Callable[[Refs], None]] = {
-    "wrong_offset": wrong_offset, "too_short": too_short, "swapped_chunks": swapped_chunks, "dropped_chunk": dropped_chunk,
-    "file_not_there": file_not_there, "dropped_variable": dropped_variable, "one_variable_more": one_variable_more,
+    "wrong_offset": wrong_offset,
+    "too_short": too_short,
+    "swapped_chunks": swapped_chunks,
+    "dropped_chunk": dropped_chunk,
+    "file_not_there": file_not_there,
+    "dropped_variable": dropped_variable,
+    "one_variable_more": one_variable_more,
     "one_bit_of_latitude": one_bit_of_latitude,
     "latitude_of_another_length": latitude_of_another_length,
-    "fill_value": _change("tas/.zarray", fill_value=0.0), "no_fill_value": _change("tas/.zarray", fill_value=None),
-    "byte_order": _change("tas/.zarray", dtype=">f4"), "kind": _change("tas/.zarray", dtype="<i4", fill_value=0),
-    "shape": _change("tas/.zarray", shape=[24, 4, 6]), "no_filters": _change("tas/.zarray", filters=None),
-    "units": _change("tas/.zattrs", units="degC"), "scale": _change("tas/.zattrs", scale_factor=2.0),
+    "fill_value": _change("tas/.zarray", fill_value=0.0),
+    "no_fill_value": _change("tas/.zarray", fill_value=None),
+    "byte_order": _change("tas/.zarray", dtype=">f4"),
+    "kind": _change("tas/.zarray", dtype="<i4", fill_value=0),
+    "shape": _change("tas/.zarray", shape=[24, 4, 6]),
+    "no_filters": _change("tas/.zarray", filters=None),
+    "units": _change("tas/.zattrs", units="degC"),
+    "scale": _change("tas/.zattrs", scale_factor=2.0),
     "missing_value": _change("tas/.zattrs", missing_value=280.0),
     "dimensions": _change("tas/.zattrs", _ARRAY_DIMENSIONS=["time", "lon", "lat"]),
-    "time_units": _change("time/.zattrs", units="days since 1850-01-02"), "time_unit": _change("time/.zattrs", units="fortnights"),
-    "calendar": _change("time/.zattrs", calendar="noleap"), "time_scale": _change("time/.zattrs", scale_factor=2.0),
+    "time_units": _change("time/.zattrs", units="days since 1850-01-02"),
+    "time_unit": _change("time/.zattrs", units="fortnights"),
+    "calendar": _change("time/.zattrs", calendar="noleap"),
+    "time_scale": _change("time/.zattrs", scale_factor=2.0),
     "global_attribute": _change(".zattrs", source_id="another"),
-}  # fmt: skip
+}
 
 
 DOES_NOT_OPEN = {"shape", "dimensions", "latitude_of_another_length"}
@@ -164,10 +207,16 @@ def test_a_spoilt_reference_fails(name: str, full: bool, tmp_path: Path) -> None
 def test_every_single_swap_of_neighbouring_chunks_is_found_in_full(tmp_path: Path) -> None:
     paths = DEFECTS["compressed"].make(tmp_path)
     _, document = oracle.make(paths)
-    keys = sorted(_data_keys(json.loads(document)["refs"]), key=lambda key: int(key.split("/")[1].split(".")[0]))
+    keys = sorted(
+        _data_keys(json.loads(document)["refs"]),
+        key=lambda key: int(key.split("/")[1].split(".")[0]),
+    )
     for first, second in zip(keys[::5], keys[1::5], strict=False):
         parsed = json.loads(document)
-        parsed["refs"][first], parsed["refs"][second] = parsed["refs"][second], parsed["refs"][first]
+        parsed["refs"][first], parsed["refs"][second] = (
+            parsed["refs"][second],
+            parsed["refs"][first],
+        )
         assert not oracle.proof(json.dumps(parsed).encode(), paths, full=True).passed
 
 
@@ -185,11 +234,15 @@ def test_a_segment_that_was_dropped_is_missed(tmp_path: Path) -> None:
     paths = DEFECTS["packing_differs"].make(tmp_path)
     _, document = oracle.make(paths)
     parsed = json.loads(document)
-    parsed["refs"] = {key: value for key, value in parsed["refs"].items() if not key.startswith("seg-001")}
+    parsed["refs"] = {
+        key: value for key, value in parsed["refs"].items() if not key.startswith("seg-001")
+    }
     assert not oracle.proof(json.dumps(parsed).encode(), paths).passed
 
 
-@pytest.mark.parametrize("document", [b"", b"<html>", b"{}", b'{"version": 1, "refs": {}}', b'{"a": NaN}', b"[1]"])
+@pytest.mark.parametrize(
+    "document", [b"", b"<html>", b"{}", b'{"version": 1, "refs": {}}', b'{"a": NaN}', b"[1]"]
+)
 def test_what_are_no_references_is_said_so(document: bytes, tmp_path: Path) -> None:
     with pytest.raises(ProofError) as raised:
         oracle.proof(document, [])

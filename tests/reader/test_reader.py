@@ -1,4 +1,6 @@
-"""References are opened by stock readers; segments by ours, and by the recipe that the file itself states."""
+"""References are opened by stock readers; segments by ours, and by the recipe that the file itself
+states.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +60,14 @@ def test_segments_are_joined_lazily(tmp_path: Path) -> None:
 
 
 def test_segments_show_one_set_of_coordinates_whatever_the_rounding(tmp_path: Path) -> None:
-    recipe = DEFECTS["latitude_rounding"].recipe.with_also(DEFECTS["partial_chunks_compressed"].recipe)
+    recipe = DEFECTS["latitude_rounding"].recipe.with_also(
+        DEFECTS["partial_chunks_compressed"].recipe
+    )
     assert recipe is not None
     _, document = oracle.make(recipe.write(tmp_path))
-    latitudes = [oracle.shown(document, group)["lat"].values.tobytes() for group in oracle.groups(document)]
+    latitudes = [
+        oracle.shown(document, group)["lat"].values.tobytes() for group in oracle.groups(document)
+    ]
     assert len(latitudes) == 3
     assert len(set(latitudes)) == 1
 
@@ -98,11 +104,20 @@ def test_what_is_no_reference_is_said_so(tmp_path: Path) -> None:
 
 def test_provenance_is_strict_json_and_says_where_everything_is_from(tmp_path: Path) -> None:
     reference, paths = references("odd_attributes", tmp_path)
-    text = json.loads(reference.read_bytes(), parse_constant=lambda text: pytest.fail(text))["provenance"]
+    text = json.loads(reference.read_bytes(), parse_constant=lambda text: pytest.fail(text))[
+        "provenance"
+    ]
     provenance = json.loads(text, parse_constant=lambda text: pytest.fail(text))
     assert [file["url"] for file in provenance["files"]] == [str(path) for path in paths]
-    assert all(file["size"] == path.stat().st_size for file, path in zip(provenance["files"], paths, strict=True))
-    assert provenance["files"][0]["time_start"] < provenance["files"][0]["time_end"] < provenance["files"][1]["time_start"]
+    assert all(
+        file["size"] == path.stat().st_size
+        for file, path in zip(provenance["files"], paths, strict=True)
+    )
+    assert (
+        provenance["files"][0]["time_start"]
+        < provenance["files"][0]["time_end"]
+        < provenance["files"][1]["time_start"]
+    )
 
 
 def _without_provenance(reference: Path) -> dict[str, Any]:
@@ -114,7 +129,9 @@ def _without_provenance(reference: Path) -> dict[str, Any]:
 def test_fsspec_and_xarray_see_nothing_of_the_provenance(tmp_path: Path) -> None:
     reference, _ = references("compressed", tmp_path)
     with_it = fsspec.filesystem("reference", fo=str(reference), skip_instance_cache=True)
-    without = fsspec.filesystem("reference", fo=_without_provenance(reference), skip_instance_cache=True)
+    without = fsspec.filesystem(
+        "reference", fo=_without_provenance(reference), skip_instance_cache=True
+    )
     assert with_it.find("") == without.find("")
     shown = xarray.open_dataset(str(reference), engine="kerchunk")
     assert shown.identical(xarray.open_dataset(_without_provenance(reference), engine="kerchunk"))  # type: ignore[arg-type]
@@ -133,6 +150,14 @@ def test_kerchunk_combines_our_references_as_if_there_were_no_provenance(tmp_pat
 
 
 def test_one_array_over_chunks_of_unequal_length_is_not_possible_yet() -> None:
-    """The day this fails, zarr-python reads rectilinear chunk grids: look at docs/explanation/combining.md again."""
+    """The day this fails, zarr-python reads rectilinear chunk grids: look at
+    docs/explanation/combining.md again.
+    """
     with pytest.raises((ValueError, TypeError, KeyError)):
-        zarr.create_array(zarr.storage.MemoryStore(), shape=(24,), chunks=[[5, 5, 2, 5, 5, 2]], dtype="f4", zarr_format=3)
+        zarr.create_array(
+            zarr.storage.MemoryStore(),
+            shape=(24,),
+            chunks=[[5, 5, 2, 5, 5, 2]],
+            dtype="f4",
+            zarr_format=3,
+        )

@@ -1,4 +1,6 @@
-"""Reference files of strangers, given to ``verify``: nothing is run, and nothing is read that nobody named."""
+"""Reference files of strangers, given to ``verify``: nothing is run, and nothing is read that
+nobody named.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,16 @@ from esgvzarr.transport import Transport
 from esgvzarr.transport.fsspec_guard import remote_options
 
 GROUP = {".zgroup": '{"zarr_format":2}'}
-ZARRAY = {"zarr_format": 2, "shape": [4], "chunks": [4], "dtype": "<f4", "order": "C", "compressor": None, "filters": None,
-          "fill_value": None}  # fmt: skip
+ZARRAY = {
+    "zarr_format": 2,
+    "shape": [4],
+    "chunks": [4],
+    "dtype": "<f4",
+    "order": "C",
+    "compressor": None,
+    "filters": None,
+    "fill_value": None,
+}
 
 
 def described(**changes: Any) -> str:
@@ -60,18 +70,27 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], li
         document({"a/0": ["http://node.example/a.nc", 0, 10**30]}),
         document({"a/0": ["http://node.example/a.nc", 0.5, 5]}),
         document({"a/0": ["http://node.example/a.nc", 5]}),
-        document({"a/0": [None, 0, 5]}), document({"a/0": []}), document({"a/0": None}), document({"a/0": 5}),
+        document({"a/0": [None, 0, 5]}),
+        document({"a/0": []}),
+        document({"a/0": None}),
+        document({"a/0": 5}),
         document({"a/.zarray": described(shape=[10**15])}),
         document({"a/.zarray": described(dtype="<U999999999")}),
-        document({"a/.zarray": described(dtype="junk")}), document({"a/.zarray": "{}"}), document({"a/.zarray": "[" * 100_000}),
+        document({"a/.zarray": described(dtype="junk")}),
+        document({"a/.zarray": "{}"}),
+        document({"a/.zarray": "[" * 100_000}),
         document({"a/.zarray": described(shape="x")}),
-        b'{"version": 1, "refs": ' + b"[" * 10**6, b'{"version": 1, "refs": {".zgroup": NaN}}',
+        b'{"version": 1, "refs": ' + b"[" * 10**6,
+        b'{"version": 1, "refs": {".zgroup": NaN}}',
         b'{"version": 2, "refs": {".zgroup": ""}}',
-        b'{"version": 1, "refs": {".zgroup": 1e999999}}', b'{"refs": {".zgroup": "{}"}}',
+        b'{"version": 1, "refs": {".zgroup": 1e999999}}',
+        b'{"refs": {".zgroup": "{}"}}',
     ],
-)  # fmt: skip
+)
 def test_references_with_programs_or_impossible_places_are_refused(hostile: bytes) -> None:
-    """Templates are jinja2, and ``str.format`` by default; ``gen`` multiplies; a coordinate is read whole when it is opened."""
+    """Templates are jinja2, and ``str.format`` by default; ``gen`` multiplies; a coordinate is read
+    whole when it is opened.
+    """
     began = time.monotonic()
     with pytest.raises(ProofError) as caught:
         parse(hostile, "references.json")
@@ -83,17 +102,36 @@ def test_templates_by_name_are_put_in(proven: tuple[dict[str, Any], list[Path]])
     """As kerchunk writes them. They are read as its readers read them."""
     parsed, paths = proven
     names = {str(path): f"t{number}" for number, path in enumerate(paths)}
-    refs = {k: ["{{%s}}" % names[v[0]], *v[1:]] if isinstance(v, list) else v for k, v in parsed["refs"].items()}  # noqa: UP031
+    refs = {
+        k: ["{{%s}}" % names[v[0]], *v[1:]] if isinstance(v, list) else v  # noqa: UP031
+        for k, v in parsed["refs"].items()
+    }
     templates = {name: path for path, name in names.items()}
-    report = oracle.proof(json.dumps({"version": 1, "templates": templates, "refs": refs}).encode(), paths)
+    report = oracle.proof(
+        json.dumps({"version": 1, "templates": templates, "refs": refs}).encode(), paths
+    )
     assert report.passed, report.failures
 
 
 @pytest.mark.parametrize(
-    "place", ["/etc/passwd", "file:///etc/passwd", "local:///etc/passwd", "etc/passwd", "~/.ssh/id_rsa", "s3://bucket/key",
-              "ftp://node.example/a", "zip://a::http://node.example/a.zip", "http://node.example/a::file:///etc/passwd",
-              "simplecache::http://node.example/a", "memory://a", "github://a:b@c/d", "data:,x", ""],
-)  # fmt: skip
+    "place",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "local:///etc/passwd",
+        "etc/passwd",
+        "~/.ssh/id_rsa",
+        "s3://bucket/key",
+        "ftp://node.example/a",
+        "zip://a::http://node.example/a.zip",
+        "http://node.example/a::file:///etc/passwd",
+        "simplecache::http://node.example/a",
+        "memory://a",
+        "github://a:b@c/d",
+        "data:,x",
+        "",
+    ],
+)
 @pytest.mark.parametrize("where", ["refs", "provenance"])
 def test_no_file_of_this_machine_is_read_for_a_reference_file_from_elsewhere(
     place: str, where: str, thredds_server: ThreddsServer
@@ -103,12 +141,17 @@ def test_no_file_of_this_machine_is_read_for_a_reference_file_from_elsewhere(
     refs = {"a/.zarray": described(), **({"a/0": [place, 0, 16]} if where == "refs" else {})}
     (thredds_server.root / "references.json").write_bytes(document(refs, **beside))
     href = thredds_server.url_of("references.json")
-    with Transport(allowed_hosts=["node.example"], retries=0) as transport, pytest.raises(EsgvzarrError) as caught:
+    with (
+        Transport(allowed_hosts=["node.example"], retries=0) as transport,
+        pytest.raises(EsgvzarrError) as caught,
+    ):
         verify_published(href, [], transport, Settings(retries=0))
     assert caught.value.code == "proof-place-refused"
 
 
-def test_files_that_the_operator_names_are_read(proven: tuple[dict[str, Any], list[Path]], thredds_server: ThreddsServer) -> None:
+def test_files_that_the_operator_names_are_read(
+    proven: tuple[dict[str, Any], list[Path]], thredds_server: ThreddsServer
+) -> None:
     """With ``--source``, also for a reference file from elsewhere that leads to them."""
     parsed, paths = proven
     (thredds_server.root / "references.json").write_bytes(json.dumps(parsed).encode())
@@ -138,15 +181,25 @@ def other(tmp_path: Path) -> Iterator[ThreddsServer]:
 
 @pytest.mark.parametrize("sources", [True, False], ids=["with sources", "without"])
 def test_references_do_not_lead_to_hosts_that_nobody_named(
-    sources: bool, proven: tuple[dict[str, Any], list[Path]], thredds_server: ThreddsServer, other: ThreddsServer
+    sources: bool,
+    proven: tuple[dict[str, Any], list[Path]],
+    thredds_server: ThreddsServer,
+    other: ThreddsServer,
 ) -> None:
     """Neither the proof nor the stock reader that it reads with asks them."""
     parsed, paths = proven
-    refs = {k: [f"{other.url}/{Path(v[0]).name}", *v[1:]] if isinstance(v, list) else v for k, v in parsed["refs"].items()}
-    (thredds_server.root / "references.json").write_bytes(json.dumps({"version": 1, "refs": refs}).encode())
+    refs = {
+        k: [f"{other.url}/{Path(v[0]).name}", *v[1:]] if isinstance(v, list) else v
+        for k, v in parsed["refs"].items()
+    }
+    (thredds_server.root / "references.json").write_bytes(
+        json.dumps({"version": 1, "refs": refs}).encode()
+    )
     named = list(map(str, paths)) if sources else []
     with Transport(retries=0) as transport, pytest.raises(TransportError) as caught:
-        verify_published(thredds_server.url_of("references.json"), named, transport, Settings(retries=0))
+        verify_published(
+            thredds_server.url_of("references.json"), named, transport, Settings(retries=0)
+        )
     assert caught.value.code == "transport-host-refused"
     assert not other.requests
 
@@ -156,7 +209,9 @@ def read_as_stock_readers_do(transport: Transport, url: str) -> bytes:
         return bytes(fsspec.filesystem("http", **options).cat_file(url, 0, 8))
 
 
-def test_stock_readers_keep_to_the_hosts_of_the_transport(thredds_server: ThreddsServer, other: ThreddsServer) -> None:
+def test_stock_readers_keep_to_the_hosts_of_the_transport(
+    thredds_server: ThreddsServer, other: ThreddsServer
+) -> None:
     """Also where a redirect leads, and to the addresses that hosts named by others may have."""
     (thredds_server.root / "a.nc").write_bytes(b"the bytes of a file")
     url = thredds_server.url_of("a.nc")
@@ -180,7 +235,10 @@ def test_stock_readers_take_no_more_than_they_asked_for(tmp_path: Path) -> None:
     from security.test_security import Hostile
 
     bomb = zlib.compress(bytes(10**8))
-    head = f"HTTP/1.1 206 Partial Content\r\nContent-Encoding: deflate\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+    head = (
+        "HTTP/1.1 206 Partial Content\r\nContent-Encoding: deflate\r\nContent-Length: "
+        f"{len(bomb)}\r\n\r\n"
+    ).encode()
     with (
         Hostile(head + bomb, b"") as server,
         Transport(allowed_hosts=[server.host]) as transport,
@@ -199,17 +257,25 @@ HOSTILE_ARRAYS = {
     "chunks of nothing": _change("tas/.zarray", chunks=[0, 0, 0]),
     "negative shape": _change("tas/.zarray", shape=[-24, 4, 6]),
     "unknown codec": _change("tas/.zarray", filters=[{"id": "pickle"}]),
-    "wrong codec": _change("tas/.zarray", filters=[{"id": "zlib", "level": "x"}], compressor={"id": 5}),
+    "wrong codec": _change(
+        "tas/.zarray", filters=[{"id": "zlib", "level": "x"}], compressor={"id": 5}
+    ),
     "objects": _change("tas/.zarray", dtype="|O", filters=[{"id": "pickle"}]),
-    "attributes": lambda refs: refs.__setitem__("tas/.zattrs", '{"_ARRAY_DIMENSIONS": [[["time"]], {}, 5]}'),
+    "attributes": lambda refs: refs.__setitem__(
+        "tas/.zattrs", '{"_ARRAY_DIMENSIONS": [[["time"]], {}, 5]}'
+    ),
     "no dimensions": lambda refs: refs.__setitem__("tas/.zattrs", "{}"),
     "units": _change("time/.zattrs", units="days since 999999999-99-99", calendar="x" * 1000),
-    "times": lambda refs: refs.__setitem__("time/0", "base64:" + base64.b64encode(b"\xff" * 8 * 36).decode()),
+    "times": lambda refs: refs.__setitem__(
+        "time/0", "base64:" + base64.b64encode(b"\xff" * 8 * 36).decode()
+    ),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE_ARRAYS)
-def test_hostile_descriptions_of_arrays_fail_in_time(name: str, proven: tuple[dict[str, Any], list[Path]]) -> None:
+def test_hostile_descriptions_of_arrays_fail_in_time(
+    name: str, proven: tuple[dict[str, Any], list[Path]]
+) -> None:
     """The proof fails, or says that they do not open. Memory is not filled: the tests would end."""
     parsed, paths = proven
     refs = dict(parsed["refs"])
@@ -221,14 +287,47 @@ def test_hostile_descriptions_of_arrays_fail_in_time(name: str, proven: tuple[di
 
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8),
-    st.sampled_from(["<f4", "base64:AAAA", "base64:!", "http://x/", "{}", "[]", "time", "{{u}}", -1, 10**20, "\ud800"]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.sampled_from(
+        [
+            "<f4",
+            "base64:AAAA",
+            "base64:!",
+            "http://x/",
+            "{}",
+            "[]",
+            "time",
+            "{{u}}",
+            -1,
+            10**20,
+            "\ud800",
+        ]
+    ),
+)
 KEYS = st.one_of(
-    st.sampled_from([".zgroup", ".zattrs", "tas/.zarray", "tas/.zattrs", "tas/0.0.0", "time/.zarray", "time/0", "a/b/.zarray"]),
+    st.sampled_from(
+        [
+            ".zgroup",
+            ".zattrs",
+            "tas/.zarray",
+            "tas/.zattrs",
+            "tas/0.0.0",
+            "time/.zarray",
+            "time/0",
+            "a/b/.zarray",
+        ]
+    ),
     st.text(max_size=6),
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @given(data=st.data())
@@ -249,8 +348,16 @@ def test_whatever_json_is_given_the_answer_is_a_report_or_a_typed_error(
         metadata[data.draw(st.sampled_from(sorted(metadata)))] = data.draw(VALUES)
         refs[key] = json.dumps(metadata)
     elif what == "beside":
-        whole[data.draw(st.sampled_from(["version", "templates", "gen", "refs", "provenance"]))] = data.draw(VALUES)
+        whole[data.draw(st.sampled_from(["version", "templates", "gen", "refs", "provenance"]))] = (
+            data.draw(VALUES)
+        )
     else:
         whole = {"version": 1, "refs": data.draw(st.dictionaries(KEYS, VALUES, max_size=8))}
     with Transport(retries=0, timeout_s=1) as transport, contextlib.suppress(EsgvzarrError):
-        verify(json.dumps(whole).encode(), oracle.record_of(paths).files, transport, location="test", samples=1)
+        verify(
+            json.dumps(whole).encode(),
+            oracle.record_of(paths).files,
+            transport,
+            location="test",
+            samples=1,
+        )

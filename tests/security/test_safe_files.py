@@ -1,4 +1,6 @@
-"""No name that others give leads out of its directory, and what is written has the rights that it shall have."""
+"""No name that others give leads out of its directory, and what is written has the rights that it
+shall have.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ PREFIX = "https://node.example/thredds/fileServer/root"
 ENTRY = Entry(DATASET_ID, "link", "open", "", "", "", "", "2026-11-20T00:00:00+00:00")
 
 
-def write(directory: Path, data: bytes = b'{"refs": {}, "provenance": "{}"}', *, force: bool = False) -> Path:
+def write(
+    directory: Path, data: bytes = b'{"refs": {}, "provenance": "{}"}', *, force: bool = False
+) -> Path:
     """As `generate` does."""
     with staging(directory / NAME) as staged:
         staged.write_bytes(data)
@@ -65,7 +69,9 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_reference_files_are_readable_and_directories_writable_by_their_owner_alone(umask: int, tmp_path: Path) -> None:
+def test_reference_files_are_readable_and_directories_writable_by_their_owner_alone(
+    umask: int, tmp_path: Path
+) -> None:
     """Whatever the umask: a web server reads them, and nobody else writes there."""
     target = write(tmp_path / "made" / "on the way")
     assert mode(target) == 0o644
@@ -73,15 +79,22 @@ def test_reference_files_are_readable_and_directories_writable_by_their_owner_al
     away = tmp_path / "ledger" / "withdrawn"
     assert withdraw_reference(target, away) == away / NAME
     assert (mode(away), mode(away / NAME)) == (0o755, 0o644)
-    CatalogIndex(tmp_path / "catalogue").add_dataset(DatasetRecord(ID, "node", (FileRecord("a.nc", f"{PREFIX}/a.nc"),)))
+    CatalogIndex(tmp_path / "catalogue").add_dataset(
+        DatasetRecord(ID, "node", (FileRecord("a.nc", f"{PREFIX}/a.nc"),))
+    )
     made = list((tmp_path / "catalogue").rglob("*"))
     assert made
     assert {mode(path) for path in made if path.is_dir()} == {0o755}
-    assert {mode(path) for path in made if path.is_file()} == {0o644, 0o600}  # the lock is nobody else's
+    assert {mode(path) for path in made if path.is_file()} == {
+        0o644,
+        0o600,
+    }  # the lock is nobody else's
 
 
 def test_the_ledger_is_its_owners_alone(umask: int, tmp_path: Path) -> None:
-    """Its errors tell of paths on this machine and of what others' servers say. It holds no secret, but it is no public page."""
+    """Its errors tell of paths on this machine and of what others' servers say. It holds no secret,
+    but it is no public page.
+    """
     ledger = Ledger(tmp_path / "esg" / "ledger.sqlite")
     with ledger.claimed(DATASET_ID):
         ledger.add(ENTRY)
@@ -139,7 +152,9 @@ def test_names_of_what_is_being_written_cannot_be_foreseen(tmp_path: Path) -> No
     assert len(names) == 5
 
 
-def test_what_lies_there_under_names_like_ours_is_neither_opened_nor_followed(tmp_path: Path) -> None:
+def test_what_lies_there_under_names_like_ours_is_neither_opened_nor_followed(
+    tmp_path: Path,
+) -> None:
     """A pipe would wait for ever; a link may lead anywhere."""
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -170,9 +185,25 @@ def test_of_two_writers_one_wins_whole(tmp_path: Path) -> None:
 
 
 BAD_NAMES = [
-    "../../etc/x", "a/b", "/etc/passwd", "..", ".", "a\0b", "a.b.v1/../../x", "a.b.v1\n", "~root.x.v1", "a.b.v1|",
-    "%2e%2e.a.v1/..", "a..b.v1", ".a.b.v1", "a.b.v1.json", "a.b\u2215c.v1", "a\\b.c.v1", "-a.b.v1", f"{'a.' * 200}b.v1",
-]  # fmt: skip
+    "../../etc/x",
+    "a/b",
+    "/etc/passwd",
+    "..",
+    ".",
+    "a\0b",
+    "a.b.v1/../../x",
+    "a.b.v1\n",
+    "~root.x.v1",
+    "a.b.v1|",
+    "%2e%2e.a.v1/..",
+    "a..b.v1",
+    ".a.b.v1",
+    "a.b.v1.json",
+    "a.b\u2215c.v1",
+    "a\\b.c.v1",
+    "-a.b.v1",
+    f"{'a.' * 200}b.v1",
+]
 
 
 @pytest.mark.parametrize("text", BAD_NAMES)
@@ -185,26 +216,45 @@ def test_a_dsid_is_no_path(text: str) -> None:
 
 @pytest.mark.parametrize("title", ["..", ".", "../a.nc", "/etc/passwd", "a\0.nc", "a\n.nc"])
 def test_a_file_name_in_a_record_is_no_path(title: str) -> None:
-    file = {"type": "File", "title": title, "dataset_id": "x", "url": [f"{PREFIX}/a.nc|application/netcdf|HTTPServer"]}
+    file = {
+        "type": "File",
+        "title": title,
+        "dataset_id": "x",
+        "url": [f"{PREFIX}/a.nc|application/netcdf|HTTPServer"],
+    }
     dataset = {"type": "Dataset", "id": "x", "instance_id": DATASET_ID, "data_node": "node.example"}
     with pytest.raises(SourceError):
         from_records([file, dataset])
 
 
 @pytest.mark.parametrize(
-    "path", ["../../../etc/x.nc", "..%2f..%2fetc%2fx.nc", "%2e%2e/x.nc", "a/../../../../x.nc", "//evil.example/x.nc",
-             "x.nc?../../a.nc", "\\..\\x.nc", "/x.nc"],
-)  # fmt: skip
+    "path",
+    [
+        "../../../etc/x.nc",
+        "..%2f..%2fetc%2fx.nc",
+        "%2e%2e/x.nc",
+        "a/../../../../x.nc",
+        "//evil.example/x.nc",
+        "x.nc?../../a.nc",
+        "\\..\\x.nc",
+        "/x.nc",
+    ],
+)
 def test_a_url_path_leads_to_no_file_outside_the_data_paths(path: str, tmp_path: Path) -> None:
-    """Of a catalogue, or of an item: the local path of a URL lies below the directory whose prefix it has, or there is none."""
+    """Of a catalogue, or of an item: the local path of a URL lies below the directory whose prefix
+    it has, or there is none.
+    """
     service = '<service name="s" serviceType="HTTPServer" base="/thredds/fileServer/root/"/>'
     page = (
-        f'<catalog>{service}<dataset ID="{DATASET_ID}"><dataset name="x.nc" serviceName="s" urlPath="{path}"/></dataset></catalog>'
+        f'<catalog>{service}<dataset ID="{DATASET_ID}"><dataset name="x.nc" serviceName="s" '
+        f'urlPath="{path}"/></dataset></catalog>'
     )
     with contextlib.suppress(EsgvzarrError):
         files = parse_catalogue(page.encode(), "https://node.example/catalog.xml").datasets[0].files
         files += (FileRecord("x.nc", f"{PREFIX}/{path}"),)
-        (*located,) = with_local_paths(DatasetRecord(ID, "node.example", files), {str(tmp_path): PREFIX}).files
+        (*located,) = with_local_paths(
+            DatasetRecord(ID, "node.example", files), {str(tmp_path): PREFIX}
+        ).files
         for found in located:
             assert found.path is None or os.path.normpath(found.path).startswith(f"{tmp_path}/")
 
@@ -218,18 +268,37 @@ def test_an_entry_of_a_mapfile_outside_the_data_paths_has_no_public_url() -> Non
 
 
 @pytest.mark.parametrize(
-    "href", [f"{PREFIX}/CMIP6", f"{PREFIX}/", f"{PREFIX}/CMIP6/tas.nc", f"{PREFIX}/{DATASET_ID}", f"{PREFIX}/other.json",
-             f"{PREFIX}/../{NAME}", f"{PREFIX}/%2e%2e/{NAME}", "file:///etc/passwd"],
-)  # fmt: skip
+    "href",
+    [
+        f"{PREFIX}/CMIP6",
+        f"{PREFIX}/",
+        f"{PREFIX}/CMIP6/tas.nc",
+        f"{PREFIX}/{DATASET_ID}",
+        f"{PREFIX}/other.json",
+        f"{PREFIX}/../{NAME}",
+        f"{PREFIX}/%2e%2e/{NAME}",
+        "file:///etc/passwd",
+    ],
+)
 def test_an_index_cannot_make_unpublish_remove_other_files(href: str, tmp_path: Path) -> None:
-    """Whoever may write an item could name the data themselves, or their directory, as our reference file."""
+    """Whoever may write an item could name the data themselves, or their directory, as our
+    reference file.
+    """
     settings = Settings(ledger=tmp_path / "ledger.sqlite", data_paths={"/data": PREFIX})
-    task = Task("unpublish", DatasetRecord(ID, "node.example", ()), "", "", IndexAddress("stac", "https://index.example"))
+    task = Task(
+        "unpublish",
+        DatasetRecord(ID, "node.example", ()),
+        "",
+        "",
+        IndexAddress("stac", "https://index.example"),
+    )
     link = AccessLink(href, "node.example", "application/json", (), 0, "", {})
     with pytest.raises(EsgvzarrError) as caught:
         reference_paths([link], task, settings)
     assert caught.value.code in ("index-link-foreign", "settings-reference-dir")
-    assert reference_paths([replace(link, href=f"{PREFIX}/x/{NAME}")], task, settings) == [f"/data/x/{NAME}"]
+    assert reference_paths([replace(link, href=f"{PREFIX}/x/{NAME}")], task, settings) == [
+        f"/data/x/{NAME}"
+    ]
     with pytest.raises(LinkError):
         reference_paths([replace(link, href=f"{PREFIX}/x/{NAME}x")], task, settings)
 

@@ -1,4 +1,6 @@
-"""What strangers may not do. docs/explanation/security.md says of each threat which test here, or elsewhere, stands against it."""
+"""What strangers may not do. docs/explanation/security.md says of each threat which test here, or
+elsewhere, stands against it.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,33 @@ from esgvzarr.transport import Transport
 from esgvzarr.transport.public_addresses import is_public
 
 PRIVATE = [
-    "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1", "169.254.169.254", "0.1.2.3", "224.0.0.1", "240.0.0.1",
-    "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1%lo", "fc00::1", "fec0::1", "ff02::1", "ff0e::1",
-    "2001:db8::1", "::ffff:127.0.0.1", "::127.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::1",
+    "127.0.0.1",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.0.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "0.1.2.3",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "198.18.0.1",
+    "::1",
+    "::",
+    "fe80::1%lo",
+    "fc00::1",
+    "fec0::1",
+    "ff02::1",
+    "ff0e::1",
+    "2001:db8::1",
+    "::ffff:127.0.0.1",
+    "::127.0.0.1",
+    "2002:7f00:1::",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::1",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
-]  # fmt: skip
+]
 
 
 def test_each_threat_names_tests_that_exist() -> None:
@@ -43,7 +67,9 @@ def test_each_threat_names_tests_that_exist() -> None:
         assert named, row
         for file, name in named:
             tree = ast.parse((here / file).read_text())
-            assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
+            assert name in {
+                node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+            }, f"{file}::{name}"
 
 
 def code_of(work: Callable[[], object]) -> str:
@@ -54,39 +80,68 @@ def code_of(work: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_addresses_of_private_networks_are_known_in_all_forms(address: str) -> None:
-    """Loopback, private, shared, link-local, multicast, unspecified, reserved; also where IPv6 holds one of IPv4."""
+    """Loopback, private, shared, link-local, multicast, unspecified, reserved; also where IPv6
+    holds one of IPv4.
+    """
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"])
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"],
+)
 def test_addresses_of_the_internet_are_public(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["127.0.0.1", "localhost", "2130706433", "0177.0.0.1", "0x7f.1", "127.1", "0", "169.254.169.254", "10.0.0.1", "[::1]",
-     "[::ffff:127.0.0.1]", "[fe80::1]"],
-)  # fmt: skip
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0177.0.0.1",
+        "0x7f.1",
+        "127.1",
+        "0",
+        "169.254.169.254",
+        "10.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1]",
+    ],
+)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_host_that_only_a_record_names_is_not_fetched_from_at_a_private_address(scheme: str, name: str) -> None:
+def test_a_host_that_only_a_record_names_is_not_fetched_from_at_a_private_address(
+    scheme: str, name: str
+) -> None:
     """In whatever way it is written. Nobody is connected to."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, Transport(retries=0, timeout_s=2) as transport:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        Transport(retries=0, timeout_s=2) as transport,
+    ):
         host = f"{name}:{listening.getsockname()[1]}"
         transport.allow(host)
         url = f"{scheme}://{host}/secret"
         assert code_of(lambda: transport.read_heads([url], 8)) == "transport-address-private"
         assert code_of(lambda: transport.read_document(url)) == "transport-address-private"
-        assert code_of(lambda: transport.post(url, b"", "text/plain")) == "transport-address-private"
+        assert (
+            code_of(lambda: transport.post(url, b"", "text/plain")) == "transport-address-private"
+        )
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):
             listening.accept()
 
 
-def test_a_host_that_the_operator_names_may_be_anywhere(thredds_server: ThreddsServer, tmp_path: Path) -> None:
-    """By the transport's own argument, by `allow`, in settings, and as ``data_node`` of esg.yaml."""
+def test_a_host_that_the_operator_names_may_be_anywhere(
+    thredds_server: ThreddsServer, tmp_path: Path
+) -> None:
+    """By the transport's own argument, by `allow`, in settings, and as ``data_node`` of
+    esg.yaml.
+    """
     (tmp_path / "a.nc").write_bytes(b"bytes")
-    url, host = thredds_server.url_of("a.nc"), thredds_server.host
+    url = thredds_server.url_of("a.nc")
+    host = thredds_server.host
     config = tmp_path / "esg.yaml"
     config.write_text(f"data_node: {host}\n")
     for settings in (
@@ -108,28 +163,47 @@ def test_a_host_that_the_operator_names_may_be_anywhere(thredds_server: ThreddsS
 def test_the_address_that_was_checked_is_the_one_connected_to(
     thredds_server: ThreddsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name server that tells the check a public address, and then this machine's (DNS rebinding), gains nothing."""
-    real, asked = socket.getaddrinfo, list[str]()
+    """A name server that tells the check a public address, and then this machine's (DNS rebinding),
+    gains nothing.
+    """
+    real = socket.getaddrinfo
+    asked = list[str]()
 
     def rebinding(host: str, port: int, *arguments: object, **options: object) -> object:
         if host != "rebinding.example":
             return real(host, port, *arguments, **options)  # type: ignore[arg-type]
         asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8" if len(asked) == 1 else "127.0.0.1", port))]
+        return [
+            (
+                socket.AF_INET,
+                socket.SOCK_STREAM,
+                6,
+                "",
+                ("8.8.8.8" if len(asked) == 1 else "127.0.0.1", port),
+            )
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     host = f"rebinding.example:{thredds_server.port}"
     with Transport(retries=0, timeout_s=5) as transport:
         transport.allow(host)
-        assert code_of(lambda: transport.read_document(f"http://{host}/")) == "transport-address-private"
+        assert (
+            code_of(lambda: transport.read_document(f"http://{host}/"))
+            == "transport-address-private"
+        )
     assert len(asked) == 2
     assert not thredds_server.requests
 
 
 def test_an_item_cannot_make_the_operator_fetch_from_his_own_network(
-    stac_server: StacServer, thredds_server: ThreddsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stac_server: StacServer,
+    thredds_server: ThreddsServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of a STAC item on another host, the files lie on this machine: refused, until the operator names it."""
+    """Of a STAC item on another host, the files lie on this machine: refused, until the operator
+    names it.
+    """
     files = write_monthly(tmp_path / DRS_PATH)
     hrefs = {file.name: thredds_server.url_of(file) for file in files}
     item = tmp_path / "item.json"
@@ -160,7 +234,9 @@ class Hostile:
     """
 
     def __init__(self, start: bytes, again: bytes, pause_s: float = 0.0) -> None:
-        self._start, self._again, self._pause_s = start, again, pause_s
+        self._start = start
+        self._again = again
+        self._pause_s = pause_s
 
     def __enter__(self) -> Hostile:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -192,13 +268,21 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 @pytest.mark.parametrize(
     ("start", "again"),
-    [(b"", b"H"), (OK + b"X-Slow: ", b"y"), (OK + b"Content-Length: 100000\r\n\r\n", b"<"),
-     (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n<\r\n"), (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x")],
+    [
+        (b"", b"H"),
+        (OK + b"X-Slow: ", b"y"),
+        (OK + b"Content-Length: 100000\r\n\r\n", b"<"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n<\r\n"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    ],
     ids=["status line", "header", "body", "chunks", "chunk extension"],
-)  # fmt: skip
+)
 def test_a_server_that_trickles_is_given_up(start: bytes, again: bytes) -> None:
     """Each byte comes in time, all of them never would. It may be better later."""
-    with Hostile(start, again, 0.05) as server, Transport(allowed_hosts=[server.host], retries=0, timeout_s=0.4) as transport:
+    with (
+        Hostile(start, again, 0.05) as server,
+        Transport(allowed_hosts=[server.host], retries=0, timeout_s=0.4) as transport,
+    ):
         began = time.monotonic()
         with pytest.raises(TransportError) as caught:
             transport.read_document(server.url)
@@ -208,23 +292,41 @@ def test_a_server_that_trickles_is_given_up(start: bytes, again: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("start", "again"),
-    [(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), (OK, b"X: y\r\n" * 1000), (OK + b"X: ", b"y" * 10000)],
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (OK, b"X: y\r\n" * 1000),
+        (OK + b"X: ", b"y" * 10000),
+    ],
     ids=["continue", "headers", "header"],
-)  # fmt: skip
+)
 def test_an_answer_that_never_begins_is_given_up(start: bytes, again: bytes) -> None:
     """However fast it comes."""
-    with Hostile(start, again) as server, Transport(allowed_hosts=[server.host], retries=0, timeout_s=20) as transport:
+    with (
+        Hostile(start, again) as server,
+        Transport(allowed_hosts=[server.host], retries=0, timeout_s=20) as transport,
+    ):
         began = time.monotonic()
-        assert code_of(lambda: transport.read_document(server.url)) in ("transport-unreachable", "transport-truncated")
+        assert code_of(lambda: transport.read_document(server.url)) in (
+            "transport-unreachable",
+            "transport-truncated",
+        )
         assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("framing", [b"", b"Transfer-Encoding: chunked\r\n"], ids=["to the end", "chunked"])
+@pytest.mark.parametrize(
+    "framing", [b"", b"Transfer-Encoding: chunked\r\n"], ids=["to the end", "chunked"]
+)
 def test_a_document_without_end_is_not_read_on(framing: bytes) -> None:
     """No more than its limit is read, and kept."""
     again = b"10000\r\n" + bytes(65536) + b"\r\n" if framing else bytes(65536)
-    with Hostile(OK + framing + b"\r\n", again) as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
-        assert code_of(lambda: transport.read_document(server.url, limit=10**6)) == "transport-too-large"
+    with (
+        Hostile(OK + framing + b"\r\n", again) as server,
+        Transport(allowed_hosts=[server.host], retries=0) as transport,
+    ):
+        assert (
+            code_of(lambda: transport.read_document(server.url, limit=10**6))
+            == "transport-too-large"
+        )
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
@@ -232,16 +334,28 @@ def test_what_expands_on_arrival_is_refused(encoding: str) -> None:
     """A small answer may be gigabytes of zeros, compressed. Bytes are asked for as they are."""
     bomb = gzip.compress(gzip.compress(bytes(10**8)))
     head = f"Content-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n".encode()
-    with Hostile(OK + head + b"\r\n" + bomb, b"") as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+    with (
+        Hostile(OK + head + b"\r\n" + bomb, b"") as server,
+        Transport(allowed_hosts=[server.host], retries=0) as transport,
+    ):
         assert code_of(lambda: transport.read_document(server.url)) == "transport-encoded"
         assert code_of(lambda: transport.post(server.url, b"", "text/plain")) == "transport-encoded"
     part = OK.replace(b"200 OK", b"206 Partial Content") + b"Content-Range: bytes 0-7/8\r\n"
-    with Hostile(part + head + b"\r\n" + bomb, b"") as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+    with (
+        Hostile(part + head + b"\r\n" + bomb, b"") as server,
+        Transport(allowed_hosts=[server.host], retries=0) as transport,
+    ):
         assert code_of(lambda: transport.read_heads([server.url], 8)) == "transport-encoded"
 
 
 def test_redirects_come_to_an_end() -> None:
     """Of the same host, too."""
-    answer = b"HTTP/1.1 302 Found\r\nLocation: /catalog.xml?\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    with Hostile(answer, b"") as server, Transport(allowed_hosts=[server.host], retries=0) as transport:
+    answer = (
+        b"HTTP/1.1 302 Found\r\nLocation: /catalog.xml?\r\nContent-Length: 0\r\nConnection: "
+        b"close\r\n\r\n"
+    )
+    with (
+        Hostile(answer, b"") as server,
+        Transport(allowed_hosts=[server.host], retries=0) as transport,
+    ):
         assert code_of(lambda: transport.read_document(server.url)) == "transport-redirected"

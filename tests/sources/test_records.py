@@ -1,4 +1,6 @@
-"""Records, items, mapfiles and plain files become the dataset that they describe, or are refused with one clear reason."""
+"""Records, items, mapfiles and plain files become the dataset that they describe, or are refused
+with one clear reason.
+"""
 
 import json
 import os
@@ -29,39 +31,77 @@ def file_record(name: str, *, dsid: str = DSID, node: str = NODE, **changes: Any
     """A File record as esgcet writes it for Solr: scalars, as text."""
     url = f"https://{node}/thredds/fileServer/esg_dataroot/{dsid.replace('.', '/')}/{name}"
     record = {
-        "type": "File", "title": name, "dataset_id": f"{dsid}|{node}", "instance_id": f"{dsid}.{name}", "data_node": node,
-        "replica": "False", "version": "20180803", "size": "409381", "checksum": SHA, "checksum_type": "SHA256",
-        "tracking_id": "hdl:21.14100/b7cc33e8-ae5a-46ef-a2e9-34c2045669d7", "url": f"{url}|application/netcdf|HTTPServer",
-    }  # fmt: skip
+        "type": "File",
+        "title": name,
+        "dataset_id": f"{dsid}|{node}",
+        "instance_id": f"{dsid}.{name}",
+        "data_node": node,
+        "replica": "False",
+        "version": "20180803",
+        "size": "409381",
+        "checksum": SHA,
+        "checksum_type": "SHA256",
+        "tracking_id": "hdl:21.14100/b7cc33e8-ae5a-46ef-a2e9-34c2045669d7",
+        "url": f"{url}|application/netcdf|HTTPServer",
+    }
     return {key: value for key, value in (record | changes).items() if value is not None}
 
 
-def dataset_record(count: int, *, dsid: str = DSID, node: str = NODE, **changes: Any) -> dict[str, Any]:
+def dataset_record(
+    count: int, *, dsid: str = DSID, node: str = NODE, **changes: Any
+) -> dict[str, Any]:
     record = {
-        "type": "Dataset", "id": f"{dsid}|{node}", "instance_id": dsid, "master_id": dsid.rpartition(".v")[0], "data_node": node,
-        "replica": "False", "version": "20180803", "number_of_files": str(count),
+        "type": "Dataset",
+        "id": f"{dsid}|{node}",
+        "instance_id": dsid,
+        "master_id": dsid.rpartition(".v")[0],
+        "data_node": node,
+        "replica": "False",
+        "version": "20180803",
+        "number_of_files": str(count),
         "pid": "hdl:21.14100/88d9aab0-cc1e-35eb-9825-9908721468a0",
-    }  # fmt: skip
+    }
     return {key: value for key, value in (record | changes).items() if value is not None}
 
 
 def globus_flavour(record: dict[str, Any]) -> dict[str, Any]:
-    """The same record as the Globus index keeps it: lists around texts, numbers as numbers, keyed by its type."""
+    """The same record as the Globus index keeps it: lists around texts, numbers as numbers, keyed
+    by its type.
+    """
     plain = {"type": record["type"], "id": record.get("id"), "version": 20180803, "replica": False}
     for name in ("instance_id", "dataset_id", "title", "data_node"):
         plain |= {name: record[name]} if name in record else {}
     for name in ("size", "number_of_files"):
         plain |= {name: int(record[name])} if name in record else {}
-    lists = {name: [record[name]] for name in ("checksum", "checksum_type", "tracking_id", "pid") if name in record}
-    urls = [record["url"], "globus:415a6320/esg_dataroot/x.nc|Globus|Globus"] if "url" in record else []
+    lists = {
+        name: [record[name]]
+        for name in ("checksum", "checksum_type", "tracking_id", "pid")
+        if name in record
+    }
+    urls = (
+        [record["url"], "globus:415a6320/esg_dataroot/x.nc|Globus|Globus"]
+        if "url" in record
+        else []
+    )
     return {record["type"].lower(): plain | lists | ({"url": urls} if urls else {})}
 
 
 def test_records_of_solr_give_the_published_urls_and_numbers() -> None:
     record = from_records([file_record("a_185001.nc"), dataset_record(1)])
-    assert record == DatasetRecord(ID, NODE, record.files, replica=False, pid="hdl:21.14100/88d9aab0-cc1e-35eb-9825-9908721468a0")
+    assert record == DatasetRecord(
+        ID,
+        NODE,
+        record.files,
+        replica=False,
+        pid="hdl:21.14100/88d9aab0-cc1e-35eb-9825-9908721468a0",
+    )
     (file,) = record.files
-    assert (file.name, file.size, file.checksum, file.checksum_type) == ("a_185001.nc", 409381, SHA, "SHA256")
+    assert (file.name, file.size, file.checksum, file.checksum_type) == (
+        "a_185001.nc",
+        409381,
+        SHA,
+        "SHA256",
+    )
     assert file.url == f"{BASE}/{DSID.replace('.', '/')}/a_185001.nc"
     assert file.tracking_id == "hdl:21.14100/b7cc33e8-ae5a-46ef-a2e9-34c2045669d7"
 
@@ -74,19 +114,28 @@ def test_records_of_globus_mean_the_same_as_those_of_solr() -> None:
 
 def test_records_by_id_mean_the_same_as_a_list() -> None:
     records = [file_record("a.nc"), dataset_record(1)]
-    assert from_records({str(number): record for number, record in enumerate(records)}) == from_records(records)
+    assert from_records(
+        {str(number): record for number, record in enumerate(records)}
+    ) == from_records(records)
 
 
-@pytest.mark.parametrize(("replica", "expected"), [("True", True), ("False", False), (True, True), ([False], False)])
+@pytest.mark.parametrize(
+    ("replica", "expected"), [("True", True), ("False", False), (True, True), ([False], False)]
+)
 def test_replica_is_understood_as_text_and_in_lists(replica: object, expected: bool) -> None:
-    assert from_records([file_record("a.nc"), dataset_record(1, replica=replica)]).replica is expected
+    assert (
+        from_records([file_record("a.nc"), dataset_record(1, replica=replica)]).replica is expected
+    )
 
 
 def test_a_url_is_never_made_up() -> None:
     """The published URL need not look like the data node, the DRS or the publish_path."""
     url = "http://other.example.org:8080/a%20b/whatever.nc"
     record = from_records(
-        [file_record("a.nc", url=f"{url}|application/netcdf|HTTPServer", publish_path="x/y.nc"), dataset_record(1)]
+        [
+            file_record("a.nc", url=f"{url}|application/netcdf|HTTPServer", publish_path="x/y.nc"),
+            dataset_record(1),
+        ]
     )
     assert record.files[0].url == url
     assert record.data_node == NODE
@@ -102,13 +151,23 @@ def test_the_same_name_in_two_directories_is_two_files() -> None:
 def test_local_paths_are_joined_by_url() -> None:
     records = [file_record("a.nc"), file_record("b.nc"), dataset_record(2)]
     url = records[0]["url"].split("|")[0]
-    assert [file.path for file in from_records(records, paths={url: "/data/a.nc"}).files] == ["/data/a.nc", None]
+    assert [file.path for file in from_records(records, paths={url: "/data/a.nc"}).files] == [
+        "/data/a.nc",
+        None,
+    ]
 
 
 def test_of_several_datasets_the_one_asked_for_is_taken() -> None:
     other = DSID.replace("rlds", "tas")
-    records = [file_record("a.nc"), dataset_record(1), file_record("t.nc", dsid=other), dataset_record(1, dsid=other)]
-    assert [file.name for file in from_records(records, dataset_id=DatasetId.parse(other)).files] == ["t.nc"]
+    records = [
+        file_record("a.nc"),
+        dataset_record(1),
+        file_record("t.nc", dsid=other),
+        dataset_record(1, dsid=other),
+    ]
+    assert [
+        file.name for file in from_records(records, dataset_id=DatasetId.parse(other)).files
+    ] == ["t.nc"]
     with pytest.raises(SourceError, match=r"2 datasets: .*rlds.*tas.*--dataset-id") as several:
         from_records(records)
     assert several.value.code == "source-several"
@@ -116,7 +175,9 @@ def test_of_several_datasets_the_one_asked_for_is_taken() -> None:
 
 def test_another_dataset_than_asked_for_is_refused() -> None:
     with pytest.raises(SourceError, match="rlds") as mismatch:
-        from_records([file_record("a.nc"), dataset_record(1)], dataset_id=DatasetId(MASTER, "20200101"))
+        from_records(
+            [file_record("a.nc"), dataset_record(1)], dataset_id=DatasetId(MASTER, "20200101")
+        )
     assert mismatch.value.code == "source-mismatch"
 
 
@@ -167,7 +228,10 @@ def test_the_same_url_twice_is_refused() -> None:
         ({"url": "/etc/passwd|application/netcdf|HTTPServer"}, "http"),
         ({"url": "https://[bad/a.nc|application/netcdf|HTTPServer"}, "http"),
         ({"url": "https:///a.nc|application/netcdf|HTTPServer"}, "http"),
-        ({"url": "https://me:secret@esgf.example.org/a.nc|application/netcdf|HTTPServer"}, "user name"),
+        (
+            {"url": "https://me:secret@esgf.example.org/a.nc|application/netcdf|HTTPServer"},
+            "user name",
+        ),
         ({"url": "https://esgf.example.org/a\n.nc|application/netcdf|HTTPServer"}, "control"),
         ({"checksum": "not hex"}, "checksum"),
         ({"tracking_id": ["one", "two"]}, "tracking_id"),
@@ -189,12 +253,16 @@ def test_broken_file_records_are_refused_with_the_key(changes: dict[str, Any], r
         ({"number_of_files": "-1"}, "number_of_files"),
     ],
 )
-def test_broken_dataset_records_are_refused_with_the_key(changes: dict[str, Any], reason: str) -> None:
+def test_broken_dataset_records_are_refused_with_the_key(
+    changes: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(SourceError, match=reason):
         from_records([file_record("a.nc"), dataset_record(1, **changes)])
 
 
-@pytest.mark.parametrize("documents", [["text"], [None], [{}], [{"type": 5}], {"a": 1}, {"error": "not found"}, [[]]])
+@pytest.mark.parametrize(
+    "documents", [["text"], [None], [{}], [{"type": 5}], {"a": 1}, {"error": "not found"}, [[]]]
+)
 def test_documents_that_are_no_records_are_refused(documents: Any) -> None:
     with pytest.raises(SourceError, match="record"):
         from_records(documents)
@@ -209,17 +277,33 @@ def test_no_dataset_record_is_refused(documents: Any) -> None:
 def asset(name: str, **changes: Any) -> dict[str, Any]:
     """A NetCDF asset as esgcet posts it."""
     value = {
-        "href": f"{BASE}/{DSID.replace('.', '/')}/{name}", "type": "application/netcdf", "roles": ["data"], "protocol": "https",
-        "description": "HTTPServer Link", "file:size": 100, "file:checksum": f"1220{SHA}", "alternate:name": NODE,
+        "href": f"{BASE}/{DSID.replace('.', '/')}/{name}",
+        "type": "application/netcdf",
+        "roles": ["data"],
+        "protocol": "https",
+        "description": "HTTPServer Link",
+        "file:size": 100,
+        "file:checksum": f"1220{SHA}",
+        "alternate:name": NODE,
         "cmip6:tracking_id": "hdl:21.14100/b7cc33e8-ae5a-46ef-a2e9-34c2045669d7",
-    }  # fmt: skip
+    }
     return {key: item for key, item in (value | changes).items() if item is not None}
 
 
 def item(assets: dict[str, Any], **properties: Any) -> dict[str, Any]:
-    sizes = [a["file:size"] for a in assets.values() if isinstance(a, dict) and a.get("type") == "application/netcdf"]
+    sizes = [
+        a["file:size"]
+        for a in assets.values()
+        if isinstance(a, dict) and a.get("type") == "application/netcdf"
+    ]
     usual = {"size": sum(sizes), "retracted": False, "cmip6:pid": "hdl:21.14100/489253f7"}
-    return {"type": "Feature", "id": DSID, "collection": "CMIP6", "properties": usual | properties, "assets": assets}
+    return {
+        "type": "Feature",
+        "id": DSID,
+        "collection": "CMIP6",
+        "properties": usual | properties,
+        "assets": assets,
+    }
 
 
 OTHERS = {
@@ -228,8 +312,16 @@ OTHERS = {
         "type": "application/vnd.zarr+kerchunk",
         "roles": ["data", "virtual", "references"],
     },
-    "icechunk": {"href": f"{BASE}/x.icechunk", "type": "application/vnd.icechunk", "roles": ["data", "virtual"]},
-    "globus": {"href": "https://app.globus.org/file-manager?origin_id=1", "type": "text/html", "roles": ["data"]},
+    "icechunk": {
+        "href": f"{BASE}/x.icechunk",
+        "type": "application/vnd.icechunk",
+        "roles": ["data", "virtual"],
+    },
+    "globus": {
+        "href": "https://app.globus.org/file-manager?origin_id=1",
+        "type": "text/html",
+        "roles": ["data"],
+    },
     "broken": "a string, as esgcet's own kerchunk option puts it",
 }
 
@@ -238,27 +330,42 @@ def test_an_item_gives_its_netcdf_assets_and_nothing_else() -> None:
     record = from_stac_item(item({"a.nc": asset("a.nc"), **OTHERS, "b.nc": asset("b.nc")}), ID)
     assert (record.id, record.data_node, record.pid) == (ID, NODE, "hdl:21.14100/489253f7")
     assert [file.name for file in record.files] == ["a.nc", "b.nc"]
-    assert (record.files[0].checksum, record.files[0].checksum_type, record.files[0].size) == (SHA, "SHA256", 100)
+    assert (record.files[0].checksum, record.files[0].checksum_type, record.files[0].size) == (
+        SHA,
+        "SHA256",
+        100,
+    )
     assert record.files[0].tracking_id == "hdl:21.14100/b7cc33e8-ae5a-46ef-a2e9-34c2045669d7"
 
 
 def test_other_nodes_copies_are_not_taken_for_the_primary() -> None:
-    copies = {"copy.example.org": {"href": "https://copy.example.org/a.nc", "alternate:name": "copy.example.org"}}
+    copies = {
+        "copy.example.org": {
+            "href": "https://copy.example.org/a.nc",
+            "alternate:name": "copy.example.org",
+        }
+    }
     record = from_stac_item(item({"a.nc": asset("a.nc", alternate=copies)}))
     assert [file.url for file in record.files] == [asset("a.nc")["href"]]
 
 
 def test_a_multihash_other_than_sha256_is_kept_as_one() -> None:
-    file = from_stac_item(item({"a.nc": asset("a.nc", **{"file:checksum": "d50110" + "0" * 32})})).files[0]
+    file = from_stac_item(
+        item({"a.nc": asset("a.nc", **{"file:checksum": "d50110" + "0" * 32})})
+    ).files[0]
     assert (file.checksum, file.checksum_type) == ("d50110" + "0" * 32, "multihash")
 
 
 def test_without_a_name_the_data_node_is_the_host() -> None:
-    assert from_stac_item(item({"a.nc": asset("a.nc", **{"alternate:name": None})})).data_node == NODE
+    assert (
+        from_stac_item(item({"a.nc": asset("a.nc", **{"alternate:name": None})})).data_node == NODE
+    )
 
 
 def test_an_item_with_fewer_bytes_than_it_says_is_refused() -> None:
-    """Assets are keyed by file name: of two files of one name in two directories, only one survives in an item."""
+    """Assets are keyed by file name: of two files of one name in two directories, only one survives
+    in an item.
+    """
     with pytest.raises(SourceError, match=r"100 bytes.*200 bytes") as incomplete:
         from_stac_item(item({"a.nc": asset("a.nc")}, size=200))
     assert incomplete.value.code == "source-incomplete"
@@ -277,7 +384,15 @@ def test_a_retracted_item_is_refused_as_such() -> None:
         (item({"a.nc": asset("a.nc", href=None)}), "has no 'href'"),
         (item({"a.nc": asset("a.nc", href="s3://bucket/a.nc")}), "http"),
         (item({"a.nc": asset("a.nc", **{"file:checksum": "zz"})}), "file:checksum"),
-        (item({"a.nc": asset("a.nc"), "b.nc": asset("b.nc", **{"alternate:name": "copy.example.org"})}), "one data node"),
+        (
+            item(
+                {
+                    "a.nc": asset("a.nc"),
+                    "b.nc": asset("b.nc", **{"alternate:name": "copy.example.org"}),
+                }
+            ),
+            "one data node",
+        ),
         ({"type": "Feature", "id": DSID, "properties": {}}, "has no 'assets'"),
         ({"type": "Feature", "id": "nonsense", "properties": {}, "assets": {}}, "not a dataset id"),
         ({"type": "Feature", "id": 5, "properties": {}, "assets": {}}, "id"),
@@ -294,17 +409,31 @@ def test_another_item_than_asked_for_is_refused() -> None:
         from_stac_item(item({"a.nc": asset("a.nc")}), DatasetId(MASTER, "20200101"))
 
 
-def map_line(name: str, *, dataset: str = f"{MASTER}#20180803", directory: str = "/data/CMIP6") -> str:
-    return f"{dataset} | {directory}/{name} | 100 | mod_time=1562646491.0 | checksum={SHA} | checksum_type=SHA256\n"
+def map_line(
+    name: str, *, dataset: str = f"{MASTER}#20180803", directory: str = "/data/CMIP6"
+) -> str:
+    return (
+        f"{dataset} | {directory}/{name} | 100 | mod_time=1562646491.0 | checksum={SHA} | "
+        "checksum_type=SHA256\n"
+    )
 
 
 def test_a_mapfile_gives_urls_below_the_longest_prefix() -> None:
-    prefixes = {"/data": f"{BASE}/short", "/data/CMIP6/": f"{BASE}/long/", "/data/CM": f"{BASE}/wrong"}
+    prefixes = {
+        "/data": f"{BASE}/short",
+        "/data/CMIP6/": f"{BASE}/long/",
+        "/data/CM": f"{BASE}/wrong",
+    }
     record = from_mapfile(map_line("a.nc") + "\n" + map_line("b.nc"), prefixes)
     assert [file.url for file in record.files] == [f"{BASE}/long/a.nc", f"{BASE}/long/b.nc"]
     assert (record.id, record.data_node) == (ID, NODE)
     file = record.files[0]
-    assert (file.path, file.size, file.checksum, file.checksum_type) == ("/data/CMIP6/a.nc", 100, SHA, "SHA256")
+    assert (file.path, file.size, file.checksum, file.checksum_type) == (
+        "/data/CMIP6/a.nc",
+        100,
+        SHA,
+        "SHA256",
+    )
 
 
 def test_a_prefix_ends_at_a_directory() -> None:
@@ -315,7 +444,9 @@ def test_a_prefix_ends_at_a_directory() -> None:
 
 
 def test_parent_directories_do_not_leave_a_prefix() -> None:
-    record = from_mapfile(map_line("a.nc", directory="/data/CMIP6/../secret"), {"/data/CMIP6": BASE})
+    record = from_mapfile(
+        map_line("a.nc", directory="/data/CMIP6/../secret"), {"/data/CMIP6": BASE}
+    )
     assert record.files[0].url == "/data/secret/a.nc"
 
 
@@ -334,7 +465,9 @@ def test_the_v_form_of_an_id_serves_as_well() -> None:
 def test_of_several_datasets_in_a_map_the_one_asked_for_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "two.map"
     path.write_text(map_line("a.nc") + map_line("t.nc", dataset=f"{MASTER}#20200101"))
-    assert [file.name for file in read_mapfile(path, {}, DatasetId(MASTER, "20200101")).files] == ["t.nc"]
+    assert [file.name for file in read_mapfile(path, {}, DatasetId(MASTER, "20200101")).files] == [
+        "t.nc"
+    ]
     with pytest.raises(SourceError, match=r"two\.map: describes 2 datasets.*--dataset-id"):
         read_mapfile(path, {})
 
@@ -439,18 +572,27 @@ def test_plain_files_need_a_dataset_id() -> None:
 
 
 REAL = os.environ.get("ESGVZARR_TEST_RECORDS", "")
-"""Directory of records that a real esgcet wrote: solr-docs.json, globus-index.json, stac-item-*.json."""
+"""Directory of records that a real esgcet wrote: solr-docs.json, globus-index.json,
+stac-item-*.json.
+"""
 
 
-@pytest.mark.skipif(not os.path.isdir(REAL), reason="ESGVZARR_TEST_RECORDS does not name a directory of real records")
+@pytest.mark.skipif(
+    not os.path.isdir(REAL),
+    reason="ESGVZARR_TEST_RECORDS does not name a directory of real records",
+)
 @pytest.mark.parametrize(
-    ("name", "count"), [("solr-docs", 12), ("globus-index", 1), ("stac-item-posted", 17), ("stac-item-cmip7", 2)]
+    ("name", "count"),
+    [("solr-docs", 12), ("globus-index", 1), ("stac-item-posted", 17), ("stac-item-cmip7", 2)],
 )
 def test_real_records_give_all_their_files(name: str, count: int) -> None:
     document = json.loads((Path(REAL) / f"{name}.json").read_text())
     record = from_stac_item(document) if name.startswith("stac") else from_records(document)
     assert len(record.files) == count
-    assert all(file.size and file.checksum_type == "SHA256" and len(file.checksum or "") == 64 for file in record.files)
+    assert all(
+        file.size and file.checksum_type == "SHA256" and len(file.checksum or "") == 64
+        for file in record.files
+    )
     assert all(file.url.startswith("https://") and file.tracking_id for file in record.files)
     assert record.pid is not None
     assert record.pid.startswith("hdl:")

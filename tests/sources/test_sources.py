@@ -39,9 +39,24 @@ def transport() -> Iterator[Transport]:
 def documents(server: ThreddsServer) -> dict[str, bytes]:
     """The same dataset, described in each way."""
     url = server.url_of("a.nc")
-    file = {"type": "File", "title": "a.nc", "dataset_id": f"{DSID}|{server.host}", "url": f"{url}|application/netcdf|HTTPServer"}
-    dataset = {"type": "Dataset", "id": f"{DSID}|{server.host}", "instance_id": DSID, "data_node": server.host}
-    asset = {"href": url, "type": "application/netcdf", "roles": ["data"], "alternate:name": server.host}
+    file = {
+        "type": "File",
+        "title": "a.nc",
+        "dataset_id": f"{DSID}|{server.host}",
+        "url": f"{url}|application/netcdf|HTTPServer",
+    }
+    dataset = {
+        "type": "Dataset",
+        "id": f"{DSID}|{server.host}",
+        "instance_id": DSID,
+        "data_node": server.host,
+    }
+    asset = {
+        "href": url,
+        "type": "application/netcdf",
+        "roles": ["data"],
+        "alternate:name": server.host,
+    }
     item = {"type": "Feature", "id": DSID, "properties": {}, "assets": {"a.nc": asset}}
     return {
         "records": json.dumps([file, dataset]).encode(),
@@ -54,14 +69,20 @@ def documents(server: ThreddsServer) -> dict[str, bytes]:
 @pytest.mark.parametrize("remote", [False, True], ids=["path", "url"])
 @pytest.mark.parametrize("kind", ["records", "records by id", "item", "mapfile"])
 def test_each_description_gives_the_same_files(
-    server: ThreddsServer, transport: Transport, documents: dict[str, bytes], kind: str, remote: bool
+    server: ThreddsServer,
+    transport: Transport,
+    documents: dict[str, bytes],
+    kind: str,
+    remote: bool,
 ) -> None:
     (server.root / "document").write_bytes(documents[kind])
     source = server.url_of("document") if remote else str(server.root / "document")
     prefix = server.url_of("x").removesuffix("/x")
     record = read_source([source], None, transport, {str(server.root): prefix})
     assert (record.id, record.data_node) == (ID, server.host)
-    assert [(file.url, file.path) for file in record.files] == [(server.url_of("a.nc"), str(server.root / "a.nc"))]
+    assert [(file.url, file.path) for file in record.files] == [
+        (server.url_of("a.nc"), str(server.root / "a.nc"))
+    ]
     with pytest.raises(SourceError, match=DSID) as mismatch:
         read_source([source], OTHER, transport, {str(server.root): prefix})
     assert mismatch.value.code == "source-mismatch"
@@ -69,12 +90,16 @@ def test_each_description_gives_the_same_files(
 
 def test_a_catalogue_is_known_by_its_content(server: ThreddsServer, transport: Transport) -> None:
     url = server.add_dataset(DSID, ["a.nc"])
-    assert [file.url for file in read_source([url], None, transport, {}).files] == [server.url_of("a.nc")]
+    assert [file.url for file in read_source([url], None, transport, {}).files] == [
+        server.url_of("a.nc")
+    ]
     assert read_source([url.replace(".xml", ".html")], None, transport, {}).id == ID
     assert read_source([server.catalog_url], ID, transport, {}).id == ID
 
 
-def test_a_netcdf_url_is_not_fetched_to_know_it(server: ThreddsServer, transport: Transport) -> None:
+def test_a_netcdf_url_is_not_fetched_to_know_it(
+    server: ThreddsServer, transport: Transport
+) -> None:
     record = read_source([server.url_of("a.nc")], ID, transport, {})
     assert (record.data_node, [file.name for file in record.files]) == (server.host, ["a.nc"])
     assert len(server.requests) == 0
@@ -84,10 +109,14 @@ def test_netcdf_is_known_by_its_first_bytes(server: ThreddsServer, transport: Tr
     path = server.root / "named-otherwise"
     path.write_bytes(b"\x89HDF\r\n\x1a\n")
     assert read_source([str(path)], ID, transport, {}).files[0].size == 8
-    assert read_source([server.url_of(path.name)], ID, transport, {}).files[0].url == server.url_of(path.name)
+    assert read_source([server.url_of(path.name)], ID, transport, {}).files[0].url == server.url_of(
+        path.name
+    )
 
 
-def test_several_plain_files_and_directories_may_be_given(server: ThreddsServer, transport: Transport, tmp_path: Path) -> None:
+def test_several_plain_files_and_directories_may_be_given(
+    server: ThreddsServer, transport: Transport, tmp_path: Path
+) -> None:
     (tmp_path / "b.nc").write_bytes(b"CDF\x01")
     record = read_source([str(server.root), str(tmp_path / "b.nc")], ID, transport, {})
     assert [file.name for file in record.files] == ["a.nc", "b.nc"]
@@ -104,12 +133,24 @@ def test_plain_files_need_a_dataset_id(server: ThreddsServer, transport: Transpo
         read_source([server.url_of("a.nc")], None, transport, {})
 
 
-def test_published_files_are_found_on_disk_through_data_paths(server: ThreddsServer, transport: Transport) -> None:
+def test_published_files_are_found_on_disk_through_data_paths(
+    server: ThreddsServer, transport: Transport
+) -> None:
     prefix = server.url_of("x").removesuffix("/x")
-    urls = [server.url_of("a.nc"), f"{prefix}/c%20d.nc", f"{prefix}/%2e%2e/etc/passwd.nc", f"{prefix}xyz/e.nc"]
+    urls = [
+        server.url_of("a.nc"),
+        f"{prefix}/c%20d.nc",
+        f"{prefix}/%2e%2e/etc/passwd.nc",
+        f"{prefix}xyz/e.nc",
+    ]
     record = read_source(urls, ID, transport, {"/short": server.url, "/data/": prefix + "/"})
     below = prefix.removeprefix(server.url)
-    assert [file.path for file in record.files] == ["/data/a.nc", "/data/c d.nc", None, f"/short{below}xyz/e.nc"]
+    assert [file.path for file in record.files] == [
+        "/data/a.nc",
+        "/data/c d.nc",
+        None,
+        f"/short{below}xyz/e.nc",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,20 +168,26 @@ def test_published_files_are_found_on_disk_through_data_paths(server: ThreddsSer
         (b'{"message": "not found"}', "record message"),
     ],
 )
-def test_what_describes_no_dataset_is_refused(transport: Transport, tmp_path: Path, content: bytes, reason: str) -> None:
+def test_what_describes_no_dataset_is_refused(
+    transport: Transport, tmp_path: Path, content: bytes, reason: str
+) -> None:
     path = tmp_path / "source"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=reason):
         read_source([str(path)], None, transport, {})
 
 
-@pytest.mark.parametrize("source", ["missing.json", "http://127.0.0.1:9/x.xml", "http://[bad/x.xml", "ftp://h/x"])
+@pytest.mark.parametrize(
+    "source", ["missing.json", "http://127.0.0.1:9/x.xml", "http://[bad/x.xml", "ftp://h/x"]
+)
 def test_what_cannot_be_read_is_the_transports_error(transport: Transport, source: str) -> None:
     with pytest.raises(TransportError):
         read_source([source], None, transport, {})
 
 
-def test_only_hosts_that_the_operator_named_are_allowed(server: ThreddsServer, transport: Transport) -> None:
+def test_only_hosts_that_the_operator_named_are_allowed(
+    server: ThreddsServer, transport: Transport
+) -> None:
     read_source([server.url_of("a.nc")], ID, transport, {})
     assert transport.read_document(server.url_of("a.nc")) == b"CDF\x01"
     with pytest.raises(TransportError, match="not allowed"):

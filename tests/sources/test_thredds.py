@@ -1,4 +1,6 @@
-"""Catalogues give the files of the dataset that was asked for, whole, from wherever their pages lead, or a clear refusal."""
+"""Catalogues give the files of the dataset that was asked for, whole, from wherever their pages
+lead, or a clear refusal.
+"""
 
 import time
 from collections.abc import Iterator
@@ -17,16 +19,19 @@ DSID = f"{MASTER}.v20190406"
 ID = DatasetId(MASTER, "20190406")
 FOLDER = "CMIP6/CMIP/MOHC/UKESM/historical/r1i1p1f1/Amon/tas/gn/v20190406"
 URL = f"https://esgf.example.org/thredds/catalog/esgcet/1/{DSID}.xml"
-V1 = 'xmlns="http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink"'
+V1 = (
+    'xmlns="http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v1.0" '
+    'xmlns:xlink="http://www.w3.org/1999/xlink"'
+)
 SERVICES = """
 <service name="all" serviceType="Compound" base=""><service name="inner" serviceType="Compound" base="">
   <service name="odap" serviceType="OPENDAP" base="/thredds/dodsC/"/>
   <service name="files" serviceType="HTTPServer" base="/thredds/fileServer/"/></service></service>
-<service name="GRIDFTP" serviceType="GridFTP" base="gsiftp://esgf.example.org:2811/"/>"""
+<service name="GRIDFTP" serviceType="GridFTP" base="gsiftp://esgf.example.org:2811/"/>"""  # noqa: E501
 
 
 def page(body: str, *, services: str = SERVICES, namespace: str = V1) -> bytes:
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<catalog {namespace}>{services}{body}</catalog>'.encode()
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<catalog {namespace}>{services}{body}</catalog>'.encode()  # noqa: E501
 
 
 def dataset(files: str, dsid: str = DSID) -> str:
@@ -34,7 +39,10 @@ def dataset(files: str, dsid: str = DSID) -> str:
 
 
 def file(name: str = "a.nc", inside: str = "", attributes: str = 'serviceName="all"') -> str:
-    return f'<dataset name="{name}" ID="{DSID}.{name}" urlPath="root/{name}" {attributes}>{inside}</dataset>'
+    return (
+        f'<dataset name="{name}" ID="{DSID}.{name}" urlPath="root/{name}" '
+        f"{attributes}>{inside}</dataset>"
+    )
 
 
 def urls(xml: bytes, url: str = URL) -> list[str]:
@@ -74,13 +82,16 @@ def served(server: ThreddsServer, name: str, xml: bytes) -> str:
     "namespace",
     [
         V1,
-        'xmlns="http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v0.6" xmlns:xlink="http://www.w3.org/1999/xlink"',
+        'xmlns="http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v0.6" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink"',
         'xmlns="http://www.unidata.ucar.edu/thredds"',
         "",
     ],
 )
 def test_catalogues_of_all_versions_are_read(namespace: str) -> None:
-    assert urls(page(dataset(file()), namespace=namespace)) == ["https://esgf.example.org/thredds/fileServer/root/a.nc"]
+    assert urls(page(dataset(file()), namespace=namespace)) == [
+        "https://esgf.example.org/thredds/fileServer/root/a.nc"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +112,16 @@ def test_service_bases_may_be_absolute_or_relative(base: str, expected: str) -> 
     [
         '<dataset name="a.nc" urlPath="root/a.nc" serviceName="files"/>',
         '<dataset name="a.nc" urlPath="root/a.nc"><serviceName>all</serviceName></dataset>',
-        '<dataset name="a.nc" urlPath="root/a.nc"><metadata><serviceName>inner</serviceName></metadata></dataset>',
-        '<metadata inherited="true"><serviceName>all</serviceName></metadata>'
-        '<dataset name="x"><dataset name="a.nc" urlPath="root/a.nc"/></dataset>',
-        '<dataset name="a.nc"><access serviceName="odap" urlPath="no"/><access serviceName="files" urlPath="root/a.nc"/></dataset>',
-        '<dataset name="a.nc"><access urlPath="root/a.nc"><serviceName>files</serviceName></access></dataset>',
-        '<dataset name="a.nc" urlPath="root/a.nc" serviceName="GRIDFTP"><access serviceName="all" urlPath="root/a.nc"/></dataset>',
+        '<dataset name="a.nc" '
+        'urlPath="root/a.nc"><metadata><serviceName>inner</serviceName></metadata></dataset>',
+        '<metadata inherited="true"><serviceName>all</serviceName></metadata><dataset '
+        'name="x"><dataset name="a.nc" urlPath="root/a.nc"/></dataset>',
+        '<dataset name="a.nc"><access serviceName="odap" urlPath="no"/><access '
+        'serviceName="files" urlPath="root/a.nc"/></dataset>',
+        '<dataset name="a.nc"><access '
+        'urlPath="root/a.nc"><serviceName>files</serviceName></access></dataset>',
+        '<dataset name="a.nc" urlPath="root/a.nc" serviceName="GRIDFTP"><access '
+        'serviceName="all" urlPath="root/a.nc"/></dataset>',
     ],
 )
 def test_the_service_of_a_file_may_be_said_in_every_legal_place(element: str) -> None:
@@ -114,19 +129,31 @@ def test_the_service_of_a_file_may_be_said_in_every_legal_place(element: str) ->
 
 
 def test_metadata_that_is_not_inherited_is_not_handed_down() -> None:
-    body = '<metadata><serviceName>all</serviceName></metadata><dataset name="a.nc" urlPath="root/a.nc"/>'
+    body = (
+        '<metadata><serviceName>all</serviceName></metadata><dataset name="a.nc" '
+        'urlPath="root/a.nc"/>'
+    )
     assert urls(page(dataset(body))) == []
 
 
 def test_properties_of_a_file_are_kept() -> None:
     inside = "".join(
         f'<property name="{name}" value="{value}"/>'
-        for name, value in {"size": "12", "checksum": "ab" * 32, "checksum_type": "SHA256", "tracking_id": "hdl:21.14100/1"}.items()
+        for name, value in {
+            "size": "12",
+            "checksum": "ab" * 32,
+            "checksum_type": "SHA256",
+            "tracking_id": "hdl:21.14100/1",
+        }.items()
     )
     (found,) = parse_catalogue(page(dataset(file(inside=inside))), URL).datasets[0].files
     assert (found.name, found.size, found.checksum, found.checksum_type, found.tracking_id) == (
-        "a.nc", 12, "ab" * 32, "SHA256", "hdl:21.14100/1",
-    )  # fmt: skip
+        "a.nc",
+        12,
+        "ab" * 32,
+        "SHA256",
+        "hdl:21.14100/1",
+    )
 
 
 @pytest.mark.parametrize(("units", "size"), [("bytes", 1234), ("Kbytes", None)])
@@ -151,7 +178,10 @@ BOMB = b'<!DOCTYPE c [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><catal
     ("xml", "reason"),
     [
         (BOMB, "document type"),
-        (('<?xml version="1.0" encoding="utf-16"?>' + BOMB.decode()).encode("utf-16"), "document type"),
+        (
+            ('<?xml version="1.0" encoding="utf-16"?>' + BOMB.decode()).encode("utf-16"),
+            "document type",
+        ),
         (b'<!DOCTYPE c SYSTEM "file:///etc/passwd"><catalog/>', "document type"),
         (b"<!doctype html><html><body>Please log in</body></html>", "not a THREDDS catalogue"),
         (b"<html><body>Please log in</body></html>", "root element is 'html'"),
@@ -162,9 +192,27 @@ BOMB = b'<!DOCTYPE c [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><catal
         (page("<dataset>" * 60 + "</dataset>" * 60), "nested deeper"),
         (page("", services='<service name="x"/>' * 1001), "1001 services"),
         (page(dataset(file(inside='<property name="size" value="-1"/>'))), "size '-1'"),
-        (page(dataset(file()), services='<service name="all" serviceType="HTTPServer" base="file:///etc/"/>'), "http"),
-        (page(dataset(file()), services='<service name="all" serviceType="HTTPServer" base="http://me:pw@host/"/>'), "http"),
-        (page(dataset(file()), services='<service name="all" serviceType="HTTPServer" base="http://[bad/"/>'), "address"),
+        (
+            page(
+                dataset(file()),
+                services='<service name="all" serviceType="HTTPServer" base="file:///etc/"/>',
+            ),
+            "http",
+        ),
+        (
+            page(
+                dataset(file()),
+                services='<service name="all" serviceType="HTTPServer" base="http://me:pw@host/"/>',
+            ),
+            "http",
+        ),
+        (
+            page(
+                dataset(file()),
+                services='<service name="all" serviceType="HTTPServer" base="http://[bad/"/>',
+            ),
+            "address",
+        ),
         (page(link("http://[bad/")), "address"),
     ],
 )
@@ -185,9 +233,21 @@ def test_a_local_page_with_relative_services_asks_for_its_url() -> None:
 
 
 def test_references_are_resolved_and_only_http_is_kept() -> None:
-    body = link("2/x.xml") + link("/thredds/y.xml#here") + link("file:///etc/passwd") + link("gopher://x/") + link("")
-    references = [ref.url for ref in parse_catalogue(page(body), "https://h/thredds/catalog.xml").references]
-    assert references == ["https://h/thredds/2/x.xml", "https://h/thredds/y.xml", "https://h/thredds/catalog.xml"]
+    body = (
+        link("2/x.xml")
+        + link("/thredds/y.xml#here")
+        + link("file:///etc/passwd")
+        + link("gopher://x/")
+        + link("")
+    )
+    references = [
+        ref.url for ref in parse_catalogue(page(body), "https://h/thredds/catalog.xml").references
+    ]
+    assert references == [
+        "https://h/thredds/2/x.xml",
+        "https://h/thredds/y.xml",
+        "https://h/thredds/catalog.xml",
+    ]
 
 
 # Finding the dataset
@@ -197,13 +257,20 @@ def test_a_dataset_page_of_the_esgf_publisher(server: ThreddsServer, transport: 
     url = server.add_dataset(DSID, [f"{FOLDER}/a.nc", f"{FOLDER}/b.nc"])
     record = read_catalogue(url, transport)
     assert (record.id, record.data_node) == (ID, server.host)
-    assert [found.url for found in record.files] == [server.url_of(f"{FOLDER}/{name}") for name in ("a.nc", "b.nc")]
+    assert [found.url for found in record.files] == [
+        server.url_of(f"{FOLDER}/{name}") for name in ("a.nc", "b.nc")
+    ]
     first = record.files[0]
-    assert (first.size, first.checksum_type) == ((server.root / FOLDER / "a.nc").stat().st_size, "SHA256")
+    assert (first.size, first.checksum_type) == (
+        (server.root / FOLDER / "a.nc").stat().st_size,
+        "SHA256",
+    )
     assert first.tracking_id == "hdl:21.14100/b7cc33e8-ae5a-46ef-a2e9-34c2045669d7"
 
 
-def test_the_address_that_people_see_leads_to_the_same(server: ThreddsServer, transport: Transport) -> None:
+def test_the_address_that_people_see_leads_to_the_same(
+    server: ThreddsServer, transport: Transport
+) -> None:
     url = server.add_dataset(DSID, [f"{FOLDER}/a.nc"])
     assert read_catalogue(url.replace(".xml", ".html?dataset=x#y"), transport).id == ID
 
@@ -217,13 +284,17 @@ def test_a_dataset_is_found_from_the_root(server: ThreddsServer, transport: Tran
     assert len(server.requests) == 2, "the page that is named for the dataset is read first"
 
 
-def test_a_dataset_is_found_down_a_tree_of_folders(server: ThreddsServer, transport: Transport) -> None:
+def test_a_dataset_is_found_down_a_tree_of_folders(
+    server: ThreddsServer, transport: Transport
+) -> None:
     record = read_catalogue(server.catalog_url, transport, ID)
     assert [found.name for found in record.files] == ["a.nc", "b.nc"]
     assert not any("piControl" in request.path for request in server.requests)
 
 
-def test_a_folder_is_taken_at_the_operators_word(server: ThreddsServer, transport: Transport) -> None:
+def test_a_folder_is_taken_at_the_operators_word(
+    server: ThreddsServer, transport: Transport
+) -> None:
     """Where a page of plain files states no DSID, --dataset-id says it."""
     (server.root / "plain").mkdir()
     (server.root / "plain" / "a.nc").write_bytes(b"CDF\x01")
@@ -233,16 +304,25 @@ def test_a_folder_is_taken_at_the_operators_word(server: ThreddsServer, transpor
         read_catalogue(url, transport)
 
 
-def test_a_dataset_folder_with_folders_in_it_is_refused(server: ThreddsServer, transport: Transport) -> None:
+def test_a_dataset_folder_with_folders_in_it_is_refused(
+    server: ThreddsServer, transport: Transport
+) -> None:
     """Files further down would be missing from the references."""
     (server.root / FOLDER / "more").mkdir()
     with pytest.raises(SourceError, match="has folders in it, 'more'") as error:
-        read_catalogue(f"{server.url}/thredds/catalog/esg_dataroot/{FOLDER}/catalog.xml", transport, ID)
+        read_catalogue(
+            f"{server.url}/thredds/catalog/esg_dataroot/{FOLDER}/catalog.xml", transport, ID
+        )
     assert error.value.code == "source-incomplete"
 
 
-def test_the_id_may_stand_in_the_publishers_properties(server: ThreddsServer, transport: Transport) -> None:
-    inside = f'<property name="dataset_id" value="{MASTER}"/><property name="dataset_version" value="20190406"/>'
+def test_the_id_may_stand_in_the_publishers_properties(
+    server: ThreddsServer, transport: Transport
+) -> None:
+    inside = (
+        f'<property name="dataset_id" value="{MASTER}"/><property name="dataset_version" '
+        'value="20190406"/>'
+    )
     replica = '<property name="replica" value="true"/><property name="pid" value="hdl:21.14100/1"/>'
     body = f'<dataset name="project=CMIP6, model=UKESM" ID="x">{inside}{replica}{file()}</dataset>'
     record = read_catalogue(served(server, "one.xml", page(body)), transport)
@@ -250,47 +330,69 @@ def test_the_id_may_stand_in_the_publishers_properties(server: ThreddsServer, tr
 
 
 def test_aggregations_are_no_files(server: ThreddsServer, transport: Transport) -> None:
-    aggregation = f'<dataset name="{DSID}.aggregation" ID="{DSID}.aggregation" urlPath="{DSID}.aggregation.1" serviceName="odap"/>'
-    record = read_catalogue(served(server, "one.xml", page(dataset(file() + aggregation))), transport)
+    aggregation = (
+        f'<dataset name="{DSID}.aggregation" ID="{DSID}.aggregation" '
+        f'urlPath="{DSID}.aggregation.1" serviceName="odap"/>'
+    )
+    record = read_catalogue(
+        served(server, "one.xml", page(dataset(file() + aggregation))), transport
+    )
     assert [found.name for found in record.files] == ["a.nc"]
 
 
-def test_a_file_without_http_makes_the_dataset_incomplete(server: ThreddsServer, transport: Transport) -> None:
+def test_a_file_without_http_makes_the_dataset_incomplete(
+    server: ThreddsServer, transport: Transport
+) -> None:
     body = dataset(file("a.nc") + file("b.nc", attributes='serviceName="GRIDFTP"'))
     with pytest.raises(SourceError, match=r"no HTTPServer serves b\.nc"):
         read_catalogue(served(server, "one.xml", page(body)), transport)
 
 
 def test_files_nested_in_folders_all_count(server: ThreddsServer, transport: Transport) -> None:
-    deeper = '<dataset name="deeper"><dataset name="a.nc" urlPath="root/deeper/a.nc" serviceName="all"/></dataset>'
+    deeper = (
+        '<dataset name="deeper"><dataset name="a.nc" urlPath="root/deeper/a.nc" '
+        'serviceName="all"/></dataset>'
+    )
     record = read_catalogue(served(server, "one.xml", page(dataset(file() + deeper))), transport)
     assert [found.name for found in record.files] == ["a.nc", "a.nc"]
 
 
-def test_of_several_datasets_on_a_page_one_must_be_named(server: ThreddsServer, transport: Transport) -> None:
+def test_of_several_datasets_on_a_page_one_must_be_named(
+    server: ThreddsServer, transport: Transport
+) -> None:
     other = f"{MASTER}.v20200101"
     url = served(server, "two.xml", page(dataset(file()) + dataset(file("b.nc"), other)))
-    assert [found.name for found in read_catalogue(url, transport, DatasetId.parse(other)).files] == ["b.nc"]
+    assert [
+        found.name for found in read_catalogue(url, transport, DatasetId.parse(other)).files
+    ] == ["b.nc"]
     with pytest.raises(SourceError, match=rf"2 datasets.*{DSID}.*{other}.*--dataset-id"):
         read_catalogue(url, transport)
 
 
-def test_another_dataset_than_asked_for_is_not_taken(server: ThreddsServer, transport: Transport) -> None:
+def test_another_dataset_than_asked_for_is_not_taken(
+    server: ThreddsServer, transport: Transport
+) -> None:
     url = server.add_dataset(DSID, [f"{FOLDER}/a.nc"])
     with pytest.raises(SourceError, match=r"has no .*v20200101 in the 1 pages") as error:
         read_catalogue(url, transport, DatasetId(MASTER, "20200101"))
     assert error.value.code == "source-none"
 
 
-def test_an_unnamed_page_of_another_address_is_not_taken(server: ThreddsServer, transport: Transport) -> None:
+def test_an_unnamed_page_of_another_address_is_not_taken(
+    server: ThreddsServer, transport: Transport
+) -> None:
     url = served(server, f"{MASTER}.v20200101.xml", page(f'<dataset name="x">{file()}</dataset>'))
     with pytest.raises(SourceError, match=f"has no {DSID}"):
         read_catalogue(url, transport, ID)
     assert read_catalogue(url, transport).id == DatasetId(MASTER, "20200101")
 
 
-def test_files_on_two_hosts_or_listed_twice_are_refused(server: ThreddsServer, transport: Transport) -> None:
-    services = SERVICES + '<service name="far" serviceType="HTTPServer" base="https://far.example.org/"/>'
+def test_files_on_two_hosts_or_listed_twice_are_refused(
+    server: ThreddsServer, transport: Transport
+) -> None:
+    services = (
+        SERVICES + '<service name="far" serviceType="HTTPServer" base="https://far.example.org/"/>'
+    )
     body = dataset(file() + file("b.nc", attributes='serviceName="far"'))
     with pytest.raises(SourceError, match="one data node"):
         read_catalogue(served(server, "hosts.xml", page(body, services=services)), transport)
@@ -312,14 +414,18 @@ def test_loops_and_long_ways_end(server: ThreddsServer, transport: Transport) ->
 def test_the_number_of_pages_is_bounded(server: ThreddsServer, transport: Transport) -> None:
     for number in range(MAX_PAGES + 50):
         served(server, f"{number}.xml", page(""))
-    url = served(server, "wide.xml", page("".join(link(f"{number}.xml") for number in range(MAX_PAGES + 50))))
+    url = served(
+        server, "wide.xml", page("".join(link(f"{number}.xml") for number in range(MAX_PAGES + 50)))
+    )
     server.clear()
     with pytest.raises(SourceError, match=f"in the {MAX_PAGES} pages read"):
         read_catalogue(url, transport, ID)
     assert len(server.requests) == MAX_PAGES
 
 
-def test_other_hosts_are_not_followed_unless_allowed(server: ThreddsServer, transport: Transport) -> None:
+def test_other_hosts_are_not_followed_unless_allowed(
+    server: ThreddsServer, transport: Transport
+) -> None:
     url = server.add_dataset(DSID, [f"{FOLDER}/a.nc"]).replace(server.host, server.other_host)
     start = served(server, "start.xml", page(link(url, DSID)))
     server.clear()
@@ -330,10 +436,14 @@ def test_other_hosts_are_not_followed_unless_allowed(server: ThreddsServer, tran
     assert read_catalogue(start, transport, ID).data_node == server.other_host
 
 
-def test_a_broken_page_on_the_way_does_not_end_the_search(server: ThreddsServer, transport: Transport) -> None:
+def test_a_broken_page_on_the_way_does_not_end_the_search(
+    server: ThreddsServer, transport: Transport
+) -> None:
     served(server, "bad.xml", b"<html>")
     url = server.add_dataset(DSID, [f"{FOLDER}/a.nc"])
-    start = served(server, "start.xml", page(link("bad.xml", DSID) + link("gone.xml", DSID) + link(url)))
+    start = served(
+        server, "start.xml", page(link("bad.xml", DSID) + link("gone.xml", DSID) + link(url))
+    )
     assert read_catalogue(start, transport, ID).id == ID
 
 
@@ -346,7 +456,9 @@ def test_whether_to_try_later_is_said(server: ThreddsServer, transport: Transpor
     assert error.value.retryable
 
 
-def test_a_first_page_that_cannot_be_read_is_the_transports_error(server: ThreddsServer, transport: Transport) -> None:
+def test_a_first_page_that_cannot_be_read_is_the_transports_error(
+    server: ThreddsServer, transport: Transport
+) -> None:
     with pytest.raises(TransportError, match="404"):
         read_catalogue(server.url_of("missing.xml"), transport, ID)
     with pytest.raises(TransportError, match="not a URL"):

@@ -14,7 +14,11 @@ from esgvzarr.testing import FileSpec, specs_of, values_of, write_file, write_mo
 
 def test_files_follow_each_other_in_time(tmp_path: Path) -> None:
     files = write_monthly(tmp_path, lengths=(12, 24, 5))
-    assert [file.name[-16:-3] for file in files] == ["185001-185012", "185101-185212", "185301-185305"]
+    assert [file.name[-16:-3] for file in files] == [
+        "185001-185012",
+        "185101-185212",
+        "185301-185305",
+    ]
     edges = []
     for file in files:
         with netCDF4.Dataset(file) as dataset:
@@ -28,7 +32,16 @@ def test_files_follow_each_other_in_time(tmp_path: Path) -> None:
 def test_a_file_has_what_cmip_files_have(tmp_path: Path) -> None:
     (path,) = write_monthly(tmp_path, lengths=(12,))
     with netCDF4.Dataset(path) as dataset:
-        assert set(dataset.variables) == {"time", "time_bnds", "lat", "lat_bnds", "lon", "lon_bnds", "height", "tas"}
+        assert set(dataset.variables) == {
+            "time",
+            "time_bnds",
+            "lat",
+            "lat_bnds",
+            "lon",
+            "lon_bnds",
+            "height",
+            "tas",
+        }
         assert dataset["tas"].dimensions == ("time", "lat", "lon")
         assert dataset["height"].dimensions == ()
         assert dataset.dimensions["time"].isunlimited()
@@ -48,7 +61,9 @@ def test_tracking_ids_differ_and_equal_specs_give_equal_values(tmp_path: Path) -
 
 
 def test_a_month_has_the_same_values_in_every_file() -> None:
-    assert np.array_equal(values_of(FileSpec(months=18))[12:], values_of(FileSpec(start=12, months=6)))
+    assert np.array_equal(
+        values_of(FileSpec(months=18))[12:], values_of(FileSpec(start=12, months=6))
+    )
     assert not np.array_equal(values_of(FileSpec()), values_of(FileSpec(seed=1)))
 
 
@@ -80,10 +95,17 @@ def test_values_survive_every_way_of_storing(tmp_path: Path, changes: dict[str, 
 
 
 def test_filters_and_chunks_are_those_of_the_spec(tmp_path: Path) -> None:
-    spec = FileSpec(compression="zlib", level=7, shuffle=True, fletcher32=True, chunks=(5, 2, 6), time_chunk=3)
+    spec = FileSpec(
+        compression="zlib", level=7, shuffle=True, fletcher32=True, chunks=(5, 2, 6), time_chunk=3
+    )
     with netCDF4.Dataset(write_file(tmp_path, spec)) as dataset:
         filters = dataset["tas"].filters()
-        assert (filters["zlib"], filters["complevel"], filters["shuffle"], filters["fletcher32"]) == (True, 7, True, True)
+        assert (
+            filters["zlib"],
+            filters["complevel"],
+            filters["shuffle"],
+            filters["fletcher32"],
+        ) == (True, 7, True, True)
         assert dataset["tas"].chunking() == [5, 2, 6]
         assert dataset["time"].chunking() == [3]
 

@@ -10,10 +10,23 @@ import pytest
 from esgvzarr.testing import DEFECTS
 
 CODES = {
-    "equal", "calendar-differs", "coordinate-differs", "dimension-differs", "file-fill-invalid", "file-filter-mask", "file-groups",
-    "file-not-netcdf", "file-unwritten",
-    "file-truncated", "file-unreadable", "filter-unsupported", "time-invalid", "time-overlap", "units-differ", "variable-missing",
-}  # fmt: skip
+    "equal",
+    "calendar-differs",
+    "coordinate-differs",
+    "dimension-differs",
+    "file-fill-invalid",
+    "file-filter-mask",
+    "file-groups",
+    "file-not-netcdf",
+    "file-unwritten",
+    "file-truncated",
+    "file-unreadable",
+    "filter-unsupported",
+    "time-invalid",
+    "time-overlap",
+    "units-differ",
+    "variable-missing",
+}
 
 
 def test_all_rules_have_a_defect_but_the_one_of_later_change() -> None:
@@ -24,21 +37,30 @@ def test_outcomes_are_stable_codes_and_all_are_met() -> None:
     assert {defect.outcome for defect in DEFECTS.values()} == CODES
 
 
-@pytest.mark.parametrize("name", [name for name, defect in DEFECTS.items() if defect.outcome == "equal"])
+@pytest.mark.parametrize(
+    "name", [name for name, defect in DEFECTS.items() if defect.outcome == "equal"]
+)
 def test_what_shall_be_equal_is_read_whole_by_netcdf4(name: str, tmp_path: Path) -> None:
     for path in DEFECTS[name].make(tmp_path):
         with netCDF4.Dataset(path) as dataset:
             assert "time" in dataset.variables
             for variable in dataset.variables.values():
-                assert variable[...].shape == tuple(len(dataset.dimensions[dim]) for dim in variable.dimensions)
+                assert variable[...].shape == tuple(
+                    len(dataset.dimensions[dim]) for dim in variable.dimensions
+                )
 
 
-@pytest.mark.parametrize("name", ["truncated", "truncated_netcdf3", "html_page", "empty_file", "broken_header"])
+@pytest.mark.parametrize(
+    "name", ["truncated", "truncated_netcdf3", "html_page", "empty_file", "broken_header"]
+)
 def test_what_is_spoilt_is_not_read_whole_by_netcdf4(name: str, tmp_path: Path) -> None:
     path = DEFECTS[name].make(tmp_path)[1]
     try:
         with netCDF4.Dataset(path) as dataset:
-            read = all(np.ma.count_masked(variable[...]) == 0 and np.all(variable[...]) for variable in dataset.variables.values())
+            read = all(
+                np.ma.count_masked(variable[...]) == 0 and np.all(variable[...])
+                for variable in dataset.variables.values()
+            )
     except OSError:
         read = False
     assert not read
@@ -59,14 +81,22 @@ def test_the_masked_chunk_is_stored_unfiltered_and_reads_the_same(tmp_path: Path
     path = DEFECTS["filter_mask"].make(tmp_path / "masked")[1]
     whole = DEFECTS["compressed"].make(tmp_path / "whole")[1]
     with h5py.File(path) as file, h5py.File(whole) as expected:
-        assert [file["tas"].id.get_chunk_info(number).filter_mask for number in range(3)] == [0, 3, 0]
+        assert [file["tas"].id.get_chunk_info(number).filter_mask for number in range(3)] == [
+            0,
+            3,
+            0,
+        ]
         assert np.array_equal(file["tas"][:], expected["tas"][:])
 
 
 def test_extents_are_shorter_than_time(tmp_path: Path) -> None:
     path = DEFECTS["extent_shorter_than_time"].make(tmp_path)[0]
     with h5py.File(path) as file:
-        assert (file["short"].shape[0], file["short_filled"].shape[0], file["time"].shape[0]) == (5, 5, 12)
+        assert (file["short"].shape[0], file["short_filled"].shape[0], file["time"].shape[0]) == (
+            5,
+            5,
+            12,
+        )
 
 
 def test_zeros_are_valid_under_a_fill_of_zero(tmp_path: Path) -> None:

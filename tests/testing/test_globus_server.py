@@ -19,7 +19,9 @@ CONTENT = {"id": SUBJECT, "type": "Dataset", "variable_id": ["tas"], "latest": T
 @pytest.fixture
 def server(globus_server: GlobusServer) -> GlobusServer:
     globus_server.add_entry(CONTENT)
-    globus_server.add_entry({**CONTENT, "id": f"secret|{SUBJECT}"}, visible_to=["urn:globus:groups:id:x"])
+    globus_server.add_entry(
+        {**CONTENT, "id": f"secret|{SUBJECT}"}, visible_to=["urn:globus:groups:id:x"]
+    )
     return globus_server
 
 
@@ -30,14 +32,21 @@ def writer(secret: str = CLIENT_SECRET) -> Any:
 
 
 def ingest_of(content: dict[str, Any]) -> dict[str, Any]:
-    entry = {"id": "dataset", "subject": content["id"], "visible_to": ["public"], "content": content}
+    entry = {
+        "id": "dataset",
+        "subject": content["id"],
+        "visible_to": ["public"],
+        "content": content,
+    }
     return {"ingest_type": "GMetaEntry", "ingest_data": entry}
 
 
 def test_a_subject_has_entries_and_says_not_who_sees_them(server: GlobusServer) -> None:
     """Globus Search keeps `visible_to` to itself."""
     found = globus_sdk.SearchClient().get_subject(server.index_uuid, SUBJECT)
-    assert found["entries"] == [{"content": CONTENT, "entry_id": "dataset", "matched_principal_sets": []}]
+    assert found["entries"] == [
+        {"content": CONTENT, "entry_id": "dataset", "matched_principal_sets": []}
+    ]
 
 
 def test_who_may_not_see_an_entry_finds_none(server: GlobusServer) -> None:
@@ -45,11 +54,14 @@ def test_who_may_not_see_an_entry_finds_none(server: GlobusServer) -> None:
     with pytest.raises(globus_sdk.SearchAPIError) as caught:
         globus_sdk.SearchClient().get_subject(server.index_uuid, f"secret|{SUBJECT}")
     assert caught.value.http_status == 404
-    assert writer().get_subject(server.index_uuid, f"secret|{SUBJECT}")["subject"].startswith("secret")
+    assert (
+        writer().get_subject(server.index_uuid, f"secret|{SUBJECT}")["subject"].startswith("secret")
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "count"), [("match_all", ["tas"], 1), ("match_all", ["tas", "pr"], 0), ("match_any", ["tas", "pr"], 1)]
+    ("kind", "values", "count"),
+    [("match_all", ["tas"], 1), ("match_all", ["tas", "pr"], 0), ("match_any", ["tas", "pr"], 1)],
 )
 def test_filters(server: GlobusServer, kind: str, values: list[str], count: int) -> None:
     """All of the values, or any."""
@@ -60,16 +72,25 @@ def test_filters(server: GlobusServer, kind: str, values: list[str], count: int)
 def test_a_scroll_goes_through_all_pages(server: GlobusServer) -> None:
     """Each page says where the next one begins."""
     server.add_entry({**CONTENT, "id": f"other|{SUBJECT}"})
-    query = {"q": "", "limit": 1, "filters": [{"type": "match_any", "field_name": "variable_id", "values": ["tas"]}]}
+    query = {
+        "q": "",
+        "limit": 1,
+        "filters": [{"type": "match_any", "field_name": "variable_id", "values": ["tas"]}],
+    }
     pages = list(globus_sdk.SearchClient().paginated.scroll(server.index_uuid, query))
-    assert [found["subject"] for page in pages for found in page["gmeta"]] == [SUBJECT, f"other|{SUBJECT}"]
+    assert [found["subject"] for page in pages for found in page["gmeta"]] == [
+        SUBJECT,
+        f"other|{SUBJECT}",
+    ]
 
 
 def test_an_ingest_is_a_task_that_replaces_the_entry(server: GlobusServer) -> None:
     """Pending at first, and not shown; then done, and what was there before is gone."""
     server.delay_s = 0.2
     client = writer()
-    task = client.ingest(server.index_uuid, ingest_of({"id": SUBJECT, "type": "Dataset"}))["task_id"]
+    task = client.ingest(server.index_uuid, ingest_of({"id": SUBJECT, "type": "Dataset"}))[
+        "task_id"
+    ]
     assert client.get_task(task)["state"] == "PENDING"
     assert server.content(SUBJECT) == CONTENT
     time.sleep(0.3)

@@ -22,13 +22,19 @@ def test_ranges_and_hidden_files(tmp_path: Path, nginx_server: NginxServer) -> N
         assert (head.size, bool(head.etag), bool(head.last_modified)) == (100, True, True)
         with pytest.raises(TransportError, match="404"):
             transport.read_document(nginx_server.url_of(".a.nc"))
-    assert any("GET /thredds/fileServer/esg_dataroot/a.nc" in line and " 206 " in line for line in nginx_server.access_log())
+    assert any(
+        "GET /thredds/fileServer/esg_dataroot/a.nc" in line and " 206 " in line
+        for line in nginx_server.access_log()
+    )
 
 
 @pytest.mark.skipif(bool(available()), reason=available())
 def test_lines_of_its_own_and_no_prefix(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"{}" * 1000)
-    with NginxServer(tmp_path, prefix="", lines="return 403;") as server, Transport(allowed_hosts=[server.host]) as transport:
+    with (
+        NginxServer(tmp_path, prefix="", lines="return 403;") as server,
+        Transport(allowed_hosts=[server.host]) as transport,
+    ):
         assert server.url_of("a.json") == f"{server.url}/a.json"
         with pytest.raises(TransportError, match="403"):
             transport.read_document(server.url_of("a.json"))

@@ -14,7 +14,9 @@ ASSET = {"href": "https://data.example/x.json", "type": "application/json", "rol
 
 
 def patch(url: str, operation: dict[str, Any]) -> requests.Response:
-    return requests.patch(url, json=[operation], headers={"Content-Type": "application/json-patch+json"}, timeout=10)
+    return requests.patch(
+        url, json=[operation], headers={"Content-Type": "application/json-patch+json"}, timeout=10
+    )
 
 
 def add_asset(value: Any) -> dict[str, Any]:
@@ -36,13 +38,23 @@ def test_collections_have_titles(pgstac_server: PgstacServer) -> None:
     }
 
 
-def test_an_item_is_created_once_found_and_patched(pgstac_server: PgstacServer, item_url: str) -> None:
-    assert requests.post(item_url.rpartition("/")[0], json=make_item(DSID), timeout=10).status_code == 409
+def test_an_item_is_created_once_found_and_patched(
+    pgstac_server: PgstacServer, item_url: str
+) -> None:
+    assert (
+        requests.post(item_url.rpartition("/")[0], json=make_item(DSID), timeout=10).status_code
+        == 409
+    )
     latest = {"op": "=", "args": [{"property": "properties.latest"}, True]}
-    search = pystac_client.Client.open(pgstac_server.url).search(ids=[DSID], collections=["CMIP6"], filter=latest)
+    search = pystac_client.Client.open(pgstac_server.url).search(
+        ids=[DSID], collections=["CMIP6"], filter=latest
+    )
     assert search.matched() == 1
     assert patch(item_url, add_asset(ASSET)).status_code == 200
-    assert requests.get(item_url, timeout=10).json()["assets"]["reference_file"]["href"] == ASSET["href"]
+    assert (
+        requests.get(item_url, timeout=10).json()["assets"]["reference_file"]["href"]
+        == ASSET["href"]
+    )
 
 
 def test_an_asset_that_is_a_string_is_refused_by_post_and_taken_by_patch(item_url: str) -> None:
@@ -52,4 +64,7 @@ def test_an_asset_that_is_a_string_is_refused_by_post_and_taken_by_patch(item_ur
 
 
 def test_a_patch_that_fails_gives_500(item_url: str) -> None:
-    assert patch(item_url, {"op": "replace", "path": "/assets/nothing/href", "value": "x"}).status_code == 500
+    assert (
+        patch(item_url, {"op": "replace", "path": "/assets/nothing/href", "value": "x"}).status_code
+        == 500
+    )

@@ -15,7 +15,10 @@ HEAVY = ("h5py", "netCDF4", "numpy", "requests", "stac_fastapi", "trustme", "uvi
 
 
 def test_loading_the_plugin_imports_nothing_heavy() -> None:
-    code = f"import sys, esgvzarr.testing.plugin, esgvzarr.testing; print([name for name in {HEAVY} if name in sys.modules])"
+    code = (
+        f"import sys, esgvzarr.testing.plugin, esgvzarr.testing; print([name for name in {HEAVY} "
+        "if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -31,10 +34,17 @@ def test_public_names_are_listed_once_and_others_are_not_there() -> None:
         _ = esgvzarr.testing.no_such_name
 
 
-def test_the_thredds_server_serves_the_cmip_files(thredds_server: ThreddsServer, cmip_files: Callable[..., list[Path]]) -> None:
+def test_the_thredds_server_serves_the_cmip_files(
+    thredds_server: ThreddsServer, cmip_files: Callable[..., list[Path]]
+) -> None:
     files = cmip_files(lengths=(2, 2))
     for file in files:
-        assert requests.get(thredds_server.url_of(file), headers={"Range": "bytes=0-7"}, timeout=5).content == b"\x89HDF\r\n\x1a\n"
+        assert (
+            requests.get(
+                thredds_server.url_of(file), headers={"Range": "bytes=0-7"}, timeout=5
+            ).content
+            == b"\x89HDF\r\n\x1a\n"
+        )
 
 
 def test_the_stac_server_is_empty(stac_server: StacServer) -> None:

@@ -30,7 +30,9 @@ def post(url: str, body: dict[str, Any]) -> requests.Response:
 
 
 def patch(url: str, *operations: dict[str, Any]) -> requests.Response:
-    return requests.patch(url, json=operations, headers={"Content-Type": "application/json-patch+json"}, timeout=5)
+    return requests.patch(
+        url, json=operations, headers={"Content-Type": "application/json-patch+json"}, timeout=5
+    )
 
 
 def add_asset(value: Any) -> dict[str, Any]:
@@ -40,7 +42,11 @@ def add_asset(value: Any) -> dict[str, Any]:
 def test_clients_that_take_https_for_granted() -> None:
     """Verified by its own authority, and by no other."""
     with StacServer(tls=True) as server:
-        assert requests.get(server.url, verify=server.ca_bundle, timeout=5).json()["links"][0]["href"].startswith(server.url)
+        assert (
+            requests.get(server.url, verify=server.ca_bundle, timeout=5)
+            .json()["links"][0]["href"]
+            .startswith(server.url)
+        )
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(server.url, verify=True, timeout=5)
 
@@ -54,7 +60,10 @@ def test_an_item_is_created_once(items_url: str) -> None:
 def test_an_item_is_replaced_and_deleted(items_url: str) -> None:
     post(items_url, make_item(DSID))
     assert (
-        requests.put(f"{items_url}/{DSID}", json=make_item(DSID, latest=False), timeout=5).json()["properties"]["latest"] is False
+        requests.put(f"{items_url}/{DSID}", json=make_item(DSID, latest=False), timeout=5).json()[
+            "properties"
+        ]["latest"]
+        is False
     )
     assert requests.delete(f"{items_url}/{DSID}", timeout=5).status_code == 200
     assert requests.get(f"{items_url}/{DSID}", timeout=5).status_code == 404
@@ -68,7 +77,9 @@ def test_what_is_not_there_is_404(server: StacServer, items_url: str) -> None:
 
 def test_json_patch_adds_and_replaces_an_asset(server: StacServer, items_url: str) -> None:
     server.add_item(make_item(DSID))
-    assert patch(f"{items_url}/{DSID}", add_asset(ASSET)).json()["assets"]["reference_file"] == ASSET
+    assert (
+        patch(f"{items_url}/{DSID}", add_asset(ASSET)).json()["assets"]["reference_file"] == ASSET
+    )
     changed = {**ASSET, "title": "again"}
     assert patch(f"{items_url}/{DSID}", add_asset(changed)).status_code == 200
     assert server.item("CMIP6", DSID)["assets"]["reference_file"] == changed
@@ -81,13 +92,17 @@ def test_json_patch_adds_and_replaces_an_asset(server: StacServer, items_url: st
         ({"op": "replace", "path": "/assets/nothing/href", "value": "x"}, 500),
     ],
 )
-def test_a_bad_patch_changes_nothing(server: StacServer, items_url: str, operation: dict[str, Any], status: int) -> None:
+def test_a_bad_patch_changes_nothing(
+    server: StacServer, items_url: str, operation: dict[str, Any], status: int
+) -> None:
     server.add_item(make_item(DSID))
     assert patch(f"{items_url}/{DSID}", operation).status_code == status
     assert server.item("CMIP6", DSID) == make_item(DSID)
 
 
-def test_an_asset_that_is_a_string_is_refused_by_post_and_taken_by_patch(server: StacServer, items_url: str) -> None:
+def test_an_asset_that_is_a_string_is_refused_by_post_and_taken_by_patch(
+    server: StacServer, items_url: str
+) -> None:
     invalid = {**make_item(DSID), "assets": {"reference_file": ASSET["href"]}}
     assert post(items_url, invalid).status_code == 400
     server.add_item(make_item(DSID))
@@ -98,16 +113,24 @@ def test_pystac_client_finds_items_by_id_collection_and_filter(server: StacServe
     server.add_item(make_item(DSID, title="a"))
     server.add_item(make_item("CMIP6.other.v1", title="b", latest=False))
     client = pystac_client.Client.open(server.url)
-    assert [found.id for found in client.search(ids=[DSID], collections=["CMIP6"]).items()] == [DSID]
-    filters = [
-        {"op": "=", "args": [{"property": f"properties.{key}"}, value]} for key, value in (("title", "b"), ("latest", False))
+    assert [found.id for found in client.search(ids=[DSID], collections=["CMIP6"]).items()] == [
+        DSID
     ]
-    search = client.search(collections=["CMIP6"], filter={"op": "and", "args": filters}, max_items=1)
+    filters = [
+        {"op": "=", "args": [{"property": f"properties.{key}"}, value]}
+        for key, value in (("title", "b"), ("latest", False))
+    ]
+    search = client.search(
+        collections=["CMIP6"], filter={"op": "and", "args": filters}, max_items=1
+    )
     assert search.matched() == 1
     assert [found.id for found in search.items()] == ["CMIP6.other.v1"]
     assert client.search(collections=["CMIP7"]).matched() == 0
     assert client.get_collection("CMIP6").title == "CMIP6"
-    assert [found.id for found in client.get_collection("CMIP6").get_items()] == [DSID, "CMIP6.other.v1"]
+    assert [found.id for found in client.get_collection("CMIP6").get_items()] == [
+        DSID,
+        "CMIP6.other.v1",
+    ]
     assert next(client.search(ids=[DSID]).items()).get_collection().id == "CMIP6"
 
 
@@ -117,7 +140,10 @@ def test_searches_are_paged(server: StacServer, method: str) -> None:
     for item_id in ids:
         server.add_item(make_item(item_id))
     search = pystac_client.Client.open(server.url).search(
-        method=method, collections=["CMIP6"], limit=3, filter="latest = true" if method == "GET" else None
+        method=method,
+        collections=["CMIP6"],
+        limit=3,
+        filter="latest = true" if method == "GET" else None,
     )
     assert [found.id for found in search.items()] == ids
     assert search.matched() == 7
@@ -125,7 +151,10 @@ def test_searches_are_paged(server: StacServer, method: str) -> None:
 
 def test_an_unknown_property_matches_nothing(server: StacServer) -> None:
     server.add_item(make_item(DSID))
-    body = {"filter": {"op": "=", "args": [{"property": "properties.nothing"}, "x"]}, "filter-lang": "cql2-json"}
+    body = {
+        "filter": {"op": "=", "args": [{"property": "properties.nothing"}, "x"]},
+        "filter-lang": "cql2-json",
+    }
     assert post(f"{server.url}/search", body).json()["numberMatched"] == 0
 
 
@@ -163,10 +192,14 @@ def test_answers_that_do_not_come_whole(server: StacServer, fault: Fault) -> Non
     server.fault(fault)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         requests.get(server.url, timeout=5)
-    assert requests.get(server.url, timeout=5).status_code == 200 if isinstance(fault, Reset) else True
+    assert (
+        requests.get(server.url, timeout=5).status_code == 200 if isinstance(fault, Reset) else True
+    )
 
 
-def test_a_change_that_is_made_and_answered_with_an_error(server: StacServer, items_url: str) -> None:
+def test_a_change_that_is_made_and_answered_with_an_error(
+    server: StacServer, items_url: str
+) -> None:
     server.fault(After(Status(500)), methods=("POST",))
     assert post(items_url, make_item(DSID)).status_code == 500
     assert requests.get(f"{items_url}/{DSID}", timeout=5).status_code == 200
@@ -185,6 +218,10 @@ def test_the_log_has_bodies(server: StacServer, items_url: str) -> None:
     server.add_item(make_item(DSID))
     patch(f"{items_url}/{DSID}", add_asset(ASSET))
     (logged,) = server.requests
-    assert (logged.method, logged.path, logged.status) == ("PATCH", f"/collections/CMIP6/items/{DSID}", 200)
+    assert (logged.method, logged.path, logged.status) == (
+        "PATCH",
+        f"/collections/CMIP6/items/{DSID}",
+        200,
+    )
     assert b"reference_file" in logged.body
     assert logged.headers["Content-Type"] == "application/json-patch+json"

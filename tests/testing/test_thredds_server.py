@@ -45,7 +45,9 @@ def url(server: ThreddsServer) -> str:
 
 
 def get(url: str, byte_range: str | None = None) -> requests.Response:
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={byte_range}"} if byte_range else {})
+    headers = {"Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={byte_range}"} if byte_range else {}
+    )
     return requests.get(url, headers=headers, timeout=5, allow_redirects=False)
 
 
@@ -63,16 +65,26 @@ def test_get_gives_the_file(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"), [("0-7", 0, 7), ("100-", 100, 10239), ("10239-10239", 10239, 10239), ("10000-99999", 10000, 10239)]
+    ("asked", "first", "last"),
+    [
+        ("0-7", 0, 7),
+        ("100-", 100, 10239),
+        ("10239-10239", 10239, 10239),
+        ("10000-99999", 10000, 10239),
+    ],
 )
-def test_a_single_range_gives_206_and_its_bytes(url: str, asked: str, first: int, last: int) -> None:
+def test_a_single_range_gives_206_and_its_bytes(
+    url: str, asked: str, first: int, last: int
+) -> None:
     answer = get(url, asked)
     assert answer.status_code == 206
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/10240"
     assert answer.content == CONTENT[first : last + 1]
 
 
-@pytest.mark.parametrize(("asked", "status"), [("10240-10250", 416), ("10240-", 416), ("-8", 500), ("0-7,16-23", 500)])
+@pytest.mark.parametrize(
+    ("asked", "status"), [("10240-10250", 416), ("10240-", 416), ("-8", 500), ("0-7,16-23", 500)]
+)
 def test_ranges_that_tds_does_not_serve(url: str, asked: str, status: int) -> None:
     assert get(url, asked).status_code == status
 
@@ -83,7 +95,9 @@ def test_directories_dotfiles_and_what_is_not_there(server: ThreddsServer) -> No
     assert get(server.url_of("CMIP6/pr.nc")).status_code == 404
 
 
-def test_the_log_has_each_request_and_the_connection_is_reused(server: ThreddsServer, url: str) -> None:
+def test_the_log_has_each_request_and_the_connection_is_reused(
+    server: ThreddsServer, url: str
+) -> None:
     with requests.Session() as session:
         session.head(url, timeout=5)
         session.get(url, headers={"Range": "bytes=0-7"}, timeout=5)
@@ -117,7 +131,8 @@ def test_a_status_is_for_always(server: ThreddsServer, url: str, status: int) ->
 
 def test_unavailable_once_then_well(server: ThreddsServer, url: str) -> None:
     server.fault(Unavailable(retry_after_s=3))
-    first, second = get(url), get(url)
+    first = get(url)
+    second = get(url)
     assert (first.status_code, first.headers["Retry-After"], second.status_code) == (503, "3", 200)
 
 
@@ -142,7 +157,9 @@ def test_no_ranges_gives_the_whole_file(server: ThreddsServer, url: str) -> None
 def test_truncated_sends_less_than_it_promised(server: ThreddsServer, url: str) -> None:
     server.fault(Truncated(0.25))
     connection = http.client.HTTPConnection(server.host, timeout=5)
-    connection.request("GET", "/thredds/fileServer/esg_dataroot/CMIP6/tas.nc", headers={"Range": "bytes=0-99"})
+    connection.request(
+        "GET", "/thredds/fileServer/esg_dataroot/CMIP6/tas.nc", headers={"Range": "bytes=0-99"}
+    )
     answer = connection.getresponse()
     assert answer.getheader("Content-Length") == "100"
     with pytest.raises(http.client.IncompleteRead) as caught:
@@ -153,7 +170,9 @@ def test_truncated_sends_less_than_it_promised(server: ThreddsServer, url: str) 
 
 
 @pytest.mark.parametrize(("more", "body"), [(6, CONTENT + bytes(6)), (-240, CONTENT[:10000])])
-def test_a_wrong_length_is_told_consistently(server: ThreddsServer, url: str, more: int, body: bytes) -> None:
+def test_a_wrong_length_is_told_consistently(
+    server: ThreddsServer, url: str, more: int, body: bytes
+) -> None:
     server.fault(WrongLength(more))
     assert requests.head(url, timeout=5).headers["Content-Length"] == str(len(body))
     assert get(url).content == body
@@ -197,7 +216,10 @@ def test_tls_is_trusted_with_the_bundle_only(tmp_path: Path) -> None:
     (tmp_path / "tas.nc").write_bytes(CONTENT)
     with ThreddsServer(tmp_path, tls=True) as server:
         assert server.url == f"https://localhost:{server.port}"
-        assert requests.get(server.url_of("tas.nc"), verify=str(server.ca_bundle), timeout=5).content == CONTENT
+        assert (
+            requests.get(server.url_of("tas.nc"), verify=str(server.ca_bundle), timeout=5).content
+            == CONTENT
+        )
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(server.url_of("tas.nc"), timeout=5)
         bundle = server.ca_bundle
@@ -214,7 +236,8 @@ def test_leaving_ends_kept_connections_at_once(tmp_path: Path) -> None:
 
 
 def test_directory_catalogues_lead_from_the_root_to_each_file(server: ThreddsServer) -> None:
-    url, seen = server.catalog_url, []
+    url = server.catalog_url
+    seen = []
     for _ in range(3):
         root = ET.fromstring(get(url).content)  # noqa: S314 (our own server's)
         seen.append(root)
@@ -222,7 +245,10 @@ def test_directory_catalogues_lead_from_the_root_to_each_file(server: ThreddsSer
         if hrefs:
             url = requests.compat.urljoin(url, hrefs[0])
     (file,) = seen[-1].findall(f".//{THREDDS}dataset[@urlPath]")
-    services = {service.get("serviceType"): service.get("base") for service in seen[-1].iter(f"{THREDDS}service")}
+    services = {
+        service.get("serviceType"): service.get("base")
+        for service in seen[-1].iter(f"{THREDDS}service")
+    }
     assert set(services) == {"Compound", "HTTPServer", "OPENDAP"}
     assert get(f"{server.url}{services['HTTPServer']}{file.get('urlPath')}").content == CONTENT
 
@@ -237,7 +263,10 @@ def test_dataset_catalogues_have_what_the_publisher_writes(server: ThreddsServer
     assert dataset is not None
     assert dataset.get("ID") == DSID
     tas, pr = dataset.findall(f"{THREDDS}dataset")
-    properties = [{str(p.get("name")): p.get("value") for p in file.iter(f"{THREDDS}property")} for file in (tas, pr)]
+    properties = [
+        {str(p.get("name")): p.get("value") for p in file.iter(f"{THREDDS}property")}
+        for file in (tas, pr)
+    ]
     assert properties[0].keys() == {"size", "checksum", "checksum_type"}
     assert properties[1]["tracking_id"] == handle
     assert get(server.url_of("CMIP6/tas.nc")).content == CONTENT
@@ -247,4 +276,8 @@ def test_dataset_catalogues_have_what_the_publisher_writes(server: ThreddsServer
 def test_headers_can_be_others(server: ThreddsServer, url: str) -> None:
     server.fault(Headers({"ETag": '"1"', "Last-Modified": None}))
     answer = get(url, "0-3")
-    assert (answer.status_code, answer.headers["ETag"], "Last-Modified" in answer.headers) == (206, '"1"', False)
+    assert (answer.status_code, answer.headers["ETag"], "Last-Modified" in answer.headers) == (
+        206,
+        '"1"',
+        False,
+    )

@@ -51,17 +51,43 @@ def code_of(work: object) -> str:
     return caught.value.code
 
 
-def test_ranges_come_in_the_order_they_were_asked_for(server: ThreddsServer, transport: Transport) -> None:
-    a, b = server.url_of("a.nc"), server.url_of("b.nc")
-    places = [Range(b, 500_000, 500_100), Range(a, 10, 20), Range(b, 0, 5), Range(a, 5, 15), Range(a, 1_000_000, 1_048_576)]
-    expected = [DATA[::-1][500_000:500_100], DATA[10:20], DATA[::-1][:5], DATA[5:15], DATA[1_000_000:]]
+def test_ranges_come_in_the_order_they_were_asked_for(
+    server: ThreddsServer, transport: Transport
+) -> None:
+    a = server.url_of("a.nc")
+    b = server.url_of("b.nc")
+    places = [
+        Range(b, 500_000, 500_100),
+        Range(a, 10, 20),
+        Range(b, 0, 5),
+        Range(a, 5, 15),
+        Range(a, 1_000_000, 1_048_576),
+    ]
+    expected = [
+        DATA[::-1][500_000:500_100],
+        DATA[10:20],
+        DATA[::-1][:5],
+        DATA[5:15],
+        DATA[1_000_000:],
+    ]
     assert transport.read_ranges(places) == expected
 
 
-def test_near_ranges_are_fetched_together_and_far_ones_are_not(server: ThreddsServer, transport: Transport) -> None:
+def test_near_ranges_are_fetched_together_and_far_ones_are_not(
+    server: ThreddsServer, transport: Transport
+) -> None:
     url = server.url_of("a.nc")
-    transport.read_ranges([Range(url, 0, 10), Range(url, 10 + COALESCE_GAP, 20 + COALESCE_GAP), Range(url, 500_000, 500_001)])
-    assert sorted(request.range or "" for request in server.requests) == ["bytes=0-32787", "bytes=500000-500000"]
+    transport.read_ranges(
+        [
+            Range(url, 0, 10),
+            Range(url, 10 + COALESCE_GAP, 20 + COALESCE_GAP),
+            Range(url, 500_000, 500_001),
+        ]
+    )
+    assert sorted(request.range or "" for request in server.requests) == [
+        "bytes=0-32787",
+        "bytes=500000-500000",
+    ]
 
 
 def test_an_empty_range_asks_for_nothing(server: ThreddsServer, transport: Transport) -> None:
@@ -83,7 +109,9 @@ def test_bytes_are_asked_for_as_they_are(server: ThreddsServer, transport: Trans
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
 
 
-def test_heads_say_the_size_and_are_shorter_where_the_file_is(server: ThreddsServer, transport: Transport) -> None:
+def test_heads_say_the_size_and_are_shorter_where_the_file_is(
+    server: ThreddsServer, transport: Transport
+) -> None:
     (server.root / "small.nc").write_bytes(b"12345")
     large, small = transport.read_heads([server.url_of("a.nc"), server.url_of("small.nc")], 100)
     assert (large.data, large.size) == (DATA[:100], len(DATA))
@@ -95,10 +123,16 @@ def test_paths_are_read_like_urls(tmp_path: Path) -> None:
     (tmp_path / "a.nc").write_bytes(DATA)
     path = str(tmp_path / "a.nc")
     with Transport() as transport:
-        assert transport.read_ranges([Range(path, 3, 9), Range(path, 0, 2)]) == [DATA[3:9], DATA[:2]]
+        assert transport.read_ranges([Range(path, 3, 9), Range(path, 0, 2)]) == [
+            DATA[3:9],
+            DATA[:2],
+        ]
         assert transport.read_heads([path], 4)[0].data == DATA[:4]
         assert transport.read_document(path) == DATA
-        assert code_of(lambda: transport.read_ranges([Range(path, 0, len(DATA) + 1)])) == "transport-truncated"
+        assert (
+            code_of(lambda: transport.read_ranges([Range(path, 0, len(DATA) + 1)]))
+            == "transport-truncated"
+        )
         assert code_of(lambda: transport.read_heads([path + "x"], 4)) == "transport-path"
 
 
@@ -118,24 +152,34 @@ def test_paths_are_read_like_urls(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_a_range_that_does_not_come_right_is_named(server: ThreddsServer, transport: Transport, fault: object, code: str) -> None:
+def test_a_range_that_does_not_come_right_is_named(
+    server: ThreddsServer, transport: Transport, fault: object, code: str
+) -> None:
     server.fault(fault)  # type: ignore[arg-type]
-    assert code_of(lambda: transport.read_ranges([Range(server.url_of("a.nc"), 1000, 2000)])) == code
+    assert (
+        code_of(lambda: transport.read_ranges([Range(server.url_of("a.nc"), 1000, 2000)])) == code
+    )
 
 
-def test_a_login_page_of_the_same_host_is_no_file(server: ThreddsServer, transport: Transport) -> None:
+def test_a_login_page_of_the_same_host_is_no_file(
+    server: ThreddsServer, transport: Transport
+) -> None:
     server.fault(LoginRedirect(), paths="*.nc")
     assert code_of(lambda: transport.read_heads([server.url_of("a.nc")], 10)) == "transport-html"
 
 
 def test_a_redirect_to_another_host_is_refused(server: ThreddsServer, transport: Transport) -> None:
     server.fault(LoginRedirect(server.login_url))
-    assert code_of(lambda: transport.read_heads([server.url_of("a.nc")], 10)) == "transport-redirected"
+    assert (
+        code_of(lambda: transport.read_heads([server.url_of("a.nc")], 10)) == "transport-redirected"
+    )
     assert all("login" not in request.path for request in server.requests)
 
 
 @pytest.mark.parametrize("fault", [Unavailable(times=1), Reset(times=1)], ids=["503", "reset"])
-def test_what_may_pass_is_tried_again(server: ThreddsServer, transport: Transport, fault: object) -> None:
+def test_what_may_pass_is_tried_again(
+    server: ThreddsServer, transport: Transport, fault: object
+) -> None:
     server.fault(fault)  # type: ignore[arg-type]
     assert transport.read_ranges([Range(server.url_of("a.nc"), 0, 10)]) == [DATA[:10]]
     assert len(server.requests) == 2
@@ -164,15 +208,22 @@ def test_no_more_tries_than_set(server: ThreddsServer) -> None:
     assert len(server.requests) == 3
 
 
-def test_a_file_replaced_between_two_reads_is_noticed(server: ThreddsServer, transport: Transport) -> None:
+def test_a_file_replaced_between_two_reads_is_noticed(
+    server: ThreddsServer, transport: Transport
+) -> None:
     url = server.url_of("a.nc")
     transport.read_heads([url], 10)
     (server.root / "a.nc").write_bytes(DATA[::-1])
     os.utime(server.root / "a.nc", (1, 1))
-    assert code_of(lambda: transport.read_ranges([Range(url, 500_000, 500_010)])) == "transport-changed"
+    assert (
+        code_of(lambda: transport.read_ranges([Range(url, 500_000, 500_010)]))
+        == "transport-changed"
+    )
 
 
-def test_a_server_that_lies_about_its_length_is_not_believed(server: ThreddsServer, transport: Transport) -> None:
+def test_a_server_that_lies_about_its_length_is_not_believed(
+    server: ThreddsServer, transport: Transport
+) -> None:
     server.fault(WrongLength(1000))
     with pytest.raises(TransportError):
         transport.read_ranges([Range(server.url_of("a.nc"), len(DATA), len(DATA) + 500)])
@@ -180,28 +231,37 @@ def test_a_server_that_lies_about_its_length_is_not_believed(server: ThreddsServ
 
 def test_only_allowed_hosts_are_asked(server: ThreddsServer) -> None:
     with Transport(allowed_hosts=["data.example"]) as transport:
-        assert code_of(lambda: transport.read_document(server.url_of("a.nc"))) == "transport-host-refused"
+        assert (
+            code_of(lambda: transport.read_document(server.url_of("a.nc")))
+            == "transport-host-refused"
+        )
         transport.allow(server.host, named=True)
         assert transport.read_document(server.url_of("a.nc")) == DATA
     assert len(server.requests) == 1
 
 
 def test_documents_are_bounded(server: ThreddsServer, transport: Transport) -> None:
-    assert code_of(lambda: transport.read_document(server.url_of("a.nc"), limit=1000)) == "transport-too-large"
+    assert (
+        code_of(lambda: transport.read_document(server.url_of("a.nc"), limit=1000))
+        == "transport-too-large"
+    )
 
 
 def test_tls_is_verified(tmp_path: Path) -> None:
     (tmp_path / "a.nc").write_bytes(DATA)
     with ThreddsServer(tmp_path, tls=True) as server:
         with Transport(allowed_hosts=[server.host]) as unaware:
-            assert code_of(lambda: unaware.read_heads([server.url_of("a.nc")], 10)) == "transport-tls"
+            assert (
+                code_of(lambda: unaware.read_heads([server.url_of("a.nc")], 10)) == "transport-tls"
+            )
         with Transport(allowed_hosts=[server.host], ca_bundle=server.ca_bundle) as aware:
             assert aware.read_heads([server.url_of("a.nc")], 10)[0].data == DATA[:10]
 
 
 def test_a_server_that_is_down_is_unreachable(tmp_path: Path) -> None:
     with ThreddsServer(tmp_path) as server:
-        host, url = server.host, server.url_of("a.nc")
+        host = server.host
+        url = server.url_of("a.nc")
     with Transport(allowed_hosts=[host], retries=0) as transport:
         assert code_of(lambda: transport.read_heads([url], 10)) == "transport-unreachable"
 
@@ -209,7 +269,13 @@ def test_a_server_that_is_down_is_unreachable(tmp_path: Path) -> None:
 def test_a_range_file_reads_as_the_file_does(server: ThreddsServer, transport: Transport) -> None:
     file = RangeFile(transport, server.url_of("b.nc"))
     whole = DATA[::-1]
-    for start, count in [(0, 10), (262_140, 10), (1_048_570, 100), (500_000, 300_000), (2_000_000, 5)]:
+    for start, count in [
+        (0, 10),
+        (262_140, 10),
+        (1_048_570, 100),
+        (500_000, 300_000),
+        (2_000_000, 5),
+    ]:
         file.seek(start)
         assert file.read(count) == whole[start : start + count]
     file.seek(-4, os.SEEK_END)
@@ -244,7 +310,9 @@ class Echo(LoopbackServer):
         self.faults = FaultPlan()
 
     def answer(self, asked: Asked) -> Response:
-        return self.faults.answer(asked, lambda asked: text_response(202, f"{asked.client}: {asked.body.decode()}"))
+        return self.faults.answer(
+            asked, lambda asked: text_response(202, f"{asked.client}: {asked.body.decode()}")
+        )
 
 
 def test_a_document_is_posted() -> None:
@@ -282,14 +350,24 @@ def test_a_post_is_tried_again() -> None:
 def test_nothing_is_posted_to_other_hosts() -> None:
     """The hosts are those that may be read from."""
     with Echo() as server, Transport() as transport:
-        assert code_of(lambda: transport.post(server.url, b"x", "text/plain")) == "transport-host-refused"
+        assert (
+            code_of(lambda: transport.post(server.url, b"x", "text/plain"))
+            == "transport-host-refused"
+        )
         assert not server.requests
 
 
 def test_a_client_certificate_is_shown_with_its_own_request_only(tmp_path: Path) -> None:
-    """Whoever reads data shows nobody who he is. A certificate that cannot be used is named, without asking for a password."""
-    with Echo(tls=True) as server, Transport(allowed_hosts=[server.host], ca_bundle=server.ca_bundle) as transport:
-        assert transport.post(server.url, b"x", "text/plain", certificate=server.client_certificate) == (202, "publisher: x")
+    """Whoever reads data shows nobody who he is. A certificate that cannot be used is named,
+    without asking for a password.
+    """
+    with (
+        Echo(tls=True) as server,
+        Transport(allowed_hosts=[server.host], ca_bundle=server.ca_bundle) as transport,
+    ):
+        assert transport.post(
+            server.url, b"x", "text/plain", certificate=server.client_certificate
+        ) == (202, "publisher: x")
         assert transport.post(server.url, b"x", "text/plain") == (202, "None: x")
         (tmp_path / "cert.pem").write_text("nothing")
         with pytest.raises(SettingsError, match=r"cert\.pem: cannot be used as client certificate"):
@@ -331,7 +409,9 @@ def test_a_redirect_within_the_host_is_told(server: ThreddsServer, transport: Tr
 
 
 @pytest.mark.parametrize("nginx", [False, True], ids=["tds", "nginx"])
-def test_an_empty_file_is_one(server: ThreddsServer, request: pytest.FixtureRequest, nginx: bool) -> None:
+def test_an_empty_file_is_one(
+    server: ThreddsServer, request: pytest.FixtureRequest, nginx: bool
+) -> None:
     """There is no range in it to answer with; servers say so in their own ways."""
     (server.root / "empty.nc").touch()
     at = request.getfixturevalue("nginx_server") if nginx else server

@@ -1,6 +1,8 @@
-"""The truth of these tests: each file opened alone by stock xarray and netCDF4, against what a stock reader of references sees.
+"""The truth of these tests: each file opened alone by stock xarray and netCDF4, against what a
+stock reader of references sees.
 
-Nothing of esgvzarr takes part in the comparison, least of all ``esgvzarr.proof``, which is judged by it.
+Nothing of esgvzarr takes part in the comparison, least of all ``esgvzarr.proof``, which is judged
+by it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from esgvzarr.testing import DATASET_ID
 CFTIME = xarray.coders.CFDatetimeCoder(use_cftime=True)
 _OURS = {"esgvzarr_segments", "esgvzarr_recipe"}
 _TIES = {"units", "calendar", "bounds", "coordinates"}
-"""What ties variables together or may be rebased is one file's; all else that is shown, all files have."""
+"""What ties variables together or may be rebased is one file's; all else that is shown, all files
+have.
+"""
 
 
 def record_of(paths: Sequence[Path]) -> DatasetRecord:
@@ -42,13 +46,26 @@ def make(paths: Sequence[Path]) -> tuple[ReferenceSet, bytes]:
 def proof(document: bytes, paths: Sequence[Path], **options: Any) -> Report:
     """What ``esgvzarr.proof`` says of them."""
     with Transport() as transport:
-        return verify(document, record_of(paths).files, transport, location="test", dataset_id=DATASET_ID, **options)
+        return verify(
+            document,
+            record_of(paths).files,
+            transport,
+            location="test",
+            dataset_id=DATASET_ID,
+            **options,
+        )
 
 
 def groups(document: bytes) -> list[str]:
     """Paths of the groups with arrays."""
     refs = orjson.loads(document)["refs"]
-    return sorted({key.removesuffix("/.zarray").rpartition("/")[0] for key in refs if key.endswith("/.zarray")})
+    return sorted(
+        {
+            key.removesuffix("/.zarray").rpartition("/")[0]
+            for key in refs
+            if key.endswith("/.zarray")
+        }
+    )
 
 
 def shown(document: bytes, group: str = "", **options: Any) -> xarray.Dataset:
@@ -57,7 +74,12 @@ def shown(document: bytes, group: str = "", **options: Any) -> xarray.Dataset:
     if group:
         where = {"fo": references, "skip_instance_cache": True}
         return xarray.open_dataset(
-            f"reference://{group}", engine="zarr", consolidated=False, chunks=None, storage_options=where, **options
+            f"reference://{group}",
+            engine="zarr",
+            consolidated=False,
+            chunks=None,
+            storage_options=where,
+            **options,
         )
     return xarray.open_dataset(
         references,
@@ -72,7 +94,11 @@ def truths(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
     opened = []
     for path in sorted(set(paths)):
         with xarray.open_dataset(path, engine="netcdf4", decode_times=CFTIME) as times:
-            first = str(times["time"].values[0]) if "time" in times.variables and times["time"].size else ""
+            first = (
+                str(times["time"].values[0])
+                if "time" in times.variables and times["time"].size
+                else ""
+            )
             empty = "time" in times.dims and not times.sizes["time"]
         if not empty:
             opened.append((first, xarray.open_dataset(path, engine="netcdf4", **options)))
@@ -80,14 +106,21 @@ def truths(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
 
 
 def differences(
-    document: bytes, paths: Sequence[Path], time: str = "time", show: Callable[..., xarray.Dataset] = shown
+    document: bytes,
+    paths: Sequence[Path],
+    time: str = "time",
+    show: Callable[..., xarray.Dataset] = shown,
 ) -> list[str]:
-    """Everything in which a reader sees other than the files hold: decoded, and as stored. Each step of each file is compared.
+    """Everything in which a reader sees other than the files hold: decoded, and as stored. Each
+    step of each file is compared.
 
     ``show`` opens a group of the document, or of what else shows the same.
     """
     shown_groups = {group: show(document, group, decode_times=CFTIME) for group in groups(document)}
-    places = {group: _places(dataset, truths(paths, decode_times=CFTIME), time) for group, dataset in shown_groups.items()}
+    places = {
+        group: _places(dataset, truths(paths, decode_times=CFTIME), time)
+        for group, dataset in shown_groups.items()
+    }
     steps = [(group, _steps(dataset, time)) for group, dataset in shown_groups.items()]
     found = [f"/{group} shows a step twice" for group, own in steps if len(set(own)) != len(own)]
     served = _served(document)
@@ -96,44 +129,78 @@ def differences(
         files = truths(paths, **options)
         times_shown = [0] * len(files)
         for group in groups(document):
-            dataset, covered = show(document, group, **options), set[int]()
+            dataset = show(document, group, **options)
+            covered = set[int]()
             for number, (here, there) in places[group].items():
                 times_shown[number] += len(here)
                 covered |= set(here)
                 differing = _compare(dataset, files[number], (here, there), time, raw)
-                found += [f"/{group} {files[number].encoding['source']}: {text}" for text in differing]
+                found += [
+                    f"/{group} {files[number].encoding['source']}: {text}" for text in differing
+                ]
             if len(covered) != dataset.sizes.get(time, 0):
-                found.append(f"/{group} shows {dataset.sizes.get(time, 0)} steps, its files have {len(covered)}")
-            own, every = ([file for file in files if file.encoding["source"] in some] for some in (served[group], served["all"]))
+                found.append(
+                    f"/{group} shows {dataset.sizes.get(time, 0)} steps, its files have "
+                    f"{len(covered)}"
+                )
+            own, every = (
+                [file for file in files if file.encoding["source"] in some]
+                for some in (served[group], served["all"])
+            )
             found += _compare_attrs(dataset, own, every, raw, time)
         for file, count in zip(files, times_shown, strict=True):
             if count != file.sizes.get(time, 0):
-                found.append(f"{count} of {file.sizes.get(time, 0)} steps of {file.encoding['source']} are shown")
+                found.append(
+                    f"{count} of {file.sizes.get(time, 0)} steps of {file.encoding['source']} "
+                    "are shown"
+                )
     return found
 
 
-def joined_differences(joined: xarray.Dataset, paths: Sequence[Path], time: str = "time") -> list[str]:
-    """Everything in which segments joined along time are not the decoded files put one after the other, each step once."""
-    found, covered = [], set[int]()
+def joined_differences(
+    joined: xarray.Dataset, paths: Sequence[Path], time: str = "time"
+) -> list[str]:
+    """Everything in which segments joined along time are not the decoded files put one after the
+    other, each step once.
+    """
+    found = []
+    covered = set[int]()
     files = truths(paths, decode_times=CFTIME)
     for number, (steps, own) in _places(joined, files, time).items():
         covered |= set(steps)
-        found += [] if len(own) == files[number].sizes[time] else [f"{len(own)} steps of {files[number].sizes[time]}"]
+        found += (
+            []
+            if len(own) == files[number].sizes[time]
+            else [f"{len(own)} steps of {files[number].sizes[time]}"]
+        )
         for name in files[number].variables:
-            there, part = files[number].variables[name].values, joined.variables[name]
+            there = files[number].variables[name].values
+            part = joined.variables[name]
             here = (part.isel({time: steps}) if time in part.dims else part).values
             promoted = there.astype(here.dtype) if there.dtype.kind in "iuf" else there
-            if here.shape != there.shape or not _equal(here, promoted, static=time not in part.dims):
+            if here.shape != there.shape or not _equal(
+                here, promoted, static=time not in part.dims
+            ):
                 found.append(f"{name} at step {steps[0]}")
-    return found if len(covered) == joined.sizes[time] else [*found, f"{joined.sizes[time]} steps, the files have {len(covered)}"]
+    return (
+        found
+        if len(covered) == joined.sizes[time]
+        else [*found, f"{joined.sizes[time]} steps, the files have {len(covered)}"]
+    )
 
 
 def _steps(dataset: xarray.Dataset, time: str) -> list[str]:
-    return [str(step) for step in dataset.variables[time].values] if time in dataset.variables else []
+    return (
+        [str(step) for step in dataset.variables[time].values] if time in dataset.variables else []
+    )
 
 
-def _places(dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str) -> dict[int, tuple[list[int], list[int]]]:
-    """Number of a file -> the steps of the dataset and of the file that are at the same time; without time all are everywhere."""
+def _places(
+    dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str
+) -> dict[int, tuple[list[int], list[int]]]:
+    """Number of a file -> the steps of the dataset and of the file that are at the same time;
+    without time all are everywhere.
+    """
     where = {step: at for at, step in enumerate(_steps(dataset, time))}
     places = {}
     for number, file in enumerate(files):
@@ -145,7 +212,9 @@ def _places(dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str)
 
 
 def _served(document: bytes) -> dict[str, set[str]]:
-    """Group -> the files that it refers to, and ``all``. Where all is inline, those that the provenance names."""
+    """Group -> the files that it refers to, and ``all``. Where all is inline, those that the
+    provenance names.
+    """
     parsed = orjson.loads(document)
     stated = {one["url"] for one in orjson.loads(parsed["provenance"])["files"]}
     found: dict[str, set[str]] = {group: set() for group in groups(document)}
@@ -157,17 +226,24 @@ def _served(document: bytes) -> dict[str, set[str]]:
 
 
 def _compare(
-    dataset: xarray.Dataset, file: xarray.Dataset, steps: tuple[list[int], list[int]], time: str, raw: bool
+    dataset: xarray.Dataset,
+    file: xarray.Dataset,
+    steps: tuple[list[int], list[int]],
+    time: str,
+    raw: bool,
 ) -> Iterator[str]:
     if set(dataset.variables) != set(file.variables):
         yield f"variables {set(dataset.variables) ^ set(file.variables)}"
     if set(dataset.coords) != set(file.coords):
         yield f"coordinates {set(dataset.coords) ^ set(file.coords)}"
     rebased = (
-        {time, *(file.variables[time].attrs.get(role) for role in ("bounds", "climatology"))} if time in file.variables else set()
+        {time, *(file.variables[time].attrs.get(role) for role in ("bounds", "climatology"))}
+        if time in file.variables
+        else set()
     )
     for name in set(dataset.variables) & set(file.variables):
-        here, there = dataset.variables[name], file.variables[name]
+        here = dataset.variables[name]
+        there = file.variables[name]
         here = here.isel({time: steps[0]}) if time in here.dims else here
         there = there.isel({time: steps[1]}) if time in there.dims else there
         if here.dims != there.dims or here.shape != there.shape:
@@ -175,7 +251,8 @@ def _compare(
             continue
         if raw and name in rebased:
             continue
-        a, b = np.asarray(here.values), np.asarray(there.values)
+        a = np.asarray(here.values)
+        b = np.asarray(there.values)
         if not _same_type(a, b):
             yield f"{name} is of {a.dtype}, not {b.dtype} (raw: {raw})"
         elif not _equal(a, b, static=time not in here.dims):
@@ -197,23 +274,36 @@ def _equal(a: np.ndarray, b: np.ndarray, static: bool) -> bool:
 
 
 def _compare_attrs(
-    dataset: xarray.Dataset, files: Sequence[xarray.Dataset], every: Sequence[xarray.Dataset], raw: bool, time: str
+    dataset: xarray.Dataset,
+    files: Sequence[xarray.Dataset],
+    every: Sequence[xarray.Dataset],
+    raw: bool,
+    time: str,
 ) -> Iterator[str]:
     """Those of variables along time against the group's files, all others against all files."""
     pairs = [("global", dataset.attrs, [file.attrs for file in every])]
     pairs += [
-        (str(name), variable.attrs, [file.variables[name].attrs for file in (files if time in variable.dims else every)])
-        for name, variable in dataset.variables.items() if all(name in file.variables for file in every)
-    ]  # fmt: skip
+        (
+            str(name),
+            variable.attrs,
+            [file.variables[name].attrs for file in (files if time in variable.dims else every)],
+        )
+        for name, variable in dataset.variables.items()
+        if all(name in file.variables for file in every)
+    ]
     for name, here, all_attrs in pairs:
         for key in {key for attrs in all_attrs for key in attrs} | set(here):
             versions = [_plain(attrs[key]) for attrs in all_attrs if key in attrs]
-            agreed = len(versions) == len(all_attrs) and all(version == versions[0] for version in versions)
+            agreed = len(versions) == len(all_attrs) and all(
+                version == versions[0] for version in versions
+            )
             if raw and key in ("units", "calendar") and name.startswith("time"):
                 continue
             known = [version for version in versions if key in _TIES or agreed]
             if key in here and _plain(here[key]) not in known and key not in _OURS:
-                yield f"{name}:{key} = {here[key]!r} is shown, the files have {versions} (raw: {raw})"
+                yield (
+                    f"{name}:{key} = {here[key]!r} is shown, the files have {versions} (raw: {raw})"
+                )
             if agreed and key not in here and not _nothing(key, versions[0]):
                 yield f"{name}:{key} = {versions[0]!r} is not shown (raw: {raw})"
 

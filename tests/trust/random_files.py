@@ -13,12 +13,39 @@ import netCDF4
 import numpy as np
 from hypothesis import strategies as st
 
-CALENDARS = ("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day", "360_day", "all_leap", "julian")
-FORMATS = ("NETCDF4", "NETCDF4", "NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA")
+CALENDARS = (
+    "standard",
+    "gregorian",
+    "proleptic_gregorian",
+    "noleap",
+    "365_day",
+    "360_day",
+    "all_leap",
+    "julian",
+)
+FORMATS = (
+    "NETCDF4",
+    "NETCDF4",
+    "NETCDF4",
+    "NETCDF4_CLASSIC",
+    "NETCDF3_CLASSIC",
+    "NETCDF3_64BIT_OFFSET",
+    "NETCDF3_64BIT_DATA",
+)
 _CLASSIC = ("f4", "f8", "i1", "i2", "i4")
 _DTYPES = (*_CLASSIC, "u1", "u2", "u4", "i8", "u8", ">f4", ">f8", ">i2", ">i4", ">i8")
-_SHAPES = (("time",), ("time", "lat"), ("time", "lat", "lon"), ("time", "lon", "cell"), ("lat", "time"), ("lat", "time", "lon"),
-           ("lat", "lon"), ("lon",), (), ("cell", "lat"))  # fmt: skip
+_SHAPES = (
+    ("time",),
+    ("time", "lat"),
+    ("time", "lat", "lon"),
+    ("time", "lon", "cell"),
+    ("lat", "time"),
+    ("lat", "time", "lon"),
+    ("lat", "lon"),
+    ("lon",),
+    (),
+    ("cell", "lat"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,9 +103,11 @@ class Dataset:
     def alike(self) -> bool:
         """Whether all files say the same of a step, and say it in the same way."""
         return all(
-            (file.fields, file.units, file.time_dtype) == (self.files[0].fields, self.files[0].units, self.files[0].time_dtype)
-            and not any(field.unwritten for field in file.fields) for file in self.files
-        )  # fmt: skip
+            (file.fields, file.units, file.time_dtype)
+            == (self.files[0].fields, self.files[0].units, self.files[0].time_dtype)
+            and not any(field.unwritten for field in file.fields)
+            for file in self.files
+        )
 
 
 def _fills(dtype: str) -> st.SearchStrategy[Any]:
@@ -90,15 +119,21 @@ def _fills(dtype: str) -> st.SearchStrategy[Any]:
 
 
 _ATTRS = st.dictionaries(
-    st.sampled_from(["long_name", "comment", "valid_min", "flags", "cell_methods", "odd name", "Δ"]),
+    st.sampled_from(
+        ["long_name", "comment", "valid_min", "flags", "cell_methods", "odd name", "Δ"]
+    ),
     st.one_of(
-        st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=8),
-        st.floats(), st.integers(-(2**31), 2**31 - 1).map(np.int32),
+        st.text(
+            st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]),
+            max_size=8,
+        ),
+        st.floats(),
+        st.integers(-(2**31), 2**31 - 1).map(np.int32),
         st.sampled_from([np.float32("nan"), np.float32(0.1), np.int8(-1)]),
         st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=3).map(np.array),
     ),
     max_size=3,
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -113,55 +148,105 @@ def _filters(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def _field(draw: st.DrawFn, number: int, format: str, sizes: Mapping[str, int], dtypes: tuple[str, ...]) -> Field:
+def _field(
+    draw: st.DrawFn, number: int, format: str, sizes: Mapping[str, int], dtypes: tuple[str, ...]
+) -> Field:
     shapes = [dims for dims in _SHAPES if format == "NETCDF4" or "time" not in dims[1:]]
-    dims, dtype = draw(st.sampled_from(shapes)), draw(st.sampled_from(dtypes))
+    dims = draw(st.sampled_from(shapes))
+    dtype = draw(st.sampled_from(dtypes))
     netcdf4 = format.startswith("NETCDF4")
     chunked = netcdf4 and bool(dims) and draw(st.booleans())
-    chunks = tuple(draw(st.integers(1, 8 if dim == "time" else max(sizes[dim], 1))) for dim in dims) if chunked else None
+    chunks = (
+        tuple(draw(st.integers(1, 8 if dim == "time" else max(sizes[dim], 1))) for dim in dims)
+        if chunked
+        else None
+    )
     fill = draw(_fills(dtype))
     packed = np.dtype(dtype).kind == "i" and np.dtype(dtype).itemsize <= 2 and draw(st.booleans())
-    missing = draw(st.sampled_from([None, None, 1.0, 1e20])) if np.dtype(dtype).kind == "f" else None
-    unwritten = frozenset(draw(st.sets(st.integers(0, 13), max_size=6)) if draw(st.booleans()) else ())
+    missing = (
+        draw(st.sampled_from([None, None, 1.0, 1e20])) if np.dtype(dtype).kind == "f" else None
+    )
+    unwritten = frozenset(
+        draw(st.sets(st.integers(0, 13), max_size=6)) if draw(st.booleans()) else ()
+    )
     return Field(
-        f"v{number}", dims, dtype, chunks, draw(_filters()) if chunked else {}, fill, missing,
-        {"scale_factor": draw(st.sampled_from([0.5, 0.01])), "add_offset": draw(st.sampled_from([0.0, 273.15]))} if packed else {},
-        draw(_ATTRS), unwritten if "time" in dims and fill is not False else frozenset(),
+        f"v{number}",
+        dims,
+        dtype,
+        chunks,
+        draw(_filters()) if chunked else {},
+        fill,
+        missing,
+        {
+            "scale_factor": draw(st.sampled_from([0.5, 0.01])),
+            "add_offset": draw(st.sampled_from([0.0, 273.15])),
+        }
+        if packed
+        else {},
+        draw(_ATTRS),
+        unwritten if "time" in dims and fill is not False else frozenset(),
         contiguous=netcdf4 and not chunked and draw(st.booleans()),
-    )  # fmt: skip
+    )
 
 
 @st.composite
 def datasets(draw: st.DrawFn) -> Dataset:
-    """Files that follow each other in time, all legal; the later ones differ from the first in layout here and there."""
-    format, calendar = draw(st.sampled_from(FORMATS)), draw(st.sampled_from(CALENDARS))
+    """Files that follow each other in time, all legal; the later ones differ from the first in
+    layout here and there.
+    """
+    format = draw(st.sampled_from(FORMATS))
+    calendar = draw(st.sampled_from(CALENDARS))
     cells = draw(st.integers(0 if format == "NETCDF4" else 1, 3))
     sizes = {"lat": draw(st.integers(1, 5)), "lon": draw(st.integers(1, 5)), "cell": cells}
     dtypes = (
-        _DTYPES if format == "NETCDF4" else (_CLASSIC if "64BIT_DATA" not in format else (*_CLASSIC, "u1", "u2", "u4", "i8", "u8"))
+        _DTYPES
+        if format == "NETCDF4"
+        else (_CLASSIC if "64BIT_DATA" not in format else (*_CLASSIC, "u1", "u2", "u4", "i8", "u8"))
     )
-    fields = tuple(draw(_field(number, format, sizes, dtypes)) for number in range(draw(st.integers(1, 4))))
+    fields = tuple(
+        draw(_field(number, format, sizes, dtypes)) for number in range(draw(st.integers(1, 4)))
+    )
     lengths = draw(st.lists(st.integers(0, 14), min_size=1, max_size=4).filter(any))
     begins = np.concatenate([[0], np.cumsum(lengths)])[:-1].tolist()
     if draw(st.integers(0, 3)) == 0:
-        begins = [max(begin - draw(st.integers(0, 9)), 0) for begin in begins]  # some steps in several files
+        begins = [
+            max(begin - draw(st.integers(0, 9)), 0) for begin in begins
+        ]  # some steps in several files
     units = [
         f"{unit} since {date}"
         for unit in ("days", "hours", "seconds")
         for date in ("1850-01-01", "2000-02-01 12:00:00", "0001-01-01")
     ]
     first = File(
-        "0.nc", format, 0, lengths[0], draw(st.sampled_from(units)), calendar, draw(st.sampled_from(["f8", "f8", "f4", "i4"])),
-        draw(st.sampled_from([None, 1, 5, 512])), draw(st.booleans()), draw(st.booleans()), fields,
-        format == "NETCDF4" and draw(st.booleans()), draw(st.booleans()), draw(_ATTRS),
-    )  # fmt: skip
+        "0.nc",
+        format,
+        0,
+        lengths[0],
+        draw(st.sampled_from(units)),
+        calendar,
+        draw(st.sampled_from(["f8", "f8", "f4", "i4"])),
+        draw(st.sampled_from([None, 1, 5, 512])),
+        draw(st.booleans()),
+        draw(st.booleans()),
+        fields,
+        format == "NETCDF4" and draw(st.booleans()),
+        draw(st.booleans()),
+        draw(_ATTRS),
+    )
     if first.time_dtype != "f8" and first.units.startswith("seconds"):
         first = replace(first, units=units[0])
     files = [replace(first, begin=begins[0])]
     names = draw(st.permutations([f"{n}.nc" for n in range(len(lengths))]))
     for number in range(1, len(lengths)):
-        files.append(replace(draw(_varied(first, units, sizes)), begin=begins[number], length=lengths[number]))
-    files = [replace(file, name=name, unlimited=file.unlimited or not file.length) for file, name in zip(files, names, strict=True)]
+        files.append(
+            replace(
+                draw(_varied(first, units, sizes)), begin=begins[number], length=lengths[number]
+            )
+        )
+    files = [
+        replace(file, name=name, unlimited=file.unlimited or not file.length)
+        for file, name in zip(files, names, strict=True)
+    ]
     return Dataset(tuple(draw(st.permutations(files))), sizes, draw(st.integers(0, 2**32 - 1)))
 
 
@@ -170,13 +255,26 @@ def _varied(draw: st.DrawFn, first: File, units: list[str], sizes: Mapping[str, 
     """A later file: most often like the first, else other in one thing or several."""
     if draw(st.booleans()):
         return first
-    fields = tuple(draw(_varied_field(field, first.format, sizes)) if draw(st.booleans()) else field for field in first.fields)
-    other = replace(first, fields=fields, attrs=draw(_ATTRS), time_chunk=draw(st.sampled_from([first.time_chunk, 3])))
+    fields = tuple(
+        draw(_varied_field(field, first.format, sizes)) if draw(st.booleans()) else field
+        for field in first.fields
+    )
+    other = replace(
+        first,
+        fields=fields,
+        attrs=draw(_ATTRS),
+        time_chunk=draw(st.sampled_from([first.time_chunk, 3])),
+    )
     if first.time_dtype == "f8":
         other = replace(other, units=draw(st.sampled_from([first.units, *units])))
     if first.format in ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"):
         other = replace(
-            other, format=draw(st.sampled_from([first.format, "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF4_CLASSIC"]))
+            other,
+            format=draw(
+                st.sampled_from(
+                    [first.format, "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF4_CLASSIC"]
+                )
+            ),
         )
     return replace(other, unlimited=draw(st.booleans()))
 
@@ -184,17 +282,30 @@ def _varied(draw: st.DrawFn, first: File, units: list[str], sizes: Mapping[str, 
 @st.composite
 def _varied_field(draw: st.DrawFn, field: Field, format: str, sizes: Mapping[str, int]) -> Field:
     if not format.startswith("NETCDF4") or not field.dims:
-        return replace(field, unwritten=frozenset(draw(st.sets(st.integers(0, 13), max_size=4)) if "time" in field.dims else ()))
+        return replace(
+            field,
+            unwritten=frozenset(
+                draw(st.sets(st.integers(0, 13), max_size=4)) if "time" in field.dims else ()
+            ),
+        )
     other = replace(
         field,
-        chunks=tuple(draw(st.integers(1, 8 if dim == "time" else max(sizes[dim], 1))) for dim in field.dims),
+        chunks=tuple(
+            draw(st.integers(1, 8 if dim == "time" else max(sizes[dim], 1))) for dim in field.dims
+        ),
         contiguous=False,
     )
     other = replace(other, filters=draw(_filters()), attrs=draw(_ATTRS))
     if "time" in field.dims:
-        other = replace(other, fill=draw(_fills(field.dtype)), unwritten=frozenset(draw(st.sets(st.integers(0, 13), max_size=4))))
+        other = replace(
+            other,
+            fill=draw(_fills(field.dtype)),
+            unwritten=frozenset(draw(st.sets(st.integers(0, 13), max_size=4))),
+        )
         if field.packing:
-            other = replace(other, packing={**field.packing, "add_offset": draw(st.sampled_from([0.0, 1.5]))})
+            other = replace(
+                other, packing={**field.packing, "add_offset": draw(st.sampled_from([0.0, 1.5]))}
+            )
     return other
 
 
@@ -204,7 +315,9 @@ def write(directory: Path, dataset: Dataset) -> list[Path]:
 
 
 def _defined(field: Field) -> Field:
-    """Without fill, what was never written is whatever was in memory: no library reads it the same twice."""
+    """Without fill, what was never written is whatever was in memory: no library reads it the same
+    twice.
+    """
     return replace(field, unwritten=frozenset()) if field.fill is False else field
 
 
@@ -227,11 +340,19 @@ def _write(path: Path, file: File, dataset: Dataset) -> Path:
 
 def _add_time(opened: Any, file: File) -> None:
     days = np.arange(file.begin, file.begin + file.length, dtype="f8")
-    zero = cftime.date2num(cftime.datetime(2001, 1, 1, calendar=file.calendar), file.units, file.calendar)
+    zero = cftime.date2num(
+        cftime.datetime(2001, 1, 1, calendar=file.calendar), file.units, file.calendar
+    )
     per_day = {"days": 1, "hours": 24, "seconds": 86400}[file.units.split()[0]]
-    chunks = (file.time_chunk,) if file.time_chunk and file.format.startswith("NETCDF4") and file.unlimited else None
+    chunks = (
+        (file.time_chunk,)
+        if file.time_chunk and file.format.startswith("NETCDF4") and file.unlimited
+        else None
+    )
     time = opened.createVariable("time", file.time_dtype, ("time",), chunksizes=chunks)
-    time.setncatts({"units": file.units, "calendar": file.calendar, "standard_name": "time", "axis": "T"})
+    time.setncatts(
+        {"units": file.units, "calendar": file.calendar, "standard_name": "time", "axis": "T"}
+    )
     time[:] = np.floor(zero) + days * per_day
     if file.bounds:
         time.bounds = "time_bnds"
@@ -254,10 +375,14 @@ def _add_field(opened: Any, file: File, field: Field, dataset: Dataset) -> None:
     endian: Any = "big" if field.dtype[0] == ">" else "native"
     kind = np.dtype(field.dtype)
     fill = field.fill if field.fill is None or field.fill is False else kind.type(field.fill)
-    unlimited = (file.unlimited and "time" in field.dims) or any(dataset.sizes.get(dim) == 0 for dim in field.dims)
+    unlimited = (file.unlimited and "time" in field.dims) or any(
+        dataset.sizes.get(dim) == 0 for dim in field.dims
+    )
     if field.contiguous and not unlimited:
         options = {"contiguous": True} if netcdf4 and field.dims else {}
-    variable = opened.createVariable(field.name, field.dtype, field.dims, fill_value=fill, endian=endian, **options)
+    variable = opened.createVariable(
+        field.name, field.dtype, field.dims, fill_value=fill, endian=endian, **options
+    )
     variable.set_auto_maskandscale(False)
     variable.setncatts({**field.attrs, **field.packing})
     if field.missing is not None:
@@ -265,8 +390,12 @@ def _add_field(opened: Any, file: File, field: Field, dataset: Dataset) -> None:
     _fill_in(variable, file, field, dataset, kind.newbyteorder("="))
 
 
-def _fill_in(variable: Any, file: File, field: Field, dataset: Dataset, kind: np.dtype[Any]) -> None:
-    """Values that are those of the step whatever the file; some of them marks of missing data, NaN and zeros."""
+def _fill_in(
+    variable: Any, file: File, field: Field, dataset: Dataset, kind: np.dtype[Any]
+) -> None:
+    """Values that are those of the step whatever the file; some of them marks of missing data, NaN
+    and zeros.
+    """
     sizes = [dataset.sizes[dim] for dim in field.dims if dim != "time"]
     special = [0, 1] if kind.kind != "f" else [0.0, 1.0, np.nan, np.inf, -0.0, 1e20, -999.0]
     marks = [mark for mark in (field.fill,) if mark is not None and mark is not False]
@@ -275,7 +404,9 @@ def _fill_in(variable: Any, file: File, field: Field, dataset: Dataset, kind: np
         random = np.random.default_rng([dataset.seed, int(field.name[1:]), step])
         found = random.integers(0, 100, sizes).astype(kind)
         odd = random.random(sizes) < 0.3
-        return np.where(odd, random.choice(np.array([*special, *marks], kind), sizes), found).astype(kind)
+        return np.where(
+            odd, random.choice(np.array([*special, *marks], kind), sizes), found
+        ).astype(kind)
 
     if "time" not in field.dims:
         if 0 not in sizes:
@@ -296,4 +427,6 @@ def _add_texts(opened: Any, file: File) -> None:
         opened.createDimension("letter", 4)
         code = opened.createVariable("code", "S1", ("time", "letter"))
         if file.length:
-            code[:] = np.array([list(f"{(file.begin + step) % 1000:<4}") for step in range(file.length)], "S1")
+            code[:] = np.array(
+                [list(f"{(file.begin + step) % 1000:<4}") for step in range(file.length)], "S1"
+            )

@@ -1,4 +1,6 @@
-"""Each defect, and each two at once: a stock reader gets what the files hold, value for value, or the refusal says why."""
+"""Each defect, and each two at once: a stock reader gets what the files hold, value for value, or
+the refusal says why.
+"""
 
 from __future__ import annotations
 
@@ -36,35 +38,65 @@ def outcome_of(recipe: Recipe, directory: Path) -> set[str]:
     if len(oracle.groups(document)) > 1:
         reference = directory / "references.json"
         reference.write_bytes(document)
-        assert oracle.joined_differences(esgvzarr.open_dataset(str(reference), decode_times=oracle.CFTIME), paths) == []
+        assert (
+            oracle.joined_differences(
+                esgvzarr.open_dataset(str(reference), decode_times=oracle.CFTIME), paths
+            )
+            == []
+        )
     return {EQUAL}
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_defect_is_read_as_the_files_hold_it_or_refused_by_its_code(name: str, tmp_path: Path) -> None:
+def test_a_defect_is_read_as_the_files_hold_it_or_refused_by_its_code(
+    name: str, tmp_path: Path
+) -> None:
     defect = DEFECTS[name]
     assert defect.outcome in outcome_of(defect.recipe, tmp_path)
 
 
 def pairs() -> list[tuple[Defect, Defect, Recipe]]:
     """All two defects that one dataset can have at once."""
-    found = [(one, other, one.recipe.with_also(other.recipe)) for one, other in itertools.combinations(DEFECTS.values(), 2)]
+    found = [
+        (one, other, one.recipe.with_also(other.recipe))
+        for one, other in itertools.combinations(DEFECTS.values(), 2)
+    ]
     return [(one, other, both) for one, other, both in found if both is not None]
 
 
 SHUFFLED_SUMS = [{"dtype_differs", "fletcher32"}, {"dtype_differs", "fletcher32_differs"}]
-"""netCDF-C puts the checksum before the shuffle, which no decoder of readers can undo for 8-byte types."""
+"""netCDF-C puts the checksum before the shuffle, which no decoder of readers can undo for 8-byte
+types.
+"""
 UNLIKE = {
-    "packing_differs", "fill_value_differs", "dtype_differs", "chunks_never_written", "chunks_never_written_fill_value",
-    "nothing_written", "extent_shorter_than_time", "extent_shorter_in_chunk", "integer_types", "integer_types_cdf5",
-}  # fmt: skip
-"""What these files hold of a month depends on the file, so that the steps they repeat differ, or are stored as other numbers."""
-REPEATING = {name for name, defect in DEFECTS.items() if name.startswith(("overlap_", "file_within")) and defect.outcome == EQUAL}
-CHOSEN = [pair for pair in pairs() if zlib.crc32(f"{pair[0].name} {pair[1].name}".encode()) % SHARE == 0]
+    "packing_differs",
+    "fill_value_differs",
+    "dtype_differs",
+    "chunks_never_written",
+    "chunks_never_written_fill_value",
+    "nothing_written",
+    "extent_shorter_than_time",
+    "extent_shorter_in_chunk",
+    "integer_types",
+    "integer_types_cdf5",
+}
+"""What these files hold of a month depends on the file, so that the steps they repeat differ, or
+are stored as other numbers.
+"""
+REPEATING = {
+    name
+    for name, defect in DEFECTS.items()
+    if name.startswith(("overlap_", "file_within")) and defect.outcome == EQUAL
+}
+CHOSEN = [
+    pair for pair in pairs() if zlib.crc32(f"{pair[0].name} {pair[1].name}".encode()) % SHARE == 0
+]
 
 
 @pytest.mark.parametrize("pair", CHOSEN, ids=lambda pair: f"{pair[0].name}+{pair[1].name}")
-def test_two_defects_at_once_are_read_right_or_refused_for_one_of_them(pair: tuple[Defect, Defect, Recipe], tmp_path: Path) -> None:
+def test_two_defects_at_once_are_read_right_or_refused_for_one_of_them(
+    pair: tuple[Defect, Defect, Recipe], tmp_path: Path
+) -> None:
     one, other, both = pair
     expected = {one.outcome, other.outcome} - {EQUAL} or {EQUAL}
     if {one.name, other.name} in SHUFFLED_SUMS:

@@ -1,4 +1,6 @@
-"""The real esgpublish on real CMIP6 files, to real STAC APIs; opened through the item that pystac-client finds."""
+"""The real esgpublish on real CMIP6 files, to real STAC APIs; opened through the item that
+pystac-client finds.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ MONTHLY_65 = f"{_CMIP}.EC-Earth-Consortium.EC-Earth3.historical.r1i1p1f1.Amon.ta
 DATASETS = (
     MONTHLY_65,
     f"{_CMIP}.MPI-M.MPI-ESM1-2-HR.historical.r1i1p1f1.Amon.ta.gn.v20190710",  # 13 files
-    f"{_CMIP}.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126",  # 480, 480 and 60 months, each file with its own epoch
+    # 480, 480 and 60 months, each file with its own epoch
+    f"{_CMIP}.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126",
     f"{_CMIP}.CAMS.CAMS-CSM1-0.historical.r1i1p1f1.Amon.ta.gn.v20190708",  # the same, five epochs
     f"{_CMIP}.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826",
     f"{_CMIP}.CMCC.CMCC-CM2-SR5.historical.r1i1p1f1.day.ta.gn.v20200616",
@@ -51,7 +54,12 @@ DATASETS = (
 def run(*arguments: object) -> tuple[int, str]:
     """Exit status of esgvzarr, and all that it printed."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), schema_versions(), pytest.raises(SystemExit) as stop:
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        schema_versions(),
+        pytest.raises(SystemExit) as stop,
+    ):
         cli.main(list(map(str, arguments)))
     return int(stop.value.code or 0), said.getvalue()
 
@@ -66,7 +74,11 @@ def find(stac_url: str, dataset_id: str) -> Any:
     import pystac_client
 
     collection = dataset_id.removeprefix("MIP-DRS7.").partition(".")[0]
-    (item,) = pystac_client.Client.open(stac_url).search(collections=[collection], ids=[dataset_id]).items()
+    (item,) = (
+        pystac_client.Client.open(stac_url)
+        .search(collections=[collection], ids=[dataset_id])
+        .items()
+    )
     return item
 
 
@@ -76,8 +88,13 @@ def open_asset(asset: Any) -> xarray.Dataset:
 
 
 def check_equal(opened: xarray.Dataset, files: list[Path]) -> None:
-    """Each file, opened alone and decoded, is what the dataset shows of it: variables, times, bounds, types, attributes."""
-    truths = sorted((xarray.open_dataset(file, engine="netcdf4") for file in files), key=lambda truth: truth.time.values[0])
+    """Each file, opened alone and decoded, is what the dataset shows of it: variables, times,
+    bounds, types, attributes.
+    """
+    truths = sorted(
+        (xarray.open_dataset(file, engine="netcdf4") for file in files),
+        key=lambda truth: truth.time.values[0],
+    )
     assert opened.sizes["time"] == sum(truth.sizes["time"] for truth in truths)
     start = 0
     for truth in truths:
@@ -87,7 +104,9 @@ def check_equal(opened: xarray.Dataset, files: list[Path]) -> None:
         for name, variable in truth.variables.items():
             assert shown[name].dims == variable.dims
             assert shown[name].dtype.kind == variable.dtype.kind
-            np.testing.assert_array_equal(shown[name].values, variable.values, err_msg=f"{name} of {truth.encoding['source']}")
+            np.testing.assert_array_equal(
+                shown[name].values, variable.values, err_msg=f"{name} of {truth.encoding['source']}"
+            )
     assert public(opened.attrs) == equal_in_all([truth.attrs for truth in truths])
     for name, variable in opened.variables.items():
         assert plain(variable.attrs) == equal_in_all([truth[name].attrs for truth in truths]), name
@@ -96,7 +115,11 @@ def check_equal(opened: xarray.Dataset, files: list[Path]) -> None:
 def equal_in_all(attributes: list[dict[str, Any]]) -> dict[str, Any]:
     """What all files say alike."""
     first, *others = [plain(each) for each in attributes]
-    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(other.get(name) == value for other in others)
+    }
 
 
 def plain(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +129,9 @@ def plain(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def public(attributes: dict[str, Any]) -> dict[str, Any]:
     """Without what only a reference file has."""
-    return {name: value for name, value in plain(attributes).items() if not name.startswith("esgvzarr")}
+    return {
+        name: value for name, value in plain(attributes).items() if not name.startswith("esgvzarr")
+    }
 
 
 def patches(server: StacServer) -> list[Any]:
@@ -125,22 +150,31 @@ def index_of(kind: str, request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 class Published:
-    """One run of esgvzarr publish over all datasets: two maps, a list file of two, a directory of the others."""
+    """One run of esgvzarr publish over all datasets: two maps, a list file of two, a directory of
+    the others.
+    """
 
     def __init__(self, node: DataNode, sample: Path) -> None:
         self.node = node
         files = sample_datasets(sample)
-        first, second, third, fourth, *rest = [node.add_dataset(name, files[name]) for name in DATASETS]
-        listed, folder = node.directory / "maps.txt", node.directory / "more"
+        first, second, third, fourth, *rest = [
+            node.add_dataset(name, files[name]) for name in DATASETS
+        ]
+        listed = node.directory / "maps.txt"
+        folder = node.directory / "more"
         listed.write_text(f"{third}\n{fourth}\n")
         folder.mkdir()
         for mapfile in rest:
             mapfile.rename(folder / mapfile.name)
-        self.status, self.said = publish("--map", first, second, listed, folder, "--config", node.config)
+        self.status, self.said = publish(
+            "--map", first, second, listed, folder, "--config", node.config
+        )
 
 
 @pytest.fixture(scope="module", params=["sync", "queued", "pgstac"])
-def published(request: pytest.FixtureRequest, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+def published(
+    request: pytest.FixtureRequest, sample_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Published]:
     with (
         index_of(request.param, request) as server,
         DataNode(tmp_path_factory.mktemp("node"), server.url, poll_timeout_s=10) as node,
@@ -153,7 +187,9 @@ class TestRealFiles:
         """Several maps, a list file and a directory in one run; the status is esgpublish's 0."""
         assert published.status == 0, published.said
         lines = published.said.splitlines()
-        assert sorted(line.split(":")[0] for line in lines if ": linked: " in line) == sorted(DATASETS)
+        assert sorted(line.split(":")[0] for line in lines if ": linked: " in line) == sorted(
+            DATASETS
+        )
 
     @pytest.mark.parametrize("dataset_id", DATASETS, ids=lambda name: name.split(".")[3])
     def test_equal_the_files_value_for_value(self, published: Published, dataset_id: str) -> None:
@@ -171,27 +207,45 @@ class TestRealFiles:
         with open_asset(asset) as opened:
             str(opened)
             opened.time_bnds.load()
-        assert {published.node.thredds.url + request.path for request in published.node.thredds.requests} == {asset.href}
+        assert {
+            published.node.thredds.url + request.path for request in published.node.thredds.requests
+        } == {asset.href}
 
     def test_opening_takes_one_request(self, published: Published) -> None:
-        """The reference file is fetched once, unless kerchunk is let nest dask arrays; fsspec asks for its length first."""
+        """The reference file is fetched once, unless kerchunk is let nest dask arrays; fsspec asks
+        for its length first.
+        """
         href = published.node.url_of(MONTHLY_65)
         published.node.thredds.clear()
-        with xarray.open_dataset(href, engine="kerchunk", chunks={}, open_dataset_options={"chunks": None}) as opened:
+        with xarray.open_dataset(
+            href, engine="kerchunk", chunks={}, open_dataset_options={"chunks": None}
+        ) as opened:
             opened.time_bnds.load()
         assert [request.method for request in published.node.thredds.requests] == ["HEAD", "GET"]
 
     def test_is_one_array(self, published: Published) -> None:
-        """Contiguous files of unequal length are virtually chunked again, not refused nor cut in segments."""
-        refs = json.loads(next(published.node.data.glob("**/CMIP6.*BCC-CSM2-MR*.json")).read_text())["refs"]
-        assert {key.partition("/")[0] for key in refs if key.endswith(".zarray")} >= {"ta", "time", "time_bnds"}
+        """Contiguous files of unequal length are virtually chunked again, not refused nor cut in
+        segments.
+        """
+        refs = json.loads(
+            next(published.node.data.glob("**/CMIP6.*BCC-CSM2-MR*.json")).read_text()
+        )["refs"]
+        assert {key.partition("/")[0] for key in refs if key.endswith(".zarray")} >= {
+            "ta",
+            "time",
+            "time_bnds",
+        }
         assert json.loads(refs["ta/.zarray"])["shape"] == [1020, 2, 2, 2]
 
 
 @pytest.mark.parametrize(
-    ("dataset_id", "write"), [(CMIP7, write_cmip7), (INPUT4MIPS, write_input4mips)], ids=["CMIP7", "input4MIPs"]
+    ("dataset_id", "write"),
+    [(CMIP7, write_cmip7), (INPUT4MIPS, write_input4mips)],
+    ids=["CMIP7", "input4MIPs"],
 )
-def test_other_projects(dataset_id: str, write: Callable[[Path], list[Path]], tmp_path: Path) -> None:
+def test_other_projects(
+    dataset_id: str, write: Callable[[Path], list[Path]], tmp_path: Path
+) -> None:
     """Datasets of CMIP7 and input4MIPs are registered, linked and opened like those of CMIP6."""
     with StacServer() as server, DataNode(tmp_path / "node", server.url) as node:
         mapfile = node.add_dataset(dataset_id, write(tmp_path / "made"))
@@ -223,7 +277,9 @@ def check_only_registered(node: DataNode, server: StacServer) -> None:
 
 
 class TestBadDataNodes:
-    """Registration is unharmed and the status is esgpublish's 0; the reason is said, and nothing is left behind."""
+    """Registration is unharmed and the status is esgpublish's 0; the reason is said, and nothing is
+    left behind.
+    """
 
     @pytest.mark.parametrize("read", ["auto", "http"])
     @pytest.mark.parametrize(
@@ -232,20 +288,34 @@ class TestBadDataNodes:
             (NoRanges(), "transport-no-range", "Turn on byte ranges on the data node"),
             (HtmlPage(), "transport-html", "answered with an HTML page"),
             (Truncated(), "transport-truncated", "ended early"),
-            (WrongLength(-4096), "transport-(size-differs|range-wrong)", "cut short|shorter than it says"),
+            (
+                WrongLength(-4096),
+                "transport-(size-differs|range-wrong)",
+                "cut short|shorter than it says",
+            ),
             (Status(403), "transport-http-403", "references are for data that anyone can read"),
         ],
         ids=["no Range", "HTML", "truncated", "shorter", "403"],
     )
     def test_files_that_no_reader_could_read(
-        self, node: DataNode, stac_server: StacServer, fault: Fault, code: str, reason: str, read: str
+        self,
+        node: DataNode,
+        stac_server: StacServer,
+        fault: Fault,
+        code: str,
+        reason: str,
+        read: str,
     ) -> None:
-        """Whether the metadata come from disk or over HTTP, the files are looked at as users have them."""
+        """Whether the metadata come from disk or over HTTP, the files are looked at as users have
+        them.
+        """
         node.write_config(read=read)
         node.thredds.fault(fault, "*_185101-185112.nc")
         status, said = publish_on(node)
         assert status == 0
-        assert re.search(rf"{DATASET_ID}: failed \[{code}\]: .*_185101-185112\.nc: .*({reason})", said), said
+        assert re.search(
+            rf"{DATASET_ID}: failed \[{code}\]: .*_185101-185112\.nc: .*({reason})", said
+        ), said
         check_only_registered(node, stac_server)
         assert patches(stac_server) == []
 
@@ -258,10 +328,15 @@ class TestBadDataNodes:
         assert "nothing to reference" in said
         assert not list(node.data.glob("**/*.json"))
 
-    def test_a_directory_that_cannot_be_written(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_a_directory_that_cannot_be_written(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """Here a file stands in its place, which stops even root."""
         (node.directory / "occupied").write_text("")
-        node.write_config(reference_dir=str(node.directory / "occupied" / "zarr"), reference_url=f"{node.thredds.url}/zarr")
+        node.write_config(
+            reference_dir=str(node.directory / "occupied" / "zarr"),
+            reference_url=f"{node.thredds.url}/zarr",
+        )
         status, said = publish_on(node)
         assert status == 0
         assert "failed [store-unwritable]" in said
@@ -285,13 +360,19 @@ class TestBadIndexes:
         check_only_registered(node, stac_server)
 
     @pytest.mark.parametrize("methods", [("GET",), ("PATCH",)], ids=["discovery", "transaction"])
-    def test_down_after_registration(self, node: DataNode, stac_server: StacServer, methods: tuple[str, ...]) -> None:
-        """What was proved and written stays, for trying again; the item is as esgpublish made it."""
+    def test_down_after_registration(
+        self, node: DataNode, stac_server: StacServer, methods: tuple[str, ...]
+    ) -> None:
+        """What was proved and written stays, for trying again; the item is as esgpublish made
+        it.
+        """
         stac_server.fault(Status(503), "/collections/*/items/*", methods=methods)
         status, said = publish_on(node)
         assert status == 0
         assert re.search(r"failed \[index-(unreachable|http-503)\]", said), said
-        assert [path.name for path in node.directory_of(DATASET_ID).glob("*.json")] == [f"{DATASET_ID}.json"]
+        assert [path.name for path in node.directory_of(DATASET_ID).glob("*.json")] == [
+            f"{DATASET_ID}.json"
+        ]
         assert "reference_file" not in stac_server.item("CMIP6", DATASET_ID)["assets"]
 
 
@@ -305,14 +386,19 @@ class TestLaterLives:
     def test_a_second_version_and_the_retraction_of_the_first(
         self, node: DataNode, stac_server: StacServer, tmp_path: Path
     ) -> None:
-        """esgcet marks the first as not the latest, and its link stays; retracted, it goes, and the second's stays."""
+        """esgcet marks the first as not the latest, and its link stays; retracted, it goes, and the
+        second's stays.
+        """
         newer = f"{DATASET_ID.rpartition('.v')[0]}.v20990101"
         node.add_dataset(newer, write_monthly(tmp_path / "newer", seed=1))
         for name in (DATASET_ID, newer):
             status, said = publish("--map", node.maps / f"{name}.map", "--config", node.config)
             assert (status, ": linked: " in said) == (0, True), said
         items = {name: stac_server.item("CMIP6", name) for name in (DATASET_ID, newer)}
-        assert {name: item["properties"]["latest"] for name, item in items.items()} == {DATASET_ID: False, newer: True}
+        assert {name: item["properties"]["latest"] for name, item in items.items()} == {
+            DATASET_ID: False,
+            newer: True,
+        }
         for name in items:
             with open_asset(find(node.stac_url, name).assets["reference_file"]) as opened:
                 check_equal(opened, sorted(node.directory_of(name).glob("*.nc")))
@@ -322,17 +408,28 @@ class TestLaterLives:
         assert stac_server.item("CMIP6", newer) == items[newer]
         assert (node.directory_of(newer) / f"{newer}.json").exists()
 
-    def test_a_replica_stands_beside_the_link_of_the_first_node(self, node: DataNode, stac_server: StacServer) -> None:
-        """The item is another node's, which has our files as alternates: theirs stays the first link, ours is an alternate."""
+    def test_a_replica_stands_beside_the_link_of_the_first_node(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """The item is another node's, which has our files as alternates: theirs stays the first
+        link, ours is an alternate.
+        """
         other = "first.example.org"
         names = [file.name for file in sorted(node.directory_of(DATASET_ID).glob("*.nc"))]
-        item = make_item(DATASET_ID, {name: f"https://{other}/{name}" for name in names}, data_node=other)
+        item = make_item(
+            DATASET_ID, {name: f"https://{other}/{name}" for name in names}, data_node=other
+        )
         for asset in item["assets"].values():
-            asset["alternate"] = {node.thredds.host: {"href": node.url_of(DATASET_ID).replace(".json", ".nc")}}
+            asset["alternate"] = {
+                node.thredds.host: {"href": node.url_of(DATASET_ID).replace(".json", ".nc")}
+            }
         theirs = {
-            **item["assets"][names[0]], "href": f"https://{other}/{DATASET_ID}.json", "description": "VirtualZarr Link",
-            "type": "application/vnd.zarr+kerchunk", "protocol": "kerchunk",
-        }  # fmt: skip
+            **item["assets"][names[0]],
+            "href": f"https://{other}/{DATASET_ID}.json",
+            "description": "VirtualZarr Link",
+            "type": "application/vnd.zarr+kerchunk",
+            "protocol": "kerchunk",
+        }
         del theirs["alternate"]
         item["assets"]["reference_file"] = theirs
         stac_server.add_item(item)
@@ -341,7 +438,9 @@ class TestLaterLives:
         asset = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
         alternates = asset.pop("alternate")
         assert asset == theirs
-        assert {name: alternate["href"] for name, alternate in alternates.items()} == {node.thredds.host: node.url_of(DATASET_ID)}
+        assert {name: alternate["href"] for name, alternate in alternates.items()} == {
+            node.thredds.host: node.url_of(DATASET_ID)
+        }
         ((operation,),) = patches(stac_server)
         assert (operation["op"], operation["path"]) == ("add", "/assets/reference_file/alternate")
         assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
@@ -359,12 +458,20 @@ class TestBadConfigurations:
                 "project: none\nesgvzarr:\n  proof_sample: 3\n",
                 r"line 3, key esgvzarr\.proof_sample: .* Did you mean 'proof_samples'",
             ),
-            ("project: none\nesgvzarr:\n  retries: many\n", r"line 3, key esgvzarr\.retries: .*'many'"),
-            ("project: none\nkerchunk:\n  generation: true\n", r"key kerchunk\.generation: .* Set `generation: false`"),
+            (
+                "project: none\nesgvzarr:\n  retries: many\n",
+                r"line 3, key esgvzarr\.retries: .*'many'",
+            ),
+            (
+                "project: none\nkerchunk:\n  generation: true\n",
+                r"key kerchunk\.generation: .* Set `generation: false`",
+            ),
         ],
         ids=["not YAML", "unknown setting", "wrong value", "esgcet's own references"],
     )
-    def test_is_named_with_its_line(self, node: DataNode, stac_server: StacServer, text: str, reason: str) -> None:
+    def test_is_named_with_its_line(
+        self, node: DataNode, stac_server: StacServer, text: str, reason: str
+    ) -> None:
         """File, line and key are in the last line that is printed."""
         node.config.write_text(text)
         status, said = publish_on(node)
@@ -387,14 +494,18 @@ class TestBadConfigurations:
 
 
 class TestAgain:
-    """Run twice. An index that queues takes a dataset again; one that answers at once says that it has it."""
+    """Run twice. An index that queues takes a dataset again; one that answers at once says that it
+    has it.
+    """
 
     @pytest.fixture(autouse=True)
     def first(self, node: DataNode, stac_server: StacServer) -> None:
         stac_server.delay_s = 0.1
         status, said = publish_on(node)
         assert (status, ": linked: " in said) == (0, True), said
-        assert [operation["path"] for patch in patches(stac_server) for operation in patch] == ["/assets/reference_file"]
+        assert [operation["path"] for patch in patches(stac_server) for operation in patch] == [
+            "/assets/reference_file"
+        ]
         stac_server.clear()
 
     def test_changes_nothing(self, node: DataNode, stac_server: StacServer) -> None:
@@ -406,7 +517,9 @@ class TestAgain:
         assert patches(stac_server) == []
         assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
-    def test_an_index_that_has_it_leaves_the_link(self, node: DataNode, stac_server: StacServer) -> None:
+    def test_an_index_that_has_it_leaves_the_link(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
         """409 is esgpublish's own failure, status 1; link and file stay."""
         stac_server.delay_s = 0
         status, said = publish_on(node)
@@ -415,8 +528,12 @@ class TestAgain:
         assert "reference_file" in stac_server.item("CMIP6", DATASET_ID)["assets"]
         assert (node.directory_of(DATASET_ID) / f"{DATASET_ID}.json").exists()
 
-    def test_other_bytes_need_force(self, node: DataNode, stac_server: StacServer, tmp_path: Path) -> None:
-        """Caches keep what is under a public URL: bytes there change only when that is asked for, and then so does the link."""
+    def test_other_bytes_need_force(
+        self, node: DataNode, stac_server: StacServer, tmp_path: Path
+    ) -> None:
+        """Caches keep what is under a public URL: bytes there change only when that is asked for,
+        and then so does the link.
+        """
         path = node.directory_of(DATASET_ID) / f"{DATASET_ID}.json"
         old = path.read_bytes()
         node.add_dataset(DATASET_ID, write_monthly(tmp_path / "again", seed=1, compression="zlib"))
@@ -435,8 +552,18 @@ class TestAgain:
 def test_as_a_program(node: DataNode) -> None:
     """In a process of its own: status 0, our lines on stderr, one a dataset at the end."""
     words = command("publish", "--map", node.maps, "--config", node.config)
-    done = subprocess.run(words, cwd=node.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words,
+        cwd=node.directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == f"{DATASET_ID}: linked: {node.url_of(DATASET_ID)} is shown by the index"
+    assert (
+        done.stderr.splitlines()[-1]
+        == f"{DATASET_ID}: linked: {node.url_of(DATASET_ID)} is shown by the index"
+    )
     told = [line for line in done.stderr.splitlines() if "Running index pub" in line]
     assert len(told) == 1  # esgcet's own lines are not said twice

@@ -1,4 +1,6 @@
-"""Whatever CMIP-like files look like: a stock reader gets what netCDF4 reads, or nothing is published and a code says why."""
+"""Whatever CMIP-like files look like: a stock reader gets what netCDF4 reads, or nothing is
+published and a code says why.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,25 @@ from . import oracle
 from .random_files import Dataset, datasets, write
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=_QUIET)
+settings.register_profile(
+    "ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=_QUIET
+)
 settings.register_profile("nightly", max_examples=3000, deadline=None, suppress_health_check=_QUIET)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 REFUSALS = {"filter-unsupported", "file-unwritten"}
 """Codes with which such files may be refused. They are all legal; netCDF-C puts the checksum before
 the shuffle, and numcodecs cannot undo that for types of 8 bytes; it also reads
-variables in wrong places whose last steps were never written and whose first dimension is not time."""
+variables in wrong places whose last steps were never written and whose first dimension is not time.
+"""
 
 
 def _codes(error: EsgvzarrError) -> set[str]:
-    return {finding.code for finding in error.findings if finding.refuse} if isinstance(error, RefusedError) else {error.code}
+    return (
+        {finding.code for finding in error.findings if finding.refuse}
+        if isinstance(error, RefusedError)
+        else {error.code}
+    )
 
 
 @given(datasets())
@@ -36,10 +45,15 @@ def test_random_files_are_read_as_they_are(dataset: Dataset) -> None:
             _, document = oracle.make(paths)
         except EsgvzarrError as error:
             event(error.code)
-            if error.code not in REFUSALS and not (dataset.repeats and not dataset.alike and _codes(error) <= {"time-overlap"}):
+            if error.code not in REFUSALS and not (
+                dataset.repeats and not dataset.alike and _codes(error) <= {"time-overlap"}
+            ):
                 raise
             return
-        event(f"{len(oracle.groups(document))} groups, {'repeated steps' if dataset.repeats else 'each step once'}")
+        event(
+            f"{len(oracle.groups(document))} groups, "
+            f"{'repeated steps' if dataset.repeats else 'each step once'}"
+        )
         assert oracle.differences(document, paths) == []
         report = oracle.proof(document, paths)
         assert report.passed, report.failures

@@ -1,4 +1,6 @@
-"""Real published files: every dataset is shown as its files hold it, or refused for the reason that is known of it."""
+"""Real published files: every dataset is shown as its files hold it, or refused for the reason that
+is known of it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from . import oracle
 MORE = os.environ.get("ESGVZARR_TEST_DATA")
 REFUSED = {
     "HadGEM2-ES/rcp85": {"time-overlap"},  # 2099-12 stands in two files with different values
-    "IPSL-CM6A-LR/historical/r1i1p1f1/Amon/rlds": {"time-overlap", "dimension-differs"},  # one month on another grid, again
+    "IPSL-CM6A-LR/historical/r1i1p1f1/Amon/rlds": {
+        "time-overlap",
+        "dimension-differs",
+    },  # one month on another grid, again
 }
 SAMPLES = 76
 
@@ -24,7 +29,9 @@ SAMPLES = 76
 def check(paths: list[Path]) -> None:
     _, document = oracle.make(paths)
     found = oracle.differences(document, paths)
-    assert [text for text in found if "least_significant_digit" not in text] == []  # xarray hides that one of netCDF files
+    assert [
+        text for text in found if "least_significant_digit" not in text
+    ] == []  # xarray hides that one of netCDF files
     report = oracle.proof(document, paths)
     assert report.passed, report.failures[:3]
 
@@ -37,7 +44,9 @@ def test_all_datasets_of_the_sample_package(sample_root: Path) -> None:
         check(paths)
 
 
-@pytest.mark.skipif(not MORE, reason="ESGVZARR_TEST_DATA names no directory with further real files")
+@pytest.mark.skipif(
+    not MORE, reason="ESGVZARR_TEST_DATA names no directory with further real files"
+)
 def test_further_real_datasets() -> None:
     """CMIP5, CMIP6, CORDEX and C3S files, one dataset a directory."""
     datasets: defaultdict[Path, list[Path]] = defaultdict(list)
