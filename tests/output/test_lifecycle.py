@@ -22,7 +22,7 @@ pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 def test_linked_interrupted_resumed_and_withdrawn(
     output: str,
     node: DataNode,
-    stac_server: StacServer,  # noqa: F811
+    stac_server: StacServer,
 ) -> None:
     """In a directory of its own, whose server shows the dot-file of kerchunk parquet."""
     skip_unless_installed(output)
@@ -66,7 +66,7 @@ def test_linked_interrupted_resumed_and_withdrawn(
 
 def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(
     node: DataNode,
-    stac_server: StacServer,  # noqa: F811
+    stac_server: StacServer,
 ) -> None:
     skip_unless_installed("icechunk")
     register(node, stac_server)
@@ -84,7 +84,7 @@ def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(
 
 def test_another_output_takes_the_place_of_the_first_in_the_index(
     node: DataNode,
-    stac_server: StacServer,  # noqa: F811
+    stac_server: StacServer,
 ) -> None:
     """One asset, one href. Both lie on the data node, and both go."""
     pytest.importorskip("zstandard")
