@@ -1,0 +1,106 @@
+"""The engines that xarray finds by entry point. xarray imports this module whenever it looks for
+an engine, so it imports next to nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from xarray.backends import BackendEntrypoint
+
+if TYPE_CHECKING:
+    import xarray
+
+DSID = re.compile(r"[A-Za-z][\w-]*(\.[\w-]+){4,}\.v\d+")
+"""A dataset id with its version: ``CMIP6.CMIP...gn.v20190323``."""
+_SUFFIXES = (".json", ".json.zst", ".parq", ".icechunk", ".zarr3.json")
+_DECODING = (
+    "mask_and_scale",
+    "decode_times",
+    "concat_characters",
+    "decode_coords",
+    "drop_variables",
+    "use_cftime",
+    "decode_timedelta",
+)
+
+
+class EsgvzarrBackend(BackendEntrypoint):
+    """``engine="esgvzarr"``: a published reference file, its segments as one array."""
+
+    description = "Open what esgvzarr published: one lazy array for each variable"
+    url = "https://esgvzarr.readthedocs.io"
+    open_dataset_parameters = ("filename_or_obj", *_DECODING, "group", "storage_options")
+    supports_groups = True
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Whether the name is that of a published reference file: a dataset id and our suffix."""
+        if not isinstance(filename_or_obj, (str, os.PathLike)):
+            return False
+        name = os.path.basename(str(filename_or_obj).rstrip("/"))
+        return any(
+            name.endswith(suffix) and DSID.fullmatch(name.removesuffix(suffix))
+            for suffix in _SUFFIXES
+        )
+
+    def open_dataset(  # type: ignore[override]
+        self,
+        filename_or_obj: Any,
+        *,
+        group: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        drop_variables: str | Iterable[str] | None = None,
+        **decoding: Any,
+    ) -> xarray.Dataset:
+        """One group as one dataset, not read yet."""
+        from .joining import open_group
+
+        source = _source(filename_or_obj, storage_options)
+        dataset = open_group(source, group or "", _told(decoding))
+        return _without(dataset, drop_variables)
+
+    def open_groups_as_dict(  # type: ignore[override]
+        self,
+        filename_or_obj: Any,
+        *,
+        group: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        drop_variables: str | Iterable[str] | None = None,
+        **decoding: Any,
+    ) -> dict[str, xarray.Dataset]:
+        """All groups, or those below one: path -> dataset."""
+        from .joining import open_groups
+
+        source = _source(filename_or_obj, storage_options)
+        groups = open_groups(source, _told(decoding), group or "")
+        return {path: _without(dataset, drop_variables) for path, dataset in groups.items()}
+
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xarray.DataTree:  # type: ignore[override]
+        """All groups as a tree."""
+        import xarray
+
+        return xarray.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **options))
+
+
+def _source(place: Any, storage_options: Mapping[str, Any] | None) -> Any:
+    """What was opened already, or the document at a URL or path."""
+    from .source import Source, open_source
+
+    return place if isinstance(place, Source) else open_source(os.fspath(place), storage_options)
+
+
+def _told(decoding: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for; the rest is as xarray has it."""
+    return {name: value for name, value in decoding.items() if value is not None}
+
+
+def _without(
+    dataset: xarray.Dataset, drop_variables: str | Iterable[str] | None
+) -> xarray.Dataset:
+    if not drop_variables:
+        return dataset
+    names = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables)
+    return dataset.drop_vars(names, errors="ignore")

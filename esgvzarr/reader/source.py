@@ -1,0 +1,205 @@
+"""What a published name leads to: the references of one document, whatever output it is.
+
+A `Source` is small and can be pickled: another process reads the document again, once, and makes
+sure that it is still the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ..errors import SourceError
+from ..output import ICECHUNK, PARQUET, check_installed, output_of
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+_OPEN: dict[tuple[str, str], Source] = {}
+"""(href, digest) -> what this process has read for a task that came from another process."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """An opened document."""
+
+    href: str
+    options: Mapping[str, Any]
+    """As fsspec's reference file system takes them: ``target_options``, ``remote_options``."""
+    store: Store
+    """What zarr-python reads: metadata, and chunks from the NetCDF files."""
+    digest: str
+    """Of the document; empty where the output has versions of its own."""
+    zarr_format: int
+    found: dict[str, Any] = field(default_factory=dict)
+    """Group -> what was read of its metadata, so that it is read once."""
+
+    def read_keys(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Values of metadata, all at once; None for what is not there."""
+        from zarr.core.buffer import default_buffer_prototype
+        from zarr.core.sync import sync
+
+        prototype = default_buffer_prototype()
+
+        async def read() -> list[Any]:
+            return list(await asyncio.gather(*(self.store.get(key, prototype) for key in keys)))
+
+        found = sync(read())
+        return [None if value is None else value.to_bytes() for value in found]
+
+    def read_metadata(self, paths: Sequence[str]) -> dict[str, tuple[bytes | None, ...]]:
+        """Path of an array -> its ``.zarray`` and ``.zattrs``, or its ``zarr.json``."""
+        names = (".zarray", ".zattrs") if self.zarr_format == 2 else ("zarr.json",)
+        values = iter(self.read_keys([f"{path}/{name}" for path in paths for name in names]))
+        return {path: tuple(next(values) for _ in names) for path in paths}
+
+    def open_array(self, path: str) -> Any:
+        """One array, as zarr-python opens it."""
+        import zarr
+
+        return zarr.open_array(
+            store=self.store, path=path, mode="r", zarr_format=self.zarr_format
+        )
+
+    def read_variables(self, path: str) -> dict[str, Any]:
+        """The variables of one group as xarray shows them before it decodes them."""
+        from xarray.backends import ZarrStore
+
+        group = ZarrStore.open_group(
+            self.store,
+            group=path or None,
+            mode="r",
+            consolidated=False,
+            zarr_format=self.zarr_format,
+        )
+        return {str(name): variable for name, variable in group.get_variables().items()}
+
+    def array_names(self, path: str) -> list[str]:
+        """The arrays of one group, in the order of the document."""
+        return list(self.read_variables(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_again, (self.href, dict(self.options), self.digest))
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return (self.href, self.digest)
+
+    def __fspath__(self) -> str:
+        return self.href
+
+    def __str__(self) -> str:
+        return self.href
+
+
+def open_source(href: str, options: Mapping[str, Any] | None = None) -> Source:
+    """Open the document that a URL or path leads to. A JSON document takes one request.
+
+    Args:
+        href: URL or path of ``<DSID>.json``, ``.json.zst``, ``.parq`` or ``.icechunk``.
+        options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
+
+    Raises:
+        SourceError: nothing is there, or no references.
+        SettingsError: a package is missing that reads this output.
+    """
+    output = output_of(href)
+    check_installed(output)
+    given = dict(options or {})
+    place = href if "://" in href else os.path.abspath(href)
+    try:
+        if output == ICECHUNK:
+            return _open_icechunk(place, given)
+        if output == PARQUET:
+            return _open_parquet(place, given)
+        return _open_json(place, given)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            href,
+            f"cannot be opened: {error or type(error).__name__}",
+            expected="kerchunk references, or an Icechunk repository",
+            todo="Look whether the address is right and the server answers.",
+            code="source-not-references",
+        ) from error
+
+
+def _again(href: str, options: Mapping[str, Any], digest: str) -> Source:
+    """The source in another process."""
+    key = (href, digest)
+    if key not in _OPEN:
+        source = open_source(href, options)
+        if source.digest != digest:
+            raise SourceError(
+                href,
+                "is another document than when the dataset was opened",
+                expected=f"SHA-256 {digest}",
+                todo="Open the dataset again.",
+                code="source-changed",
+            )
+        _OPEN[key] = source
+    return _OPEN[key]
+
+
+def _open_json(href: str, options: dict[str, Any]) -> Source:
+    from ..output.kerchunk import read
+    from .store import ReferenceStore
+
+    raw = _read_whole(href, options)
+    parsed = orjson.loads(read(raw))
+    refs = parsed["refs"] if "refs" in parsed else parsed
+    if "templates" in parsed or "gen" in parsed:
+        refs = _expanded(parsed)
+    zarr_format = 3 if "zarr.json" in refs else 2
+    if zarr_format == 2 and ".zgroup" not in refs:
+        raise ValueError("it holds no Zarr group")
+    store = ReferenceStore(refs, href, options.get("remote_options", {}))
+    return Source(href, options, store, hashlib.sha256(raw).hexdigest(), zarr_format)
+
+
+def _open_parquet(href: str, options: dict[str, Any]) -> Source:
+    from fsspec.core import url_to_fs
+    from fsspec.implementations.reference import LazyReferenceMapper
+
+    from .store import ReferenceStore
+
+    files, root = url_to_fs(href, **_target(options))
+    refs = LazyReferenceMapper(root, fs=files)
+    store = ReferenceStore(refs, href, options.get("remote_options", {}))
+    digest = hashlib.sha256(orjson.dumps(refs.zmetadata, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Source(href, options, store, digest, 2)
+
+
+def _open_icechunk(href: str, options: dict[str, Any]) -> Source:
+    from ..output.icechunk import open_store
+
+    return Source(href, options, open_store(href), "", 3)
+
+
+def _read_whole(href: str, options: Mapping[str, Any]) -> bytes:
+    """A document by one GET."""
+    from fsspec.core import url_to_fs
+
+    if "://" not in href:
+        with open(href, "rb") as file:
+            return file.read()
+    files, path = url_to_fs(href, **_target(options))
+    return bytes(files.cat_file(path))
+
+
+def _target(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the file system that the document is on."""
+    target = dict(options.get("target_options", {}))
+    target.pop("compression", None)  # the first bytes say it
+    return target
+
+
+def _expanded(parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """References that others wrote with templates, written out."""
+    import fsspec
+
+    return dict(fsspec.filesystem("reference", fo=dict(parsed)).references)

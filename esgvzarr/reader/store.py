@@ -1,0 +1,262 @@
+"""References as a store of zarr-python: metadata from the document, chunks from the NetCDF files.
+
+fsspec's reference file system would do, but for three things: a server that answers a range with
+something else is noticed here, a file of this machine is never read for a document from elsewhere,
+and where a host is down another one that has the same file can be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
+
+from ..errors import TransportError
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+TRIES = 3
+"""Of one host, for one range of bytes."""
+TIMEOUT_S = 120.0
+"""For one range of bytes."""
+_FIRST_WAIT_S = 0.2
+
+
+class ReferenceStore(Store):
+    """Zarr keys -> values inside the document, or ranges of bytes of other files. Read only."""
+
+    supports_writes = False
+    supports_deletes = False
+    supports_partial_writes = False
+    supports_listing = True
+
+    def __init__(
+        self, refs: Mapping[str, Any], href: str, remote_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make a store.
+
+        Args:
+            refs: key -> text, bytes, or ``[url, offset, size]``.
+            href: URL or path of the document.
+            remote_options: of the file system that the chunks are fetched with.
+        """
+        super().__init__(read_only=True)
+        self._refs = refs
+        self._href = href
+        self._options = {
+            name: value
+            for name, value in dict(remote_options or {}).items()
+            if name != "asynchronous"
+        }
+        self._below: dict[str, list[str]] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ReferenceStore) and self._refs is other._refs
+
+    def __hash__(self) -> int:
+        return id(self._refs)
+
+    def __str__(self) -> str:
+        return self._href
+
+    def metadata(self, key: str) -> bytes | None:
+        """A value that is inside the document, at once."""
+        if key not in self._refs:
+            return None
+        value = self._refs[key]
+        if isinstance(value, list):
+            raise ValueError(f"{key} is a reference, where metadata are expected")
+        return _inside(value)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """The value of a key; None where the references have none, which is how Zarr says that a
+        chunk was never written.
+
+        Raises:
+            TransportError: a file cannot be read now.
+        """
+        try:
+            value = self._refs[key]
+        except KeyError:
+            return None
+        if isinstance(value, (str, bytes)):
+            data = _inside(value)
+        elif len(value) == 1:
+            data = await self._fetch(value[0], None, None)
+        else:
+            data = await self._fetch(*value)
+        return prototype.buffer.from_bytes(_part(data, byte_range))
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        """Several values at once."""
+        wanted = [self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+        return list(await asyncio.gather(*wanted))
+
+    async def exists(self, key: str) -> bool:
+        """Whether the references have a key."""
+        return key in self._refs
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Refuse: what was published is not changed by readers."""
+        raise PermissionError(f"{self._href} is read only")
+
+    async def delete(self, key: str) -> None:
+        """Refuse, as `set` does."""
+        raise PermissionError(f"{self._href} is read only")
+
+    async def list(self) -> AsyncIterator[str]:
+        """All keys."""
+        for key in self._refs:
+            if not key.startswith("//"):
+                yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """The keys that begin with a prefix."""
+        async for key in self.list():
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """The names directly below a group or array."""
+        if self._below is None:
+            self._below = _tree(self._refs)
+        for name in self._below.get(prefix.strip("/"), ()):
+            yield name
+
+    async def _fetch(self, url: str, offset: int | None, size: int | None) -> bytes:
+        """A range of bytes of a file.
+
+        Raises:
+            TransportError: it cannot be had.
+        """
+        if "://" not in url or url.startswith("file://"):
+            return await asyncio.to_thread(self._read_local, url, offset, size)
+        return await self._fetch_from(url, offset, size)
+
+    def _read_local(self, url: str, offset: int | None, size: int | None) -> bytes:
+        if "://" in self._href and not self._href.startswith("file://"):
+            raise TransportError(
+                url,
+                f"is a file of this machine, named by {self._href}",
+                expected="URLs, in a document from another machine",
+                todo="Do not use this document.",
+                code="transport-host-refused",
+            )
+        try:
+            with open(url.removeprefix("file://"), "rb") as file:
+                file.seek(offset or 0)
+                data = file.read(-1 if size is None else size)
+        except OSError as error:
+            raise _unreadable(url, str(error)) from error
+        return _whole(url, data, size)
+
+    async def _fetch_from(self, url: str, offset: int | None, size: int | None) -> bytes:
+        """One host, several times where it may help."""
+        wait_s = _FIRST_WAIT_S
+        for attempt in range(1, TRIES + 1):
+            try:
+                data = await self._ask(url, offset, size)
+            except FileNotFoundError as error:  # fsspec's word for 404
+                raise _unreadable(url, f"is not there ({error})", retryable=False) from error
+            except (OSError, TimeoutError, *_foreign_errors()) as error:
+                if attempt == TRIES:
+                    raise _unreadable(url, str(error) or type(error).__name__) from error
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311
+                wait_s *= 4
+            else:
+                return _whole(url, data, size)
+        raise AssertionError("unreachable")
+
+    async def _ask(self, url: str, offset: int | None, size: int | None) -> bytes:
+        import fsspec
+        from fsspec.asyn import AsyncFileSystem
+
+        files = fsspec.filesystem(urlsplit(url).scheme, **self._options)
+        end = None if size is None else (offset or 0) + size
+        if not isinstance(files, AsyncFileSystem):
+            return bytes(await asyncio.to_thread(files.cat_file, url, offset, end))
+        # fsspec's own loop, whatever loop zarr or the user's program runs in
+        asked = asyncio.run_coroutine_threadsafe(
+            files._cat_file(url, start=offset, end=end), files.loop
+        )
+        return bytes(await asyncio.wait_for(asyncio.wrap_future(asked), TIMEOUT_S))
+
+
+def _inside(value: str | bytes) -> bytes:
+    """The bytes of a value that is in the document itself."""
+    if isinstance(value, bytes):
+        return value
+    if value.startswith("base64:"):
+        return base64.b64decode(value[len("base64:") :])
+    return value.encode()
+
+
+def _part(data: bytes, byte_range: ByteRequest | None) -> bytes:
+    if byte_range is None:
+        return data
+    if isinstance(byte_range, RangeByteRequest):
+        return data[byte_range.start : byte_range.end]
+    if isinstance(byte_range, OffsetByteRequest):
+        return data[byte_range.offset :]
+    if isinstance(byte_range, SuffixByteRequest):
+        return data[-byte_range.suffix :]
+    raise TypeError(f"{byte_range!r} is no range of bytes")
+
+
+def _whole(url: str, data: bytes, size: int | None) -> bytes:
+    if size is not None and len(data) != size:
+        raise _unreadable(url, f"answered {len(data)} bytes for a range of {size}")
+    return data
+
+
+def _unreadable(url: str, found: str, *, retryable: bool = True) -> TransportError:
+    return TransportError(
+        url,
+        found,
+        expected="the bytes that the references name",
+        todo="Try again later; if it stays, tell the data node.",
+        code="transport-failed",
+        retryable=retryable,
+    )
+
+
+def _foreign_errors() -> tuple[type[Exception], ...]:
+    """The errors of what fsspec fetches with."""
+    import aiohttp
+
+    return (aiohttp.ClientError,)
+
+
+def _tree(refs: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Path -> the names directly below it."""
+    below: dict[str, dict[str, None]] = {}
+    for key in refs:
+        if key.startswith("//"):  # for readers that list in another way
+            continue
+        path = key
+        while path:
+            parent, _, name = path.rpartition("/")
+            names = below.setdefault(parent, {})
+            if name in names:
+                break
+            names[name] = None
+            path = parent
+    return {path: list(names) for path, names in below.items()}
