@@ -46,7 +46,7 @@ def open_dataset(
     from .source import open_source
 
     return xarray.open_dataset(
-        open_source(href, storage_options),  # type: ignore[arg-type]
+        open_source(href, storage_options),
         engine=EsgvzarrBackend,
         chunks=_chunks(chunks),
         group=group or None,
@@ -82,7 +82,7 @@ def open_datatree(
     from .source import open_source
 
     return xarray.open_datatree(
-        open_source(href, storage_options),  # type: ignore[arg-type]
+        open_source(href, storage_options),
         engine=EsgvzarrBackend,
         chunks=_chunks(chunks),
         **options,

@@ -169,9 +169,7 @@ def gather(
         return read_part(part, inside).astype(whole.dtype, copy=False)
     pieces = list(_pieces(along, ends))
     result = np.empty(_shape(key, whole.shape), whole.dtype)
-    before = (slice(None),) * sum(
-        not isinstance(one, (int, np.integer)) for one in key[:axis]
-    )
+    before = (slice(None),) * sum(not isinstance(one, (int, np.integer)) for one in key[:axis])
 
     def fill(piece: _Piece) -> None:
         result[(*before, piece.place)] = read_part(piece.part, piece.inside)

@@ -46,7 +46,7 @@ class EsgvzarrBackend(BackendEntrypoint):
             for suffix in _SUFFIXES
         )
 
-    def open_dataset(  # type: ignore[override]
+    def open_dataset(
         self,
         filename_or_obj: Any,
         *,
@@ -62,7 +62,7 @@ class EsgvzarrBackend(BackendEntrypoint):
         dataset = open_group(source, group or "", _told(decoding))
         return _without(dataset, drop_variables)
 
-    def open_groups_as_dict(  # type: ignore[override]
+    def open_groups_as_dict(
         self,
         filename_or_obj: Any,
         *,
@@ -78,7 +78,7 @@ class EsgvzarrBackend(BackendEntrypoint):
         groups = open_groups(source, _told(decoding), group or "")
         return {path: _without(dataset, drop_variables) for path, dataset in groups.items()}
 
-    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xarray.DataTree:  # type: ignore[override]
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xarray.DataTree:
         """All groups as a tree."""
         import xarray
 
@@ -97,9 +97,7 @@ def _told(decoding: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in decoding.items() if value is not None}
 
 
-def _without(
-    dataset: xarray.Dataset, drop_variables: str | Iterable[str] | None
-) -> xarray.Dataset:
+def _without(dataset: xarray.Dataset, drop_variables: str | Iterable[str] | None) -> xarray.Dataset:
     if not drop_variables:
         return dataset
     names = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables)

@@ -80,9 +80,7 @@ def open_groups(
     return {"/": root, **{f"/{name}": open_group(source, name, decoding) for name in wanted}}
 
 
-def _joined(
-    source: Source, group: GroupFacts, decoding: Mapping[str, Any]
-) -> xarray.Dataset:
+def _joined(source: Source, group: GroupFacts, decoding: Mapping[str, Any]) -> xarray.Dataset:
     kinds = _kinds(source, group, decoding)
     if len({_of_dates(kind, group.time) for kind in kinds}) > 1:
         coder = xarray.coders.CFDatetimeCoder(use_cftime=True)
@@ -130,7 +128,7 @@ def _decoded(
         segments = [group.segments[number] for number in numbers]
         raw[name] = _stacked(source, template[name], versions, segments, group)
     attrs = {name: value for name, value in group.attrs.items() if name not in OURS}
-    variables, _, coordinates = decode_cf_variables(raw, attrs, **decoding)  # type: ignore[arg-type]
+    variables, _, coordinates = decode_cf_variables(raw, attrs, **decoding)
     return _Kind(tuple(numbers), dict(variables), set(coordinates))
 
 

@@ -94,7 +94,7 @@ def _read_group(source: Source, path: str) -> GroupFacts:
         own = {}
         for name in names:
             text = texts[f"{segment}/{name}".lstrip("/")]
-            if None in text:
+            if not all(text):
                 raise SourceError(
                     source.href,
                     f"segment {segment} has no {name}",
@@ -118,12 +118,12 @@ def _group_attrs(source: Source, path: str) -> dict[str, Any]:
     return dict(orjson.loads(text).get("attributes", {})) if text else {}
 
 
-def _facts(name: str, text: tuple[bytes, ...], seen: dict[Any, Any]) -> ArrayFacts:
+def _facts(name: str, text: Sequence[bytes | None], seen: dict[Any, Any]) -> ArrayFacts:
     """From ``.zarray`` and ``.zattrs``, or from ``zarr.json``."""
-    meta = orjson.loads(text[0])
+    meta = orjson.loads(text[0] or b"{}")
     if len(text) > 1:
         if text[1] not in seen:
-            seen[text[1]] = orjson.loads(text[1])
+            seen[text[1]] = orjson.loads(text[1] or b"{}")
         attrs = seen[text[1]]
         dims = attrs["_ARRAY_DIMENSIONS"]
         how = [meta["dtype"], meta["fill_value"]]
@@ -226,4 +226,3 @@ def _short(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
     if set(lengths[:-1]) <= {lengths[0]} and lengths[-1] <= lengths[0]:
         return lengths[0]
     return lengths
-

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -36,7 +36,7 @@ class Source:
     """What zarr-python reads: metadata, and chunks from the NetCDF files."""
     digest: str
     """Of the document; empty where the output has versions of its own."""
-    zarr_format: int
+    zarr_format: Literal[2, 3]
     found: dict[str, Any] = field(default_factory=dict)
     """Group -> what was read of its metadata, so that it is read once."""
 
@@ -63,9 +63,7 @@ class Source:
         """One array, as zarr-python opens it."""
         import zarr
 
-        return zarr.open_array(
-            store=self.store, path=path, mode="r", zarr_format=self.zarr_format
-        )
+        return zarr.open_array(store=self.store, path=path, mode="r", zarr_format=self.zarr_format)
 
     def read_variables(self, path: str) -> dict[str, Any]:
         """The variables of one group as xarray shows them before it decodes them."""
@@ -151,10 +149,10 @@ def _open_json(href: str, options: dict[str, Any]) -> Source:
 
     raw = _read_whole(href, options)
     parsed = orjson.loads(read(raw))
-    refs = parsed["refs"] if "refs" in parsed else parsed
+    refs = parsed.get("refs", parsed)
     if "templates" in parsed or "gen" in parsed:
         refs = _expanded(parsed)
-    zarr_format = 3 if "zarr.json" in refs else 2
+    zarr_format: Literal[2, 3] = 3 if "zarr.json" in refs else 2
     if zarr_format == 2 and ".zgroup" not in refs:
         raise ValueError("it holds no Zarr group")
     store = ReferenceStore(refs, href, options.get("remote_options", {}))
@@ -169,7 +167,9 @@ def _open_parquet(href: str, options: dict[str, Any]) -> Source:
 
     files, root = url_to_fs(href, **_target(options))
     refs = LazyReferenceMapper(root, fs=files)
-    store = ReferenceStore(refs, href, options.get("remote_options", {}))
+    store = ReferenceStore(
+        refs, href, options.get("remote_options", {}), listed=list(refs.zmetadata)
+    )
     digest = hashlib.sha256(orjson.dumps(refs.zmetadata, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return Source(href, options, store, digest, 2)
 

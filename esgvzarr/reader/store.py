@@ -43,7 +43,11 @@ class ReferenceStore(Store):
     supports_listing = True
 
     def __init__(
-        self, refs: Mapping[str, Any], href: str, remote_options: Mapping[str, Any] | None = None
+        self,
+        refs: Mapping[str, Any],
+        href: str,
+        remote_options: Mapping[str, Any] | None = None,
+        listed: Iterable[str] | None = None,
     ) -> None:
         """Make a store.
 
@@ -51,6 +55,7 @@ class ReferenceStore(Store):
             refs: key -> text, bytes, or ``[url, offset, size]``.
             href: URL or path of the document.
             remote_options: of the file system that the chunks are fetched with.
+            listed: the keys to list, where ``refs`` cannot list its own.
         """
         super().__init__(read_only=True)
         self._refs = refs
@@ -60,6 +65,7 @@ class ReferenceStore(Store):
             for name, value in dict(remote_options or {}).items()
             if name != "asynchronous"
         }
+        self._listed = refs if listed is None else listed
         self._below: dict[str, list[str]] | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -70,15 +76,6 @@ class ReferenceStore(Store):
 
     def __str__(self) -> str:
         return self._href
-
-    def metadata(self, key: str) -> bytes | None:
-        """A value that is inside the document, at once."""
-        if key not in self._refs:
-            return None
-        value = self._refs[key]
-        if isinstance(value, list):
-            raise ValueError(f"{key} is a reference, where metadata are expected")
-        return _inside(value)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -124,7 +121,7 @@ class ReferenceStore(Store):
 
     async def list(self) -> AsyncIterator[str]:
         """All keys."""
-        for key in self._refs:
+        for key in self._listed:
             if not key.startswith("//"):
                 yield key
 
@@ -137,7 +134,7 @@ class ReferenceStore(Store):
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """The names directly below a group or array."""
         if self._below is None:
-            self._below = _tree(self._refs)
+            self._below = _tree(self._listed)
         for name in self._below.get(prefix.strip("/"), ()):
             yield name
 
@@ -171,12 +168,13 @@ class ReferenceStore(Store):
     async def _fetch_from(self, url: str, offset: int | None, size: int | None) -> bytes:
         """One host, several times where it may help."""
         wait_s = _FIRST_WAIT_S
+        errors = _passing_errors()
         for attempt in range(1, TRIES + 1):
             try:
                 data = await self._ask(url, offset, size)
             except FileNotFoundError as error:  # fsspec's word for 404
                 raise _unreadable(url, f"is not there ({error})", retryable=False) from error
-            except (OSError, TimeoutError, *_foreign_errors()) as error:
+            except errors as error:
                 if attempt == TRIES:
                     raise _unreadable(url, str(error) or type(error).__name__) from error
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311
@@ -238,17 +236,17 @@ def _unreadable(url: str, found: str, *, retryable: bool = True) -> TransportErr
     )
 
 
-def _foreign_errors() -> tuple[type[Exception], ...]:
-    """The errors of what fsspec fetches with."""
+def _passing_errors() -> tuple[type[Exception], ...]:
+    """What fsspec raises where a server does not answer as it should."""
     import aiohttp
 
-    return (aiohttp.ClientError,)
+    return (OSError, TimeoutError, aiohttp.ClientError)
 
 
-def _tree(refs: Mapping[str, Any]) -> dict[str, list[str]]:
+def _tree(keys: Iterable[str]) -> dict[str, list[str]]:
     """Path -> the names directly below it."""
     below: dict[str, dict[str, None]] = {}
-    for key in refs:
+    for key in keys:
         if key.startswith("//"):  # for readers that list in another way
             continue
         path = key
