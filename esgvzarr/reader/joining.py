@@ -15,7 +15,16 @@ from xarray.core.indexing import LazilyIndexedArray
 
 from ..errors import SourceError
 from .arrays import JoinedVariables, StackedArrays, Stretch
-from .metadata import DECODING, OURS, ArrayFacts, GroupFacts, chunks_along, group_names, read_group
+from .metadata import (
+    DECODING,
+    OURS,
+    ArrayFacts,
+    GroupFacts,
+    chunks_along,
+    group_attrs,
+    group_names,
+    read_group,
+)
 
 if TYPE_CHECKING:
     from .source import Source
@@ -33,6 +42,8 @@ class _Kind:
     variables: Variables
     """Decoded, over all these segments."""
     coordinates: set[Hashable]
+    attrs: Mapping[Any, Any]
+    """Of the group, without what decoding has used up."""
 
 
 def open_group(source: Source, path: str, decoding: Mapping[str, Any]) -> xarray.Dataset:
@@ -91,12 +102,17 @@ def _joined(source: Source, group: GroupFacts, decoding: Mapping[str, Any]) -> x
         if len(kinds) > 1 and group.time in variable.dims:
             variable = _join([kind.variables[name] for kind in kinds], stretches, group.time)
         variables[name] = variable
-    coordinates = set.union(*(kind.coordinates for kind in kinds)) if kinds else set()
+    coordinates = set.union(*(kind.coordinates for kind in kinds))
     for name, variable in variables.items():
         if name in group.arrays[0]:
             variable.encoding["preferred_chunks"] = chunks_along(group, str(name))
             variable.encoding["source"] = source.href
-    attrs = {name: value for name, value in group.attrs.items() if name not in OURS}
+    used_up = {"coordinates"} - set(kinds[0].attrs)
+    attrs = {
+        name: value
+        for name, value in group.attrs.items()
+        if name not in OURS and name not in used_up
+    }
     dataset = xarray.Dataset(variables, attrs=attrs)
     dataset = dataset.set_coords(coordinates.intersection(variables))
     dataset.encoding["source"] = source.href
@@ -127,9 +143,9 @@ def _decoded(
         versions = [group.arrays[number][name] for number in numbers]
         segments = [group.segments[number] for number in numbers]
         raw[name] = _stacked(source, template[name], versions, segments, group)
-    attrs = {name: value for name, value in group.attrs.items() if name not in OURS}
-    variables, _, coordinates = decode_cf_variables(raw, attrs, **decoding)
-    return _Kind(tuple(numbers), dict(variables), set(coordinates))
+    attrs = group_attrs(source, group.segments[numbers[0]])
+    variables, left, coordinates = decode_cf_variables(raw, attrs, **decoding)
+    return _Kind(tuple(numbers), dict(variables), set(coordinates), left)
 
 
 def _stacked(

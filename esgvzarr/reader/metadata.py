@@ -67,7 +67,7 @@ class GroupFacts:
 
 def group_names(source: Source) -> list[str]:
     """The groups of a document of several; empty for references of one dataset."""
-    return list(_group_attrs(source, "").get(GROUPS, []))
+    return list(group_attrs(source, "").get(GROUPS, []))
 
 
 def read_group(source: Source, path: str) -> GroupFacts:
@@ -83,7 +83,7 @@ def read_group(source: Source, path: str) -> GroupFacts:
 
 
 def _read_group(source: Source, path: str) -> GroupFacts:
-    attrs = _group_attrs(source, path)
+    attrs = group_attrs(source, path)
     segments = tuple(attrs.get(SEGMENTS) or (path,))
     names = source.array_names(segments[0])
     keys = [f"{segment}/{name}".lstrip("/") for segment in segments for name in names]
@@ -109,7 +109,7 @@ def _read_group(source: Source, path: str) -> GroupFacts:
     return facts
 
 
-def _group_attrs(source: Source, path: str) -> dict[str, Any]:
+def group_attrs(source: Source, path: str) -> dict[str, Any]:
     prefix = f"{path}/" if path else ""
     if source.zarr_format == 2:
         text = source.read_keys([f"{prefix}.zattrs"])[0]
