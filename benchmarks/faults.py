@@ -98,9 +98,8 @@ def draw(count: int, seed: int) -> list[Operation]:
         if site == "catalog" and verb == "resume all":
             verb = "resume"
         if verb == "new":
-            known.append(
-                f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r{family + 1}i1p1f2.Amon.tas.gn.v{20190101 + len(known)}"  # noqa: E501
-            )
+            master_id = f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r{family + 1}i1p1f2.Amon.tas.gn"
+            known.append(f"{master_id}.v{20190101 + len(known)}")
         dataset_id = known[-1] if verb == "new" else dice.choice(known)
         injections = tuple(_draw_faults(dice, verb, site, family))
         operations.append(

@@ -52,7 +52,10 @@ NGINX_CORS = (
 """For the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx,
 ngx_http_headers_module.
 """
-TDS_CORS = "<CORS><enabled>true</enabled><allowedMethods>GET</allowedMethods><allowedOrigin>*</allowedOrigin></CORS>"  # noqa: E501
+TDS_CORS = (
+    "<CORS><enabled>true</enabled><allowedMethods>GET</allowedMethods>"
+    "<allowedOrigin>*</allowedOrigin></CORS>"
+)
 """For ``threddsConfig.xml``. TDS administrator's guide, "threddsConfig.xml", CORS."""
 
 Health = Literal["good", "note", "bad"]

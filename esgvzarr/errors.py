@@ -7,16 +7,16 @@
     ├── SourceError      a record, catalogue, mapfile or DSID is not one      source-*
     ├── TransportError   bytes cannot be had from a URL or path               transport-*
     ├── FormatError      a file cannot be referenced whole                    file-*
-    ├── RefusedError     the files cannot be combined without wrong values    the codes of its findings
+    ├── RefusedError     the files cannot be combined without wrong values    codes of its findings
     ├── ProofError       the references do not read back as the files do      proof-*
     ├── StoreError       the reference file cannot be written                 store-*
     ├── LinkError        the index did not take, or does not show, the link   index-*
-    ├── PublisherError   esgcet is missing, or is configured in our way       publisher-*
+    ├── PublisherError   esgcet is missing, or its configuration conflicts    publisher-*
     └── WorkerError      a process that computes has died, or has a fault     worker-*
 
-Codes are stable: they are kept in the ledger, and scripts may act on them. They are only ever added
-    to.
-"""  # noqa: E501
+Codes are stable: they are kept in the ledger, and scripts may act on them. Codes are added, never
+changed or removed.
+"""
 
 from __future__ import annotations
 

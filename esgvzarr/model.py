@@ -24,9 +24,10 @@ _FACET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 class DatasetId:
     """A dataset and its version: ``<master_id>.v<version>`` is its instance id, the DSID.
 
-    >>> str(DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323|node"))
+    >>> master_id = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn"
+    >>> str(DatasetId.parse(f"{master_id}#20190323|node"))
     'CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323'
-    """  # noqa: E501
+    """
 
     master_id: str
     version: str

@@ -24,16 +24,33 @@ OPEN = "open"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS plan (number INTEGER PRIMARY KEY, arguments TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS page (
-    number INTEGER PRIMARY KEY, plan INTEGER NOT NULL, locator TEXT NOT NULL, cursor TEXT NOT NULL, depth INTEGER NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open', code TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
-    UNIQUE (plan, locator, cursor));
+    number INTEGER PRIMARY KEY,
+    plan INTEGER NOT NULL,
+    locator TEXT NOT NULL,
+    cursor TEXT NOT NULL,
+    depth INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open',
+    code TEXT NOT NULL DEFAULT '',
+    detail TEXT NOT NULL DEFAULT '',
+    UNIQUE (plan, locator, cursor)
+);
 CREATE INDEX IF NOT EXISTS page_by_state ON page (plan, state, number);
 CREATE TABLE IF NOT EXISTS dataset (
-    number INTEGER PRIMARY KEY, plan INTEGER NOT NULL, dataset_id TEXT NOT NULL, data_node TEXT NOT NULL, locator TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open', code TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
-    href TEXT NOT NULL DEFAULT '', seconds REAL, finished REAL, UNIQUE (plan, dataset_id));
+    number INTEGER PRIMARY KEY,
+    plan INTEGER NOT NULL,
+    dataset_id TEXT NOT NULL,
+    data_node TEXT NOT NULL,
+    locator TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open',
+    code TEXT NOT NULL DEFAULT '',
+    detail TEXT NOT NULL DEFAULT '',
+    href TEXT NOT NULL DEFAULT '',
+    seconds REAL,
+    finished REAL,
+    UNIQUE (plan, dataset_id)
+);
 CREATE INDEX IF NOT EXISTS dataset_by_state ON dataset (plan, state, data_node, number);
-"""  # noqa: E501
+"""
 _BUSY_S = 30.0
 
 

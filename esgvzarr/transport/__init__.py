@@ -23,14 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from ..errors import SettingsError, TransportError
 from .public_addresses import check_address, check_name
-from .urls import host_of as host_of
-from .urls import is_url as is_url
-from .urls import join_url, parse_url
 
 COALESCE_GAP = 32 * 1024
 """Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a
@@ -54,6 +52,7 @@ however it trickles.
 """
 _T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Range(NamedTuple):
@@ -90,6 +89,30 @@ class Answer:
     """Until the headers were there."""
     certificate: Mapping[str, Any]
     """What the server showed, as ``ssl.SSLSocket.getpeercert`` has it; empty without TLS."""
+
+
+def is_url(location: str) -> bool:
+    """True for http(s) URLs, False for what must be a path on this machine."""
+    return location.startswith(("http://", "https://"))
+
+
+def host_of(url: str) -> str:
+    """``host``, or ``host:port`` where the port is not the scheme's default; lower case; the user
+    part dropped.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise TransportError(
+            url, f"not a URL: {error}", expected="http(s)://host/path", code="transport-bad-url"
+        ) from error
+    if not parts.hostname:
+        raise TransportError(
+            url, "has no host", expected="http(s)://host/path", code="transport-bad-url"
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return name if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{name}:{port}"
 
 
 class Transport:
@@ -280,7 +303,7 @@ class Transport:
             if place:
                 raise TransportError(
                     url,
-                    f"redirects to {place}",
+                    f"redirects to {urljoin(url, place)}",
                     expected="an answer",
                     code="transport-redirected",
                 )
@@ -422,8 +445,8 @@ class Transport:
             if not place:
                 break
             _drop(response)
-            target = _target(url, place)
-            elsewhere = parse_url(target).host != parse_url(url).host
+            target = urljoin(url, place)
+            elsewhere = urlsplit(target).hostname != urlsplit(url).hostname
             if (
                 elsewhere
                 or (url.startswith("https:") and not target.startswith("https:"))
@@ -460,16 +483,9 @@ class Transport:
         pool = pool or self._pools[self.is_named(url)]
         said = {**pool.headers, **headers}
         content = body or None
-        place = parse_url(url)  # urllib3 reads no URL itself: it is told the host that was checked
-        host = pool.connection_from_host(place.host, place.port, place.scheme)
         try:
-            return host.urlopen(
-                method,
-                place.target,
-                body=content,
-                headers=said,
-                preload_content=False,
-                redirect=False,
+            return pool.request(
+                method, url, body=content, headers=said, preload_content=False, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
             raise _lost(url, error) from error
@@ -718,20 +734,6 @@ def _status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportErro
 def _seconds(retry_after: str) -> float:
     """Seconds of a Retry-After header; 0 where it is missing, or a date."""
     return float(retry_after) if retry_after.isdecimal() else 0.0
-
-
-def _target(url: str, place: str) -> str:
-    """Where a redirect leads."""
-    try:
-        return join_url(url, place)
-    except TransportError as error:
-        raise TransportError(
-            url,
-            f"redirects to what is no URL: {error}",
-            expected="the file itself",
-            todo="Its server is misconfigured, or means harm.",
-            code="transport-redirected",
-        ) from error
 
 
 def _redirected(url: str, target: str) -> TransportError:
