@@ -33,6 +33,21 @@ Lists and mappings are written in an environment variable as YAML has them on on
 `ESGVZARR_ALLOWED_HOSTS='[a.example.org, b.example.org]'`.
 """
 
+_COMPLETION = """## Completion in shells
+
+Install the extra `completion`, and let your shell read the script that `--print-completion` prints:
+
+```sh
+pip install 'esgvzarr[completion]'
+mkdir -p ~/.local/share/bash-completion/completions
+esgvzarr --print-completion bash > ~/.local/share/bash-completion/completions/esgvzarr
+```
+
+New shells then complete commands, options, choices and paths. With zsh, print the script for
+`zsh` to a file `_esgvzarr` in a directory of `$fpath`; with tcsh, print it for `tcsh` and source it
+from `~/.tcshrc`.
+"""
+
 
 def settings_page() -> str:
     """All settings, from the fields of ``Settings``."""
@@ -108,6 +123,7 @@ def commands_page() -> str:
         str(parser.description),
         "",
         "The last line on standard error says what went wrong, with a [stable code](errors.md).",
+        "`python -m esgvzarr` runs the same program.",
         "",
         "## Options of all commands",
         "",
@@ -115,6 +131,7 @@ def commands_page() -> str:
         "",
         *_options(parser),
     ]
+    lines += [_COMPLETION]
     for name, command in actions[0].choices.items():
         lines += [
             f"## `esgvzarr {name}`",
