@@ -13,9 +13,15 @@ from html import escape
 from typing import Protocol
 
 from ..errors import EsgvzarrError, RefusedError
+from ..outcome import DONE, State
 
-DONE = ("linked", "written", "withdrawn", "deleted")
-_COLOURS = {"done": "#2e7d32", "refused": "#ef6c00", "failed": "#c62828", "open": "#90a4ae"}
+_FINISHED = "done"
+_COLOURS = {
+    _FINISHED: "#2e7d32",
+    State.REFUSED: "#ef6c00",
+    State.FAILED: "#c62828",
+    State.OPEN: "#90a4ae",
+}
 _LIMITS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _BINS = 60
 _MOST_ROWS = 2000
@@ -192,7 +198,9 @@ def _rate(summary: Summary) -> float:
 
 
 def _kind(state: str) -> str:
-    return "done" if state in DONE else state if state in _COLOURS else "open"
+    if state in DONE:
+        return _FINISHED
+    return state if state in _COLOURS else State.OPEN
 
 
 def _by_kind(pairs: Iterable[tuple[str, int]]) -> Counter[str]:

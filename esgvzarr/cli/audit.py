@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..audit import Audited, Target
-    from ..generate import Outcome
+    from ..outcome import Outcome
     from ..settings import Settings
 
 

@@ -30,7 +30,8 @@ class _PrintCompletion(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        parser.exit(0, completion_script(parser, str(values)))
+        print(completion_script(parser, str(values)))
+        parser.exit()
 
 
 def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
@@ -45,8 +46,8 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
         raise SettingsError(
             "shell completion",
             "shtab is not installed",
-            todo="Install it: pip install 'esgvzarr[completion]'.",
-            code="settings-not-installed",
+            todo="pip install 'esgvzarr[completion]'",
+            code="settings-extra",
         ) from error
     _complete_paths(parser, shtab.FILE)
     return str(shtab.complete(parser, shell))

@@ -25,8 +25,9 @@ from .exit_status import ExitStatus
 from .printing import make_console, progress_on, report
 
 if TYPE_CHECKING:
-    from ..generate import Outcome, Progress
+    from ..generate import Progress
     from ..model import DatasetRecord, Report
+    from ..outcome import Outcome
     from ..settings import Settings
     from ..transport import Transport
 
@@ -87,8 +88,8 @@ def _planned(
     settings: Settings,
     progress: Progress,
 ) -> Outcome:
-    from ..generate import Outcome
     from ..link.dry_run import plan_file
+    from ..outcome import Planned, Verb
 
     planned = plan_file(
         record,
@@ -99,7 +100,7 @@ def _planned(
         progress=progress,
     )[1]
     detail = f"dry run: nothing was written. {planned}"
-    return Outcome(str(record.id), "generate", "planned", detail)
+    return Planned(str(record.id), Verb.GENERATE, detail)
 
 
 def _generated(
@@ -110,11 +111,13 @@ def _generated(
     progress: Progress,
 ) -> Outcome:
     """Write the references, and keep the outcome in the ledger, that of a failure too."""
-    from ..generate import failure, generate, keep
+    from ..generate import generate
     from ..link.add import catalogue
+    from ..link.journal import keep
+    from ..outcome import Verb, failure
 
     try:
-        outcome = generate(
+        written = generate(
             record,
             options.output_dir,
             transport,
@@ -122,10 +125,11 @@ def _generated(
             force=options.force,
             progress=progress,
         )
+        outcome: Outcome = written
         if options.catalog:
-            outcome = catalogue(outcome, record, options.catalog, settings)
+            outcome = catalogue(written, record, options.catalog, settings)
     except EsgvzarrError as error:
-        keep(failure(str(record.id), "generate", error), settings)
+        keep(failure(str(record.id), Verb.GENERATE, error), settings)
         raise
     keep(outcome, settings)
     return outcome
@@ -151,7 +155,9 @@ def _add_combine(commands: Any) -> None:
 
 def _combine(options: argparse.Namespace) -> int:
     from ..documents import combine, prepare, read_spec
-    from ..generate import Outcome, keep, make_transport, plan_prepared, reference_name
+    from ..generate import make_transport, plan_prepared, reference_name
+    from ..link.journal import keep
+    from ..outcome import Planned, Verb
 
     settings = settings_of(options, options.config)
     console = make_console()
@@ -166,8 +172,7 @@ def _combine(options: argparse.Namespace) -> int:
             detail = (
                 f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
             )
-            outcome = Outcome(spec.name, "combine", "planned", detail, warnings=made.warnings)
-            return report(console, [outcome])
+            return report(console, [Planned(spec.name, Verb.COMBINE, detail, made.warnings)])
         outcome = combine(
             spec, directory, transport, settings, force=options.force, progress=progress
         )
@@ -204,12 +209,15 @@ def _add_verify(commands: Any) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from ..generate import make_transport, verify_published
+    from ..link.ledger import Ledger
+    from ..transport import is_url
 
     settings = settings_of(options, options.config)
+    target: str = options.target
+    if not is_url(target) and not Path(target).exists():
+        target = Ledger(settings.ledger).href_of(target)
     with make_transport(settings) as transport:
-        verified = verify_published(
-            options.target, options.sources, transport, settings, full=options.full
-        )
+        verified = verify_published(target, options.sources, transport, settings, full=options.full)
     if options.json:
         from dataclasses import asdict
 

@@ -36,7 +36,7 @@ from .printing import (
 
 if TYPE_CHECKING:
     from ..link.ledger import Ledger
-    from ..model import Entry
+    from ..link.task import AuditEntry, Entry
 
 
 def add_commands(commands: Any) -> None:
@@ -170,8 +170,8 @@ def _add_status(commands: Any) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from ..link.ledger import DONE as FINISHED
     from ..link.ledger import Ledger
+    from ..link.states import DONE as FINISHED
     from ..model import DatasetId
 
     ledger = Ledger(settings_of(options, config_if_any(options)).ledger)
@@ -187,15 +187,15 @@ def _status(options: argparse.Namespace) -> int:
             f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}",
             file=sys.stderr,
         )
-    if unknown or any(entry.outcome not in FINISHED for entry in entries):
+    if unknown or any(entry.state not in FINISHED for entry in entries):
         return ExitStatus.REFUSED
     return ExitStatus.DONE
 
 
-def _current(ledger: Ledger, asked: Sequence[str]) -> list[Entry]:
+def _current(ledger: Ledger, asked: Sequence[str]) -> list[Entry | AuditEntry]:
     """The last entry of each dataset, or what an audit found wrong with it since."""
     audits = ledger.audits()
-    entries = []
+    entries: list[Entry | AuditEntry] = []
     for entry in ledger.latest():
         if asked and entry.dataset_id not in asked:
             continue
@@ -204,25 +204,33 @@ def _current(ledger: Ledger, asked: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _status_of(entry: Entry) -> dict[str, Any]:
+def _status_of(entry: Entry | AuditEntry) -> dict[str, Any]:
     """What programs are told of a dataset.
 
     A dataset that another process is working on is ``interrupted`` too.
     """
-    interrupted = entry.outcome == "open"
+    from ..link.states import State, Verb
+    from ..link.task import Entry
+
+    state: str = entry.state
+    verb = Verb.AUDIT
+    if isinstance(entry, Entry):
+        verb = entry.verb
+        if entry.state is State.OPEN:
+            state = f"interrupted after {entry.step}"
     return {
         "dataset_id": entry.dataset_id,
-        "state": f"interrupted after {entry.step}" if interrupted else entry.outcome,
+        "state": state,
         "code": entry.code,
         "href": entry.href,
         "when": entry.created,
-        "verb": entry.verb,
+        "verb": verb,
         "retryable": entry.retryable,
         "detail": entry.detail,
     }
 
 
-def _print_status(entries: Sequence[Entry]) -> None:
+def _print_status(entries: Sequence[Entry | AuditEntry]) -> None:
     lines = [("dataset", "state", "code", "when", "href")]
     for entry in entries:
         state = str(_status_of(entry)["state"])

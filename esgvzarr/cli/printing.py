@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..backfill import Standing
-    from ..generate import Outcome, Progress
+    from ..generate import Progress
+    from ..outcome import Outcome
 
 TERMINAL_REFRESH_S = 0.5
 LOG_REFRESH_S = 30.0
@@ -43,7 +44,7 @@ def progress_on(console: Console) -> Progress:
 
 def is_well(outcome: Outcome) -> bool:
     """Whether a dataset is done, or would be in a dry run."""
-    return outcome.done or outcome.state == "planned"
+    return not outcome.code
 
 
 def report(console: Console, outcomes: Sequence[Outcome]) -> ExitStatus:
@@ -96,6 +97,8 @@ def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
     """Show how far a backfill is: a bar on a terminal, a line now and then elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn
 
+    from ..outcome import State
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -114,7 +117,7 @@ def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
         next_s = now.seconds + interval_s
         if console.is_terminal:
             total = sum(now.counts.values())
-            completed = total - now.counts["open"]
+            completed = total - now.counts[State.OPEN]
             bar.update(task, description=_sentence(now), total=total or None, completed=completed)
         elif now.finished != finished_before:
             console.print(_sentence(now), markup=False)
@@ -126,11 +129,13 @@ def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
 
 def _sentence(now: Standing) -> str:
     """How far a backfill is, in one line."""
+    from ..outcome import State
+
     parts = []
     for state, number in sorted(now.counts.items()):
-        if number and state != "open":
+        if number and state != State.OPEN:
             parts.append(f"{number} {state}")
-    left = now.counts["open"]
+    left = now.counts[State.OPEN]
     parts.append(f"{left} left, and more to be listed" if now.listing else f"{left} left")
     if now.finished and now.seconds:
         per_minute = 60 * now.finished / now.seconds
