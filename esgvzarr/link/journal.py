@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from ..errors import StoreError
+from ..errors import StoreError, traits_of
 from ..generate import Outcome, entry
 from ..model import Entry, ReferenceFile, Task
 from ..output.placing import measure
@@ -189,17 +189,11 @@ def _sent(steps: Sequence[Entry]) -> dict[str, datetime]:
     for step, later in pairwise([*steps[last_done + 1 :], None]):
         change = "unpublish" if step and step.verb in ("unpublish", "relink") else "link"
         ended = later is None or later.step in _FIRST
-        if step and (_is_unsure(step) or (ended and step.step in _SENT_AFTER[change])):
+        if step and (
+            traits_of(step.code).may_be_applied or (ended and step.step in _SENT_AFTER[change])
+        ):
             sent[change] = datetime.fromisoformat(step.created)
     return sent
-
-
-def _is_unsure(step: Entry) -> bool:
-    """503 is an answer: the change was not taken."""
-    code = step.code
-    return code in ("index-pending", "index-unreachable", "index-http-408") or (
-        code.startswith("index-http-5") and code != "index-http-503"
-    )
 
 
 def _read_sha256(path: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import esgpublish
-from ..errors import EsgvzarrError, LinkError, SettingsError, SourceError, StoreError
+from ..errors import BusyError, EsgvzarrError, LinkError, SettingsError, SourceError
 from ..generate import (
     Outcome,
     Preparer,
@@ -299,9 +299,7 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
                     else taken_back
                 )
             return carry_on(journal, settings, None, progress)
-    except StoreError as error:
-        if error.code != "store-busy":
-            raise
+    except BusyError as error:
         return replace(failure(name, last.verb, error), state="skipped")
     except SourceError as error:
         return failure(name, last.verb, error)
