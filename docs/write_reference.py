@@ -25,13 +25,14 @@ _KINDS = {
     "float": "number",
 }
 _SETTINGS = """
-Settings are read from the `esgvzarr:` section of esgcet's own `esg.yaml`. An environment variable goes before the file, and an
-argument on the command line before both. All have a default. An unknown or wrong one stops the command with exit status 2; file,
-line and key are named. `config/esg.yaml` in the source tree shows the whole file, `config/schema.json` is its JSON Schema.
+Settings are read from the `esgvzarr:` section of esgcet's own `esg.yaml`. An environment variable
+overrides the file, and an argument on the command line overrides both. All have a default. An
+unknown or wrong setting stops the command with exit status 2; the message names file, line and key.
+`config/esg.yaml` in the source tree shows the whole file, `config/schema.json` is its JSON Schema.
 
 Lists and mappings are written in an environment variable as YAML has them on one line:
 `ESGVZARR_ALLOWED_HOSTS='[a.example.org, b.example.org]'`.
-"""  # noqa: E501
+"""
 
 
 def settings_page() -> str:

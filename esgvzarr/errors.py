@@ -19,14 +19,14 @@
     │                    dataset
     ├── LinkError        the index did not take, or does not   index-*        index
     │                    show, the link
-    ├── PublisherError   esgcet is missing, or is configured   publisher-*    settings
-    │                    in our way
+    ├── PublisherError   esgcet is missing, or its              publisher-*    settings
+    │                    configuration conflicts
     └── WorkerError      a process that computes has died, or  worker-*       data
                          has a fault
 
-Codes are stable: they are kept in the ledger, and scripts may act on them. They are only ever added
-to. Our own handlers do not read codes. They decide by four attributes, which an error has and which
-``traits_of`` gives for a code that was kept:
+Codes are stable: they are kept in the ledger, and scripts may act on them. Codes are added, never
+changed or removed. Our own handlers do not read codes. They decide by four attributes, which an
+error has and which ``traits_of`` gives for a code that was kept:
 
 ``fault``
     who can mend it, as `Fault`. Some codes differ from their class: see `EXCEPTIONS`.

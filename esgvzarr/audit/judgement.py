@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 
 from ..errors import FormatError, Obstacle, ProofError, SourceError, TransportError
 from ..formats import recognise
-from ..model import AccessLink, DatasetRecord, FileRecord, Task
+from ..link.task import Task
+from ..model import AccessLink, DatasetRecord, FileRecord
 from ..transport import Head
 
 

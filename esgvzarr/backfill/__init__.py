@@ -20,17 +20,20 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import EsgvzarrError, Fault, SettingsError, StoreError, WorkerError, traits_of
-from ..generate import Outcome, Prepared, Preparer, failure, generate, keep, make_transport, prepare
+from ..generate import Prepared, Preparer, generate, make_transport, prepare
 from ..link.address import address_of_config
-from ..link.journal import Journal
-from ..link.ledger import DONE, Ledger
+from ..link.journal import Journal, keep
+from ..link.ledger import Ledger
 from ..link.lifecycle import carry_on, decide
-from ..model import DatasetId, DatasetRecord, IndexAddress, ReferenceFile
+from ..link.states import DONE, MAKING, State, Verb
+from ..link.task import IndexAddress
+from ..model import DatasetId, DatasetRecord
+from ..outcome import Outcome, failure
 from ..settings import Settings
 from ..transport import Transport, host_of, is_url
 from ..workers import Workers, connect_workers
 from .listing import Survey
-from .queue import OPEN, Plan, Planned, Result
+from .queue import Known, Plan, Planned, Result
 from .report import Summary
 
 _log = logging.getLogger(__name__)
@@ -232,7 +235,7 @@ class Turns:
         """A dataset has been read: the node's next may be."""
         self._reading[planned.data_node].discard(planned.dataset_id)
 
-    def judge(self, data_node: str, outcome: Outcome) -> None:
+    def judge(self, data_node: str, outcome: Outcome | Known) -> None:
         """Let a node rest that does not answer; one that answers rests no longer."""
         fault = traits_of(outcome.code).fault
         if fault is Fault.DATA_NODE and outcome.retryable:
@@ -367,7 +370,7 @@ class _Run:
                 continue
             new = self._plan.keep_page(page, listing.datasets, listing.pages)
             with self._changed:
-                self._counts[OPEN] += new
+                self._counts[State.OPEN] += new
                 self._changed.notify_all()
 
     def _end_of_list(self, listed: Future[None]) -> None:
@@ -378,7 +381,7 @@ class _Run:
 
     # ---- in the thread of one dataset
 
-    def _do(self, planned: Planned) -> Outcome:
+    def _do(self, planned: Planned) -> Outcome | Known:
         name = str(DatasetId.parse(planned.dataset_id))
         job = self._job
         with self._ledger.claimed(name, wait=False):
@@ -391,44 +394,38 @@ class _Run:
                 return self._generate(record, job.output_dir, preparer)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
             journal = Journal(
-                decide("link", record, self._address, self._settings), self._ledger, resumed=True
+                decide(Verb.LINK, record, self._address, self._settings), self._ledger, resumed=True
             )
             journal.decide()
             return carry_on(journal, self._settings, None, lambda *_: None, preparer)
 
     def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
+        outcome: Outcome
         try:
             outcome = generate(
                 record, directory, self._transport, self._settings, preparer=preparer
             )
         except EsgvzarrError as error:
-            outcome = failure(str(record.id), "generate", error)
+            outcome = failure(str(record.id), Verb.GENERATE, error)
         keep(outcome, self._settings)
         return outcome
 
-    def _done_before(self, name: str) -> Outcome | None:
+    def _done_before(self, name: str) -> Known | None:
         """What an earlier run, or another command, did for the dataset, if that is all."""
         directory = self._job.output_dir
         steps = [
             step
             for step in self._ledger.entries(name)
-            if (step.verb == "generate") == (directory is not None)
+            if (step.verb in MAKING) == (directory is not None)
         ]
-        if not steps or steps[-1].outcome not in DONE:
+        if not steps or steps[-1].state not in DONE:
             return None
         last = steps[-1]
         if directory is not None and (
             Path(last.path).parent != directory or not Path(last.path).exists()
         ):
             return None
-        reference = ReferenceFile(last.path, last.href, 0, last.sha256, written=False)
-        return Outcome(
-            name,
-            last.verb,
-            last.outcome,
-            f"since {last.created}: {last.detail}",
-            reference=reference,
-        )
+        return Known(last.state, f"since {last.created}: {last.detail}", last.href)
 
     def _preparer(self, planned: Planned) -> Preparer:
         def preparer(record: DatasetRecord, location: str) -> Prepared:
@@ -455,12 +452,13 @@ class _Run:
             self._turns.read(planned)
             self._changed.notify_all()
 
-    def _end(self, planned: Planned, started: float, future: Future[Outcome]) -> None:
+    def _end(self, planned: Planned, started: float, future: Future[Outcome | Known]) -> None:
         error = future.exception()
+        outcome: Outcome | Known
         if error is None:
             outcome = future.result()
         elif isinstance(error, EsgvzarrError):
-            outcome = failure(planned.dataset_id, "backfill", error)
+            outcome = failure(planned.dataset_id, Verb.BACKFILL, error)
         else:
             _log.error("%s: please report this as a bug", planned.dataset_id, exc_info=error)
             fault = WorkerError(
@@ -468,15 +466,18 @@ class _Run:
                 f"{type(error).__name__}: {error}",
                 todo="Please report this as a bug.",
             )
-            outcome = failure(planned.dataset_id, "backfill", fault)
+            outcome = failure(planned.dataset_id, Verb.BACKFILL, fault)
         self._keep(planned, outcome, time.monotonic() - started)
 
-    def _keep(self, planned: Planned, outcome: Outcome, seconds: float) -> None:
+    def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
         blocks_all = not outcome.done and traits_of(outcome.code).blocks_all
-        href = outcome.reference.href if outcome.reference else ""
         settled = outcome.done or not (outcome.retryable or blocks_all)
         result = Result(
-            outcome.state if settled else OPEN, outcome.code, outcome.detail, href, seconds
+            outcome.state if settled else State.OPEN,
+            outcome.code,
+            outcome.detail,
+            outcome.href,
+            seconds,
         )
         try:
             self._plan.finish(planned, result)
@@ -485,7 +486,7 @@ class _Run:
         with self._changed:
             self._in_flight -= 1
             self._finished += 1
-            self._counts[OPEN] -= 1
+            self._counts[State.OPEN] -= 1
             self._counts[result.state] += 1
             self._turns.read(planned)
             self._turns.judge(planned.data_node, outcome)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from ..audit import Audited
     from ..backfill import Standing
     from ..doctor import Diagnosis
-    from ..generate import Outcome
-    from ..model import Entry, Report
+    from ..link.task import AuditEntry, Entry
+    from ..model import Report
+    from ..outcome import Outcome
     from ..settings import Settings
 
 DONE = 0
@@ -590,8 +591,8 @@ def _unpublish(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _status(options: argparse.Namespace, _: list[str]) -> int:
-    from ..link.ledger import DONE as FINISHED
     from ..link.ledger import Ledger
+    from ..link.states import DONE as FINISHED
     from ..model import DatasetId
 
     config = _config_of_esgpublish(options)
@@ -601,38 +602,46 @@ def _status(options: argparse.Namespace, _: list[str]) -> int:
     asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
     rows = [last for last in ledger.latest() if not asked or last.dataset_id in asked]
     audits = {name: found for name, found in ledger.audits().items() if found.code}
-    rows = [audits.get(last.dataset_id, last) for last in rows]
+    shown = [audits.get(last.dataset_id, last) for last in rows]
     unknown = sorted(set(asked) - {last.dataset_id for last in rows})
     if options.json:
-        print(json.dumps([_status_of(last) for last in rows], indent=1))
+        print(json.dumps([_status_of(last) for last in shown], indent=1))
     else:
-        _print_status(rows)
+        _print_status(shown)
     for name in unknown:
         print(
             f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}",
             file=sys.stderr,
         )
-    return DONE if not unknown and all(last.outcome in FINISHED for last in rows) else REFUSED
+    return DONE if not unknown and all(last.state in FINISHED for last in shown) else REFUSED
 
 
-def _status_of(last: Entry) -> dict[str, Any]:
+def _status_of(last: Entry | AuditEntry) -> dict[str, Any]:
     """What scripts are told of a dataset; ``interrupted`` also while another process is at work on
     it.
     """
-    state = f"interrupted after {last.step}" if last.outcome == "open" else last.outcome
+    from ..link.states import State, Verb
+    from ..link.task import Entry
+
+    state: str = last.state
+    verb = Verb.AUDIT
+    if isinstance(last, Entry):
+        verb = last.verb
+        if last.state is State.OPEN:
+            state = f"interrupted after {last.step}"
     return {
         "dataset_id": last.dataset_id,
         "state": state,
         "code": last.code,
         "href": last.href,
         "when": last.created,
-        "verb": last.verb,
+        "verb": verb,
         "retryable": last.retryable,
         "detail": last.detail,
     }
 
 
-def _print_status(rows: Sequence[Entry]) -> None:
+def _print_status(rows: Sequence[Entry | AuditEntry]) -> None:
     """A line for each, never broken or cut: it may be read by programs."""
     names = ("dataset_id", "state", "code", "when", "href")
     _print_columns(
@@ -727,7 +736,7 @@ def _audit_of(found: Audited, repaired: Outcome | None) -> dict[str, Any]:
 
 
 def _is_well(outcome: Outcome) -> bool:
-    return outcome.done or outcome.state == "planned"
+    return not outcome.code
 
 
 def _report(console: Console, outcomes: Sequence[Outcome]) -> int:
@@ -754,10 +763,12 @@ def _print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def _generate(options: argparse.Namespace, _: list[str]) -> int:
-    from ..generate import Outcome, failure, generate, keep, make_transport
+    from ..generate import generate, make_transport
     from ..link.add import catalogue
     from ..link.dry_run import plan_file
+    from ..link.journal import keep
     from ..model import DatasetId
+    from ..outcome import Planned, Verb, failure
     from ..sources import read_source
 
     settings = _settings(options, options.config)
@@ -775,19 +786,10 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
                 force=options.force,
                 progress=_progress(console),
             )[1]
-            return _report(
-                console,
-                [
-                    Outcome(
-                        str(record.id),
-                        "generate",
-                        "planned",
-                        f"dry run: nothing was written. {said}",
-                    )
-                ],
-            )
+            detail = f"dry run: nothing was written. {said}"
+            return _report(console, [Planned(str(record.id), Verb.GENERATE, detail)])
         try:
-            outcome = generate(
+            written = generate(
                 record,
                 options.output_dir,
                 transport,
@@ -796,12 +798,12 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
                 progress=_progress(console),
             )
             outcome = (
-                catalogue(outcome, record, options.catalog, settings)
+                catalogue(written, record, options.catalog, settings)
                 if options.catalog
-                else outcome
+                else written
             )
         except EsgvzarrError as error:
-            keep(failure(str(record.id), "generate", error), settings)
+            keep(failure(str(record.id), Verb.GENERATE, error), settings)
             raise
     keep(outcome, settings)
     _print_outcomes(console, [outcome])
@@ -810,7 +812,9 @@ def _generate(options: argparse.Namespace, _: list[str]) -> int:
 
 def _combine(options: argparse.Namespace, _: list[str]) -> int:
     from ..documents import combine, prepare, read_spec
-    from ..generate import Outcome, keep, make_transport, plan_prepared, reference_name
+    from ..generate import make_transport, plan_prepared, reference_name
+    from ..link.journal import keep
+    from ..outcome import Planned, Verb
 
     settings = _settings(options, options.config)
     console = _console()
@@ -829,9 +833,7 @@ def _combine(options: argparse.Namespace, _: list[str]) -> int:
                 spec.name, made, options.output_dir, settings, force=options.force
             )
             said = f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
-            return _report(
-                console, [Outcome(spec.name, "combine", "planned", said, warnings=made.warnings)]
-            )
+            return _report(console, [Planned(spec.name, Verb.COMBINE, said, made.warnings)])
         outcome = combine(
             spec, options.output_dir, transport, settings, force=options.force, progress=progress
         )
@@ -894,6 +896,8 @@ def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
     """Shows how far a backfill is: a bar on a terminal, a line now and then elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn
 
+    from ..outcome import State
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -915,7 +919,7 @@ def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
                 task,
                 description=_said(now),
                 total=total or None,
-                completed=total - now.counts["open"],
+                completed=total - now.counts[State.OPEN],
             )
         elif now.finished != before:
             console.print(_said(now), markup=False)
@@ -926,12 +930,14 @@ def _standing(console: Console) -> Iterator[Callable[[Standing], None]]:
 
 
 def _said(now: Standing) -> str:
-    left = now.counts["open"]
+    from ..outcome import State
+
+    left = now.counts[State.OPEN]
     rate = now.finished / now.seconds if now.seconds else 0.0
     said = [
         f"{number} {state}"
         for state, number in sorted(now.counts.items())
-        if number and state != "open"
+        if number and state != State.OPEN
     ]
     said.append(f"{left} left{', and more to be listed' if now.listing else ''}")
     if rate:
@@ -945,12 +951,15 @@ def _said(now: Standing) -> str:
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
     from ..generate import make_transport, verify_published
+    from ..link.ledger import Ledger
+    from ..transport import is_url
 
     settings = _settings(options, options.config)
+    target = options.target
+    if not is_url(target) and not os.path.exists(target):
+        target = Ledger(settings.ledger).href_of(target)
     with make_transport(settings) as transport:
-        report = verify_published(
-            options.target, options.sources, transport, settings, full=options.full
-        )
+        report = verify_published(target, options.sources, transport, settings, full=options.full)
     if options.json:
         from dataclasses import asdict
 

@@ -96,7 +96,9 @@ def check_config(config: str | os.PathLike[str]) -> None:
         raise PublisherError(
             f"{config}, key kerchunk.generation",
             "esgcet's own reference generation is on",
-            expected="off: it writes before registration, and its link makes the whole item invalid",  # noqa: E501
+            expected=(
+                "off: it writes before registration, and its link makes the whole item invalid"
+            ),
             todo="Set `generation: false` there, or remove the key.",
             code="publisher-kerchunk-on",
         )

@@ -10,22 +10,25 @@ import pytest
 
 from esgvzarr import cli
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import Entry
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry
 from esgvzarr.testing import DATASET_ID
 
 OTHER = DATASET_ID.replace("tas", "pr")
 LINKED = Entry(
     DATASET_ID,
-    "publish",
-    "linked",
+    Verb.PUBLISH,
+    State.LINKED,
     "",
     "is shown",
     "https://node/a.json",
     "",
     "2026-11-20T10:00:00+00:00",
-    step="done",
+    step=Step.DONE,
 )
-PENDING = replace(LINKED, dataset_id=OTHER, outcome="pending", code="index-pending", retryable=True)
+PENDING = replace(
+    LINKED, dataset_id=OTHER, state=State.PENDING, code="index-pending", retryable=True
+)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def config(tmp_path: Path) -> Path:
     config = tmp_path / "esg.yaml"
     config.write_text(f"esgvzarr:\n  ledger: {tmp_path / 'ledger.sqlite'}\n")
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    for step in (replace(LINKED, outcome="open", step="decided"), LINKED, PENDING):
+    for step in (replace(LINKED, state=State.OPEN, step=Step.DECIDED), LINKED, PENDING):
         ledger.add(step)
     return config
 
@@ -70,7 +73,7 @@ class TestStatus:
     def test_as_json(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """For scripts; an interrupted run says after which step."""
         Ledger(config.parent / "ledger.sqlite").add(
-            replace(LINKED, outcome="open", step="written", retryable=True)
+            replace(LINKED, state=State.OPEN, step=Step.WRITTEN, retryable=True)
         )
         assert run("status", DATASET_ID, "--json", "--config", config) == 1
         (told,) = json.loads(capsys.readouterr().out)
