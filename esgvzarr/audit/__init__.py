@@ -18,7 +18,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import EsgvzarrError, LinkError, ProofError, SourceError, StoreError, TransportError
+from ..errors import (
+    EsgvzarrError,
+    LinkError,
+    Obstacle,
+    ProofError,
+    SourceError,
+    StoreError,
+    TransportError,
+)
 from ..generate import make_transport, storage_options
 from ..indexes import Index
 from ..link.address import open_index
@@ -363,7 +371,7 @@ class _Auditor:
         try:
             check_checksum(file, here or file.url, self._transport)
         except TransportError as error:
-            if error.code == "transport-checksum-differs":
+            if error.obstacle is Obstacle.OTHER_BYTES:
                 return Verdict(
                     State.CHANGED,
                     file.url,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..errors import EsgvzarrError, SettingsError, StoreError, WorkerError
+from ..errors import EsgvzarrError, Fault, SettingsError, StoreError, WorkerError, traits_of
 from ..generate import Prepared, Preparer, generate, make_transport, prepare
 from ..link.address import address_of_config
 from ..link.journal import Journal, keep
@@ -45,17 +45,8 @@ REST_AFTER = 3
 """Datasets in a row for which a data node gave no answer, after which it is left in peace."""
 REST_S = 600.0
 STOP_AFTER = 5
-"""Datasets in a row that failed for a reason on our own side, after which the run ends."""
-_OURS = (
-    "index-unreachable",
-    "index-http-",
-    "publisher-",
-    "store-unwritable",
-    "store-ledger",
-    "worker-cluster-lost",
-)
-"""Codes of what stands in the way of all datasets: of the index, the login, the disk. None of them
-is held against a dataset.
+"""Datasets in a row that failed for what stands in the way of all of them (the index, the login,
+the disk), after which the run ends. It is held against none of them.
 """
 _BUFFER = 100
 _TICK_S = 0.5
@@ -246,11 +237,12 @@ class Turns:
 
     def judge(self, data_node: str, outcome: Outcome | Known) -> None:
         """Let a node rest that does not answer; one that answers rests no longer."""
-        if outcome.code.startswith("transport-") and outcome.retryable:
+        fault = traits_of(outcome.code).fault
+        if fault is Fault.DATA_NODE and outcome.retryable:
             self._silent[data_node] += 1
             if self._silent[data_node] >= REST_AFTER:
                 self._rests_until[data_node] = time.monotonic() + REST_S
-        elif not outcome.code.startswith(("worker-", "store-busy")):
+        elif fault not in (Fault.MACHINE, Fault.OURS):
             self._silent[data_node] = 0
             self._rests_until.pop(data_node, None)
 
@@ -478,8 +470,8 @@ class _Run:
         self._keep(planned, outcome, time.monotonic() - started)
 
     def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
-        ours = outcome.code.startswith(_OURS)
-        settled = outcome.done or not (outcome.retryable or ours or outcome.code == "store-busy")
+        blocks_all = not outcome.done and traits_of(outcome.code).blocks_all
+        settled = outcome.done or not (outcome.retryable or blocks_all)
         result = Result(
             outcome.state if settled else State.OPEN,
             outcome.code,
@@ -498,7 +490,7 @@ class _Run:
             self._counts[result.state] += 1
             self._turns.read(planned)
             self._turns.judge(planned.data_node, outcome)
-            self._troubled = self._troubled + 1 if ours else 0
+            self._troubled = self._troubled + 1 if blocks_all else 0
             if self._troubled >= STOP_AFTER:
                 self._trouble = outcome.detail
                 self._stop.set()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Protocol
 
-from ..errors import EsgvzarrError, RefusedError
+from ..errors import kind_of
 from ..outcome import DONE, State
 
 _FINISHED = "done"
@@ -165,10 +165,8 @@ def shortened(text: str, most: int = 400) -> str:
 
 def explanation(code: str) -> str:
     """What a stable code is about, by the class of errors that has it."""
-    kinds = {kind.code.partition("-")[0]: kind for kind in EsgvzarrError.__subclasses__()}
-    return (inspect.getdoc(kinds.get(code.partition("-")[0], RefusedError)) or "").partition("\n")[
-        0
-    ]
+    first_line, _, _ = (inspect.getdoc(kind_of(code)) or "").partition("\n")
+    return first_line
 
 
 def html(summary: Summary) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from ..errors import EsgvzarrError, StoreError
+from ..errors import EsgvzarrError, StoreError, traits_of
 from ..model import ReferenceFile
 from ..outcome import Linked, Outcome, Pending, Written
 from ..output.placing import measure
@@ -194,17 +194,9 @@ def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
             continue
         change = change_of(step.verb)
         ended = later is None or later.step in _FIRST
-        if _is_unsure(step) or (ended and may_be_sent_after(step.step, change)):
+        if traits_of(step.code).may_be_applied or (ended and may_be_sent_after(step.step, change)):
             sent[change] = datetime.fromisoformat(step.created)
     return sent
-
-
-def _is_unsure(step: Entry) -> bool:
-    """503 is an answer: the change was not taken."""
-    code = step.code
-    return code in ("index-pending", "index-unreachable", "index-http-408") or (
-        code.startswith("index-http-5") and code != "index-http-503"
-    )
 
 
 def _read_sha256(path: str) -> tuple[int, str]:

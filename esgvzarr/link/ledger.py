@@ -21,7 +21,7 @@ from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import SourceError, StoreError
+from ..errors import BusyError, SourceError, StoreError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..permissions import make_private_file
 from .states import State, Step, Verb
@@ -184,8 +184,8 @@ class Ledger:
         that is killed ends with it.
 
         Raises:
-            StoreError: another process has it (``store-busy``), and ``wait`` is false; or the lock
-                file cannot be written.
+            BusyError: another process has it, and ``wait`` is false.
+            StoreError: the lock file cannot be written.
         """
         offset = int.from_bytes(
             hashlib.sha256(dataset_id.encode()).digest()[:7]
@@ -203,12 +203,10 @@ class Ledger:
                 claim = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
                 fcntl.fcntl(lock, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, claim)
             except BlockingIOError:
-                raise StoreError(
+                raise BusyError(
                     dataset_id,
                     "another process is at work on it",
                     todo="Try again when it has ended.",
-                    code="store-busy",
-                    retryable=True,
                 ) from None
             except OSError as error:
                 raise _unusable(path, error) from error

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import esgpublish
-from ..errors import EsgvzarrError, LinkError, SettingsError, SourceError, StoreError
+from ..errors import BusyError, EsgvzarrError, LinkError, SettingsError, SourceError
 from ..generate import (
     Preparer,
     Progress,
@@ -291,9 +291,7 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
                     else taken_back
                 )
             return carry_on(journal, settings, None, progress)
-    except StoreError as error:
-        if error.code != "store-busy":
-            raise
+    except BusyError as error:
         return Skipped(name, last.verb, str(error), error.code, error.retryable)
     except SourceError as error:
         return failure(name, last.verb, error)
