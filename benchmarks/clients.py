@@ -152,9 +152,8 @@ def main() -> None:
             cells = []
             for base in places.values():
                 for connections in (16, 32, 64):
-                    cells.append(
-                        f"{statistics.median(_time(client, base, connections) for _ in range(options.rounds)):.2f}"  # noqa: E501
-                    )
+                    times = [_time(client, base, connections) for _ in range(options.rounds)]
+                    cells.append(f"{statistics.median(times):.2f}")
             lines.append(f"| {client.__name__} | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
     lines.append(

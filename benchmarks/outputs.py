@@ -32,12 +32,15 @@ with __import__("contextlib").suppress(ImportError):
     import fastparquet, icechunk, zstandard
 from esgvzarr.output.icechunk import open_store
 began = time.perf_counter()
-data = xarray.open_dataset(open_store({href!r}) if {href!r}.endswith(".icechunk") else {href!r}, **{how!r})
+target = {href!r}
+if target.endswith(".icechunk"):
+    target = open_store(target)
+data = xarray.open_dataset(target, **{how!r})
 opened = time.perf_counter() - began
 began = time.perf_counter()
 total = float(data.tas.isel(time={step}).values.sum())
 print(opened, time.perf_counter() - began, total)
-"""  # noqa: E501
+"""
 
 
 def ask(href: str, how: dict[str, object], step: int) -> tuple[float, float, float]:

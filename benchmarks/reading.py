@@ -26,21 +26,30 @@ _CODE = """
 import time, warnings; warnings.filterwarnings("ignore")
 import aiohttp, dask, fsspec, kerchunk, xarray, zarr, netCDF4
 OPEN = {{
-    "references, documented call": lambda: xarray.open_dataset("{json}", engine="kerchunk", chunks={{}}),
+    "references, documented call": lambda: xarray.open_dataset(
+        "{json}", engine="kerchunk", chunks={{}}),
     "references, chunks=None": lambda: xarray.open_dataset(
-        "{json}", engine="kerchunk", open_dataset_options={{"chunks": None}}, storage_options={{"skip_instance_cache": True}}),
+        "{json}", engine="kerchunk", open_dataset_options={{"chunks": None}},
+        storage_options={{"skip_instance_cache": True}}),
     "native Zarr v3": lambda: xarray.open_dataset("{zarr}", engine="zarr", chunks={{}}),
-    "open_mfdataset, local files": lambda: xarray.open_mfdataset({files!r}, combine="nested", concat_dim="time",
+    "open_mfdataset, local files": lambda: xarray.open_mfdataset(
+        {files!r}, combine="nested", concat_dim="time",
         data_vars="minimal", coords="minimal", compat="override"),
 }}
 times = {{}}
-t = time.perf_counter(); data = OPEN["{way}"](); times["open"] = time.perf_counter() - t
+began = time.perf_counter()
+data = OPEN["{way}"]()
+times["open"] = time.perf_counter() - began
 if not {only_open}:
-    t = time.perf_counter(); point = data.tas.isel(lat=70, lon=90).values; times["point series"] = time.perf_counter() - t
-    t = time.perf_counter(); mean = float(data.tas.mean()); times["full mean"] = time.perf_counter() - t
+    began = time.perf_counter()
+    point = data.tas.isel(lat=70, lon=90).values
+    times["point series"] = time.perf_counter() - began
+    began = time.perf_counter()
+    mean = float(data.tas.mean())
+    times["full mean"] = time.perf_counter() - began
     times["check"] = float(point.sum()) + mean
 import json; print(json.dumps(times))
-"""  # noqa: E501
+"""
 WAYS = (
     "references, documented call",
     "references, chunks=None",

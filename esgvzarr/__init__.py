@@ -1,13 +1,13 @@
 """Virtual-Zarr access to ESGF climate data that people can trust.
 
 The verbs are functions of the modules of their names: ``esgvzarr.generate.generate``,
-    ``esgvzarr.link.add.publish``,
-``esgvzarr.proof.verify``.
+``esgvzarr.link.add.publish``, ``esgvzarr.proof.verify``.
 
 >>> import esgvzarr
->>> esgvzarr.DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323").version
+>>> name = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323"
+>>> esgvzarr.DatasetId.parse(name).version
 '20190323'
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

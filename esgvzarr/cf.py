@@ -257,4 +257,6 @@ def date_text(microseconds: int, calendar: str) -> str:
     date = cftime.num2date(
         days, f"days since {zero.isoformat()}", calendar, only_use_cftime_datetimes=True
     )
-    return f"{date.strftime('%Y-%m-%d')}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"  # noqa: E501
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{date.strftime('%Y-%m-%d')}T{hour:02}:{minute:02}:{second:02}"

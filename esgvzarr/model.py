@@ -24,9 +24,10 @@ _FACET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 class DatasetId:
     """A dataset and its version: ``<master_id>.v<version>`` is its instance id, the DSID.
 
-    >>> str(DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323|node"))
+    >>> master_id = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn"
+    >>> str(DatasetId.parse(f"{master_id}#20190323|node"))
     'CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20190323'
-    """  # noqa: E501
+    """
 
     master_id: str
     version: str
@@ -349,70 +350,3 @@ class AccessLink:
     open_kwargs: Mapping[str, Any]
     local_path: str | None = None
     """``<drs path>/<DSID>.json``, relative to the data root."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexAddress:
-    """Which index, and how it is reached. What one logs in with is never part of it, only where
-    that is said.
-    """
-
-    kind: str
-    """``stac``, ``globus`` or ``solr``."""
-    location: str
-    """URL of the STAC API, UUID of the Globus Search index, or the index node's host."""
-    config: str = ""
-    """Path of the ``esg.yaml`` that says how to log in."""
-    certificate: str = ""
-    """Path of the client certificate that an index node is shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What was decided for one dataset: enough to finish it without esgpublish."""
-
-    verb: str
-    """``publish``, ``link``, ``unpublish``, or ``relink``: unpublish, and link anew later."""
-    record: DatasetRecord
-    path: str
-    """Of the reference file, on this machine."""
-    href: str
-    index: IndexAddress
-    force: bool = False
-    """Other bytes under the same name may be replaced."""
-    delete: bool = False
-    """``unpublish`` deletes the reference file, and keeps no copy."""
-    before: str = ""
-    """SHA-256 of what lay at ``path`` before anything was written; empty if nothing did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the ledger keeps of one step over one dataset."""
-
-    dataset_id: str
-    verb: str
-    """``publish``, ``link``, ``unpublish``, ``relink``, ``generate`` or ``audit``."""
-    outcome: str
-    """``open``: more is to come. Else what became of it: ``linked``, ``written``, ``withdrawn``,
-    ``deleted``, ``queued``, ``pending``, ``absent``, ``refused``, ``failed``. Of an audit: the
-    state that it found.
-    """
-    code: str
-    """Stable error code; empty on success."""
-    detail: str
-    href: str
-    report: str
-    """The proof as JSON; empty if none was made."""
-    created: str
-    """UTC, ISO 8601."""
-    step: str = ""
-    """``announced``, ``decided``, ``resumed``, ``written``, ``unlinked``; ``done`` for the last."""
-    retryable: bool = False
-    """Whether trying again later can help."""
-    path: str = ""
-    """Of the reference file."""
-    sha256: str = ""
-    """Of the reference file, if it was written."""
-    fingerprint: str = ""
-    """Of the inputs: URLs, sizes and checksums of the dataset's files."""

@@ -20,6 +20,7 @@ import pytest
 
 import esgvzarr
 from esgvzarr.cli import make_parser
+from esgvzarr.cli.completion import SHELLS
 from esgvzarr.generate import generate
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, make_item
@@ -27,8 +28,29 @@ from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, mak
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
-_ROOMS = "settings|source|transport|file|filter|proof|store|index|publisher|time|coordinate|calendar|chunks|variable|dimension|units|packing|audit|worker"  # noqa: E501
-CODE = re.compile(rf"(?:{_ROOMS})(?:-[a-z0-9]+)+\Z")
+FIRST_WORDS = (
+    "settings",
+    "source",
+    "transport",
+    "file",
+    "filter",
+    "proof",
+    "store",
+    "index",
+    "publisher",
+    "time",
+    "coordinate",
+    "calendar",
+    "chunks",
+    "variable",
+    "dimension",
+    "units",
+    "packing",
+    "audit",
+    "worker",
+)
+"""What a stable code begins with."""
+CODE = re.compile(rf"(?:{'|'.join(FIRST_WORDS)})(?:-[a-z0-9]+)+\Z")
 HREF = "https://esgf-data.example.org/thredds/fileServer/esg_dataroot/dataset.json"
 STAC = "https://stac.example.org"
 DSID = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.Amon.tas.gn.v20190323"
@@ -188,13 +210,16 @@ def spoken_commands() -> Iterator[tuple[str, str]]:
 def test_a_command_in_the_docs_can_be_given(where: str, line: str) -> None:
     """As far as its name and options go."""
     words = line.split()[1:]
+    if words[0] == "--print-completion":
+        assert words[1] in SHELLS
+        return
     options, rest = make_parser().parse_known_args(words)
     assert not [
         word for word in rest if word.startswith("-") and word != "--map" and words[0] != "publish"
     ]
     if words[0] != "publish":
         assert not rest
-    assert options.command
+    assert options.run
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -268,7 +293,7 @@ def set_up_lines() -> list[str]:
 def test_the_readme_has_two_commands_of_one_line() -> None:
     demo, tests = set_up_lines()
     assert demo.endswith("&& .venv/bin/esgvzarr demo")
-    assert tests.endswith("&& .venv/bin/pytest")
+    assert tests.endswith("&& .venv/bin/pytest -n auto")
 
 
 def test_ci_finds_the_test_command_in_the_readme() -> None:

@@ -12,20 +12,34 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Protocol
 
-from ..errors import EsgvzarrError, RefusedError
+from ..errors import kind_of
+from ..outcome import DONE, State
 
-DONE = ("linked", "written", "withdrawn", "deleted")
-_COLOURS = {"done": "#2e7d32", "refused": "#ef6c00", "failed": "#c62828", "open": "#90a4ae"}
+_FINISHED = "done"
+_COLOURS = {
+    _FINISHED: "#2e7d32",
+    State.REFUSED: "#ef6c00",
+    State.FAILED: "#c62828",
+    State.OPEN: "#90a4ae",
+}
 _LIMITS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _BINS = 60
 _MOST_ROWS = 2000
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}td,th{text-align:left;vertical-align:top;padding:.25rem .6rem;
-border-bottom:1px solid #ddd;overflow-wrap:anywhere}td.n,th.n{text-align:right;white-space:nowrap}code{font-size:90%}
-.tiles{display:flex;gap:2.5rem;flex-wrap:wrap}.tiles b{display:block;font-size:1.8rem}svg{max-width:100%;height:auto}
+body{
+  font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;
+  color:#222;background:#fff}
+table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}
+td,th{
+  text-align:left;vertical-align:top;padding:.25rem .6rem;border-bottom:1px solid #ddd;
+  overflow-wrap:anywhere}
+td.n,th.n{text-align:right;white-space:nowrap}
+code{font-size:90%}
+.tiles{display:flex;gap:2.5rem;flex-wrap:wrap}
+.tiles b{display:block;font-size:1.8rem}
+svg{max-width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:#444}
-"""  # noqa: E501
+"""
 
 
 class Kept(Protocol):
@@ -151,10 +165,8 @@ def shortened(text: str, most: int = 400) -> str:
 
 def explanation(code: str) -> str:
     """What a stable code is about, by the class of errors that has it."""
-    kinds = {kind.code.partition("-")[0]: kind for kind in EsgvzarrError.__subclasses__()}
-    return (inspect.getdoc(kinds.get(code.partition("-")[0], RefusedError)) or "").partition("\n")[
-        0
-    ]
+    first_line, _, _ = (inspect.getdoc(kind_of(code)) or "").partition("\n")
+    return first_line
 
 
 def html(summary: Summary) -> str:
@@ -184,7 +196,9 @@ def _rate(summary: Summary) -> float:
 
 
 def _kind(state: str) -> str:
-    return "done" if state in DONE else state if state in _COLOURS else "open"
+    if state in DONE:
+        return _FINISHED
+    return state if state in _COLOURS else State.OPEN
 
 
 def _by_kind(pairs: Iterable[tuple[str, int]]) -> Counter[str]:
@@ -316,7 +330,8 @@ def _problems(summary: Summary) -> str:
     if not summary.problems:
         return ""
     rows = [
-        f"<tr><td>{_linked(name, locator)}<td>{escape(node)}<td>{escape(state)}<td><code>{escape(code)}</code><td>{escape(detail)}"  # noqa: E501
+        f"<tr><td>{_linked(name, locator)}<td>{escape(node)}<td>{escape(state)}"
+        f"<td><code>{escape(code)}</code><td>{escape(detail)}"
         for name, node, locator, state, code, detail in summary.problems
     ]
     first = f", the first {_MOST_ROWS:,}" if len(rows) == _MOST_ROWS else ""

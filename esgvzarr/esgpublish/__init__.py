@@ -96,7 +96,9 @@ def check_config(config: str | os.PathLike[str]) -> None:
         raise PublisherError(
             f"{config}, key kerchunk.generation",
             "esgcet's own reference generation is on",
-            expected="off: it writes before registration, and its link makes the whole item invalid",  # noqa: E501
+            expected=(
+                "off: it writes before registration, and its link makes the whole item invalid"
+            ),
             todo="Set `generation: false` there, or remove the key.",
             code="publisher-kerchunk-on",
         )
@@ -553,7 +555,6 @@ def _unreachable(subject: str, reason: str) -> LinkError:
         f"the transaction API cannot be reached: {reason}",
         todo="Try esgvzarr resume later.",
         code="index-unreachable",
-        retryable=True,
     )
 
 
@@ -568,6 +569,4 @@ def _refused(subject: str, status: int, body: str) -> LinkError:
     else:
         reason = " ".join(body.split())[:200]
     found = f"HTTP {status}" + (f": {reason}" if reason else "")
-    return LinkError(
-        subject, found, code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500
-    )
+    return LinkError(subject, found, code=f"index-http-{status}")

@@ -110,6 +110,7 @@ def _read_group(source: Source, path: str) -> GroupFacts:
 
 
 def group_attrs(source: Source, path: str) -> dict[str, Any]:
+    """The attributes of a group; none where there is no such group."""
     prefix = f"{path}/" if path else ""
     if source.zarr_format == 2:
         text = source.read_keys([f"{prefix}.zattrs"])[0]

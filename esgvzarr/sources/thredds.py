@@ -432,7 +432,9 @@ def _not_found(
     return SourceError(
         url,
         found,
-        expected=f"a dataset with that ID, its files served by an HTTPServer, within {MAX_PAGES} pages",  # noqa: E501
+        expected=(
+            f"a dataset with that ID, its files served by an HTTPServer, within {MAX_PAGES} pages"
+        ),
         todo="Give the dataset's own catalogue page.",
         code="source-none",
         retryable=any(error.retryable for error in unread),

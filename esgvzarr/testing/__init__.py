@@ -1,9 +1,10 @@
 """For tests of whatever talks to an ESGF data node or index: servers on the loopback, and CMIP-like
 files named by their defect.
 
-As a pytest plugin (loaded with the package) the same come as fixtures: ``thredds_server``,
-``nginx_server``, ``stac_server``, ``pgstac_server``, ``solr_server``, ``globus_server``,
-``cmip_files``. Needs the extra ``test``; nothing of it is imported before it is used.
+The pytest plugin (``pytest -p esgvzarr.testing.plugin``) offers the same as fixtures:
+``thredds_server``, ``nginx_server``, ``stac_server``, ``pgstac_server``, ``solr_server``,
+``globus_server``, ``cmip_files``. Needs the extra ``test``; nothing of it is imported before it is
+used.
 """
 
 from __future__ import annotations

@@ -89,10 +89,11 @@ def catalogue_of_dataset(dataset_id: str, base: str, files: Iterable[CatalogueFi
 
 def _services(base: str) -> str:
     return f"""  <service name="fileservice" serviceType="Compound" base="">
-    <service name="HTTPServer" serviceType="HTTPServer" base={quoteattr(base)} desc="TDS file server"/>
+    <service name="HTTPServer" serviceType="HTTPServer" base={quoteattr(base)}
+      desc="TDS file server"/>
     <service name="OpenDAPServer" serviceType="OPENDAP" base="/thredds/dodsC/" desc="OPeNDAP"/>
   </service>
-"""  # noqa: E501
+"""
 
 
 def _property(name: str, value: str) -> str:

@@ -101,10 +101,8 @@ class FileSpec:
     @property
     def file_name(self) -> str:
         """``name``, or the DRS' own."""
-        return (
-            self.name
-            or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{_stamp(self.start)}-{_stamp(self.start + self.months - 1)}.nc"  # noqa: E501
-        )
+        span = f"{_stamp(self.start)}-{_stamp(self.start + self.months - 1)}"
+        return self.name or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{span}.nc"
 
     @property
     def tracking_id(self) -> str:

@@ -13,14 +13,15 @@ from typing import Self
 
 from .processes import free_port, listens, start, wait_until
 
-_CONFIG = """{user}worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+_CONFIG = """{user}worker_processes 1; daemon off;
+pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
 http {{
   types {{ application/json json; application/xml xml; }}
   default_type application/octet-stream;
   access_log {folder}/access.log; sendfile on; keepalive_requests 1000000;
-  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
-  scgi_temp_path {folder};
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{port};
     location ~ /\\.{shown} {{ return 404; }}
@@ -30,7 +31,7 @@ http {{
     }}
   }}
 }}
-"""  # noqa: E501
+"""
 
 
 def available() -> str:

@@ -133,7 +133,9 @@ class DataNode:
             "project": "none",
             "data_node": self.thredds.host,
             "data_roots": {str(self.data): _DATA_ROOT},
-            "https_url": f"{self.thredds.url}/thredds/fileServer/{{}}/{{}}|application/netcdf|HTTPServer",  # noqa: E501
+            "https_url": (
+                f"{self.thredds.url}/thredds/fileServer/{{}}/{{}}|application/netcdf|HTTPServer"
+            ),
             "globus_uuid": "none",
             "mountpoint_map": "none",
             "non_netcdf": False,

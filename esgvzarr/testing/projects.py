@@ -13,7 +13,10 @@ import netCDF4
 
 from .datasets import FileSpec, specs_of, write_files
 
-CMIP7 = "MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1.glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801"  # noqa: E501
+CMIP7 = (
+    "MIP-DRS7.CMIP7.CMIP.MOHC.DUMMY-MODEL.historical.r1i1p1f1"
+    ".glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801"
+)
 INPUT4MIPS = "input4MIPs.CMIP7.CMIP.PCMDI.PCMDI-AMIP-1-1-10.atmos.mon.tas.gn.v20250807"
 _CMIP7_ATTRIBUTES = {
     "mip_era": "CMIP7",

@@ -27,7 +27,7 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
-from ..errors import SettingsError, TransportError
+from ..errors import Obstacle, SettingsError, TransportError
 from .public_addresses import check_address, check_name
 
 COALESCE_GAP = 32 * 1024
@@ -338,7 +338,7 @@ class Transport:
                 )
             found = read(location)
         except TransportError as error:
-            if error.code in ("transport-unreachable", "transport-slow"):
+            if error.obstacle is Obstacle.SILENT:
                 self._silent[host] += 1
             return error
         self._silent[host] = 0

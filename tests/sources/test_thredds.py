@@ -24,14 +24,16 @@ V1 = (
     'xmlns:xlink="http://www.w3.org/1999/xlink"'
 )
 SERVICES = """
-<service name="all" serviceType="Compound" base=""><service name="inner" serviceType="Compound" base="">
+<service name="all" serviceType="Compound" base="">
+  <service name="inner" serviceType="Compound" base="">
   <service name="odap" serviceType="OPENDAP" base="/thredds/dodsC/"/>
   <service name="files" serviceType="HTTPServer" base="/thredds/fileServer/"/></service></service>
-<service name="GRIDFTP" serviceType="GridFTP" base="gsiftp://esgf.example.org:2811/"/>"""  # noqa: E501
+<service name="GRIDFTP" serviceType="GridFTP" base="gsiftp://esgf.example.org:2811/"/>"""
 
 
 def page(body: str, *, services: str = SERVICES, namespace: str = V1) -> bytes:
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<catalog {namespace}>{services}{body}</catalog>'.encode()  # noqa: E501
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    return f"{head}\n<catalog {namespace}>{services}{body}</catalog>".encode()
 
 
 def dataset(files: str, dsid: str = DSID) -> str:

@@ -23,6 +23,11 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_installing_the_package_loads_nothing_into_strangers_test_runs() -> None:
+    metadata = (Path(__file__).parents[2] / "setup.cfg").read_text()
+    assert "pytest11" not in metadata
+
+
 @pytest.mark.parametrize("name", esgvzarr.testing.__all__)
 def test_public_names_are_there(name: str) -> None:
     assert getattr(esgvzarr.testing, name) is not None
