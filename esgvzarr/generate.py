@@ -104,6 +104,7 @@ def make_transport(settings: Settings) -> Transport:
         timeout_s=settings.timeout_s,
         retries=settings.retries,
         connections=settings.connections,
+        connections_at_first=settings.connections_at_first,
         ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
     )
 
