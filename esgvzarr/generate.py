@@ -246,9 +246,15 @@ def prepare(
     check_installed(settings.output)
     for file in record.files:
         transport.check_allowed(file.url)
+    transport.forget(_places(record.files))
     progress(name, f"scanning {len(record.files)} files")
     references = make_references(record, transport, read=settings.read)
     return encode_proved(references, record.files, location, transport, settings, progress=progress)
+
+
+def _places(files: Sequence[FileRecord]) -> list[str]:
+    """Wherever files may be read."""
+    return [place for file in files for place in (file.url, file.path) if place]
 
 
 def encode_proved(
@@ -454,6 +460,7 @@ def verify_published(
         transport.allow(host_of(named), named=True)
     document = read_references(location, transport)
     files = _named_files(referenced_urls(document, location, transport, sources), sources)
+    transport.forget(_places(files))
     return verify(
         document,
         files,
