@@ -19,7 +19,8 @@ from pathlib import Path
 from esgvzarr import DatasetId, Settings, Transport, read_source
 from esgvzarr.generate import generate
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import Entry
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry
 from esgvzarr.testing import DATASET_ID, NginxServer, write_monthly
 
 _PROGRAM = """
@@ -56,14 +57,14 @@ def make(root: Path, server: NginxServer, datasets: int, files: int) -> Path:
         ledger.add(
             Entry(
                 name,
-                "generate",
-                "written",
+                Verb.GENERATE,
+                State.WRITTEN,
                 "",
                 "",
                 href,
                 "",
                 "2026-01-01T00:00:00+00:00",
-                step="done",
+                step=Step.DONE,
             )
         )
     (root / "esg.yaml").write_text(

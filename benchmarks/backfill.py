@@ -189,7 +189,7 @@ def check(archive: dict[str, list[Path]], index: StacServer, node: DataNode) -> 
     for name in archive:
         asset = index.item("CMIP6", name)["assets"].get("reference_file")
         file = node.directory_of(name) / f"{name}.json"
-        outcome = last[name].outcome if name in last else "unknown"
+        outcome = last[name].state if name in last else "unknown"
         assert (outcome == "linked") == (asset is not None) == file.exists(), name
         if asset is not None:
             assert asset["file:checksum"] == f"1220{last[name].sha256}", name
@@ -197,7 +197,7 @@ def check(archive: dict[str, list[Path]], index: StacServer, node: DataNode) -> 
         elif outcome not in SETTLED:
             print(name, last.get(name), flush=True)
     assert not list(node.data.rglob(".*")), "something is left"
-    return Counter(last[name].outcome for name in archive if name in last)
+    return Counter(last[name].state for name in archive if name in last)
 
 
 def listing(rows: int) -> dict[str, float]:

@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from esgvzarr.generate import make_transport, verify_published
-from esgvzarr.link.ledger import DONE, Ledger
-from esgvzarr.model import Entry
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.link.states import DONE, State
+from esgvzarr.link.task import Entry
 from esgvzarr.settings import read_settings
 from esgvzarr.testing import write_monthly
 
@@ -369,7 +370,7 @@ def settle(run: Run) -> Counter[str]:
         site = run.sites[kind]
         verb = {"linked": "link", "withdrawn": "unpublish", "deleted": "delete"}[wanted]
         last = latest(site).get(name)
-        if last and last.outcome == wanted and (kind, name) not in run.blind:
+        if last and last.state == wanted and (kind, name) not in run.blind:
             continue
         deadline = time.monotonic() + _SETTLES_S
         said, result = worker.do(run.order(site, verb, name))
@@ -394,7 +395,7 @@ def latest(site: Site) -> dict[str, Entry]:
 
 def unfinished(site: Site) -> list[Entry]:
     """What resume takes by itself."""
-    return [last for last in latest(site).values() if last.outcome not in DONE and last.retryable]
+    return [last for last in latest(site).values() if last.state not in DONE and last.retryable]
 
 
 def look_after_storm(run: Run) -> Counter[str]:
@@ -411,24 +412,24 @@ def look_after_storm(run: Run) -> Counter[str]:
         said = (
             "not in the ledger"
             if last is None
-            else last.outcome + (f" [{last.code}]" if last.code else "")
+            else last.state + (f" [{last.code}]" if last.code else "")
         )
         states[f"{said}, {'link' if links else 'no link'}, {'file' if there else 'no file'}"] += 1
         if kind == "catalog" or (kind, name) in run.blind:
             continue
-        if last and last.outcome == "linked":
+        if last and last.state is State.LINKED:
             whole = site.is_whole(name, linked=True)
             if not (
                 whole and there and sha256(site.path(name)) == last.sha256 and links == [last.href]
             ):
                 run.breaks(f"{kind} {name}: the ledger says linked; index: {links}, file: {there}")
-        elif last and last.outcome in ("withdrawn", "deleted"):
+        elif last and last.state in (State.WITHDRAWN, State.DELETED):
             if links or there:
                 run.breaks(
-                    f"{kind} {name}: the ledger says {last.outcome}; index: {links}, file: {there}"
+                    f"{kind} {name}: the ledger says {last.state}; index: {links}, file: {there}"
                 )
-        elif last and last.outcome != "open" and not last.code:
-            run.breaks(f"{kind} {name}: {last.outcome} without a reason")
+        elif last and last.state is not State.OPEN and not last.code:
+            run.breaks(f"{kind} {name}: {last.state} without a reason")
     return states
 
 
@@ -449,7 +450,7 @@ def look_at_end(run: Run) -> Counter[str]:
                 site.is_whole(name, linked=linked)
                 and site.links(name) == [site.node.url_of(name)] * linked
             )
-            right = right and last is not None and last.outcome == wanted
+            right = right and last is not None and last.state == wanted
         if linked and right:
             settings = read_settings(site.node.config)
             with make_transport(settings) as transport:
@@ -458,7 +459,7 @@ def look_at_end(run: Run) -> Counter[str]:
                 kind == "catalog" or (last is not None and last.sha256 == sha256(path))
             )
         if not right or path.exists() != linked:
-            kept = last and (last.outcome, last.code, last.sha256)
+            kept = last and (last.state, last.code, last.sha256)
             run.breaks(
                 f"{kind} {name} should be {wanted}: {site.links(name)}, file {path.exists()}, "
                 f"ledger {kept}"

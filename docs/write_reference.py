@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esgvzarr.cli import make_parser
+from esgvzarr.errors import EXCEPTIONS, EsgvzarrError, RefusedError, Traits, kind_of, traits_of
 from esgvzarr.settings import ENVIRONMENT_PREFIX, Settings
 
 HERE = Path(__file__).parent / "reference"
@@ -31,6 +32,21 @@ unknown or wrong setting stops the command with exit status 2; the message names
 
 Lists and mappings are written in an environment variable as YAML has them on one line:
 `ESGVZARR_ALLOWED_HOSTS='[a.example.org, b.example.org]'`.
+"""
+
+_COMPLETION = """## Completion in shells
+
+Install the extra `completion`, and let your shell read the script that `--print-completion` prints:
+
+```sh
+pip install 'esgvzarr[completion]'
+mkdir -p ~/.local/share/bash-completion/completions
+esgvzarr --print-completion bash > ~/.local/share/bash-completion/completions/esgvzarr
+```
+
+New shells then complete commands, options, choices and paths. With zsh, print the script for
+`zsh` to a file `_esgvzarr` in a directory of `$fpath`; with tcsh, print it for `tcsh` and source it
+from `~/.tcshrc`.
 """
 
 
@@ -108,6 +124,7 @@ def commands_page() -> str:
         str(parser.description),
         "",
         "The last line on standard error says what went wrong, with a [stable code](errors.md).",
+        "`python -m esgvzarr` runs the same program.",
         "",
         "## Options of all commands",
         "",
@@ -115,6 +132,7 @@ def commands_page() -> str:
         "",
         *_options(parser),
     ]
+    lines += [_COMPLETION]
     for name, command in actions[0].choices.items():
         lines += [
             f"## `esgvzarr {name}`",
@@ -160,7 +178,51 @@ def _text(words: str | None) -> str:
     return re.sub(r"<(\w+)>", r"&lt;\1&gt;", words or "")
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+_TRAITS_BEGIN = (
+    "<!-- Traits, written by docs/write_reference.py: change errors.py, then run it. -->"
+)
+_TRAITS_END = "<!-- End of the traits. -->"
+
+
+def errors_page() -> str:
+    """The error codes as they are written by hand, with what handlers decide by from the code."""
+    page = (HERE / "errors.md").read_text(encoding="utf-8")
+    before, _, rest = page.partition(_TRAITS_BEGIN)
+    _, _, after = rest.partition(_TRAITS_END)
+    return "\n".join([f"{before}{_TRAITS_BEGIN}", "", *_traits(), "", f"{_TRAITS_END}{after}"])
+
+
+def _traits() -> Iterator[str]:
+    yield "| code | class | whose fault | stops a run | may be applied | may pass |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for kind in EsgvzarrError.__subclasses__():
+        first_word = kind.code.partition("-")[0]
+        codes = "of its findings" if kind is RefusedError else f"other `{first_word}-...`"
+        yield _traits_row(codes, kind.__name__, kind.usual)
+    for code, traits in EXCEPTIONS.items():
+        kind_name = "" if code.startswith("audit-") else kind_of(code).__name__
+        yield _traits_row(f"`{code}`", kind_name, traits)
+    for first_word in ("transport", "index"):
+        for status in _STATUSES:
+            code = f"{first_word}-http-{status}"
+            yield _traits_row(f"HTTP {status}: `{code}`", kind_of(code).__name__, traits_of(code))
+
+
+_STATUSES = (403, 408, 429, 500, 503)
+
+
+def _traits_row(codes: str, kind: str, traits: Traits) -> str:
+    flags = (traits.blocks_all, traits.may_be_applied, traits.retryable)
+    cells = [
+        codes,
+        f"`{kind}`" if kind else "",
+        str(traits.fault),
+        *("yes" if flag else "" for flag in flags),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+PAGES = {"settings.md": settings_page, "commands.md": commands_page, "errors.md": errors_page}
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
         checks = len(json.loads(kept.report)["checks"])
         _say(
             console,
-            f"  {kept.outcome}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}",
+            f"  {kept.state}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}",
         )
     _say(
         console,

@@ -29,8 +29,10 @@ from .formats import recognise
 from .generate import make_transport
 from .link.add import place
 from .link.address import address_of_config, login_of, open_index
-from .link.ledger import DONE, Ledger
-from .model import DatasetId, DatasetRecord, FileRecord, IndexAddress
+from .link.ledger import Ledger
+from .link.states import DONE
+from .link.task import IndexAddress
+from .model import DatasetId, DatasetRecord, FileRecord
 from .output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
 from .settings import Settings, read_config
 from .transport import Answer, Transport, host_of, is_url
@@ -230,7 +232,7 @@ def _ledger(node: Node) -> Iterator[Diagnosis]:
     with ledger.claimed("esgvzarr doctor"):
         pass
     latest = ledger.latest()
-    unfinished = [last for last in latest if last.outcome not in DONE]
+    unfinished = [last for last in latest if last.state not in DONE]
     if unfinished:
         found = f"{len(unfinished)} of {len(latest)} datasets are not finished"
         yield Diagnosis(

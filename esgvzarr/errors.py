@@ -2,27 +2,50 @@
 
 ::
 
-    EsgvzarrError
-    ├── SettingsError    the configuration cannot be used                     settings-*
-    ├── SourceError      a record, catalogue, mapfile or DSID is not one      source-*
-    ├── TransportError   bytes cannot be had from a URL or path               transport-*
-    ├── FormatError      a file cannot be referenced whole                    file-*
-    ├── RefusedError     the files cannot be combined without wrong values    codes of its findings
-    ├── ProofError       the references do not read back as the files do      proof-*
-    ├── StoreError       the reference file cannot be written                 store-*
-    ├── LinkError        the index did not take, or does not show, the link   index-*
-    ├── PublisherError   esgcet is missing, or its configuration conflicts    publisher-*
-    └── WorkerError      a process that computes has died, or has a fault     worker-*
+    EsgvzarrError                                                             whose fault by default
+    ├── SettingsError    the configuration cannot be used      settings-*     settings
+    ├── SourceError      a record, catalogue or mapfile is     source-*       data
+    │                    none, or a DSID is none
+    ├── TransportError   bytes cannot be had from a URL or     transport-*    data node
+    │                    path
+    ├── FormatError      a file cannot be referenced whole     file-*         data
+    ├── RefusedError     the files cannot be combined without  the codes of   data
+    │                    wrong values                          its findings
+    ├── ProofError       the references do not read back as    proof-*        ours
+    │                    the files do
+    ├── StoreError       the reference file or the ledger      store-*        machine
+    │   │                cannot be written
+    │   └── BusyError    another process is at work on the     store-busy     machine
+    │                    dataset
+    ├── LinkError        the index did not take, or does not   index-*        index
+    │                    show, the link
+    ├── PublisherError   esgcet is missing, or its              publisher-*    settings
+    │                    configuration conflicts
+    └── WorkerError      a process that computes has died, or  worker-*       data
+                         has a fault
 
 Codes are stable: they are kept in the ledger, and scripts may act on them. Codes are added, never
-changed or removed.
+changed or removed. Our own handlers do not read codes. They decide by four attributes, which an
+error has and which ``traits_of`` gives for a code that was kept:
+
+``fault``
+    who can mend it, as `Fault`. Some codes differ from their class: see `EXCEPTIONS`.
+``blocks_all``
+    it stands in the way of every dataset alike, so trying the next one is no use.
+``may_be_applied``
+    an index was sent a change, and may have made it all the same.
+``retryable``
+    the same may succeed when it is tried again, with nothing changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from .model import Finding
@@ -33,7 +56,56 @@ _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
 _SECRET = re.compile(
     r"(?i)([?&][^=&#\s]*(?:token|sig|key|secret|pass|cred|auth)[^=&#\s]*=)[^&#\s'\"]+"
 )
+_STATUS = re.compile(r"(transport|index)-http-(\d+)\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+class Fault(StrEnum):
+    """Who can mend what went wrong."""
+
+    OURS = "ours"
+    """The authors of esgvzarr: it is a bug."""
+    DATA_NODE = "data node"
+    """The server that holds the files."""
+    INDEX = "index"
+    """The server that people search."""
+    DATA = "data"
+    """Those who made the files, or the records that describe them."""
+    SETTINGS = "settings"
+    """The operator: settings, arguments, logins, what is installed."""
+    MACHINE = "machine"
+    """The administrator of the machine that esgvzarr runs on: disk, permissions, processes."""
+
+
+class Obstacle(StrEnum):
+    """What stood in the way of the bytes that were asked for."""
+
+    UNKNOWN = "unknown"
+    """Nothing that says anything of the file."""
+    SILENT = "silent"
+    """No answer, or one that trickles."""
+    BUSY = "busy"
+    """The server is busy or broken: 408, 429, 5xx."""
+    GONE = "gone"
+    """The server has no such file: 404, 410."""
+    REFUSED = "refused"
+    """The server does not give the file: another status of 4xx."""
+    ANOTHER_THING = "another thing"
+    """Not the file: a login page, a redirection, no byte ranges."""
+    OTHER_BYTES = "other bytes"
+    """The file, but not the one that was recorded."""
+    NOT_ASKED = "not asked"
+    """The host may not be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What handlers decide by. The attributes are explained at the top of this module."""
+
+    fault: Fault
+    blocks_all: bool = False
+    may_be_applied: bool = False
+    retryable: bool = False
 
 
 class EsgvzarrError(Exception):
@@ -45,10 +117,12 @@ class EsgvzarrError(Exception):
         expected: what was expected instead.
         todo: what the reader can do next.
         code: stable code; the class has a default.
+        retryable: whether the same may succeed when it is tried again; the code has a default.
     """
 
     code = "error"
-    retryable = False
+    usual: ClassVar[Traits] = Traits(Fault.OURS)
+    """Of the codes of this class, but for those in `EXCEPTIONS`."""
 
     def __init__(
         self,
@@ -65,7 +139,27 @@ class EsgvzarrError(Exception):
             plain, (subject, found, expected, todo)
         )
         self.code = code or type(self).code
-        self.retryable = type(self).retryable if retryable is None else retryable
+        self.retryable = traits_of(self.code).retryable if retryable is None else retryable
+
+    @property
+    def fault(self) -> Fault:
+        """Who can mend it."""
+        return traits_of(self.code).fault
+
+    @property
+    def blocks_all(self) -> bool:
+        """Whether it stands in the way of every dataset alike."""
+        return traits_of(self.code).blocks_all
+
+    @property
+    def may_be_applied(self) -> bool:
+        """Whether an index may have made the change all the same."""
+        return traits_of(self.code).may_be_applied
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that a server answered with; 0 where it is not that."""
+        return status_of(self.code)
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.found}"
@@ -102,28 +196,37 @@ class SettingsError(EsgvzarrError):
     """The configuration cannot be used: file, line and key are named."""
 
     code = "settings-invalid"
+    usual = Traits(Fault.SETTINGS, blocks_all=True)
 
 
 class SourceError(EsgvzarrError):
     """What should describe a dataset (record, catalogue, mapfile, STAC item, DSID) does not."""
 
     code = "source-invalid"
+    usual = Traits(Fault.DATA)
 
 
 class TransportError(EsgvzarrError):
     """Bytes cannot be had from a URL or path. ``retryable`` says whether trying later can help."""
 
     code = "transport-failed"
+    usual = Traits(Fault.DATA_NODE)
     retry_after_s = 0.0
     """Seconds that the server asked to wait; 0 where it did not say."""
     moved_to = ""
     """Where the server sent us, if that is why."""
+
+    @property
+    def obstacle(self) -> Obstacle:
+        """What stood in the way of the bytes."""
+        return _OBSTACLES.get(self.code) or _obstacle_of_status(self.status)
 
 
 class FormatError(EsgvzarrError):
     """A file cannot be referenced whole, so it is not referenced at all."""
 
     code = "file-unreadable"
+    usual = Traits(Fault.DATA)
 
 
 class RefusedError(EsgvzarrError):
@@ -133,6 +236,7 @@ class RefusedError(EsgvzarrError):
     """
 
     code = "refused"
+    usual = Traits(Fault.DATA)
 
     def __init__(self, subject: str, findings: Sequence[Finding]) -> None:
         found = "; ".join(str(finding) for finding in findings)
@@ -144,27 +248,155 @@ class ProofError(EsgvzarrError):
     """The references do not read back as the files do: nothing is linked."""
 
     code = "proof-failed"
+    usual = Traits(Fault.OURS)
 
 
 class StoreError(EsgvzarrError):
     """The reference file cannot be written, or would replace other bytes under a published name."""
 
     code = "store-failed"
+    usual = Traits(Fault.MACHINE)
+
+
+class BusyError(StoreError):
+    """Another process is at work on the dataset, or on its place."""
+
+    code = "store-busy"
 
 
 class LinkError(EsgvzarrError):
     """The index did not take the link, or does not show it."""
 
     code = "index-failed"
+    usual = Traits(Fault.INDEX)
 
 
 class PublisherError(EsgvzarrError):
     """esgcet is missing, or is set up in a way that stands in our way."""
 
     code = "publisher-failed"
+    usual = Traits(Fault.SETTINGS, blocks_all=True)
 
 
 class WorkerError(EsgvzarrError):
-    """A process that computes for a backfill has died, cannot be reached, or has a fault."""
+    """A process that computes has died, cannot be reached, was ended, or has a fault."""
 
     code = "worker-failed"
+    usual = Traits(Fault.DATA)
+
+
+EXCEPTIONS = {
+    # read and decided here, though the class is about something else
+    "transport-path": Traits(Fault.MACHINE),
+    "transport-files-limit": Traits(Fault.MACHINE, retryable=True),
+    "transport-bad-url": Traits(Fault.DATA),
+    "transport-host-refused": Traits(Fault.DATA),
+    "transport-address-private": Traits(Fault.DATA),
+    "transport-size-differs": Traits(Fault.DATA),
+    "transport-checksum-differs": Traits(Fault.DATA),
+    "transport-not-served": Traits(Fault.SETTINGS, blocks_all=True),
+    "transport-unreachable": Traits(Fault.DATA_NODE, retryable=True),
+    "transport-slow": Traits(Fault.DATA_NODE, retryable=True),
+    "transport-changed": Traits(Fault.DATA_NODE, retryable=True),
+    "proof-not-json": Traits(Fault.DATA),
+    "proof-not-references": Traits(Fault.DATA),
+    "proof-place-refused": Traits(Fault.DATA),
+    "proof-groups": Traits(Fault.DATA),
+    "proof-too-large": Traits(Fault.DATA),
+    "proof-not-found": Traits(Fault.INDEX),
+    "store-busy": Traits(Fault.MACHINE, retryable=True),
+    "store-bytes-differ": Traits(Fault.DATA),
+    "store-unwritable": Traits(Fault.MACHINE, blocks_all=True),
+    "store-full": Traits(Fault.MACHINE, blocks_all=True, retryable=True),
+    "store-plan": Traits(Fault.MACHINE, blocks_all=True),
+    "store-ledger": Traits(Fault.MACHINE, blocks_all=True),
+    "store-ledger-version": Traits(Fault.MACHINE, blocks_all=True),
+    "index-pending": Traits(Fault.INDEX, may_be_applied=True, retryable=True),
+    "index-earlier-change": Traits(Fault.INDEX, retryable=True),
+    "index-relink": Traits(Fault.INDEX, retryable=True),
+    "index-item-missing": Traits(Fault.INDEX, retryable=True),
+    "index-unreachable": Traits(Fault.INDEX, blocks_all=True, may_be_applied=True, retryable=True),
+    "index-asset-invalid": Traits(Fault.OURS),
+    "index-output": Traits(Fault.SETTINGS, blocks_all=True),
+    "index-tracking-id": Traits(Fault.DATA),
+    "index-write-failed": Traits(Fault.MACHINE, blocks_all=True),
+    "audit-unproven": Traits(Fault.DATA_NODE),
+    "audit-moved": Traits(Fault.DATA_NODE),
+    "audit-unreachable": Traits(Fault.DATA_NODE, retryable=True),
+    "audit-unreadable": Traits(Fault.DATA_NODE),
+    "audit-dead": Traits(Fault.DATA_NODE),
+    "audit-missing": Traits(Fault.INDEX),
+    "audit-stale": Traits(Fault.DATA),
+    "audit-changed": Traits(Fault.DATA),
+    "audit-dangling": Traits(Fault.SETTINGS),
+    "worker-failed": Traits(Fault.OURS),
+    "worker-stopped": Traits(Fault.MACHINE, retryable=True),
+    "worker-cluster-lost": Traits(Fault.MACHINE, blocks_all=True, retryable=True),
+}
+"""Codes whose traits are not those that are usual for their class."""
+_OBSTACLES = {
+    "transport-unreachable": Obstacle.SILENT,
+    "transport-slow": Obstacle.SILENT,
+    "transport-redirected": Obstacle.ANOTHER_THING,
+    "transport-html": Obstacle.ANOTHER_THING,
+    "transport-no-range": Obstacle.ANOTHER_THING,
+    "transport-range-wrong": Obstacle.ANOTHER_THING,
+    "transport-encoded": Obstacle.ANOTHER_THING,
+    "transport-size-differs": Obstacle.OTHER_BYTES,
+    "transport-checksum-differs": Obstacle.OTHER_BYTES,
+    "transport-host-refused": Obstacle.NOT_ASKED,
+    "transport-address-private": Obstacle.NOT_ASKED,
+}
+
+
+@cache
+def traits_of(code: str) -> Traits:
+    """What handlers decide by, for an error of which the code was kept."""
+    if code in EXCEPTIONS:
+        return EXCEPTIONS[code]
+    status = status_of(code)
+    kind = kind_of(code)
+    if not status:
+        return kind.usual
+    if kind is LinkError:
+        return _traits_of_index_status(status)
+    return Traits(Fault.DATA_NODE, retryable=status in (429, 503))
+
+
+def _traits_of_index_status(status: int) -> Traits:
+    """An index that answers 503 or 429 did not take the change. After 408, or an error of its own,
+    it may have.
+    """
+    return Traits(
+        Fault.INDEX,
+        blocks_all=True,
+        may_be_applied=status == 408 or (status >= 500 and status != 503),
+        retryable=status in (408, 429) or status >= 500,
+    )
+
+
+def _obstacle_of_status(status: int) -> Obstacle:
+    if status in (404, 410):
+        return Obstacle.GONE
+    if status in (408, 429) or status >= 500:
+        return Obstacle.BUSY
+    return Obstacle.REFUSED if status >= 400 else Obstacle.UNKNOWN
+
+
+def status_of(code: str) -> int:
+    """The HTTP status that a code tells of; 0 where it tells of none."""
+    found = _STATUS.match(code)
+    return int(found[2]) if found else 0
+
+
+def kind_of(code: str) -> type[EsgvzarrError]:
+    """The class of errors that has a code. The codes of findings are those of `RefusedError`."""
+    if code == BusyError.code:
+        return BusyError
+    if code == EsgvzarrError.code:
+        return EsgvzarrError
+    first_word = code.partition("-")[0]
+    for kind in EsgvzarrError.__subclasses__():
+        if kind.code.partition("-")[0] == first_word:
+            return kind
+    return RefusedError

@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 from .combine import combine
 from .combine.overlaps import serve_once
 from .combine.rules import check
-from .errors import EsgvzarrError, ProofError, RefusedError, SourceError
+from .errors import ProofError
 from .formats import check_served, scan
-from .link.ledger import DONE, Ledger
 from .model import (
     DatasetId,
     DatasetRecord,
-    Entry,
     FileRecord,
     Finding,
     ReferenceFile,
     ReferenceSet,
     Report,
 )
+from .outcome import Verb, Written
 from .output import DIRECTORIES, JSON, SUFFIXES, check_installed
 from .output import write as write_output
 from .output.kerchunk import encode
@@ -49,34 +44,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, str], None]
 """Told the dataset id and what is being done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one dataset."""
-
-    dataset_id: str
-    verb: str
-    state: str
-    """``written``, ``linked``, ``pending`` (the index has not shown the change yet), ``absent`` (it
-    does not show the dataset), ``withdrawn``, ``deleted``, ``queued`` (to be linked anew),
-    ``refused``, ``failed``, ``skipped`` or ``planned`` (in a dry run).
-    """
-    detail: str
-    code: str = ""
-    """Stable error code; empty on success."""
-    reference: ReferenceFile | None = None
-    report: Report | None = None
-    warnings: tuple[Finding, ...] = ()
-    files: int = 0
-    chunks: int = 0
-    retryable: bool = False
-    """Whether trying again later can help."""
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state in DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +102,7 @@ def generate(
     force: bool = False,
     progress: Progress = lambda *_: None,
     preparer: Preparer | None = None,
-) -> Outcome:
+) -> Written:
     """Write the proved references of a dataset into ``directory``. No index is touched.
 
     Args:
@@ -160,11 +127,13 @@ def generate(
         else prepare(record, location, transport, settings, progress=progress)
     )
     progress(name, f"writing {path.name}")
-    return write_prepared("generate", record.id, made, directory, settings, href=href, force=force)
+    return write_prepared(
+        Verb.GENERATE, record.id, made, directory, settings, href=href, force=force
+    )
 
 
 def write_prepared(
-    verb: str,
+    verb: Verb,
     dataset_id: DatasetId | str,
     made: Prepared,
     directory: Path,
@@ -172,7 +141,7 @@ def write_prepared(
     *,
     href: str = "",
     force: bool = False,
-) -> Outcome:
+) -> Written:
     """Write what was proved; a file that says the same already stays.
 
     Raises:
@@ -188,10 +157,9 @@ def write_prepared(
         f"{reference.path} "
         f"{'written' if reference.written else 'was there already, with equal bytes'}"
     )
-    return Outcome(
+    return Written(
         str(dataset_id),
         verb,
-        "written",
         detail,
         reference=reference,
         report=made.report,
@@ -311,43 +279,6 @@ def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def generate_all(
-    records: Sequence[DatasetRecord],
-    directory: Path,
-    settings: Settings,
-    *,
-    executor: Executor | None = None,
-    force: bool = False,
-) -> Iterator[Outcome]:
-    """Write the references of many datasets, several at once; one that fails does not stop the
-    others.
-
-    Args:
-        records: the datasets; each one's own data node may be fetched from.
-        directory: on this machine, and on the executor's workers.
-        settings: as for ``generate``.
-        executor: one dataset a task: ``ProcessPoolExecutor``, or a Dask client's
-            ``get_executor()``. Default: one after the other.
-        force: replace other bytes under the same name.
-
-    Yields:
-        One outcome per record, in the order of the records; the caller keeps them.
-    """
-    work = partial(_generate_one, directory=directory, settings=settings, force=force)
-    yield from executor.map(work, records) if executor else map(work, records)
-
-
-def _generate_one(
-    record: DatasetRecord, *, directory: Path, settings: Settings, force: bool
-) -> Outcome:
-    try:
-        with make_transport(settings) as transport:
-            transport.allow(record.data_node)
-            return generate(record, directory, transport, settings, force=force)
-    except EsgvzarrError as error:
-        return failure(str(record.id), "generate", error)
-
-
 def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
     """The chunks of each file as the scan found them, which libhdf5 has counted then; but of files
     that are shown in part.
@@ -444,48 +375,31 @@ def verify_published(
     """Compare any kerchunk reference file with its NetCDF files.
 
     Args:
-        target: URL or path of the reference file, or a dataset id that the ledger knows.
+        target: URL or path of the reference file.
         sources: the files, by URL or path; those that the references name if empty.
         transport: hosts that ``target`` or ``sources`` name are allowed.
-        settings: sample size, certificate authority, ledger.
+        settings: sample size, certificate authority.
         full: compare every value.
 
     Raises:
-        SourceError: the ledger does not know the dataset.
         ProofError, TransportError: there is nothing to compare, or the references lead where they
             may not.
     """
-    location = target if is_url(target) or os.path.exists(target) else _href_of(target, settings)
-    for named in filter(is_url, (location, *sources)):
+    for named in filter(is_url, (target, *sources)):
         transport.allow(host_of(named), named=True)
-    document = read_references(location, transport)
-    files = _named_files(referenced_urls(document, location, transport, sources), sources)
+    document = read_references(target, transport)
+    files = _named_files(referenced_urls(document, target, transport, sources), sources)
     transport.forget(_places(files))
     return verify(
         document,
         files,
         transport,
-        location=location,
+        location=target,
         samples=settings.proof_samples,
         full=full,
         storage_options=storage_options(files, settings),
-        through=through_of(location),
+        through=through_of(target),
     )
-
-
-def _href_of(dataset_id: str, settings: Settings) -> str:
-    """Where the ledger says that the references of a dataset are."""
-    asked = str(DatasetId.parse(dataset_id))
-    hrefs = [kept.href for kept in Ledger(settings.ledger).entries(asked) if kept.href]
-    if not hrefs:
-        raise SourceError(
-            asked,
-            f"is not in the ledger {settings.ledger}",
-            expected="a dataset that was generated or published from here",
-            todo="Give the URL or path of its reference file.",
-            code="source-not-in-ledger",
-        )
-    return hrefs[-1]
 
 
 def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord]:
@@ -507,37 +421,3 @@ def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord
             )
         )
     return files
-
-
-def failure(dataset_id: str, verb: str, error: EsgvzarrError) -> Outcome:
-    """The outcome of a dataset that was not published."""
-    state = "refused" if isinstance(error, RefusedError) else "failed"
-    return Outcome(dataset_id, verb, state, str(error), error.code, retryable=error.retryable)
-
-
-def entry(outcome: Outcome) -> Entry:
-    """The outcome as the ledger keeps it."""
-    report = json.dumps(asdict(outcome.report), sort_keys=True) if outcome.report else ""
-    reference = outcome.reference
-    return Entry(
-        outcome.dataset_id,
-        outcome.verb,
-        outcome.state,
-        outcome.code,
-        outcome.detail,
-        reference.href if reference else "",
-        report,
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        step="done",
-        retryable=outcome.retryable,
-        path=reference.path if reference else "",
-        sha256=reference.sha256 if reference else "",
-    )
-
-
-def keep(outcome: Outcome, settings: Settings) -> None:
-    """Write the outcome into the ledger; a ledger that cannot be written stands in nobody's way."""
-    try:
-        Ledger(settings.ledger).add(entry(outcome))
-    except EsgvzarrError as error:
-        _log.warning("%s", error)

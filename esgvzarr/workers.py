@@ -130,7 +130,6 @@ class DaskWorkers:
                 f"is gone: {type(error).__name__}",
                 todo="Start it again, then run the same command.",
                 code="worker-cluster-lost",
-                retryable=True,
             ) from error
 
     def close(self) -> None:

@@ -21,7 +21,8 @@ import yaml
 from esgvzarr import cli
 from esgvzarr.doctor import NGINX_CORS, Diagnosis, examine
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import Entry
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -258,13 +259,14 @@ class TestLedger:
     def test_with_unfinished_datasets(self, node: DataNode) -> None:
         entry = Entry(
             DATASET_ID,
-            "publish",
-            "failed",
+            Verb.PUBLISH,
+            State.FAILED,
             "transport-unreachable",
             "no answer",
             "",
             "",
             "2026-11-20T10:00:00+00:00",
+            Step.DONE,
         )
         Ledger(read_settings(node.config).ledger).add(entry)
         health, text = told(rows_of(node.config), "ledger")

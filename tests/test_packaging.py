@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
@@ -42,6 +42,7 @@ EXTRA_OF = {
     "output/parquet.py": "parquet",
     "output/icechunk.py": "icechunk",
     "workers.py": "dask",
+    "cli/completion.py": "completion",
 }
 OPERATOR = {"esgpublish/__init__.py", "indexes/globus.py"}
 DEMO = {"demo.py"}
@@ -188,17 +189,13 @@ def test_importing_all_public_names_imports_neither_esgcet_nor_a_test_server() -
 
 
 def test_help_answers_in_time() -> None:
-    """A person waits for it: under 0.3 s, best of five, since other programs run here too."""
-    took = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-c", "from esgvzarr.cli import main; main(['--help'])"],
-            capture_output=True,
-            check=True,
-        )
-        took.append(time.perf_counter() - started)
-    assert min(took) < 0.3, took
+    """A person waits for it: under 0.3 s of CPU, whatever else runs on this machine."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-m", "esgvzarr", "--help"], stdout=subprocess.DEVNULL, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
 
 
 def test_the_public_names_are_these() -> None:

@@ -18,12 +18,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import EsgvzarrError, LinkError, ProofError, SourceError, StoreError, TransportError
+from ..errors import (
+    EsgvzarrError,
+    LinkError,
+    Obstacle,
+    ProofError,
+    SourceError,
+    StoreError,
+    TransportError,
+)
 from ..generate import make_transport, storage_options
 from ..indexes import Index
 from ..link.address import open_index
 from ..link.ledger import Ledger
-from ..model import DatasetId, Entry, FileRecord, IndexAddress, Task
+from ..link.states import State as LinkState
+from ..link.states import Verb
+from ..link.task import AuditEntry, Entry, IndexAddress, Task
+from ..model import DatasetId, FileRecord
 from ..output import DIRECTORIES, SUFFIXES, check_installed, output_of
 from ..output.kerchunk import read as decompressed
 from ..proof import LARGEST, parse, read_references, stated, through_of, verify
@@ -74,7 +85,7 @@ class Target:
     """What was last done, by the ledger."""
     task: Task | None = None
     """How it was linked, by the ledger; None where it is in no index."""
-    earlier: Entry | None = None
+    earlier: AuditEntry | None = None
     """What the last audit found, if nothing was done since."""
 
 
@@ -138,7 +149,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
         known = {
             last.dataset_id: last
             for last in ledger.latest()
-            if last.outcome in ("linked", "written")
+            if last.state in (LinkState.LINKED, LinkState.WRITTEN)
         }
         earlier = ledger.audits()
         for name in ids:
@@ -171,8 +182,8 @@ def _targets_at(place: str) -> list[Target]:
     return [Target(str(path)) for path in sorted(found)]
 
 
-def _target_of(last: Entry, ledger: Ledger, earlier: Entry | None) -> Target:
-    task = ledger.task(last.dataset_id) if last.outcome == "linked" else None
+def _target_of(last: Entry, ledger: Ledger, earlier: AuditEntry | None) -> Target:
+    task = ledger.task(last.dataset_id) if last.state is LinkState.LINKED else None
     return Target(last.href or last.path, last.dataset_id, last, task, earlier)
 
 
@@ -235,7 +246,7 @@ class _Auditor:
                 )  # by the operator
             if target.task:
                 self._transport.allow(
-                    target.task.record.data_node, named=target.task.verb == "publish"
+                    target.task.record.data_node, named=target.task.verb is Verb.PUBLISH
                 )
         served = self._fetch([target.location for target in targets])
         kept = [_kept_of(target, one) for target, one in zip(targets, served, strict=True)]
@@ -360,7 +371,7 @@ class _Auditor:
         try:
             check_checksum(file, here or file.url, self._transport)
         except TransportError as error:
-            if error.code == "transport-checksum-differs":
+            if error.obstacle is Obstacle.OTHER_BYTES:
                 return Verdict(
                     State.CHANGED,
                     file.url,
@@ -544,11 +555,11 @@ def _is_asked(target: Target, kept: Kept) -> bool:
 
 def _proofs_before(target: Target, sha256: str) -> Proofs:
     """Those of the last audit, if the reference file is still the same."""
-    if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.report:
+    if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.proofs:
         return {}
     return {
         url: (etag, date, right)
-        for url, (etag, date, right) in json.loads(target.earlier.report).items()
+        for url, (etag, date, right) in json.loads(target.earlier.proofs).items()
     }
 
 
@@ -564,18 +575,16 @@ def _keep(found: Sequence[Audited], settings: Settings) -> None:
         _log.warning("%s", error)
 
 
-def _entry(found: Audited, last: Entry, now: str) -> Entry:
-    return Entry(
+def _entry(found: Audited, last: Entry, now: str) -> AuditEntry:
+    return AuditEntry(
         last.dataset_id,
-        "audit",
         str(found.state),
         found.code,
         found.detail,
         last.href,
+        last.path,
+        found.sha256,
         json.dumps(found.proofs or {}),
         now,
-        step="done",
         retryable=found.state is State.UNREACHABLE,
-        path=last.path,
-        sha256=found.sha256,
     )

@@ -23,9 +23,10 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import FormatError, ProofError, SourceError, TransportError
+from ..errors import FormatError, Obstacle, ProofError, SourceError, TransportError
 from ..formats import recognise
-from ..model import AccessLink, DatasetRecord, FileRecord, Task
+from ..link.task import Task
+from ..model import AccessLink, DatasetRecord, FileRecord
 from ..transport import Head
 
 
@@ -195,22 +196,10 @@ def _opaque(etag: str | None) -> str | None:
     return etag.removeprefix("W/") if etag else None
 
 
-_PASSING = ("transport-http-408", "transport-http-429")
-_NOT_THE_FILE = (
-    "transport-redirected",
-    "transport-html",
-    "transport-no-range",
-    "transport-range-wrong",
-    "transport-encoded",
-)
-
-
 def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
     """What it says of a file that it cannot be had."""
-    code = error.code
-    if code in ("transport-http-404", "transport-http-410") or isinstance(
-        error.__cause__, FileNotFoundError
-    ):
+    obstacle = error.obstacle if isinstance(error, TransportError) else Obstacle.UNKNOWN
+    if obstacle is Obstacle.GONE or isinstance(error.__cause__, FileNotFoundError):
         return Verdict(State.DEAD, subject, f"is gone: {error.found}")
     if (
         isinstance(error, TransportError)
@@ -218,12 +207,11 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
         and _name(error.moved_to) == _name(subject)
     ):
         return Verdict(State.MOVED, subject, error.found)
-    if code in ("transport-host-refused", "transport-address-private"):
+    if obstacle is Obstacle.NOT_ASKED:
         return Verdict(
             State.UNPROVEN, subject, f"was not asked for: {error.found}; name it with --allow-host"
         )
-    refused = code.startswith("transport-http-4") and code not in _PASSING
-    if refused or code in _NOT_THE_FILE:
+    if obstacle in (Obstacle.REFUSED, Obstacle.ANOTHER_THING):
         return Verdict(State.UNREADABLE, subject, error.found)
     return Verdict(State.UNREACHABLE, subject, error.found)
 

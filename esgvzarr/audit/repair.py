@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..generate import Outcome, Progress
+from ..generate import Progress
 from ..link.dry_run import preview
 from ..link.journal import Journal, claimed
 from ..link.ledger import Ledger
-from ..link.remove import RELINK, withdraw
+from ..link.remove import withdraw
+from ..link.states import MAKING, Verb
+from ..outcome import Outcome, Skipped
 from ..settings import Settings
 from . import Audited
 from .judgement import State
@@ -46,27 +48,26 @@ def repair(
     if found.state not in REPAIRED:
         return None
     if target.task is None:
-        return Outcome(
+        return Skipped(
             found.name,
-            "audit",
-            "skipped",
+            Verb.AUDIT,
             "is in no index that the ledger knows: there is no link to take back",
             found.code,
         )
     if dry_run:
         return preview(
-            replace(target.task, verb="unpublish", delete=False), settings, progress=progress
+            replace(target.task, verb=Verb.UNPUBLISH, delete=False), settings, progress=progress
         )
     ledger = Ledger(settings.ledger)
     with claimed(ledger, target.dataset_id):
-        steps = [step for step in ledger.entries(target.dataset_id) if step.verb != "generate"]
+        steps = [step for step in ledger.entries(target.dataset_id) if step.verb not in MAKING]
         if target.last is not None and steps and steps[-1] != target.last:
-            return Outcome(
+            return Skipped(
                 found.name,
-                RELINK,
-                "skipped",
-                "somebody was at work on it since it was looked at; audit it again",
+                Verb.RELINK,
+                "another process worked on it since it was audited; audit it again",
+                "store-busy",
             )
-        journal = Journal(replace(target.task, verb=RELINK, force=False, delete=False), ledger)
+        journal = Journal(replace(target.task, verb=Verb.RELINK, force=False, delete=False), ledger)
         journal.decide()
         return withdraw(journal, settings, progress)

@@ -19,18 +19,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..errors import EsgvzarrError, SettingsError, StoreError, WorkerError
-from ..generate import Outcome, Prepared, Preparer, failure, generate, keep, make_transport, prepare
+from ..errors import EsgvzarrError, Fault, SettingsError, StoreError, WorkerError, traits_of
+from ..generate import Prepared, Preparer, generate, make_transport, prepare
 from ..link.address import address_of_config
-from ..link.journal import Journal
-from ..link.ledger import DONE, Ledger
+from ..link.journal import Journal, keep
+from ..link.ledger import Ledger
 from ..link.lifecycle import carry_on, decide
-from ..model import DatasetId, DatasetRecord, IndexAddress, ReferenceFile
+from ..link.states import DONE, MAKING, State, Verb
+from ..link.task import IndexAddress
+from ..model import DatasetId, DatasetRecord
+from ..outcome import Outcome, failure
 from ..settings import Settings
 from ..transport import Transport, host_of, is_url
 from ..workers import Workers, connect_workers
 from .listing import Survey
-from .queue import OPEN, Plan, Planned, Result
+from .queue import Known, Plan, Planned, Result
 from .report import Summary
 
 _log = logging.getLogger(__name__)
@@ -42,17 +45,8 @@ REST_AFTER = 3
 """Datasets in a row for which a data node gave no answer, after which it is left in peace."""
 REST_S = 600.0
 STOP_AFTER = 5
-"""Datasets in a row that failed for a reason on our own side, after which the run ends."""
-_OURS = (
-    "index-unreachable",
-    "index-http-",
-    "publisher-",
-    "store-unwritable",
-    "store-ledger",
-    "worker-cluster-lost",
-)
-"""Codes of what stands in the way of all datasets: of the index, the login, the disk. None of them
-is held against a dataset.
+"""Datasets in a row that failed for what stands in the way of all of them (the index, the login,
+the disk), after which the run ends. It is held against none of them.
 """
 _BUFFER = 100
 _TICK_S = 0.5
@@ -241,13 +235,14 @@ class Turns:
         """A dataset has been read: the node's next may be."""
         self._reading[planned.data_node].discard(planned.dataset_id)
 
-    def judge(self, data_node: str, outcome: Outcome) -> None:
+    def judge(self, data_node: str, outcome: Outcome | Known) -> None:
         """Let a node rest that does not answer; one that answers rests no longer."""
-        if outcome.code.startswith("transport-") and outcome.retryable:
+        fault = traits_of(outcome.code).fault
+        if fault is Fault.DATA_NODE and outcome.retryable:
             self._silent[data_node] += 1
             if self._silent[data_node] >= REST_AFTER:
                 self._rests_until[data_node] = time.monotonic() + REST_S
-        elif not outcome.code.startswith(("worker-", "store-busy")):
+        elif fault not in (Fault.MACHINE, Fault.OURS):
             self._silent[data_node] = 0
             self._rests_until.pop(data_node, None)
 
@@ -375,7 +370,7 @@ class _Run:
                 continue
             new = self._plan.keep_page(page, listing.datasets, listing.pages)
             with self._changed:
-                self._counts[OPEN] += new
+                self._counts[State.OPEN] += new
                 self._changed.notify_all()
 
     def _end_of_list(self, listed: Future[None]) -> None:
@@ -386,7 +381,7 @@ class _Run:
 
     # ---- in the thread of one dataset
 
-    def _do(self, planned: Planned) -> Outcome:
+    def _do(self, planned: Planned) -> Outcome | Known:
         name = str(DatasetId.parse(planned.dataset_id))
         job = self._job
         with self._ledger.claimed(name, wait=False):
@@ -399,44 +394,38 @@ class _Run:
                 return self._generate(record, job.output_dir, preparer)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
             journal = Journal(
-                decide("link", record, self._address, self._settings), self._ledger, resumed=True
+                decide(Verb.LINK, record, self._address, self._settings), self._ledger, resumed=True
             )
             journal.decide()
             return carry_on(journal, self._settings, None, lambda *_: None, preparer)
 
     def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
+        outcome: Outcome
         try:
             outcome = generate(
                 record, directory, self._transport, self._settings, preparer=preparer
             )
         except EsgvzarrError as error:
-            outcome = failure(str(record.id), "generate", error)
+            outcome = failure(str(record.id), Verb.GENERATE, error)
         keep(outcome, self._settings)
         return outcome
 
-    def _done_before(self, name: str) -> Outcome | None:
+    def _done_before(self, name: str) -> Known | None:
         """What an earlier run, or another command, did for the dataset, if that is all."""
         directory = self._job.output_dir
         steps = [
             step
             for step in self._ledger.entries(name)
-            if (step.verb == "generate") == (directory is not None)
+            if (step.verb in MAKING) == (directory is not None)
         ]
-        if not steps or steps[-1].outcome not in DONE:
+        if not steps or steps[-1].state not in DONE:
             return None
         last = steps[-1]
         if directory is not None and (
             Path(last.path).parent != directory or not Path(last.path).exists()
         ):
             return None
-        reference = ReferenceFile(last.path, last.href, 0, last.sha256, written=False)
-        return Outcome(
-            name,
-            last.verb,
-            last.outcome,
-            f"since {last.created}: {last.detail}",
-            reference=reference,
-        )
+        return Known(last.state, f"since {last.created}: {last.detail}", last.href)
 
     def _preparer(self, planned: Planned) -> Preparer:
         def preparer(record: DatasetRecord, location: str) -> Prepared:
@@ -463,12 +452,13 @@ class _Run:
             self._turns.read(planned)
             self._changed.notify_all()
 
-    def _end(self, planned: Planned, started: float, future: Future[Outcome]) -> None:
+    def _end(self, planned: Planned, started: float, future: Future[Outcome | Known]) -> None:
         error = future.exception()
+        outcome: Outcome | Known
         if error is None:
             outcome = future.result()
         elif isinstance(error, EsgvzarrError):
-            outcome = failure(planned.dataset_id, "backfill", error)
+            outcome = failure(planned.dataset_id, Verb.BACKFILL, error)
         else:
             _log.error("%s: please report this as a bug", planned.dataset_id, exc_info=error)
             fault = WorkerError(
@@ -476,15 +466,18 @@ class _Run:
                 f"{type(error).__name__}: {error}",
                 todo="Please report this as a bug.",
             )
-            outcome = failure(planned.dataset_id, "backfill", fault)
+            outcome = failure(planned.dataset_id, Verb.BACKFILL, fault)
         self._keep(planned, outcome, time.monotonic() - started)
 
-    def _keep(self, planned: Planned, outcome: Outcome, seconds: float) -> None:
-        ours = outcome.code.startswith(_OURS)
-        href = outcome.reference.href if outcome.reference else ""
-        settled = outcome.done or not (outcome.retryable or ours or outcome.code == "store-busy")
+    def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
+        blocks_all = not outcome.done and traits_of(outcome.code).blocks_all
+        settled = outcome.done or not (outcome.retryable or blocks_all)
         result = Result(
-            outcome.state if settled else OPEN, outcome.code, outcome.detail, href, seconds
+            outcome.state if settled else State.OPEN,
+            outcome.code,
+            outcome.detail,
+            outcome.href,
+            seconds,
         )
         try:
             self._plan.finish(planned, result)
@@ -493,11 +486,11 @@ class _Run:
         with self._changed:
             self._in_flight -= 1
             self._finished += 1
-            self._counts[OPEN] -= 1
+            self._counts[State.OPEN] -= 1
             self._counts[result.state] += 1
             self._turns.read(planned)
             self._turns.judge(planned.data_node, outcome)
-            self._troubled = self._troubled + 1 if ours else 0
+            self._troubled = self._troubled + 1 if blocks_all else 0
             if self._troubled >= STOP_AFTER:
                 self._trouble = outcome.detail
                 self._stop.set()

@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 from ..errors import SourceError, TransportError
 from ..indexes import Index
 from ..link.address import open_index
-from ..model import DatasetId, DatasetRecord, IndexAddress
+from ..link.task import IndexAddress
+from ..model import DatasetId, DatasetRecord
 from ..settings import Settings
 from ..sources import from_index, read_source, recognise, with_local_paths
 from ..sources.thredds import MAX_DEPTH, Catalogue, CatalogueDataset, parse_catalogue

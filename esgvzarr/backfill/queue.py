@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
+from ..outcome import DONE, State
 from ..permissions import make_private_file
 
-OPEN = "open"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS plan (number INTEGER PRIMARY KEY, arguments TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS page (
@@ -81,13 +81,31 @@ class Planned:
 class Result:
     """What became of a dataset."""
 
-    state: str
+    state: State
     """``open``: it is to be tried again in the next run."""
     code: str
     detail: str
     href: str
     seconds: float
     """From its turn to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger says of a dataset that is done already: by an earlier run, or another
+    command.
+    """
+
+    state: State
+    detail: str
+    href: str
+    code: str = ""
+    retryable: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in DONE
 
 
 class Plan:
@@ -135,7 +153,7 @@ class Plan:
             )
         }
         with self._transaction():
-            if states == {"read"} and not self.counts()[OPEN]:
+            if states == {"read"} and not self.counts()[State.OPEN]:
                 self._rows("DELETE FROM page WHERE plan = ?", self._number)
             self._rows(
                 "UPDATE page SET state = 'open' WHERE plan = ? AND state = 'failed'", self._number

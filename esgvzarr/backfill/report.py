@@ -12,10 +12,16 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Protocol
 
-from ..errors import EsgvzarrError, RefusedError
+from ..errors import kind_of
+from ..outcome import DONE, State
 
-DONE = ("linked", "written", "withdrawn", "deleted")
-_COLOURS = {"done": "#2e7d32", "refused": "#ef6c00", "failed": "#c62828", "open": "#90a4ae"}
+_FINISHED = "done"
+_COLOURS = {
+    _FINISHED: "#2e7d32",
+    State.REFUSED: "#ef6c00",
+    State.FAILED: "#c62828",
+    State.OPEN: "#90a4ae",
+}
 _LIMITS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _BINS = 60
 _MOST_ROWS = 2000
@@ -159,10 +165,8 @@ def shortened(text: str, most: int = 400) -> str:
 
 def explanation(code: str) -> str:
     """What a stable code is about, by the class of errors that has it."""
-    kinds = {kind.code.partition("-")[0]: kind for kind in EsgvzarrError.__subclasses__()}
-    return (inspect.getdoc(kinds.get(code.partition("-")[0], RefusedError)) or "").partition("\n")[
-        0
-    ]
+    first_line, _, _ = (inspect.getdoc(kind_of(code)) or "").partition("\n")
+    return first_line
 
 
 def html(summary: Summary) -> str:
@@ -192,7 +196,9 @@ def _rate(summary: Summary) -> float:
 
 
 def _kind(state: str) -> str:
-    return "done" if state in DONE else state if state in _COLOURS else "open"
+    if state in DONE:
+        return _FINISHED
+    return state if state in _COLOURS else State.OPEN
 
 
 def _by_kind(pairs: Iterable[tuple[str, int]]) -> Counter[str]:

@@ -18,8 +18,9 @@ from ..combine import combine as combine_files
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
 from ..formats import check_served, scan
-from ..generate import Outcome, Prepared, Progress, encode_proved, reference_name, write_prepared
+from ..generate import Prepared, Progress, encode_proved, reference_name, write_prepared
 from ..model import FileReferences, Member, ReferenceSet, Series
+from ..outcome import Verb, Written
 from ..transport import Transport
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
@@ -41,7 +42,7 @@ def combine(
     href: str = "",
     force: bool = False,
     progress: Progress = lambda *_: None,
-) -> Outcome:
+) -> Written:
     """Write the proved document of several datasets, ``<name>.json``, into ``directory``. No input
     is changed, no index touched.
 
@@ -61,7 +62,9 @@ def combine(
     location = href or str(path)
     made = prepare(spec, location, transport, settings, progress=progress)
     progress(spec.name, f"writing {path.name}")
-    return write_prepared("combine", spec.name, made, directory, settings, href=href, force=force)
+    return write_prepared(
+        Verb.COMBINE, spec.name, made, directory, settings, href=href, force=force
+    )
 
 
 def prepare(

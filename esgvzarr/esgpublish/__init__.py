@@ -555,7 +555,6 @@ def _unreachable(subject: str, reason: str) -> LinkError:
         f"the transaction API cannot be reached: {reason}",
         todo="Try esgvzarr resume later.",
         code="index-unreachable",
-        retryable=True,
     )
 
 
@@ -570,6 +569,4 @@ def _refused(subject: str, status: int, body: str) -> LinkError:
     else:
         reason = " ".join(body.split())[:200]
     found = f"HTTP {status}" + (f": {reason}" if reason else "")
-    return LinkError(
-        subject, found, code=f"index-http-{status}", retryable=status in (408, 429) or status >= 500
-    )
+    return LinkError(subject, found, code=f"index-http-{status}")

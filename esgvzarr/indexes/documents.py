@@ -174,7 +174,6 @@ class DocumentIndex(ABC):
             expected="the dataset as it was registered",
             todo="Registration may be queued: esgvzarr resume tries again.",
             code="index-item-missing",
-            retryable=True,
         )
 
     def _confirm(

@@ -271,7 +271,6 @@ def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
             f"HTTP {status}" + (f": {reason}" if reason else ""),
             todo="Is this login a writer of the index?" if status in (401, 403) else "",
             code=f"index-http-{status}",
-            retryable=status in (408, 429) or status >= 500,
         ) from None
     except NetworkError as error:
         raise LinkError(
@@ -279,7 +278,6 @@ def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
             f"Globus Search cannot be reached: {type(error).__name__}",
             todo="Try esgvzarr resume later.",
             code="index-unreachable",
-            retryable=True,
         ) from None
     except (GlobusError, ValueError) as error:
         raise LinkError(

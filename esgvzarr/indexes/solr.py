@@ -139,8 +139,9 @@ class SolrIndex(DocumentIndex):
             )
         except TransportError as error:
             todo = error.todo or "Try esgvzarr resume later."
+            code = f"index-http-{error.status}" if error.status else "index-unreachable"
             raise LinkError(
-                url, error.found, todo=todo, code=_code_of(error), retryable=error.retryable
+                url, error.found, todo=todo, code=code, retryable=error.retryable
             ) from error
         _check_answer(identifier, status, text)
         _log.debug("%s: %s set: HTTP %s", identifier, ", ".join(change), status)
@@ -179,7 +180,6 @@ def _check_answer(identifier: str, status: int, text: str) -> None:
             f"HTTP {status}" + (f": {messages}" if messages else ""),
             todo=todo,
             code=f"index-http-{status}",
-            retryable=status == 408 or status >= 500,
         )
     updated = _UPDATED.search(text)
     if updated is None or updated.group(1) != "1":
@@ -189,8 +189,3 @@ def _check_answer(identifier: str, status: int, text: str) -> None:
             expected="one record updated",
             code="index-update-failed",
         )
-
-
-def _code_of(error: TransportError) -> str:
-    _, is_status, status = error.code.partition("-http-")
-    return f"index-http-{status}" if is_status else "index-unreachable"

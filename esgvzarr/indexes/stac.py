@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from ..errors import LinkError, TransportError
+from ..errors import LinkError, Obstacle, TransportError
 from ..model import AccessLink, DatasetId
 from ..transport import Transport
 from . import Hits, LinkState
@@ -122,7 +122,7 @@ class StacIndex:
         try:
             found = orjson.loads(self._transport.read_document(url))
         except TransportError as error:
-            if error.code == "transport-http-404":
+            if error.obstacle is Obstacle.GONE:
                 return None
             found = f"the index cannot be read: {error.found}"
             raise LinkError(
@@ -279,7 +279,6 @@ class StacIndex:
             expected="a registered dataset",
             todo="Registration may be queued: esgvzarr resume tries again.",
             code="index-item-missing",
-            retryable=True,
         )
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import EsgvzarrError, SettingsError, TransportError
-from ..generate import Outcome, Progress, generate, reference_name
+from ..generate import Progress, generate, reference_name
 from ..indexes import Index, LinkState, connect
 from ..model import ICECHUNK_TYPE, AccessLink, DatasetRecord, ReferenceFile
+from ..outcome import Linked, Pending, Verb, Written
 from ..output import DIRECTORIES, ICECHUNK, SUFFIXES, open_kwargs, output_of
 from ..output.placing import files_of, remove_reference
 from ..settings import Settings
@@ -107,7 +107,7 @@ def publish(
     *,
     force: bool = False,
     progress: Progress = lambda *_: None,
-) -> Outcome:
+) -> Linked | Pending:
     """Generate, prove, write and link one registered dataset.
 
     Raises:
@@ -118,7 +118,6 @@ def publish(
     made = generate(
         record, directory, transport, settings, href=href, force=force, progress=progress
     )
-    assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     progress(str(record.id), "linking")
     try:
         return show(made, record, index, transport, settings)
@@ -129,23 +128,21 @@ def publish(
 
 
 def show(
-    made: Outcome, record: DatasetRecord, index: Index, transport: Transport, settings: Settings
-) -> Outcome:
+    made: Written, record: DatasetRecord, index: Index, transport: Transport, settings: Settings
+) -> Linked | Pending:
     """Link what was made, and say what became of it.
 
     Raises:
         EsgvzarrError: no link was added.
     """
-    assert made.reference is not None  # noqa: S101
     state = link(record, made.reference, index, transport, settings)
     done = state in (LinkState.ADDED, LinkState.UNCHANGED)
     detail = f"{made.reference.href} {'is shown by' if done else 'was sent to'} the index"
-    verb = "publish" if made.verb == "generate" else made.verb
+    verb = Verb.PUBLISH if made.verb is Verb.GENERATE else made.verb
+    name = made.dataset_id
     if done:
-        return replace(made, verb=verb, state="linked", detail=detail)
-    return replace(
-        made, verb=verb, state="pending", detail=detail, code="index-pending", retryable=True
-    )
+        return Linked(name, verb, detail, made.reference, made.warnings)
+    return Pending(name, verb, detail, reference=made.reference, warnings=made.warnings)
 
 
 def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
@@ -163,16 +160,14 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
         remove_reference(path)
 
 
-def catalogue(made: Outcome, record: DatasetRecord, directory: Path, settings: Settings) -> Outcome:
+def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: Settings) -> Linked:
     """Show a reference file in a static STAC catalogue on disk.
 
     Raises:
         LinkError: the catalogue cannot be read or written.
     """
-    assert made.reference is not None  # noqa: S101
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
     index.add_link(record.id, access_link(record, made.reference, settings))
-    return replace(
-        made, state="linked", detail=f"{made.detail}, and is shown by {directory / 'catalog.json'}"
-    )
+    detail = f"{made.detail}, and is shown by {directory / 'catalog.json'}"
+    return Linked(made.dataset_id, made.verb, detail, made.reference, made.warnings)

@@ -13,9 +13,9 @@ from typing import Any
 from .. import esgpublish
 from ..errors import SettingsError
 from ..indexes import Index, connect
-from ..model import IndexAddress
 from ..settings import Settings, read_config
 from ..transport import Transport, host_of, is_url
+from .task import IndexAddress
 
 _USER = re.compile(r"(?<=://)[^/?#]*@")
 """User and password in a URL: the location is kept and shown, and nobody logs in with them."""

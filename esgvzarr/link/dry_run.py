@@ -13,21 +13,22 @@ from typing import Any
 
 from ..errors import EsgvzarrError
 from ..generate import (
-    Outcome,
     Progress,
-    failure,
     make_transport,
     plan_prepared,
     prepare,
     reference_name,
 )
 from ..indexes import Index, asset, dataset_document, record_in
-from ..model import AccessLink, DatasetRecord, ReferenceFile, Task
+from ..model import AccessLink, DatasetRecord, ReferenceFile
+from ..outcome import Outcome, Planned, Verb, failure
 from ..settings import Settings
 from ..transport import Transport
 from .add import access_link, place
 from .address import open_index
 from .remove import links_of, reference_paths
+from .states import REMOVING
+from .task import Task
 
 Record = Mapping[str, Any]
 
@@ -50,10 +51,10 @@ def preview(
     try:
         with make_transport(settings) as transport:
             transport.allow(
-                task.record.data_node, named=task.verb == "publish"
+                task.record.data_node, named=task.verb is Verb.PUBLISH
             )  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings)
-            if task.verb == "unpublish":
+            if task.verb in REMOVING:
                 lines = _plan_withdrawal(task, index, settings)
             else:
                 if not task.path:
@@ -77,9 +78,7 @@ def preview(
                 ]
     except EsgvzarrError as error:
         return failure(name, task.verb, error)
-    return Outcome(
-        name, task.verb, "planned", "\n".join(["dry run: nothing was sent or written", *lines])
-    )
+    return Planned(name, task.verb, "\n".join(["dry run: nothing was sent or written", *lines]))
 
 
 def plan_file(

@@ -4,28 +4,30 @@ in nobody's way.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from ..errors import StoreError
-from ..generate import Outcome, entry
-from ..model import Entry, ReferenceFile, Task
+from ..errors import EsgvzarrError, StoreError, traits_of
+from ..model import ReferenceFile
+from ..outcome import Linked, Outcome, Pending, Written
 from ..output.placing import measure
-from .ledger import DONE, OPEN, Ledger, fingerprint
+from ..settings import Settings
+from .ledger import Ledger, fingerprint
+from .states import DONE, MAKING, Change, State, Step, change_of, may_be_sent_after
+from .task import Entry, Task
 
 _log = logging.getLogger(__name__)
-_FIRST = ("announced", "decided", "resumed")
+_FIRST = (Step.ANNOUNCED, Step.DECIDED, Step.RESUMED)
 """Steps with which a run begins."""
-_ENDED = (*DONE, "queued")
+_ENDED = (*DONE, State.QUEUED)
 """Outcomes after which the index shows what it was told. What was queued has no link, and no
 reference file in its place.
 """
-_SENT_AFTER = {"link": ("written", "resumed"), "unpublish": ("decided", "resumed")}
-"""The last step of a run that was killed when it may have sent its change."""
 _PATIENCE = 60
 """So many times ``poll_timeout_s`` after an index was sent a change, it has lost it: an hour, where
 nothing is set.
@@ -55,20 +57,21 @@ class Journal:
         """The dataset is about to be registered."""
         self.task = replace(self.task, before=self._before())
         self._add(
-            self._entry("announced", f"to be registered in {self.task.index.location}"), self.task
+            self._entry(Step.ANNOUNCED, f"to be registered in {self.task.index.location}"),
+            self.task,
         )
 
     def decide(self) -> None:
         """The work begins; keep also what lay there before, so that nobody takes it for ours."""
         self.task = replace(self.task, before=self._before())
-        self._add(self._entry("decided", f"{self.task.verb} {self.task.href}"), self.task)
+        self._add(self._entry(Step.DECIDED, f"{self.task.verb} {self.task.href}"), self.task)
 
     def resume(self) -> None:
         """An earlier run is gone on with."""
-        self._add(self._entry("resumed", f"{self.task.verb} {self.task.href}"))
+        self._add(self._entry(Step.RESUMED, f"{self.task.verb} {self.task.href}"))
 
-    def may_come(self, change: str, poll_timeout_s: float) -> datetime | None:
-        """Until when a change (``link``, ``unpublish``) that an earlier run sent may still be made;
+    def may_come(self, change: Change, poll_timeout_s: float) -> datetime | None:
+        """Until when a change that an earlier run sent may still be made;
         None if none may.
         """
         until = (
@@ -78,13 +81,13 @@ class Journal:
         )
         return until if until and until > datetime.now(UTC) else None
 
-    def written(self, made: Outcome) -> None:
+    def written(self, made: Written) -> None:
         """The reference file is in its place, and was proved."""
-        kept = entry(made)
+        kept = entry_of(made)
         self._report = kept.report
         self._add(
             replace(
-                self._entry("written", made.detail),
+                self._entry(Step.WRITTEN, made.detail),
                 path=kept.path,
                 sha256=kept.sha256,
                 report=kept.report,
@@ -95,7 +98,7 @@ class Journal:
         """The reference file that was written for equal inputs, if it is still in its place."""
         for step in reversed(self._earlier() if self._resumed else []):
             if (step.step, step.path, step.fingerprint) == (
-                "written",
+                Step.WRITTEN,
                 self.task.path,
                 self._fingerprint,
             ):
@@ -111,12 +114,12 @@ class Journal:
     def unlinked(self) -> None:
         """The index no longer shows the link."""
         self._add(
-            self._entry("unlinked", f"{self.task.index.location} does not show {self.task.href}")
+            self._entry(Step.UNLINKED, f"{self.task.index.location} does not show {self.task.href}")
         )
 
     def finish(self, outcome: Outcome) -> None:
         """What became of it."""
-        last = entry(outcome)
+        last = entry_of(outcome)
         last = replace(
             last,
             href=last.href or self.task.href,
@@ -140,7 +143,7 @@ class Journal:
             and steps
             and earlier.path == self.task.path
             and steps[-1].retryable
-            and steps[-1].outcome not in _ENDED
+            and steps[-1].state not in _ENDED
         ):
             return earlier.before
         return _read_sha256(self.task.path)[1]
@@ -151,11 +154,11 @@ class Journal:
         except StoreError:  # said when a step is kept
             return []
 
-    def _entry(self, step: str, detail: str) -> Entry:
+    def _entry(self, step: Step, detail: str) -> Entry:
         return Entry(
             self._name,
             self.task.verb,
-            OPEN,
+            State.OPEN,
             "",
             detail,
             self.task.href,
@@ -174,32 +177,26 @@ class Journal:
             _log.warning("%s", error)
 
 
-def _sent(steps: Sequence[Entry]) -> dict[str, datetime]:
-    """Change (``link``, ``unpublish``) -> when the index was last sent it, if it has not shown it
+def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
+    """Change -> when the index was last sent it, if it has not shown it
     since, and did not refuse it.
 
     It may have taken it all the same: it did not answer, or with an error of its own, or the run
         ended where it was sent.
     """
-    steps = [step for step in steps if step.verb != "generate"]
+    steps = [step for step in steps if step.verb not in MAKING]
     last_done = max(
-        (number for number, step in enumerate(steps) if step.outcome in _ENDED), default=-1
+        (number for number, step in enumerate(steps) if step.state in _ENDED), default=-1
     )
     sent = {}
     for step, later in pairwise([*steps[last_done + 1 :], None]):
-        change = "unpublish" if step and step.verb in ("unpublish", "relink") else "link"
+        if step is None:
+            continue
+        change = change_of(step.verb)
         ended = later is None or later.step in _FIRST
-        if step and (_is_unsure(step) or (ended and step.step in _SENT_AFTER[change])):
+        if traits_of(step.code).may_be_applied or (ended and may_be_sent_after(step.step, change)):
             sent[change] = datetime.fromisoformat(step.created)
     return sent
-
-
-def _is_unsure(step: Entry) -> bool:
-    """503 is an answer: the change was not taken."""
-    code = step.code
-    return code in ("index-pending", "index-unreachable", "index-http-408") or (
-        code.startswith("index-http-5") and code != "index-http-503"
-    )
 
 
 def _read_sha256(path: str) -> tuple[int, str]:
@@ -221,3 +218,35 @@ def claimed(ledger: Ledger, dataset_id: str) -> Iterator[None]:
         except StoreError as error:
             _log.warning("%s", error)
         yield
+
+
+def entry_of(outcome: Outcome) -> Entry:
+    """The outcome as the ledger keeps it."""
+    report = sha256 = path = ""
+    if isinstance(outcome, Written) and outcome.report is not None:
+        report = json.dumps(asdict(outcome.report), sort_keys=True)
+    if isinstance(outcome, Written | Linked | Pending) and outcome.reference is not None:
+        path = outcome.reference.path
+        sha256 = outcome.reference.sha256
+    return Entry(
+        outcome.dataset_id,
+        outcome.verb,
+        outcome.state,
+        outcome.code,
+        outcome.detail,
+        outcome.href,
+        report,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        step=Step.DONE,
+        retryable=outcome.retryable,
+        path=path,
+        sha256=sha256,
+    )
+
+
+def keep(outcome: Outcome, settings: Settings) -> None:
+    """Write the outcome into the ledger; a ledger that cannot be written stands in nobody's way."""
+    try:
+        Ledger(settings.ledger).add(entry_of(outcome))
+    except EsgvzarrError as error:
+        _log.warning("%s", error)

@@ -17,23 +17,34 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
-from ..model import DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, Task
+from ..errors import BusyError, SourceError, StoreError
+from ..model import DatasetId, DatasetRecord, FileRecord
 from ..permissions import make_private_file
+from .states import State, Step, Verb
+from .task import AuditEntry, Entry, IndexAddress, Task
 
 SCHEMA_VERSION = 2
 """In the file as SQLite's ``user_version``. 0 has a table ``run`` of outcomes only, and is brought
 up to date when it is opened.
 """
-OPEN = "open"
-DONE = frozenset(("linked", "written", "withdrawn", "deleted"))
-"""Outcomes after which nothing is left to do."""
 
-_COLUMNS = tuple(field.name for field in fields(Entry))
+_COLUMNS = tuple("outcome" if field.name == "state" else field.name for field in fields(Entry))
+_AUDIT_COLUMNS = (
+    "dataset_id",
+    "outcome",
+    "code",
+    "detail",
+    "href",
+    "path",
+    "sha256",
+    "report",
+    "created",
+    "retryable",
+)
 _KINDS = {"retryable": "INTEGER NOT NULL DEFAULT 0"}
 _COLUMN_LIST = ", ".join(_COLUMNS)
 _SCHEMA = (
@@ -76,13 +87,14 @@ class Ledger:
         with self._connected() as connection:
             connection.execute(f"INSERT INTO step ({_COLUMN_LIST}, task) VALUES ({marks})", values)
 
-    def add_audits(self, entries: Sequence[Entry]) -> None:
+    def add_audits(self, entries: Sequence[AuditEntry]) -> None:
         """Keep what audits found, each in place of what the audit before found of the same dataset.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        marks = ", ".join("?" for _ in _COLUMNS)
+        columns = ", ".join(_AUDIT_COLUMNS)
+        marks = ", ".join("?" for _ in _AUDIT_COLUMNS)
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
@@ -90,18 +102,25 @@ class Ledger:
                 [(one.dataset_id,) for one in entries],
             )
             connection.executemany(
-                f"INSERT INTO step ({_COLUMN_LIST}) VALUES ({marks})", map(astuple, entries)
+                f"INSERT INTO step ({columns}, verb, step, fingerprint) "
+                f"VALUES ({marks}, 'audit', 'done', '')",
+                map(astuple, entries),
             )
             connection.execute("COMMIT")
 
-    def audits(self) -> dict[str, Entry]:
+    def audits(self) -> dict[str, AuditEntry]:
         """What the last audit found, by dataset; of datasets for which nothing was done since."""
         later = (
             "SELECT 1 FROM step AS later WHERE later.dataset_id = step.dataset_id AND "
             "later.number > step.number"
         )
-        query = f"SELECT {_COLUMN_LIST} FROM step WHERE verb = 'audit' AND NOT EXISTS ({later})"
-        return {entry.dataset_id: entry for entry in map(_entry, self._rows(query))}
+        columns = ", ".join(_AUDIT_COLUMNS)
+        query = f"SELECT {columns} FROM step WHERE verb = 'audit' AND NOT EXISTS ({later})"
+        found = {}
+        for row in self._rows(query):
+            entry = AuditEntry(*row)
+            found[entry.dataset_id] = replace(entry, retryable=bool(entry.retryable))
+        return found
 
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
         """All steps, or those of one dataset, oldest first. Audits are none: they change
@@ -119,6 +138,25 @@ class Ledger:
         steps = f"SELECT {last} FROM step WHERE verb <> 'audit' GROUP BY dataset_id"
         query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN ({steps}) ORDER BY dataset_id"
         return [_entry(row) for row in self._rows(query)]
+
+    def href_of(self, dataset_id: str) -> str:
+        """Where the references of a dataset are.
+
+        Raises:
+            SourceError: the ledger does not know the dataset, or of no references of it.
+            StoreError: the file cannot be read.
+        """
+        name = str(DatasetId.parse(dataset_id))
+        for kept in reversed(self.entries(name)):
+            if kept.href:
+                return kept.href
+        raise SourceError(
+            name,
+            f"is not in the ledger {self.path}",
+            expected="a dataset that was generated or published from here",
+            todo="Give the URL or path of its reference file.",
+            code="source-not-in-ledger",
+        )
 
     def task(self, dataset_id: str) -> Task | None:
         """What was last decided for a dataset; None if nothing was, or only by a version that kept
@@ -146,8 +184,8 @@ class Ledger:
         that is killed ends with it.
 
         Raises:
-            StoreError: another process has it (``store-busy``), and ``wait`` is false; or the lock
-                file cannot be written.
+            BusyError: another process has it, and ``wait`` is false.
+            StoreError: the lock file cannot be written.
         """
         offset = int.from_bytes(
             hashlib.sha256(dataset_id.encode()).digest()[:7]
@@ -165,12 +203,10 @@ class Ledger:
                 claim = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
                 fcntl.fcntl(lock, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, claim)
             except BlockingIOError:
-                raise StoreError(
+                raise BusyError(
                     dataset_id,
                     "another process is at work on it",
                     todo="Try again when it has ended.",
-                    code="store-busy",
-                    retryable=True,
                 ) from None
             except OSError as error:
                 raise _unusable(path, error) from error
@@ -235,8 +271,12 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    return Entry(**{**values, "retryable": bool(values["retryable"])})  # type: ignore[arg-type]
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    state = State(values.pop("outcome"))
+    values["verb"] = Verb(values["verb"])
+    values["step"] = Step(values["step"])
+    values["retryable"] = bool(values["retryable"])
+    return Entry(state=state, **values)
 
 
 def _task(text: str, subject: str) -> Task:
@@ -246,7 +286,8 @@ def _task(text: str, subject: str) -> Task:
         index = IndexAddress(**values["index"])
         files = tuple(FileRecord(**file) for file in record["files"])
         dataset = DatasetRecord(**{**record, "id": DatasetId(**record["id"]), "files": files})
-        return Task(**{**values, "record": dataset, "index": index})
+        verb = Verb(values["verb"])
+        return Task(**{**values, "verb": verb, "record": dataset, "index": index})
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             subject,

@@ -13,19 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import esgpublish
-from ..errors import EsgvzarrError, LinkError, SettingsError, SourceError, StoreError
+from ..errors import BusyError, EsgvzarrError, LinkError, SettingsError, SourceError
 from ..generate import (
-    Outcome,
     Preparer,
     Progress,
-    failure,
     generate,
-    keep,
     make_transport,
     reference_name,
 )
 from ..indexes import Index, record_in
-from ..model import DatasetId, DatasetRecord, Entry, Finding, IndexAddress, ReferenceFile, Task
+from ..model import DatasetId, DatasetRecord, Finding, ReferenceFile
+from ..outcome import Absent, Linked, Outcome, Pending, Skipped, Written, failure
 from ..output import output_of, same
 from ..output.kerchunk import provenance
 from ..output.placing import remove_leftovers
@@ -38,13 +36,15 @@ from ..transport.checksums import can_be_checked, check_checksum
 from .add import discard, place, show
 from .address import address_of_config, address_of_registration, open_index
 from .dry_run import preview
-from .journal import Journal, claimed
-from .ledger import DONE, Ledger
-from .remove import QUEUED, RELINK, WITHDRAWN, links_of, may_come, withdraw
+from .journal import Journal, claimed, keep
+from .ledger import Ledger
+from .remove import WITHDRAWN, links_of, may_come, withdraw
+from .states import DONE, MAKING, REMOVING, Change, State, Verb
+from .task import Entry, IndexAddress, Task
 
 
 def decide(
-    verb: str,
+    verb: Verb,
     record: DatasetRecord,
     index: IndexAddress,
     settings: Settings,
@@ -118,6 +118,7 @@ class _Run:
         """Generate, write and link."""
         name = registration.instance_id
         self._announced.pop(name, None)
+        outcome: Outcome
         try:
             if registration.dry_run:
                 self.outcomes.append(
@@ -133,7 +134,7 @@ class _Run:
                 self._task(registration), self._settings, registration, progress=self._progress
             )
         except EsgvzarrError as error:
-            outcome = failure(name, "publish", error)
+            outcome = failure(name, Verb.PUBLISH, error)
             if not registration.dry_run:
                 keep(outcome, self._settings)
         self.outcomes.append(outcome)
@@ -141,21 +142,12 @@ class _Run:
     def close(self) -> None:
         """Datasets that esgcet did not register, as far as it knows."""
         for name, journal in self._announced.items():
-            journal.finish(
-                Outcome(
-                    name,
-                    "publish",
-                    "absent",
-                    "esgpublish says that it is not registered",
-                    "index-item-missing",
-                    retryable=True,
-                )
-            )
+            journal.finish(Absent(name, Verb.PUBLISH, "esgpublish says that it is not registered"))
 
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
         return decide(
-            "publish",
+            Verb.PUBLISH,
             record,
             address_of_registration(registration, self._config),
             self._settings,
@@ -193,7 +185,7 @@ def link_source(
     settings = settings.model_copy(update={"allowed_hosts": named})
     with make_transport(settings) as transport:
         record = read_source(sources, dataset_id, transport, settings.data_paths)
-    task = decide("link", record, address, settings, force=force)
+    task = decide(Verb.LINK, record, address, settings, force=force)
     return (
         preview(task, settings, progress=progress)
         if dry_run
@@ -258,7 +250,7 @@ def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
         return [
             last
             for last in latest.values()
-            if last.outcome not in DONE and last.retryable and last.verb != "generate"
+            if last.state not in DONE and last.retryable and last.verb not in MAKING
         ]
     names = [str(DatasetId.parse(dataset_id)) for dataset_id in dataset_ids]
     for name in names:
@@ -270,7 +262,7 @@ def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
                 todo="esgvzarr link links a registered dataset.",
                 code="source-not-in-ledger",
             )
-    return [latest[name] for name in names if latest[name].outcome not in DONE]
+    return [latest[name] for name in names if latest[name].state not in DONE]
 
 
 def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
@@ -278,8 +270,8 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
     try:
         with ledger.claimed(name, wait=False):
             now = next(step for step in ledger.latest() if step.dataset_id == name)
-            if now.outcome in DONE:  # since we looked
-                return Outcome(name, now.verb, now.outcome, now.detail)
+            if now.state in DONE:  # since we looked
+                return Skipped(name, now.verb, f"another process finished it: {now.detail}")
             task = ledger.task(name)
             if task is None:
                 raise SourceError(
@@ -291,28 +283,26 @@ def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progr
                 )
             journal = Journal(task, ledger, resumed=True)
             journal.resume()
-            if task.verb in ("unpublish", RELINK):
+            if task.verb in REMOVING:
                 taken_back = withdraw(journal, settings, progress)
                 return (
                     _link_anew(task, ledger, settings, progress)
-                    if taken_back.state == QUEUED
+                    if taken_back.state is State.QUEUED
                     else taken_back
                 )
             return carry_on(journal, settings, None, progress)
-    except StoreError as error:
-        if error.code != "store-busy":
-            raise
-        return replace(failure(name, last.verb, error), state="skipped")
+    except BusyError as error:
+        return Skipped(name, last.verb, str(error), error.code, error.retryable)
     except SourceError as error:
         return failure(name, last.verb, error)
 
 
 def _preview(task: Task, settings: Settings, progress: Progress) -> Outcome:
-    if task.verb == RELINK:
+    if task.verb is Verb.RELINK:
         try:
             task = _decide_anew(task, settings)
         except EsgvzarrError as error:
-            return failure(str(task.record.id), RELINK, error)
+            return failure(str(task.record.id), Verb.RELINK, error)
     return preview(task, settings, progress=progress)
 
 
@@ -326,9 +316,9 @@ def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progres
         progress(name, "reading its files whole")
         _check_bytes(fresh, settings)
     except EsgvzarrError as error:
-        outcome = failure(name, RELINK, error)
-        Journal(task, ledger).finish(outcome)
-        return outcome
+        failed = failure(name, Verb.RELINK, error)
+        Journal(task, ledger).finish(failed)
+        return failed
     served = next(
         (
             step.sha256
@@ -340,6 +330,8 @@ def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progres
     journal = Journal(fresh, ledger)
     journal.decide()
     outcome = carry_on(journal, settings, None, progress)
+    if not isinstance(outcome, Linked | Pending):
+        return outcome
     made = outcome.reference
     if made is None or not served or made.sha256 == served or _reads_as_before(made, settings):
         return outcome
@@ -390,7 +382,7 @@ def _decide_anew(task: Task, settings: Settings) -> Task:
     known = replace(
         record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files)
     )
-    fresh = decide("link", with_local_paths(known, settings.data_paths), task.index, settings)
+    fresh = decide(Verb.LINK, with_local_paths(known, settings.data_paths), task.index, settings)
     return fresh if fresh.path else replace(fresh, path=task.path, href=task.href)
 
 
@@ -402,7 +394,7 @@ def _check_bytes(task: Task, settings: Settings) -> None:
         TransportError: it has; or it cannot be read.
     """
     with make_transport(settings) as transport:
-        transport.allow(task.record.data_node, named=task.verb == "publish")
+        transport.allow(task.record.data_node, named=task.verb is Verb.PUBLISH)
         for file in filter(can_be_checked, task.record.files):
             here = (
                 file.path
@@ -423,13 +415,14 @@ def carry_on(
     dataset.
     """
     task = journal.task
+    outcome: Outcome
     try:
         with make_transport(settings) as transport:
             transport.allow(
-                task.record.data_node, named=task.verb == "publish"
+                task.record.data_node, named=task.verb is Verb.PUBLISH
             )  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings, registration)
-            until = journal.may_come("unpublish", settings.poll_timeout_s)
+            until = journal.may_come(Change.UNLINK, settings.poll_timeout_s)
             if registration is None and record_in(index, task.record) is None:
                 outcome = _absent(task)
             elif until and links_of(index, task):
@@ -442,14 +435,12 @@ def carry_on(
     return outcome
 
 
-def _absent(task: Task) -> Outcome:
+def _absent(task: Task) -> Absent:
     detail = (
         f"{task.index.location} does not show the dataset. Nothing was linked; register it, or "
         "wait until it is"
     )
-    return Outcome(
-        str(task.record.id), task.verb, "absent", detail, "index-item-missing", retryable=True
-    )
+    return Absent(str(task.record.id), task.verb, detail)
 
 
 def _make_and_show(
@@ -459,14 +450,14 @@ def _make_and_show(
     settings: Settings,
     progress: Progress,
     preparer: Preparer | None,
-) -> Outcome:
+) -> Linked | Pending:
     try:
         made = _make(journal, index, transport, settings, progress, preparer)
         progress(made.dataset_id, "linking")
         return show(made, journal.task.record, index, transport, settings)
     except EsgvzarrError as error:
         task = journal.task
-        linking = journal.may_come("link", settings.poll_timeout_s)
+        linking = journal.may_come(Change.LINK, settings.poll_timeout_s)
         if not (
             error.retryable or task.before or task.force or linking
         ):  # what lies there is of this task alone
@@ -511,7 +502,7 @@ def _make(
     settings: Settings,
     progress: Progress,
     preparer: Preparer | None,
-) -> Outcome:
+) -> Written:
     """The reference file in its place: the one of an earlier run, or a new one."""
     task = journal.task
     if not task.path:
@@ -522,12 +513,11 @@ def _make(
     remove_leftovers(task.path)
     earlier = journal.reusable()
     if earlier is not None and _are_as_recorded(task.record, task.path, transport):
-        return Outcome(
+        return Written(
             str(task.record.id),
             task.verb,
-            "written",
             earlier.path,
-            reference=earlier,
+            earlier,
             files=len(task.record.files),
         )
     force = task.force or _is_ours_alone(task, index)
@@ -541,7 +531,6 @@ def _make(
         progress=progress,
         preparer=preparer,
     )
-    assert made.reference is not None  # noqa: S101  (generate returns one or raises)
     journal.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)
     return replace(made, verb=task.verb, reference=reference)

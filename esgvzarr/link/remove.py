@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import EsgvzarrError, LinkError, SettingsError
-from ..generate import Outcome, Progress, failure, make_transport, reference_name
+from ..generate import Progress, make_transport, reference_name
 from ..indexes import Index, LinkState
-from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord, Task
+from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failure
 from ..output import SUFFIXES
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
 from ..settings import Settings, read_config
@@ -21,16 +22,13 @@ from ..sources import with_local_paths
 from .address import address_of_config, open_index
 from .journal import Journal, claimed
 from .ledger import Ledger
+from .states import Change, Step
+from .task import Task
 
 WITHDRAWN = "withdrawn"
 """Directory beside the ledger, which no server serves, for the reference files of retracted
 datasets.
 """
-
-RELINK = "relink"
-"""Verb of a task whose link is taken back, to be made anew later."""
-QUEUED = "queued"
-"""What becomes of such a task at first."""
 
 
 def unpublish(
@@ -70,7 +68,7 @@ def decide_withdrawal(
     """
     earlier = Ledger(settings.ledger).task(str(dataset_id))
     if earlier is not None and earlier.path:
-        return replace(earlier, verb="unpublish", delete=delete)
+        return replace(earlier, verb=Verb.UNPUBLISH, delete=delete)
     record = (
         earlier.record
         if earlier
@@ -82,7 +80,7 @@ def decide_withdrawal(
         path = str(settings.reference_dir.expanduser() / name)
         href = f"{settings.reference_url.rstrip('/')}/{name}"
     index = earlier.index if earlier else address_of_config(config)
-    return Task("unpublish", record, path, href, index, delete=delete)
+    return Task(Verb.UNPUBLISH, record, path, href, index, delete=delete)
 
 
 def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcome:
@@ -90,12 +88,13 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
     ``queued``.
     """
     task = journal.task
+    outcome: Outcome
     try:
         with make_transport(settings) as transport:
             index = open_index(task.index, transport, settings)
             own = links_of(index, task)
             paths = reference_paths(own, task, settings)
-            until = journal.may_come("link", settings.poll_timeout_s) if not own else None
+            until = journal.may_come(Change.LINK, settings.poll_timeout_s) if not own else None
             progress(str(task.record.id), "unlinking")
             pending = [
                 link.href
@@ -109,24 +108,20 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
                 f"{task.index.location} took the removal of {', '.join(pending)}, and shows it "
                 "still: until then the file stays"
             )
-            outcome = Outcome(
-                str(task.record.id), task.verb, "pending", detail, "index-pending", retryable=True
-            )
+            outcome = Pending(str(task.record.id), task.verb, detail)
         else:
             journal.unlinked()
             outcome = _remove(task, paths, settings)
-            if task.verb == RELINK:
+            if task.verb is Verb.RELINK:
                 detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
-                outcome = replace(
-                    outcome, state=QUEUED, detail=detail, code="index-relink", retryable=True
-                )
+                outcome = Queued(outcome.dataset_id, task.verb, detail)
     except EsgvzarrError as error:
         outcome = failure(str(task.record.id), task.verb, error)
     journal.finish(outcome)
     return outcome
 
 
-def may_come(task: Task, change: str, until: datetime) -> Outcome:
+def may_come(task: Task, change: str, until: datetime) -> Pending:
     """An earlier run sent the index a change to the contrary, which it may make yet: nothing is
     done before.
     """
@@ -134,13 +129,11 @@ def may_come(task: Task, change: str, until: datetime) -> Outcome:
         f"{task.index.location} was sent {change} before, and may make it until "
         f"{until:%Y-%m-%d %H:%M:%S} UTC"
     )
-    return Outcome(
+    return Pending(
         str(task.record.id),
         task.verb,
-        "pending",
         f"{detail}. esgvzarr resume goes on then",
         "index-earlier-change",
-        retryable=True,
     )
 
 
@@ -161,7 +154,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
     written = [
         step.path
         for step in Ledger(settings.ledger).entries(str(task.record.id))
-        if step.step == "written"
+        if step.step is Step.WRITTEN
     ]
     paths = list(dict.fromkeys(filter(None, (task.path, *written))))
     for link in links:
@@ -189,7 +182,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
     return paths
 
 
-def _remove(task: Task, paths: list[str], settings: Settings) -> Outcome:
+def _remove(task: Task, paths: list[str], settings: Settings) -> Withdrawn | Deleted:
     name = str(task.record.id)
     away = settings.ledger.expanduser().parent / WITHDRAWN
     for path in paths:
@@ -197,7 +190,7 @@ def _remove(task: Task, paths: list[str], settings: Settings) -> Outcome:
     if task.delete:
         removed = [path for path in paths if remove_reference(path)]
         detail = f"{', '.join(removed)} deleted" if removed else "no reference file was there"
-        return Outcome(name, task.verb, "deleted", detail)
+        return Deleted(name, task.verb, detail)
     moved = [target for path in paths if (target := withdraw_reference(path, away))]
     detail = f"moved to {', '.join(map(str, moved))}" if moved else "no reference file was there"
-    return Outcome(name, task.verb, "withdrawn", detail)
+    return Withdrawn(name, task.verb, detail)

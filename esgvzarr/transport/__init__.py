@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
-from ..errors import TransportError
+from ..errors import Obstacle, TransportError
 from .answers import Answer as Answer
 from .answers import Head as Head
 from .answers import drop, is_empty, lost, read_body, redirected, status_error, too_large
@@ -341,7 +341,7 @@ class Transport:
                 )
             found = read(location)
         except TransportError as error:
-            if error.code in ("transport-unreachable", "transport-slow"):
+            if error.obstacle is Obstacle.SILENT:
                 self._silent[host] += 1
             return error
         self._silent[host] = 0

@@ -155,7 +155,7 @@ def test_finds_what_was_done_and_nothing_else(
     found = archive.audit()
     assert states(found) == {name: state for name, (_, state) in PLANTS.items()}
     kept = Ledger(archive.settings.ledger).audits()
-    assert {name: kept[dataset].outcome for name, dataset in archive.ids.items()} == states(found)
+    assert {name: kept[dataset].state for name, dataset in archive.ids.items()} == states(found)
 
 
 def test_tells_what_a_server_does_from_what_files_are(

@@ -18,7 +18,9 @@ from esgvzarr.audit.judgement import (
     worst,
 )
 from esgvzarr.errors import SourceError, TransportError
-from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord, IndexAddress, Task
+from esgvzarr.link.states import Verb
+from esgvzarr.link.task import IndexAddress, Task
+from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from esgvzarr.transport import Head
 
 URL = "https://node/a.nc"
@@ -147,7 +149,7 @@ def test_a_path_is_dead_only_if_nothing_is_there() -> None:
 ID = DatasetId.parse("CMIP6.CMIP.A.B.historical.r1i1p1f1.Amon.tas.gn.v20200101")
 RECORD = DatasetRecord(ID, "node", (KEPT.file, FileRecord("empty.nc", "https://node/empty.nc", 50)))
 TASK = Task(
-    "link",
+    Verb.LINK,
     RECORD,
     f"/data/{ID}.json",
     f"https://node/{ID}.json",

@@ -24,9 +24,9 @@ from esgvzarr.backfill.listing import Survey
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
 from esgvzarr.backfill.report import Summary, explanation, html
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
-from esgvzarr.generate import Outcome
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import IndexAddress
+from esgvzarr.link.task import IndexAddress
+from esgvzarr.outcome import Absent, Failed, Verb
 from esgvzarr.settings import Settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -292,9 +292,7 @@ class TestTurns:
 
     def test_a_silent_node_rests_and_one_answer_wakes_it(self, plan: Plan) -> None:
         turns = self.planned(plan, dead=10, fine=10)
-        silent = Outcome(
-            "x", "link", "failed", "no answer", "transport-unreachable", retryable=True
-        )
+        silent = Failed("x", Verb.LINK, "no answer", "transport-unreachable", retryable=True)
         for _ in range(REST_AFTER):
             turns.judge("dead", silent)
         assert turns.resting == ("dead",)
@@ -303,7 +301,7 @@ class TestTurns:
             "fine",
             None,
         ]
-        turns.judge("dead", Outcome("x", "link", "linked", ""))
+        turns.judge("dead", Absent("x", Verb.LINK, ""))
         assert turns.resting == ()
         taken = turns.take()
         assert taken
@@ -470,11 +468,11 @@ class Back:
             asset = self.index.item("CMIP6", name)["assets"]["reference_file"]
             assert asset["file:checksum"] == f"1220{last[name].sha256}"
             assert asset["file:size"] == self.reference(name).stat().st_size
-            assert last[name].outcome == "linked"
+            assert last[name].state == "linked"
         for name in names[: self.refused]:
             assert "reference_file" not in self.index.item("CMIP6", name)["assets"]
             assert not self.reference(name).exists()
-            assert (last[name].outcome, last[name].code) == ("refused", "time-overlap")
+            assert (last[name].state, last[name].code) == ("refused", "time-overlap")
         left = [path.name for path in self.node.data.rglob(".*")]
         assert left == []
 

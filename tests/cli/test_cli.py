@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,22 +12,26 @@ import pytest
 
 from esgvzarr import cli
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import Entry
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry
 from esgvzarr.testing import DATASET_ID
+from esgvzarr.version import __version__
 
 OTHER = DATASET_ID.replace("tas", "pr")
 LINKED = Entry(
     DATASET_ID,
-    "publish",
-    "linked",
+    Verb.PUBLISH,
+    State.LINKED,
     "",
     "is shown",
     "https://node/a.json",
     "",
     "2026-11-20T10:00:00+00:00",
-    step="done",
+    step=Step.DONE,
 )
-PENDING = replace(LINKED, dataset_id=OTHER, outcome="pending", code="index-pending", retryable=True)
+PENDING = replace(
+    LINKED, dataset_id=OTHER, state=State.PENDING, code="index-pending", retryable=True
+)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def config(tmp_path: Path) -> Path:
     config = tmp_path / "esg.yaml"
     config.write_text(f"esgvzarr:\n  ledger: {tmp_path / 'ledger.sqlite'}\n")
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    for step in (replace(LINKED, outcome="open", step="decided"), LINKED, PENDING):
+    for step in (replace(LINKED, state=State.OPEN, step=Step.DECIDED), LINKED, PENDING):
         ledger.add(step)
     return config
 
@@ -43,6 +49,48 @@ def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stop:
         cli.main(list(map(str, arguments)))
     return int(stop.value.code or 0)
+
+
+def in_a_new_process(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "esgvzarr", *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    assert in_a_new_process("--version") == f"esgvzarr {__version__}\n"
+
+
+class TestCompletion:
+    def complete(self, *words: str) -> list[str]:
+        """What bash offers for the last of these words."""
+        pytest.importorskip("shtab", reason="shtab is in the extra `completion`")
+        script = in_a_new_process("--print-completion", "bash")
+        line = " ".join(f"'{word}'" for word in words)
+        asked = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_esgvzarr"
+        show = 'printf "%s\\n" "${COMPREPLY[@]}"'
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\n{asked}\n{show}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    def test_of_a_command(self) -> None:
+        assert self.complete("esgvzarr", "un") == ["unpublish"]
+
+    def test_of_an_option(self) -> None:
+        assert self.complete("esgvzarr", "generate", "--output-") == ["--output-dir"]
+
+    def test_of_a_choice(self) -> None:
+        assert self.complete("esgvzarr", "link", "--read", "lo") == ["local"]
+
+    def test_of_a_path(self, tmp_path: Path) -> None:
+        (tmp_path / "esg.yaml").touch()
+        wanted = f"{tmp_path}/es"
+        assert self.complete("esgvzarr", "status", "--config", wanted) == [f"{tmp_path}/esg.yaml"]
 
 
 class TestStatus:
@@ -70,7 +118,7 @@ class TestStatus:
     def test_as_json(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """For scripts; an interrupted run says after which step."""
         Ledger(config.parent / "ledger.sqlite").add(
-            replace(LINKED, outcome="open", step="written", retryable=True)
+            replace(LINKED, state=State.OPEN, step=Step.WRITTEN, retryable=True)
         )
         assert run("status", DATASET_ID, "--json", "--config", config) == 1
         (told,) = json.loads(capsys.readouterr().out)

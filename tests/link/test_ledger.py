@@ -13,7 +13,9 @@ import pytest
 
 from esgvzarr.errors import StoreError
 from esgvzarr.link.ledger import SCHEMA_VERSION, Ledger, fingerprint
-from esgvzarr.model import DatasetId, DatasetRecord, Entry, FileRecord, IndexAddress, Task
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry, IndexAddress, Task
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 
 ID = DatasetId.parse("CMIP6.CMIP.A.B.historical.r1i1p1f1.Amon.tas.gn.v20200101")
 FILES = (
@@ -22,7 +24,7 @@ FILES = (
 )
 RECORD = DatasetRecord(ID, "node", FILES, replica=True, pid="hdl:21/x")
 TASK = Task(
-    "publish",
+    Verb.PUBLISH,
     RECORD,
     f"/data/{ID}.json",
     f"https://node/{ID}.json",
@@ -30,17 +32,17 @@ TASK = Task(
 )
 
 
-def entry(dataset_id: str = str(ID), outcome: str = "open", **changes: object) -> Entry:
+def entry(dataset_id: str = str(ID), state: State = State.OPEN, **changes: object) -> Entry:
     made = Entry(
         dataset_id,
-        "publish",
-        outcome,
+        Verb.PUBLISH,
+        state,
         "",
         "detail",
         "href",
         "",
         "2026-11-20T00:00:00+00:00",
-        step="decided",
+        step=Step.DECIDED,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -53,8 +55,8 @@ def ledger(tmp_path: Path) -> Ledger:
 def test_steps_come_back_in_order_as_they_were_kept(ledger: Ledger) -> None:
     steps = [
         entry(),
-        entry(step="written", sha256="ab"),
-        entry(outcome="pending", code="index-pending", retryable=True),
+        entry(step=Step.WRITTEN, sha256="ab"),
+        entry(state=State.PENDING, code="index-pending", retryable=True),
     ]
     for step in steps:
         ledger.add(step)
@@ -68,13 +70,13 @@ def test_the_last_step_of_each_dataset_says_where_it_stands(ledger: Ledger) -> N
     for step in (
         entry("b"),
         entry("a"),
-        entry("b", "linked"),
-        entry("a", "pending"),
-        entry("a", "written", verb="generate"),
+        entry("b", State.LINKED),
+        entry("a", State.PENDING),
+        entry("a", State.WRITTEN, verb=Verb.GENERATE),
     ):
         ledger.add(step)
-    ledger.add(entry("c", "written", verb="generate"))
-    assert [(last.dataset_id, last.outcome) for last in ledger.latest()] == [
+    ledger.add(entry("c", State.WRITTEN, verb=Verb.GENERATE))
+    assert [(last.dataset_id, last.state) for last in ledger.latest()] == [
         ("a", "pending"),
         ("b", "linked"),
         ("c", "written"),
@@ -86,7 +88,7 @@ def test_a_decision_comes_back_whole(ledger: Ledger) -> None:
     decision counts.
     """
     ledger.add(entry(), TASK)
-    ledger.add(entry(step="written"))
+    ledger.add(entry(step=Step.WRITTEN))
     assert ledger.task(str(ID)) == TASK
     ledger.add(entry(), replace(TASK, force=True))
     assert ledger.task(str(ID)) == replace(TASK, force=True)
@@ -152,7 +154,7 @@ def test_an_older_ledger_is_brought_up_to_date_and_loses_nothing(tmp_path: Path)
     older(path)
     ledger = Ledger(path)
     assert [
-        (kept.outcome, kept.step, kept.retryable, kept.href) for kept in ledger.entries(str(ID))
+        (kept.state, kept.step, kept.retryable, kept.href) for kept in ledger.entries(str(ID))
     ] == [
         ("failed", "done", False, "href"),
         ("pending", "done", True, "href"),
@@ -191,10 +193,12 @@ def test_several_processes_open_an_older_ledger_at_once(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import Entry
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry
 ledger = Ledger(sys.argv[1])
 for number in range(10**6):
-    ledger.add(Entry(f"dataset {number}", "publish", "open", "", "", "", "", ""))
+    name = f"dataset {number}"
+    ledger.add(Entry(name, Verb.PUBLISH, State.OPEN, "", "", "", "", "", Step.DECIDED))
     print(number, flush=True)
 """
 _CLAIMER = """

@@ -118,7 +118,7 @@ def state(node: DataNode, server: StacServer) -> dict[str, Any]:
         "href": reference["href"] == node.url_of(DATASET_ID),
         "size": reference["file:size"] == size,
         "alternates": reference.get("alternate"),
-        "ledger": [(step.dataset_id, step.outcome, step.code) for step in last],
+        "ledger": [(step.dataset_id, step.state, step.code) for step in last],
     }
 
 
@@ -255,13 +255,13 @@ def check_as_undisturbed(
     """Link, file and ledger, and of the rest of the record nothing is lost."""
     (last,) = Ledger(node.directory / "esgvzarr.sqlite").latest()
     if verb == "link":
-        assert (kind.links(node, server), beside(node), last.outcome) == (
+        assert (kind.links(node, server), beside(node), last.state) == (
             [node.url_of(DATASET_ID)],
             {NAME},
             "linked",
         )
     else:
-        assert (kind.links(node, server), beside(node), last.outcome) == ([], set(), "withdrawn")
+        assert (kind.links(node, server), beside(node), last.state) == ([], set(), "withdrawn")
     assert kind.record(node, server).keys() >= before.keys()
 
 
@@ -346,7 +346,7 @@ class TestGenerate:
         assert run(*arguments, tmp_path / "stac")[0] == 0
         assert run(*arguments, node.config)[0] == 1  # which is a file
         kept = Ledger(node.directory / "esgvzarr.sqlite").entries(DATASET_ID)
-        assert [(step.verb, step.outcome, step.code) for step in kept] == [
+        assert [(step.verb, step.state, step.code) for step in kept] == [
             ("generate", "linked", ""),
             ("generate", "failed", "index-write-failed"),
         ]

@@ -126,7 +126,7 @@ def test_a_damaged_repository_is_said_and_left_as_it_is(
 ) -> None:
     record = record_of(server, write(tmp_path))
     settings = settings_of(tmp_path, "icechunk")
-    path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
+    path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)
     for snapshot in (path / "snapshots").iterdir():
         snapshot.write_bytes(b"spoilt")
     before = measure(path)
@@ -155,7 +155,7 @@ def test_a_reader_goes_on_in_its_snapshot_while_a_new_one_comes(
     settings = settings_of(tmp_path, "icechunk")
     record = record_of(server, paths)
     shorter = replace(record, files=record.files[:2])
-    path = Path(generate(shorter, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
+    path = Path(generate(shorter, tmp_path / "out", transport, settings).reference.path)
     command = [sys.executable, "-c", READER, server.url_of(path)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -179,10 +179,10 @@ def test_a_file_that_was_replaced_is_an_error_and_not_garbage(
     paths = write(tmp_path, seed=1)
     settings = settings_of(tmp_path, "icechunk")
     record = record_of(server, paths)
-    path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)  # type: ignore[union-attr]
+    path = Path(generate(record, tmp_path / "out", transport, settings).reference.path)
     kerchunk = Path(
         generate(record, tmp_path / "out", transport, settings_of(tmp_path, "json")).reference.path
-    )  # type: ignore[union-attr]
+    )
     right = tas_of(paths)
     data = bytearray(paths[1].read_bytes())
     data[-200:] = data[-100:] + data[-200:-100]
@@ -213,7 +213,7 @@ def test_a_repository_that_leads_into_this_machine_is_not_followed(
         generate(
             record, tmp_path / "out", transport, settings_of(tmp_path, "icechunk")
         ).reference.path
-    )  # type: ignore[union-attr]
+    )
     assert verify_published(str(path), (), transport, Settings()).passed
     with pytest.raises(ProofError) as caught:
         verify_published(server.url_of(path), (), transport, Settings())

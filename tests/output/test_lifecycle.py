@@ -61,7 +61,7 @@ def test_linked_interrupted_resumed_and_withdrawn(
     assert key not in assets(stac_server)
     assert list(place.parent.iterdir()) == []
     assert (node.directory / "withdrawn" / place.name).exists()
-    assert Ledger(node.directory / "esgvzarr.sqlite").latest()[-1].outcome == "withdrawn"
+    assert Ledger(node.directory / "esgvzarr.sqlite").latest()[-1].state == "withdrawn"
 
 
 def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(

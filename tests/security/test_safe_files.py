@@ -19,14 +19,13 @@ from esgvzarr.errors import EsgvzarrError, LinkError, SourceError, StoreError
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.remove import reference_paths
+from esgvzarr.link.states import State, Step, Verb
+from esgvzarr.link.task import Entry, IndexAddress, Task
 from esgvzarr.model import (
     AccessLink,
     DatasetId,
     DatasetRecord,
-    Entry,
     FileRecord,
-    IndexAddress,
-    Task,
 )
 from esgvzarr.output.placing import (
     measure,
@@ -45,7 +44,17 @@ from esgvzarr.testing import DATASET_ID
 ID = DatasetId.parse(DATASET_ID)
 NAME = f"{DATASET_ID}.json"
 PREFIX = "https://node.example/thredds/fileServer/root"
-ENTRY = Entry(DATASET_ID, "link", "open", "", "", "", "", "2026-11-20T00:00:00+00:00")
+ENTRY = Entry(
+    DATASET_ID,
+    Verb.LINK,
+    State.OPEN,
+    "",
+    "",
+    "",
+    "",
+    "2026-11-20T00:00:00+00:00",
+    Step.DECIDED,
+)
 
 
 def write(
@@ -286,7 +295,7 @@ def test_an_index_cannot_make_unpublish_remove_other_files(href: str, tmp_path: 
     """
     settings = Settings(ledger=tmp_path / "ledger.sqlite", data_paths={"/data": PREFIX})
     task = Task(
-        "unpublish",
+        Verb.UNPUBLISH,
         DatasetRecord(ID, "node.example", ()),
         "",
         "",

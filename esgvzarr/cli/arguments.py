@@ -1,0 +1,154 @@
+"""Arguments that several commands share, and the settings that follow from them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..model import DatasetId
+    from ..settings import Settings
+
+EXIT_STATUS = (
+    "Exit status: 0 done, 1 refused or failed (the last line says why), 2 usage or configuration, "
+    "130 interrupted."
+)
+"""The last line of a command's help, unless the command says more."""
+CONFIG_OF_ESGPUBLISH = "that of esgpublish"
+Run = Callable[[argparse.Namespace], int]
+"""Runs a command and returns its exit status."""
+
+
+def add_command(
+    commands: Any, name: str, run: Run, help: str, epilog: str = EXIT_STATUS
+) -> argparse.ArgumentParser:
+    """Add a command without arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=epilog,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, takes_unknown=False)
+    return parser
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add what describes a dataset, and which dataset of it is meant."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help=(
+            "a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and "
+            "directories; URLs or paths"
+        ),
+    )
+    parser.add_argument(
+        "--dataset-id",
+        metavar="DSID",
+        help="needed for plain NetCDF files; otherwise which dataset of SOURCE is meant",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of an output."""
+    parser.add_argument(
+        "--output",
+        choices=("json", "json.zst", "parquet", "icechunk"),
+        help="format of the reference file; overrides the setting",
+    )
+
+
+def add_output_dir(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add the directory that a command writes to."""
+    parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help=help)
+
+
+def add_force(parser: argparse.ArgumentParser, replaced: str) -> None:
+    """Add the permission to replace what is there."""
+    parser.add_argument(
+        "--force", action="store_true", help=f"replace {replaced} with different content"
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add the option to change nothing."""
+    parser.add_argument("--dry-run", action="store_true", help=help)
+
+
+SENDS_NOTHING = "send and write nothing, and show what would be done"
+WRITES_NOTHING = "write nothing, and show what would be done"
+
+
+def add_dataset_ids(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add any number of dataset ids."""
+    parser.add_argument("dataset_ids", nargs="*", metavar="DSID", help=help)
+
+
+def add_json(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add the choice of output for programs."""
+    parser.add_argument("--json", action="store_true", help=help)
+
+
+def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") -> None:
+    """Add the configuration, and options that override single settings."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"esg.yaml with an esgvzarr: section; default: {default_config}",
+    )
+    parser.add_argument(
+        "--read",
+        choices=("auto", "http", "local"),
+        help="where metadata is read from; overrides the setting",
+    )
+    parser.add_argument(
+        "--allow-host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="also fetch from this host; may be given several times",
+    )
+
+
+def positive_count(text: str) -> int:
+    """Parse a number of things, at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def dataset_id_of(options: argparse.Namespace) -> DatasetId | None:
+    """The value of ``--dataset-id``."""
+    from ..model import DatasetId
+
+    return DatasetId.parse(options.dataset_id) if options.dataset_id else None
+
+
+def settings_of(options: argparse.Namespace, config: Path | None) -> Settings:
+    """Read the settings: those of the configuration, overridden by options."""
+    from ..settings import read_settings
+
+    settings = read_settings(config, read=options.read, output=getattr(options, "output", None))
+    allowed_hosts = (*settings.allowed_hosts, *options.allow_host)
+    return settings.model_copy(update={"allowed_hosts": allowed_hosts})
+
+
+def config_of_esgpublish(options: argparse.Namespace) -> Path:
+    """The path in ``--config``, else that of esgpublish's own configuration, there or not."""
+    from ..esgpublish import config_path
+
+    config: Path | None = options.config
+    return config or config_path([])
+
+
+def config_if_any(options: argparse.Namespace) -> Path | None:
+    """As ``config_of_esgpublish``, but nothing if neither is named nor there."""
+    config = config_of_esgpublish(options)
+    return config if options.config or config.exists() else None

@@ -1,0 +1,102 @@
+"""Commands that look at this machine: doctor, demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import (
+    CONFIG_OF_ESGPUBLISH,
+    add_command,
+    add_json,
+    add_settings,
+    config_if_any,
+    settings_of,
+)
+from .exit_status import ExitStatus
+
+if TYPE_CHECKING:
+    from ..doctor import Diagnosis
+
+_COLOURS = {"good": "green", "note": "yellow", "bad": "red"}
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands of this family."""
+    _add_doctor(commands)
+    _add_demo(commands)
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "doctor",
+        _doctor,
+        "check that this data node supports publishing and reading, and suggest fixes",
+        "Exit status: 0 no check is bad, 1 one is, 2 usage or configuration.",
+    )
+    parser.add_argument(
+        "url",
+        nargs="?",
+        default="",
+        metavar="URL",
+        help=(
+            "a published NetCDF file to try; default: one of the ledger, or one found in "
+            "data_paths or esgcet's data_roots"
+        ),
+    )
+    add_json(parser, "print the checks as JSON")
+    add_settings(parser, CONFIG_OF_ESGPUBLISH)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ..doctor import examine
+
+    config = config_if_any(options)
+    rows = examine(config, settings_of(options, config), options.url)
+    if options.json:
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        _print_diagnoses(rows)
+    return ExitStatus.REFUSED if any(row.health == "bad" for row in rows) else ExitStatus.DONE
+
+
+def _print_diagnoses(rows: Sequence[Diagnosis]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    table = Table("", "check", Column("found", overflow="fold"), box=None)
+    for row in rows:
+        text = f"{row.found}\n-> {row.todo}" if row.todo else row.found
+        table.add_row(f"[{_COLOURS[row.health]}]{row.health}", row.check, escape(text))
+    Console(highlight=False).print(table)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "demo",
+        _demo,
+        "publish real CMIP6 files on this machine, from esgpublish to xarray",
+    )
+    parser.add_argument(
+        "--dir",
+        metavar="DIR",
+        type=Path,
+        help="keep all files in this directory; default: a new directory, whose path is printed",
+    )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ..demo import run
+
+    run(Console(highlight=False), options.dir)
+    return ExitStatus.DONE

@@ -1,0 +1,17 @@
+"""What a command ends with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The exit status of ``esgvzarr``, for shells and schedulers."""
+
+    DONE = 0
+    REFUSED = 1
+    """Something was refused or failed; the last line on standard error says why."""
+    USAGE = 2
+    """The command line or the configuration cannot be used."""
+    INTERRUPTED = 130
+    """Ctrl-C."""

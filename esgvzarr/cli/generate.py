@@ -1,0 +1,244 @@
+"""Commands about reference files, without an index: generate, combine, verify."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EsgvzarrError
+from .arguments import (
+    WRITES_NOTHING,
+    add_command,
+    add_dry_run,
+    add_force,
+    add_json,
+    add_output,
+    add_output_dir,
+    add_settings,
+    add_sources,
+    dataset_id_of,
+    settings_of,
+)
+from .exit_status import ExitStatus
+from .printing import make_console, progress_on, report
+
+if TYPE_CHECKING:
+    from ..generate import Progress
+    from ..model import DatasetRecord, Report
+    from ..outcome import Outcome
+    from ..settings import Settings
+    from ..transport import Transport
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands of this family."""
+    _add_generate(commands)
+    _add_combine(commands)
+    _add_verify(commands)
+
+
+def _add_generate(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "generate",
+        _generate,
+        "write the references of a published dataset to a directory; no index is changed",
+    )
+    add_sources(parser)
+    add_output(parser)
+    add_output_dir(
+        parser, "where <DSID>.json is written, or <DSID> with the ending of the chosen output"
+    )
+    parser.add_argument(
+        "--catalog",
+        metavar="DIR",
+        type=Path,
+        help="also list it in a static STAC catalogue in this directory",
+    )
+    add_force(parser, "a reference file")
+    add_dry_run(parser, WRITES_NOTHING)
+    add_settings(parser)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from ..generate import make_transport
+    from ..sources import read_source
+
+    settings = settings_of(options, options.config)
+    console = make_console()
+    progress = progress_on(console)
+    with make_transport(settings) as transport:
+        record = read_source(
+            options.sources, dataset_id_of(options), transport, settings.data_paths
+        )
+        transport.allow(record.data_node)
+        if options.dry_run:
+            outcome = _planned(options, record, transport, settings, progress)
+        else:
+            outcome = _generated(options, record, transport, settings, progress)
+    return report(console, [outcome])
+
+
+def _planned(
+    options: argparse.Namespace,
+    record: DatasetRecord,
+    transport: Transport,
+    settings: Settings,
+    progress: Progress,
+) -> Outcome:
+    from ..link.dry_run import plan_file
+    from ..outcome import Planned, Verb
+
+    planned = plan_file(
+        record,
+        options.output_dir,
+        transport,
+        settings,
+        force=options.force,
+        progress=progress,
+    )[1]
+    detail = f"dry run: nothing was written. {planned}"
+    return Planned(str(record.id), Verb.GENERATE, detail)
+
+
+def _generated(
+    options: argparse.Namespace,
+    record: DatasetRecord,
+    transport: Transport,
+    settings: Settings,
+    progress: Progress,
+) -> Outcome:
+    """Write the references, and keep the outcome in the ledger, that of a failure too."""
+    from ..generate import generate
+    from ..link.add import catalogue
+    from ..link.journal import keep
+    from ..outcome import Verb, failure
+
+    try:
+        written = generate(
+            record,
+            options.output_dir,
+            transport,
+            settings,
+            force=options.force,
+            progress=progress,
+        )
+        outcome: Outcome = written
+        if options.catalog:
+            outcome = catalogue(written, record, options.catalog, settings)
+    except EsgvzarrError as error:
+        keep(failure(str(record.id), Verb.GENERATE, error), settings)
+        raise
+    keep(outcome, settings)
+    return outcome
+
+
+def _add_combine(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "combine",
+        _combine,
+        "write one document of several datasets: output streams with their static files, or a "
+        "whole simulation",
+    )
+    parser.add_argument(
+        "spec", metavar="SPEC", type=Path, help="YAML file that says what belongs together"
+    )
+    add_output_dir(parser, "where <name>.json is written")
+    add_output(parser)
+    add_force(parser, "a document")
+    add_dry_run(parser, WRITES_NOTHING)
+    add_settings(parser)
+
+
+def _combine(options: argparse.Namespace) -> int:
+    from ..documents import combine, prepare, read_spec
+    from ..generate import make_transport, plan_prepared, reference_name
+    from ..link.journal import keep
+    from ..outcome import Planned, Verb
+
+    settings = settings_of(options, options.config)
+    console = make_console()
+    spec = read_spec(options.spec)
+    progress = progress_on(console)
+    directory: Path = options.output_dir
+    with make_transport(settings) as transport:
+        if options.dry_run:
+            location = str(directory / reference_name(spec.name, settings))
+            made = prepare(spec, location, transport, settings, progress=progress)
+            planned = plan_prepared(spec.name, made, directory, settings, force=options.force)
+            detail = (
+                f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
+            )
+            return report(console, [Planned(spec.name, Verb.COMBINE, detail, made.warnings)])
+        outcome = combine(
+            spec, directory, transport, settings, force=options.force, progress=progress
+        )
+    keep(outcome, settings)
+    return report(console, [outcome])
+
+
+def _add_verify(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "verify",
+        _verify,
+        "compare a kerchunk reference file, whatever tool wrote it, with its NetCDF files",
+    )
+    parser.add_argument(
+        "target",
+        metavar="HREF|DSID",
+        help="URL or path of the reference file, or the id of a dataset in the ledger",
+    )
+    parser.add_argument(
+        "--source",
+        dest="sources",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="the NetCDF files, by URL or path; default: the files that the references name",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="compare every value; default: a sample of chunks"
+    )
+    add_json(parser, "print the report as JSON")
+    add_settings(parser)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ..generate import make_transport, verify_published
+    from ..link.ledger import Ledger
+    from ..transport import is_url
+
+    settings = settings_of(options, options.config)
+    target: str = options.target
+    if not is_url(target) and not Path(target).exists():
+        target = Ledger(settings.ledger).href_of(target)
+    with make_transport(settings) as transport:
+        verified = verify_published(target, options.sources, transport, settings, full=options.full)
+    if options.json:
+        from dataclasses import asdict
+
+        print(json.dumps({**asdict(verified), "passed": verified.passed}, indent=1))
+    else:
+        _print_report(verified)
+    return ExitStatus.DONE if verified.passed else ExitStatus.REFUSED
+
+
+def _print_report(verified: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..errors import plain
+
+    table = Table("", "check", "of", "detail", title=Text(plain(verified.href)), box=None)
+    for check in verified.checks:
+        mark = "[green]ok" if check.passed else "[red]WRONG"
+        table.add_row(mark, check.name, Text(plain(check.subject)), Text(plain(check.detail)))
+    console = Console(highlight=False)
+    console.print(table)
+    passed = len(verified.checks) - len(verified.failures)
+    console.print(f"{passed} of {len(verified.checks)} checks passed")

@@ -1,0 +1,274 @@
+"""Commands about the link of a dataset: publish, link, resume, status, unpublish."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .arguments import (
+    CONFIG_OF_ESGPUBLISH,
+    SENDS_NOTHING,
+    add_command,
+    add_dataset_ids,
+    add_dry_run,
+    add_force,
+    add_json,
+    add_output,
+    add_settings,
+    add_sources,
+    config_if_any,
+    config_of_esgpublish,
+    dataset_id_of,
+    settings_of,
+)
+from .exit_status import ExitStatus
+from .printing import (
+    is_well,
+    make_console,
+    print_columns,
+    print_outcomes,
+    progress_on,
+    report,
+)
+
+if TYPE_CHECKING:
+    from ..link.ledger import Ledger
+    from ..link.task import AuditEntry, Entry
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands of this family."""
+    _add_publish(commands)
+    _add_link(commands)
+    _add_resume(commands)
+    _add_status(commands)
+    _add_unpublish(commands)
+
+
+def _add_publish(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "publish",
+        _publish,
+        "run esgpublish, then write and link the references of each dataset that it registered",
+        "All other arguments are passed to esgpublish (esgpublish --help lists them). Settings are "
+        "read from the esgvzarr: section of the same esg.yaml. With --dry-run, esgcet makes its "
+        "records, and nothing is sent. Exit status: that of esgpublish; with --strict, 1 if a "
+        "registered dataset was not linked; 2 usage or configuration.",
+    )
+    parser.set_defaults(takes_unknown=True)
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="exit with 1 if a registered dataset was not linked",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help=(
+            "replace reference files with different content; caches may keep the old ones for a "
+            "while"
+        ),
+    )
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from ..esgpublish import config_path
+    from ..link.lifecycle import publish_with_esgcet
+    from ..settings import read_settings
+
+    settings = read_settings(config_path(options.unknown), strict=options.strict)
+    console = make_console()
+    status, outcomes = publish_with_esgcet(
+        options.unknown, settings, force=options.force, progress=progress_on(console)
+    )
+    print_outcomes(console, outcomes)
+    if settings.strict and status == ExitStatus.DONE and not all(map(is_well, outcomes)):
+        return ExitStatus.REFUSED
+    return status
+
+
+def _add_link(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "link",
+        _link,
+        "write and link the references of a dataset that is already registered",
+    )
+    add_sources(parser)
+    add_output(parser)
+    add_force(parser, "a reference file")
+    add_dry_run(parser, SENDS_NOTHING)
+    add_settings(parser, CONFIG_OF_ESGPUBLISH)
+
+
+def _link(options: argparse.Namespace) -> int:
+    from ..link.lifecycle import link_source
+
+    config = config_of_esgpublish(options)
+    console = make_console()
+    outcome = link_source(
+        options.sources,
+        dataset_id_of(options),
+        config,
+        settings_of(options, config),
+        force=options.force,
+        dry_run=options.dry_run,
+        progress=progress_on(console),
+    )
+    return report(console, [outcome])
+
+
+def _add_resume(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "resume",
+        _resume,
+        "finish datasets that were interrupted, are pending, or failed for a reason that may have "
+        "passed",
+    )
+    add_dataset_ids(
+        parser,
+        "these datasets, for whatever reason they failed; default: all in the ledger that may be "
+        "finished",
+    )
+    add_dry_run(parser, SENDS_NOTHING)
+    add_settings(parser, CONFIG_OF_ESGPUBLISH)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from ..link.lifecycle import resume
+
+    console = make_console()
+    outcomes = resume(
+        options.dataset_ids,
+        settings_of(options, config_if_any(options)),
+        dry_run=options.dry_run,
+        progress=progress_on(console),
+    )
+    if not outcomes:
+        console.print("[dim]nothing to resume[/dim]")
+    return report(console, outcomes)
+
+
+def _add_status(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "status",
+        _status,
+        "show the state of datasets, as the ledger has it",
+        "Exit status: 0 nothing is left to do, 1 something is left or a dataset is unknown, 2 "
+        "usage or configuration.",
+    )
+    add_dataset_ids(parser, "these datasets; default: all in the ledger")
+    add_json(parser, "print the states as JSON")
+    add_settings(parser, CONFIG_OF_ESGPUBLISH)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ..link.ledger import Ledger
+    from ..link.states import DONE as FINISHED
+    from ..model import DatasetId
+
+    ledger = Ledger(settings_of(options, config_if_any(options)).ledger)
+    asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
+    entries = _current(ledger, asked)
+    if options.json:
+        print(json.dumps([_status_of(entry) for entry in entries], indent=1))
+    else:
+        _print_status(entries)
+    unknown = sorted(set(asked) - {entry.dataset_id for entry in entries})
+    for name in unknown:
+        print(
+            f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}",
+            file=sys.stderr,
+        )
+    if unknown or any(entry.state not in FINISHED for entry in entries):
+        return ExitStatus.REFUSED
+    return ExitStatus.DONE
+
+
+def _current(ledger: Ledger, asked: Sequence[str]) -> list[Entry | AuditEntry]:
+    """The last entry of each dataset, or what an audit found wrong with it since."""
+    audits = ledger.audits()
+    entries: list[Entry | AuditEntry] = []
+    for entry in ledger.latest():
+        if asked and entry.dataset_id not in asked:
+            continue
+        audited = audits.get(entry.dataset_id)
+        entries.append(audited if audited and audited.code else entry)
+    return entries
+
+
+def _status_of(entry: Entry | AuditEntry) -> dict[str, Any]:
+    """What programs are told of a dataset.
+
+    A dataset that another process is working on is ``interrupted`` too.
+    """
+    from ..link.states import State, Verb
+    from ..link.task import Entry
+
+    state: str = entry.state
+    verb = Verb.AUDIT
+    if isinstance(entry, Entry):
+        verb = entry.verb
+        if entry.state is State.OPEN:
+            state = f"interrupted after {entry.step}"
+    return {
+        "dataset_id": entry.dataset_id,
+        "state": state,
+        "code": entry.code,
+        "href": entry.href,
+        "when": entry.created,
+        "verb": verb,
+        "retryable": entry.retryable,
+        "detail": entry.detail,
+    }
+
+
+def _print_status(entries: Sequence[Entry | AuditEntry]) -> None:
+    lines = [("dataset", "state", "code", "when", "href")]
+    for entry in entries:
+        state = str(_status_of(entry)["state"])
+        lines.append((entry.dataset_id, state, entry.code, entry.created, entry.href))
+    print_columns(lines)
+
+
+def _add_unpublish(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "unpublish",
+        _unpublish,
+        "remove the link of a dataset from its index, then move its reference file out of the "
+        "served directory; the dataset itself stays published",
+    )
+    parser.add_argument("dataset_id", metavar="DSID", help="the dataset")
+    parser.add_argument(
+        "--delete",
+        action="store_true",
+        help="delete the reference file; by default a copy is kept beside the ledger",
+    )
+    add_dry_run(parser, SENDS_NOTHING)
+    add_settings(parser, CONFIG_OF_ESGPUBLISH)
+
+
+def _unpublish(options: argparse.Namespace) -> int:
+    from ..link.dry_run import preview
+    from ..link.remove import decide_withdrawal, unpublish
+    from ..model import DatasetId
+
+    config = config_of_esgpublish(options)
+    console = make_console()
+    settings = settings_of(options, config)
+    dataset_id = DatasetId.parse(options.dataset_id)
+    if options.dry_run:
+        task = decide_withdrawal(dataset_id, config, settings, delete=options.delete)
+        return report(console, [preview(task, settings)])
+    outcome = unpublish(
+        dataset_id, config, settings, delete=options.delete, progress=progress_on(console)
+    )
+    return report(console, [outcome])

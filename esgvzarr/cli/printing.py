@@ -1,0 +1,149 @@
+"""What commands print: results on standard output, progress and outcomes on standard error.
+
+Lines are never broken or cut, except in tables on a terminal: programs may read them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from .exit_status import ExitStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..backfill import Standing
+    from ..generate import Progress
+    from ..outcome import Outcome
+
+TERMINAL_REFRESH_S = 0.5
+LOG_REFRESH_S = 30.0
+"""How often a backfill says how far it is, where standard error is not a terminal."""
+MOST_MINUTES = 600
+"""Longer times to go are shown in hours."""
+
+
+def make_console() -> Console:
+    """Make a console on standard error, which does not fold lines."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_on(console: Console) -> Progress:
+    """Make a callback that prints each step of a dataset."""
+
+    def print_step(dataset_id: str, step: str) -> None:
+        console.print(f"[dim]{dataset_id}: {step}[/dim]")
+
+    return print_step
+
+
+def is_well(outcome: Outcome) -> bool:
+    """Whether a dataset is done, or would be in a dry run."""
+    return not outcome.code
+
+
+def report(console: Console, outcomes: Sequence[Outcome]) -> ExitStatus:
+    """Print the outcomes, and return the exit status that follows from them."""
+    print_outcomes(console, outcomes)
+    return ExitStatus.DONE if all(map(is_well, outcomes)) else ExitStatus.REFUSED
+
+
+def print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """Print all warnings, then one line for each dataset."""
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            console.print(f"{outcome.dataset_id}: warning: {warning}", style="yellow", markup=False)
+    for outcome in outcomes:
+        code = f" [{outcome.code}]" if outcome.code else ""
+        console.print(
+            f"{outcome.dataset_id}: {outcome.state}{code}: {outcome.detail}",
+            style="green" if is_well(outcome) else "red",
+            markup=False,
+        )
+
+
+def print_columns(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines whose cells stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def print_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a table on a terminal, and columns elsewhere; nothing if there are no lines."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not lines:
+        return
+    if not sys.stdout.isatty():
+        print_columns([names, *lines])
+        return
+    table = Table(*names, box=None)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
+    """Show how far a backfill is: a bar on a terminal, a line now and then elsewhere."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from ..outcome import State
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        console=console,
+    )
+    task = bar.add_task("")
+    interval_s = TERMINAL_REFRESH_S if console.is_terminal else LOG_REFRESH_S
+    next_s = 0.0
+    finished_before = 0
+
+    def watch(now: Standing) -> None:
+        nonlocal next_s, finished_before
+        if now.seconds < next_s:
+            return
+        next_s = now.seconds + interval_s
+        if console.is_terminal:
+            total = sum(now.counts.values())
+            completed = total - now.counts[State.OPEN]
+            bar.update(task, description=_sentence(now), total=total or None, completed=completed)
+        elif now.finished != finished_before:
+            console.print(_sentence(now), markup=False)
+            finished_before = now.finished
+
+    with bar if console.is_terminal else nullcontext():
+        yield watch
+
+
+def _sentence(now: Standing) -> str:
+    """How far a backfill is, in one line."""
+    from ..outcome import State
+
+    parts = []
+    for state, number in sorted(now.counts.items()):
+        if number and state != State.OPEN:
+            parts.append(f"{number} {state}")
+    left = now.counts[State.OPEN]
+    parts.append(f"{left} left, and more to be listed" if now.listing else f"{left} left")
+    if now.finished and now.seconds:
+        per_minute = 60 * now.finished / now.seconds
+        parts.append(f"{per_minute:.0f} per minute, {_duration(left / per_minute)} to go")
+    for node in now.resting:
+        parts.append(f"{node} does not answer")
+    return ", ".join(parts)
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes < MOST_MINUTES else f"{minutes / 60:.0f} h"

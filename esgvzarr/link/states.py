@@ -1,0 +1,147 @@
+"""The states of a link, and the table of transitions between them. Everything that decides which
+step may follow which is in this file; disk, index and ledger are elsewhere.
+
+The rules of the order:
+
+1. The ledger keeps a step before the deed that follows it begins. A process that is killed is found
+   at its last step.
+2. A dataset has one attempt at a time. An attempt begins with a decision (``announced``,
+   ``decided``), or goes on with an earlier one (``resumed``).
+3. A link is added in the order ``decided``, ``written``, ``done``: no link is sent before the
+   reference file is in its place and proved.
+4. A link is removed in the order ``decided``, ``unlinked``, ``done``: no reference file is removed
+   before the index no longer shows its link.
+5. ``done`` ends an attempt with a state. Only ``linked`` (after ``written``) makes a link live, and
+   only ``unlinked`` ends its life: an attempt that fails changes nothing of what is live.
+6. Any attempt may end as refused, failed or pending at any step, and then begin again.
+
+`TRANSITIONS` has each allowed pair of steps, with the states in which the second may leave the
+dataset, and the deed that begins after it. What is not in the table is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..outcome import DONE as DONE
+from ..outcome import State as State
+from ..outcome import Verb as Verb
+
+
+class Step(StrEnum):
+    """What was done last. The values are kept in ledgers."""
+
+    ANNOUNCED = "announced"
+    """esgcet is about to register the dataset."""
+    DECIDED = "decided"
+    """It is known what is to be done."""
+    RESUMED = "resumed"
+    """An earlier decision is taken up again."""
+    WRITTEN = "written"
+    """The reference file is in its place, and was proved."""
+    UNLINKED = "unlinked"
+    """The index does not show the link."""
+    DONE = "done"
+    """The attempt ended."""
+
+
+class Change(StrEnum):
+    """What an index is sent."""
+
+    LINK = "link"
+    UNLINK = "unlink"
+
+
+class Deed(StrEnum):
+    """What is done after a step, and before the next one is kept."""
+
+    REGISTER = "esgcet registers the dataset"
+    MAKE = "the files are scanned, the references proved and put in their place"
+    LINK = "the index is sent the link"
+    UNLINK = "the index is sent the removal of the link"
+    REMOVE = "the reference file is moved away or deleted"
+    NOTHING = "nothing"
+
+
+class Effect(StrEnum):
+    """What a step does to the record of what is live."""
+
+    KEEP = "keep"
+    SET = "set"
+    CLEAR = "clear"
+
+
+REMOVING = frozenset((Verb.UNPUBLISH, Verb.RELINK))
+"""Verbs that take a link back."""
+LINKING = frozenset((Verb.PUBLISH, Verb.LINK))
+"""Verbs that add a link."""
+MAKING = frozenset((Verb.GENERATE, Verb.COMBINE))
+"""Verbs that only write references; the ledger keeps their end alone."""
+
+
+def change_of(verb: Verb) -> Change:
+    """The change that a verb sends to the index."""
+    return Change.UNLINK if verb in REMOVING else Change.LINK
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table."""
+
+    verbs: frozenset[Verb]
+    before: Step | None
+    """The last step that the ledger has of the dataset; None for a dataset that it does not know.
+    """
+    step: Step
+    states: frozenset[State]
+    """How the dataset may stand after it."""
+    deed: Deed
+    """What begins then."""
+    effect: Effect = Effect.KEEP
+
+
+_OPEN = frozenset((State.OPEN,))
+_SETBACKS = frozenset((State.REFUSED, State.FAILED, State.PENDING, State.ABSENT, State.SKIPPED))
+
+
+def _rows() -> Iterator[Transition]:
+    for before in (None, *Step):  # an attempt may begin wherever an earlier one ended or was cut
+        publish = frozenset((Verb.PUBLISH,))
+        yield Transition(publish, before, Step.ANNOUNCED, _OPEN, Deed.REGISTER)
+        yield Transition(LINKING, before, Step.DECIDED, _OPEN, Deed.MAKE)
+        yield Transition(REMOVING, before, Step.DECIDED, _OPEN, Deed.UNLINK)
+        if before is not None:
+            yield Transition(LINKING, before, Step.RESUMED, _OPEN, Deed.MAKE)
+            yield Transition(REMOVING, before, Step.RESUMED, _OPEN, Deed.UNLINK)
+        yield Transition(
+            MAKING, before, Step.DONE, frozenset((State.WRITTEN, *_SETBACKS)), Deed.NOTHING
+        )
+    for before in (Step.DECIDED, Step.RESUMED):
+        yield Transition(LINKING, before, Step.WRITTEN, _OPEN, Deed.LINK)
+        yield Transition(REMOVING, before, Step.UNLINKED, _OPEN, Deed.REMOVE, Effect.CLEAR)
+    for before in (Step.ANNOUNCED, Step.DECIDED, Step.RESUMED, Step.WRITTEN):
+        yield Transition(LINKING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
+    linked = frozenset((State.LINKED,))
+    yield Transition(LINKING, Step.WRITTEN, Step.DONE, linked, Deed.NOTHING, Effect.SET)
+    for before in (Step.DECIDED, Step.RESUMED, Step.UNLINKED):
+        yield Transition(REMOVING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
+    for verb, states in (
+        (Verb.UNPUBLISH, frozenset((State.WITHDRAWN, State.DELETED))),
+        (Verb.RELINK, frozenset((State.QUEUED,))),
+    ):
+        yield Transition(frozenset((verb,)), Step.UNLINKED, Step.DONE, states, Deed.NOTHING)
+
+
+TRANSITIONS = tuple(_rows())
+
+
+def may_be_sent_after(step: Step, change: Change) -> bool:
+    """Whether the change may have been sent by a process that was killed after this step.
+
+    A resumed attempt may send it at once: the reference file may be in its place already.
+    """
+    if change is Change.LINK:
+        return step in (Step.WRITTEN, Step.RESUMED)
+    return step in (Step.DECIDED, Step.RESUMED)

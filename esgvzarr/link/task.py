@@ -1,0 +1,92 @@
+"""What was decided for a dataset, and what is kept of the steps that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import DatasetRecord
+from ..outcome import State, Verb
+from .states import Step
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAddress:
+    """Which index, and how it is reached. It never holds a password or token, only where those are
+    configured.
+    """
+
+    kind: str
+    """``stac``, ``globus`` or ``solr``."""
+    location: str
+    """URL of the STAC API, UUID of the Globus Search index, or the index node's host."""
+    config: str = ""
+    """Path of the ``esg.yaml`` that says how to log in."""
+    certificate: str = ""
+    """Path of the client certificate that an index node is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What was decided for one dataset: enough to finish it without esgpublish."""
+
+    verb: Verb
+    record: DatasetRecord
+    path: str
+    """Of the reference file, on this machine."""
+    href: str
+    index: IndexAddress
+    force: bool = False
+    """Other bytes under the same name may be replaced."""
+    delete: bool = False
+    """``unpublish`` deletes the reference file, and keeps no copy."""
+    before: str = ""
+    """SHA-256 of what lay at ``path`` before anything was written; empty if nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What the last audit found of one dataset."""
+
+    dataset_id: str
+    state: str
+    """As `esgvzarr.audit.judgement.State` has it."""
+    code: str
+    """Stable error code; empty if all is well."""
+    detail: str
+    href: str
+    path: str
+    sha256: str
+    """Of the reference file as it was served."""
+    proofs: str
+    """JSON: what the audit has read whole, and need not read again."""
+    created: str
+    """UTC, ISO 8601."""
+    retryable: bool = False
+    """Whether auditing again later can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger keeps of one step over one dataset."""
+
+    dataset_id: str
+    verb: Verb
+    state: State
+    """``open``: more is to come. Else what became of it."""
+    code: str
+    """Stable error code; empty on success."""
+    detail: str
+    href: str
+    report: str
+    """The proof as JSON; empty if none was made."""
+    created: str
+    """UTC, ISO 8601."""
+    step: Step
+    retryable: bool = False
+    """Whether trying again later can help."""
+    path: str = ""
+    """Of the reference file."""
+    sha256: str = ""
+    """Of the reference file, if it was written."""
+    fingerprint: str = ""
+    """Of the inputs: URLs, sizes and checksums of the dataset's files."""

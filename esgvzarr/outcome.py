@@ -1,0 +1,225 @@
+"""What became of one dataset: one type for each way in which work on it can end.
+
+::
+
+    Outcome
+    ├── Written      the reference file is in its place; no index was touched
+    ├── Linked       the index shows the link
+    ├── Withdrawn    the index does not show the link, and the reference file was moved away
+    ├── Deleted      the index does not show the link, and the reference file was deleted
+    ├── Planned      a dry run: nothing was done
+    ├── Queued       the link was taken back, to be made again
+    ├── Pending      a change was sent to the index, which does not show it yet
+    ├── Absent       the index does not show the dataset
+    ├── Refused      the data cannot be referenced without wrong values
+    ├── Failed       an error ended the work
+    └── Skipped      nothing was tried
+
+After the first four nothing is left to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from .errors import EsgvzarrError, RefusedError
+from .model import Finding, ReferenceFile, Report
+
+
+class Verb(StrEnum):
+    """What somebody asked for. The values are kept in ledgers."""
+
+    PUBLISH = "publish"
+    LINK = "link"
+    UNPUBLISH = "unpublish"
+    RELINK = "relink"
+    """Take the link back, and link the dataset again later."""
+    GENERATE = "generate"
+    COMBINE = "combine"
+    BACKFILL = "backfill"
+    AUDIT = "audit"
+
+
+class State(StrEnum):
+    """How work on a dataset stands. The values are kept in ledgers and plans."""
+
+    OPEN = "open"
+    """Work goes on, or was interrupted."""
+    WRITTEN = "written"
+    LINKED = "linked"
+    WITHDRAWN = "withdrawn"
+    DELETED = "deleted"
+    PLANNED = "planned"
+    QUEUED = "queued"
+    PENDING = "pending"
+    ABSENT = "absent"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+DONE = frozenset((State.WRITTEN, State.LINKED, State.WITHDRAWN, State.DELETED))
+"""States after which nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one dataset. Only its subclasses are made."""
+
+    state: ClassVar[State]
+    dataset_id: str
+    verb: Verb
+    detail: str
+
+    @property
+    def code(self) -> str:
+        """Stable error code; empty on success."""
+        return ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether trying again later can help."""
+        return False
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What is right, and yet worth a word."""
+        return ()
+
+    @property
+    def href(self) -> str:
+        """Public URL, or path, of the reference file; empty where there is none."""
+        return ""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Outcome):
+    """The reference file is in its place, and was proved. No index was touched."""
+
+    state: ClassVar[State] = State.WRITTEN
+    reference: ReferenceFile
+    report: Report | None = None
+    """The proof; None for a file that an earlier run proved."""
+    warnings: tuple[Finding, ...] = ()
+    files: int = 0
+    chunks: int = 0
+
+    @property
+    def href(self) -> str:
+        """Public URL, or path, of the reference file."""
+        return self.reference.href
+
+
+@dataclass(frozen=True, slots=True)
+class Linked(Outcome):
+    """The index shows the link to the reference file."""
+
+    state: ClassVar[State] = State.LINKED
+    reference: ReferenceFile
+    warnings: tuple[Finding, ...] = ()
+
+    @property
+    def href(self) -> str:
+        """Public URL, or path, of the reference file."""
+        return self.reference.href
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(Outcome):
+    """The index does not show the link, and the reference file was moved away."""
+
+    state: ClassVar[State] = State.WITHDRAWN
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(Outcome):
+    """The index does not show the link, and the reference file was deleted."""
+
+    state: ClassVar[State] = State.DELETED
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Outcome):
+    """A dry run: the detail is the plan."""
+
+    state: ClassVar[State] = State.PLANNED
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished(Outcome):
+    code: str = "error"
+    """Stable error code."""
+    retryable: bool = False
+    """Whether trying again later can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(_Unfinished):
+    """The link was taken back; ``resume`` makes it again."""
+
+    state: ClassVar[State] = State.QUEUED
+    code: str = "index-relink"
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pending(_Unfinished):
+    """A change was sent to the index, which does not show it yet."""
+
+    state: ClassVar[State] = State.PENDING
+    code: str = "index-pending"
+    retryable: bool = True
+    reference: ReferenceFile | None = None
+    """The reference file, where the change is its link."""
+    warnings: tuple[Finding, ...] = ()
+
+    @property
+    def href(self) -> str:
+        """Public URL of the reference file, where the change is its link."""
+        return self.reference.href if self.reference else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent(_Unfinished):
+    """The index was asked, and does not show the dataset."""
+
+    state: ClassVar[State] = State.ABSENT
+    code: str = "index-item-missing"
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(_Unfinished):
+    """The files cannot be referenced without wrong values."""
+
+    state: ClassVar[State] = State.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(_Unfinished):
+    """An error ended the work."""
+
+    state: ClassVar[State] = State.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped(_Unfinished):
+    """Nothing was tried."""
+
+    state: ClassVar[State] = State.SKIPPED
+    code: str = ""
+    """Stable error code; empty where all is well."""
+
+
+def failure(dataset_id: str, verb: Verb, error: EsgvzarrError) -> Refused | Failed:
+    """Turn the error that ended work on a dataset into its outcome."""
+    kind = Refused if isinstance(error, RefusedError) else Failed
+    return kind(dataset_id, verb, str(error), error.code, error.retryable)
