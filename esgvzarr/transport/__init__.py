@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
@@ -32,6 +31,9 @@ from .paths import read_path, state_of_path
 from .ranges import COALESCE_GAP as COALESCE_GAP
 from .ranges import Range as Range
 from .ranges import Span, coalesce
+from .urls import host_of as host_of
+from .urls import is_url as is_url
+from .urls import join_url, parse_url
 from .validators import State, States
 
 LONGEST_DOCUMENT = 64 * 2**20
@@ -43,31 +45,6 @@ _DISK_READERS = 8
 _T = TypeVar("_T")
 _W = TypeVar("_W")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def is_url(location: str) -> bool:
-    """True for http(s) URLs, False for what must be a path on this machine."""
-    return location.startswith(("http://", "https://"))
-
-
-def host_of(url: str) -> str:
-    """``host``, or ``host:port`` where the port is not the scheme's default; lower case; the user
-    part dropped.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise TransportError(
-            url, f"not a URL: {error}", expected="http(s)://host/path", code="transport-bad-url"
-        ) from error
-    if not parts.hostname:
-        raise TransportError(
-            url, "has no host", expected="http(s)://host/path", code="transport-bad-url"
-        )
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return name if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{name}:{port}"
 
 
 class Transport:
@@ -305,7 +282,7 @@ class Transport:
             if place:
                 raise TransportError(
                     url,
-                    f"redirects to {urljoin(url, place)}",
+                    f"redirects to {place}",
                     expected="an answer",
                     code="transport-redirected",
                 )
@@ -456,8 +433,8 @@ class Transport:
             if not place:
                 break
             drop(response)
-            target = urljoin(url, place)
-            elsewhere = urlsplit(target).hostname != urlsplit(url).hostname
+            target = _target(url, place)
+            elsewhere = parse_url(target).host != parse_url(url).host
             if (
                 elsewhere
                 or (url.startswith("https:") and not target.startswith("https:"))
@@ -496,9 +473,30 @@ class Transport:
         pool = pool or self._pools[self.is_named(url)]
         said = {**pool.headers, **headers}
         content = body or None
+        place = parse_url(url)  # urllib3 reads no URL itself: it is told the host that was checked
+        host = pool.connection_from_host(place.host, place.port, place.scheme)
         try:
-            return pool.request(
-                method, url, body=content, headers=said, preload_content=False, redirect=False
+            return host.urlopen(
+                method,
+                place.target,
+                body=content,
+                headers=said,
+                preload_content=False,
+                redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
             raise lost(url, error) from error
+
+
+def _target(url: str, place: str) -> str:
+    """Where a redirect leads."""
+    try:
+        return join_url(url, place)
+    except TransportError as error:
+        raise TransportError(
+            url,
+            f"redirects to what is no URL: {error}",
+            expected="the file itself",
+            todo="Its server is misconfigured, or means harm.",
+            code="transport-redirected",
+        ) from error

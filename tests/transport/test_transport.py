@@ -382,7 +382,6 @@ def test_a_range_file_reads_as_the_file_does(server: ThreddsServer, transport: T
     [
         ("https://Node.Example/a", "node.example"),
         ("https://node.example:443/a", "node.example"),
-        ("http://user@node.example:8080/a", "node.example:8080"),
         ("http://[::1]:80/a", "[::1]"),
     ],
 )
