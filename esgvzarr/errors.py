@@ -288,6 +288,7 @@ class WorkerError(EsgvzarrError):
 EXCEPTIONS = {
     # read and decided here, though the class is about something else
     "transport-path": Traits(Fault.MACHINE),
+    "transport-files-limit": Traits(Fault.MACHINE, retryable=True),
     "transport-bad-url": Traits(Fault.DATA),
     "transport-host-refused": Traits(Fault.DATA),
     "transport-address-private": Traits(Fault.DATA),

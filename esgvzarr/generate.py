@@ -71,6 +71,7 @@ def make_transport(settings: Settings) -> Transport:
         timeout_s=settings.timeout_s,
         retries=settings.retries,
         connections=settings.connections,
+        connections_at_first=settings.connections_at_first,
         ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
     )
 
@@ -213,9 +214,15 @@ def prepare(
     check_installed(settings.output)
     for file in record.files:
         transport.check_allowed(file.url)
+    transport.forget(_places(record.files))
     progress(name, f"scanning {len(record.files)} files")
     references = make_references(record, transport, read=settings.read)
     return encode_proved(references, record.files, location, transport, settings, progress=progress)
+
+
+def _places(files: Sequence[FileRecord]) -> list[str]:
+    """Wherever files may be read."""
+    return [place for file in files for place in (file.url, file.path) if place]
 
 
 def encode_proved(
@@ -382,6 +389,7 @@ def verify_published(
         transport.allow(host_of(named), named=True)
     document = read_references(target, transport)
     files = _named_files(referenced_urls(document, target, transport, sources), sources)
+    transport.forget(_places(files))
     return verify(
         document,
         files,

@@ -84,10 +84,22 @@ class Settings(BaseModel):
         description="How often a request is tried again after 429, 503 or a lost connection.",
     )
     connections: int = Field(
-        default=32,
+        default=128,
         ge=1,
-        le=64,
-        description="Connections kept open to one host, and so requests in flight.",
+        le=128,
+        description=(
+            "Requests in flight to one host at most, each on a connection that is kept open. As "
+            "many are sent only while the host answers as fast as with fewer."
+        ),
+    )
+    connections_at_first: int = Field(
+        default=16,
+        ge=1,
+        le=128,
+        description=(
+            "Requests in flight to a host that is not known yet. They double while it answers as "
+            "fast as before, and are halved where it gets slower or refuses (429, 503)."
+        ),
     )
     poll_timeout_s: float = Field(
         default=60.0,

@@ -240,7 +240,7 @@ def check_places(
     """
     for url in urls:
         path = url.removeprefix("file://")
-        if is_url(url) and "::" not in url:
+        if is_url(url) and "::" not in _without_host(url):
             transport.check_allowed(url)
         elif "://" in path or "::" in path:
             raise _led_astray(location, url, "HTTP, or files")
@@ -248,6 +248,12 @@ def check_places(
             raise _led_astray(location, url, "no file of this machine, unless --source names it")
         elif os.path.exists(path) and not os.path.isfile(path):
             raise _led_astray(location, url, "a file")
+
+
+def _without_host(url: str) -> str:
+    """What follows the host, which may be an IPv6 address: ``::`` elsewhere chains file systems."""
+    bracketed, closing, rest = url.partition("]")
+    return rest if closing and bracketed.startswith(("http://[", "https://[")) else url
 
 
 def _led_astray(location: str, url: str, expected: str) -> ProofError:

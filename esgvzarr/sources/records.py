@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import host_of, is_url
+from ..transport.urls import parse_url
 
 
 def _only(value: object) -> object:
@@ -29,19 +30,9 @@ def _only(value: object) -> object:
 
 def _url(text: str) -> str:
     try:
-        plain = (
-            is_url(text)
-            and "@" not in urlsplit(text).netloc
-            and text.isprintable()
-            and " " not in text
-        )
-        host_of(text)
-    except (TransportError, ValueError):
-        plain = False
-    if not plain:
-        raise ValueError(
-            "should be an absolute http(s) URL without user name, blanks or control characters"
-        )
+        parse_url(text)
+    except TransportError as error:
+        raise ValueError(f"{error.found}: should be {error.expected}") from error
     return text
 
 

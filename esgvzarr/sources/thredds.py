@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit, urlunspli
 from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import LONGEST_DOCUMENT, Transport, host_of, is_url
+from ..transport.urls import parse_url
 
 MAX_PAGES = 100
 """Catalogue pages that are read in search of one dataset."""
@@ -241,7 +242,7 @@ class _Page:
 
     def reference(self, element: ET.Element) -> CatalogueRef:
         """A ``catalogRef`` element."""
-        href = element.get(_HREF) or ""
+        href = quote(element.get(_HREF) or "", safe=_LEGAL)
         title = element.get(_TITLE) or element.get("name") or ""
         return CatalogueRef(urldefrag(urljoin(self.base, href)).url, title)
 
@@ -276,15 +277,18 @@ class _Page:
         url = self._file_url(element, service)
         if url is None or not url.endswith(".nc"):
             return None
-        if not is_url(url) or "@" in urlsplit(url).netloc:
+        try:
+            parse_url(url)
+        except TransportError as error:
             todo = (
                 "Give the catalogue by its URL: its services are relative to it."
                 if not is_url(self.url)
                 else ""
             )
+            found = f"file {url} is not at an http(s) URL: it {error.found}"
             raise SourceError(
-                self.url, f"file {url} is not at an http(s) URL", todo=todo, code="source-url"
-            )
+                self.url, found, expected=error.expected, todo=todo, code="source-url"
+            ) from error
         size = properties.get("size") or _text(element, "{*}dataSize[@units='bytes']")
         if size and not (size.isascii() and size.isdigit()):
             raise SourceError(

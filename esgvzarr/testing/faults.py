@@ -253,6 +253,43 @@ class Headers:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacedAfter:
+    """From the request after the first ``requests`` of each path on, another ETag is stated: the
+    file was replaced by one of the same size.
+    """
+
+    requests: int
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer, and the ETag of one file or the other."""
+        etag = '"before"' if asked.earlier < self.requests else '"after"'
+        response = answer(asked)
+        return replace(response, headers={**response.headers, "ETag": etag})
+
+
+@dataclass(frozen=True, slots=True)
+class SlowsDown:
+    """A server that keeps up with ``at_once`` requests: each takes ``seconds``, and as many times
+    longer as more are in flight.
+    """
+
+    seconds: float
+    at_once: int
+    _running: list[None] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
+    """How many requests were in flight, whenever one came."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """Sleep, then the usual answer."""
+        self._running.append(None)
+        running = len(self._running)
+        self.peaks.append(running)
+        time.sleep(self.seconds * max(1.0, (running / self.at_once) ** 2))
+        self._running.pop()
+        return answer(asked)
+
+
+@dataclass(frozen=True, slots=True)
 class HtmlPage:
     """200 and an HTML page in place of whatever was asked for."""
 

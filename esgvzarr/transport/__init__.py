@@ -8,111 +8,43 @@ are checked, and what a server or disk does wrong becomes a TransportError that 
 
 from __future__ import annotations
 
-import functools
-import http.client
-import io
-import math
 import os
 import re
-import socket
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urljoin, urlsplit
+from threading import Lock
+from typing import TypeVar
 
 import urllib3
 
-from ..errors import Obstacle, SettingsError, TransportError
-from .public_addresses import check_address, check_name
+from ..errors import Obstacle, TransportError
+from .answers import Answer as Answer
+from .answers import Head as Head
+from .answers import drop, is_empty, lost, read_body, redirected, status_error, too_large
+from .connections import NAMED_POOLS, PUBLIC_POOLS, tls_context, usual_tls_context
+from .in_flight import AT_FIRST, AT_MOST, LONGEST_PAUSE_S, InFlight
+from .paths import read_path, state_of_path
+from .ranges import COALESCE_GAP as COALESCE_GAP
+from .ranges import Range as Range
+from .ranges import Span, coalesce
+from .urls import host_of as host_of
+from .urls import is_url as is_url
+from .urls import join_url, parse_url
+from .validators import State, States
 
-COALESCE_GAP = 32 * 1024
-"""Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a
-request.
-"""
-COALESCE_LIMIT = 8 * 2**20
-"""Bytes. No merged range grows beyond this."""
 LONGEST_DOCUMENT = 64 * 2**20
 """Bytes of a catalogue page, a record file, an answer of an index."""
 _MOST_REDIRECTS = 3
 _LONGEST_ANSWER = 64 * 1024
 """Bytes that are read of the answer to a POST."""
-_LONGEST_PAUSE_S = 60.0
-_LONGEST_HEAD = 2**20
-_LONGEST_BODY = 4 * 2**30
-"""Bytes of an answer that are received at all, whoever asked for them."""
-_BUFFER = 64 * 1024
-_SLOWEST = 16 * 1024
-"""Bytes a second, from the time on that a server may take to answer. No answer takes longer in all,
-however it trickles.
-"""
+_DISK_READERS = 8
 _T = TypeVar("_T")
+_W = TypeVar("_W")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class Range(NamedTuple):
-    """Bytes ``start`` (included) to ``stop`` (excluded) of the file at a URL or path."""
-
-    location: str
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The first bytes of a file, and what its server says of the whole."""
-
-    data: bytes
-    size: int
-    """Bytes of the whole file."""
-    etag: str | None = None
-    last_modified: str | None = None
-    moved_to: str = ""
-    """Where the server sent us, on the same host; empty if nowhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a server answered one request, whatever it said."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Looked up without regard to case."""
-    data: bytes
-    """The first bytes of the body, as they were sent."""
-    seconds: float
-    """Until the headers were there."""
-    certificate: Mapping[str, Any]
-    """What the server showed, as ``ssl.SSLSocket.getpeercert`` has it; empty without TLS."""
-
-
-def is_url(location: str) -> bool:
-    """True for http(s) URLs, False for what must be a path on this machine."""
-    return location.startswith(("http://", "https://"))
-
-
-def host_of(url: str) -> str:
-    """``host``, or ``host:port`` where the port is not the scheme's default; lower case; the user
-    part dropped.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise TransportError(
-            url, f"not a URL: {error}", expected="http(s)://host/path", code="transport-bad-url"
-        ) from error
-    if not parts.hostname:
-        raise TransportError(
-            url, "has no host", expected="http(s)://host/path", code="transport-bad-url"
-        )
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return name if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{name}:{port}"
 
 
 class Transport:
@@ -125,7 +57,9 @@ class Transport:
         timeout_s: seconds to connect, to answer, and between two arrivals of bytes.
         retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept
             to.
-        connections: kept open to one host, and requests in flight.
+        connections: requests in flight to one host at most; as many connections are kept open.
+        connections_at_first: requests in flight to a host that is not known yet. More are sent
+            while it answers as fast as before, fewer where it does not.
         ca_bundle: PEM file of a private certificate authority.
     """
 
@@ -135,22 +69,31 @@ class Transport:
         allowed_hosts: Iterable[str] = (),
         timeout_s: float = 30.0,
         retries: int = 3,
-        connections: int = 32,
+        connections: int = AT_MOST,
+        connections_at_first: int = AT_FIRST,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
         self._named = {host.lower() for host in allowed_hosts}
         self._allowed = set(self._named)
-        self._seen: dict[str, tuple[int, str | None]] = {}
+        self._states = States()
         self._silent: Counter[str] = Counter()
         self._connections = connections
+        self._at_first = min(connections_at_first, connections)
+        self._in_flight: dict[str, InFlight] = {}
+        self._lock = Lock()
+        self.rounds = 0
+        """Batches of requests so far, each sent after the one before it was answered."""
+        self.requests = 0
+        """Requests so far, those that follow redirects and later tries included."""
         self._timeout_s = timeout_s
         self._retries = retries
         self._ca_bundle = ca_bundle
-        context = _usual_tls_context(str(ca_bundle or ""))
+        context = usual_tls_context(str(ca_bundle or ""))
         self._pools = {
             named: self._make_pool(connections, context, named=named) for named in (True, False)
         }
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
+        self._disk_threads = ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="esgvzarr-disk")
 
     def __enter__(self) -> Transport:
         return self
@@ -161,6 +104,7 @@ class Transport:
     def close(self) -> None:
         """Drop the connections and threads."""
         self._threads.shutdown(cancel_futures=True)
+        self._disk_threads.shutdown(cancel_futures=True)
         for pool in self._pools.values():
             pool.clear()
 
@@ -175,7 +119,7 @@ class Transport:
             ssl_context=context,
             headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
         )
-        pool.pool_classes_by_scheme = _NAMED_POOLS if named else _PUBLIC_POOLS
+        pool.pool_classes_by_scheme = NAMED_POOLS if named else PUBLIC_POOLS
         return pool
 
     def allow(self, host: str, *, named: bool = False) -> None:
@@ -212,10 +156,10 @@ class Transport:
             TransportError: not there, not allowed, or larger than ``limit`` bytes.
         """
         if not is_url(location):
-            size = _stat(location).st_size
+            size = state_of_path(location).size
             if size > limit:
-                raise _too_large(location, limit)
-            return _read_path(location, 0, size)
+                raise too_large(location, limit)
+            return read_path(location, 0, size, States())
         return self._retried(lambda: self._fetch_document(location, limit))
 
     def ask(
@@ -235,14 +179,14 @@ class Transport:
             certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
             data = response.read(_LONGEST_ANSWER, decode_content=False)
         except urllib3.exceptions.HTTPError as error:
-            raise _lost(url, error) from error
+            raise lost(url, error) from error
         finally:
-            _drop(response)
+            drop(response)
         return Answer(response.status, response.headers, data, seconds, certificate or {})
 
     def read_heads(self, locations: Sequence[str], count: int) -> list[Head]:
         """The first ``count`` bytes of each file, all at once; shorter where the file is."""
-        return list(self._threads.map(lambda location: self.read_head(location, count), locations))
+        return self._each(locations, lambda location: self.read_head(location, count))
 
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """The bytes of each range, in the order given; near ones are fetched together.
@@ -250,14 +194,49 @@ class Transport:
         Raises:
             TransportError: among others, where a range reaches beyond the end of its file.
         """
-        spans = _coalesce(ranges)
-        bodies = list(self._threads.map(lambda span: self._read_range(span[0]), spans))
+        spans = [span for span in coalesce(ranges) if span.stop > span.start]
+        bodies = self._each(spans, self._read_span, location_of=lambda span: span.location)
         parts: list[bytes] = [b""] * len(ranges)
-        for (span, members), body in zip(spans, bodies, strict=True):
-            for member in members:
+        for span, body in zip(spans, bodies, strict=True):
+            for member in span.members:
                 wanted = ranges[member]
                 parts[member] = body[wanted.start - span.start : wanted.stop - span.start]
         return parts
+
+    def _each(
+        self,
+        wanted: Sequence[_W],
+        read: Callable[[_W], _T],
+        *,
+        location_of: Callable[[_W], str] = str,
+    ) -> list[_T]:
+        """What ``read`` makes of each item, all at once: those over HTTP are one round."""
+        remote = [is_url(location_of(one)) for one in wanted]
+        self.rounds += any(remote)
+        started = [
+            (self._threads if far else self._disk_threads).submit(read, one)
+            for one, far in zip(wanted, remote, strict=True)
+        ]
+        try:
+            return [future.result() for future in started]
+        finally:
+            for future in started:
+                future.cancel()
+
+    def forget(self, locations: Iterable[str]) -> None:
+        """Begin anew with these files. From the next answer on, all have to say the same of them.
+
+        Without this, an answer is compared with whatever this transport saw of the file before.
+        """
+        self._states.forget(locations)
+
+    def compare(self, location: str, state: State) -> None:
+        """Compare what somebody else was told of a file with what this transport was told first.
+
+        Raises:
+            TransportError: ``transport-changed``.
+        """
+        self._states.compare(location, state)
 
     def post(
         self,
@@ -284,7 +263,7 @@ class Transport:
         pool = None
         if certificate:
             pool = self._make_pool(
-                1, _tls_context(self._ca_bundle, certificate), named=self.is_named(url)
+                1, tls_context(self._ca_bundle, certificate), named=self.is_named(url)
             )
         try:
             return self._retried(lambda: self._post(pool, url, body, media_type))
@@ -303,15 +282,16 @@ class Transport:
             if place:
                 raise TransportError(
                     url,
-                    f"redirects to {urljoin(url, place)}",
+                    f"redirects to {place}",
                     expected="an answer",
                     code="transport-redirected",
                 )
             if response.status in (429, 503):
-                raise _status_error(url, response)
-            return response.status, _body(url, response, _LONGEST_ANSWER).decode("utf-8", "replace")
+                raise status_error(url, response)
+            text = read_body(url, response, _LONGEST_ANSWER).decode("utf-8", "replace")
+            return response.status, text
         finally:
-            _drop(response)
+            drop(response)
 
     def try_each(
         self, locations: Sequence[str], read: Callable[[str], _T]
@@ -323,12 +303,12 @@ class Transport:
             asked any more: a dead data
         node does not hold up others.
         """
-        return list(self._threads.map(lambda location: self._try(location, read), locations))
+        return self._each(locations, lambda location: self._try(location, read))
 
     def _try(self, location: str, read: Callable[[str], _T]) -> _T | TransportError:
         try:
             host = host_of(location) if is_url(location) else ""
-            if self._silent[host] >= self._connections:
+            if self._silent[host] >= self._at_first:
                 raise TransportError(
                     location,
                     f"was not asked for: {host} did not answer before",
@@ -345,34 +325,23 @@ class Transport:
         return found
 
     def read_head(self, location: str, count: int) -> Head:
-        """The first ``count`` bytes of a file; fewer where it is shorter."""
-        if not is_url(location):
-            size = _stat(location).st_size
-            return Head(_read_path(location, 0, min(count, size)), size)
-        body, size, headers, moved_to = self._retried(
-            lambda: self._fetch(location, 0, count, shorter=True)
-        )
-        self._seen[location] = (size, _validator(headers))
-        return Head(body, size, headers.get("ETag"), headers.get("Last-Modified"), moved_to)
+        """The first ``count`` bytes of a file; fewer where it is shorter.
 
-    def _read_range(self, span: Range) -> bytes:
-        if span.stop <= span.start:
-            return b""
+        Raises:
+            TransportError: among others, where the file is not the one that was seen before.
+        """
+        if not is_url(location):
+            size = state_of_path(location).size
+            return Head(read_path(location, 0, min(count, size), self._states), size)
+        body, state, moved_to = self._retried(lambda: self._fetch(location, 0, count, shorter=True))
+        self._states.compare(location, state)
+        return Head(body, state.size, state.etag, state.last_modified, moved_to)
+
+    def _read_span(self, span: Span) -> bytes:
         if not is_url(span.location):
-            return _read_path(span.location, span.start, span.stop)
-        body, size, headers, _ = self._retried(
-            lambda: self._fetch(span.location, span.start, span.stop)
-        )
-        known = self._seen.get(span.location)
-        if known is not None and known != (size, _validator(headers)):
-            raise TransportError(
-                span.location,
-                f"was replaced while it was read: {known} became {(size, _validator(headers))}",
-                expected="the size and ETag, or date, of its first bytes",
-                todo="Try again when the file is settled.",
-                code="transport-changed",
-                retryable=True,
-            )
+            return read_path(span.location, span.start, span.stop, self._states)
+        body, state, _ = self._retried(lambda: self._fetch(span.location, span.start, span.stop))
+        self._states.compare(span.location, state)
         return body
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
@@ -383,27 +352,35 @@ class Transport:
             except TransportError as error:
                 if not error.retryable:
                     raise
-                time.sleep(min(error.retry_after_s or 0.2 * 2**tried, _LONGEST_PAUSE_S))
+                time.sleep(min(error.retry_after_s or 0.2 * 2**tried, LONGEST_PAUSE_S))
         return attempt()
 
     def _fetch_document(self, url: str, limit: int) -> bytes:
         with self._get(url, {}) as (response, _):
             if response.status != 200:
-                raise _status_error(url, response)
-            body = _body(url, response, limit + 1)
+                raise status_error(url, response)
+            body = read_body(url, response, limit + 1)
         if len(body) > limit:
-            raise _too_large(url, limit)
+            raise too_large(url, limit)
         return body
 
     def _fetch(
         self, url: str, start: int, stop: int, *, shorter: bool = False
-    ) -> tuple[bytes, int, Any, str]:
-        """One range: its bytes, the size of the whole file, the headers, where a redirect led."""
-        with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as (response, moved_to):
-            if shorter and _is_empty(response):
-                return b"", 0, response.headers, moved_to
+    ) -> tuple[bytes, State, str]:
+        """One range: its bytes, the state of the whole file, where a redirect led."""
+        in_flight = self._in_flight_to(url)
+        with (
+            in_flight.slot(),
+            self._get(url, {"Range": f"bytes={start}-{stop - 1}"}, in_flight) as answer,
+        ):
+            response, moved_to = answer
+            if shorter and is_empty(response):
+                return b"", State.of_answer(0, response.headers), moved_to
             if response.status != 206:
-                raise _status_error(url, response)
+                error = status_error(url, response)
+                if response.status in (429, 503):
+                    in_flight.refused(error.retry_after_s)
+                raise error
             match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
             first, last, size = map(int, match.groups()) if match else (-1, -1, -1)
             expected = min(stop, size) if shorter else stop
@@ -419,7 +396,7 @@ class Transport:
                     ),
                     code="transport-range-wrong",
                 )
-            body = _body(url, response, expected - start + 1)
+            body = read_body(url, response, expected - start + 1)
         if len(body) != expected - start:
             raise TransportError(
                 url,
@@ -429,30 +406,41 @@ class Transport:
                 code="transport-truncated",
                 retryable=True,
             )
-        return body, size, response.headers, moved_to
+        return body, State.of_answer(size, response.headers), moved_to
+
+    def _in_flight_to(self, url: str) -> InFlight:
+        host = host_of(url)
+        with self._lock:
+            known = self._in_flight.get(host)
+            if known is None:
+                known = self._in_flight[host] = InFlight(self._at_first, self._connections)
+        return known
 
     @contextmanager
     def _get(
-        self, url: str, headers: dict[str, str]
+        self, url: str, headers: dict[str, str], in_flight: InFlight | None = None
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
         """A GET that follows redirects within the host only, and where they led; the body is still
         to be read.
         """
+        started = time.perf_counter()
         response = self._open(url, headers)
+        if in_flight is not None and response.status not in (429, 503):
+            in_flight.answered(time.perf_counter() - started)
         target = ""
         for followed in range(_MOST_REDIRECTS + 1):
             place = response.get_redirect_location()
             if not place:
                 break
-            _drop(response)
-            target = urljoin(url, place)
-            elsewhere = urlsplit(target).hostname != urlsplit(url).hostname
+            drop(response)
+            target = _target(url, place)
+            elsewhere = parse_url(target).host != parse_url(url).host
             if (
                 elsewhere
                 or (url.startswith("https:") and not target.startswith("https:"))
                 or followed == _MOST_REDIRECTS
             ):
-                raise _redirected(url, target)
+                raise redirected(url, target)
             response = self._open(target, headers)
         try:
             if response.status in (200, 206) and "html" in response.headers.get("Content-Type", ""):
@@ -468,7 +456,7 @@ class Transport:
                 )
             yield response, target
         finally:
-            _drop(response)
+            drop(response)
 
     def _open(
         self,
@@ -480,306 +468,35 @@ class Transport:
         body: bytes = b"",
     ) -> urllib3.BaseHTTPResponse:
         self.check_allowed(url)
+        with self._lock:
+            self.requests += 1
         pool = pool or self._pools[self.is_named(url)]
         said = {**pool.headers, **headers}
         content = body or None
+        place = parse_url(url)  # urllib3 reads no URL itself: it is told the host that was checked
+        host = pool.connection_from_host(place.host, place.port, place.scheme)
         try:
-            return pool.request(
-                method, url, body=content, headers=said, preload_content=False, redirect=False
+            return host.urlopen(
+                method,
+                place.target,
+                body=content,
+                headers=said,
+                preload_content=False,
+                redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise _lost(url, error) from error
+            raise lost(url, error) from error
 
 
-class _TooSlowError(TimeoutError):
-    """Bytes trickle."""
-
-
-class _Paced(io.RawIOBase):
-    """The bytes of an answer, as long as they come fast enough, and as many as there may be."""
-
-    def __init__(self, raw: io.RawIOBase, patience_s: float) -> None:
-        self._raw = raw
-        self._deadline = time.monotonic() + patience_s
-        self.left = _LONGEST_HEAD
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
-        if time.monotonic() > self._deadline:
-            raise _TooSlowError(f"its answer came at less than {_SLOWEST} bytes a second")
-        if self.left <= 0:
-            raise http.client.HTTPException("its answer has no end")
-        count = self._raw.readinto(buffer) or 0
-        self._deadline += count / _SLOWEST
-        self.left -= count
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _PacedResponse(http.client.HTTPResponse):
-    """An answer with an end, from its first line on."""
-
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        self._paced = _Paced(self.fp.detach(), sock.gettimeout() or math.inf)
-        self.fp = io.BufferedReader(self._paced, _BUFFER)
-
-    def begin(self) -> None:
-        super().begin()
-        self._paced.left = _LONGEST_BODY
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    response_class = _PacedResponse
-
-
-class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
-    """The same, under TLS."""
-
-
-class _PublicConnection(_Connection):
-    """Sends nothing to an address that is not public."""
-
-    def _new_conn(self) -> socket.socket:
-        check_name(self._dns_host, self.port)
-        connected = super()._new_conn()
-        try:
-            check_address(
-                connected.getpeername()[0], self.host
-            )  # a name may lead elsewhere when it is asked for again
-        except TransportError:
-            connected.close()
-            raise
-        return connected
-
-
-class _PublicTlsConnection(_PublicConnection, urllib3.connection.HTTPSConnection):
-    """The same, under TLS."""
-
-
-def _pool_classes(
-    plain: type[_Connection], tls: type[urllib3.connection.HTTPSConnection]
-) -> dict[str, type[Any]]:
-    return {
-        "http": type("Pool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
-        "https": type("TlsPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": tls}),
-    }
-
-
-_NAMED_POOLS = _pool_classes(_Connection, _TlsConnection)
-_PUBLIC_POOLS = _pool_classes(_PublicConnection, _PublicTlsConnection)
-
-
-def _is_empty(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the answer to a range that begins at 0 says that the file has no bytes: 416, as RFC
-    9110 has it, or 200 as nginx.
-    """
-    said = (
-        response.status,
-        response.headers.get("Content-Range"),
-        response.headers.get("Content-Length"),
-    )
-    return said[:2] == (416, "bytes */0") or said == (200, None, "0")
-
-
-def _validator(headers: Mapping[str, str]) -> str | None:
-    """What tells one state of a file from another, as far as its server says: TDS has no ETag."""
-    return headers.get("ETag") or headers.get("Last-Modified")
-
-
-@functools.cache
-def _usual_tls_context(ca_bundle: str) -> ssl.SSLContext:
-    """Made once: to read all certificate authorities takes longer than to read many a dataset."""
-    return _tls_context(ca_bundle or None)
-
-
-def _tls_context(
-    ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None
-) -> ssl.SSLContext:
+def _target(url: str, place: str) -> str:
+    """Where a redirect leads."""
     try:
-        context = ssl.create_default_context(cafile=ca_bundle)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            str(ca_bundle), f"cannot be used as ca_bundle: {error}", expected="a PEM file"
+        return join_url(url, place)
+    except TransportError as error:
+        raise TransportError(
+            url,
+            f"redirects to what is no URL: {error}",
+            expected="the file itself",
+            todo="Its server is misconfigured, or means harm.",
+            code="transport-redirected",
         ) from error
-    if certificate:
-        try:
-            context.load_cert_chain(
-                certificate, password=""
-            )  # or OpenSSL asks for one on the terminal
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                str(certificate),
-                f"cannot be used as client certificate: {type(error).__name__}",
-                expected="a PEM file of a certificate and its key, without a password",
-                todo="See `cert` in esg.yaml.",
-            ) from error
-    return context
-
-
-def _coalesce(ranges: Sequence[Range]) -> list[tuple[Range, list[int]]]:
-    """Merged ranges, each with the positions of those that it serves."""
-    spans: list[tuple[Range, list[int]]] = []
-    for position in sorted(range(len(ranges)), key=ranges.__getitem__):
-        wanted = ranges[position]
-        if spans:
-            span, members = spans[-1]
-            stop = max(span.stop, wanted.stop)
-            if (
-                span.location == wanted.location
-                and wanted.start - span.stop <= COALESCE_GAP
-                and stop - span.start <= COALESCE_LIMIT
-            ):
-                spans[-1] = (span._replace(stop=stop), [*members, position])
-                continue
-        spans.append((wanted, [position]))
-    return spans
-
-
-def _drop(response: urllib3.BaseHTTPResponse) -> None:
-    """Have done with an answer. One that was read to its end gave its connection back before;
-    another may have gigabytes to go, so its connection is closed, and its place in the pool freed.
-    """
-    response.close()
-    response.release_conn()
-
-
-def _body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise TransportError(
-            url,
-            f"answered with Content-Encoding {encoding!r}",
-            expected="the bytes as they are, as asked for",
-            todo=(
-                "Encoded bytes may be of any size: let the data node compress only what clients "
-                "accept compressed."
-            ),
-            code="transport-encoded",
-        )
-    try:
-        return response.read(limit)
-    except urllib3.exceptions.ProtocolError as error:
-        raise TransportError(
-            url,
-            f"ended early: {error.args[-1]}",
-            expected=f"{response.headers.get('Content-Length')} bytes, as its head says",
-            todo="The answer was cut short: try again, then look at the data node.",
-            code="transport-truncated",
-            retryable=True,
-        ) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise _lost(url, error) from error
-
-
-def _stat(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise TransportError(
-            path, f"cannot be read: {error.strerror}", code="transport-path"
-        ) from error
-
-
-def _read_path(path: str, start: int, stop: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            file.seek(start)
-            data = file.read(stop - start)
-    except OSError as error:
-        raise TransportError(
-            path, f"cannot be read: {error.strerror}", code="transport-path"
-        ) from error
-    if len(data) != stop - start:
-        raise TransportError(
-            path,
-            f"ends at byte {start + len(data)}",
-            expected=f"at least {stop} bytes",
-            code="transport-truncated",
-        )
-    return data
-
-
-def _status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportError:
-    status = response.status
-    if status == 200:
-        return TransportError(
-            url,
-            "the server ignores Range (status 200)",
-            expected="206 Partial Content",
-            todo="Turn on byte ranges on the data node: without them no reader can stream.",
-            code="transport-no-range",
-        )
-    todo = {
-        401: "The data are restricted: references are for data that anyone can read.",
-        403: "The data are restricted: references are for data that anyone can read.",
-        404: "Is the dataset published, and its data root served?",
-    }.get(status, "")
-    error = TransportError(
-        url,
-        f"HTTP status {status}",
-        todo=todo,
-        code=f"transport-http-{status}",
-        retryable=status in (429, 503),
-    )
-    error.retry_after_s = _seconds(response.headers.get("Retry-After", ""))
-    return error
-
-
-def _seconds(retry_after: str) -> float:
-    """Seconds of a Retry-After header; 0 where it is missing, or a date."""
-    return float(retry_after) if retry_after.isdecimal() else 0.0
-
-
-def _redirected(url: str, target: str) -> TransportError:
-    error = TransportError(
-        url,
-        f"redirects to {target}",
-        expected="the file itself",
-        todo=(
-            "Access may be restricted (a login page): references are for data that anyone can read."
-        ),
-        code="transport-redirected",
-    )
-    error.moved_to = target
-    return error
-
-
-def _lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
-    reason = getattr(error, "reason", None) or error
-    if isinstance(error.__cause__, _TooSlowError):
-        return TransportError(
-            url,
-            f"is too slow: {error.__cause__}",
-            todo="Try again later, with fewer `connections` or a longer `timeout_s`.",
-            code="transport-slow",
-            retryable=True,
-        )
-    if isinstance(reason, urllib3.exceptions.SSLError):
-        return TransportError(
-            url,
-            f"TLS failed: {reason}",
-            todo="Set `ca_bundle` for a private certificate authority.",
-            code="transport-tls",
-        )
-    return TransportError(
-        url,
-        f"no answer: {reason}",
-        todo="Is the server up, and reachable from here?",
-        code="transport-unreachable",
-        retryable=True,
-    )
-
-
-def _too_large(location: str, limit: int) -> TransportError:
-    return TransportError(
-        location,
-        f"is larger than {limit} bytes",
-        expected="a small document",
-        code="transport-too-large",
-    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TransportError
 from . import Transport
 from .public_addresses import check_address, check_name
+from .urls import parse_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -54,6 +55,10 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
         async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
             url = str(req.url)
             transport.check_allowed(url)
+            if parse_url(url).host.strip("[]") != str(req.url.host).lower():
+                raise TransportError(
+                    url, f"leads to {req.url.host}", expected="its host", code="transport-bad-url"
+                )
             if transport.is_named(url):
                 return await super().connect(req, traces, timeout)
             await asyncio.get_running_loop().run_in_executor(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +25,12 @@ from esgvzarr.testing import (
     WrongContentRange,
     WrongLength,
 )
-from esgvzarr.testing.faults import FaultPlan
+from esgvzarr.testing.faults import FaultPlan, ReplacedAfter, SlowsDown
 from esgvzarr.testing.loopback import Asked, LoopbackServer, Response, text_response
 from esgvzarr.transport import COALESCE_GAP, Range, Transport, host_of
 from esgvzarr.transport.files import RangeFile
+from esgvzarr.transport.in_flight import InFlight
+from esgvzarr.transport.ranges import COALESCE_LIMIT, coalesce
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 
@@ -221,6 +226,96 @@ def test_a_file_replaced_between_two_reads_is_noticed(
     )
 
 
+def test_a_file_replaced_between_two_heads_is_noticed(
+    server: ThreddsServer, transport: Transport
+) -> None:
+    """Files that are read by their heads alone are compared, too."""
+    server.fault(ReplacedAfter(1))
+    url = server.url_of("a.nc")
+    transport.read_heads([url], 10)
+    assert code_of(lambda: transport.read_heads([url], 10)) == "transport-changed"
+    transport.forget([url])
+    assert transport.read_heads([url], 10)[0].etag == '"after"'
+
+
+def test_a_path_replaced_by_a_file_of_the_same_size_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "local.nc"
+    path.write_bytes(DATA)
+    with Transport() as transport:
+        transport.read_heads([str(path)], 10)
+        other = tmp_path / "other.nc"
+        other.write_bytes(DATA[::-1])
+        known = path.stat()
+        os.utime(other, ns=(known.st_atime_ns, known.st_mtime_ns))
+        other.rename(path)
+        assert code_of(lambda: transport.read_ranges([Range(str(path), 9, 99)])) == (
+            "transport-changed"
+        )
+
+
+def test_near_ranges_are_put_together_in_linear_time() -> None:
+    """In quadratic time these would take minutes."""
+    near = [Range("http://a.example/f.nc", at * 200, at * 200 + 180) for at in range(150_000)]
+    started = time.perf_counter()
+    spans = coalesce(near)
+    assert time.perf_counter() - started < 10
+    assert sum(len(span.members) for span in spans) == len(near)
+    assert all(span.stop - span.start <= COALESCE_LIMIT for span in spans)
+
+
+def test_a_host_that_keeps_up_is_asked_more_at_once(server: ThreddsServer) -> None:
+    fast = SlowsDown(0.03, at_once=1000)
+    server.fault(fast)
+    with Transport(allowed_hosts=[server.host]) as transport:
+        transport.read_heads([server.url_of("a.nc")] * 200, 1)
+    assert 16 < max(fast.peaks) <= 128
+
+
+def test_a_host_that_slows_down_is_not_asked_more_at_once(server: ThreddsServer) -> None:
+    """No more than the 32 at once that every host was asked before."""
+    slow = SlowsDown(0.02, at_once=12)
+    server.fault(slow)
+    urls = [server.url_of("a.nc")] * 250
+    with Transport(allowed_hosts=[server.host]) as transport:
+        transport.read_heads(urls, 1)
+    assert max(slow.peaks) <= 32
+    assert statistics.median(slow.peaks[100:]) <= 20
+
+
+def test_a_host_that_refuses_is_asked_less_at_once() -> None:
+    flight = InFlight(16, 128)
+    flight.refused()
+    assert flight.limit == 8
+    for _ in range(9):
+        flight.refused()
+    assert flight.limit == 1
+    for _ in range(3):
+        flight.answered(0.1)
+    assert flight.limit == 3  # one more each time as many answers came as may be in flight
+
+
+def test_no_more_requests_are_in_flight_than_set(server: ThreddsServer) -> None:
+    fast = SlowsDown(0.01, at_once=1000)
+    server.fault(fast)
+    with Transport(allowed_hosts=[server.host], connections=5) as transport:
+        transport.read_heads([server.url_of("a.nc")] * 60, 1)
+    assert max(fast.peaks) <= 5
+
+
+def test_a_process_that_may_open_no_more_files_says_so(server: ThreddsServer) -> None:
+    """That is not the data node's fault, nor one of the program."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Transport(allowed_hosts=[server.host], retries=0) as transport:
+        try:
+            free = os.open("/dev/null", os.O_RDONLY)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+            found = code_of(lambda: transport.read_heads([server.url_of("a.nc")], 10))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == "transport-files-limit"
+
+
 def test_a_server_that_lies_about_its_length_is_not_believed(
     server: ThreddsServer, transport: Transport
 ) -> None:
@@ -287,7 +382,6 @@ def test_a_range_file_reads_as_the_file_does(server: ThreddsServer, transport: T
     [
         ("https://Node.Example/a", "node.example"),
         ("https://node.example:443/a", "node.example"),
-        ("http://user@node.example:8080/a", "node.example:8080"),
         ("http://[::1]:80/a", "[::1]"),
     ],
 )

@@ -1,0 +1,92 @@
+"""How many requests are in flight to one host at a time.
+
+More while it answers as fast as before, fewer where it does not.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+AT_FIRST = 16
+"""Requests in flight to a host that is not known yet."""
+AT_MOST = 128
+AS_FAST = 1.5
+"""Times the fastest answers so far. Up to this, a host keeps up."""
+SLOWER = 2.0
+"""Times the fastest answers so far. From this on, a host is asked too much at once."""
+LONGEST_PAUSE_S = 60.0
+
+
+class InFlight:
+    """The requests to one host. Threads wait here until they may ask.
+
+    Each time as many answers came as may be in flight, their median time is compared with the
+    fastest median so far. Up to ``AS_FAST`` times that, twice as many may be in flight, or one more
+    where the host had trouble before. Beyond ``SLOWER`` times that, half as many, but not fewer
+    than at first. A refusal (429, 503) halves it, too, down to one.
+
+    Args:
+        at_first: requests in flight before anything is known of the host.
+        at_most: requests in flight, however fast the host is.
+    """
+
+    def __init__(self, at_first: int = AT_FIRST, at_most: int = AT_MOST) -> None:
+        self._at_most = at_most
+        self._at_first = min(at_first, at_most)
+        self.limit = self._at_first
+        self._running = 0
+        self._troubled = False
+        self._fastest_s: float | None = None
+        self._window_s: list[float] = []
+        self._resume_at = 0.0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Wait until one more request may be sent, and count it until the block ends."""
+        with self._changed:
+            while True:
+                pause_s = self._resume_at - time.monotonic()
+                if pause_s <= 0 and self._running < self.limit:
+                    break
+                self._changed.wait(pause_s if pause_s > 0 else None)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify()
+
+    def answered(self, seconds: float) -> None:
+        """Take note of an answer that came ``seconds`` after its request."""
+        with self._changed:
+            self._window_s.append(seconds)
+            if len(self._window_s) < self.limit:
+                return
+            typical_s = statistics.median(self._window_s)
+            self._window_s.clear()
+            fastest_s = min(typical_s, self._fastest_s or typical_s)
+            self._fastest_s = fastest_s
+            if typical_s <= AS_FAST * fastest_s:
+                self._allow(self.limit + 1 if self._troubled else 2 * self.limit)
+            elif typical_s > SLOWER * fastest_s:
+                self._troubled = True
+                self._allow(max(self.limit // 2, min(self.limit, self._at_first)))
+
+    def refused(self, retry_after_s: float = 0.0) -> None:
+        """Take note that the host asked for fewer requests, and when it wants to be asked again."""
+        with self._changed:
+            self._troubled = True
+            self._window_s.clear()
+            self._allow(max(self.limit // 2, 1))
+            pause_s = min(retry_after_s, LONGEST_PAUSE_S)
+            self._resume_at = max(self._resume_at, time.monotonic() + pause_s)
+
+    def _allow(self, limit: int) -> None:
+        self.limit = min(limit, self._at_most)
+        self._changed.notify_all()

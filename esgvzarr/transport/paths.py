@@ -1,0 +1,51 @@
+"""Bytes of files on this machine."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import TransportError
+from .validators import State, States
+
+
+def state_of_path(path: str) -> State:
+    """Size, time of the last change and inode of a file.
+
+    Raises:
+        TransportError: ``transport-path``.
+    """
+    try:
+        return State.of_path(os.stat(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_path(path: str, start: int, stop: int, states: States) -> bytes:
+    """The bytes from ``start`` to ``stop`` of a file, which must be the one that was seen before.
+
+    Raises:
+        TransportError: it cannot be read, was replaced, or ends before.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            states.compare(path, State.of_path(os.fstat(file.fileno())))
+            data = os.pread(file.fileno(), stop - start, start)
+            while data and len(data) < stop - start:
+                more = os.pread(file.fileno(), stop - start - len(data), start + len(data))
+                if not more:
+                    break
+                data += more
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(data) != stop - start:
+        raise TransportError(
+            path,
+            f"ends at byte {start + len(data)}",
+            expected=f"at least {stop} bytes",
+            code="transport-truncated",
+        )
+    return data
+
+
+def _unreadable(path: str, error: OSError) -> TransportError:
+    return TransportError(path, f"cannot be read: {error.strerror}", code="transport-path")

@@ -1,0 +1,116 @@
+"""The one reading of a URL: the host that is checked is the host that is connected to.
+
+Parsers disagree on URLs that are out of the ordinary: urllib's takes the host of
+``http://a\\@b/`` for ``b``, urllib3's for ``a``. So only a URL that every parser reads alike is a
+URL here, and whoever connects gets host and port from `parse_url`, not the text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+from urllib.parse import urljoin
+
+from ..errors import TransportError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LARGEST_PORT = 65535
+_LONGEST_URL = 16 * 1024
+_LONGEST_HOST = 253
+"""Characters, by the rules of the domain name system."""
+_PLAIN = "an absolute http(s) URL without user name, blanks, backslashes or control characters"
+_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(:(?P<port>[0-9]{1,5}))?"
+    r"(?P<target>([/?][^#]*)?)"
+    r"(#.*)?",
+    re.DOTALL,
+)
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Where a URL leads, in parts."""
+
+    scheme: str
+    """``http`` or ``https``."""
+    host: str
+    """Lower case; an IPv6 address in brackets."""
+    port: int
+    target: str
+    """Path and query, from the first ``/`` on."""
+
+    @property
+    def place(self) -> str:
+        """``host``, or ``host:port`` where the port is not the scheme's default."""
+        return self.host if self.port == _DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+
+def is_url(location: str) -> bool:
+    """True for http(s) URLs, False for what must be a path on this machine."""
+    return location.startswith(("http://", "https://"))
+
+
+def parse_url(text: str) -> Url:
+    """The parts of a URL.
+
+    Raises:
+        TransportError: ``transport-bad-url``, where it is none, or one that parsers read
+            differently.
+    """
+    if len(text) > _LONGEST_URL:
+        raise _bad(text[:200], f"has {len(text)} characters", f"at most {_LONGEST_URL}")
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise _bad(text, "has blanks, backslashes or control characters", _PLAIN)
+    found = _URL.fullmatch(text)
+    if found is None:
+        raise _bad(text, "is not a URL of the plain form", _PLAIN)
+    port = int(found["port"] or _DEFAULT_PORTS[found["scheme"]])
+    if not 0 < port <= _LARGEST_PORT:
+        raise _bad(text, f"has the port {port}", f"one from 1 to {_LARGEST_PORT}")
+    host = _host(text, found["host"].lower())
+    target = found["target"]
+    return Url(found["scheme"], host, port, target if target.startswith("/") else f"/{target}")
+
+
+def _host(text: str, host: str) -> str:
+    if host.startswith("["):
+        try:
+            IPv6Address(host[1:-1])
+        except AddressValueError as error:
+            raise _bad(text, f"has a host that is no IPv6 address: {error}", _PLAIN) from error
+        return host
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+        raise _bad(text, f"has {host[:_LONGEST_HOST]!r} for its host", "a host name")
+    return host
+
+
+def host_of(url: str) -> str:
+    """``host``, or ``host:port`` where the port is not the scheme's default; lower case.
+
+    Raises:
+        TransportError: ``transport-bad-url``, as `parse_url` says.
+    """
+    return parse_url(url).place
+
+
+def join_url(base: str, reference: str) -> str:
+    """A reference, as a server or a page states it, made absolute.
+
+    Raises:
+        TransportError: ``transport-bad-url``, where that is no URL.
+    """
+    try:
+        joined = urljoin(base, reference)
+    except ValueError as error:
+        raise _bad(reference, f"is no URL: {error}", _PLAIN) from error
+    parse_url(joined)
+    return joined
+
+
+def _bad(text: str, found: str, expected: str) -> TransportError:
+    return TransportError(text, found, expected=expected, code="transport-bad-url")
