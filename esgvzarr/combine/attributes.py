@@ -22,6 +22,7 @@ _STRUCTURAL = (
     "missing_value",
     "_Unsigned",
 )
+_NUMBERS = "biuf"
 
 
 def variable_attrs(versions: Sequence[Variable | Array]) -> dict[str, Any]:
@@ -43,12 +44,19 @@ def equal_attrs(all_attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         name: value
         for name, value in first.items()
-        if all(name in attrs and _same(value, attrs[name]) for attrs in others)
+        if all(name in attrs and same_value(value, attrs[name]) for attrs in others)
     }
 
 
-def _same(a: Any, b: Any) -> bool:
-    a = np.asarray(a)
-    b = np.asarray(b)
-    numbers = a.dtype.kind in "f" and b.dtype.kind in "f"
-    return a.dtype.kind == b.dtype.kind and bool(np.array_equal(a, b, equal_nan=numbers))
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two attributes say the same: numbers that are equal, whatever their types, NaN being
+    NaN; or equal texts. A number is no text.
+    """
+    one = np.ravel(np.asarray(a))
+    other = np.ravel(np.asarray(b))
+    if one.dtype.kind in _NUMBERS and other.dtype.kind in _NUMBERS:
+        floats = one.dtype.kind == other.dtype.kind == "f"
+        return bool(np.array_equal(one, other, equal_nan=floats))
+    if one.dtype.kind in _NUMBERS or other.dtype.kind in _NUMBERS:
+        return one.size == other.size == 0
+    return [str(item) for item in one.tolist()] == [str(item) for item in other.tolist()]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .. import cf
-from ..combine.rules import misfits
+from ..combine.misfits import misfits
 from ..errors import RefusedError, SourceError
 from ..model import FileReferences, Finding, Member
 

@@ -55,10 +55,8 @@ def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def _all_nan(value: Any) -> bool:
-    numbers = _array(value)
-    return bool(numbers.size) and (
-        (numbers.dtype.kind == "f" and bool(np.isnan(numbers).all())) or str(value) == "NaN"
-    )
+    items = [_plain(item) for item in _items(value)]
+    return bool(items) and all(item == "NaN" for item in items)
 
 
 def wrong_attrs(
@@ -87,25 +85,34 @@ def wrong_attrs(
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal as strict JSON has them: a list for an array, text for NaN and infinities."""
-    a = _array(a)
-    b = _array(b)
-    if a.dtype.kind in "OSUT" or b.dtype.kind in "OSUT":
-        return [_text(x) for x in a.ravel().tolist()] == [_text(x) for x in b.ravel().tolist()]
-    return bool(np.array_equal(a.ravel(), b.ravel(), equal_nan=True))
+    """Equal as strict JSON has them: a list for an array, a number whatever its type, and the words
+    ``NaN``, ``Infinity`` and ``-Infinity`` for numbers that are not finite. No other text is a
+    number.
+    """
+    ours = [_plain(item) for item in _items(a)]
+    theirs = [_plain(item) for item in _items(b)]
+    return len(ours) == len(theirs) and all(map(_same_item, ours, theirs))
 
 
-def _array(value: Any) -> np.ndarray:
-    """JSON may hold lists of unequal length, which are no array: as text."""
-    try:
-        return np.asarray(value)
-    except ValueError:
-        return np.asarray(str(value))
+def _items(value: Any) -> list[Any]:
+    """An attribute as a flat list. JSON may hold lists of unequal length, which are no array."""
+    if isinstance(value, (list, tuple)):
+        return [item for part in value for item in _items(part)]
+    return value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").rstrip("\0")
-    if isinstance(value, float):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(value), str(value))
-    return str(value)
+def _plain(item: Any) -> Any:
+    """One value as JSON has it."""
+    if isinstance(item, np.generic):
+        item = item.item()
+    if isinstance(item, bytes):
+        return item.decode("utf-8", "replace").rstrip("\0")
+    if isinstance(item, float) and not np.isfinite(item):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(item)]
+    return item
+
+
+def _same_item(a: Any, b: Any) -> bool:
+    if isinstance(a, str) != isinstance(b, str):
+        return False
+    return bool(a == b)

@@ -17,6 +17,7 @@ import numpy as np
 from .. import cf
 from ..model import Check, FileRecord
 from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
+from .closeness import EQUAL, ROUNDING, closeness
 from .counts import Counts, judge
 from .file_side import Counted, Source, equal
 from .reference_side import UNREADABLE, Shown, Stated, described, place_of, times_of
@@ -30,7 +31,6 @@ _WHOLE = 2**20
 _READERS = 8
 _AT_ONCE = 64
 """Boxes that are in memory at a time."""
-_ROUNDING = 1e-6
 _PAUSES_S = (0.2, 0.8)
 """Before a second and third look at what could not be read: fsspec does not try again by itself
 what a busy server refuses.
@@ -138,6 +138,8 @@ class Comparison:
         """Variable -> its attributes in each file; ``""`` for the global ones."""
         self.fixed: defaultdict[str, list[str]] = defaultdict(list)
         """Variable without time -> how near it is to what is shown, for each file."""
+        self.types: defaultdict[str, list[bool]] = defaultdict(list)
+        """Variable without time -> whether its type is the one that is shown, for each file."""
         self._seen = _none_seen(shown)
         self._places: dict[str, tuple[FileRecord, Sequence[_Place]]] = {}
         self._counted: list[Counts] = []
@@ -276,7 +278,8 @@ class Comparison:
             if name in pair.time_names:
                 yield _check_times(pair, name)
             elif pair.time not in variable.dims:
-                self.fixed[name].append(_closeness(variable, shown))
+                self.fixed[name].append(closeness(variable, shown))
+                self.types[name].append(_same_type(variable.dtype, shown.dtype))
         except UNREADABLE as error:
             yield Check(
                 "values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}"
@@ -358,6 +361,7 @@ def whole(
     for one in compared:
         yield from one.check_times()
     results = defaultdict[str, list[str]](list)
+    types = defaultdict[str, list[bool]](list)
     attrs = defaultdict[str, list[Mapping[str, Any]]](list)
     owners = [
         one for one in compared if one.timed
@@ -365,10 +369,14 @@ def whole(
     for one in compared:
         for name, found in one.fixed.items():
             results[name] += found
+            types[name] += one.types[name]
         for name, versions in one.attrs.items():
             attrs[name] += versions if name or one in owners else []
+    for name, equal_types in types.items():
+        if not any(equal_types):
+            yield Check("type", name, False, "is shown with a type that no file has")
     for name, found in results.items():
-        right = "equal" in found and set(found) <= {"equal", "rounding"}
+        right = EQUAL in found and set(found) <= {EQUAL, ROUNDING}
         yield Check(
             "values",
             name,
@@ -445,6 +453,9 @@ def _structure(pair: _Pair) -> Iterator[Check]:
             )
         if name in _time_names(truth, pair.time):
             continue
+        numbers = {a.dtype.kind, b.dtype.kind} <= set("iuf")
+        if pair.time not in a.dims and numbers and pair.time is not None:
+            continue  # of fixed fields one file's type is shown: all are asked in the end
         if not _same_type(a.dtype, b.dtype):
             yield Check("type", pair.of(name), False, f"{b.dtype} is shown, the file has {a.dtype}")
         if pair.time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
@@ -523,27 +534,6 @@ def _check_times(pair: _Pair, name: str) -> Check:
     return Check(
         "values", pair.of(name), right, f"{values.size} dates" + ("" if right else " differ")
     )
-
-
-def _closeness(variable: Any, shown: Any) -> str:
-    """Whether a fixed field of one file is the one that is shown; rounding noise of coordinates is
-    known and reported.
-    """
-    if variable.shape != shown.shape:
-        return "of another shape"
-    a = np.asarray(variable.values)
-    b = np.asarray(shown.values)
-    if {a.dtype.kind, b.dtype.kind} - set("iuf"):
-        return "equal" if equal(a, b) else "different"
-    numbers = cf.unpacked(a, variable.attrs)
-    others = cf.unpacked(b, shown.attrs)
-    if equal(a, b) and equal(numbers, others):
-        return "equal"
-    if a.dtype.kind == b.dtype.kind == "f" and np.array_equal(np.isnan(numbers), np.isnan(others)):
-        apart = np.abs(numbers - others)[~np.isnan(numbers) & (numbers != others)]
-        if not apart.size or float(apart.max()) <= _ROUNDING * cf.grid_step(numbers):
-            return "rounding"
-    return "different"
 
 
 def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:

@@ -85,6 +85,8 @@ class FileSpec:
     """``scale_factor`` and ``add_offset`` of ``tas``, for an integer ``dtype``."""
     variable_units: str = "K"
     height: float = 2.0
+    coordinate_dtype: str = "f8"
+    """Of latitude and longitude."""
     latitude_step: float = 1.0
     """-1.0: north to south."""
     latitude_noise: float = 0.0
@@ -215,7 +217,7 @@ def _add_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:
         bounds = np.stack([edges[:-1], edges[1:]], axis=1)
         if name == "lat":
             bounds = bounds[:: int(spec.latitude_step)] + spec.latitude_noise
-        coordinate = _create(file, name, "f8", (name,))
+        coordinate = _create(file, name, spec.coordinate_dtype, (name,))
         standard, unit = (
             ("latitude", "degrees_north") if name == "lat" else ("longitude", "degrees_east")
         )

@@ -193,6 +193,20 @@ _TABLE = (
     Defect("latitude_flipped", 14, _second(latitude_step=-1), "coordinate-differs"),
     Defect("latitude_differs", 14, _second(latitude_noise=0.5), "coordinate-differs"),
     Defect("latitude_rounding", 14, _second(latitude_noise=1.4e-14)),
+    Defect("coordinate_type_differs", 14, _second(coordinate_dtype="f4")),
+    Defect(
+        "coordinate_type_differs_first",
+        14,
+        _second({"coordinate_dtype": "f4"}, coordinate_dtype="f8"),
+    ),
+    Defect(
+        "filler_hides_grid",
+        14,
+        _second(
+            {"extra": (oddities.add_filled_grid(0.0),)}, extra=(oddities.add_filled_grid(0.5),)
+        ),
+        "coordinate-differs",
+    ),
     Defect("grid_differs", 14, _second(grid=(5, 6)), "dimension-differs"),
     Defect("same_basename", 15, _files({"name": "a/tas.nc"}, {"start": 12, "name": "b/tas.nc"})),
     Defect("global_attributes_differ", 16, _second(extra=(extras.change_history,))),
@@ -303,6 +317,22 @@ _TABLE = (
     Defect("chars_along_time", 25, _all(oddities.add_chars_along_time)),
     Defect("strings_along_time", 25, _all(oddities.add_strings_along_time)),
     Defect("attribute_types", 25, _all(oddities.add_attribute_types)),
+    Defect(
+        "attribute_number_and_text",
+        35,
+        _second(
+            {"extra": (oddities.state_realization(np.int32(1)),)},
+            extra=(oddities.state_realization("1"),),
+        ),
+    ),
+    Defect(
+        "attribute_whole_and_floating",
+        35,
+        _second(
+            {"extra": (oddities.state_realization(np.int32(1)),)},
+            extra=(oddities.state_realization(1.0),),
+        ),
+    ),
     Defect("attributes_per_file", 16, _all(oddities.add_attribute_per_file)),
     Defect("odd_names", 17, _all(oddities.add_odd_names)),
     Defect("bare_dimensions", 17, _all(oddities.add_bare_dimensions)),

@@ -255,3 +255,28 @@ def state_other_fill(value: Any) -> Callable[[Path], None]:
             file["tas"].attrs["_FillValue"] = value
 
     return spoil
+
+
+def add_filled_grid(moved: float) -> Extra:
+    """Two-dimensional positions that a filler, which no attribute declares, holds the place of on
+    land; ``moved`` degrees north.
+    """
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        field = file.createVariable("nav_lat", "f8", ("lat", "lon"), fill_value=False)
+        field.setncatts({"units": "degrees_north", "standard_name": "latitude"})
+        values = np.linspace(-80, 80, spec.grid[0] * spec.grid[1]).reshape(spec.grid) + moved
+        values[:2, :2] = 1e30
+        field[:] = values
+
+    return add
+
+
+def state_realization(value: Any) -> Extra:
+    """A global attribute, and one of a variable, that several files may state as other types."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        file.setncattr("realization", value)
+        file["tas"].setncattr("deflate_level", value)
+
+    return add

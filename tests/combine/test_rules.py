@@ -14,7 +14,7 @@ import pytest
 from trust.oracle import record_of
 
 from esgvzarr import RefusedError, Transport
-from esgvzarr.combine import rules
+from esgvzarr.combine import rules, time_rules
 from esgvzarr.formats import scan
 from esgvzarr.model import FileReferences, Finding, Series
 from esgvzarr.testing import DEFECTS
@@ -172,11 +172,13 @@ STEPS: dict[str, list[tuple[int, ...]]] = {
 @pytest.mark.parametrize("frequency", STEPS)
 def test_a_gap_is_told_by_the_calendar_and_no_gap_is_not(frequency: str, calendar: str) -> None:
     times = _times(calendar, STEPS[frequency])
-    assert len(rules._too_wide(times, frequency, calendar)) == 0
+    assert len(time_rules._too_wide(times, frequency, calendar)) == 0
     for lost in (1, len(times) // 2, len(times) - 2):
-        assert rules._too_wide(np.delete(times, lost), frequency, calendar).tolist() == [lost - 1]
+        assert time_rules._too_wide(np.delete(times, lost), frequency, calendar).tolist() == [
+            lost - 1
+        ]
 
 
 def test_one_step_or_none_has_no_gap() -> None:
-    assert len(rules._too_wide(np.empty(0, np.int64), "fx", "standard")) == 0
-    assert len(rules._too_wide(np.zeros(1, np.int64), "mon", "360_day")) == 0
+    assert len(time_rules._too_wide(np.empty(0, np.int64), "fx", "standard")) == 0
+    assert len(time_rules._too_wide(np.zeros(1, np.int64), "mon", "360_day")) == 0

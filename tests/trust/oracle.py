@@ -253,9 +253,10 @@ def _compare(
             continue
         a = np.asarray(here.values)
         b = np.asarray(there.values)
-        if not _same_type(a, b):
+        static = time not in here.dims
+        if not _same_type(a, b) and not (static and a.dtype.kind == b.dtype.kind == "f"):
             yield f"{name} is of {a.dtype}, not {b.dtype} (raw: {raw})"
-        elif not _equal(a, b, static=time not in here.dims):
+        elif not _equal(a, b, static=static):
             yield f"{name} has other values (raw: {raw})"
 
 
@@ -269,7 +270,7 @@ def _equal(a: np.ndarray, b: np.ndarray, static: bool) -> bool:
     if a.dtype.kind in "OSUT":
         return [str(x) for x in a.ravel().tolist()] == [str(x) for x in b.ravel().tolist()]
     if static and a.dtype.kind == "f":
-        return bool(np.allclose(a, b, rtol=0, atol=1e-12, equal_nan=True))
+        return bool(np.allclose(a, b, rtol=2**-23, atol=1e-12, equal_nan=True))
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
 
 
@@ -323,4 +324,6 @@ def _word(value: Any) -> str:
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(value)) or str(
             int(value) if value.is_integer() else value
         )
+    if isinstance(value, str) and value not in ("NaN", "Infinity", "-Infinity"):
+        return f"the text {value}"
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,135 @@
+"""The rules about what does not change with time: variables, dimensions, coordinates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .. import cf
+from ..model import FileReferences, Finding, Series, Variable
+from .rounding import tolerance, usual_step
+
+
+def check_variables(series: Series) -> Iterator[Finding]:
+    """Rule 13: the same variables in all files, with the same dimensions."""
+    if not series.files:
+        return
+    everywhere: dict[str, tuple[FileReferences, Variable]] = {}
+    for file in series.files:
+        for name, variable in file.variables.items():
+            everywhere.setdefault(name, (file, variable))
+    for file in series.files:
+        for name in everywhere.keys() - file.variables.keys():
+            yield Finding(
+                "variable-missing",
+                13,
+                file.file.url,
+                f"{name!r}, as in {everywhere[name][0].file.name}",
+                "no such variable",
+                "Readers would take fill values for data.",
+            )
+        for name, variable in file.variables.items():
+            first, known = everywhere[name]
+            if variable.dims != known.dims:
+                yield Finding(
+                    "dimension-differs",
+                    14,
+                    file.file.url,
+                    f"{name!r} with dimensions {known.dims}, as in {first.file.name}",
+                    str(variable.dims),
+                )
+
+
+def check_dimensions(series: Series) -> Iterator[Finding]:
+    """Rule 14: dimensions other than time have one size."""
+    for first, file in with_first(series):
+        for name, size in file.dimensions.items():
+            known = first.dimensions.get(name, size)
+            if name != series.time and size != known:
+                yield Finding(
+                    "dimension-differs",
+                    14,
+                    file.file.url,
+                    f"{name} = {known}, as in {first.file.name}",
+                    f"{name} = {size}",
+                    "The files are on different grids: publish them as datasets of their own.",
+                )
+
+
+def check_fixed(series: Series) -> Iterator[Finding]:
+    """Rules 1 and 14: what does not change with time is equal in all files, as unpacked, but for
+    rounding noise. Types may differ: the first file's is served.
+    """
+    for first, file in with_first(series):
+        for name, variable in file.variables.items():
+            known = first.variables.get(name)
+            if known is None or series.time in variable.dims or variable.shape != known.shape:
+                continue
+            finding = _unlike(known, variable, file.file.url, f"{name!r} as in {first.file.name}")
+            if finding is not None:
+                yield finding
+
+
+def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Finding | None:
+    """What is to be said of a fixed field that is not the same in two files; None if it is."""
+    if known.values is None or variable.values is None:
+        return Finding("coordinate-differs", 1, file, f"values to compare, {expected}", "none read")
+    if {known.dtype.kind, variable.dtype.kind} - set("iuf"):
+        return (
+            None if _texts(known) == _texts(variable) else _other_grid(file, expected, "other text")
+        )
+    a = _unpacked(known)
+    b = _unpacked(variable)
+    if _same_numbers(known, variable) and np.array_equal(a, b, equal_nan=True):
+        return None
+    if not np.array_equal(np.isnan(a), np.isnan(b)):
+        return _other_grid(file, expected, "missing values in other places")
+    apart = np.where(np.isnan(a) | (a == b), 0.0, np.abs(a - b))
+    allowed = tolerance(a, b, cf.meaning(known))
+    if known.dtype.kind == variable.dtype.kind == "f" and not (apart > allowed).any():
+        return Finding(
+            "coordinate-rounding",
+            14,
+            file,
+            expected,
+            f"differences up to {apart.max():.3g}, which is rounding noise",
+            "The values of the first file are served.",
+            refuse=False,
+        )
+    step = usual_step(a, cf.meaning(known))
+    return _other_grid(file, expected, f"differences up to {apart.max():.6g}, steps of {step:.3g}")
+
+
+def _other_grid(file: str, expected: str, found: str) -> Finding:
+    todo = "The files are not of one grid: publish them as datasets of their own."
+    return Finding("coordinate-differs", 1, file, expected, found, todo)
+
+
+def _same_numbers(known: Variable, variable: Variable) -> bool:
+    """Whether what is stored is equal as far as double precision cannot tell it: of integers."""
+    both_whole = known.dtype.kind in "iu" and variable.dtype.kind in "iu"
+    packed = {"scale_factor", "add_offset"} & (known.attrs.keys() | variable.attrs.keys())
+    if not both_whole or packed:
+        return True
+    absent = cf.missing(np.asarray(known.values), cf.meaning(known))
+    return bool(np.array_equal(np.asarray(known.values)[~absent], variable.values[~absent]))  # type: ignore[index]
+
+
+def _texts(variable: Variable) -> list[str] | None:
+    """Characters and strings, as text; None of numbers."""
+    if variable.dtype.kind in "iuf":
+        return None
+    return [
+        item.decode("utf-8", "replace").rstrip("\0") if isinstance(item, bytes) else str(item)
+        for item in np.asarray(variable.values).ravel().tolist()
+    ]
+
+
+def _unpacked(variable: Variable) -> np.ndarray:
+    return np.asarray(cf.unpacked(np.asarray(variable.values), cf.meaning(variable)))
+
+
+def with_first(series: Series) -> Iterator[tuple[FileReferences, FileReferences]]:
+    """The first file beside each other one."""
+    return ((series.files[0], file) for file in series.files[1:])

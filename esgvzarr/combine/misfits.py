@@ -1,0 +1,130 @@
+"""Whether two datasets can be shown side by side in one group. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .. import cf
+from ..model import Finding, Series
+from .fixed import check_dimensions, check_fixed
+from .meaning import check_units
+
+_Dates = tuple[str, np.ndarray] | None
+
+
+def misfits(first: Series, second: Series) -> Iterator[Finding]:
+    """Whether two datasets can be shown in one group: one grid, one time axis, and what both hold
+    is the same in both.
+
+    Nothing is filled, cut or aligned: what does not fit is a finding.
+    """
+    if first.time is None:
+        first, second = second, first
+    one = first.files[0]
+    other = second.files[0]
+    times = _time_names(first) | _time_names(second)
+    for name in [name for name in other.variables if name in one.variables]:
+        here = one.variables[name]
+        there = other.variables[name]
+        if name not in times and (first.time in here.dims or second.time in there.dims):
+            yield Finding(
+                "variable-clash",
+                14,
+                other.file.url,
+                f"no other {name!r} than that of {one.file.name}",
+                "a variable of that name",
+                "Show them in groups of their own, or drop one.",
+            )
+        elif here.dims != there.dims or (
+            name not in times and here.dtype.newbyteorder("=") != there.dtype.newbyteorder("=")
+        ):
+            yield Finding(
+                "dimension-differs",
+                14,
+                other.file.url,
+                f"{name!r} {here.dims} of {here.dtype}, as in {one.file.name}",
+                f"{there.dims} of {there.dtype}",
+                "Show them in groups of their own.",
+            )
+    pair = Series((one, other), first.time, ())
+    yield from check_dimensions(pair)
+    yield from check_fixed(pair)
+    yield from check_units(pair)
+    if first.time is not None and second.time is not None:
+        yield from _check_one_axis(first, second, times)
+        scalars = [
+            sorted(
+                name
+                for name in cf.coordinate_names(file.variables)
+                if not file.variables[name].dims
+            )
+            for file in (one, other)
+        ]
+        if scalars[0] != scalars[1]:
+            yield Finding(
+                "coordinate-differs",
+                1,
+                other.file.url,
+                f"the scalar coordinates {scalars[0]} of {one.file.name}",
+                str(scalars[1]),
+                "Readers would take the coordinate of one variable for another's.",
+            )
+
+
+def _check_one_axis(first: Series, second: Series, names: set[str]) -> Iterator[Finding]:
+    """The same times, with the same bounds."""
+    if first.time != second.time:
+        different = [f"{second.time!r}, not {first.time!r}"]
+    else:
+        different = [
+            f"other values of {name!r}"
+            for name in sorted(names)
+            if not _same_times(_dates_of(first, name), _dates_of(second, name))
+        ]
+    if different:
+        yield Finding(
+            "time-differs",
+            14,
+            second.files[0].file.url,
+            f"the time axis of {first.files[0].file.name}",
+            different[0],
+            "Show them in groups of their own: nothing is filled or aligned.",
+        )
+
+
+def _time_names(series: Series) -> set[str]:
+    return (
+        {series.time, *cf.time_companions(series.files[0].variables, series.time)}
+        if series.time
+        else set()
+    )
+
+
+def _dates_of(series: Series, name: str) -> _Dates:
+    """The calendar, and over all files the microseconds of time or a companion of it; None where
+    they cannot be had.
+    """
+    parts = []
+    time = series.time or ""
+    for file in series.files:
+        variable = file.variables.get(name)
+        attrs = cf.companion_attrs(file.variables, name, time)
+        if (
+            variable is None
+            or variable.values is None
+            or cf.missing(variable.values, cf.meaning(variable)).any()
+        ):
+            return None
+        parts.append(
+            cf.to_microseconds(variable.values, str(attrs.get("units")), cf.calendar_of(attrs))
+        )
+    return cf.calendar_of(series.files[0].variables[time].attrs), np.concatenate(parts)
+
+
+def _same_times(a: _Dates, b: _Dates) -> bool:
+    """Equal in one calendar. What could not be read is not proved to be equal."""
+    if a is None or b is None or not np.array_equal(a[1], b[1]):
+        return False
+    return cf.same_calendar((a[0], b[0]), int(a[1].min()))

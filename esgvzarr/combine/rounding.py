@@ -1,0 +1,84 @@
+"""When two fields differ by rounding noise only (rule 14). Pure.
+
+The tolerance comes from valid numbers alone, so that a filler such as 1e20 among latitudes cannot
+widen it. It is a number of its own for each place of the field: the larger of
+
+* one step of single precision of the number itself, but at most a hundredth of the usual step of
+  the field, and
+* a millionth of the usual step of the field.
+
+The usual step is the median of the differences of unequal neighbours, along the axis where it is
+smallest, and at most the median size of the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_SINGLE = 2.0**-23
+"""One step of single precision, as part of the number."""
+_PART_OF_STEP = 1e-6
+_MOST_OF_STEP = 1e-2
+_MOST_DEGREES = 720.0
+"""Beyond this size a number in degrees is a filler."""
+
+
+def usual_step(values: np.ndarray, attrs: Mapping[str, Any]) -> float:
+    """The step that neighbours usually are apart; 0.0 where there is none.
+
+    Args:
+        values: unpacked, missing ones NaN.
+        attrs: of the variable: what they exclude is left out.
+    """
+    valid = np.where(_valid(values, attrs), values, np.nan)
+    medians = []
+    for axis in range(valid.ndim):
+        steps = np.abs(np.diff(valid, axis=axis)).ravel()
+        steps = steps[steps > 0]
+        if len(steps):
+            medians.append(float(np.median(steps)))
+    if not medians:
+        return 0.0
+    sizes = np.abs(valid[np.isfinite(valid)])
+    return min(*medians, float(np.median(sizes))) if sizes.any() else min(medians)
+
+
+def tolerance(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """How far apart ``b`` may be from ``a`` at each place. The usual step is that of ``a``."""
+    step = usual_step(a, attrs)
+    single = _SINGLE * np.maximum(np.abs(a), np.abs(b))
+    if step > 0:
+        single = np.minimum(single, _MOST_OF_STEP * step)
+    return np.asarray(np.maximum(single, _PART_OF_STEP * step))
+
+
+def _valid(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """Numbers that the file calls valid, and that can be such for their units."""
+    low, high = _valid_range(attrs)
+    valid = np.isfinite(values) & (values >= low) & (values <= high)
+    if str(attrs.get("units", "")).startswith("degree"):
+        valid &= np.abs(values) <= _MOST_DEGREES
+    return np.asarray(valid)
+
+
+def _valid_range(attrs: Mapping[str, Any]) -> tuple[float, float]:
+    """``valid_range``, or ``valid_min`` and ``valid_max``. Of packed numbers they are in other
+    units, and say nothing here.
+    """
+    low = -np.inf
+    high = np.inf
+    if "scale_factor" in attrs or "add_offset" in attrs:
+        return low, high
+    both = np.ravel(attrs.get("valid_range", ()))
+    if both.size == 2 and both.dtype.kind in "iuf":
+        low, high = float(both[0]), float(both[1])
+    least = np.ravel(attrs.get("valid_min", ()))
+    if least.size == 1 and least.dtype.kind in "iuf":
+        low = float(least[0])
+    most = np.ravel(attrs.get("valid_max", ()))
+    if most.size == 1 and most.dtype.kind in "iuf":
+        high = float(most[0])
+    return low, high
