@@ -86,4 +86,4 @@ def _invalid(field: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
                 wrong |= beyond(field, limit)
     if str(attrs.get("units", "")).startswith("degree"):
         wrong |= np.abs(field) > _FILLER_DEGREES
-    return wrong
+    return np.asarray(wrong)
