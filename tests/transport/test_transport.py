@@ -6,7 +6,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -263,23 +263,28 @@ def test_near_ranges_are_put_together_in_linear_time() -> None:
     assert all(span.stop - span.start <= COALESCE_LIMIT for span in spans)
 
 
-def test_a_host_that_keeps_up_is_asked_more_at_once(server: ThreddsServer) -> None:
-    fast = SlowsDown(0.03, at_once=1000)
-    server.fault(fast)
-    with Transport(allowed_hosts=[server.host]) as transport:
-        transport.read_heads([server.url_of("a.nc")] * 200, 1)
-    assert 16 < max(fast.peaks) <= 128
+def in_flight_to(host: Callable[[int], float], answers: int = 4000) -> list[int]:
+    """How many requests are in flight to a host that answers so many at once in so many seconds."""
+    flight = InFlight(16, 128)
+    limits = []
+    for _ in range(answers):
+        limits.append(flight.limit)
+        flight.answered(host(flight.limit))
+    return limits
 
 
-def test_a_host_that_slows_down_is_not_asked_more_at_once(server: ThreddsServer) -> None:
-    """No more than the 32 at once that every host was asked before."""
-    slow = SlowsDown(0.02, at_once=12)
-    server.fault(slow)
-    urls = [server.url_of("a.nc")] * 250
-    with Transport(allowed_hosts=[server.host]) as transport:
-        transport.read_heads(urls, 1)
-    assert max(slow.peaks) <= 32
-    assert statistics.median(slow.peaks[100:]) <= 20
+def test_a_host_that_keeps_up_is_asked_more_at_once() -> None:
+    limits = in_flight_to(lambda _: 0.1)
+    assert limits[0] == 16
+    assert limits[16 + 32 + 64] == 128
+    assert max(limits) == 128
+
+
+def test_a_host_that_slows_down_is_not_asked_more_at_once() -> None:
+    """No more than the 32 at once that every host was asked before, and that not for long."""
+    limits = in_flight_to(lambda at_once: 0.1 * max(1.0, (at_once / 16) ** 2))
+    assert max(limits) == 32
+    assert statistics.mean(limits[100:]) < 24
 
 
 def test_a_host_that_refuses_is_asked_less_at_once() -> None:
