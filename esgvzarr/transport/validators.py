@@ -76,6 +76,11 @@ class States:
                 retryable=True,
             )
 
+    def first_of(self, location: str) -> State | None:
+        """The state in which a file was first seen; None where it was not."""
+        with self._lock:
+            return self._first.get(location)
+
     def forget(self, locations: Iterable[str]) -> None:
         """Begin anew with these files: they may have been replaced since they were last read."""
         with self._lock:
