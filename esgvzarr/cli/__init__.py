@@ -1,7 +1,8 @@
 """The command line: the only room that prints and exits.
 
 Each family of commands is one module: ``link`` (publish, link, resume, status, unpublish),
-``generate`` (generate, combine, verify), ``backfill``, ``audit`` and ``doctor`` (doctor, demo).
+``generate`` (generate, combine, verify), ``backfill``, ``audit``, ``pages`` and ``doctor`` (doctor,
+demo).
 ``arguments`` holds the options that commands share, ``printing`` what they print.
 
 Imports stay inside functions, so that ``esgvzarr --help`` answers at once.
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 from ..errors import EsgvzarrError, PublisherError, SettingsError
 from ..version import __version__
-from . import audit, backfill, doctor, generate, link
+from . import audit, backfill, doctor, generate, link, pages
 from .arguments import EXIT_STATUS
 from .completion import add_completion
 from .exit_status import ExitStatus
@@ -45,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     audit.add_commands(commands)
     generate.add_commands(commands)
     backfill.add_commands(commands)
+    pages.add_commands(commands)
     doctor.add_commands(commands)
     return parser
 

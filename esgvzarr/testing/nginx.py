@@ -17,7 +17,7 @@ _CONFIG = """{user}worker_processes 1; daemon off;
 pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  types {{ application/json json; application/xml xml; }}
+  types {{ application/json json; application/xml xml; text/html html; }}
   default_type application/octet-stream;
   access_log {folder}/access.log; sendfile on; keepalive_requests 1000000;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};

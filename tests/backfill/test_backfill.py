@@ -513,7 +513,7 @@ class TestBackfill:
             first.send_signal(signal.SIGTERM)
             said = first.communicate(timeout=60)[0]
         assert first.returncode == 1, said
-        assert "finishing what is being computed" in said
+        assert "finishing the datasets in progress" in said
         assert back.linked() < back.count - back.refused
         assert list(back.node.data.rglob(".*")) == []
         _, said = back.run("--jobs", 2)

@@ -1,0 +1,127 @@
+"""Pages for people: ``<DSID>.html`` beside a reference file, and ``index.html`` for a directory.
+
+A page says what the dataset is, how to open it, what was proved, and draws a map and a time series
+in the browser from the references. It is one file; its script is built from ``web/``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..errors import SourceError
+from ..model import Report
+from ..output.placing import staging, writing
+from .facts import read_facts
+from .html import dataset_page, directory_page
+
+SUFFIX = ".html"
+INDEX = "index.html"
+_REFERENCE_SUFFIX = ".json"
+_HEAD = 256 * 1024
+"""Bytes at the beginning of a page in which the entry for the directory's page stands."""
+_ENTRY = re.compile(rb'<script type="application/json" id="entry">(.*?)</script>', re.DOTALL)
+
+
+def page_path(reference: str | os.PathLike[str]) -> Path:
+    """Where the page of a reference file lies: beside it."""
+    path = Path(reference)
+    return path.with_name(path.name.removesuffix(_REFERENCE_SUFFIX) + SUFFIX)
+
+
+def write_page(
+    reference: str | os.PathLike[str], href: str = "", report: Report | None = None
+) -> Path:
+    """Write the page of a reference file beside it. A page that is there is replaced.
+
+    Args:
+        reference: path of ``<DSID>.json``.
+        href: its public URL; empty where it is not served.
+        report: the proof of it.
+
+    Raises:
+        SourceError: it is no reference file of esgvzarr.
+        StoreError: the page cannot be written.
+    """
+    path = Path(reference)
+    facts = read_facts(path.read_bytes(), str(path), report)
+    return _put(page_path(path), dataset_page(facts, href, path.name))
+
+
+def remove_page(reference: str | os.PathLike[str]) -> bool:
+    """Delete the page of a reference file; False where there was none."""
+    path = page_path(reference)
+    with writing(path):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def write_pages(directory: str | os.PathLike[str], url: str = "") -> tuple[Path, int]:
+    """Write the missing pages below a directory, and its ``index.html``.
+
+    Args:
+        directory: that holds reference files, at any depth.
+        url: public URL of the directory; empty where it is not served.
+
+    Returns:
+        The path of ``index.html``, and the number of datasets that it lists.
+
+    Raises:
+        SourceError: the directory holds no reference files.
+        StoreError: a page cannot be written.
+    """
+    root = Path(directory)
+    entries = []
+    for reference in _references(root):
+        page = page_path(reference)
+        below = reference.relative_to(root).as_posix()
+        href = f"{url.rstrip('/')}/{below}" if url else ""
+        if not page.exists() or page.stat().st_mtime < reference.stat().st_mtime:
+            try:
+                write_page(reference, href)
+            except SourceError:
+                continue  # another JSON file
+        entry = _entry_of(page)
+        if entry is not None:
+            entries.append({**entry, "page": page.relative_to(root).as_posix()})
+    if not entries:
+        raise SourceError(
+            str(root),
+            "holds no reference files",
+            expected="<DSID>.json files that esgvzarr wrote",
+            todo="Make some with esgvzarr generate.",
+            code="source-none",
+        )
+    entries.sort(key=lambda entry: entry["id"])
+    return _put(root / INDEX, directory_page(entries, root.resolve().name)), len(entries)
+
+
+def _references(root: Path) -> Iterator[Path]:
+    for directory, subdirectories, names in os.walk(root):
+        subdirectories[:] = sorted(name for name in subdirectories if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(_REFERENCE_SUFFIX) and not name.startswith("."):
+                yield Path(directory) / name
+
+
+def _entry_of(page: Path) -> dict[str, Any] | None:
+    """What a page of ours says for the page of its directory; None for any other page."""
+    with page.open("rb") as file:
+        found = _ENTRY.search(file.read(_HEAD))
+    return dict(orjson.loads(found[1])) if found else None
+
+
+def _put(path: Path, text: str) -> Path:
+    with staging(path) as staged, writing(path):
+        staged.write_text(text, encoding="utf-8")
+        staged.chmod(0o644)
+        os.replace(staged, path)
+    return path

@@ -1,0 +1,264 @@
+"""What a page says of a dataset, taken from its reference file and the report of its proof.
+
+Sources: the CMIP6 global attributes (WIP paper "CMIP6 Global Attributes, DRS, Filenames, Directory
+Structure, and CV's"), the kerchunk reference specification version 1, schema.org ``Dataset``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from ..errors import SourceError
+from ..model import Report
+
+FACETS = {
+    "model": ("source_id", "model_id"),
+    "institution": ("institution_id", "institute_id"),
+    "experiment": ("experiment_id",),
+    "variable": ("variable_id",),
+    "frequency": ("frequency",),
+    "member": ("variant_label", "member_id"),
+    "grid": ("grid_label",),
+}
+"""Facet -> the global attributes that say it, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariableFacts:
+    """One row of the table of variables."""
+
+    name: str
+    dimensions: tuple[str, ...]
+    shape: tuple[int, ...]
+    """Length of each dimension, over all segments."""
+    chunk_shape: tuple[int, ...]
+    units: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One NetCDF file."""
+
+    name: str
+    url: str
+    size: int
+    """Bytes."""
+    checksum: str
+    time_start: str
+    time_end: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFacts:
+    """What was proved, and when."""
+
+    created: str
+    """UTC, ISO 8601."""
+    checks: int
+    tools: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """All that a page says."""
+
+    dataset_id: str
+    title: str
+    facets: Mapping[str, str]
+    attributes: Mapping[str, Any]
+    variables: tuple[VariableFacts, ...]
+    time: str
+    """Name of the dimension along which the files follow each other; empty for fixed fields."""
+    files: tuple[FileFacts, ...]
+    groups: tuple[str, ...]
+    """Paths of the groups that a person can look at; the root is the empty one."""
+    segments: int
+    warnings: tuple[str, ...]
+    origins: tuple[str, ...]
+    """``scheme://host`` of the servers that hold the files."""
+    generator: str
+    proof: ProofFacts | None = None
+
+    @property
+    def time_span(self) -> tuple[str, str]:
+        """First and last date that the dataset shows; empty texts for fixed fields."""
+        starts = [file.time_start for file in self.files if file.time_start]
+        ends = [file.time_end for file in self.files if file.time_end]
+        if not starts:
+            return "", ""
+        return min(starts), max(ends)
+
+    @property
+    def main_variable(self) -> VariableFacts | None:
+        """The variable that the dataset is about: ``variable_id``, else the largest one."""
+        by_name = {variable.name: variable for variable in self.variables}
+        named = by_name.get(self.facets.get("variable", ""))
+        if named is not None or not self.variables:
+            return named
+        return max(self.variables, key=_element_count)
+
+
+def _element_count(variable: VariableFacts) -> int:
+    count = 1
+    for length in variable.shape:
+        count *= length
+    return count
+
+
+def read_facts(document: bytes, subject: str, report: Report | None = None) -> PageFacts:
+    """What a reference file says of its dataset.
+
+    Args:
+        document: kerchunk references of ours, as JSON.
+        subject: URL or path of it, for messages.
+        report: the proof of it.
+
+    Raises:
+        SourceError: the document is not a reference file that esgvzarr wrote.
+    """
+    try:
+        parsed = orjson.loads(document)
+        refs = parsed["refs"]
+        provenance = orjson.loads(parsed["provenance"])
+        root = _attributes(refs, "")
+        files = tuple(_file(said) for said in provenance["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            subject,
+            f"is not a reference file of esgvzarr: {type(error).__name__}",
+            expected="kerchunk references with a provenance",
+            todo="Make it with esgvzarr generate.",
+            code="source-not-references",
+        ) from error
+    segments = list(root.get("esgvzarr_segments", ()))
+    groups = tuple(root.get("esgvzarr_groups", ())) or ("",)
+    shown_in = segments or [groups[0]]
+    attributes = root if groups == ("",) else {**root, **_attributes(refs, groups[0])}
+    time = _time_of(refs, shown_in[0], root)
+    dataset_id = str(provenance["dataset_id"])
+    facets = _facets(attributes)
+    return PageFacts(
+        dataset_id=dataset_id,
+        title=_title(attributes, dataset_id),
+        facets=facets,
+        attributes=attributes,
+        variables=_variables(refs, shown_in, time),
+        time=time,
+        files=files,
+        groups=groups,
+        segments=len(segments),
+        warnings=tuple(map(str, provenance.get("warnings", ()))),
+        origins=_origins(files),
+        generator=str(provenance.get("generator", "")),
+        proof=_proof(report) if report is not None else None,
+    )
+
+
+def _attributes(refs: Mapping[str, Any], path: str) -> dict[str, Any]:
+    text = refs.get(f"{path}/.zattrs" if path else ".zattrs", "{}")
+    return dict(orjson.loads(text) if isinstance(text, str) else text)
+
+
+def _file(said: Mapping[str, Any]) -> FileFacts:
+    url = str(said["url"])
+    checksum = said.get("checksum") or ""
+    kind = said.get("checksum_type") or ""
+    return FileFacts(
+        name=url.rsplit("/", 1)[-1],
+        url=url,
+        size=int(said["size"]),
+        checksum=f"{kind} {checksum}".strip(),
+        time_start=str(said.get("time_start") or ""),
+        time_end=str(said.get("time_end") or ""),
+    )
+
+
+def _facets(attributes: Mapping[str, Any]) -> dict[str, str]:
+    facets = {}
+    for facet, names in FACETS.items():
+        for name in names:
+            value = attributes.get(name)
+            if isinstance(value, str) and value.strip():
+                facets[facet] = value.strip()
+                break
+    return facets
+
+
+def _title(attributes: Mapping[str, Any], dataset_id: str) -> str:
+    title = attributes.get("title")
+    return title.strip() if isinstance(title, str) and title.strip() else dataset_id
+
+
+def _array_names(refs: Mapping[str, Any], group: str) -> list[str]:
+    prefix = f"{group}/" if group else ""
+    names = []
+    for key in refs:
+        if not key.endswith("/.zarray") or not key.startswith(prefix):
+            continue
+        name = key.removeprefix(prefix).removesuffix("/.zarray")
+        if "/" not in name:
+            names.append(name)
+    return names
+
+
+def _time_of(refs: Mapping[str, Any], group: str, root: Mapping[str, Any]) -> str:
+    """The time dimension: as the document says, else the coordinate with CF time units."""
+    said = root.get("esgvzarr_concat_dim")
+    if isinstance(said, str):
+        return said
+    for name in _array_names(refs, group):
+        attributes = _attributes(refs, f"{group}/{name}" if group else name)
+        is_coordinate = attributes.get("_ARRAY_DIMENSIONS") == [name]
+        if is_coordinate and " since " in str(attributes.get("units", "")):
+            return name
+    return ""
+
+
+def _variables(
+    refs: Mapping[str, Any], groups: Sequence[str], time: str
+) -> tuple[VariableFacts, ...]:
+    """The variables of the first group, their lengths along time summed over all of them."""
+    variables = []
+    for name in _array_names(refs, groups[0]):
+        parts = [
+            orjson.loads(refs[f"{g}/{name}/.zarray" if g else f"{name}/.zarray"]) for g in groups
+        ]
+        attributes = _attributes(refs, f"{groups[0]}/{name}" if groups[0] else name)
+        dimensions = tuple(map(str, attributes.get("_ARRAY_DIMENSIONS", ())))
+        shape = list(parts[0]["shape"])
+        if time in dimensions:
+            axis = dimensions.index(time)
+            shape[axis] = sum(part["shape"][axis] for part in parts)
+        variables.append(
+            VariableFacts(
+                name=name,
+                dimensions=dimensions,
+                shape=tuple(shape),
+                chunk_shape=tuple(parts[0]["chunks"]),
+                units=str(attributes.get("units", "")),
+                description=str(attributes.get("long_name") or attributes.get("standard_name", "")),
+            )
+        )
+    return tuple(variables)
+
+
+def _origins(files: Sequence[FileFacts]) -> tuple[str, ...]:
+    origins: dict[str, None] = {}
+    for file in files:
+        parts = urlsplit(file.url)
+        if parts.scheme in ("http", "https"):
+            origins[f"{parts.scheme}://{parts.netloc}"] = None
+    return tuple(origins)
+
+
+def _proof(report: Report) -> ProofFacts | None:
+    if not report.passed:
+        return None
+    tools = ", ".join(f"{name} {version}" for name, version in report.tools.items())
+    return ProofFacts(report.created, len(report.checks), tools)
