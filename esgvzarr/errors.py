@@ -302,7 +302,7 @@ EXCEPTIONS = {
     "proof-not-references": Traits(Fault.DATA),
     "proof-place-refused": Traits(Fault.DATA),
     "proof-groups": Traits(Fault.DATA),
-    "proof-too-large": Traits(Fault.DATA),
+    "proof-unguarded": Traits(Fault.MACHINE),
     "proof-not-found": Traits(Fault.INDEX),
     "store-busy": Traits(Fault.MACHINE, retryable=True),
     "store-bytes-differ": Traits(Fault.DATA),

@@ -16,7 +16,7 @@ from .combine import combine
 from .combine.overlaps import serve_once
 from .combine.rules import check
 from .errors import ProofError
-from .formats import Fetched, check_served, scan
+from .formats import Fetched, Reading, check_served, scan_and_keep
 from .model import (
     DatasetId,
     DatasetRecord,
@@ -95,7 +95,9 @@ def make_references(
         RefusedError, FormatError, TransportError: the reason why there are none.
     """
     served = check_served(record.files, transport, read=read)
-    scanned = scan(record.files, transport, read=read, served=served, keep=keep)
+    scanned, fetched = scan_and_keep(record.files, transport, Reading(read, served))
+    if keep is not None:
+        keep.update(fetched)
     return combine(
         check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
         record.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol, TypeVar
@@ -80,6 +80,20 @@ def recognise(head: bytes, subject: str) -> type[Format]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are scanned."""
+
+    read: str = "auto"
+    """``http``, ``local`` or ``auto``, as the setting of that name."""
+    served: Mapping[str, Head] = field(default_factory=dict)
+    """What the server says of files that are read from disk, by URL; so that it makes no difference
+    where they are read.
+    """
+    bounds: bool = False
+    """Read the bounds of time whole, at whatever cost: several datasets are to share them."""
+
+
 def scan(
     files: Sequence[FileRecord],
     transport: Transport,
@@ -87,23 +101,32 @@ def scan(
     read: str = "auto",
     served: Mapping[str, Head] | None = None,
     bounds: bool = False,
-    keep: dict[str, Fetched] | None = None,
 ) -> list[FileReferences]:
     """Scan all files together: each round fetches what all of them need next.
 
     Args:
         files: what to scan. The references always hold their URLs.
         transport: reads the bytes.
-        read: ``http``, ``local`` or ``auto``, as the setting of that name.
-        served: what the server says of files that are read from disk, by URL; so that it makes no
-            difference where they are read.
-        bounds: read the bounds of time whole, at whatever cost: several datasets are to share them.
-        keep: takes what was read of each file over HTTP, by its URL.
+        read: as in `Reading`, and so are the others.
+        served: what the server says of files that are read from disk.
+        bounds: read the bounds of time whole.
 
     Raises:
         FormatError, TransportError: a file cannot be referenced whole, or not be read.
     """
-    places = [location_of(file, read) for file in files]
+    found, _ = scan_and_keep(files, transport, Reading(read, served or {}, bounds))
+    return found
+
+
+def scan_and_keep(
+    files: Sequence[FileRecord], transport: Transport, reading: Reading
+) -> tuple[list[FileReferences], dict[str, Fetched]]:
+    """What ``scan`` gives, and what was read of each file over HTTP, by its URL.
+
+    Raises:
+        FormatError, TransportError: a file cannot be referenced whole, or not be read.
+    """
+    places = [location_of(file, reading.read) for file in files]
     heads = transport.read_heads(places, HEAD)
     for file, head in zip(files, heads, strict=True):
         _check_size(file, head)
@@ -113,16 +136,18 @@ def scan(
         for file, head, content in zip(files, heads, contents, strict=True)
     ]
     found = _in_step(scans, contents, places, transport)
-    said = [(served or {}).get(file.url, head) for file, head in zip(files, heads, strict=True)]
+    said = [reading.served.get(file.url, head) for file, head in zip(files, heads, strict=True)]
     found = [
         replace(one, etag=head.etag, last_modified=head.last_modified)
         for one, head in zip(found, said, strict=True)
     ]
-    if keep is not None:
-        for place, content, one in zip(places, contents, found, strict=True):
-            if is_url(place):
-                keep[place] = Fetched(content, one)
-    return _with_values(found, values.wanted(found, bounds=bounds), contents, places, transport)
+    kept = {
+        place: Fetched(content, one)
+        for place, content, one in zip(places, contents, found, strict=True)
+        if is_url(place)
+    }
+    wanted = values.wanted(found, bounds=reading.bounds)
+    return _with_values(found, wanted, contents, places, transport), kept
 
 
 def location_of(file: FileRecord, read: str) -> str:

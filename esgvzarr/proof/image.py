@@ -38,14 +38,14 @@ class Image:
         self._size = content.size
         self._pages = -(-content.size // PAGE)
         self._subject = subject
-        self._known = np.zeros(self._pages, bool)
         try:
+            self._known = np.zeros(self._pages, bool)
             self.memory = mmap.mmap(
                 -1,
                 max(self._pages, 1) * PAGE,
                 flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError, MemoryError) as error:
             raise _unguarded(subject, f"no {content.size} bytes of addresses: {error}") from error
         with contextlib.suppress(OSError):  # a kernel without huge pages needs not be told
             self.memory.madvise(mmap.MADV_NOHUGEPAGE)
