@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import EsgvzarrError, PublisherError, SettingsError
+from ..extras import naming_extras
 from ..version import __version__
 from . import audit, backfill, doctor, generate, link, pages
 from .arguments import EXIT_STATUS
@@ -56,7 +57,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         options = _parse(arguments)
         _log_to_stderr(logging.DEBUG if options.debug else logging.WARNING)
-        return int(options.run(options))
+        with naming_extras(f"esgvzarr {options.command}"):
+            return int(options.run(options))
     except (SettingsError, PublisherError) as error:
         _print_error(error)
         return ExitStatus.USAGE
