@@ -151,12 +151,12 @@ def test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning(
     asked = [request.method for request in thredds_server.requests if NAME in request.path]
     assert len(asked) == len(thredds_server.requests)  # nothing but the document
     assert asked == ["HEAD", "GET"] * 3  # dask reads the document again twice, to name its arrays
-    assert stock["tas"].chunks[0] == (24, 24, 12)
+    assert stock["tas"].data.chunks[0] == (24, 24, 12)
     assert len(stock["tas"].data.dask.layers) == 2
     thredds_server.requests.clear()
     ours = esgvzarr.open_dataset(href)
     assert [request.method for request in thredds_server.requests] == ["GET"]
-    assert ours["tas"].chunks == stock["tas"].chunks
+    assert ours["tas"].chunks == stock["tas"].data.chunks
     assert ours.equals(stock)
     assert oracle.differences((tmp_path / NAME).read_bytes(), paths) == []
 
