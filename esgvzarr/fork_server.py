@@ -360,7 +360,7 @@ def _wake_when_children_end() -> socket.socket:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     reading, writing = socket.socketpair()
-    writing.setblocking(False)
+    writing.setblocking(False)  # noqa: FBT003  (the standard library has it so)
     signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     return reading
