@@ -293,7 +293,7 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
     layout = "inline" if dtype.kind == "O" else layout
     dims = _dims(node, name, names, subject)
     fill = check_fill(
-        _fill_value(node, subject),
+        read_attr(node.attrs, "_FillValue", subject) if "_FillValue" in node.attrs else None,
         dtype,
         name,
         subject,
@@ -403,13 +403,6 @@ def _unwritten(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
 def _filled(creation: h5py.h5p.PropDCID) -> bool:
     defined = creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
     return bool(defined and creation.get_fill_time() != h5py.h5d.FILL_TIME_NEVER)
-
-
-def _fill_value(node: h5py.Dataset, subject: str) -> Any:
-    attrs = node.attrs
-    if "_FillValue" not in attrs or not _is_shown(attrs, "_FillValue"):
-        return None
-    return read_attr(attrs, "_FillValue", subject)
 
 
 def check_count(name: str, shape: Sequence[int], subject: str) -> None:
