@@ -33,6 +33,7 @@ from .output.kerchunk import encode
 from .output.placing import plan_reference, staging, write_reference, writing
 from .proof import Counted, read_references, referenced_urls, through_of, verify
 from .transport import Transport, host_of, is_url
+from .workers import Limits
 
 if TYPE_CHECKING:
     from .settings import (
@@ -74,6 +75,11 @@ def make_transport(settings: Settings) -> Transport:
         connections_at_first=settings.connections_at_first,
         ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
     )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the scan and the proof of one dataset may take."""
+    return Limits(settings.worker_time_s, settings.worker_memory_mib)
 
 
 def make_references(
