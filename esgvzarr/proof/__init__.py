@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..errors import ProofError
+from ..inflate import limited_codecs
 from ..model import Check, FileRecord, Report
 from ..output import DIRECTORIES, ICECHUNK, JSON, check_installed, output_of
 from ..output.icechunk import named_places, read_icechunk
@@ -23,7 +24,7 @@ from .comparison import Comparison, whole
 from .file_side import Counted as Counted
 from .file_side import open_sources, open_truth, stored_chunks
 from .parts import Part, check_all_named, check_listing, scenes
-from .reference_side import UNREADABLE, check_places, open_shown
+from .reference_side import UNREADABLE, check_places, largest_chunk, open_shown
 from .reference_side import parse as parse
 from .reference_side import stated as stated
 
@@ -156,7 +157,7 @@ def verify(
     places = stated(parsed)
     options = dict(storage_options or {})
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
-    with remote_options(transport) as guarded:
+    with remote_options(transport) as guarded, limited_codecs(largest_chunk(parsed["refs"])):
         options["remote_options"] = {**guarded, **options.get("remote_options", {})}
         shown = open_shown(parsed, options, location, through)
         found = scenes(parsed, shown, sources, location)
