@@ -140,7 +140,7 @@ class Watch:
         while self.process.poll() is None:
             self.look("coordinator", self.process.pid)
             self.look_at_cpu(self.process.pid)
-            for pid in children_like(b"spawn_main"):
+            for pid in (*children_like(b"spawn_main"), *children_like(b"fork_server")):
                 self.look("worker", pid)
             if sum(1 for _ in self.node.data.rglob("*.json")) >= done:
                 return

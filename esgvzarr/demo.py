@@ -289,7 +289,7 @@ def _keep_local(console: Console, node: DataNode) -> None:
     )
     _say(console, "  The servers have ended. To open the 65 files from disk:\n")
     path = references / f"{MONTHLY}.json"
-    _say(console, f'import xarray\nxarray.open_dataset("{path}", engine="kerchunk", chunks={{}})')
+    _say(console, f'import xarray\nxarray.open_dataset("{path}", engine="kerchunk")')
 
 
 def find_asset(stac_url: str, dataset_id: str) -> Any:

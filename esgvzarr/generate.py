@@ -27,12 +27,13 @@ from .model import (
     Report,
 )
 from .outcome import Verb, Written
-from .output import DIRECTORIES, JSON, SUFFIXES, check_installed
+from .output import DIRECTORIES, JSON, SUFFIXES, check_installed, kerchunk, reading_of
 from .output import write as write_output
 from .output.kerchunk import encode
 from .output.placing import plan_reference, staging, write_reference, writing
 from .proof import read_references, referenced_urls, through_of, verify
 from .transport import Transport, host_of, is_url
+from .workers import Limits
 
 if TYPE_CHECKING:
     from .settings import (
@@ -74,6 +75,11 @@ def make_transport(settings: Settings) -> Transport:
         connections_at_first=settings.connections_at_first,
         ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
     )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the scan and the proof of one dataset may take."""
+    return Limits(settings.worker_time_s, settings.worker_memory_mib)
 
 
 def make_references(
@@ -164,7 +170,7 @@ def write_prepared(
         with writing(path):
             write_output(settings.output, made.document, staged, path)
         reference = write_reference(staged, path, href=href, force=force)
-    warnings = (*made.warnings, *_advice(made.chunks, reference.path, settings))
+    warnings = (*made.warnings, *_advice(made, reference.path, settings))
     detail = (
         f"{reference.path} "
         f"{'written' if reference.written else 'was there already, with equal bytes'}"
@@ -286,15 +292,27 @@ def encode_proved(
     )
 
 
-def _advice(chunks: int, path: str, settings: Settings) -> Iterator[Finding]:
-    """What is right, and yet slow to open."""
-    if chunks > settings.many_chunks and settings.output not in DIRECTORIES:
+def _advice(made: Prepared, path: str, settings: Settings) -> Iterator[Finding]:
+    """What is right, and yet not what every reader opens at once."""
+    segments = reading_of(kerchunk.provenance(made.document)).segments
+    if segments:
+        yield Finding(
+            "segments",
+            2,
+            path,
+            "files that form one array",
+            f"{segments} segments",
+            'Readers open it with engine="esgvzarr"; stock xarray shows an empty root that says '
+            "so. See what `esgvzarr inspect` says of the files.",
+            refuse=False,
+        )
+    if made.chunks > settings.many_chunks and settings.output not in DIRECTORIES:
         yield Finding(
             "chunks-many",
             0,
             path,
             f"at most {settings.many_chunks} chunks",
-            str(chunks),
+            str(made.chunks),
             "Readers load the whole file to open it; set `output: parquet`.",
             refuse=False,
         )

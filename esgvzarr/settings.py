@@ -145,6 +145,22 @@ class Settings(BaseModel):
             "they load whole."
         ),
     )
+    worker_time_s: float = Field(
+        default=3600.0,
+        gt=0,
+        description=(
+            "Seconds that the scan and the proof of one dataset may take. They run in a process "
+            "of their own, which is ended then."
+        ),
+    )
+    worker_memory_mib: int = Field(
+        default=4096,
+        ge=256,
+        description=(
+            "MiB of memory that the scan and the proof of one dataset may take. The process is "
+            "ended where it takes more, as some damaged files make libraries do."
+        ),
+    )
     strict: bool = Field(
         default=False,
         description=(

@@ -1,203 +1,307 @@
-"""Processes that compute: on this machine, or those of a Dask cluster. They read; the process that
-has them alone writes.
+"""A wall around each dataset: what reads files is called in a process of its own.
+
+Libraries that read files abort the interpreter on some damaged ones, hang, or take all memory.
+Whatever happens there becomes an error with a code here: ``worker-died``, ``worker-time``,
+``worker-memory``, ``worker-failed``.
 """
 
 from __future__ import annotations
 
+import atexit
+import faulthandler
+import logging
 import os
+import pickle
 import signal
+import socket
+import struct
+import sys
 import threading
+import traceback
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
 
-from .errors import EsgvzarrError, SettingsError, WorkerError
+from .errors import EsgvzarrError, WorkerError
+from .fork_server import End, Ending, ForkServer, Watch
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+_LENGTH = struct.Struct("Q")
+_MIB = 2**20
+_SUBJECT = "the worker process"
+_WANTS_MEMORY = "Is there memory enough on this machine?"
 
 
-class Workers(Protocol):
-    """Processes, each of which computes one thing at a time."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job may take."""
 
-    count: int
-
-    def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """What the function returns or raises in one of the processes; threads may ask at once, and
-        wait for their turn.
-
-        Raises:
-            WorkerError: the process died twice, or cannot be had (``retryable``), or the function
-                has a fault.
-        """
-        ...
-
-    def close(self) -> None:
-        """End the processes, or let go of them."""
-        ...
+    time_s: float = 3600.0
+    memory_mib: int = 4096
 
 
-class LocalWorkers:
-    """Processes on this machine. They end with the process that has them, however it ends.
+class _Kind(StrEnum):
+    """What a child tells its owner."""
 
-    Each is a pool of its own, so that one that dies (for want of memory, say) takes no other's work
-    with it.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._idle: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
-        for _ in range(count):
-            self._idle.put(_make_pool())
-
-    def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """As in `Workers`."""
-        pool = self._idle.get()
-        try:
-            for _ in range(2):
-                try:
-                    return _result(pool.submit(function, *arguments))
-                except BrokenProcessPool:
-                    pool.shutdown(wait=False)
-                    pool = _make_pool()
-        finally:
-            self._idle.put(pool)
-        raise _died("the worker process died twice")
-
-    def close(self) -> None:
-        """End the processes when they are through with what they are at."""
-        for _ in range(self.count):
-            self._idle.get().shutdown()
+    PROGRESS = "progress"
+    LOG = "log"
+    RESULT = "result"
+    ERROR = "error"
+    FAULT = "fault"
+    MEMORY = "memory"
 
 
-class DaskWorkers:
-    """The processes of a Dask cluster that is there. Dask itself tries elsewhere what a worker died
-    over.
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What a child shall have as its owner has it now. The server was started earlier."""
+
+    directory: str
+    environment: dict[str, str]
+    import_path: list[str]
+    log_level: int
+    job: bytes
+
+    @classmethod
+    def of_this_process(cls, job: bytes) -> _Surroundings:
+        return cls(
+            os.getcwd(),
+            dict(os.environ),
+            list(sys.path),
+            logging.getLogger("esgvzarr").getEffectiveLevel(),
+            job,
+        )
+
+    def enter(self) -> None:
+        os.chdir(self.directory)
+        if dict(os.environ) != self.environment:
+            os.environ.clear()
+            os.environ.update(self.environment)
+        sys.path[:] = self.import_path
+
+
+def in_a_worker(
+    function: Callable[..., _T],
+    *arguments: Any,
+    limits: Limits,
+    progress: Callable[..., None] | None = None,
+) -> _T:
+    """What a function returns or raises, called in a process of its own.
+
+    Whatever the function does, this process lives on. Interrupted, it ends the other.
 
     Args:
-        scheduler: ``tcp://host:port``.
+        function: of a module; it gets a keyword ``progress`` if that is given here.
+        arguments: are sent to the process.
+        limits: of time and memory.
+        progress: told in this process what the function tells its own.
 
     Raises:
-        SettingsError: distributed is not installed, the scheduler does not answer, or has no
-            workers.
+        EsgvzarrError: what the function raised.
+        WorkerError: the process died, was ended at a limit, or the function has a fault.
     """
-
-    def __init__(self, scheduler: str) -> None:
-        try:
-            from distributed import Client
-        except ImportError:
-            raise SettingsError(
-                "--scheduler",
-                "distributed is not installed",
-                todo="pip install 'esgvzarr[dask]'",
-                code="settings-scheduler",
-            ) from None
-        try:
-            self._client: Any = Client(scheduler, timeout=10, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"--scheduler {scheduler}",
-                f"does not answer: {error}",
-                expected="a running Dask scheduler, tcp://host:port",
-                code="settings-scheduler",
-            ) from error
-        self.count = sum(self._client.nthreads().values())
-        if not self.count:
-            self._client.close()
-            raise SettingsError(
-                f"--scheduler {scheduler}",
-                "has no workers",
-                todo="dask worker --nthreads 1 ...",
-                code="settings-scheduler",
-            )
-        self._executor = self._client.get_executor(pure=False)
-
-    def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """As in `Workers`."""
-        from distributed import KilledWorker
-        from distributed.comm import CommClosedError
-
-        try:
-            future: Future[_T] = self._executor.submit(function, *arguments)
-            return _result(future)
-        except KilledWorker as error:
-            raise _died(f"{error.allowed_failures + 1} workers died over it") from None
-        except (CancelledError, CommClosedError, RuntimeError) as error:
-            raise WorkerError(
-                "the Dask cluster",
-                f"is gone: {type(error).__name__}",
-                todo="Start it again, then run the same command.",
-                code="worker-cluster-lost",
-            ) from error
-
-    def close(self) -> None:
-        """Let go of the cluster, and of what it still computes for us."""
-        self._client.close()
+    if _is_a_child:
+        told = {"progress": progress} if progress else {}
+        return function(*arguments, **told)
+    job = pickle.dumps((function, arguments, progress is not None))
+    child, watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
+    try:
+        with child:
+            result: _T = _follow(child, watch, job, limits, progress or _ignore)
+        return result
+    finally:
+        watch.close()
 
 
-def connect_workers(scheduler: str, count: int) -> Workers:
-    """The workers of a Dask cluster, or, without one, so many processes on this machine; 0: one for
-    each CPU.
-    """
-    if scheduler:
-        return DaskWorkers(scheduler)
-    return LocalWorkers(count or len(os.sched_getaffinity(0)))
+def _ignore(*_: object) -> None:
+    """Hears of progress, and does nothing."""
 
 
-def _result(future: Future[_T]) -> _T:
-    """What a worker returned or raised; what it should never raise is a fault of the package, of
-    which others hear nothing.
-    """
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, EsgvzarrError) or _is_of_the_pool(error):
-        raise error
-    raise WorkerError(
-        "the worker process",
-        f"failed: {type(error).__name__}: {error}",
-        todo="Please report this as a bug.",
-        code="worker-failed",
-    ) from error
+def _follow(
+    child: socket.socket,
+    watch: Watch,
+    job: bytes,
+    limits: Limits,
+    progress: Callable[..., None],
+) -> Any:
+    """What the child returns, or raise what it raises."""
+    doing = ""
+    with suppress(BrokenPipeError):  # it died at once
+        _send(child, _Surroundings.of_this_process(job))
+    while (message := _receive(child)) is not None:
+        kind, said = message
+        match kind:
+            case _Kind.RESULT:
+                return said
+            case _Kind.PROGRESS:
+                doing = f" while {said[-1]}"
+                progress(*said)
+            case _Kind.LOG:
+                logging.getLogger(said.name).handle(said)
+            case _Kind.ERROR:
+                error, cause = said
+                raise error from cause
+            case _Kind.MEMORY:
+                raise _out_of_memory(f"has no more memory{doing}: {said}", limits)
+            case _Kind.FAULT:
+                raise _fault(*said)
+    raise _ended(watch.wait(), doing, limits)
 
 
-def _is_of_the_pool(error: BaseException) -> bool:
-    return (
-        isinstance(error, BrokenProcessPool | CancelledError)
-        or type(error).__module__.partition(".")[0] == "distributed"
+def _fault(said: str, trace: str) -> WorkerError:
+    """A fault of the package, of which other datasets hear nothing."""
+    _log.error("a worker process failed:\n%s", trace)
+    return WorkerError(
+        _SUBJECT, f"failed: {said}", todo="Please report this as a bug.", code="worker-failed"
     )
 
 
-def _died(found: str) -> WorkerError:
+def _out_of_memory(found: str, limits: Limits) -> WorkerError:
     return WorkerError(
-        "the worker process",
+        _SUBJECT,
+        found,
+        expected=f"at most {limits.memory_mib} MiB",
+        todo="Is one of the files damaged? If not, raise `worker_memory_mib`.",
+        code="worker-memory",
+    )
+
+
+def _ended(end: End, doing: str, limits: Limits) -> WorkerError:
+    """Why there is no result."""
+    match end.ending:
+        case Ending.TIME:
+            return WorkerError(
+                _SUBJECT,
+                f"was ended after {limits.time_s:g} s{doing}",
+                expected="a result before",
+                todo="Is one of the files damaged, or the data node slow? If not, raise "
+                "`worker_time_s`.",
+                code="worker-time",
+            )
+        case Ending.MEMORY:
+            return _out_of_memory(f"was ended for its memory{doing}", limits)
+        case Ending.EXIT if end.signal == signal.SIGKILL:
+            return _died(f"was killed{doing}", _WANTS_MEMORY, retryable=True)
+        case Ending.EXIT:
+            ended_by = signal.Signals(end.signal).name if end.signal else "no signal"
+            return _died(
+                f"died by {ended_by}{doing}",
+                "A library cannot read one of the files: try ncdump on each.",
+            )
+
+
+def _died(found: str, todo: str, *, retryable: bool = False) -> WorkerError:
+    return WorkerError(
+        _SUBJECT,
         found,
         expected="a result",
-        todo="Is there memory enough for this dataset? Try it by itself: esgvzarr link.",
+        todo=todo,
         code="worker-died",
+        retryable=retryable,
     )
 
 
-def _make_pool() -> ProcessPoolExecutor:
-    """One process, started when it is first needed: a new interpreter, since this one has threads,
-    which no copy would have.
-    """
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+def run_child(job: socket.socket) -> None:
+    """In a child: do what the owner asks, and tell it what came of it."""
+    global _is_a_child
+    _is_a_child = True
+    surroundings = _receive(job)
+    if surroundings is None:
+        return
+    owner = _Owner(job)
+    surroundings.enter()
+    owner.hear_logs(surroundings.log_level)
+    try:
+        function, arguments, wants_progress = pickle.loads(surroundings.job)  # noqa: S301
+        told = {"progress": owner.progress} if wants_progress else {}
+        owner.tell(_Kind.RESULT, function(*arguments, **told))
+    except EsgvzarrError as error:
+        owner.tell(_Kind.ERROR, (error, _sendable(error.__cause__)))
+    except MemoryError as error:
+        owner.tell(_Kind.MEMORY, str(error))
+    except BaseException as error:  # noqa: BLE001  (the owner raises it)
+        said = f"{type(error).__name__}: {error}"
+        owner.tell(_Kind.FAULT, (said, traceback.format_exc()))
 
 
-def _begin() -> None:
-    """In a new worker: what is sent to all processes is for the one that has it, whose end is its
-    end.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="esgvzarr-parent", daemon=True).start()
+_is_a_child = False
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+class _Owner:
+    """The process that has the work, as a child sees it. Threads may talk at once."""
+
+    def __init__(self, job: socket.socket) -> None:
+        self._job = job
+        self._lock = threading.Lock()
+
+    def tell(self, kind: _Kind, said: object) -> None:
+        """Send one message."""
+        with self._lock:
+            _send(self._job, (kind, said))
+
+    def progress(self, *words: object) -> None:
+        """Send what the function says of its progress."""
+        self.tell(_Kind.PROGRESS, words)
+
+    def hear_logs(self, level: int) -> None:
+        """Send what is logged, and, where that is everything, let a crash print where it was."""
+        from logging.handlers import QueueHandler
+
+        owner = self
+
+        class ToOwner(QueueHandler):
+            def enqueue(self, record: logging.LogRecord) -> None:
+                owner.tell(_Kind.LOG, record)
+
+        logger = logging.getLogger("esgvzarr")
+        logger.handlers = [ToOwner(None)]  # type: ignore[arg-type]  # enqueue needs no queue
+        logger.propagate = False
+        logger.setLevel(level)
+        if level <= logging.DEBUG:
+            faulthandler.enable()
+
+
+def _sendable(cause: BaseException | None) -> BaseException | None:
+    """The cause of an error, if it can be made again in another process."""
+    try:
+        again = pickle.loads(pickle.dumps(cause))  # noqa: S301  (our own bytes)
+    except Exception:  # noqa: BLE001  (strangers' exceptions fail in many ways)
+        return None
+    return again if isinstance(again, BaseException) else None
+
+
+def _send(to: socket.socket, message: object) -> None:
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    to.sendall(_LENGTH.pack(len(body)))
+    to.sendall(body)
+
+
+def _receive(source: socket.socket) -> Any:
+    """The next message; None where the other process is gone."""
+    head = _read(source, _LENGTH.size)
+    if head is None:
+        return None
+    body = _read(source, *_LENGTH.unpack(head))
+    return None if body is None else pickle.loads(body)  # noqa: S301  (our own process)
+
+
+def _read(source: socket.socket, count: int) -> bytearray | None:
+    """So many bytes; None where they end before."""
+    found = bytearray(count)
+    rest = memoryview(found)
+    while rest:
+        try:
+            arrived = source.recv_into(rest)
+        except ConnectionResetError:
+            return None
+        if not arrived:
+            return None
+        rest = rest[arrived:]
+    return found
+
+
+_SERVER = ForkServer(run_child)
+"""The one server of this process."""
+atexit.register(_SERVER.close)

@@ -22,6 +22,7 @@ import esgvzarr
 from esgvzarr.cli import make_parser
 from esgvzarr.cli.completion import SHELLS
 from esgvzarr.generate import generate
+from esgvzarr.output import open_kwargs, provenance_at, reading_of
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, make_item
 
@@ -249,12 +250,15 @@ def reader_blocks() -> list[str]:
     return blocks(page("how-to/read.md"), "python")
 
 
-def test_the_recipes_for_readers_run(published: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_recipes_for_readers_run(
+    published: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In the order of the page, as one session, and all ways of opening give the same."""
     pytest.importorskip("pystac_client")
+    path = tmp_path / published.rsplit("/", 1)[-1]
     asset = {
         "href": published,
-        "xarray:open_kwargs": {"engine": "kerchunk", "chunks": {}},
+        "xarray:open_kwargs": open_kwargs("json", "http", reading_of(provenance_at(path))),
         "roles": ["data"],
         "type": "application/json",
     }

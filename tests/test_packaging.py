@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import importlib.util
+import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import yaml
 
 import esgvzarr
+from esgvzarr.generate import generate
+from esgvzarr.model import DatasetId
+from esgvzarr.settings import Settings
+from esgvzarr.sources import read_source
+from esgvzarr.testing import DATASET_ID, write_monthly
+from esgvzarr.transport import Transport
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "esgvzarr"
@@ -43,11 +55,26 @@ EXTRA_OF = {
     "output/icechunk.py": "icechunk",
     "workers.py": "dask",
     "cli/completion.py": "completion",
+    "demo.py": "demo",
+    "esgpublish/__init__.py": "publisher",
+    "indexes/globus.py": "publisher",
 }
-OPERATOR = {"esgpublish/__init__.py", "indexes/globus.py"}
-DEMO = {"demo.py"}
-TEST = {"testing"}
-"""Where packages of the extras may be imported."""
+"""Modules that import packages of an extra, which their users have asked for."""
+READER = {
+    "__init__.py",
+    "__main__.py",
+    "cli",
+    "errors.py",
+    "extras.py",
+    "model.py",
+    "outcome.py",
+    "permissions.py",
+    "reader",
+    "settings.py",
+    "transport",
+    "version.py",
+}
+"""What works with the base install. All other rooms need the extra ``generator``."""
 
 
 def declared(extra: str = "") -> set[str]:
@@ -94,19 +121,23 @@ def distribution_of(module: str) -> str:
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def extra_of(path: Path) -> str:
+    """The extra whose packages a module may import."""
+    name = path.relative_to(PACKAGE).as_posix()
+    if name in EXTRA_OF:
+        return EXTRA_OF[name]
+    if room_of(path) == "testing":
+        return "test"
+    return "" if room_of(path) in READER else "generator"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_a_module_imports_is_declared(path: Path) -> None:
-    name = path.relative_to(PACKAGE).as_posix()
-    extra = (
-        "test"
-        if name.split("/")[0] in TEST
-        else "demo"
-        if name in DEMO
-        else "publisher"
-        if name in OPERATOR
-        else ""
-    )
-    extra = EXTRA_OF.get(name, extra)
+    extra = extra_of(path)
     undeclared = {name for name in imports(path) if distribution_of(name) not in declared(extra)}
     assert not undeclared, f"{path} imports what setup.cfg does not declare" + (
         f" in the extra {extra}" if extra else " in install_requires"
@@ -118,9 +149,54 @@ def test_what_a_module_imports_is_declared(path: Path) -> None:
     [path for path in MODULES if "testing" not in path.parts],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_a_module_can_be_imported_without_any_extra(path: Path) -> None:
-    """What extras bring is imported inside functions."""
-    assert {distribution_of(name) for name in imports(path, top_level=True)} <= declared()
+def test_a_module_can_be_imported_in_the_install_of_its_role(path: Path) -> None:
+    """What other extras bring is imported inside functions."""
+    role = "" if room_of(path) in READER else "generator"
+    assert {distribution_of(name) for name in imports(path, top_level=True)} <= declared(role)
+
+
+BASE_ONLY = """
+import sys
+from esgvzarr.extras import EXTRA_OF
+sys.modules.update(dict.fromkeys(EXTRA_OF))  # an import of these fails
+"""
+
+
+def test_a_reader_needs_no_extra(tmp_path: Path) -> None:
+    """A reference file is opened, and values are read, with the packages of the base install."""
+    files = write_monthly(tmp_path, lengths=(2, 3))
+    with Transport() as transport:
+        record = read_source([*map(str, files)], DatasetId.parse(DATASET_ID), transport, {})
+        settings = Settings(ledger=tmp_path / "ledger.sqlite")
+        written = generate(record, tmp_path, transport, settings)
+    code = (
+        f"{BASE_ONLY}\nimport esgvzarr\n"
+        f"print(esgvzarr.open_dataset({str(written.reference.path)!r}).tas.load().sizes['time'])"
+    )
+    assert run(code).strip() == "5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["generate", "x.nc", "--dataset-id", DATASET_ID, "--output-dir", "."], "generator"),
+        (["--print-completion", "bash"], "completion"),
+    ],
+)
+def test_a_command_without_its_packages_names_the_extra(
+    arguments: list[str], extra: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.nc").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{BASE_ONLY}\nfrom esgvzarr.cli import main; main({arguments})"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "[settings-extra]" in done.stderr, done.stderr
+    assert f"pip install 'esgvzarr[{extra}]'" in done.stderr
+    assert done.returncode == 2
 
 
 def test_nothing_is_declared_that_is_not_used() -> None:
@@ -131,8 +207,13 @@ def test_nothing_is_declared_that_is_not_used() -> None:
 def test_every_requirement_has_a_lower_bound_and_those_of_users_a_reason() -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    for line in filter(None, config["options"]["install_requires"].splitlines()):
-        assert re.match(r"[\w.-]+ >= [\d.]+ +# \w", line), line
+    lines = config["options"]["install_requires"].splitlines()
+    for extra in ("generator", "publisher"):
+        lines += config["options.extras_require"][extra].splitlines()
+    for line in lines:
+        if not line or line.startswith("esgvzarr["):
+            continue
+        assert re.match(r"[\w.-]+ (>=|<) [\d.]+ +# \w", line), line
 
 
 def test_all_bounds_can_be_met_at_once() -> None:
@@ -230,6 +311,82 @@ def test_the_program_and_the_plugins_are_installed() -> None:
     assert {name for group, name in points if group == "esgvzarr.indexes"} >= {"stac", "catalog"}
     assert callable(points["console_scripts", "esgvzarr"].load())
     assert importlib.metadata.version("esgvzarr") == esgvzarr.__version__
+
+
+def test_links_in_the_description_on_pypi_lead_to_pages_of_the_site() -> None:
+    description = load_setup().long_description()
+    targets = re.findall(r"\]\(([^)]+)\)", description)
+    prefix = load_setup().DOCUMENTATION
+    inside = [target.removeprefix(prefix) for target in targets if target.startswith(prefix)]
+    assert inside
+    assert [target for target in targets if not target.startswith("https://")] == []
+    for target in inside:
+        place = target.split("#")[0]
+        page = ROOT / "docs" / f"{place.rstrip('/')}.md"
+        assert page.exists() or (ROOT / "docs" / place).exists(), target
+
+
+def load_setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("setup_of_esgvzarr", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_the_source_distribution_is_complete_and_its_tests_run(tmp_path: Path) -> None:
+    """It is made from a copy: building leaves files in the source tree."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tracked.returncode:
+        pytest.skip("not a git clone: this is the source distribution itself")
+    names = {name for name in tracked.stdout.split("\0") if (ROOT / name).is_file()}
+    for name in names:
+        copy = tmp_path / "tree" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy)
+    build = "from setuptools.build_meta import build_sdist; build_sdist('../dist')"
+    run_in(tmp_path / "tree", "-c", build)
+    (archive,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    present = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*")}
+    assert names - present == set()
+    told = run_in(unpacked, "-m", "pytest", "-q", "tests/test_model.py", "tests/combine")
+    assert re.search(r"\d+ passed", told)
+
+
+def run_in(directory: Path, *arguments: str) -> str:
+    """Run this Python there, with the package of that directory."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("step", ["lint", "docs", "quick"])
+def test_pre_commit_runs_a_step_of_ci(step: str) -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert f".ci/run {step}" in [hook["entry"] for hook in hooks]
+    assert f"run_{step}()" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_extra_dev_is_light() -> None:
+    assert declared("dev") & {"esgcet", "esgvoc", "psycopg", "pypgstac", "distributed"} == set()
 
 
 def test_imports_keep_to_the_floors_and_doors() -> None:

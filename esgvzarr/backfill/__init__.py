@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import EsgvzarrError, Fault, SettingsError, StoreError, WorkerError, traits_of
-from ..generate import Prepared, Preparer, generate, make_transport, prepare
+from ..generate import Prepared, Preparer, generate, limits_of, make_transport, prepare
 from ..link.address import address_of_config
 from ..link.journal import Journal, keep
 from ..link.ledger import Ledger
@@ -31,10 +31,10 @@ from ..model import DatasetId, DatasetRecord
 from ..outcome import Outcome, failure
 from ..settings import Settings
 from ..transport import Transport, host_of, is_url
-from ..workers import Workers, connect_workers
 from .listing import Survey
 from .queue import Known, Plan, Planned, Result
 from .report import Summary
+from .workers import Workers, connect_workers
 
 _log = logging.getLogger(__name__)
 PER_NODE = 4
@@ -134,7 +134,7 @@ def backfill(
             survey = Survey(
                 settings, transport, query=job.query, template=job.template, address=address
             )
-            workers = None if plan_only else connect_workers(scheduler, jobs)
+            workers = None if plan_only else connect_workers(scheduler, jobs, limits_of(settings))
             run = _Run(
                 job,
                 settings,
@@ -186,13 +186,12 @@ def plan_path(settings: Settings) -> Path:
 
 
 def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> Prepared:
-    """``prepare`` in a worker. One dataset at a time in a process: the HDF5 libraries are not made
-    for more.
+    """``prepare`` in a worker.
 
     Raises:
         EsgvzarrError: the reason why there are no references.
     """
-    with _ALONE, make_transport(settings) as transport:
+    with make_transport(settings) as transport:
         transport.allow(record.data_node)
         made = prepare(record, location, transport, settings)
     if len(made.document) > MOST_BYTES:
@@ -204,9 +203,6 @@ def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> P
             code="worker-result-large",
         )
     return made
-
-
-_ALONE = threading.Lock()
 
 
 @dataclass

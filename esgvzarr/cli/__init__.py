@@ -16,8 +16,9 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import EsgvzarrError, PublisherError, SettingsError
+from ..extras import naming_extras
 from ..version import __version__
-from . import audit, backfill, doctor, generate, link, pages
+from . import audit, backfill, doctor, extract, generate, link, pages
 from .arguments import EXIT_STATUS
 from .completion import add_completion
 from .exit_status import ExitStatus
@@ -46,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     audit.add_commands(commands)
     generate.add_commands(commands)
     backfill.add_commands(commands)
+    extract.add_commands(commands)
     pages.add_commands(commands)
     doctor.add_commands(commands)
     return parser
@@ -56,7 +58,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         options = _parse(arguments)
         _log_to_stderr(logging.DEBUG if options.debug else logging.WARNING)
-        return int(options.run(options))
+        with naming_extras(f"esgvzarr {options.command}"):
+            return int(options.run(options))
     except (SettingsError, PublisherError) as error:
         _print_error(error)
         return ExitStatus.USAGE

@@ -32,7 +32,7 @@ def add_command(
         epilog=epilog,
         allow_abbrev=False,
     )
-    parser.set_defaults(run=run, takes_unknown=False)
+    parser.set_defaults(command=name, run=run, takes_unknown=False)
     return parser
 
 

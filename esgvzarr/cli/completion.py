@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError
+from ..extras import naming_extras
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -40,15 +40,8 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
     Raises:
         SettingsError: shtab is not installed.
     """
-    try:
+    with naming_extras("shell completion"):
         import shtab
-    except ImportError as error:
-        raise SettingsError(
-            "shell completion",
-            "shtab is not installed",
-            todo="pip install 'esgvzarr[completion]'",
-            code="settings-extra",
-        ) from error
     _complete_paths(parser, shtab.FILE)
     return str(shtab.complete(parser, shell))
 

@@ -19,6 +19,7 @@ from ..model import Array, DatasetId, FileReferences, Group, ReferenceSet, Serie
 from ..version import __version__
 from .arrays import inline_array, referenced_array
 from .attributes import equal_attrs, variable_attrs
+from .reading import in_pieces, steps_together
 from .runs import Run, split
 from .times import common_reference, joined_times, rebased_names
 
@@ -42,26 +43,41 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     runs = split(series, inlined)
     reference = common_reference(series)
     common = equal_attrs([file.attrs for file in series.files])
+    reading: dict[str, Any] = {}
     if len(runs) == 1:
-        groups: tuple[Group, ...] = (
-            Group("", common, _arrays(series, runs[0], inlined, reference), runs[0].files),
-        )
+        arrays = _arrays(series, runs[0], inlined, reference)
+        lengths = [len(times) for times in series.times]
+        steps = steps_together(arrays, series.time, lengths)
+        if steps:
+            reading = {"dimension": series.time, "steps": steps}
+            arrays = tuple(_for_tasks(array, str(series.time), steps) for array in arrays)
+        groups: tuple[Group, ...] = (Group("", common, arrays, runs[0].files),)
     else:
         names = [f"seg-{number:03}" for number in range(len(runs))]
         segments = tuple(
             Group(name, common, _arrays(series, run, inlined, reference), run.files)
             for name, run in zip(names, runs, strict=True)
         )
-        recipe = {"esgvzarr_segments": names, "esgvzarr_recipe": _RECIPE.format(time=series.time)}
-        groups = (Group("", {**common, **recipe}, ()), *segments)
-    return ReferenceSet(
-        dataset_id, series.files, groups, _provenance(series, dataset_id, common), series.warnings
-    )
+        reading = {"dimension": series.time, "segments": len(names)}
+        recipe = {"esgvzarr_recipe": _RECIPE.format(time=series.time), "esgvzarr_segments": names}
+        groups = (Group("", {**recipe, **common}, ()), *segments)
+    facts = _provenance(series, dataset_id, common)
+    if reading:
+        facts["reading"] = reading
+    return ReferenceSet(dataset_id, series.files, groups, facts, series.warnings)
+
+
+def _for_tasks(array: Array, time: str, steps: int) -> Array:
+    """An array in chunks that fit the tasks of readers; the times themselves stay whole."""
+    if time not in array.dims or array.dims == (array.name,):
+        return array
+    return in_pieces(array, time, steps)
 
 
 _RECIPE = (
-    "The files of this dataset do not form one grid. Open each group named in esgvzarr_segments "
-    "and join them along {time!r}: esgvzarr.open_dataset(href) does, or "
+    "xarray.open_dataset(href, engine='esgvzarr') opens this dataset, after pip install esgvzarr. "
+    "Its files do not form one grid, so each group named in esgvzarr_segments shows a part of it. "
+    "To join them along {time!r}: esgvzarr.open_dataset(href) does, or "
     "xarray.concat([xarray.open_dataset(f'reference://{{name}}', engine='zarr', "
     "consolidated=False, storage_options={{'fo': href, 'remote_options': {{'asynchronous': "
     "True}}}}) for name in names], dim={time!r}, data_vars='minimal', coords='minimal', "

@@ -5,6 +5,7 @@ read faster than it can.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -17,13 +18,16 @@ from ..errors import FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .btree import ChunkIndex, IndexUnknown, read_index
 from .content import Needs, SparseContent, SparseFile, fetch, together
-from .hdf5_metadata import HDF5_ERRORS, Dataset, read_contents, tolerate
+from .hdf5_metadata import HDF5_ERRORS, Dataset, check_count, read_contents, tolerate
+from .values import decode_chunk
 
 _log = logging.getLogger(__name__)
 _MOST_RECODED = 2**20
 """Bytes of chunks, per variable and file, that are decoded and encoded again because a filter was
 skipped for some.
 """
+_CONTRADICTIONS = (TypeError, AttributeError, ArithmeticError, LookupError, MemoryError)
+"""What h5py, or we, come upon where parts of a damaged file contradict each other."""
 _T = TypeVar("_T")
 
 
@@ -71,7 +75,7 @@ def _replay(
         try:
             with h5py.File(SparseFile(content), "r") as opened:
                 result = work(opened)
-        except HDF5_ERRORS as error:
+        except (*HDF5_ERRORS, *_CONTRADICTIONS) as error:
             if not content.missed:
                 raise _damaged(subject, error) from error
         if not content.missed and result is not None:
@@ -81,9 +85,10 @@ def _replay(
 
 def _damaged(subject: str, error: Exception) -> FormatError:
     truncated = "truncated file" in str(error)
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, _CONTRADICTIONS) else error
     return FormatError(
         subject,
-        f"libhdf5 cannot read it: {error}",
+        f"libhdf5 cannot read it: {reason}",
         expected="a whole netCDF-4 file",
         todo="Compare its checksum with the record's, and copy it to the data node again.",
         code="file-truncated" if truncated else "file-unreadable",
@@ -95,7 +100,7 @@ def _walk(
 ) -> Generator[Needs, None, ChunkIndex | None]:
     try:
         return (yield from read_index(content, dataset.header, len(dataset.extent)))
-    except IndexUnknown as reason:
+    except (IndexUnknown, OverflowError) as reason:
         _log.debug("%s: %s: libhdf5 reads the chunk index: %s", subject, dataset.name, reason)
         return None
 
@@ -172,6 +177,7 @@ def _variable(
             index, inline = yield from _recode(content, dataset, index, subject)
         chunks = _table(index, dataset, shape, content.size, subject)
     if values is not None and values.shape != shape:
+        check_count(dataset.name, shape, subject)
         values = _extended(values, shape, dataset.unwritten)
     return Variable(
         name=dataset.name,
@@ -191,7 +197,7 @@ def _variable(
 
 def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
     """Contiguous data: one chunk, or none where nothing was written."""
-    size = int(np.prod(dataset.extent, dtype=np.int64)) * dataset.dtype.itemsize
+    size = math.prod(dataset.extent) * dataset.dtype.itemsize
     count = 1 if dataset.offset is not None and size else 0
     if count and dataset.offset is not None and dataset.offset + size > file_size:
         found = (
@@ -271,22 +277,12 @@ def _recode(
             code="file-filter-mask",
         )
     yield from fetch(content, places)
+    size = math.prod(dataset.chunk_shape) * dataset.dtype.itemsize
     inline = {}
     for start, mask, place in zip(index.starts[odd], index.filter_masks[odd], places, strict=True):
-        data: Any = content.read(*place)
-        for codec in reversed(_applied(dataset.codecs, int(mask))):
-            data = numcodecs.get_codec(dict(codec)).decode(data)
-        if (
-            len(bytes(data))
-            != np.prod(dataset.chunk_shape, dtype=np.int64) * dataset.dtype.itemsize
-        ):
-            raise FormatError(
-                subject,
-                f"a chunk of {dataset.name!r} is not what its filter mask says",
-                expected="a whole chunk",
-                todo="The chunk index is damaged: rewrite the file.",
-                code="file-unreadable",
-            )
+        data: Any = decode_chunk(
+            content.read(*place), _applied(dataset.codecs, int(mask)), size, subject
+        )
         for codec in dataset.codecs:
             data = numcodecs.get_codec(dict(codec)).encode(data)
         inline[tuple(map(int, start // np.array(dataset.chunk_shape)))] = bytes(data)

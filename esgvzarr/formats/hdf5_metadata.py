@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 
 from ..errors import FormatError
-from .values import check_fill
+from .values import check_fill, check_names, decode_chunk
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
@@ -41,7 +41,12 @@ _FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 307: "bz2", 32015: "zstd"}
 _MOST_STRINGS = 1_000_000
 _MOST_ELEMENTS = 1_000_000
 """Of an attribute."""
+_LONGEST = 2**62
+"""Elements along one dimension."""
+_MOST_ATTRIBUTE_BYTES = 64 * 2**20
 _T = TypeVar("_T")
+_Codecs = tuple[Mapping[str, Any], ...]
+"""numcodecs configurations, in the order in which the filters were applied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +102,13 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     Raises:
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
+    listed = tolerate(missed, lambda: list(file))
+    if listed is None:
+        return None
+    check_names(listed, subject)
     nodes = {
         name: node
-        for name in file
+        for name in listed
         if not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
     }
     groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
@@ -133,11 +142,11 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
         for name, node in nodes.items()
         if not (name in named and named[name][1].startswith(_NOT_A_VARIABLE))
     ]
-    attrs = tolerate(missed, lambda: read_attrs(file))
+    attrs = tolerate(missed, lambda: read_attrs(file, subject))
     if missed or attrs is None:
         return None
     dimensions = {
-        _plain(name): int(node.shape[0])
+        _plain(name): _length(node, name, subject)
         for name, node in nodes.items()
         if node is not None and name in named
     }
@@ -150,6 +159,19 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     return Contents(dimensions, attrs, tuple(datasets))
 
 
+def _length(node: h5py.Dataset, name: str, subject: str) -> int:
+    """Of the dimension that a scale stands for."""
+    if not node.shape or max(node.shape) > _LONGEST:
+        raise FormatError(
+            subject,
+            f"the dimension {name!r} has the shape {node.shape}",
+            expected="one length",
+            todo="The file is damaged: compare its checksum with the record's.",
+            code="file-unreadable",
+        )
+    return int(node.shape[0])
+
+
 def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str) -> None:
     """Beyond a variable's extent netCDF reads its fill (rule 29). Two such files are not read the
     same by all.
@@ -159,6 +181,14 @@ def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str)
     places, while h5py does not.
     """
     length = tuple(dimensions[dim] for dim in dataset.dims)
+    if max(length, default=0) > _LONGEST:
+        raise FormatError(
+            subject,
+            f"{dataset.name!r} has the shape {length}",
+            expected=f"at most {_LONGEST} along one dimension",
+            todo="The file is damaged: compare its checksum with the record's.",
+            code="file-unreadable",
+        )
     inner = length[1:] != dataset.extent[1:]
     if length != dataset.extent and dataset.layout != "inline" and (inner or not dataset.filled):
         reason = (
@@ -263,12 +293,13 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
     layout = "inline" if dtype.kind == "O" else layout
     dims = _dims(node, name, names, subject)
     fill = check_fill(
-        read_attr(node.attrs, "_FillValue") if "_FillValue" in node.attrs else None,
+        read_attr(node.attrs, "_FillValue", subject) if "_FillValue" in node.attrs else None,
         dtype,
         name,
         subject,
     )
     chunked = layout == "chunked"
+    codecs = _codecs(creation, dtype, name, subject) if chunked else ()
     return Dataset(
         name=_plain(name),
         path=name,
@@ -276,11 +307,11 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         dims=dims,
         extent=node.shape,
         dtype=dtype,
-        attrs=read_attrs(node),
+        attrs=read_attrs(node, subject),
         fill_value=fill,
         layout=layout,
         chunk_shape=creation.get_chunk() if chunked else node.shape,
-        codecs=_codecs(creation, dtype, name, subject) if chunked else (),
+        codecs=codecs if chunked else (),
         unwritten=_unwritten(creation, dtype),
         filled=_filled(creation),
         offset=node.id.get_offset() if layout == "contiguous" else None,
@@ -313,9 +344,7 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
     )
 
 
-def _codecs(
-    creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str
-) -> tuple[Mapping[str, Any], ...]:
+def _codecs(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str) -> _Codecs:
     codecs: list[Mapping[str, Any]] = []
     for number in range(creation.get_nfilters()):
         code, _, values, label = creation.get_filter(number)
@@ -336,9 +365,7 @@ def _codecs(
                     todo="Readers of references have no decoder for it: repack the file.",
                     code="filter-unsupported",
                 )
-    _check_order(
-        codecs, int(np.prod(creation.get_chunk(), dtype=np.int64)) * dtype.itemsize, name, subject
-    )
+    _check_order(codecs, math.prod(creation.get_chunk()) * dtype.itemsize, name, subject)
     return tuple(codecs)
 
 
@@ -378,26 +405,82 @@ def _filled(creation: h5py.h5p.PropDCID) -> bool:
     return bool(defined and creation.get_fill_time() != h5py.h5d.FILL_TIME_NEVER)
 
 
-def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:
-    if node.size > _MOST_STRINGS:
+def check_count(name: str, shape: Sequence[int], subject: str) -> None:
+    """Refuse values of a number that no file copies into its references.
+
+    Raises:
+        FormatError: ``file-type-unsupported``.
+    """
+    if math.prod(shape) > _MOST_STRINGS:
         raise FormatError(
             subject,
-            f"{node.name!r} has {node.size} strings of variable length",
+            f"{name!r} has {math.prod(shape)} strings of variable length, or compact values",
             expected=f"at most {_MOST_STRINGS}",
-            todo="Strings cannot be referenced, only copied.",
+            todo="They cannot be referenced, only copied.",
             code="file-type-unsupported",
         )
+
+
+def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:
+    check_count(node.name, node.shape, subject)
+    if node.chunks is not None:
+        _check_chunks(node, subject)
     if dtype.kind == "O":
         return np.asarray(node.asstr()[()], object)
     return np.asarray(node[()], dtype)
 
 
-def read_attrs(node: h5py.Dataset | h5py.File) -> dict[str, Any]:
-    """The netCDF attributes, in the order of the file."""
-    return {name: read_attr(node.attrs, name) for name in node.attrs if name not in _HIDDEN}
+def _check_chunks(node: h5py.Dataset, subject: str) -> None:
+    """Decompress each chunk within its size, before libhdf5 does it without a bound. What has a
+    filter that we do not know is left to libhdf5, and to the limit on memory.
+    """
+    check_count(node.name, node.chunks, subject)
+    creation = node.id.get_create_plist()
+    filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
+    if not filters or not set(filters) <= _FILTERS.keys():
+        return
+    codecs = _codecs(creation, np.dtype("V16"), node.name, subject)
+    size = math.prod(node.chunks) * node.id.get_type().get_size()
+    for number in range(node.id.get_num_chunks()):
+        start = node.id.get_chunk_info(number).chunk_offset
+        mask, data = node.id.read_direct_chunk(start)
+        applied = [codec for place, codec in enumerate(codecs) if not mask >> place & 1]
+        decode_chunk(data, applied, size, f"{subject}, {node.name!r}")
 
 
-def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
+def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
+    """The netCDF attributes, in the order of the file.
+
+    Attributes of types that netCDF does not know (complex and half precision numbers, references,
+    compounds that are not committed) are left out: netCDF-C shows none of them.
+    """
+    check_names(node.attrs, subject)
+    return {
+        name: read_attr(node.attrs, name, subject)
+        for name in node.attrs
+        if name not in _HIDDEN and _is_shown(node.attrs, name)
+    }
+
+
+def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
+    """Whether netCDF-C shows an attribute: of a type of its own, or of one that the file names."""
+    kind = attrs.get_id(name).get_type()
+    if kind.committed() or isinstance(kind, h5py.h5t.TypeStringID):
+        return True
+    if not isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
+        return False
+    return any(kind.equal(native) for native in _netcdf_types())
+
+
+@cache
+def _netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
+    """The number types of netCDF, as HDF5 stores them."""
+    names = [f"{order}{kind}{size}" for order in "<>" for kind in "iu" for size in (1, 2, 4, 8)]
+    names += ["<f4", "<f8", ">f4", ">f8"]
+    return tuple(h5py.h5t.py_create(np.dtype(name)) for name in names)
+
+
+def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
     """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
     NumPy array.
     """
@@ -407,25 +490,30 @@ def read_attr(attrs: h5py.AttributeManager, name: str) -> Any:
     if isinstance(value, (str, bytes)):
         return _text(value)
     array = np.asarray(value)
-    if array.dtype.kind in "SO":
+    if array.dtype.kind in "SO" and all(isinstance(item, (str, bytes)) for item in array.flat):
         texts = [_text(item) for item in array.ravel()]
         return texts[0] if len(texts) == 1 else texts
-    if array.dtype.kind not in "iufb":
+    if array.dtype.kind not in "iuf" or array.ndim > 1:
+        shape = f" and has the shape {array.shape}" if array.ndim > 1 else ""
         raise FormatError(
-            attrs._id.name.decode(),
-            f"the attribute {name!r} is of type {array.dtype}",
+            subject,
+            f"the attribute {name!r} is of type {array.dtype}{shape}",
+            expected="text, a number, or a list of numbers",
+            todo="netCDF libraries cannot read it: write the attribute again.",
             code="file-type-unsupported",
         )
-    return array.ravel()[0] if array.size == 1 else array.ravel()
+    return array[()] if array.ndim == 0 else array[0] if array.size == 1 else array
 
 
 def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
     """An attribute as h5py has it; OSError where it claims a size that only damage explains, which
     HDF5 would read for hours.
     """
-    shape = attrs.get_id(name).shape
-    if shape is not None and math.prod(shape) > _MOST_ELEMENTS:
-        raise OSError(f"the attribute {name!r} has the shape {shape}")
+    attribute = attrs.get_id(name)
+    shape = attribute.shape
+    size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
+    if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
+        raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
     return attrs[name]
 
 

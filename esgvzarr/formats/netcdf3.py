@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .content import Needs, SparseContent
-from .values import check_fill
+from .values import check_fill, check_names
 
 _TYPES = {
     1: "i1",
@@ -76,12 +76,13 @@ class NetCDF3:
                     raise _damaged(
                         file.url, "its header ends before it is complete", "file-truncated"
                     ) from error
-            wider = min(known + _NEXT_READ, content.size)
+            wider = min(2 * known + _NEXT_READ, content.size)
             yield [(known, wider)]
             known = wider
         dimensions = {
             name: header.records if size == 0 else size for name, size in header.dimensions
         }
+        header.check_names()
         variables = {place.name: header.variable(place, content.size) for place in header.places}
         return FileReferences(file, NetCDF3.name, dimensions, header.attrs, variables, content.size)
 
@@ -148,7 +149,7 @@ class _Header:
         return part
 
     def _name(self) -> str:
-        return self._padded(self._number(self._count)).decode("utf-8", "replace")
+        return self._padded(self._number(self._count)).decode("utf-8", "surrogateescape")
 
     def _list(self, tag: int) -> int:
         found = self._number(">I")
@@ -201,6 +202,13 @@ class _Header:
         sizes = [self._bytes(place) for place in self.record_places]
         return sizes[0] if len(sizes) == 1 else sum(size + -size % 4 for size in sizes)
 
+    def check_names(self) -> None:
+        """Refuse names that no reader can tell apart, or show."""
+        for names in ([name for name, _ in self.dimensions], [place.name for place in self.places]):
+            check_names(names, self._subject)
+        for attrs in (self.attrs, *(place.attrs for place in self.places)):
+            check_names(attrs, self._subject)
+
     def variable(self, place: _Place, file_size: int) -> Variable:
         """Where the variable's bytes lie: in one piece, or a piece per record where records are
         interleaved.
@@ -215,15 +223,15 @@ class _Header:
         interleaved = record and self.records > 1 and stride != size
         count = self.records if interleaved else 1
         piece = size if interleaved or not record else size * self.records
-        offsets = place.begin + np.arange(count, dtype=np.int64) * stride
-        if piece == 0:
-            offsets = offsets[:0]
-        if len(offsets) and offsets[-1] + piece > file_size:
+        count = count if piece else 0
+        stop = place.begin + max(count - 1, 0) * stride + piece
+        if count and stop > file_size:  # before any memory is taken for what the header claims
             raise _damaged(
                 self._subject,
-                f"has {file_size} bytes, and {place.name!r} reaches to byte {offsets[-1] + piece}",
+                f"has {file_size} bytes, and {place.name!r} reaches to byte {stop}",
                 "file-truncated",
             )
+        offsets = (place.begin if count else 0) + np.arange(count, dtype=np.int64) * stride
         keys = np.zeros((len(offsets), len(shape)), np.int64)
         if record:
             keys[:, 0] = np.arange(len(offsets))

@@ -5,15 +5,14 @@ inlined.
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numcodecs
 import numpy as np
 
-from .. import cf
+from .. import cf, inflate
 from ..errors import FormatError
 from ..model import FileReferences, Variable
 from ..transport import COALESCE_GAP
@@ -27,6 +26,12 @@ SMALL_TIME = 4 * 2**20
 """Bytes per file, the same for the bounds of time: as references, one per step, they would take
 more room than as numbers.
 """
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python has for a byte that is not UTF-8."""
+_ROOM = 64 * 2**20
+"""Bytes of values that are read where next to nothing is stored."""
+_MOST_COMPRESSED = 1100
+"""Times that deflate, which compresses least of all filters at best, makes bytes fewer."""
 FEW_READS = 64
 """Requests per file. What is spread wider over the file, such as bounds stored step by step, stays
 a reference.
@@ -90,7 +95,7 @@ def _in_fixed_files_too(files: Sequence[FileReferences], times: Sequence[str | N
 
 
 def _bytes(variable: Variable) -> int:
-    return int(np.prod(variable.shape, dtype=np.int64)) * variable.dtype.itemsize
+    return math.prod(variable.shape) * variable.dtype.itemsize
 
 
 def spans(variable: Variable) -> list[tuple[int, int]]:
@@ -151,6 +156,38 @@ def _exact(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
     )
 
 
+def check_names(names: Iterable[str | bytes], subject: str) -> None:
+    """Refuse names of dimensions, variables or attributes that are there twice, or are no text.
+
+    Args:
+        names: as h5py has them: bytes where they are not UTF-8; or with surrogates for such bytes.
+        subject: the file.
+
+    Raises:
+        FormatError: ``file-name-invalid``.
+    """
+    seen = set[str | bytes]()
+    for name in names:
+        found = ""
+        if name in seen:
+            found = f"has the name {name!r} twice"
+        elif not name or not _is_text(name):
+            found = f"has the name {name!r}, which is no text"
+        if found:
+            raise FormatError(
+                subject,
+                found,
+                expected="names in UTF-8, each once",
+                todo="Write the file again with a netCDF library, or rename what has that name.",
+                code="file-name-invalid",
+            )
+        seen.add(name)
+
+
+def _is_text(name: str | bytes) -> bool:
+    return isinstance(name, str) and _SURROGATE.search(name) is None
+
+
 def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:
     """The file with the values of the named variables, whose ``spans`` are in ``content``.
 
@@ -185,18 +222,18 @@ def decode(variable: Variable, stored: Sequence[Any], subject: str) -> np.ndarra
     """The values of a whole variable, as stored numbers, from its chunks; what was never written is
     its fill.
     """
-    codecs = [numcodecs.get_codec(dict(codec)) for codec in reversed(variable.codecs)]
+    check_room(variable, subject)
     if _stacked(variable):
-        whole = b"".join(_decode_chunk(data, codecs, variable, subject) for data in stored)
+        whole = b"".join(_decode_chunk(data, variable, subject) for data in stored)
         return np.frombuffer(whole, variable.dtype).reshape(-1, *variable.shape[1:])[
             : variable.shape[0]
         ]
     values = np.full(variable.shape, variable.unwritten, variable.dtype)
     pieces = [*zip(map(tuple, variable.chunks.keys), stored, strict=True), *variable.inline.items()]
     for key, data in pieces:
-        block = np.frombuffer(
-            _decode_chunk(data, codecs, variable, subject), variable.dtype
-        ).reshape(variable.chunk_shape)
+        block = np.frombuffer(_decode_chunk(data, variable, subject), variable.dtype).reshape(
+            variable.chunk_shape
+        )
         region = tuple(
             slice(k * c, min((k + 1) * c, n))
             for k, c, n in zip(key, variable.chunk_shape, variable.shape, strict=True)
@@ -217,21 +254,61 @@ def _stacked(variable: Variable) -> bool:
     return len(variable.chunks) == -(-variable.shape[0] // variable.chunk_shape[0])
 
 
-def _decode_chunk(data: Any, codecs: Sequence[Any], variable: Variable, subject: str) -> Any:
+def _decode_chunk(data: Any, variable: Variable, subject: str) -> Any:
     """The bytes of one chunk, which must be as many as its shape says."""
     expected = math.prod(variable.chunk_shape) * variable.dtype.itemsize
+    return decode_chunk(data, variable.codecs, expected, f"{subject}, {variable.name!r}")
+
+
+def decode_chunk(
+    data: Any, codecs: Sequence[Mapping[str, Any]], expected: int, subject: str
+) -> Any:
+    """The bytes of one chunk, decoded, and never more of them than there should be.
+
+    Raises:
+        FormatError: ``file-chunk-expands`` where there are more, ``file-unreadable`` where it does
+            not decode, or to less.
+    """
     try:
-        for codec in codecs:
-            data = codec.decode(data)
-        size = memoryview(data).nbytes
-        if size == expected:
-            return data
-        reason: object = f"{size} bytes, not {expected}"
-    except (ValueError, RuntimeError, OSError, EOFError, zlib.error) as error:
-        reason = error
-    raise FormatError(
+        decoded = inflate.decode(data, codecs, expected)
+    except inflate.ExpandsError as error:
+        raise FormatError(
+            subject,
+            f"a chunk {error}",
+            expected="as many bytes as its shape says",
+            todo="It is damaged, or made to fill the memory of its readers: do not publish it.",
+            code="file-chunk-expands",
+        ) from error
+    except inflate.DECODING_ERRORS as error:
+        raise _undecodable(subject, str(error)) from error
+    size = memoryview(decoded).nbytes
+    if size != expected:
+        raise _undecodable(subject, f"{size} bytes, not {expected}")
+    return decoded
+
+
+def _undecodable(subject: str, reason: str) -> FormatError:
+    return FormatError(
         subject,
-        f"a chunk of {variable.name!r} does not decode: {reason}",
+        f"a chunk does not decode: {reason}",
         todo="Compare the file's checksum with the record's.",
         code="file-unreadable",
     )
+
+
+def check_room(variable: Variable, subject: str) -> None:
+    """Refuse to take memory for values that the file does not hold.
+
+    Raises:
+        FormatError: ``file-unreadable``; the shape is far larger than what is stored.
+    """
+    size = math.prod(variable.shape) * variable.dtype.itemsize
+    held = int(variable.chunks.sizes.sum()) + sum(map(len, variable.inline.values()))
+    if size > max(_ROOM, _MOST_COMPRESSED * held):
+        raise FormatError(
+            subject,
+            f"{variable.name!r} has the shape {variable.shape}, and {held} bytes are stored of it",
+            expected=f"at most {_ROOM} bytes of values that were never written",
+            todo="The file is damaged, or its dimensions are: write it again.",
+            code="file-unreadable",
+        )

@@ -53,6 +53,12 @@ _PATTERNS = {
     "file:checksum": "1220[0-9a-f]{64}",  # multihash: sha2-256, 32 bytes
 }
 
+_SEGMENTS = (
+    "VirtualZarr Link. The files do not form one grid: pip install esgvzarr, then "
+    'xarray.open_dataset(href, engine="esgvzarr") opens all of them as one dataset.'
+)
+"""Description of the asset where stock readers see an empty root."""
+
 Asset = Mapping[str, Any]
 Item = Mapping[str, Any]
 Operation = dict[str, Any]
@@ -83,13 +89,17 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
         "xarray:open_kwargs": dict(link.open_kwargs),
         "cloud_format": "kerchunk",
         "open_zarr_kwargs": {
-            name: value for name, value in link.open_kwargs.items() if name == "storage_options"
-        },  # ceda-datapoint
+            name: value
+            for name, value in link.open_kwargs.items()
+            if name in ("storage_options", "open_dataset_options")
+        },  # ceda-datapoint gives them to engine="kerchunk"
     }
+    if link.open_kwargs.get("engine") == "esgvzarr":
+        asset |= {"title": f"{asset['title']}, in segments", "description": _SEGMENTS}
     if link.media_type == ICECHUNK_TYPE:
         asset |= {
-            "title": "Virtual Zarr (Icechunk repository)",
-            "description": "Icechunk Link",
+            "title": asset["title"].replace("kerchunk references", "Icechunk repository"),
+            "description": asset["description"].replace("VirtualZarr", "Icechunk"),
             "cloud_format": "icechunk",
         }
         asset["protocol"] = "http" if link.href.startswith("http:") else "https"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from ..generate import Progress, generate, reference_name
 from ..indexes import Index, LinkState, connect
 from ..model import ICECHUNK_TYPE, AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Linked, Pending, Verb, Written
-from ..output import DIRECTORIES, ICECHUNK, SUFFIXES, open_kwargs, output_of
+from ..output import (
+    DIRECTORIES,
+    ICECHUNK,
+    SUFFIXES,
+    open_kwargs,
+    output_of,
+    provenance_at,
+    reading_of,
+)
 from ..output.placing import files_of, remove_reference
 from ..settings import Settings
 from ..transport import Transport, is_url
@@ -40,8 +49,21 @@ def link(
     return index.add_link(record.id, access_link(record, reference, settings))
 
 
-def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Settings) -> AccessLink:
-    """The link to a reference file."""
+def access_link(
+    record: DatasetRecord,
+    reference: ReferenceFile,
+    settings: Settings,
+    provenance: Mapping[str, Any] | None = None,
+) -> AccessLink:
+    """The link to a reference file.
+
+    Args:
+        record: the dataset.
+        reference: the file.
+        settings: the media type.
+        provenance: what the file says of itself, where it is not written yet.
+    """
+    reading = reading_of(provenance or _provenance_of(reference))
     output = output_of(reference.href)
     protocol = record.files[0].url.partition("://")[0]
     directory = output in DIRECTORIES
@@ -52,9 +74,21 @@ def access_link(record: DatasetRecord, reference: ReferenceFile, settings: Setti
         media_type=ICECHUNK_TYPE if output == ICECHUNK else settings.media_type,
         size=0 if directory else reference.size,
         sha256="" if directory else reference.sha256,
-        open_kwargs=open_kwargs(output, protocol),
+        open_kwargs=open_kwargs(output, protocol, reading),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{SUFFIXES[output]}",
     )
+
+
+def _provenance_of(reference: ReferenceFile) -> dict[str, Any]:
+    """What a reference file says of itself; nothing where it is not there, or not ours."""
+    path = Path(reference.path)
+    if not path.exists():
+        return {}
+    try:
+        return provenance_at(path)
+    except (OSError, ValueError, KeyError) as error:
+        _log.warning("%s does not say how it is read: %s", path, error)
+        return {}
 
 
 def _probe(reference: ReferenceFile, transport: Transport) -> None:

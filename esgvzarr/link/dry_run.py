@@ -22,6 +22,7 @@ from ..generate import (
 from ..indexes import Index, asset, dataset_document, record_in
 from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
+from ..output import kerchunk
 from ..settings import Settings
 from ..transport import Transport
 from .add import access_link, place
@@ -59,7 +60,7 @@ def preview(
             else:
                 if not task.path:
                     place(task.record, settings)  # says why there is none
-                reference, written = plan_file(
+                reference, written, provenance = plan_file(
                     task.record,
                     Path(task.path).parent,
                     transport,
@@ -72,7 +73,7 @@ def preview(
                     written,
                     *_plan_link(
                         task,
-                        access_link(task.record, reference, settings),
+                        access_link(task.record, reference, settings, provenance),
                         index if registered else None,
                     ),
                 ]
@@ -90,8 +91,8 @@ def plan_file(
     href: str = "",
     force: bool = False,
     progress: Progress = lambda *_: None,
-) -> tuple[ReferenceFile, str]:
-    """What ``generate`` would leave in the directory, and that in words.
+) -> tuple[ReferenceFile, str, dict[str, Any]]:
+    """What ``generate`` would leave in the directory, that in words, and its provenance.
 
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
@@ -100,7 +101,8 @@ def plan_file(
     made = prepare(record, href or str(path), transport, settings, progress=progress)
     reference = plan_prepared(record.id, made, directory, settings, href=href, force=force)
     verb = "would be written" if reference.written else "is there already, with equal bytes"
-    return reference, f"{reference.path}: {reference.size} bytes {verb}"
+    words = f"{reference.path}: {reference.size} bytes {verb}"
+    return reference, words, kerchunk.provenance(made.document)
 
 
 def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:

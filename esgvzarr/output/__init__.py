@@ -7,9 +7,12 @@ An output is known by the suffix of its name, ``<DSID>.json`` and so on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from ..errors import SettingsError
 
@@ -142,11 +145,58 @@ def storage_options(output: str, protocol: str) -> dict[str, Any]:
     return dict(options.get(output, {}))
 
 
-def open_kwargs(output: str, protocol: str) -> dict[str, Any]:
-    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it; a repository's ``store`` in
-    place of ``href`` for Icechunk.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the references of one dataset are best read, as their provenance says."""
+
+    dimension: str = ""
+    """The name of the time dimension."""
+    steps: int = 0
+    """Time steps that make a task of 16 to 64 MiB; 0 where there is no advice."""
+    segments: int = 0
+    """Groups that have to be joined; 0 where the root shows everything."""
+
+
+def reading_of(provenance: Mapping[str, Any]) -> Reading:
+    """How references are best read; no advice where their provenance has none."""
+    said = provenance.get("reading", {})
+    return Reading(said.get("dimension") or "", said.get("steps", 0), said.get("segments", 0))
+
+
+def provenance_at(path: Path) -> dict[str, Any]:
+    """What an output on disk says of the files that it was made from.
+
+    Raises:
+        OSError, ValueError: not there, or not ours.
     """
+    from . import kerchunk
+
+    output = output_of(str(path))
+    if output == ICECHUNK:
+        from .icechunk import read_provenance
+
+        return read_provenance(str(path))
+    if output == PARQUET:
+        return dict(orjson.loads((path / RECORD).read_bytes()))
+    return kerchunk.provenance(kerchunk.read(path.read_bytes()))
+
+
+def open_kwargs(output: str, protocol: str, reading: Reading | None = None) -> dict[str, Any]:
+    """With these, ``xarray.open_dataset(href, **kwargs)`` opens it; a repository's ``store`` in
+    place of ``href`` for Icechunk, unless the engine is ours.
+
+    Args:
+        output: which.
+        protocol: of the files' URLs.
+        reading: how these references are best read.
+    """
+    advice = reading or Reading()
+    chunks = {advice.dimension: advice.steps} if advice.steps else {}
+    if advice.segments:
+        return {"engine": "esgvzarr", "chunks": {}}
     if output == ICECHUNK:  # a store has to be made of the href before
-        return {"engine": "zarr", "consolidated": False, "chunks": {}}
+        return {"engine": "zarr", "consolidated": False, "chunks": chunks}
     options = storage_options(output, protocol)
-    return {"engine": "kerchunk", "chunks": {}, **({"storage_options": options} if options else {})}
+    # chunks inside: with chunks outside, dask arrays are put around dask arrays
+    how = {"engine": "kerchunk", "open_dataset_options": {"chunks": chunks}}
+    return {**how, "storage_options": options} if options else how

@@ -174,6 +174,15 @@ def read_icechunk(href: str) -> bytes:
     return orjson.dumps({"version": 1, "refs": refs, "provenance": orjson.dumps(said).decode()})
 
 
+def read_provenance(href: str) -> dict[str, Any]:
+    """What a repository says of the files that it was made from.
+
+    Raises:
+        ValueError: not there, or no repository.
+    """
+    return dict(_metadata(open_repository(href)).get("provenance", {}))
+
+
 def named_places(href: str) -> list[str]:
     """The hosts and directories that a repository has its readers ask: ``https://host/``."""
     return list((open_repository(href).config.virtual_chunk_containers) or ())

@@ -24,6 +24,10 @@ from ..model import Array, Group, ReferenceSet
 
 _PROVENANCE = b'},"provenance":'
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_MOST_COMPRESSED = 1000
+"""Times that zstd makes a document smaller: references about ten, repeated bytes 30,000."""
+_ROOM = 64 * 2**20
+"""Bytes of a document that may be compressed as far as it goes."""
 
 
 def encode(references: ReferenceSet) -> bytes:
@@ -88,6 +92,7 @@ def read(data: bytes, limit: int = 2**40) -> bytes:
         return data
     import zstandard
 
+    limit = min(limit, max(_ROOM, _MOST_COMPRESSED * len(data)))
     text = io.BytesIO()
     try:
         for part in zstandard.ZstdDecompressor().read_to_iter(data):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import ProofError
 from ..formats import Fetched, fetch_metadata
+from ..inflate import limited_codecs
 from ..model import Check, FileRecord, Report
 from ..output import DIRECTORIES, ICECHUNK, JSON, check_installed, output_of
 from ..output.icechunk import named_places, read_icechunk
@@ -25,7 +26,7 @@ from .comparison import Comparison, Job, values_of, whole
 from .file_side import fetch, judge_all, local_path, sources_of
 from .hints import Hints
 from .parts import Part, check_all_named, check_listing, scenes
-from .reference_side import UNREADABLE, Stated, check_places, open_shown
+from .reference_side import UNREADABLE, Stated, check_places, largest_chunk, open_shown
 from .reference_side import parse as parse
 from .reference_side import stated as stated
 
@@ -161,34 +162,30 @@ def verify(
     options = dict(storage_options or {})
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
     files = list({file.url: file for file in sources}.values())
-    with stock_clients(transport) as clients:
+    with stock_clients(transport) as clients, limited_codecs(largest_chunk(parsed["refs"])):
         asked = options.get("remote_options", {})
         options["remote_options"] = {**clients.options, **asked}
         desk = _prepare(files, transport, clients, places, scanned or {})
         shown = open_shown(parsed, options, location, through)
         found = scenes(parsed, shown, files, location)
         checks = [*check_listing(places.refs), *check_all_named(found, shown, files)]
-        compared = [
-            [
-                (
-                    part,
-                    Comparison(
-                        part.shown,
-                        places,
-                        seed=dataset_id or location,
-                        samples=samples,
-                        full=full,
-                        alone=not scene.named,
-                    ),
+        compared = []
+        for scene in found:
+            for part in scene.parts:
+                one = Comparison(
+                    part.shown,
+                    places,
+                    seed=dataset_id or location,
+                    samples=samples,
+                    full=full,
+                    alone=not scene.named,
                 )
-                for part in scene.parts
-            ]
-            for scene in found
-        ]
-        checks += _compare([pair for pairs in compared for pair in pairs], desk)
-        for scene, pairs in zip(found, compared, strict=True):
+                compared.append((scene, part, one))
+        checks += _compare([(part, one) for _, part, one in compared], desk)
+        for scene in found:
             but = ("coordinates",) if scene.named else ()
-            checks += whole(scene.shown, [one for _, one in pairs], but=but)
+            own = [one for where, _, one in compared if where is scene]
+            checks += whole(scene.shown, own, but=but)
         transport.look_at_paths(
             source.path for source in desk.sources.values() if source.path is not None
         )

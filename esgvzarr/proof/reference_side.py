@@ -4,6 +4,7 @@ decoded.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import reprlib
@@ -43,6 +44,9 @@ UNREADABLE = (
 _TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
 _LARGEST_COORDINATE = 2**30
 """Bytes along one dimension: 134 million times."""
+_CODECS_THAT_RUN = ("pickle",)
+_OBJECTS = 64 * 2**20
+"""Bytes that a chunk of objects may take, which have no size of their own."""
 _CHUNK_KEY = re.compile(r"[0-9]+([.][0-9]+)*")
 _NO_CHUNKS = ChunkTable(np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -266,10 +270,32 @@ def _check_size(text: Any, subject: str) -> None:
         shape = described["shape"]
         size = np.dtype(described["dtype"]).itemsize
         size *= shape[0] if len(shape) == 1 else 1
+        _check_codecs(described, subject)
+        _chunk_bytes(described)
     except (ValueError, KeyError, TypeError, IndexError, SyntaxError) as error:
         raise _no_references(subject, f"describes no array: {type(error).__name__}") from error
     if not isinstance(size, int) or size > _LARGEST_COORDINATE:
         raise _no_references(subject, f"describes an array of {size} bytes along one dimension")
+
+
+def largest_chunk(refs: Mapping[str, Any]) -> int:
+    """Bytes of the largest chunk that the references describe, decoded: no other may be larger."""
+    arrays = (orjson.loads(text) for key, text in refs.items() if key.endswith(".zarray"))
+    return max(map(_chunk_bytes, arrays), default=0)
+
+
+def _chunk_bytes(described: Mapping[str, Any]) -> int:
+    dtype = np.dtype(described["dtype"])
+    if dtype.kind == "O":
+        return _OBJECTS
+    return int(math.prod(described.get("chunks") or ()) * dtype.itemsize)
+
+
+def _check_codecs(described: Mapping[str, Any], subject: str) -> None:
+    """Unpickling runs what was pickled."""
+    for codec in (described.get("compressor"), *(described.get("filters") or ())):
+        if isinstance(codec, dict) and codec.get("id") in _CODECS_THAT_RUN:
+            raise _no_references(subject, f"has the codec {codec['id']!r}, which runs programs")
 
 
 def _no_references(subject: str, found: str) -> ProofError:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray
 
+    from .source import Source
+
 
 def open_dataset(
     href: str,
@@ -29,8 +31,8 @@ def open_dataset(
         group: which one of a document of several groups, for example ``sfc``.
         storage_options: of fsspec's reference file system, for example ``{"remote_options":
             {...}}``.
-        chunks: as in ``xarray.open_dataset``; ``"auto"`` keeps the stored chunks, where dask is
-            installed.
+        chunks: as in ``xarray.open_dataset``; ``"auto"`` takes stored chunks together to tasks of
+            16 to 64 MiB, where dask is installed and the file says how.
         options: ``decode_times``, ``mask_and_scale`` and the like, as in ``xarray.open_dataset``.
 
     Returns:
@@ -45,10 +47,11 @@ def open_dataset(
     from .backends import EsgvzarrBackend
     from .source import open_source
 
+    source = open_source(href, storage_options)
     return xarray.open_dataset(
-        open_source(href, storage_options),
+        source,
         engine=EsgvzarrBackend,
-        chunks=_chunks(chunks),
+        chunks=_chunks(chunks, source),
         group=group or None,
         **options,
     )
@@ -81,18 +84,21 @@ def open_datatree(
     from .backends import EsgvzarrBackend
     from .source import open_source
 
+    source = open_source(href, storage_options)
     return xarray.open_datatree(
-        open_source(href, storage_options),
+        source,
         engine=EsgvzarrBackend,
-        chunks=_chunks(chunks),
+        chunks=_chunks(chunks, source),
         **options,
     )
 
 
-def _chunks(asked: Any) -> Any:
-    """The stored chunks, where nothing else was asked for and dask is there."""
+def _chunks(asked: Any, source: Source) -> Any:
+    """Where nothing else was asked for and dask is there: what the maker of the references advises,
+    or the stored chunks.
+    """
     from importlib.util import find_spec
 
     if asked != "auto":
         return asked
-    return {} if find_spec("dask") else None
+    return dict(source.steps) if find_spec("dask") else None

@@ -87,9 +87,13 @@ class EsgvzarrBackend(BackendEntrypoint):
 
 def _source(place: Any, storage_options: Mapping[str, Any] | None) -> Any:
     """What was opened already, or the document at a URL or path."""
-    from .source import Source, open_source
+    from .source import Source, open_references, open_source
 
-    return place if isinstance(place, Source) else open_source(os.fspath(place), storage_options)
+    if isinstance(place, Source):
+        return place
+    if isinstance(place, Mapping):
+        return open_references(place)
+    return open_source(os.fspath(place), storage_options)
 
 
 def _told(decoding: Mapping[str, Any]) -> dict[str, Any]:

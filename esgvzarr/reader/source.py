@@ -21,6 +21,7 @@ from ..output import ICECHUNK, PARQUET, check_installed, output_of
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
+IN_MEMORY = "references in memory"
 _OPEN: dict[tuple[str, str], Source] = {}
 """(href, digest) -> what this process has read for a task that came from another process."""
 
@@ -37,6 +38,8 @@ class Source:
     digest: str
     """Of the document; empty where the output has versions of its own."""
     zarr_format: Literal[2, 3]
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """The dask chunks that its maker advises; none where it gives no advice."""
     found: dict[str, Any] = field(default_factory=dict)
     """Group -> what was read of its metadata, so that it is read once."""
 
@@ -83,6 +86,10 @@ class Source:
         return list(self.read_variables(path))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from .store import ReferenceStore
+
+        if self.href == IN_MEMORY and isinstance(self.store, ReferenceStore):
+            return (open_references, (dict(self.store.references),))
         return (_again, (self.href, dict(self.options), self.digest))
 
     def __dask_tokenize__(self) -> tuple[str, str]:
@@ -126,6 +133,20 @@ def open_source(href: str, options: Mapping[str, Any] | None = None) -> Source:
         ) from error
 
 
+def open_references(parsed: Mapping[str, Any], href: str = IN_MEMORY) -> Source:
+    """References that were read already, as xpystac gives them.
+
+    Raises:
+        SourceError: they are none.
+    """
+    try:
+        return _of_json(parsed, orjson.dumps(parsed), href, {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            href, str(error), expected="kerchunk references", code="source-not-references"
+        ) from error
+
+
 def _again(href: str, options: Mapping[str, Any], digest: str) -> Source:
     """The source in another process."""
     key = (href, digest)
@@ -145,18 +166,41 @@ def _again(href: str, options: Mapping[str, Any], digest: str) -> Source:
 
 def _open_json(href: str, options: dict[str, Any]) -> Source:
     from ..output.kerchunk import read
-    from .store import ReferenceStore
 
     raw = _read_whole(href, options)
-    parsed = orjson.loads(read(raw))
+    return _of_json(orjson.loads(read(raw)), raw, href, options)
+
+
+def _of_json(
+    parsed: Mapping[str, Any], raw: bytes, href: str, options: Mapping[str, Any]
+) -> Source:
+    from .store import ReferenceStore
+
     refs = parsed.get("refs", parsed)
     if "templates" in parsed or "gen" in parsed:
         refs = _expanded(parsed)
     zarr_format: Literal[2, 3] = 3 if "zarr.json" in refs else 2
     if zarr_format == 2 and ".zgroup" not in refs:
         raise ValueError("it holds no Zarr group")
-    store = ReferenceStore(refs, href, options.get("remote_options", {}))
-    return Source(href, options, store, hashlib.sha256(raw).hexdigest(), zarr_format)
+    return Source(
+        href,
+        options,
+        ReferenceStore(refs, href, options.get("remote_options", {})),
+        hashlib.sha256(raw).hexdigest(),
+        zarr_format,
+        _advice(parsed.get("provenance")),
+    )
+
+
+def _advice(provenance: Any) -> dict[str, int]:
+    """Dimension -> steps of a dask chunk, as the maker of the references advises."""
+    if not isinstance(provenance, str):
+        return {}
+    try:
+        said = orjson.loads(provenance).get("reading", {})
+        return {str(said["dimension"]): int(said["steps"])}
+    except (ValueError, KeyError, TypeError, AttributeError):  # of others
+        return {}
 
 
 def _open_parquet(href: str, options: dict[str, Any]) -> Source:

@@ -68,6 +68,11 @@ class ReferenceStore(Store):
         self._listed = refs if listed is None else listed
         self._below: dict[str, list[str]] | None = None
 
+    @property
+    def references(self) -> Mapping[str, Any]:
+        """All keys and values."""
+        return self._refs
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ReferenceStore) and self._refs is other._refs
 

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from esgvzarr.backfill import REST_AFTER, Job, Turns, backfill, plan_path
 from esgvzarr.backfill.listing import Survey
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
 from esgvzarr.backfill.report import Summary, explanation, html
+from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.task import IndexAddress
@@ -40,7 +40,7 @@ from esgvzarr.testing import (
 from esgvzarr.testing.archive import register, write_archive
 from esgvzarr.testing.node import DataNode, command, map_line
 from esgvzarr.transport import Transport
-from esgvzarr.workers import LocalWorkers, connect_workers
+from esgvzarr.workers import Limits
 
 NAMES = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 6)]
 HOST = "data.example.org"
@@ -339,7 +339,7 @@ class TestWorkers:
         """Once more, elsewhere; if it dies again, that is said, and the others' work is not
         lost.
         """
-        workers = LocalWorkers(2)
+        workers = LocalWorkers(2, Limits())
         try:
             assert workers.run(die_once, tmp_path / "marker") == "alive"
             with pytest.raises(WorkerError) as caught:
@@ -353,27 +353,6 @@ class TestWorkers:
             assert [workers.run(double, number) for number in range(4)] == [0, 2, 4, 6]
         finally:
             workers.close()
-
-    def test_end_with_the_process_that_has_them(self, tmp_path: Path) -> None:
-        """By kill -9, too: nobody computes for nobody."""
-        program = (
-            "import os, sys, time\nfrom esgvzarr.workers import LocalWorkers\n"
-            "if __name__ == '__main__':\n    print(LocalWorkers(1).run(os.getpid), flush=True)\n "
-            "   time.sleep(60)\n"
-        )
-        (tmp_path / "program.py").write_text(program)
-        with subprocess.Popen(
-            [sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True
-        ) as owner:
-            assert owner.stdout
-            worker = int(owner.stdout.readline())
-            owner.kill()
-        assert soon(
-            lambda: (
-                not Path(f"/proc/{worker}").exists()
-                or "State:\tZ" in Path(f"/proc/{worker}/status").read_text()
-            )
-        )
 
     def test_of_a_cluster_that_is_not_there(self) -> None:
         with pytest.raises(SettingsError) as caught:
@@ -492,7 +471,9 @@ class TestBackfill:
         """
         with back.start("--jobs", 2) as first:
             assert soon(lambda: back.linked() >= 3, 60)
-            os.kill(children(first.pid)[0], signal.SIGKILL)
+            (server,) = children(first.pid, "fork_server")
+            assert soon(lambda: bool(children(server, "fork_server")))
+            os.kill(children(server, "fork_server")[0], signal.SIGKILL)
             assert soon(lambda: back.linked() >= 12, 60)
             first.kill()
         before = back.linked()

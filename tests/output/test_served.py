@@ -176,7 +176,7 @@ def test_dry_run_touches_nothing(
 ) -> None:
     from esgvzarr.link.dry_run import plan_file
 
-    reference, said = plan_file(
+    reference, said, _ = plan_file(
         record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, output)
     )
     assert reference.written

@@ -5,10 +5,12 @@ with the numbers of the files.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from trust import oracle
 import esgvzarr
 from esgvzarr import EsgvzarrError
 from esgvzarr.errors import SourceError, TransportError
-from esgvzarr.output import PARQUET, ZST, write
+from esgvzarr.output import PARQUET, ZST, open_kwargs, provenance_at, reading_of, write
 from esgvzarr.reader.source import open_source
 from esgvzarr.testing import DATASET_ID, DEFECTS, FileSpec, ThreddsServer, write_files
 
@@ -121,6 +123,50 @@ def test_dask_gets_the_true_irregular_chunks_in_two_layers(tmp_path: Path) -> No
     assert data["tas"].chunks == ((5, 5, 2) * 3, (4,), (6,))
     assert data["tas"].encoding["preferred_chunks"]["time"] == (5, 5, 2) * 3
     assert len(data["tas"].data.dask.layers) == 2
+
+
+def test_the_empty_root_says_first_how_it_is_opened(tmp_path: Path) -> None:
+    root = xarray.open_dataset(published(fives(tmp_path), tmp_path), engine="kerchunk")
+    assert not root.variables
+    assert list(root.attrs)[:2] == ["esgvzarr_recipe", "esgvzarr_segments"]
+    attributes = repr(root).split("Attributes:", 1)[1]
+    assert "xarray.open_dataset(href, engine='esgvzarr')" in attributes.splitlines()[1]
+
+
+def test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thredds_server: ThreddsServer
+) -> None:
+    monkeypatch.setattr("esgvzarr.combine.reading.MOST", 24 * 4 * 24)  # two years at once
+    monkeypatch.setattr("esgvzarr.combine.reading.LEAST", 12 * 4 * 24)
+    paths = write_files(tmp_path, [FileSpec(start=12 * n, chunks=(1, 4, 6)) for n in range(5)])
+    href = published(paths, tmp_path, thredds_server)
+    reading = reading_of(provenance_at(tmp_path / NAME))
+    assert (reading.dimension, reading.steps, reading.segments) == ("time", 24, 0)
+    keywords = open_kwargs("json", "http", reading)
+    assert keywords == {"engine": "kerchunk", "open_dataset_options": {"chunks": {"time": 24}}}
+    thredds_server.requests.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        stock = xarray.open_dataset(href, **keywords)
+    asked = [request.method for request in thredds_server.requests if NAME in request.path]
+    assert len(asked) == len(thredds_server.requests)  # nothing but the document
+    assert asked == ["HEAD", "GET"] * 3  # dask reads the document again twice, to name its arrays
+    assert stock["tas"].data.chunks[0] == (24, 24, 12)
+    assert len(stock["tas"].data.dask.layers) == 2
+    thredds_server.requests.clear()
+    ours = esgvzarr.open_dataset(href)
+    assert [request.method for request in thredds_server.requests] == ["GET"]
+    assert ours["tas"].chunks == stock["tas"].data.chunks
+    assert ours.equals(stock)
+    assert oracle.differences(oracle.make(paths)[1], paths) == []
+
+
+def test_references_in_memory_open_too(tmp_path: Path) -> None:
+    href = published(fives(tmp_path), tmp_path)
+    refs = json.loads(Path(href).read_bytes())
+    data = xarray.open_dataset(refs, engine="esgvzarr")
+    again = pickle.loads(pickle.dumps(data))  # noqa: S301
+    assert again.equals(xarray.open_dataset(href))
 
 
 def test_opening_takes_one_get_and_one_step_takes_one_chunk(

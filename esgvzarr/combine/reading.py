@@ -1,0 +1,94 @@
+"""How many time steps stock readers had best take together. Pure.
+
+A task that fetches one small chunk waits longer than it computes. With tasks of 16 to 64 MiB the
+chunks of a task are fetched at the same time, and memory is bounded. Borders of files are borders
+of tasks where that fits, so that a task opens few files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..model import Array
+
+LEAST = 16 * 2**20
+"""Bytes, decoded, that a task should have."""
+MOST = 64 * 2**20
+"""Bytes, decoded, that a task should not exceed."""
+
+
+def steps_together(arrays: Sequence[Array], time: str | None, lengths: Sequence[int]) -> int:
+    """Time steps of a dask chunk: a multiple of the stored chunks' length. 0 where there is no
+    advice, for instance since no data change with time.
+
+    Args:
+        arrays: of one group.
+        time: the name of the dimension.
+        lengths: time steps of each file.
+    """
+    moving = [array for array in arrays if time in array.dims and len(array.chunks)]
+    if not moving:
+        return 0
+    unit = math.lcm(*(array.chunk_shape[array.dims.index(str(time))] for array in moving))
+    step = max(_bytes_of_step(array, str(time)) for array in moving)
+    total = sum(lengths)
+    if unit >= total or unit * step >= MOST:
+        return unit if unit <= total else 0
+    most = MOST // step
+    if total <= most:
+        return total
+    file = _common_length(lengths)
+    if file and file % unit == 0:
+        for steps in _by_whole_files(file, unit, most):
+            if steps * step >= LEAST:
+                return steps
+    return max(most // 2 // unit, 1) * unit
+
+
+def _by_whole_files(file: int, unit: int, most: int) -> Iterator[int]:
+    """Multiples of a file's length, or parts of a file that divide it, the longest first."""
+    if file <= most:
+        yield most // file * file
+    for parts in range(2, file // unit + 1):
+        steps = file // parts
+        if file % parts == 0 and steps % unit == 0 and steps <= most:
+            yield steps
+
+
+def _common_length(lengths: Sequence[int]) -> int:
+    """The length of all files but the last, which may be shorter; 0 where they differ."""
+    first = lengths[0]
+    equal = all(length == first for length in lengths[:-1])
+    return first if equal and lengths[-1] <= first else 0
+
+
+def _bytes_of_step(array: Array, time: str) -> int:
+    """Decoded bytes of one time step of one stored chunk."""
+    sizes = [n for n, dim in zip(array.chunk_shape, array.dims, strict=True) if dim != time]
+    packed = {"scale_factor", "add_offset"} & set(array.attrs)
+    return math.prod(sizes) * (8 if packed else array.dtype.itemsize)
+
+
+def in_pieces(array: Array, time: str, steps: int) -> Array:
+    """An array whose values are in the reference file, in chunks of so many time steps.
+
+    xarray warns of dask chunks that cut stored ones. What is no data is not worth such a warning.
+    """
+    whole = array.inline.get((0,) * len(array.shape))
+    axis = array.dims.index(time)
+    if whole is None or len(array.inline) > 1 or array.codecs or array.shape[axis] <= steps:
+        return array
+    values = np.frombuffer(whole, array.dtype).reshape(array.shape)
+    chunk = (*array.shape[:axis], steps, *array.shape[axis + 1 :])
+    pieces = {}
+    for number, first in enumerate(range(0, array.shape[axis], steps)):
+        piece = np.zeros(chunk, array.dtype)
+        part = values[(slice(None),) * axis + (slice(first, first + steps),)]
+        piece[(slice(None),) * axis + (slice(0, part.shape[axis]),)] = part
+        place = tuple(number if dim == axis else 0 for dim in range(len(chunk)))
+        pieces[place] = piece.tobytes()
+    return replace(array, chunk_shape=chunk, inline=pieces)

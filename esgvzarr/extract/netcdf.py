@@ -1,0 +1,111 @@
+"""The result as CF NetCDF-4: types, fills, packing and attributes as in the source files.
+
+Where segments are packed in different ways, values are written unpacked, in the type that xarray
+decodes them to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .parts import shape_of
+from .selection import Selection
+
+if TYPE_CHECKING:
+    import netCDF4
+    import xarray
+
+Blocks = Callable[[str], Iterator[tuple[int, int, np.ndarray]]]
+"""Gives for a variable its parts: first step, end, numbers."""
+_OF_THE_TYPE = (
+    "missing_value",
+    "valid_min",
+    "valid_max",
+    "valid_range",
+    "flag_values",
+    "flag_masks",
+)
+"""Attributes that have the type of their variable (CF conventions, section 2.5.1)."""
+_LEVEL = 1
+"""Of deflate: higher levels cost much time and save little after shuffling."""
+
+
+def write_netcdf(
+    path: Path, dataset: xarray.Dataset, selection: Selection, blocks: Blocks, history: str
+) -> None:
+    """Write the selected variables.
+
+    Args:
+        path: of the file, which is not there yet.
+        dataset: opened without decoding of times, lazily.
+        selection: of it.
+        blocks: reads a variable part by part.
+        history: a line that goes before the dataset's own history.
+    """
+    import netCDF4
+
+    with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
+        file.set_auto_maskandscale(False)
+        attrs = dict(dataset.attrs)
+        attrs["history"] = "\n".join(filter(None, (history, str(attrs.get("history", "")))))
+        _set_attributes(file, attrs)
+        _make_dimensions(file, dataset, selection)
+        for name in selection.names:
+            variable = dataset.variables[name]
+            made = _make_variable(file, name, variable)
+            for start, stop, values in blocks(name):
+                _write(made, variable, start, stop, values)
+
+
+def _make_dimensions(file: netCDF4.Dataset, dataset: xarray.Dataset, selection: Selection) -> None:
+    for name in selection.names:
+        variable = dataset.variables[name]
+        shape = shape_of(variable, selection)
+        for dimension, length in zip(variable.dims, shape, strict=True):
+            if dimension not in file.dimensions:
+                file.createDimension(str(dimension), length)
+
+
+def _make_variable(file: netCDF4.Dataset, name: str, variable: xarray.Variable) -> Any:
+    attrs = {**variable.attrs}
+    dtype = variable.dtype
+    if dtype.kind == "f" and "_FillValue" in variable.encoding:
+        attrs["_FillValue"] = variable.encoding["_FillValue"]
+    is_text = dtype.kind in "OU"
+    fill = attrs.pop("_FillValue", None)
+    options: dict[str, Any] = {}
+    if variable.ndim and not is_text:
+        options = {"compression": "zlib", "complevel": _LEVEL, "shuffle": True}
+    made = file.createVariable(
+        name,
+        str if is_text else dtype.newbyteorder("="),
+        tuple(map(str, variable.dims)),
+        fill_value=None if fill is None or is_text else np.asarray(fill).astype(dtype)[()],
+        **options,
+    )
+    made.set_auto_maskandscale(False)
+    for key in _OF_THE_TYPE:
+        if key in attrs and not isinstance(attrs[key], str) and not is_text:
+            attrs[key] = np.asarray(attrs[key]).astype(dtype)
+    _set_attributes(made, attrs)
+    return made
+
+
+def _set_attributes(target: Any, attrs: Mapping[str, Any]) -> None:
+    for key, value in attrs.items():
+        if key != "_ARRAY_DIMENSIONS" and not key.startswith("esgvzarr_"):
+            target.setncattr(key, value)
+
+
+def _write(made: Any, variable: xarray.Variable, start: int, stop: int, values: np.ndarray) -> None:
+    fill = variable.encoding.get("_FillValue")
+    if values.dtype.kind == "f" and fill is not None:  # decoded: what is missing is NaN
+        values = np.where(np.isnan(values), np.asarray(fill, values.dtype), values)
+    if variable.ndim:
+        made[start:stop] = values
+    else:
+        made[...] = values

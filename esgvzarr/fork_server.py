@@ -1,0 +1,385 @@
+"""A lean process that forks a child for each job, watches it, and ends it at its limits.
+
+A library that reads files can abort the interpreter, hang, or take all memory. So such work is done
+in a child, which may die alone. A child is forked, since starting an interpreter and importing the
+libraries takes longer than many a job. It is forked from this server and not from the process that
+has the work, since that one has threads, which no copy would have.
+
+The owner and the server share one socket of messages: each asks for a child, and brings two more
+sockets. On the first, the owner and the child talk. On the second, the server tells the owner how
+the child ended; when the owner closes it, the server kills the child. When the owner itself ends,
+however it ends, the server kills all children and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+_REQUEST = struct.Struct("dQ")
+"""Seconds, and bytes of memory, that a child may take."""
+_LOOK_S = 0.05
+"""Between two looks at the children's memory and time."""
+_PAGE = os.sysconf("SC_PAGESIZE")
+_PR_SET_PDEATHSIG = 1
+_HEAVY = (
+    "h5py",
+    "netCDF4",
+    "xarray",
+    "kerchunk.hdf",
+    "esgvzarr.combine",
+    "esgvzarr.formats",
+    "esgvzarr.proof",
+)
+"""What children import. The server imports it before the second child: commands with one job need
+not pay for what their job does not use.
+"""
+
+
+class Ending(StrEnum):
+    """How a child ended."""
+
+    EXIT = "exit"
+    """By itself, or by a signal that another process sent."""
+    TIME = "time"
+    """The server killed it at its time limit."""
+    MEMORY = "memory"
+    """The server killed it at its memory limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What the server tells of a child that ended."""
+
+    ending: Ending
+    signal: int
+    """That ended it; 0 where none did."""
+
+
+@dataclass(slots=True)
+class _Child:
+    pid: int
+    owner: socket.socket
+    deadline: float
+    most_bytes: int
+    ending: Ending = Ending.EXIT
+
+
+class ForkServer:
+    """The owner's side. Threads may ask at once. It is started when a child is first asked for.
+
+    Args:
+        run_child: a function of a module: what a child does with its socket to the owner.
+    """
+
+    def __init__(self, run_child: Callable[[socket.socket], None]) -> None:
+        self._run_child = run_child
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._owner = 0
+        self._wait_for_end: Callable[[], object] = lambda: None
+
+    def start_child(self, time_limit_s: float, most_bytes: int) -> tuple[socket.socket, Watch]:
+        """A new child.
+
+        Returns:
+            The socket to the child, and what watches it.
+        """
+        ours, theirs = socket.socketpair()
+        watching, watched = socket.socketpair()
+        with theirs, watched:
+            request = _REQUEST.pack(time_limit_s, most_bytes)
+            handles = [theirs.fileno(), watched.fileno()]
+            with self._lock:
+                self._send(request, handles)
+        return ours, Watch(watching)
+
+    def close(self) -> None:
+        """End the server and its children."""
+        with self._lock:
+            self._let_go()
+
+    def _send(self, request: bytes, handles: Sequence[int]) -> None:
+        try:
+            socket.send_fds(self._connected(), [request], handles)
+        except (BrokenPipeError, ConnectionResetError):  # somebody killed it
+            self._let_go()
+            socket.send_fds(self._connected(), [request], handles)
+
+    def _connected(self) -> socket.socket:
+        if self._control is None or self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._control, self._wait_for_end = _start(self._run_child)
+        return self._control
+
+    def _let_go(self) -> None:
+        if self._control is None or self._owner != os.getpid():
+            return
+        with contextlib.suppress(OSError):  # it is gone
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
+        self._control = None
+        with contextlib.suppress(ChildProcessError):
+            self._wait_for_end()
+
+
+class Watch:
+    """Knows how a child ends. Closing it kills the child."""
+
+    def __init__(self, told: socket.socket) -> None:
+        self._told = told
+
+    def wait(self) -> End:
+        """How the child ended."""
+        said = self._told.recv(256)
+        if not said:  # the server was killed, and its children with it
+            return End(Ending.EXIT, signal.SIGKILL)
+        words = json.loads(said)
+        return End(Ending(words["ending"]), words["signal"])
+
+    def close(self) -> None:
+        """Kill the child, if it still runs."""
+        self._told.close()
+
+
+def _start(
+    run_child: Callable[[socket.socket], None],
+) -> tuple[socket.socket, Callable[[], object]]:
+    """The socket to a new server, and what waits for its end.
+
+    A process without other threads is copied, with all that it has imported. Else the server is an
+    interpreter of its own: a copy could wait for ever for a lock that a thread had.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        alone = threading.active_count() == 1
+        wait_for_end = _fork(theirs, run_child) if alone else _spawn(theirs, run_child)
+    return ours, wait_for_end
+
+
+def _fork(
+    theirs: socket.socket, run_child: Callable[[socket.socket], None]
+) -> Callable[[], object]:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python warns of the threads of OpenBLAS, which stops them itself before a fork
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        return partial(os.waitpid, pid, 0)
+    try:
+        gc.freeze()
+        serve(theirs.detach(), run_child)
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        os._exit(1)
+
+
+def _spawn(
+    theirs: socket.socket, run_child: Callable[[socket.socket], None]
+) -> Callable[[], object]:
+    handle = theirs.fileno()
+    name = run_child.__name__
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from {run_child.__module__} import {name}; "
+        f"from {__name__} import serve; serve({handle}, {name})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], pass_fds=[handle], stdin=subprocess.DEVNULL
+    )
+    return process.wait
+
+
+def serve(handle: int, run_child: Callable[[socket.socket], None]) -> None:
+    """Fork children until the owner is gone.
+
+    Args:
+        handle: the socket to the owner.
+        run_child: what a child does with its socket to the owner.
+    """
+    _Server(handle, run_child).run()
+    os._exit(0)
+
+
+class _Server:
+    """The loop of the server."""
+
+    def __init__(self, handle: int, run_child: Callable[[socket.socket], None]) -> None:
+        _keep_only(handle)
+        self._control = socket.socket(fileno=handle)
+        self._run_child = run_child
+        self._selector = selectors.DefaultSelector()
+        self._children: dict[int, _Child] = {}
+        self._started = 0
+        self._woken = _wake_when_children_end()
+        self._selector.register(self._control, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Until the owner is gone."""
+        while True:
+            timeout = _LOOK_S if self._children else None
+            for key, _ in self._selector.select(timeout):
+                if key.fileobj is self._control:
+                    if not self._answer():
+                        self._kill_all()
+                        return
+                elif key.fileobj is self._woken:
+                    self._woken.recv(4096)
+                else:  # the owner closed it
+                    os.kill(key.data.pid, signal.SIGKILL)
+                    self._selector.unregister(key.fileobj)
+            self._reap()
+            self._look()
+
+    def _answer(self) -> bool:
+        """Fork a child as the owner asks; False where the owner is gone."""
+        request, handles, _, _ = socket.recv_fds(self._control, _REQUEST.size, 2)
+        if not request:
+            return False
+        time_limit_s, most_bytes = _REQUEST.unpack(request)
+        job = socket.socket(fileno=handles[0])
+        owner = socket.socket(fileno=handles[1])
+        self._started += 1
+        if self._started == 2:
+            _import_what_children_import()
+        server = os.getpid()
+        pid = os.fork()
+        if not pid:
+            self._be_a_child(job, server)
+        job.close()
+        child = _Child(pid, owner, time.monotonic() + time_limit_s, most_bytes)
+        self._children[pid] = child
+        self._selector.register(owner, selectors.EVENT_READ, child)
+        return True
+
+    def _be_a_child(self, job: socket.socket, server: int) -> None:
+        """In the new child: do the job, and end."""
+        try:
+            _die_with(server)
+            _offer_to_die_first()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            _keep_only(job.fileno())
+            self._run_child(job)
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            os._exit(0)
+
+    def _reap(self) -> None:
+        """Tell the owner of each child that ended."""
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            child = self._children.pop(pid)
+            ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            said = json.dumps({"ending": child.ending, "signal": ended_by})
+            with contextlib.suppress(OSError):  # the owner does not listen any more
+                child.owner.send(said.encode())
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(child.owner)
+            child.owner.close()
+
+    def _look(self) -> None:
+        """Kill the children that are at a limit."""
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.ending is not Ending.EXIT:
+                continue
+            if now > child.deadline:
+                child.ending = Ending.TIME
+            elif _own_memory(child.pid) > child.most_bytes:
+                child.ending = Ending.MEMORY
+            else:
+                continue
+            os.kill(child.pid, signal.SIGKILL)
+
+    def _kill_all(self) -> None:
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _own_memory(pid: int) -> int:
+    """Bytes of memory that a process takes, without pages of files.
+
+    It is what the machine lacks. Limits that the kernel enforces (``RLIMIT_AS``, ``RLIMIT_DATA``)
+    count what is reserved and never touched, and libhdf5 reports its failure as damage to the file.
+    """
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
+    except (OSError, ValueError):  # it ended
+        return 0
+    return (resident - shared) * _PAGE
+
+
+def _keep_only(handle: int) -> None:
+    """Let go of all files but standard output and error, and this one. Standard input is empty.
+
+    Copies of open files would hold the owner's locks. Their numbers stay taken: objects that were
+    copied may still close them.
+    """
+    empty = os.open(os.devnull, os.O_RDONLY)
+    for number in map(int, os.listdir("/proc/self/fd")):
+        if number not in (1, 2, handle, empty):
+            os.dup2(empty, number, inheritable=number == 0)
+
+
+def _wake_when_children_end() -> socket.socket:
+    """A socket that has bytes to read when a child has ended.
+
+    What is sent to all processes of a terminal is for the owner, whose end is the server's.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)  # noqa: FBT003  (the standard library has it so)
+    signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return reading
+
+
+def _die_with(server: int) -> None:
+    """Let the kernel kill this child when the server ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:  # it ended before
+        os._exit(1)
+
+
+def _offer_to_die_first() -> None:
+    """Where the machine runs out of memory, the kernel takes this child, and not its owner."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
+
+
+def _import_what_children_import() -> None:
+    for name in _HEAVY:
+        with contextlib.suppress(ImportError):  # the child says what is missing, if it needs it
+            importlib.import_module(name)

@@ -1,0 +1,264 @@
+"""Decompress without trust: never more bytes than there may be, and one.
+
+A deflated chunk of 2 MB can stand for 2 GB, and zlib, like HDF5, goes on until memory ends. So all
+that is decompressed here, by us or by a stock reader in the proof, has a limit, known before.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import numcodecs
+from numcodecs.abc import Codec
+from numcodecs.compat import ensure_bytes, ndarray_copy
+
+_ZSTD_MAGIC = 0xFD2FB528
+_ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
+_GZIP = 31
+"""Window bits by which zlib reads gzip's header."""
+_ZLIB = 15
+_LZMA_MEMORY = 128 * 2**20
+"""Bytes that lzma's dictionary may take."""
+DECODING_ERRORS = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    TypeError,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What decoders raise for bytes that are damaged, or expand beyond their limit."""
+
+
+class ExpandsError(ValueError):
+    """Compressed bytes hold more than they may."""
+
+
+class _Streams:
+    """A decompressor of the standard library that stops at a limit, and reads the streams that
+    follow each other in one buffer.
+    """
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+
+    def __call__(self, data: bytes, limit: int) -> bytes:
+        parts: list[bytes] = []
+        left = limit
+        while data:
+            stream = self._start()
+            part = stream.decompress(data, left + 1)
+            left -= len(part)
+            if left < 0:
+                raise _expands(limit)
+            parts.append(part)
+            if not stream.eof:
+                raise EOFError("the compressed bytes end too early")
+            data = stream.unused_data
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _Zlib(_Streams):
+    """What follows the first stream is left alone, as zlib itself leaves it."""
+
+    def __call__(self, data: bytes, limit: int) -> bytes:
+        stream = self._start()
+        whole: bytes = stream.decompress(data, limit + 1)
+        if len(whole) > limit:
+            raise _expands(limit)
+        if not stream.eof:
+            raise EOFError("the compressed bytes end too early")
+        return whole
+
+
+def _expands(limit: int) -> ExpandsError:
+    return ExpandsError(f"holds more than {limit} bytes when it is decompressed")
+
+
+_LIMITED: Mapping[str, Callable[[bytes, int], bytes]] = {
+    "zlib": _Zlib(lambda: zlib.decompressobj(_ZLIB)),
+    "gzip": _Streams(lambda: zlib.decompressobj(_GZIP)),
+    "bz2": _Streams(bz2.BZ2Decompressor),
+    "lzma": _Streams(lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)),
+}
+"""Decoders that stop at the limit."""
+
+
+def _zstd_size(data: bytes) -> int:
+    """Bytes that all frames of a buffer state to hold.
+
+    Rule: RFC 8878, sections 3.1.1 (frames and blocks) and 3.1.2 (skippable frames).
+    """
+    total = 0
+    at = 0
+    while at < len(data):
+        magic = int.from_bytes(data[at : at + 4], "little")
+        if magic in _ZSTD_SKIPPABLE:
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+            continue
+        if magic != _ZSTD_MAGIC or at + 5 > len(data):
+            raise ValueError("is not zstd")
+        size, at = _zstd_frame(data, at + 4)
+        total += size
+    return total
+
+
+def _zstd_frame(data: bytes, at: int) -> tuple[int, int]:
+    """The content size of the frame whose descriptor is at ``at``, and where the frame ends."""
+    descriptor = data[at]
+    single = bool(descriptor & 0x20)
+    at += 1 if single else 2
+    at += (0, 1, 2, 4)[descriptor & 3]
+    width = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
+    if width == 0:
+        raise ExpandsError("is a zstd frame that does not state its size")
+    size = int.from_bytes(data[at : at + width], "little") + (256 if width == 2 else 0)
+    at += width
+    last = False
+    while not last:
+        if at + 3 > len(data):
+            raise EOFError("the compressed bytes end too early")
+        header = int.from_bytes(data[at : at + 3], "little")
+        last = bool(header & 1)
+        at += 3 + (1 if header >> 1 & 3 == 1 else header >> 3)
+    return size, at + (4 if descriptor & 4 else 0)
+
+
+def _blosc_size(data: bytes) -> int:
+    """Rule: Blosc header format, bytes 4 to 8."""
+    return int.from_bytes(data[4:8], "little")
+
+
+def _lz4_size(data: bytes) -> int:
+    """Rule: numcodecs writes the size before the block."""
+    return int.from_bytes(data[:4], "little")
+
+
+_STATED: Mapping[str, Callable[[bytes], int]] = {
+    "zstd": _zstd_size,
+    "blosc": _blosc_size,
+    "lz4": _lz4_size,
+}
+"""Sizes that compressed bytes state, and that their decoders allocate at once and go by."""
+
+
+def decode(data: Any, codecs: Sequence[Mapping[str, Any]], size: int) -> Any:
+    """Undo a pipeline of codecs.
+
+    Args:
+        data: the bytes as stored.
+        codecs: numcodecs configurations, in the order in which they were applied.
+        size: bytes that come out.
+
+    Raises:
+        ExpandsError: more come out.
+        ValueError, RuntimeError, OSError, EOFError, TypeError, zlib.error, lzma.LZMAError: the
+            bytes are damaged (`DECODING_ERRORS`).
+    """
+    limits = [size]
+    for codec in codecs:
+        limits.append(_longest(str(codec["id"]), limits[-1]))
+    for codec, limit in zip(reversed(codecs), reversed(limits[:-1]), strict=True):
+        data = _undo(data, codec, limit)
+    if memoryview(data).nbytes > size:
+        raise _expands(size)
+    return data
+
+
+def _longest(codec: str, size: int) -> int:
+    """Bytes that a codec makes of ``size`` bytes at most."""
+    if codec in _LIMITED or codec in _STATED:
+        return size + size // 64 + 4096  # what cannot be compressed is stored, with some overhead
+    return size + 4  # a checksum, or none
+
+
+def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
+    kind = str(codec["id"])
+    if kind in _LIMITED:
+        return _LIMITED[kind](ensure_bytes(data), limit)
+    if kind in _STATED and _STATED[kind](ensure_bytes(data)) > limit:
+        raise _expands(limit)
+    return numcodecs.get_codec(dict(codec)).decode(data)
+
+
+def zstd_document(data: bytes, limit: int) -> bytes:
+    """A document that was compressed with zstd.
+
+    Raises:
+        ExpandsError: it holds more than ``limit`` bytes, or does not say how many.
+        ValueError, RuntimeError, EOFError: it is not zstd, or damaged.
+    """
+    return bytes(_undo(data, {"id": "zstd"}, limit))
+
+
+_exact: ContextVar[int | None] = ContextVar("esgvzarr_inflate_exact", default=None)
+_in_force: list[int] = []
+_changing = threading.Lock()
+
+
+@contextmanager
+def limited_codecs(largest: int) -> Iterator[None]:
+    """Let numcodecs, and so every stock reader in this process, decompress no chunk to more than
+    ``largest`` bytes.
+
+    Limits of several threads are in force together: the largest of them holds.
+    """
+    _register()
+    with _changing:
+        _in_force.append(largest)
+    try:
+        yield
+    finally:
+        with _changing:
+            _in_force.remove(largest)
+
+
+@contextmanager
+def chunks_of(size: int) -> Iterator[None]:
+    """Within `limited_codecs`, and in this thread and what zarr starts from it: chunks of ``size``
+    bytes, and no more.
+    """
+    token = _exact.set(size)
+    try:
+        yield
+    finally:
+        _exact.reset(token)
+
+
+def _limit() -> int | None:
+    exact = _exact.get()
+    if exact is not None:
+        return _longest("zlib", exact)  # filters may have made the chunk a little longer
+    with _changing:
+        return max(_in_force, default=None)
+
+
+@cache
+def _register() -> None:
+    """Put the limited decoders in the place of numcodecs' own, which they are without a limit."""
+    for name in (*_LIMITED, *_STATED):
+        own = type(numcodecs.get_codec({"id": name}))
+        numcodecs.register_codec(_limited(own, name), codec_id=name)
+
+
+def _limited(own: type[Codec], name: str) -> type[Codec]:
+    def decode(self: Any, buf: Any, out: Any = None) -> Any:
+        limit = _limit()
+        if limit is None:
+            return own.decode(self, buf, out)
+        if name in _LIMITED:
+            return ndarray_copy(_LIMITED[name](ensure_bytes(buf), limit), out)
+        if _STATED[name](ensure_bytes(buf)) > limit:
+            raise _expands(limit)
+        return own.decode(self, buf, out)
+
+    return type(own.__name__, (own,), {"decode": decode, "__module__": own.__module__})

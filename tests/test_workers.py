@@ -1,0 +1,276 @@
+"""Tests for `esgvzarr.workers` and `esgvzarr.fork_server`: a wall around each dataset."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from esgvzarr.errors import Fault, ProofError, WorkerError
+from esgvzarr.workers import Limits, in_a_worker
+
+LIMITS = Limits(time_s=30, memory_mib=512)
+
+
+def _double(number: int) -> int:
+    return 2 * number
+
+
+def _refuse() -> None:
+    raise ProofError("x.json", "is gone") from FileNotFoundError("x.json")
+
+
+def _stumble() -> None:
+    raise ZeroDivisionError("a fault")
+
+
+def _abort() -> None:
+    ctypes.CDLL(None).abort()
+
+
+def _crash() -> None:
+    ctypes.string_at(1)
+
+
+def _leave() -> None:
+    sys.exit(3)
+
+
+def _hang() -> None:
+    time.sleep(60)
+
+
+def _fill_memory() -> int:
+    return len(bytearray(os.urandom(1)) * 2**31)
+
+
+def _reserve_memory() -> int:
+    return len(bytes(2**31))
+
+
+def _want_too_much() -> None:
+    raise MemoryError("9 GiB for an array")
+
+
+def _tell(words: str, *, progress: Callable[[str], None]) -> str:
+    progress(f"reading {words}")
+    return words
+
+
+def _hang_at(words: str, *, progress: Callable[[str], None]) -> None:
+    progress(words)
+    _hang()
+
+
+def _log_a_warning() -> None:
+    logging.getLogger("esgvzarr.formats").warning("%s is odd", "x.nc")
+
+
+def _surroundings() -> tuple[str, str | None, str]:
+    return os.getcwd(), os.environ.get("ESGVZARR_TEST"), sys.path[-1]
+
+
+def _process() -> tuple[int, int]:
+    return os.getpid(), os.getppid()
+
+
+def _open_files() -> list[str]:
+    names = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return [os.readlink(name) for name in names if os.path.exists(name)]
+
+
+def test_a_function_is_called_in_another_process_and_its_result_returned() -> None:
+    first, server = in_a_worker(_process, limits=LIMITS)
+    second, same_server = in_a_worker(_process, limits=LIMITS)
+    assert len({os.getpid(), server, first, second}) == 4
+    assert server == same_server
+    assert in_a_worker(_double, 21, limits=LIMITS) == 42
+
+
+def test_a_large_result_arrives_whole() -> None:
+    assert in_a_worker(bytes, 40 * 2**20, limits=LIMITS) == bytes(40 * 2**20)
+
+
+def test_an_error_with_a_code_is_raised_with_its_cause() -> None:
+    with pytest.raises(ProofError, match="is gone") as caught:
+        in_a_worker(_refuse, limits=LIMITS)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "said"),
+    [
+        (_stumble, "worker-failed", "ZeroDivisionError: a fault"),
+        (_leave, "worker-failed", "SystemExit: 3"),
+        (_abort, "worker-died", "SIGABRT"),
+        (_crash, "worker-died", "SIGSEGV"),
+        (_fill_memory, "worker-memory", "was ended for its memory"),
+        (_want_too_much, "worker-memory", "9 GiB for an array"),
+    ],
+)
+def test_whatever_happens_becomes_an_error_with_a_code(
+    function: Callable[[], object], code: str, said: str
+) -> None:
+    with pytest.raises(WorkerError, match=said) as caught:
+        in_a_worker(function, limits=LIMITS)
+    assert (caught.value.code, caught.value.retryable) == (code, False)
+    assert in_a_worker(_double, 1, limits=LIMITS) == 2
+
+
+def test_a_hang_ends_at_the_time_limit_and_says_at_what() -> None:
+    with pytest.raises(WorkerError, match=r"was ended after 0\.3 s while proving") as caught:
+        in_a_worker(_hang_at, "proving", limits=Limits(0.3), progress=lambda _: None)
+    assert caught.value.code == "worker-time"
+    assert "worker_time_s" in str(caught.value)
+
+
+def test_memory_that_is_reserved_and_not_used_does_not_count() -> None:
+    """Limits of the kernel would count it."""
+    assert in_a_worker(_reserve_memory, limits=LIMITS) == 2**31
+
+
+def test_a_process_that_a_stranger_kills_may_be_tried_again() -> None:
+    told: list[int] = []
+    with ThreadPoolExecutor(1) as threads:
+        job = threads.submit(
+            in_a_worker, _tell_process_and_hang, limits=LIMITS, progress=told.append
+        )
+        assert _soon(lambda: len(told) == 1)
+        os.kill(told[0], signal.SIGKILL)
+        error = job.exception()
+    assert isinstance(error, WorkerError)
+    assert (error.code, error.retryable) == ("worker-died", True)
+
+
+def _tell_process_and_hang(*, progress: Callable[[int], None]) -> None:
+    progress(os.getpid())
+    _hang()
+
+
+def test_progress_and_logs_are_heard_here(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    assert in_a_worker(_tell, "x.nc", limits=LIMITS, progress=told.append) == "x.nc"
+    assert told == ["reading x.nc"]
+    in_a_worker(_log_a_warning, limits=LIMITS)
+    assert "x.nc is odd" in caplog.text
+
+
+def test_a_fault_is_logged_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(WorkerError) as caught:
+        in_a_worker(_stumble, limits=LIMITS)
+    assert "in _stumble" in caplog.text
+    assert caught.value.fault is Fault.OURS
+
+
+def test_surroundings_are_those_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server was started before."""
+    in_a_worker(_double, 1, limits=LIMITS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ESGVZARR_TEST", "now")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.path.append("/somewhere")
+    try:
+        found = in_a_worker(_surroundings, limits=LIMITS)
+    finally:
+        sys.path.remove("/somewhere")
+    assert found == (str(tmp_path), "now", "/somewhere")
+
+
+def test_no_open_file_of_the_owner_is_held(tmp_path: Path) -> None:
+    """A copy would hold the owner's locks."""
+    with open(tmp_path / "locked", "w"):
+        held = in_a_worker(_open_files, limits=LIMITS)
+    assert not [name for name in held if "locked" in name]
+
+
+def test_jobs_run_side_by_side() -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as threads:
+        jobs = [threads.submit(in_a_worker, time.sleep, 1, limits=LIMITS) for _ in range(4)]
+        assert [job.result() for job in jobs] == [None] * 4
+    assert time.monotonic() - began < 3.5
+
+
+def test_in_a_worker_of_a_worker_is_that_worker() -> None:
+    assert len(set(in_a_worker(_pids_of_both, limits=LIMITS))) == 1
+
+
+def _pids_of_both() -> tuple[int, int]:
+    return os.getpid(), in_a_worker(os.getpid, limits=LIMITS)
+
+
+_OWNER = """
+import os, sys, threading, time
+from esgvzarr.workers import Limits, in_a_worker
+sys.path.insert(0, {tests!r})
+from test_workers import _tell_process_and_hang
+{threads}
+in_a_worker(_tell_process_and_hang, limits=Limits(), progress=lambda pid: print(pid, flush=True))
+"""
+_THREAD = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+
+
+@pytest.mark.parametrize("threads", ["", _THREAD], ids=["copied", "new interpreter"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_owner(number: signal.Signals, threads: str) -> None:
+    program = _OWNER.format(tests=str(Path(__file__).parent), threads=threads)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout
+        worker = int(owner.stdout.readline())
+        assert _is_alive(worker)
+        owner.send_signal(number)
+        owner.wait(20)
+    assert _soon(lambda: not _is_alive(worker))
+
+
+def test_workers_end_with_the_server() -> None:
+    told: list[int] = []
+    with ThreadPoolExecutor(1) as threads:
+        job = threads.submit(
+            in_a_worker, _tell_both_processes_and_hang, limits=LIMITS, progress=told.append
+        )
+        assert _soon(lambda: len(told) == 2)
+        os.kill(told[1], signal.SIGKILL)
+        assert _soon(lambda: not _is_alive(told[0]))
+        assert isinstance(job.exception(), WorkerError)
+    assert in_a_worker(_double, 2, limits=LIMITS) == 4
+
+
+def _tell_both_processes_and_hang(*, progress: Callable[[int], None]) -> None:
+    progress(os.getpid())
+    progress(os.getppid())
+    _hang()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def _soon(done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if done():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_this_module_needs_no_thread_of_its_own() -> None:
+    before = threading.active_count()
+    in_a_worker(_double, 1, limits=LIMITS)
+    assert threading.active_count() == before
