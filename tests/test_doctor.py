@@ -33,6 +33,7 @@ from esgvzarr.testing import (
     NginxServer,
     NoRanges,
     SolrServer,
+    StacServer,
     Status,
     ThreddsServer,
     WrongLength,
@@ -55,6 +56,14 @@ class Headers:
     def apply(self, asked: Asked, answer: Answer) -> Response:
         response = answer(asked)
         return replace(response, headers={**response.headers, **self.changed})
+
+
+@pytest.fixture
+def node(tmp_path: Path, stac_server: StacServer) -> Iterator[DataNode]:
+    """A data node on which nothing is wrong but that it serves plain http, and no CORS."""
+    with DataNode(tmp_path / "node", stac_server.url, retries=0) as node:
+        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "source"))
+        yield node
 
 
 def rows_of(config: Path, url: str = "") -> list[Diagnosis]:
@@ -255,11 +264,12 @@ class TestLedger:
             "transport-unreachable",
             "no answer",
             "",
-            "",
             "2026-11-20T10:00:00+00:00",
             Step.DONE,
         )
-        Ledger(read_settings(node.config).ledger).add(entry)
+        ledger = Ledger(read_settings(node.config).ledger)
+        ledger.add(replace(entry, state=State.OPEN, step=Step.DECIDED))
+        ledger.add(entry)
         health, text = told(rows_of(node.config), "ledger")
         assert health == "note"
         assert "esgvzarr resume" in text
