@@ -33,7 +33,6 @@ from esgvzarr.testing import (
     NginxServer,
     NoRanges,
     SolrServer,
-    StacServer,
     Status,
     ThreddsServer,
     WrongLength,
@@ -56,14 +55,6 @@ class Headers:
     def apply(self, asked: Asked, answer: Answer) -> Response:
         response = answer(asked)
         return replace(response, headers={**response.headers, **self.changed})
-
-
-@pytest.fixture
-def node(tmp_path: Path, stac_server: StacServer) -> Iterator[DataNode]:
-    """A data node on which nothing is wrong but that it serves plain http, and no CORS."""
-    with DataNode(tmp_path / "node", stac_server.url, retries=0) as node:
-        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "source"))
-        yield node
 
 
 def rows_of(config: Path, url: str = "") -> list[Diagnosis]:

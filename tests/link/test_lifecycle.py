@@ -61,14 +61,6 @@ def run(*arguments: object) -> tuple[int, str]:
     return int(stop.value.code or 0), said.getvalue()
 
 
-@pytest.fixture
-def node(stac_server: StacServer, tmp_path: Path) -> Iterator[DataNode]:
-    """A data node with one small dataset, which is not registered."""
-    with DataNode(tmp_path / "node", stac_server.url, poll_timeout_s=3, retries=0) as node:
-        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
-        yield node
-
-
 def publish(node: DataNode, *arguments: object, dataset_id: str = DATASET_ID) -> tuple[int, str]:
     return run(
         "publish", *arguments, "--map", node.maps / f"{dataset_id}.map", "--config", node.config

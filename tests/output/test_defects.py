@@ -97,7 +97,7 @@ def opener(place: Path, output: str) -> Any:
     return show
 
 
-@pytest.mark.parametrize(("output", "name"), itertools.product(OTHERS, CHOSEN))
+@pytest.mark.parametrize(("output", "name"), list(itertools.product(OTHERS, CHOSEN)))
 def test_a_defect_is_read_through_the_output_as_the_files_hold_it(
     output: str, name: str, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ dataset beside each other.
 from __future__ import annotations
 
 import pytest
-from link.test_lifecycle import DATASET_ID, assets, beside, node, register, run, source  # noqa: F401  (node is a fixture)
+from link.test_lifecycle import DATASET_ID, assets, beside, register, run, source
 
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.output import DIRECTORIES, SUFFIXES

@@ -1,0 +1,56 @@
+"""What all tests share: which are slow, and a data node.
+
+Servers and files come as fixtures of ``esgvzarr.testing.plugin``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esgvzarr.testing import DATASET_ID, StacServer, write_monthly
+from esgvzarr.testing.node import DataNode
+
+HERE = Path(__file__).parent
+SLOW = {
+    "audit/test_audit.py": "links dozens of datasets",
+    "audit/test_repair.py": "links dozens of datasets",
+    "backfill": "runs whole backfills, and kills them",
+    "documents": "makes and proves whole simulations",
+    "esgpublish": "runs the real esgpublish",
+    "extract": "compares with CDO",
+    "link/test_legacy_indexes.py": "runs the real esgpublish",
+    "link/test_lifecycle.py": "runs the real esgpublish, and kills it at every step",
+    "output": "writes every defect with every output",
+    "pages": "starts Chromium",
+    "security/test_bombs.py": "inflates much",
+    "test_demo.py": "runs the demo",
+    "test_workers.py": "starts clusters",
+    "testing/test_pgstac_server.py": "starts PostgreSQL",
+    "trust/test_defects.py": "makes, references and reads every defect",
+    "trust/test_end_to_end.py": "runs the real esgpublish",
+    "trust/test_properties.py": "makes random files",
+    "trust/test_real_datasets.py": "references real datasets",
+}
+"""Directories and modules that `pytest -m "not slow"` leaves out, with the reason."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow modules. Single slow tests are marked where they stand."""
+    for item in items:
+        name = item.path.relative_to(HERE).as_posix()
+        if name in SLOW or name.split("/")[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def node(tmp_path: Path, stac_server: StacServer) -> Iterator[DataNode]:
+    """A data node with one small dataset, which is not registered in its index ``stac_server``.
+
+    It serves plain HTTP, without CORS.
+    """
+    with DataNode(tmp_path / "node", stac_server.url, poll_timeout_s=3, retries=0) as node:
+        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+        yield node
