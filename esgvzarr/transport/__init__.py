@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -97,6 +97,17 @@ class Transport:
 
     def __enter__(self) -> Transport:
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, it has the same rules, and knows the files it has seen."""
+        settings = {
+            "timeout_s": self._timeout_s,
+            "retries": self._retries,
+            "connections": self._connections,
+            "connections_at_first": self._at_first,
+            "ca_bundle": self._ca_bundle,
+        }
+        return _make_again, (settings, self._named, self._allowed, self._states)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -513,3 +524,13 @@ def _target(url: str, place: str) -> str:
             todo="Its server is misconfigured, or means harm.",
             code="transport-redirected",
         ) from error
+
+
+def _make_again(
+    settings: dict[str, Any], named: set[str], allowed: set[str], states: States
+) -> Transport:
+    again = Transport(allowed_hosts=named, **settings)
+    for host in allowed:
+        again.allow(host)
+    again._states = states
+    return again

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import TransportError
 
@@ -55,6 +56,10 @@ class States:
         self._first: dict[str, State] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            return _states_of, (dict(self._first),)
+
     def compare(self, location: str, found: State) -> None:
         """Keep the state of a file that is seen for the first time; else compare it with the first.
 
@@ -86,3 +91,9 @@ class States:
         with self._lock:
             for location in locations:
                 self._first.pop(location, None)
+
+
+def _states_of(first: dict[str, State]) -> States:
+    again = States()
+    again._first = first
+    return again
