@@ -101,8 +101,8 @@ class Transport:
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, it has the same rules, and knows the files it has seen."""
         settings = {
-            "timeout_s": self._timeout_s,
-            "retries": self._retries,
+            "timeout_s": self.timeout_s,
+            "retries": self.retries,
             "connections": self._connections,
             "connections_at_first": self._at_first,
             "ca_bundle": self._ca_bundle,
