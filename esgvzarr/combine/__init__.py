@@ -20,13 +20,22 @@ from ..version import __version__
 from .arrays import inline_array, referenced_array
 from .attributes import equal_attrs, variable_attrs
 from .reading import in_pieces, steps_together
-from .runs import Run, split
+from .runs import Border, Run, split
 from .times import common_reference, joined_times, rebased_names
 
 INLINE_FIXED = 64 * 1024
 """Bytes up to which a fixed field is copied into the reference file."""
 INLINE_MOVING = 8 * 2**20
 """Bytes, over all files, up to which what changes with time and is no data is copied."""
+
+
+def borders(series: Series) -> list[Border]:
+    """Where the files of a series cannot stand in one grid, and why. Empty where they are one
+    array.
+    """
+    found: list[Border] = []
+    split(series, _inlined(series), found.append)
+    return found
 
 
 def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
