@@ -39,7 +39,7 @@ from ..output import DIRECTORIES, SUFFIXES, check_installed, output_of
 from ..output.kerchunk import read as decompressed
 from ..proof import LARGEST, parse, read_references, stated, through_of, verify
 from ..settings import Settings
-from ..sources import from_index, local_path
+from ..sources import from_index, local_path, named_by_version
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
 from .judgement import (
@@ -527,7 +527,7 @@ class _Auditor:
         if not documents:
             return [Verdict(State.MISSING, where, "does not show the dataset")]
         try:
-            record = from_index(documents, task.record.id)
+            record = named_by_version(from_index(documents, task.record.id))
         except SourceError as error:
             return [*verdicts, *judge_record(task, error, [])]
         return [

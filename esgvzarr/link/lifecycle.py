@@ -31,7 +31,7 @@ from ..output.kerchunk import provenance
 from ..output.placing import remove_leftovers
 from ..proof import read_references
 from ..settings import Settings
-from ..sources import from_index, read_source, with_local_paths
+from ..sources import from_index, of_own_version, read_source, with_local_paths
 from ..sources.records import from_records
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
@@ -169,6 +169,9 @@ class _Run:
 
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
+        with make_transport(self._settings) as transport:
+            transport.allow(record.data_node, named=True)
+            record = of_own_version(record, transport)
         return decide(
             Verb.PUBLISH,
             record,
@@ -480,6 +483,8 @@ def _decide_anew(task: Task, settings: Settings) -> Task:
         record.data_node != task.record.data_node
     ):  # the item of a replica's original: it does not describe our files
         record = task.record
+    with make_transport(settings) as transport:
+        record = of_own_version(record, transport)
     paths = {file.url: file.path for file in task.record.files}
     known = replace(
         record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files)
