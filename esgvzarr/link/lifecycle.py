@@ -17,8 +17,8 @@ from pathlib import Path
 from .. import esgpublish
 from ..errors import BusyError, EsgvzarrError, LinkError, SettingsError, SourceError
 from ..generate import (
-    Preparer,
     Progress,
+    Stager,
     generate,
     make_transport,
     reference_name,
@@ -26,10 +26,9 @@ from ..generate import (
 from ..indexes import Index, record_in
 from ..model import AccessLink, DatasetId, DatasetRecord, Finding, ReferenceFile
 from ..outcome import Absent, Linked, Outcome, Pending, Skipped, Written, failure, unexpected
-from ..output import output_of, same
-from ..output.kerchunk import provenance
+from ..output import of_place
 from ..output.placing import remove_leftovers
-from ..proof import read_references
+from ..proof import read_artefact
 from ..settings import Settings
 from ..sources import from_index, of_own_version, read_source, with_local_paths
 from ..sources.records import from_records
@@ -456,7 +455,7 @@ def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
     """Whether readers see the same in the reference file that was taken away."""
     path = Path(made.path)
     before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
-    return before.exists() and same(output_of(path.name), before, path)
+    return before.exists() and of_place(path.name).same(before, path)
 
 
 def _decide_anew(task: Task, settings: Settings) -> Task:
@@ -516,7 +515,7 @@ def carry_on(
     settings: Settings,
     registration: esgpublish.Registration | None,
     progress: Progress,
-    preparer: Preparer | None = None,
+    stager: Stager | None = None,
 ) -> Outcome:
     """Do what was decided, and keep what became of it. The dataset must be claimed."""
     task = attempt.task
@@ -537,9 +536,7 @@ def carry_on(
                 if until and own:
                     outcome = may_come(task, "the removal of the link", until)
                 else:
-                    outcome = _make_and_show(
-                        attempt, index, transport, settings, progress, preparer
-                    )
+                    outcome = _make_and_show(attempt, index, transport, settings, progress, stager)
     except EsgvzarrError as error:
         outcome = failure(name, task.verb, error)
     except Exception as error:  # noqa: BLE001  (a wall around each dataset)
@@ -596,7 +593,7 @@ def is_from_here(attempt: Attempt, href: str) -> bool:
     task = attempt.task
     if href == task.href or attempt.knows(href):
         return True
-    if not takes_the_place_of(output_of(task.href), output_of(href)):
+    if not takes_the_place_of(of_place(task.href).name, of_place(href).name):
         return True
     return not task.href or (
         is_url(href) and is_url(task.href) and host_of(href) == host_of(task.href)
@@ -617,10 +614,10 @@ def _make_and_show(
     transport: Transport,
     settings: Settings,
     progress: Progress,
-    preparer: Preparer | None,
+    stager: Stager | None,
 ) -> Linked | Pending:
     try:
-        made = _make(attempt, index, transport, settings, progress, preparer)
+        made = _make(attempt, index, transport, settings, progress, stager)
         progress(made.dataset_id, "linking")
         return show(made, attempt.task.record, index, transport, settings)
     except EsgvzarrError as error:
@@ -638,7 +635,7 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
     made, as far as a server says.
     """
     made_from = {
-        file["url"]: file for file in provenance(read_references(path, transport))["files"]
+        file["url"]: file for file in read_artefact(path, transport).contents.provenance["files"]
     }
     urls = [file.url for file in record.files]
     transport.forget(urls)
@@ -669,7 +666,7 @@ def _make(
     transport: Transport,
     settings: Settings,
     progress: Progress,
-    preparer: Preparer | None,
+    stager: Stager | None,
 ) -> Written:
     """The reference file in its place: the one of an earlier run, or a new one."""
     task = attempt.task
@@ -698,7 +695,7 @@ def _make(
         href=task.href,
         force=force,
         progress=progress,
-        preparer=preparer,
+        stager=stager,
     )
     attempt.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)
