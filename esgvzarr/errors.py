@@ -326,6 +326,7 @@ EXCEPTIONS = {
     "index-output": Traits(Fault.SETTINGS, blocks_all=True),
     "index-tracking-id": Traits(Fault.DATA),
     "index-write-failed": Traits(Fault.MACHINE, blocks_all=True),
+    "publisher-not-tried": Traits(Fault.SETTINGS, retryable=True),
     "audit-unproven": Traits(Fault.DATA_NODE),
     "audit-moved": Traits(Fault.DATA_NODE),
     "audit-unreachable": Traits(Fault.DATA_NODE, retryable=True),

@@ -25,7 +25,17 @@ from ..generate import (
 )
 from ..indexes import Index, record_in
 from ..model import AccessLink, DatasetId, DatasetRecord, Finding, ReferenceFile
-from ..outcome import Absent, Linked, Outcome, Pending, Skipped, Written, failure, unexpected
+from ..outcome import (
+    Absent,
+    Failed,
+    Linked,
+    Outcome,
+    Pending,
+    Skipped,
+    Written,
+    failure,
+    unexpected,
+)
 from ..output import of_place
 from ..output.placing import remove_leftovers
 from ..proof import read_artefact
@@ -91,7 +101,7 @@ def publish_with_esgcet(
     config = esgpublish.config_path(arguments)
     esgpublish.check_config(config)
     run = _Run(config, settings, force, progress)
-    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering)
+    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering, run.unregistered)
     run.close()
     return status, run.outcomes
 
@@ -164,7 +174,24 @@ class _Run:
         attempt, claim = self._announced
         self._announced = None
         with claim:
-            attempt.finish(_unregistered(attempt, self._settings))
+            outcome = _unregistered(attempt, self._settings)
+            attempt.finish(outcome)
+        self.outcomes.append(outcome)
+
+    def unregistered(self, left: esgpublish.Unregistered) -> None:
+        """Name a map whose dataset esgcet did not register, unless that is said already."""
+        self.close()
+        if left.dataset_id in {outcome.dataset_id for outcome in self.outcomes}:
+            return
+        name = left.dataset_id or left.path
+        outcome: Outcome
+        if left.tried:
+            said = "esgpublish did not register it; its own messages say why"
+            outcome = Failed(name, Verb.PUBLISH, said, "publisher-not-registered")
+        else:
+            said = "esgpublish ended before it came to this map; give it to esgpublish again"
+            outcome = Skipped(name, Verb.PUBLISH, said, "publisher-not-tried", retryable=True)
+        self.outcomes.append(outcome)
 
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
