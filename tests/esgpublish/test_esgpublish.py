@@ -27,8 +27,9 @@ from esgvzarr.testing.stac import StacServer
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 
 FIRST = "CMIP6/CMIP/CAS/FGOALS-g3/historical/r1i1p1f1/day/ta/gn/v20190826"
-_UNPLACED = "settings-reference-dir"
 SECOND = "CMIP6/CMIP/CMCC/CMCC-CM2-SR5/historical/r1i1p1f1/day/ta/gn/v20200616"
+_UNREAD = "transport-unreachable"
+"""The data node of these tests serves nothing."""
 
 
 def dsid(folder: str) -> str:
@@ -236,7 +237,7 @@ class TestRun:
         assert status == 1
         assert posted(stac_server) == [dsid(FIRST), dsid(SECOND)]
         assert [one.dataset_id for one in outcomes] == [dsid(FIRST), dsid(SECOND), str(lost)]
-        assert [one.code for one in outcomes] == [_UNPLACED, _UNPLACED, "publisher-not-registered"]
+        assert [one.code for one in outcomes] == [_UNREAD, _UNREAD, "publisher-not-registered"]
 
         stac_server.fault(Problem(), methods=("POST",), paths="/collections/*")
         status, outcomes = publish_with_esgcet(arguments, settings)
