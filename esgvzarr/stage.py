@@ -27,7 +27,7 @@ from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
 from .proof import verify
 from .transport import Transport, host_of, is_url
-from .workers import Limits
+from .workers import Limits, in_a_worker
 
 if TYPE_CHECKING:
     from .settings import Settings  # pydantic costs a quarter of a second
@@ -232,6 +232,20 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
     references = make_references(record, transport, read=work.settings.read, keep=scanned)
     return stage_references(
         references, record.files, work.destination, transport, progress=progress, scanned=scanned
+    )
+
+
+def staged_apart(
+    work: Work, transport: Transport, *, progress: Progress = lambda *_: None
+) -> Staged:
+    """``stage_with`` in a process of its own, within the limits that the settings name.
+
+    Raises:
+        EsgvzarrError: the reason why there are no references.
+        WorkerError: the process died, was ended at a limit, or has a fault.
+    """
+    return in_a_worker(
+        stage_with, work, transport, limits=limits_of(work.settings), progress=progress
     )
 
 
