@@ -25,6 +25,7 @@ from esgvzarr.generate import generate
 from esgvzarr.output import open_kwargs, provenance_at, reading_of
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, make_item
+from esgvzarr.testing.node import DataNode
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -281,6 +282,49 @@ def test_the_recipes_for_readers_run(
         means.append(float(session["dataset"]["tas"].mean()))
     assert session["dataset"].sizes["time"] == 36
     assert means == pytest.approx([means[0]] * len(means), rel=1e-6)
+
+
+# ---- the examples of the API page
+
+
+def test_the_examples_of_the_api_run(
+    node: DataNode, stac_server: StacServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the page, as one session, on a data node and an index."""
+    pytest.importorskip("esgcet", reason="the index' login is esgcet's, of the extra `publisher`")
+    files = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+    hrefs = {file.name: node.thredds.url_of(file) for file in files}
+    stac_server.add_item(make_item(DATASET_ID, hrefs, data_node=node.thredds.host))
+    node.write_config(
+        data_paths={str(node.data): f"{node.thredds.url}/thredds/fileServer/esg_dataroot"}
+    )
+    spec = tmp_path / "simulation.yaml"
+    spec.write_text(f"name: simulation\nstreams:\n  atmos: {node.directory_of(DATASET_ID)}/*.nc\n")
+    monkeypatch.chdir(tmp_path)
+    places = {
+        "https://esgf-data.example.org/thredds/catalog/esgcet/1/tas.xml": node.thredds.add_dataset(
+            DATASET_ID, files
+        ),
+        "esgf-data.example.org": node.thredds.host,
+        "/srv/zarr": str(tmp_path / "zarr"),
+        "esg.yaml": str(node.config),
+        "simulation.yaml": str(spec),
+    }
+    session: dict[str, Any] = {}
+    for block in blocks(page("reference/api.md"), "python"):
+        text = block
+        for example, place in places.items():
+            text = text.replace(f'"{example}"', repr(place))
+        exec(compile(text, "docs/reference/api.md", "exec"), session)  # noqa: S102
+    assert session["report"].passed
+    assert session["outcome"].state == "linked", session["outcome"]
+    assert session["dataset"].sizes["time"] == session["tree"]["atmos"].sizes["time"]
+    assert (tmp_path / "part.nc").exists()
+
+
+def test_every_public_name_is_on_the_api_page() -> None:
+    text = page("reference/api.md")
+    assert [name for name in esgvzarr.__all__ if name not in text] == ["__version__"]
 
 
 # ---- the two commands, and what .ci/run makes of them
