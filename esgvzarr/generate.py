@@ -16,7 +16,7 @@ from .combine import combine
 from .combine.overlaps import serve_once
 from .combine.rules import check
 from .errors import ProofError
-from .formats import check_served, scan
+from .formats import Fetched, Reading, check_served, scan_and_keep
 from .model import (
     DatasetId,
     DatasetRecord,
@@ -31,7 +31,7 @@ from .output import DIRECTORIES, JSON, SUFFIXES, check_installed, kerchunk, read
 from .output import write as write_output
 from .output.kerchunk import encode
 from .output.placing import plan_reference, staging, write_reference, writing
-from .proof import Counted, read_references, referenced_urls, through_of, verify
+from .proof import read_references, referenced_urls, through_of, verify
 from .transport import Transport, host_of, is_url
 from .workers import Limits
 
@@ -83,15 +83,27 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def make_references(
-    record: DatasetRecord, transport: Transport, *, read: str = "auto"
+    record: DatasetRecord,
+    transport: Transport,
+    *,
+    read: str = "auto",
+    keep: dict[str, Fetched] | None = None,
 ) -> ReferenceSet:
     """The references of a dataset, checked but not proved yet.
+
+    Args:
+        record: the dataset.
+        transport: reads.
+        read: ``http``, ``local`` or ``auto``, as the setting of that name.
+        keep: takes what was read of each file over HTTP, for the proof.
 
     Raises:
         RefusedError, FormatError, TransportError: the reason why there are none.
     """
     served = check_served(record.files, transport, read=read)
-    scanned = scan(record.files, transport, read=read, served=served)
+    scanned, fetched = scan_and_keep(record.files, transport, Reading(read, served))
+    if keep is not None:
+        keep.update(fetched)
     return combine(
         check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
         record.id,
@@ -222,8 +234,17 @@ def prepare(
         transport.check_allowed(file.url)
     transport.forget(_places(record.files))
     progress(name, f"scanning {len(record.files)} files")
-    references = make_references(record, transport, read=settings.read)
-    return encode_proved(references, record.files, location, transport, settings, progress=progress)
+    scanned: dict[str, Fetched] = {}
+    references = make_references(record, transport, read=settings.read, keep=scanned)
+    return encode_proved(
+        references,
+        record.files,
+        location,
+        transport,
+        settings,
+        progress=progress,
+        scanned=scanned,
+    )
 
 
 def _places(files: Sequence[FileRecord]) -> list[str]:
@@ -239,6 +260,7 @@ def encode_proved(
     settings: Settings,
     *,
     progress: Progress,
+    scanned: Mapping[str, Fetched] | None = None,
 ) -> Prepared:
     """The bytes to write for references to ``files``, and the passed proof of them.
 
@@ -248,10 +270,9 @@ def encode_proved(
     document = encode(references)
     name = str(references.id)
     progress(name, f"proving {references.chunk_count} chunks")
-    counted = _counted(references)
     if settings.output == JSON:
         report = prove(
-            document, name, files, transport, settings, location=location, counted=counted
+            document, name, files, transport, settings, location=location, scanned=scanned
         )
     else:
         with staging(reference_name(name, settings), aside=True) as staged:
@@ -263,7 +284,7 @@ def encode_proved(
                 transport,
                 settings,
                 location=location,
-                counted=counted,
+                scanned=scanned,
                 through=str(staged),
             )
     return Prepared(
@@ -297,20 +318,6 @@ def _advice(made: Prepared, path: str, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _counted(references: ReferenceSet) -> dict[str, dict[str, Counted]]:
-    """The chunks of each file as the scan found them, which libhdf5 has counted then; but of files
-    that are shown in part.
-    """
-    return {
-        file.file.url: {
-            name: (len(v.chunks) + len(v.inline), int(v.chunks.sizes.sum()), bool(v.codecs))
-            for name, v in file.variables.items()
-        }
-        for file in references.files
-        if file.format == "hdf5" and not file.repeated
-    }
-
-
 def prove(
     document: bytes,
     name: str,
@@ -319,7 +326,7 @@ def prove(
     settings: Settings,
     *,
     location: str,
-    counted: Mapping[str, Mapping[str, Counted]] | None = None,
+    scanned: Mapping[str, Fetched] | None = None,
     through: str = "",
 ) -> Report:
     """The report of a passed proof.
@@ -337,7 +344,7 @@ def prove(
             dataset_id=name,
             samples=settings.proof_samples,
             storage_options=storage_options(files, settings),
-            counted=counted,
+            scanned=scanned,
             through=through,
         )
     except ProofError:

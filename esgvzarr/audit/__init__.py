@@ -31,9 +31,9 @@ from ..generate import make_transport, storage_options
 from ..indexes import Index
 from ..link.address import open_index
 from ..link.ledger import Ledger
+from ..link.states import MAKING, Verb
 from ..link.states import State as LinkState
-from ..link.states import Verb
-from ..link.task import AuditEntry, Entry, IndexAddress, Task
+from ..link.task import AuditEntry, Entry, IndexAddress, Live, Task
 from ..model import DatasetId, FileRecord
 from ..output import DIRECTORIES, SUFFIXES, check_installed, output_of
 from ..output.kerchunk import read as decompressed
@@ -81,8 +81,12 @@ class Target:
     """URL of the reference file, or its path where none is served."""
     dataset_id: str = ""
     """Empty for references that the ledger does not know."""
-    last: Entry | None = None
-    """What was last done, by the ledger."""
+    path: str = ""
+    """Of the reference file on this machine, by the ledger."""
+    sha256: str = ""
+    """Of the reference file as it was linked or written, by the ledger."""
+    step: int = 0
+    """The last step of the dataset in the ledger; 0 for references that it does not know."""
     task: Task | None = None
     """How it was linked, by the ledger; None where it is in no index."""
     earlier: AuditEntry | None = None
@@ -134,7 +138,8 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
 
     Args:
         named: dataset ids that the ledger knows, URLs and paths of reference files, directories of
-            such; all datasets that the ledger says are linked or written, if empty.
+            such; if empty, all that was ever linked and not unpublished, whatever was tried since,
+            and all that was only written.
         settings: with the ledger.
 
     Raises:
@@ -146,12 +151,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     targets = [target for place in places for target in _targets_at(place)]
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
-        known = {
-            last.dataset_id: last
-            for last in ledger.latest()
-            if last.state in (LinkState.LINKED, LinkState.WRITTEN)
-        }
-        earlier = ledger.audits()
+        known = _known_targets(ledger)
         for name in ids:
             if name not in known:
                 raise SourceError(
@@ -161,7 +161,8 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
                     todo="Give the URL of its reference file; esgvzarr status says how it stands.",
                     code="source-not-in-ledger",
                 )
-        targets += [_target_of(known[name], ledger, earlier.get(name)) for name in ids or known]
+        for name in ids or known:
+            targets += known[name]
     return targets
 
 
@@ -182,9 +183,42 @@ def _targets_at(place: str) -> list[Target]:
     return [Target(str(path)) for path in sorted(found)]
 
 
-def _target_of(last: Entry, ledger: Ledger, earlier: AuditEntry | None) -> Target:
-    task = ledger.task(last.dataset_id) if last.state is LinkState.LINKED else None
-    return Target(last.href or last.path, last.dataset_id, last, task, earlier)
+def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:
+    """Dataset -> each of its links that is live; or its references, if they were only written."""
+    latest = {last.dataset_id: last for last in ledger.latest()}
+    earlier = ledger.audits()
+    known: dict[str, list[Target]] = {}
+    for live in ledger.live():
+        name = live.dataset_id
+        target = _target_of_link(live, latest[name], earlier.get(name))
+        known.setdefault(name, []).append(target)
+    for name, last in latest.items():
+        only_written = last.verb in MAKING and last.state in (LinkState.LINKED, LinkState.WRITTEN)
+        if only_written and name not in known:
+            location = last.href or last.path
+            known[name] = [
+                Target(
+                    location,
+                    name,
+                    last.path,
+                    last.sha256,
+                    last.number,
+                    earlier=earlier.get(name),
+                )
+            ]
+    return dict(sorted(known.items()))
+
+
+def _target_of_link(live: Live, last: Entry, earlier: AuditEntry | None) -> Target:
+    return Target(
+        live.href or live.path,
+        live.dataset_id,
+        live.path,
+        live.sha256,
+        last.number,
+        live.task,
+        earlier,
+    )
 
 
 def audit(
@@ -242,7 +276,7 @@ class _Auditor:
         for target in targets:
             if is_url(target.location):
                 self._transport.allow(
-                    host_of(target.location), named=target.last is None
+                    host_of(target.location), named=not target.step
                 )  # by the operator
             if target.task:
                 self._transport.allow(
@@ -310,8 +344,8 @@ class _Auditor:
         verdicts = list(shown)
         document = served.document
         sha256 = served.sha256
-        if target.last is not None and sha256:
-            verdicts += judge_hash(target.location, sha256, target.last.sha256, "the ledger")
+        if target.step and sha256:
+            verdicts += judge_hash(target.location, sha256, target.sha256, "the ledger")
         if not isinstance(document, bytes):
             verdicts += judge_reference(target.location, document)
         if isinstance(kept, ProofError):
@@ -566,7 +600,7 @@ def _proofs_before(target: Target, sha256: str) -> Proofs:
 def _keep(found: Sequence[Audited], settings: Settings) -> None:
     """In the ledger; one that cannot be written stands in nobody's way."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entries = [_entry(one, one.target.last, now) for one in found if one.target.last]
+    entries = [_entry(one, now) for one in found if one.target.step]
     if not entries:
         return
     try:
@@ -575,14 +609,15 @@ def _keep(found: Sequence[Audited], settings: Settings) -> None:
         _log.warning("%s", error)
 
 
-def _entry(found: Audited, last: Entry, now: str) -> AuditEntry:
+def _entry(found: Audited, now: str) -> AuditEntry:
+    target = found.target
     return AuditEntry(
-        last.dataset_id,
+        target.dataset_id,
         str(found.state),
         found.code,
         found.detail,
-        last.href,
-        last.path,
+        target.location,
+        target.path,
         found.sha256,
         json.dumps(found.proofs or {}),
         now,

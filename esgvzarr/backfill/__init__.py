@@ -19,10 +19,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..errors import EsgvzarrError, Fault, SettingsError, StoreError, WorkerError, traits_of
+from ..errors import (
+    EsgvzarrError,
+    Fault,
+    SettingsError,
+    StoreError,
+    WorkerError,
+    kind_of,
+    traits_of,
+)
 from ..generate import Prepared, Preparer, generate, limits_of, make_transport, prepare
 from ..link.address import address_of_config
-from ..link.journal import Journal, keep
+from ..link.attempt import Attempt, keep_made
 from ..link.ledger import Ledger
 from ..link.lifecycle import carry_on, decide
 from ..link.states import DONE, MAKING, State, Verb
@@ -46,7 +54,7 @@ REST_AFTER = 3
 REST_S = 600.0
 STOP_AFTER = 5
 """Datasets in a row that failed for what stands in the way of all of them (the index, the login,
-the disk), after which the run ends. It is held against none of them.
+the disk), after which the run ends. It is held against none of them. A setting ends it at once.
 """
 _BUFFER = 100
 _TICK_S = 0.5
@@ -99,6 +107,7 @@ def backfill(
     jobs: int = 0,
     per_node: int = PER_NODE,
     plan_only: bool = False,
+    retry: str | None = None,
     stop: threading.Event | None = None,
     watch: Watch = lambda _: None,
 ) -> Summary:
@@ -111,6 +120,7 @@ def backfill(
         jobs: how many processes; 0: one for each CPU.
         per_node: datasets that are read from one data node at once.
         plan_only: only list them.
+        retry: also do again what was refused or failed, with this code; with any code if empty.
         stop: set it to end the run: what is being computed is finished first.
         watch: told how far it is, about twice a second.
 
@@ -127,8 +137,12 @@ def backfill(
         *(host_of(place) for place in (*job.sources, job.template) if is_url(place)),
     )
     settings = settings.model_copy(update={"allowed_hosts": named})
+    if not plan_only:
+        Ledger(settings.ledger).check()
     plan = Plan(plan_path(settings), str(job))
     try:
+        if retry is not None:
+            plan.reopen(retry)
         plan.begin(job.sources or ([f"{address.kind}:{address.location}"] if address else []))
         with make_transport(settings) as transport:
             survey = Survey(
@@ -389,11 +403,10 @@ class _Run:
             if job.output_dir is not None:
                 return self._generate(record, job.output_dir, preparer)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
-            journal = Journal(
-                decide(Verb.LINK, record, self._address, self._settings), self._ledger, resumed=True
-            )
-            journal.decide()
-            return carry_on(journal, self._settings, None, lambda *_: None, preparer)
+            task = decide(Verb.LINK, record, self._address, self._settings)
+            attempt = Attempt(task, self._ledger, resumed=True)
+            attempt.decide()
+            return carry_on(attempt, self._settings, None, lambda *_: None, preparer)
 
     def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
         outcome: Outcome
@@ -403,7 +416,7 @@ class _Run:
             )
         except EsgvzarrError as error:
             outcome = failure(str(record.id), Verb.GENERATE, error)
-        keep(outcome, self._settings)
+        keep_made(outcome, self._ledger)
         return outcome
 
     def _done_before(self, name: str) -> Known | None:
@@ -487,7 +500,8 @@ class _Run:
             self._turns.read(planned)
             self._turns.judge(planned.data_node, outcome)
             self._troubled = self._troubled + 1 if blocks_all else 0
-            if self._troubled >= STOP_AFTER:
+            at_once = issubclass(kind_of(outcome.code), SettingsError)
+            if at_once or self._troubled >= STOP_AFTER:
                 self._trouble = outcome.detail
                 self._stop.set()
             self._changed.notify_all()

@@ -14,6 +14,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from ..errors import EsgvzarrError, PublisherError, SettingsError
 from ..extras import naming_extras
@@ -89,8 +90,14 @@ def _log_to_stderr(level: int) -> None:
 
     The handler is not the root logger's: esgcet shows its own records, and they would appear twice.
     """
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("esgvzarr")
-    logger.handlers = [handler]
+    for earlier in [one for one in logger.handlers if isinstance(one, _Stderr)]:
+        logger.removeHandler(earlier)
+    logger.addHandler(handler)
     logger.setLevel(level)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """The handler of one run. The handlers of a program that calls ``main`` are left alone."""

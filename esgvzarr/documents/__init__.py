@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..combine import combine as combine_files
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
-from ..formats import check_served, scan
+from ..formats import Reading, check_served, scan_and_keep
 from ..generate import Prepared, Progress, encode_proved, reference_name, write_prepared
 from ..model import FileReferences, Member, ReferenceSet, Series
 from ..outcome import Verb, Written
@@ -91,9 +91,9 @@ def prepare(
     files = [file for one in inputs.all() for file in one.files]
     progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
     served = check_served(files, transport, read=settings.read)
-    found = iter(
-        scan(files, transport, read=settings.read, served=served, bounds=inputs.share_time)
-    )
+    reading = Reading(settings.read, served, bounds=inputs.share_time)
+    every, fetched = scan_and_keep(files, transport, reading)
+    found = iter(every)
     scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
     references = _join(
@@ -103,7 +103,9 @@ def prepare(
         url for dataset in references.provenance["datasets"].values() for url in dataset["files"]
     }
     files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
-    return encode_proved(references, files, location, transport, settings, progress=progress)
+    return encode_proved(
+        references, files, location, transport, settings, progress=progress, scanned=fetched
+    )
 
 
 def _join(

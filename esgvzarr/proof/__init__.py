@@ -12,23 +12,27 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..errors import ProofError
+from ..formats import Fetched, fetch_metadata
 from ..inflate import limited_codecs
 from ..model import Check, FileRecord, Report
 from ..output import DIRECTORIES, ICECHUNK, JSON, check_installed, output_of
 from ..output.icechunk import named_places, read_icechunk
 from ..output.kerchunk import read as decompressed
 from ..output.parquet import read_parquet
-from ..transport import Transport, is_url
-from ..transport.fsspec_guard import remote_options
-from .comparison import Comparison, whole
-from .file_side import Counted as Counted
-from .file_side import open_sources, open_truth, stored_chunks
+from ..transport import Range, Transport, is_url
+from ..transport.fsspec_guard import StockClients, remote_options, stock_clients
+from .boxes import Desk, compare_boxes, sizes_of
+from .comparison import Comparison, Job, values_of, whole
+from .file_side import fetch, judge_all, local_path, sources_of
+from .hints import Hints
 from .parts import Part, check_all_named, check_listing, scenes
-from .reference_side import UNREADABLE, check_places, largest_chunk, open_shown
+from .reference_side import UNREADABLE, Stated, check_places, largest_chunk, open_shown
 from .reference_side import parse as parse
 from .reference_side import stated as stated
 
 _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
+FIRST_LOOK = 8
+"""Bytes of each file that are looked at again after the proof, where no data were compared."""
 LARGEST = 2 * 2**30
 """Bytes of a reference file, as it is read."""
 
@@ -122,7 +126,7 @@ def verify(
     samples: int = 8,
     full: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    counted: Mapping[str, Mapping[str, Counted]] | None = None,
+    scanned: Mapping[str, Fetched] | None = None,
     through: str = "",
 ) -> Report:
     """Compare a reference file with the NetCDF files that it should show.
@@ -143,8 +147,8 @@ def verify(
         storage_options: of fsspec's reference file system, for the reader's side.
         through: URL or path of the output that is opened, where it is not plain JSON; ``document``
             is what it should show.
-        counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted before;
-            spares the count over HTTP.
+        scanned: URL -> what a scan has read of a file over HTTP. Its bytes are not asked for again;
+            what it made of them is not believed.
 
     Returns:
         A report, passed or not.
@@ -157,13 +161,16 @@ def verify(
     places = stated(parsed)
     options = dict(storage_options or {})
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
-    with remote_options(transport) as guarded, limited_codecs(largest_chunk(parsed["refs"])):
-        options["remote_options"] = {**guarded, **options.get("remote_options", {})}
+    files = list({file.url: file for file in sources}.values())
+    with stock_clients(transport) as clients, limited_codecs(largest_chunk(parsed["refs"])):
+        asked = options.get("remote_options", {})
+        options["remote_options"] = {**clients.options, **asked}
+        desk = _prepare(files, transport, clients, places, scanned or {})
         shown = open_shown(parsed, options, location, through)
-        found = scenes(parsed, shown, sources, location)
-        checks = [*check_listing(places.refs), *check_all_named(found, shown, sources)]
+        found = scenes(parsed, shown, files, location)
+        checks = [*check_listing(places.refs), *check_all_named(found, shown, files)]
+        compared = []
         for scene in found:
-            compared = []
             for part in scene.parts:
                 one = Comparison(
                     part.shown,
@@ -173,9 +180,16 @@ def verify(
                     full=full,
                     alone=not scene.named,
                 )
-                checks += _compare(one, part, transport, counted or {})
-                compared.append(one)
-            checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
+                compared.append((scene, part, one))
+        checks += _compare([(part, one) for _, part, one in compared], desk)
+        for scene in found:
+            but = ("coordinates",) if scene.named else ()
+            own = [one for where, _, one in compared if where is scene]
+            checks += whole(scene.shown, own, but=but)
+        transport.look_at_paths(
+            source.path for source in desk.sources.values() if source.path is not None
+        )
+        clients.look_again(asked)
     return Report(
         dataset_id,
         location,
@@ -185,28 +199,58 @@ def verify(
     )
 
 
-def _compare(
-    comparison: Comparison,
-    part: Part,
+def _prepare(
+    files: Sequence[FileRecord],
     transport: Transport,
-    counted: Mapping[str, Mapping[str, Counted]],
-) -> Iterator[Check]:
-    """All files of one dataset."""
-    opened = open_sources(part.files, transport)
-    for file in part.files:
-        source = opened.pop(0)  # what was fetched of a file goes with it
-        known = None if isinstance(source, str) else counted.get(file.url)
-        stored = stored_chunks(source) if known is None else known
-        with open_truth(source, file.url) as truth:
-            yield from comparison.file(
-                file, source, truth.drop_vars(part.dropped, errors="ignore"), stored
-            )
-    again = comparison.shared()
-    for file, source in zip(again, open_sources(again, transport), strict=True):
-        with open_truth(source, file.url) as truth:
-            yield from comparison.repeated(
-                file, source, truth.drop_vars(part.dropped, errors="ignore")
-            )
+    clients: StockClients,
+    places: Stated,
+    scanned: Mapping[str, Fetched],
+) -> Desk:
+    """Fetch what is read of each file whatever is chosen: its metadata, and what is no data."""
+    remote = [file.url for file in files if local_path(file) is None]
+    known = fetch_metadata(remote, transport, scanned)
+    sources = sources_of(files, known)
+    contents = {
+        url: source.content for url, source in sources.items() if source.content is not None
+    }
+    ranges = [
+        Range(url, start, stop)
+        for url, source in sources.items()
+        if source.hint is not None and source.content is not None
+        for start, stop in Hints(source.hint).beside_data()
+    ]
+    fetch(ranges, contents, transport)
+    clients.known = contents
+    for url, content in contents.items():
+        stop = min(content.size, FIRST_LOOK)
+        if stop:
+            clients.looks[url] = (0, content.read(0, stop))
+    return Desk(transport, clients, places, sources, sizes_of(files, sources, transport))
+
+
+def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
+    """All files of all datasets."""
+    jobs: list[Job] = []
+    firsts = [(part, one, file) for part, one in parts for file in part.files[:1]]
+    others = [(part, one, file) for part, one in parts for file in part.files[1:]]
+    for some in (firsts, others):  # the first file of a dataset says which variables are its own
+        works = [
+            (desk.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
+        ]
+        results = judge_all(works, desk.transport, counts=True)
+        for (_, one, _), found in zip(some, results, strict=True):
+            one.accept(found)
+            yield from found.checks
+            jobs += found.jobs
+    compare_boxes(jobs, desk)
+    yield from values_of(jobs)
+    again = [(part, one, file) for part, one in parts for file in one.shared()]
+    works_again = [
+        (desk.sources[file.url], one.repeated(file, part.dropped)) for part, one, file in again
+    ]
+    repeated = [job for own in judge_all(works_again, desk.transport) for job in own]
+    compare_boxes(repeated, desk)
+    yield from values_of(repeated)
 
 
 def _tools() -> dict[str, str]:

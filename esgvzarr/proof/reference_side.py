@@ -23,7 +23,7 @@ from ..model import ChunkTable, Variable
 from ..output import ICECHUNK, output_of
 from ..output import storage_options as reader_options
 from ..output.icechunk import open_store
-from ..transport import Transport, is_url
+from ..transport import Range, Transport, is_url
 
 if TYPE_CHECKING:
     import xarray
@@ -97,23 +97,15 @@ class Stated:
         """Wherever a reader may be led, be it for what is no chunk."""
         return {value[0] for value in self.refs.values() if isinstance(value, list)}
 
-    def within(
-        self, path: str, name: str, boxes: Iterable[tuple[slice, ...]], chunk_shape: Sequence[int]
-    ) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the bytes that are stated to hold the first chunk of each box. A hint
-        what to fetch, and no more.
+    def places(self, path: str, name: str, keys: Iterable[tuple[int, ...]]) -> Iterator[Range]:
+        """Where chunks of an array are stated to be, by their places in the chunk grid. A hint what
+        to fetch, and no more.
         """
-        for box in boxes:
-            key = (
-                ".".join(
-                    str(part.start // max(chunk, 1))
-                    for part, chunk in zip(box, chunk_shape, strict=True)
-                )
-                or "0"
-            )
-            value = self.refs.get(f"{place_of(path, name)}/{key}")
+        for key in keys:
+            chunk = ".".join(map(str, key)) or "0"
+            value = self.refs.get(f"{place_of(path, name)}/{chunk}")
             if isinstance(value, list) and len(value) == 3:
-                yield value[1], value[1] + value[2]
+                yield Range(value[0], value[1], value[1] + value[2])
 
     def inline_within(
         self,

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import SourceError
 from ..model import DatasetId, DatasetRecord
 from ..transport import Transport, host_of, is_url
+from .names import is_netcdf_name
 from .records import from_locations, from_mapfile, from_records, from_stac_item
 from .thredds import catalogue_address, parse_catalogue, read_catalogue
 
@@ -163,7 +164,7 @@ def local_path(url: str, data_paths: Mapping[str, str]) -> str | None:
 def is_plain(source: str) -> bool:
     """Whether a source is a NetCDF file or a directory: no byte of a URL is fetched to tell."""
     path = urlsplit(source).path if is_url(source) else source
-    if path.endswith(".nc") or os.path.isdir(source):
+    if is_netcdf_name(path) or os.path.isdir(source):
         return True
     if is_url(source) or not os.path.isfile(source):
         return False
