@@ -145,6 +145,8 @@ def link(
 def resume(
     dataset_ids: DatasetName | Iterable[DatasetName] = (),
     *,
+    every: bool = False,
+    code: str = "",
     dry_run: bool = False,
     config: PathName | None = None,
     **settings: Any,
@@ -153,7 +155,11 @@ def resume(
     passed.
 
     Args:
-        dataset_ids: these datasets; default: all in the ledger that may be finished.
+        dataset_ids: these datasets, for whatever reason they failed, with today's settings;
+            default: all in the ledger that may be finished, as it was decided.
+        every: all datasets that are not finished, for whatever reason they failed, with today's
+            settings.
+        code: only datasets that ended with this error code.
         dry_run: send and write nothing; the outcomes say what would be done.
         config: as in `link`.
         settings: settings by name.
@@ -161,7 +167,11 @@ def resume(
     from .link.lifecycle import resume as resume_from_ledger
 
     return resume_from_ledger(
-        _names(dataset_ids), _settings(_config_if_any(config), settings), dry_run=dry_run
+        _names(dataset_ids),
+        _settings(_config_if_any(config), settings),
+        every=every,
+        code=code,
+        dry_run=dry_run,
     )
 
 

@@ -52,6 +52,8 @@ FIRST_WORDS = (
     "worker",
 )
 """What a stable code begins with."""
+NOT_CODES = {"filter-lang"}
+"""Other words of this form: a parameter of STAC searches."""
 CODE = re.compile(rf"(?:{'|'.join(FIRST_WORDS)})(?:-[a-z0-9]+)+\Z")
 HREF = "https://esgf-data.example.org/thredds/fileServer/esg_dataroot/dataset.json"
 STAC = "https://stac.example.org"
@@ -124,6 +126,7 @@ def codes_in_the_code() -> set[str]:
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)
                 and CODE.match(node.value)
+                and node.value not in NOT_CODES
             ):
                 found.add(re.sub(r"-http-\d+$", "-http-<status>", node.value))
             elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
@@ -153,7 +156,9 @@ def rules() -> dict[int, str]:
 
 
 def test_trust_has_every_rule_once() -> None:
-    assert list(rules()) == list(range(1, 32))
+    numbers = re.findall(r"^\| (\d+) \|", page("explanation/trust.md"), re.MULTILINE)
+    assert len(set(numbers)) == len(numbers)
+    assert rules().keys() >= set(range(1, 32))
 
 
 @pytest.mark.parametrize(
