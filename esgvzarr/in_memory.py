@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .generate import encode_proved, make_transport, write_prepared
+from .generate import place_staged
 from .model import DatasetRecord, Finding, Group, ReferenceFile, ReferenceSet, Report
 from .outcome import Verb
 from .output.kerchunk import encode
+from .stage import Destination, Place, Staged, make_transport, stage_references, staging_places
 
 if TYPE_CHECKING:
     import xarray
@@ -62,16 +64,8 @@ class References:
         Raises:
             ProofError: the references do not read back as the files do.
         """
-        with make_transport(self.settings) as transport:
-            transport.allow(self.record.data_node)
-            return encode_proved(
-                self.reference_set,
-                self.record.files,
-                self.id,
-                transport,
-                self.settings,
-                progress=_silent,
-            ).report
+        with self._staged(Path.cwd(), aside=True) as (staged, _):
+            return staged.outputs[0].report
 
     def write(self, directory: str | os.PathLike[str], *, force: bool = False) -> ReferenceFile:
         """Prove the references, and write them to a directory as ``<DSID>.json``, or as the setting
@@ -85,21 +79,25 @@ class References:
             ProofError: the references do not read back as the files do. Nothing was written.
             StoreError: different content is there, or the directory cannot be written.
         """
-        place = Path(directory)
-        with make_transport(self.settings) as transport:
-            transport.allow(self.record.data_node)
-            prepared = encode_proved(
-                self.reference_set,
-                self.record.files,
-                str(place / self.id),
-                transport,
-                self.settings,
-                progress=_silent,
-            )
-        written = write_prepared(
-            Verb.GENERATE, self.record.id, prepared, place, self.settings, force=force
-        )
+        with self._staged(Path(directory)) as (staged, places):
+            written = place_staged(Verb.GENERATE, self.record.id, staged, places, force=force)
         return written.reference
+
+    @contextmanager
+    def _staged(
+        self, directory: Path, *, aside: bool = False
+    ) -> Iterator[tuple[Staged, tuple[Place, ...]]]:
+        """The outputs, written beside their places, or elsewhere, and proved."""
+        with (
+            staging_places(self.record.id, directory, self.settings, aside=aside) as places,
+            make_transport(self.settings) as transport,
+        ):
+            transport.allow(self.record.data_node)
+            destination = Destination(places, self.settings)
+            yield (
+                stage_references(self.reference_set, self.record.files, destination, transport),
+                places,
+            )
 
     def __repr__(self) -> str:
         count = len(self._groups())
@@ -128,7 +126,3 @@ class References:
             sizes = zip(array.dims, array.shape, strict=True)
             shown = ", ".join(f"{name}: {size}" for name, size in sizes)
             yield array.name, shown, str(array.dtype)
-
-
-def _silent(*_: str) -> None:
-    """Tell nobody of progress."""

@@ -118,8 +118,13 @@ class Written(Outcome):
 
     state: ClassVar[State] = State.WRITTEN
     reference: ReferenceFile
+    """Of the first output."""
     report: Report | None = None
-    """The proof; None for a file that an earlier run proved."""
+    """The first output's proof; None for a file that an earlier run proved."""
+    others: tuple[ReferenceFile, ...] = ()
+    """Of further outputs, in the order of the settings."""
+    other_reports: tuple[Report, ...] = ()
+    """The proof of each of them."""
     warnings: tuple[Finding, ...] = ()
     files: int = 0
     chunks: int = 0
@@ -132,7 +137,7 @@ class Written(Outcome):
     @property
     def references(self) -> tuple[ReferenceFile, ...]:
         """The reference files that are in their places."""
-        return (self.reference,)
+        return (self.reference, *self.others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .doctor import Diagnosis
     from .extract import Extracted
     from .in_memory import References
+    from .inspect import Inspection
     from .link.task import AuditEntry, Entry
     from .model import DatasetId, Report
     from .outcome import Outcome, Written
@@ -320,6 +321,26 @@ def audit(
     known = _settings(_config_if_any(config), settings)
     found = find_targets(_texts(targets), known)
     return list(audit_targets(found, known, checksums=checksums, samples=samples))
+
+
+@naming_extras("esgvzarr.inspect")
+def inspect(files: Sources) -> Inspection:
+    """Say whether NetCDF files form one array, and what would make them one.
+
+    Args:
+        files: all NetCDF files of one dataset.
+
+    Raises:
+        TransportError: a file cannot be read.
+    """
+    from .inspect import inspect as inspect_files
+    from .transport import Transport, host_of, is_url
+
+    places = _texts(files)
+    with Transport(
+        allowed_hosts=[host_of(place) for place in places if is_url(place)]
+    ) as transport:
+        return inspect_files(places, transport)
 
 
 @naming_extras("esgvzarr.extract")

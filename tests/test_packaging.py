@@ -300,6 +300,7 @@ def test_the_public_names_are_these() -> None:
         "doctor",
         "extract",
         "generate",
+        "inspect",
         "link",
         "open_dataset",
         "open_datatree",

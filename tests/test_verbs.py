@@ -67,7 +67,9 @@ def test_the_commands_without_a_function_are_commands() -> None:
     assert not {name for name in NOT_FUNCTIONS if name in esgvzarr.__all__}
 
 
-@pytest.mark.parametrize("name", ["audit", "combine", "doctor", "extract", "generate", "link"])
+@pytest.mark.parametrize(
+    "name", ["audit", "combine", "doctor", "extract", "generate", "inspect", "link"]
+)
 def test_a_function_is_not_hidden_by_the_room_of_its_name(name: str) -> None:
     room = importlib.import_module(f"esgvzarr.{name}")
     assert inspect.ismodule(room)

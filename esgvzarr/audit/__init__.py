@@ -35,11 +35,10 @@ from ..link.states import MAKING, Verb
 from ..link.states import State as LinkState
 from ..link.task import AuditEntry, Entry, IndexAddress, Live, Task
 from ..model import DatasetId, FileRecord
-from ..output import DIRECTORIES, SUFFIXES, check_installed, output_of
-from ..output.kerchunk import read as decompressed
-from ..proof import LARGEST, parse, read_references, stated, through_of, verify
+from ..output import Artefact, of_place, suffixes
+from ..proof import LARGEST, read_artefact, stated, verify
 from ..settings import Settings
-from ..sources import from_index, local_path
+from ..sources import from_index, local_path, named_by_version
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
 from .judgement import (
@@ -167,16 +166,16 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
 
 
 def _targets_at(place: str) -> list[Target]:
-    if is_url(place) or not os.path.isdir(place) or output_of(place) in DIRECTORIES:
+    if is_url(place) or not os.path.isdir(place) or of_place(place).directory:
         return [Target(place)]
     found = [
         path
         for path in Path(place).rglob("[!.]*")
-        if path.name.endswith(tuple(SUFFIXES.values()))
-        and not any(output_of(part) in DIRECTORIES for part in path.parts[:-1])
+        if path.name.endswith(tuple(suffixes()))
+        and not any(of_place(part).directory for part in path.parts[:-1])
     ]
     if not found:
-        expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES.values())
+        expected = ", ".join(f"*{suffix}" for suffix in suffixes())
         raise SourceError(
             place, "has no reference files in it", expected=expected, code="source-none"
         )
@@ -296,8 +295,8 @@ class _Auditor:
         the other.
         """
         for location in locations:
-            check_installed(output_of(location))
-        files = [location for location in locations if output_of(location) not in DIRECTORIES]
+            of_place(location).check_installed()
+        files = [location for location in locations if not of_place(location).directory]
         bodies = self._transport.try_each(
             files, lambda at: self._transport.read_document(at, limit=LARGEST)
         )
@@ -311,7 +310,7 @@ class _Auditor:
 
     def _fetch_directory(self, location: str) -> _Served:
         try:
-            return _Served(read_references(location, self._transport))
+            return _Served(read_artefact(location, self._transport))
         except (TransportError, ProofError) as error:
             return _Served(error)
 
@@ -342,18 +341,18 @@ class _Auditor:
         shown: list[Verdict],
     ) -> Audited:
         verdicts = list(shown)
-        document = served.document
+        artefact = served.artefact
         sha256 = served.sha256
         if target.step and sha256:
             verdicts += judge_hash(target.location, sha256, target.sha256, "the ledger")
-        if not isinstance(document, bytes):
-            verdicts += judge_reference(target.location, document)
+        if isinstance(artefact, TransportError | ProofError):
+            verdicts += judge_reference(target.location, artefact)
         if isinstance(kept, ProofError):
             return Audited(
                 target,
                 (
                     *verdicts,
-                    *(judge_reference(target.location, kept) if kept is not document else ()),
+                    *(judge_reference(target.location, kept) if kept is not artefact else ()),
                 ),
                 sha256,
             )
@@ -366,8 +365,10 @@ class _Auditor:
                 )
                 continue
             judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
-        if isinstance(document, bytes) and self._is_to_be_read_back(kept, judged, heads):
-            judged = self._read_back(target, document, kept, judged)
+        if isinstance(artefact, TransportError | ProofError):
+            return Audited(target, (*verdicts, *judged), sha256, proofs)
+        if self._is_to_be_read_back(kept, judged, heads):
+            judged = self._read_back(target, artefact, kept, judged)
         return Audited(target, (*verdicts, *judged), sha256, proofs)
 
     def _judge_file(
@@ -453,20 +454,19 @@ class _Auditor:
         )
 
     def _read_back(
-        self, target: Target, document: bytes, kept: Sequence[Kept], judged: list[Verdict]
+        self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
     ) -> list[Verdict]:
         """The proof again, through what is served."""
         files = [one.file for one in kept]
         try:
             report = verify(
-                document,
+                artefact,
                 files,
                 self._transport,
                 location=target.location,
                 dataset_id=target.dataset_id,
                 samples=self._settings.proof_samples,
                 storage_options=storage_options(files, self._settings),
-                through=through_of(target.location),
             )
         except TransportError as error:
             return [*judged, judge_failure(error, error.subject)]
@@ -527,7 +527,7 @@ class _Auditor:
         if not documents:
             return [Verdict(State.MISSING, where, "does not show the dataset")]
         try:
-            record = from_index(documents, task.record.id)
+            record = named_by_version(from_index(documents, task.record.id))
         except SourceError as error:
             return [*verdicts, *judge_record(task, error, [])]
         return [
@@ -544,8 +544,8 @@ _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
 class _Served:
     """A reference file as readers have it."""
 
-    document: bytes | TransportError | ProofError
-    """As kerchunk JSON."""
+    artefact: Artefact | TransportError | ProofError
+    """What is there, or why it cannot be read."""
     sha256: str = ""
     """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many
     files.
@@ -557,25 +557,22 @@ def _served(location: str, body: bytes | TransportError) -> _Served:
         return _Served(body)
     sha256 = hashlib.sha256(body).hexdigest()
     try:
-        return _Served(decompressed(body, LARGEST), sha256)
-    except ValueError as error:
-        return _Served(
-            ProofError(location, f"cannot be read: {error}", code="proof-not-references"), sha256
-        )
+        return _Served(of_place(location).parse(body, location), sha256)
+    except ProofError as error:
+        return _Served(error, sha256)
 
 
 def _kept_of(target: Target, served: _Served) -> list[Kept] | ProofError:
-    document = served.document
-    if isinstance(document, ProofError):
-        return document
-    if isinstance(document, TransportError):
+    artefact = served.artefact
+    if isinstance(artefact, ProofError):
+        return artefact
+    if isinstance(artefact, TransportError):
         return []  # nobody can be led to the files
+    contents = artefact.contents
     try:
-        parsed = parse(document, target.location)
-        provenance = parsed["provenance"]
-        if isinstance(provenance, dict) and "files" in provenance:
-            return kept_files(provenance, target.location)
-        return stated_files(stated(parsed).reach)
+        if "files" in contents.provenance:
+            return kept_files(contents.provenance, target.location)
+        return stated_files(stated(contents).reach)
     except ProofError as error:
         return error
 

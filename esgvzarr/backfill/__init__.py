@@ -15,7 +15,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from ..errors import (
     kind_of,
     traits_of,
 )
-from ..generate import Prepared, Preparer, generate, limits_of, make_transport, prepare
+from ..generate import generate, limits_of, make_transport
 from ..link.address import address_of_config
 from ..link.attempt import Attempt, keep_made
 from ..link.ledger import Ledger
@@ -38,6 +38,7 @@ from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
 from ..outcome import Outcome, failure
 from ..settings import Settings
+from ..stage import Staged, Stager, Work, receive, stage, stage_and_send
 from ..transport import Transport, host_of, is_url
 from .listing import Survey
 from .queue import Known, Plan, Planned, Result
@@ -199,24 +200,13 @@ def plan_path(settings: Settings) -> Path:
     return ledger.with_name(f"{ledger.stem}-plan{ledger.suffix}")
 
 
-def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> Prepared:
-    """``prepare`` in a worker.
-
-    Raises:
-        EsgvzarrError: the reason why there are no references.
+def _staged_by(workers: Workers, work: Work) -> Staged:
+    """What one of the workers staged: on the disk that it shares with this process, or sent from
+    another machine.
     """
-    with make_transport(settings) as transport:
-        transport.allow(record.data_node)
-        made = prepare(record, location, transport, settings)
-    if len(made.document) > MOST_BYTES:
-        raise WorkerError(
-            str(record.id),
-            f"its references have {len(made.document)} bytes",
-            expected=f"at most {MOST_BYTES}, to be sent back",
-            todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
-            code="worker-result-large",
-        )
-    return made
+    if workers.shares_disk:
+        return workers.run(stage, work)
+    return receive(workers.run(stage_and_send, work, MOST_BYTES), work.places)
 
 
 @dataclass
@@ -391,7 +381,10 @@ class _Run:
 
     # ---- in the thread of one dataset
 
-    def _do(self, planned: Planned) -> Outcome | Known:
+    def _do(self, planned: Planned) -> Outcome | Known | None:
+        """What became of a dataset; None where the run was stopped before it was begun."""
+        if self._stop.is_set():
+            return None
         name = str(DatasetId.parse(planned.dataset_id))
         job = self._job
         with self._ledger.claimed(name, wait=False):
@@ -399,21 +392,19 @@ class _Run:
             if before is not None:
                 return before
             record = self._survey.record(planned)
-            preparer = self._preparer(planned)
+            stager = self._stager(planned)
             if job.output_dir is not None:
-                return self._generate(record, job.output_dir, preparer)
+                return self._generate(record, job.output_dir, stager)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
             task = decide(Verb.LINK, record, self._address, self._settings)
             attempt = Attempt(task, self._ledger, resumed=True)
             attempt.decide()
-            return carry_on(attempt, self._settings, None, lambda *_: None, preparer)
+            return carry_on(attempt, self._settings, None, lambda *_: None, stager)
 
-    def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
+    def _generate(self, record: DatasetRecord, directory: Path, stager: Stager) -> Outcome:
         outcome: Outcome
         try:
-            outcome = generate(
-                record, directory, self._transport, self._settings, preparer=preparer
-            )
+            outcome = generate(record, directory, self._transport, self._settings, stager=stager)
         except EsgvzarrError as error:
             outcome = failure(str(record.id), Verb.GENERATE, error)
         keep_made(outcome, self._ledger)
@@ -436,36 +427,41 @@ class _Run:
             return None
         return Known(last.state, f"since {last.created}: {last.detail}", last.href)
 
-    def _preparer(self, planned: Planned) -> Preparer:
-        def preparer(record: DatasetRecord, location: str) -> Prepared:
+    def _stager(self, planned: Planned) -> Stager:
+        def stager(work: Work) -> Staged:
             assert self._workers is not None  # noqa: S101
             try:
                 with self._slots:
                     if self._stop.is_set():
                         todo = "Run the same command again."
                         raise WorkerError(
-                            str(record.id),
+                            str(work.record.id),
                             "the run was stopped",
                             todo=todo,
                             code="worker-stopped",
                             retryable=True,
                         )
-                    return self._workers.run(prepare_alone, record, location, self._of_workers)
+                    return _staged_by(self._workers, replace(work, settings=self._of_workers))
             finally:
                 self._free(planned)
 
-        return preparer
+        return stager
 
     def _free(self, planned: Planned) -> None:
         with self._changed:
             self._turns.read(planned)
             self._changed.notify_all()
 
-    def _end(self, planned: Planned, started: float, future: Future[Outcome | Known]) -> None:
+    def _end(
+        self, planned: Planned, started: float, future: Future[Outcome | Known | None]
+    ) -> None:
         error = future.exception()
-        outcome: Outcome | Known
+        outcome: Outcome | Known | None
         if error is None:
             outcome = future.result()
+            if outcome is None:
+                self._leave(planned)
+                return
         elif isinstance(error, EsgvzarrError):
             outcome = failure(planned.dataset_id, Verb.BACKFILL, error)
         else:
@@ -477,6 +473,12 @@ class _Run:
             )
             outcome = failure(planned.dataset_id, Verb.BACKFILL, fault)
         self._keep(planned, outcome, time.monotonic() - started)
+
+    def _leave(self, planned: Planned) -> None:
+        with self._changed:
+            self._in_flight -= 1
+            self._turns.read(planned)
+            self._changed.notify_all()
 
     def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
         blocks_all = not outcome.done and traits_of(outcome.code).blocks_all

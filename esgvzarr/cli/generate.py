@@ -169,8 +169,8 @@ def _add_combine(commands: Any) -> None:
 
 
 def _combine(options: argparse.Namespace) -> int:
-    from ..documents import combine, prepare, read_spec
-    from ..generate import make_transport, plan_prepared, reference_name
+    from ..documents import combine, plan, read_spec
+    from ..generate import make_transport
     from ..outcome import Planned, Verb
 
     settings = settings_of(options, options.config)
@@ -180,13 +180,12 @@ def _combine(options: argparse.Namespace) -> int:
     directory: Path = options.output_dir
     with make_transport(settings) as transport:
         if options.dry_run:
-            location = str(directory / reference_name(spec.name, settings))
-            made = prepare(spec, location, transport, settings, progress=progress)
-            planned = plan_prepared(spec.name, made, directory, settings, force=options.force)
-            detail = (
-                f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
+            planned, warnings = plan(
+                spec, directory, transport, settings, force=options.force, progress=progress
             )
-            return report(console, [Planned(spec.name, Verb.COMBINE, detail, made.warnings)])
+            places = [f"{one.size} bytes would be in {one.path}" for one in planned]
+            detail = f"dry run: nothing was written. {'; '.join(places)}"
+            return report(console, [Planned(spec.name, Verb.COMBINE, detail, warnings)])
         outcome = combine(
             spec, directory, transport, settings, force=options.force, progress=progress
         )

@@ -17,21 +17,30 @@ from pathlib import Path
 from .. import esgpublish
 from ..errors import BusyError, EsgvzarrError, LinkError, SettingsError, SourceError
 from ..generate import (
-    Preparer,
     Progress,
+    Stager,
     generate,
     make_transport,
     reference_name,
 )
 from ..indexes import Index, record_in
 from ..model import AccessLink, DatasetId, DatasetRecord, Finding, ReferenceFile
-from ..outcome import Absent, Linked, Outcome, Pending, Skipped, Written, failure, unexpected
-from ..output import output_of, same
-from ..output.kerchunk import provenance
+from ..outcome import (
+    Absent,
+    Failed,
+    Linked,
+    Outcome,
+    Pending,
+    Skipped,
+    Written,
+    failure,
+    unexpected,
+)
+from ..output import of_place
 from ..output.placing import remove_leftovers
-from ..proof import read_references
+from ..proof import read_artefact
 from ..settings import Settings
-from ..sources import from_index, read_source, with_local_paths
+from ..sources import from_index, of_own_version, read_source, with_local_paths
 from ..sources.records import from_records
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
@@ -92,7 +101,7 @@ def publish_with_esgcet(
     config = esgpublish.config_path(arguments)
     esgpublish.check_config(config)
     run = _Run(config, settings, force, progress)
-    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering)
+    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering, run.unregistered)
     run.close()
     return status, run.outcomes
 
@@ -165,10 +174,30 @@ class _Run:
         attempt, claim = self._announced
         self._announced = None
         with claim:
-            attempt.finish(_unregistered(attempt, self._settings))
+            outcome = _unregistered(attempt, self._settings)
+            attempt.finish(outcome)
+        self.outcomes.append(outcome)
+
+    def unregistered(self, left: esgpublish.Unregistered) -> None:
+        """Name a map whose dataset esgcet did not register, unless that is said already."""
+        self.close()
+        if left.dataset_id in {outcome.dataset_id for outcome in self.outcomes}:
+            return
+        name = left.dataset_id or left.path
+        outcome: Outcome
+        if left.tried:
+            said = "esgpublish did not register it; its own messages say why"
+            outcome = Failed(name, Verb.PUBLISH, said, "publisher-not-registered")
+        else:
+            said = "esgpublish ended before it came to this map; give it to esgpublish again"
+            outcome = Skipped(name, Verb.PUBLISH, said, "publisher-not-tried", retryable=True)
+        self.outcomes.append(outcome)
 
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
+        with make_transport(self._settings) as transport:
+            transport.allow(record.data_node, named=True)
+            record = of_own_version(record, transport)
         return decide(
             Verb.PUBLISH,
             record,
@@ -453,7 +482,7 @@ def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
     """Whether readers see the same in the reference file that was taken away."""
     path = Path(made.path)
     before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
-    return before.exists() and same(output_of(path.name), before, path)
+    return before.exists() and of_place(path.name).same(before, path)
 
 
 def _decide_anew(task: Task, settings: Settings) -> Task:
@@ -480,6 +509,8 @@ def _decide_anew(task: Task, settings: Settings) -> Task:
         record.data_node != task.record.data_node
     ):  # the item of a replica's original: it does not describe our files
         record = task.record
+    with make_transport(settings) as transport:
+        record = of_own_version(record, transport)
     paths = {file.url: file.path for file in task.record.files}
     known = replace(
         record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files)
@@ -511,7 +542,7 @@ def carry_on(
     settings: Settings,
     registration: esgpublish.Registration | None,
     progress: Progress,
-    preparer: Preparer | None = None,
+    stager: Stager | None = None,
 ) -> Outcome:
     """Do what was decided, and keep what became of it. The dataset must be claimed."""
     task = attempt.task
@@ -532,9 +563,7 @@ def carry_on(
                 if until and own:
                     outcome = may_come(task, "the removal of the link", until)
                 else:
-                    outcome = _make_and_show(
-                        attempt, index, transport, settings, progress, preparer
-                    )
+                    outcome = _make_and_show(attempt, index, transport, settings, progress, stager)
     except EsgvzarrError as error:
         outcome = failure(name, task.verb, error)
     except Exception as error:  # noqa: BLE001  (a wall around each dataset)
@@ -591,7 +620,7 @@ def is_from_here(attempt: Attempt, href: str) -> bool:
     task = attempt.task
     if href == task.href or attempt.knows(href):
         return True
-    if not takes_the_place_of(output_of(task.href), output_of(href)):
+    if not takes_the_place_of(of_place(task.href).name, of_place(href).name):
         return True
     return not task.href or (
         is_url(href) and is_url(task.href) and host_of(href) == host_of(task.href)
@@ -612,10 +641,10 @@ def _make_and_show(
     transport: Transport,
     settings: Settings,
     progress: Progress,
-    preparer: Preparer | None,
+    stager: Stager | None,
 ) -> Linked | Pending:
     try:
-        made = _make(attempt, index, transport, settings, progress, preparer)
+        made = _make(attempt, index, transport, settings, progress, stager)
         progress(made.dataset_id, "linking")
         return show(made, attempt.task.record, index, transport, settings)
     except EsgvzarrError as error:
@@ -633,7 +662,7 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
     made, as far as a server says.
     """
     made_from = {
-        file["url"]: file for file in provenance(read_references(path, transport))["files"]
+        file["url"]: file for file in read_artefact(path, transport).contents.provenance["files"]
     }
     urls = [file.url for file in record.files]
     transport.forget(urls)
@@ -664,7 +693,7 @@ def _make(
     transport: Transport,
     settings: Settings,
     progress: Progress,
-    preparer: Preparer | None,
+    stager: Stager | None,
 ) -> Written:
     """The reference file in its place: the one of an earlier run, or a new one."""
     task = attempt.task
@@ -693,7 +722,7 @@ def _make(
         href=task.href,
         force=force,
         progress=progress,
-        preparer=preparer,
+        stager=stager,
     )
     attempt.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)

@@ -15,7 +15,7 @@ from ..generate import Progress, make_transport, reference_name
 from ..indexes import Index, LinkState
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failure, unexpected
-from ..output import SUFFIXES
+from ..output import suffixes
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
 from ..settings import Settings, read_config
 from ..sources import with_local_paths
@@ -155,7 +155,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
         LinkError: it leads to what is no reference file of the dataset. An index can be made to say
             anything.
     """
-    names = {f"{task.record.id}{suffix}" for suffix in SUFFIXES.values()}
+    names = {f"{task.record.id}{suffix}" for suffix in suffixes()}
     written = [
         step.path
         for step in Ledger(settings.ledger).entries(str(task.record.id))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import traits_of
 from ..outcome import DONE, State, Verb
-from ..output import ICECHUNK, output_of
+from ..output import known_outputs, of_place
 from .states import Effect, Step
 
 SCHEMA_VERSION = 3
@@ -266,7 +266,7 @@ def apply_effect(connection: sqlite3.Connection, effect: Effect, now: Confirmed)
     (path,) = connection.execute(
         "SELECT path FROM decision WHERE number = ?", (now.decision,)
     ).fetchone()
-    output = output_of(path)
+    output = of_place(path).name
     for (other,) in connection.execute(
         "SELECT output FROM live WHERE dataset = ?", (now.dataset,)
     ).fetchall():
@@ -282,8 +282,11 @@ def apply_effect(connection: sqlite3.Connection, effect: Effect, now: Confirmed)
 
 
 def takes_the_place_of(output: str, other: str) -> bool:
-    """Whether an index shows one of two outputs at a time."""
-    return (output == ICECHUNK) == (other == ICECHUNK)
+    """Whether an index shows one of two outputs at a time: they are the same asset."""
+    known = known_outputs()
+    if output not in known or other not in known:  # of a package that is no longer installed
+        return output == other
+    return known[output].asset_key == known[other].asset_key
 
 
 ENDED = frozenset((*DONE, State.QUEUED))

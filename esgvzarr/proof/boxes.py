@@ -8,7 +8,7 @@ wants besides, it asks the server for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,21 +71,26 @@ def compare_boxes(jobs: Sequence[Job], desk: Desk) -> None:
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="esgvzarr-reader")
     try:
         for batch in _batches(jobs):
-            works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
-            contents = {
-                url: source.content for url, source in works.items() if source.content is not None
-            }
-            ranges: list[Range] = []
-            for job in batch:
-                ranges += _ranges(job, desk.stated, hints)
-            wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
-            fetch(wanted, contents, desk.transport)
-            desk.clients.known = contents
-            shown = {id(job): readers.submit(job.read_shown) for job in batch}
-            _judge_batch(batch, works, shown, desk.transport)
-            _remember(wanted, contents, desk.clients)
+            _compare_batch(batch, desk, hints, readers)
+            desk.clients.known = {}
     finally:
         readers.shutdown(cancel_futures=True)
+
+
+def _compare_batch(
+    batch: Sequence[Job], desk: Desk, hints: Mapping[str, Hints], readers: Executor
+) -> None:
+    works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
+    contents = {url: source.content for url, source in works.items() if source.content is not None}
+    ranges: list[Range] = []
+    for job in batch:
+        ranges += _ranges(job, desk.stated, hints)
+    wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
+    fetch(wanted, contents, desk.transport)
+    desk.clients.known = contents
+    shown = {id(job): readers.submit(job.read_shown) for job in batch}
+    _judge_batch(batch, works, shown, desk.transport)
+    _remember(wanted, contents, desk.clients)
 
 
 def _hints(sources: Mapping[str, Source]) -> Mapping[str, Hints]:
@@ -131,7 +136,7 @@ def _content(
 def _judge_batch(
     batch: Sequence[Job],
     sources: Mapping[str, Source],
-    shown: Mapping[int, Future[np.ndarray]],
+    shown: dict[int, Future[np.ndarray]],
     transport: Transport,
 ) -> None:
     by_file: dict[str, list[Job]] = {}
@@ -141,6 +146,7 @@ def _judge_batch(
     for own, found in zip(by_file.values(), judge_all(works, transport), strict=True):
         for job, unlike in zip(own, found, strict=True):
             job.values.wrong += unlike
+            del shown[id(job)]
 
 
 def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[list[list[str]]]:

@@ -40,15 +40,17 @@ class Scene:
 
 
 def scenes(
-    parsed: Mapping[str, Any], shown: Sequence[Shown], sources: Sequence[FileRecord], subject: str
+    provenance: Mapping[str, Any],
+    shown: Sequence[Shown],
+    sources: Sequence[FileRecord],
+    subject: str,
 ) -> list[Scene]:
     """Who shows what.
 
     Raises:
         ProofError: the provenance contradicts itself.
     """
-    provenance = parsed.get("provenance")
-    if not isinstance(provenance, dict) or "groups" not in provenance:
+    if "groups" not in provenance:
         return [Scene(tuple(shown), (Part(tuple(sources), tuple(shown)),))]
     known = {file.url: file for file in sources}
     try:

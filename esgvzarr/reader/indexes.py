@@ -180,8 +180,9 @@ async def _ask_stac(session: aiohttp.ClientSession, api: str, dataset_id: str) -
     if _VERSION.search(dataset_id):
         query["ids"] = dataset_id
     else:
-        query |= {"filter-lang": "cql2-text", "filter": f"title = '{dataset_id}'"}
-    found = await _json(session.get(f"{api}/search?{urlencode(query)}"))
+        query["filter"] = f"title = '{dataset_id}'"
+    address = f"{api}/search?filter-lang=cql2-text&{urlencode(query)}"
+    found = await _json(session.get(address))
     return [entry_of_item(item) for item in found["features"]]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from ..errors import SourceError
-from ..output import ICECHUNK, PARQUET, check_installed, output_of
+from ..output import Form, of_place
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -120,14 +120,14 @@ def open_source(
         SourceError: nothing is there, or no references.
         SettingsError: a package is missing that reads this output.
     """
-    output = output_of(href)
-    check_installed(output)
+    output = of_place(href)
+    output.check_installed()
     given = dict(options or {})
     place = href if "://" in href else os.path.abspath(href)
     try:
-        if output == ICECHUNK:
+        if output.form is Form.REPOSITORY:
             return _open_icechunk(place, given)
-        if output == PARQUET:
+        if output.form is Form.TABLES:
             return _open_parquet(place, given, mirrors or {})
         return _open_json(place, given, mirrors or {})
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -18,6 +18,8 @@ from ..transport import Transport, host_of, is_url
 from .names import is_netcdf_name
 from .records import from_locations, from_mapfile, from_records, from_stac_item
 from .thredds import catalogue_address, parse_catalogue, read_catalogue
+from .versions import named_by_version as named_by_version
+from .versions import of_own_version as of_own_version
 
 Kind = Literal["netcdf", "catalogue", "records", "item", "mapfile"]
 
@@ -49,9 +51,8 @@ def read_source(
     for source in filter(is_url, sources):
         transport.allow(host_of(source), named=True)
     if all(map(is_plain, sources)):
-        return with_local_paths(
-            from_locations(sources, dataset_id, data_paths=data_paths), data_paths
-        )
+        record = from_locations(sources, dataset_id, data_paths=data_paths)
+        return of_own_version(with_local_paths(record, data_paths), transport)
     if len(sources) != 1:
         raise SourceError(
             ", ".join(sources),
@@ -60,7 +61,8 @@ def read_source(
             todo="Run once per catalogue, record file, item or mapfile.",
             code="source-several",
         )
-    return with_local_paths(_read_one(sources[0], dataset_id, transport, data_paths), data_paths)
+    record = _read_one(sources[0], dataset_id, transport, data_paths)
+    return of_own_version(with_local_paths(record, data_paths), transport)
 
 
 def _read_one(

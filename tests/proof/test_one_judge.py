@@ -15,6 +15,7 @@ from esgvzarr.errors import FormatError, ProofError, TransportError
 from esgvzarr.formats import Fetched
 from esgvzarr.formats.content import PAGE, SparseContent
 from esgvzarr.generate import make_references
+from esgvzarr.output import named
 from esgvzarr.output.kerchunk import encode
 from esgvzarr.proof import verify
 from esgvzarr.proof.file_side import Source, judge_all
@@ -32,7 +33,7 @@ def verdict_on(files: Sequence[FileRecord], transport: Transport) -> set[str]:
     try:
         document = encode(make_references(record, transport, keep=fetched))
         report = verify(
-            document,
+            named("json").parse(document, "test"),
             files,
             transport,
             location="test",
@@ -189,8 +190,9 @@ def test_a_file_that_netcdf_c_cannot_read_is_named(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[-4000:-3000] = bytes(1000)
     path.write_bytes(damaged)
+    artefact = named("json").parse(document, "test")
     with Transport() as transport, pytest.raises(FormatError) as caught:
-        verify(document, files, transport, location="test", full=True)
+        verify(artefact, files, transport, location="test", full=True)
     assert caught.value.code == "file-unreadable"
     assert "netCDF-C cannot read it" in str(caught.value)
 
