@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import FormatError
 from ..formats.content import SparseContent
+from ..inflate import ExpandsError
 from ..model import FileRecord
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, raise_transport_error
@@ -153,15 +155,27 @@ def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[
     """Compare the boxes of one file."""
 
     def work(truth: xarray.Dataset, _: Mapping[str, Counted]) -> list[list[str]]:
-        return [job.unlike(truth, _part(shown[id(job)])) for job in jobs]
+        return [job.unlike(truth, _part(job, shown[id(job)])) for job in jobs]
 
     return work
 
 
-def _part(shown: Future[np.ndarray]) -> np.ndarray | Exception:
-    """What a reader got, or why it got nothing."""
+def _part(job: Job, shown: Future[np.ndarray]) -> np.ndarray | Exception:
+    """What a reader got, or why it got nothing.
+
+    Raises:
+        FormatError: ``file-chunk-expands``. netCDF-C, which has no limit, never sees that chunk.
+    """
     try:
         return shown.result()
+    except ExpandsError as error:
+        raise FormatError(
+            job.url,
+            f"a chunk of {job.name!r} {error}",
+            expected="as many bytes as its shape says",
+            todo="It is damaged, or made to fill the memory of its readers: do not publish it.",
+            code="file-chunk-expands",
+        ) from error
     except UNREADABLE as error:
         raise_transport_error(error)
         return error

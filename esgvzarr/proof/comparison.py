@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import cf
+from ..inflate import chunks_of
 from ..model import Check, FileRecord
 from ..transport.fsspec_guard import raise_transport_error
 from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
@@ -136,14 +137,18 @@ class Job:
     values: Values
 
     def read_shown(self) -> np.ndarray:
-        """What a reader gets."""
-        return np.asarray(self.group.dataset.variables[self.name][self.shown_box].values)
+        """What a reader gets. No chunk of it may be larger, decoded, than its shape says."""
+        variable = self.group.dataset.variables[self.name]
+        if variable.dtype.kind == "O":
+            return np.asarray(variable[self.shown_box].values)
+        with chunks_of(math.prod(self.group.chunk_shape(self.name)) * variable.dtype.itemsize):
+            return np.asarray(variable[self.shown_box].values)
 
     def unlike(self, truth: xarray.Dataset, part: np.ndarray | Exception) -> list[str]:
         """In what the part that a reader gets is not the file's."""
-        there = np.asarray(truth.variables[self.name][self.box].values)
         if isinstance(part, Exception):
             return [f"{self.box} cannot be read: {type(part).__name__}: {part}"]
+        there = np.asarray(truth.variables[self.name][self.box].values)
         return [] if equal(there, part) else [f"{self.box} differs"]
 
 
