@@ -19,13 +19,14 @@ from .combine import combine
 from .combine.overlaps import serve_once
 from .combine.rules import check
 from .errors import ProofError, SettingsError, WorkerError
-from .formats import Fetched, check_served, scan_and_keep
+from .formats import Fetched, check_served, location_of, scan_and_keep
 from .formats import Reading as Scanning
 from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
 from .output import Artefact, Reading, named, reading_of
 from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
 from .proof import verify
+from .proof.stack import import_readers
 from .transport import Transport, host_of, is_url
 from .workers import Limits
 
@@ -228,8 +229,12 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
         transport.check_allowed(file.url)
     transport.forget(places_of(record.files))
     progress(str(record.id), f"scanning {len(record.files)} files")
+    remote = any(location_of(file, work.settings.read) == file.url for file in record.files)
+    importing = import_readers() if remote else None
     scanned: dict[str, Fetched] = {}
     references = make_references(record, transport, read=work.settings.read, keep=scanned)
+    if importing is not None:
+        importing.join()  # xarray lists its engines once: not while one is still imported
     return stage_references(
         references, record.files, work.destination, transport, progress=progress, scanned=scanned
     )
