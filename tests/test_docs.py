@@ -332,6 +332,14 @@ def test_every_public_name_is_on_the_api_page() -> None:
     assert [name for name in esgvzarr.__all__ if name not in text] == ["__version__"]
 
 
+def test_every_room_is_in_the_table_of_the_architecture() -> None:
+    package = ROOT / "esgvzarr"
+    rooms = [path.stem for path in package.glob("*.py") if path.stem != "__init__"]
+    rooms += [path.parent.name for path in package.glob("*/__init__.py")]
+    rows = re.findall(r"^\| (`.+?`) \|", page("explanation/architecture.md"), re.MULTILINE)
+    assert set(rooms) == set(re.findall(r"`(\w+)`", " ".join(rows)))
+
+
 # ---- the two commands, and what .ci/run makes of them
 
 
