@@ -19,6 +19,7 @@ from esgvzarr.errors import TransportError
 from esgvzarr.formats import Fetched
 from esgvzarr.generate import make_references
 from esgvzarr.model import Report
+from esgvzarr.output import Artefact, named
 from esgvzarr.output.kerchunk import encode
 from esgvzarr.proof import verify
 from esgvzarr.testing import DATASET_ID, Fault, Latency, Reset, ThreddsServer, write_monthly
@@ -42,15 +43,18 @@ def records_of(paths: Sequence[Path], server: ThreddsServer) -> tuple[FileRecord
     )
 
 
-def scanned(files: Sequence[FileRecord], transport: Transport) -> tuple[bytes, dict[str, Fetched]]:
+def scanned(
+    files: Sequence[FileRecord], transport: Transport
+) -> tuple[Artefact, dict[str, Fetched]]:
     fetched: dict[str, Fetched] = {}
     record = DatasetRecord(DatasetId.parse(DATASET_ID), "", tuple(files))
-    return encode(make_references(record, transport, keep=fetched)), fetched
+    document = encode(make_references(record, transport, keep=fetched))
+    return named("json").parse(document, "test"), fetched
 
 
 def proved(files: Sequence[FileRecord], transport: Transport, **options: bool) -> Report:
-    document, fetched = scanned(files, transport)
-    return verify(document, files, transport, location="test", scanned=fetched, **options)
+    artefact, fetched = scanned(files, transport)
+    return verify(artefact, files, transport, location="test", scanned=fetched, **options)
 
 
 def asked_twice(server: ThreddsServer) -> int:
@@ -81,9 +85,9 @@ def test_rounds_do_not_grow_with_the_number_of_files(
         files = records_of(paths, server)
         server.clear()
         with Transport(allowed_hosts=[server.host]) as transport:
-            document, fetched = scanned(files, transport)
+            artefact, fetched = scanned(files, transport)
             of_scan = transport.rounds
-            report = verify(document, files, transport, location="test", scanned=fetched)
+            report = verify(artefact, files, transport, location="test", scanned=fetched)
             rounds.append((of_scan, transport.rounds - of_scan))
         assert report.passed, report.failures[:3]
         looks = [request for request in server.requests if "esgvzarr" not in agent_of(request)]
@@ -108,10 +112,10 @@ def test_a_document_of_others_is_proved_in_few_rounds(
     paths = write_monthly(tmp_path, lengths=(150,) * 3, grid=(4, 6), chunks=(1, 4, 6))
     files = records_of(paths, server)
     with Transport(allowed_hosts=[server.host]) as transport:
-        document, _ = scanned(files, transport)
+        artefact, _ = scanned(files, transport)
     server.clear()
     with Transport(allowed_hosts=[server.host]) as transport:
-        report = verify(document, files, transport, location="test")
+        report = verify(artefact, files, transport, location="test")
         assert transport.rounds <= MOST_ROUNDS
     assert report.passed, report.failures[:3]
     assert asked_twice(server) <= 4 * 2**16
@@ -149,12 +153,12 @@ def test_a_path_replaced_during_the_proof_is_noticed(tmp_path: Path) -> None:
     (path,) = write_monthly(tmp_path, lengths=(30,), **GRID)
     files = [FileRecord(path.name, str(path))]
     with Transport() as transport:
-        document, _ = scanned(files, transport)
+        artefact, _ = scanned(files, transport)
         data = path.read_bytes()
         path.unlink()
         path.write_bytes(data)
         with pytest.raises(TransportError) as caught:
-            verify(document, files, transport, location="test")
+            verify(artefact, files, transport, location="test")
     assert caught.value.code == "transport-changed"
 
 
@@ -201,11 +205,11 @@ def test_stock_readers_ask_for_what_was_not_fetched(tmp_path: Path, server: Thre
     (path,) = write_monthly(tmp_path, lengths=(30,), **GRID)
     url = server.url_of(path)
     with Transport(allowed_hosts=[server.host]) as transport:
-        document, _ = scanned([FileRecord(path.name, url)], transport)
+        artefact, _ = scanned([FileRecord(path.name, url)], transport)
     server.clear()
     with Transport(allowed_hosts=[server.host]) as transport:
         report = verify(
-            document, [FileRecord(path.name, url, path=str(path))], transport, location="test"
+            artefact, [FileRecord(path.name, url, path=str(path))], transport, location="test"
         )
     assert report.passed, report.failures[:3]
     agents = {agent_of(request) for request in server.requests}
@@ -232,3 +236,19 @@ class EveryThird:
         if self._count % 3 == 0:
             return Reset(times=99).apply(asked, answer)  # type: ignore[arg-type]
         return answer(asked)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["on disk", "over HTTP"])
+def test_a_small_dataset_takes_three_requests_a_file(
+    here: bool, tmp_path: Path, server: ThreddsServer
+) -> None:
+    """Most of a back catalogue is small. Its head, its data, and the last look."""
+    paths = write_monthly(tmp_path, lengths=(120,) * 4)
+    files = tuple(
+        FileRecord(path.name, server.url_of(path), path=str(path) if here else None)
+        for path in paths
+    )
+    with Transport(allowed_hosts=[server.host]) as transport:
+        assert proved(files, transport).passed
+    assert len(server.requests) <= 3 * len(files)
+    assert "aiohttp" in agent_of(server.requests[-1]).lower()
