@@ -1,4 +1,4 @@
-"""Read a kerchunk JSON document, as it is, into tables. Whoever wrote it: nothing in it is run."""
+"""Read a kerchunk JSON document into tables. Nothing in it is run, whichever tool wrote it."""
 
 from __future__ import annotations
 
