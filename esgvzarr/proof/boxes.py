@@ -22,7 +22,7 @@ from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, raise_transport_error
 from .comparison import Job
 from .file_side import Counted, Source, Work, fetch, judge_all
-from .hints import Hints, keys_of_box
+from .hints import Hints
 from .reference_side import UNREADABLE, Stated
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _ranges(job: Job, stated: Stated, hints: Mapping[str, Hints]) -> Iterator[Ra
     if job.url in hints:
         for start, stop in hints[job.url].of_box(job.name, job.box):
             yield Range(job.url, start, stop)
-    keys = keys_of_box(job.shown_box, job.group.chunk_shape(job.name))
+    keys = job.group.keys_of(job.name, job.shown_box)
     yield from stated.places(job.group.path, job.name, keys)
 
 
