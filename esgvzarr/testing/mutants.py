@@ -225,7 +225,8 @@ def _number_at(data: bytes, at: int, chance: random.Random) -> bytes:
     width = chance.choice((1, 2, 4, 8))
     number = chance.choice(_NUMBERS) & (256**width - 1)
     written = number.to_bytes(width, "little" if chance.random() < 0.5 else "big")
-    return (data[:at] + written + data[at + width :])[: len(data)]
+    whole: bytes = data[:at] + written + data[at + width :]
+    return whole[: len(data)]
 
 
 def _number(data: bytes, chance: random.Random) -> bytes:
