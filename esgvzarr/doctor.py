@@ -34,7 +34,7 @@ from .link.states import DONE
 from .link.task import IndexAddress
 from .model import DatasetId, DatasetRecord, FileRecord
 from .output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
-from .settings import Settings, read_config
+from .settings import Settings, read_config, served_roots
 from .transport import Answer, Transport, host_of, is_url
 
 _MOST_DIRECTORIES = 5000
@@ -157,15 +157,7 @@ class Node:
         """
         for directory, prefix in self.settings.data_paths.items():
             yield directory.rstrip("/"), prefix.rstrip("/")
-        roots = self.document.get("data_roots")
-        custom = self.document.get("https_url")
-        for directory, name in roots.items() if isinstance(roots, Mapping) else ():
-            template = (
-                str(custom).split("|")[0]
-                if custom
-                else f"https://{self.document.get('data_node')}/thredds/fileServer/{{}}/{{}}"
-            )
-            yield str(directory).rstrip("/"), template.format(name, "").rstrip("/")
+        yield from served_roots(self.document, str(self.config)).items()
 
 
 Check = Callable[[Node], Iterator[Diagnosis]]

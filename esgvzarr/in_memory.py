@@ -15,6 +15,7 @@ from .model import DatasetRecord, Finding, Group, ReferenceFile, ReferenceSet, R
 from .outcome import Verb
 from .output.kerchunk import encode
 from .stage import Destination, Place, Staged, make_transport, stage_references, staging_places
+from .transport.hosts import allow_hosts
 
 if TYPE_CHECKING:
     import xarray
@@ -92,7 +93,7 @@ class References:
             staging_places(self.record.id, directory, self.settings, aside=aside) as places,
             make_transport(self.settings) as transport,
         ):
-            transport.allow(self.record.data_node)
+            allow_hosts(transport, self.record)
             destination = Destination(places, self.settings)
             yield (
                 stage_references(self.reference_set, self.record.files, destination, transport),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +19,10 @@ from .errors import SettingsError
 
 SECTION = "esgvzarr"
 ENVIRONMENT_PREFIX = "ESGVZARR_"
+_OF_TESTS = "test_"
+"""What variables of the environment begin with that steer tests."""
+_NEAR = 0.75
+"""How alike a key of ``esg.yaml`` is to the section's name when it is taken for a misspelt one."""
 _URL_PREFIX = r"^https?://[^\s?#@/]+(/[^\s?#]*)?$"
 _UrlPrefix = Annotated[str, Field(pattern=_URL_PREFIX)]
 _Directory = Annotated[str, Field(pattern=r"^/")]
@@ -232,6 +237,7 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
     Raises:
         SettingsError: names file, line and key, and a similar key where one is unknown.
     """
+    _check_environment()
     section, lines = read_section(config) if config is not None else ({}, {})
     values: dict[str, Any] = dict(section)
     origins = {key: f"{config}, line {line}" for key, line in lines.items()}
@@ -256,13 +262,79 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
 
 
 def _with_own_node(settings: Settings, config: str | os.PathLike[str] | None) -> Settings:
-    """``data_node`` of ``esg.yaml`` is a host that the operator names, and may well have a private
-    address on its own network.
+    """What ``esg.yaml`` says of the operator's own node besides our section.
+
+    ``data_node`` is a host that the operator names, and may well have a private address on its own
+    network. Where ``data_roots`` are served, `data_paths` need not be said again.
     """
-    node = read_config(config).get("data_node") if config is not None else None
-    if not isinstance(node, str) or not node:
+    if config is None:
         return settings
-    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, node)})
+    document = read_config(config)
+    node = document.get("data_node")
+    hosts = (node,) if isinstance(node, str) and node else ()
+    return settings.model_copy(
+        update={
+            "allowed_hosts": (*settings.allowed_hosts, *hosts),
+            "data_paths": {**served_roots(document, str(config)), **settings.data_paths},
+        }
+    )
+
+
+def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
+    """Local directory -> public URL prefix, as esgcet makes URLs of its ``data_roots``.
+
+    Raises:
+        SettingsError: ``https_url`` is no template of a URL.
+    """
+    roots = document.get("data_roots")
+    node = document.get("data_node")
+    template = str(document.get("https_url") or "").partition("|")[0]
+    if not template and isinstance(node, str) and node:
+        template = f"https://{node}/thredds/fileServer/{{}}/{{}}"
+    if not template or not isinstance(roots, Mapping):
+        return {}
+    found = {}
+    for directory, name in roots.items():
+        try:
+            prefix = template.format(name, "").rstrip("/")
+        except (IndexError, KeyError, ValueError) as error:
+            raise SettingsError(
+                f"{subject}, key https_url",
+                f"is {template!r}, which is no template",
+                expected="a URL with {} for the data root and {} for the path",
+                todo="See esgcet's documentation of https_url.",
+            ) from error
+        if str(directory).startswith("/") and re.match(_URL_PREFIX, prefix):
+            found[str(directory).rstrip("/") or "/"] = prefix
+    return found
+
+
+def _check_names(document: Mapping[str, Any], subject: str) -> None:
+    """A misspelt section, or variable of the environment, would be without effect, and unnoticed.
+
+    Raises:
+        SettingsError: one of them is near a right one, or has our prefix.
+    """
+    for key in document:
+        near = difflib.get_close_matches(str(key).lower(), [SECTION], n=1, cutoff=_NEAR)
+        if near and key != SECTION:
+            raise SettingsError(
+                f"{subject}, key {key}",
+                "no such section",
+                todo=f"Did you mean {SECTION!r}?",
+            )
+
+
+def _check_environment() -> None:
+    for variable in os.environ:
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not variable.startswith(ENVIRONMENT_PREFIX) or name.startswith(_OF_TESTS):
+            continue
+        if name not in Settings.model_fields:
+            problem = {"type": "extra_forbidden"}
+            raise SettingsError(
+                f"environment variable {variable}", "no such setting", todo=_todo(problem, name)
+            )
 
 
 def _value_of(variable: str) -> Any:
@@ -302,6 +374,7 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
         SettingsError: the file cannot be read, is not YAML, or the section is not a mapping.
     """
     document = read_config(config)
+    _check_names(document, str(config))
     section = {} if document.get(SECTION) is None else document[SECTION]
     if not isinstance(section, dict):
         raise SettingsError(

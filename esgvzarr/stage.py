@@ -29,6 +29,7 @@ from .output.protocol import UNREADABLE
 from .proof import verify
 from .proof.stack import import_readers
 from .transport import Range, Transport, host_of, is_url
+from .transport.hosts import allow_hosts
 from .workers import Limits, in_a_worker
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def stage(work: Work) -> Staged:
         EsgvzarrError: the reason why there are no references.
     """
     with make_transport(work.settings) as transport:
-        transport.allow(work.record.data_node, named=work.named)
+        allow_hosts(transport, work.record, named=work.named)
         return stage_with(work, transport)
 
 

@@ -55,12 +55,13 @@ def references(
     from .generate import make_references, make_transport
     from .in_memory import References
     from .sources import read_source
+    from .transport.hosts import allow_hosts
 
     places = _texts(sources)
     known = _allowing_hosts(_settings(config, settings), places)
     with make_transport(known) as transport:
         record = read_source(places, _parsed(dataset_id), transport, known.data_paths)
-        transport.allow(record.data_node)
+        allow_hosts(transport, record)
         made = make_references(record, transport, read=known.read)
     return References(record, made, known)
 
@@ -91,11 +92,12 @@ def generate(
     from .generate import generate as generate_record
     from .generate import make_transport
     from .sources import read_source
+    from .transport.hosts import allow_hosts
 
     known = _settings(config, settings)
     with make_transport(known) as transport:
         record = read_source(_texts(sources), _parsed(dataset_id), transport, known.data_paths)
-        transport.allow(record.data_node)
+        allow_hosts(transport, record)
         return generate_record(record, Path(out), transport, known, force=force)
 
 

@@ -199,8 +199,13 @@ def test_the_schema_is_up_to_date() -> None:
 
 
 def test_the_example_is_a_valid_config_that_changes_nothing() -> None:
-    """The data node that it names may be fetched from, as ever."""
-    assert read_settings(CONFIG / "esg.yaml") == Settings(allowed_hosts=("esgf-data.example.org",))
+    """The data node that it names may be fetched from, as ever; where esgcet serves its data is
+    known.
+    """
+    assert read_settings(CONFIG / "esg.yaml") == Settings(
+        allowed_hosts=("esgf-data.example.org",),
+        data_paths={"/esg/data": "https://esgf-data.example.org/thredds/fileServer/esg_dataroot"},
+    )
     assert {"data_node", "data_roots", "stac_config"} <= set(read_config(CONFIG / "esg.yaml"))
 
 
@@ -224,3 +229,48 @@ def section_of_example() -> str:
 
 def test_the_prefix_of_variables_is_the_section() -> None:
     assert ENVIRONMENT_PREFIX == "ESGVZARR_"
+
+
+@pytest.mark.parametrize("variable", ["ESGVZARR_TIMEOUT", "ESGVZARR_REFERNCE_DIR", "ESGVZARR_X"])
+def test_a_misspelt_variable_is_told(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was without effect, and nobody noticed."""
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError, match=f"{variable}: no such setting") as error:
+        read_settings()
+    assert ("Did you mean" in str(error.value)) == (variable != "ESGVZARR_X")
+
+
+def test_variables_of_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESGVZARR_TEST_DATA", "/nowhere")
+    monkeypatch.setenv("ESGVZARRX", "1")
+    read_settings()
+
+
+@pytest.mark.parametrize("section", ["esgzarr", "ESGVZARR", "esgvzar", "esgv_zarr"])
+def test_a_misspelt_section_is_told(section: str, tmp_path: Path) -> None:
+    config = tmp_path / "esg.yaml"
+    config.write_text(f"data_node: node.example\n{section}:\n  strict: true\n")
+    with pytest.raises(SettingsError, match=f"key {section}: no such section"):
+        read_settings(config)
+
+
+def test_data_paths_follow_from_what_esgcet_serves(tmp_path: Path) -> None:
+    """By data_roots and https_url, as esgcet makes URLs of them; what is said stands before it."""
+    config = tmp_path / "esg.yaml"
+    text = "data_node: node.example\ndata_roots: {/esg/data: root, relative: other}\n"
+    config.write_text(text)
+    assert read_settings(config).data_paths == {
+        "/esg/data": "https://node.example/thredds/fileServer/root"
+    }
+    custom = "https_url: 'https://dap.example/d/{}/{}|application/netcdf|HTTPServer'\n"
+    config.write_text(text + custom)
+    assert read_settings(config).data_paths == {"/esg/data": "https://dap.example/d/root"}
+    config.write_text(text + custom + "esgvzarr: {data_paths: {/esg/data: 'http://own.example'}}\n")
+    assert read_settings(config).data_paths == {"/esg/data": "http://own.example"}
+
+
+def test_a_template_of_urls_that_is_none_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "esg.yaml"
+    config.write_text("data_roots: {/esg/data: root}\nhttps_url: 'https://n/{}/{}/{}'\n")
+    with pytest.raises(SettingsError, match="key https_url"):
+        read_settings(config)

@@ -68,6 +68,7 @@ def _add_generate(commands: Any) -> None:
 def _generate(options: argparse.Namespace) -> int:
     from ..generate import make_transport
     from ..sources import read_source
+    from ..transport.hosts import allow_hosts
 
     settings = settings_of(options, options.config)
     console = make_console()
@@ -76,7 +77,7 @@ def _generate(options: argparse.Namespace) -> int:
         record = read_source(
             options.sources, dataset_id_of(options), transport, settings.data_paths
         )
-        transport.allow(record.data_node)
+        allow_hosts(transport, record)
         if options.dry_run:
             outcome = _planned(options, record, transport, settings, progress)
         else:

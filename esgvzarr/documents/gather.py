@@ -16,6 +16,7 @@ from ..model import DatasetId, DatasetRecord, FileRecord
 from ..sources import dataset_ids, is_plain, read_source, with_local_paths
 from ..sources.records import files_at, from_locations
 from ..transport import Transport, host_of, is_url
+from ..transport.hosts import allow_hosts
 from .spec import Source, Spec
 
 _COMPANIONS = {"areacella": "fx", "sftlf": "fx", "orog": "fx", "areacello": "Ofx"}
@@ -145,7 +146,7 @@ class _Reader:
 
     def _of(self, record: DatasetRecord) -> Input:
         if record.data_node:
-            self.transport.allow(record.data_node)
+            allow_hosts(self.transport, record)
         record = with_local_paths(record, self.data_paths)
         return Input(str(record.id), record.files, record.id)
 

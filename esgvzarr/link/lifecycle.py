@@ -44,6 +44,7 @@ from ..sources import from_index, of_own_version, read_source, with_local_paths
 from ..sources.records import from_records
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
+from ..transport.hosts import allow_hosts
 from .add import discard, place, show
 from .address import address_of_config, address_of_registration, open_index
 from .attempt import Attempt
@@ -196,7 +197,7 @@ class _Run:
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
         with make_transport(self._settings) as transport:
-            transport.allow(record.data_node, named=True)
+            allow_hosts(transport, record, named=True)
             record = of_own_version(record, transport)
         return decide(
             Verb.PUBLISH,
@@ -527,7 +528,7 @@ def _check_bytes(task: Task, settings: Settings) -> None:
         TransportError: it has; or it cannot be read.
     """
     with make_transport(settings) as transport:
-        transport.allow(task.record.data_node, named=task.verb is Verb.PUBLISH)
+        allow_hosts(transport, task.record, named=task.verb is Verb.PUBLISH)
         for file in filter(can_be_checked, task.record.files):
             here = (
                 file.path

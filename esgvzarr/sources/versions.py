@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import Range, Transport, is_url
+from ..transport.hosts import allow_hosts
 
 _MOVES = "latest"
 _VERSION = re.compile(r"v([0-9]+)")
@@ -38,7 +39,7 @@ def of_own_version(record: DatasetRecord, transport: Transport) -> DatasetRecord
             _check_version(place, record.id)
     if not any(_moves(place) for file in record.files for place in (file.url, file.path or "")):
         return record
-    transport.allow(record.data_node)
+    allow_hosts(transport, record)
     files = tuple(_fixed(file, record.id, transport) for file in record.files)
     return replace(record, files=files)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from esgvzarr.errors import SettingsError, TransportError
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.testing import (
     Fault,
     HtmlPage,
@@ -30,6 +31,7 @@ from esgvzarr.testing.faults import FaultPlan, ReplacedAfter, SlowsDown
 from esgvzarr.testing.loopback import Asked, LoopbackServer, Response, text_response
 from esgvzarr.transport import COALESCE_GAP, Range, Transport, host_of
 from esgvzarr.transport.files import RangeFile
+from esgvzarr.transport.hosts import allow_hosts
 from esgvzarr.transport.in_flight import InFlight
 from esgvzarr.transport.ranges import COALESCE_LIMIT, coalesce
 
@@ -533,3 +535,17 @@ def test_sent_to_another_process_it_keeps_its_rules_and_what_it_saw(server: Thre
         with pytest.raises(TransportError, match="was replaced") as caught:
             again.read_head(server.url_of("a.nc"), 4)
     assert caught.value.code == "transport-changed"
+
+
+def test_the_hosts_of_a_records_files_are_its_data_nodes() -> None:
+    """CEDA's node is another name than the host of its files. Nothing else is allowed by it."""
+    dataset_id = DatasetId.parse("CMIP6.CMIP.M.S.historical.r1i1p1f1.Amon.tas.gn.v20190406")
+    files = (FileRecord("a.nc", "https://dap.ceda.ac.uk/a.nc"), FileRecord("b.nc", "/data/b.nc"))
+    with Transport() as transport:
+        allow_hosts(transport, DatasetRecord(dataset_id, "ceda.ac.uk", files))
+        transport.check_allowed("https://ceda.ac.uk/x")
+        transport.check_allowed("https://dap.ceda.ac.uk/x")
+        assert not transport.is_named("https://dap.ceda.ac.uk/x")
+        assert code_of(lambda: transport.check_allowed("https://x.ceda.ac.uk/x")) == (
+            "transport-host-refused"
+        )
