@@ -1,7 +1,10 @@
-"""Directories and files that are made with the rights they shall have, whatever the umask."""
+"""Directories and files that are made with the rights they shall have, whatever the umask; and file
+systems that cannot do what is needed.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -37,3 +40,20 @@ def make_private_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         return
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """A path as it is from any directory: what is kept in the ledger is looked at from others."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+NO_LOCKS = "The file system keeps no locks (NFS without a lock service?): use a local disk for it."
+"""What to do where `lacks_locks`."""
+
+
+def lacks_locks(error: BaseException) -> bool:
+    """Whether an error of the system, or of SQLite, says that a file system has no locks."""
+    known = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    if isinstance(error, OSError) and error.errno in known:
+        return True
+    return "locking protocol" in str(error)

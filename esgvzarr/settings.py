@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
 
@@ -219,6 +219,14 @@ class Settings(BaseModel):
         if len(set(self.outputs)) < len(self.outputs):
             raise ValueError("outputs names one of them twice")
         return self
+
+    @field_validator("reference_dir", "ca_bundle", "ledger")
+    @classmethod
+    def _from_here(cls, path: Path | None) -> Path | None:
+        """A relative path is one of the directory in which the command runs; ``~`` stays."""
+        if path is None or str(path).startswith("~"):
+            return path
+        return Path(os.path.abspath(path))
 
     @model_validator(mode="after")
     def _reference_dir_has_a_url(self) -> Settings:

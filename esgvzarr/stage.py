@@ -26,6 +26,7 @@ from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, 
 from .output import Artefact, Reading, named, reading_of
 from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
+from .permissions import absolute
 from .proof import verify
 from .proof.stack import import_readers
 from .transport import Range, Transport, host_of, is_url
@@ -200,6 +201,7 @@ def staging_places(
         aside: stage elsewhere, and leave ``directory`` alone.
     """
     check_outputs(settings)
+    directory = absolute(directory)
     prefix = f"{href.rpartition('/')[0]}/" if href else ""
     with ExitStack() as stack:
         places = []

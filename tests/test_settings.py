@@ -274,3 +274,14 @@ def test_a_template_of_urls_that_is_none_is_told(tmp_path: Path) -> None:
     config.write_text("data_roots: {/esg/data: root}\nhttps_url: 'https://n/{}/{}/{}'\n")
     with pytest.raises(SettingsError, match="key https_url"):
         read_settings(config)
+
+
+def test_relative_paths_are_those_of_the_directory_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`audit` in cron runs elsewhere, and called every file dangling."""
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(ledger=Path("l.sqlite"), ca_bundle=Path("../ca.pem"))
+    assert settings.ledger == tmp_path / "l.sqlite"
+    assert settings.ca_bundle == tmp_path.parent / "ca.pem"
+    assert read_settings(ledger=Path("~/l.sqlite")).ledger == Path("~/l.sqlite")

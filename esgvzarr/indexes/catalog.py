@@ -190,7 +190,10 @@ class CatalogIndex:
         except OSError as error:
             raise _unwritable(self._root, error) from error
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                raise _unwritable(self._root, error) from error
             yield
 
 

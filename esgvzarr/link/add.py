@@ -18,6 +18,7 @@ from ..outcome import Linked, Pending, Verb, Written
 from ..output import Reading, of_place, provenance_at, reading_of
 from ..output.placing import files_of, remove_reference
 from ..output.protocol import KERCHUNK_TYPE
+from ..permissions import absolute
 from ..settings import Settings
 from ..transport import Transport, is_url
 
@@ -195,6 +196,7 @@ def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: S
     Raises:
         LinkError: the catalogue cannot be read or written.
     """
+    directory = absolute(directory)
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
     index.add_link(record.id, access_link(record, made.reference, settings))

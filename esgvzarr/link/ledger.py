@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from ..errors import BusyError, SourceError, StoreError
 from ..model import DatasetId, DatasetRecord, FileRecord
-from ..permissions import make_private_file
+from ..permissions import NO_LOCKS, lacks_locks, make_private_file
 from . import schema
 from .states import MAKING, Stage, State, Step, Verb, find_transition
 from .task import AuditEntry, Entry, IndexAddress, Live, Task
@@ -436,6 +436,6 @@ def _unusable(path: Path, error: Exception) -> StoreError:
         str(path),
         f"cannot be used as the ledger: {error}",
         expected="a SQLite file that this user may write",
-        todo="Set `ledger` to another path.",
+        todo=NO_LOCKS if lacks_locks(error) else "Set `ledger` to another path.",
         code="store-ledger",
     )

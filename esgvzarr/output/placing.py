@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..model import ReferenceFile
-from ..permissions import make_directory
+from ..permissions import NO_LOCKS, lacks_locks, make_directory
 from . import of_place
 
 
@@ -78,6 +78,9 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
+_ELSEWHERE = "Set `reference_dir` and `reference_url` to a directory that is writable and served."
+
+
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """What goes wrong meanwhile on the disk is said as an error of ours.
@@ -100,10 +103,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
             str(path),
             f"cannot be written: {error.strerror}",
             expected="a directory that this user may write to",
-            todo=(
-                "Set `reference_dir` and `reference_url` to a directory that is writable and "
-                "served."
-            ),
+            todo=NO_LOCKS if lacks_locks(error) else _ELSEWHERE,
             code="store-unwritable",
         ) from error
 
