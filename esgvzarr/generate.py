@@ -93,7 +93,12 @@ def make_references(
     served = check_served(record.files, transport, read=read)
     scanned = scan(record.files, transport, read=read, served=served)
     return combine(
-        check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
+        check(
+            scanned,
+            str(record.id),
+            partial(serve_once, transport=transport, read=read),
+            dataset_id=str(record.id),
+        ),
         record.id,
     )
 

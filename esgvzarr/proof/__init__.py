@@ -23,6 +23,7 @@ from ..transport.fsspec_guard import remote_options
 from .comparison import Comparison, whole
 from .file_side import Counted as Counted
 from .file_side import open_sources, open_truth, stored_chunks
+from .identity import check_identity
 from .parts import Part, check_all_named, check_listing, scenes
 from .reference_side import UNREADABLE, check_places, largest_chunk, open_shown
 from .reference_side import parse as parse
@@ -174,6 +175,7 @@ def verify(
                     alone=not scene.named,
                 )
                 checks += _compare(one, part, transport, counted or {})
+                checks += check_identity(one.attrs, part.name or dataset_id)
                 compared.append(one)
             checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
     return Report(

@@ -280,3 +280,33 @@ def state_realization(value: Any) -> Extra:
         file["tas"].setncattr("deflate_level", value)
 
     return add
+
+
+def state_globally(**attributes: Any) -> Extra:
+    """Global attributes of other values."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        file.setncatts(attributes)
+
+    return add
+
+
+def state_method(method: str) -> Extra:
+    """Other ``cell_methods`` of the data."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        if "tas" in file.variables:
+            file["tas"].cell_methods = method
+
+    return add
+
+
+def forget_identity(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A file that does not say of which dataset it is."""
+    for name in ("variant_label", "source_id", "experiment_id", "table_id", "grid_label"):
+        file.delncattr(name)
+
+
+def forget_member(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A file that may be of any member."""
+    file.delncattr("variant_label")

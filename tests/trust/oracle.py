@@ -30,16 +30,16 @@ have.
 """
 
 
-def record_of(paths: Sequence[Path]) -> DatasetRecord:
+def record_of(paths: Sequence[Path], dataset_id: str = DATASET_ID) -> DatasetRecord:
     """A dataset of local files; the references state their paths."""
     files = tuple(FileRecord(path.name, str(path), size=path.stat().st_size) for path in paths)
-    return DatasetRecord(DatasetId.parse(DATASET_ID), "", files)
+    return DatasetRecord(DatasetId.parse(dataset_id), "", files)
 
 
-def make(paths: Sequence[Path]) -> tuple[ReferenceSet, bytes]:
+def make(paths: Sequence[Path], dataset_id: str = DATASET_ID) -> tuple[ReferenceSet, bytes]:
     """References of the files, and the document that is written of them."""
     with Transport() as transport:
-        references = make_references(record_of(paths), transport)
+        references = make_references(record_of(paths, dataset_id), transport)
     return references, encode(references)
 
 
@@ -51,8 +51,7 @@ def proof(document: bytes, paths: Sequence[Path], **options: Any) -> Report:
             record_of(paths).files,
             transport,
             location="test",
-            dataset_id=DATASET_ID,
-            **options,
+            **{"dataset_id": DATASET_ID, **options},
         )
 
 
