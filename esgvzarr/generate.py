@@ -31,7 +31,7 @@ from .output import DIRECTORIES, JSON, SUFFIXES, check_installed, kerchunk, read
 from .output import write as write_output
 from .output.kerchunk import encode
 from .output.placing import plan_reference, staging, write_reference, writing
-from .proof import Counted, read_references, referenced_urls, through_of, verify
+from .proof import DECODED, Counted, read_references, referenced_urls, through_of, verify
 from .transport import Transport, host_of, is_url
 from .workers import Limits
 
@@ -350,6 +350,14 @@ def prove(
         raise
     if not report.passed:
         _check_answers(files, transport)
+        if {check.name for check in report.failures} == {DECODED}:
+            raise ProofError(
+                name,
+                f"{report.failures[0].subject}: {report.failures[0].detail}",
+                expected="a dataset that stock xarray decodes",
+                todo="Correct the attribute of the files that it stumbles over.",
+                code="proof-not-decoded",
+            )
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
             name,

@@ -15,7 +15,7 @@ from ..errors import RefusedError
 from ..model import FileReferences, Finding, Series
 from .fixed import check_dimensions, check_fixed, check_variables
 from .identity import check_identity, check_methods, confirm_id
-from .meaning import check_packing, check_units
+from .meaning import check_attributes, check_packing, check_units
 from .order import arrange
 from .time_rules import check_bounds, check_calendars, check_gaps, check_overlap
 
@@ -96,6 +96,7 @@ _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_fixed,
     check_units,
     check_packing,
+    check_attributes,
     check_identity,
     check_methods,
 )

@@ -21,11 +21,19 @@ from ..output.parquet import read_parquet
 from ..transport import Transport, is_url
 from ..transport.fsspec_guard import remote_options
 from .comparison import Comparison, whole
+from .documented import DECODED as DECODED
+from .documented import check_documented
 from .file_side import Counted as Counted
 from .file_side import open_sources, open_truth, stored_chunks
 from .identity import check_identity
 from .parts import Part, check_all_named, check_listing, scenes
-from .reference_side import UNREADABLE, check_places, largest_chunk, open_shown
+from .reference_side import (
+    UNREADABLE,
+    check_places,
+    largest_chunk,
+    open_shown,
+    reading_options,
+)
 from .reference_side import parse as parse
 from .reference_side import stated as stated
 
@@ -178,6 +186,11 @@ def verify(
                 checks += check_identity(one.attrs, part.name or dataset_id)
                 compared.append(one)
             checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
+        checks += check_documented(
+            through or dict(parsed),
+            [group.path for group in shown],
+            reading_options(parsed, options, through),
+        )
     return Report(
         dataset_id,
         location,

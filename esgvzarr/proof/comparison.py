@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import cf
+from ..cf import dates_along, time_name
 from ..model import Check, FileRecord
-from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
+from .attributes import MARKS, OF_FILES, unlike, wrong_attrs
 from .closeness import EQUAL, ROUNDING, closeness
 from .counts import Counts, judge
+from .dates import Steps, check_dates, date_names
 from .file_side import Counted, Source, equal
 from .reference_side import UNREADABLE, Shown, Stated, described, place_of, times_of
 from .sample import Box, choose
@@ -60,7 +61,9 @@ class _Pair:
     place: _Place
     time: str | None
     time_names: tuple[str, ...]
-    """Time and its companions in the file: dates, which are no data."""
+    """Time and other dates along it in the file, which are no data."""
+    unclear_names: tuple[str, ...] = ()
+    """What may be dates, though no attribute says so."""
 
     @property
     def group(self) -> Shown:
@@ -141,6 +144,7 @@ class Comparison:
         self.types: defaultdict[str, list[bool]] = defaultdict(list)
         """Variable without time -> whether its type is the one that is shown, for each file."""
         self._seen = _none_seen(shown)
+        self._times_of_files: list[np.ndarray] = []
         self._places: dict[str, tuple[FileRecord, Sequence[_Place]]] = {}
         self._counted: list[Counts] = []
         self._pauses_s: tuple[float, ...] = _PAUSES_S
@@ -160,8 +164,9 @@ class Comparison:
             self._shown = [group.only(map(str, truth.variables)) for group in self._shown]
             self._alone = True
             self._seen = _none_seen(self._shown)
-        time = cf.time_name(described(truth))
+        time = time_name(described(truth))
         times = times_of(truth, time)
+        self._times_of_files.append(times)
         if time is not None and not truth.sizes[time]:
             yield Check("time", file.name, True, "no time steps")
             return
@@ -183,7 +188,8 @@ class Comparison:
                 self._times_seen(place)[:] += 1
         self._places[file.url] = file, places
         pairs = [
-            _Pair(file, source, truth, place, time, _time_names(truth, time)) for place in places
+            _Pair(file, source, truth, place, time, *date_names(truth, place.group.dataset, time))
+            for place in places
         ]
         for pair in pairs:
             yield from _structure(pair)
@@ -210,7 +216,7 @@ class Comparison:
         """All numbers of a file at the steps that other files hold too: whichever is shown, it has
         to be that of all of them.
         """
-        time = cf.time_name(described(truth))
+        time = time_name(described(truth))
         for place in self._places[file.url][1]:
             for span in _stretches(self._times_seen(place) > 1):
                 part = _Place(
@@ -220,7 +226,15 @@ class Comparison:
                     span.stop - span.start,
                 )
                 yield from self._data(
-                    _Pair(file, source, truth, part, time, _time_names(truth, time)), full=True
+                    _Pair(
+                        file,
+                        source,
+                        truth,
+                        part,
+                        time,
+                        *date_names(truth, part.group.dataset, time),
+                    ),
+                    full=True,
                 )
 
     def check_times(self) -> Iterator[Check]:
@@ -236,7 +250,7 @@ class Comparison:
                 f"{there} of {len(seen)} steps shown come from the files",
             )
         steps = np.concatenate([np.empty(0, np.int64), *(group.times for group in self._shown)])
-        again = len(steps) - len(np.unique(steps))
+        again = _shown_again(steps, self._times_of_files)
         yield Check(
             "time", "all groups", not again, f"{again} of {len(steps)} steps are shown again"
         )
@@ -276,7 +290,12 @@ class Comparison:
             return
         try:
             if name in pair.time_names:
-                yield _check_times(pair, name)
+                own = Steps(pair.truth, pair.steps)
+                there = Steps(pair.group.dataset, pair.shown_steps)
+                yield check_dates(own, there, pair.time or "", name, pair.of(name))
+            elif name in pair.unclear_names:
+                found = "may be dates, while time is shown by another reference date"
+                yield Check("values", pair.of(name), passed=False, detail=found)
             elif pair.time not in variable.dims:
                 self.fixed[name].append(closeness(variable, shown))
                 self.types[name].append(_same_type(variable.dtype, shown.dtype))
@@ -406,7 +425,8 @@ def _check_attributes(
         shown = group.dataset.attrs
         known = but
     else:
-        dates = name in _time_names(group.dataset, group.time)
+        known_dates = dates_along(described(group.dataset), group.time) if group.time else ()
+        dates = name in known_dates
         shown = variable.attrs
         known = OF_FILES if dates else (() if group.time in variable.dims else MARKS)
     wrong = sorted(wrong_attrs(shown, versions, but=known))
@@ -418,13 +438,22 @@ def _check_attributes(
     )
 
 
+def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
+    """How many steps are shown more often than any single file has them."""
+    times, counts = np.unique(steps, return_counts=True)
+    allowed = np.ones(len(times), np.int64)
+    for own in files:
+        own_times, own_counts = np.unique(own, return_counts=True)
+        if (own_counts > 1).any():
+            places = np.searchsorted(times, own_times)
+            known = (places < len(times)) & np.isin(own_times, times)
+            np.maximum.at(allowed, places[known], own_counts[known])
+    return int(np.maximum(counts - allowed, 0).sum())
+
+
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
     """(time,) int64 for each group: how many files hold each step."""
     return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
-
-
-def _time_names(dataset: xarray.Dataset, time: str | None) -> tuple[str, ...]:
-    return (time, *cf.time_companions(described(dataset), time)) if time else ()
 
 
 def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
@@ -451,7 +480,7 @@ def _structure(pair: _Pair) -> Iterator[Check]:
             yield Check(
                 "dimensions", pair.of(name), False, f"{b.dims} are shown, the file has {a.dims}"
             )
-        if name in _time_names(truth, pair.time):
+        if name in pair.time_names:
             continue
         numbers = {a.dtype.kind, b.dtype.kind} <= set("iuf")
         if pair.time not in a.dims and numbers and pair.time is not None:
@@ -508,32 +537,6 @@ def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) 
         yield f"{box} cannot be read: {type(part).__name__}: {part}"
     elif not equal(there, part):
         yield f"{box} differs"
-
-
-def _check_times(pair: _Pair, name: str) -> Check:
-    """Times and bounds as dates: their units may differ from file to file. As numbers where they
-    are the same.
-    """
-    variable = pair.truth.variables[name]
-    shown = pair.group.dataset.variables[name]
-    time = pair.time or ""
-    before = (slice(None),) * variable.dims.index(time)
-    values = variable[(*before, pair.steps)].values
-    part = shown[(*before, pair.shown_steps)].values
-    there = cf.companion_attrs(described(pair.truth), name, time)
-    here = cf.companion_attrs(described(pair.group.dataset), name, time)
-    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(
-        values, part
-    )
-    if not right:
-        dates = cf.to_microseconds(values, str(there["units"]), cf.calendar_of(there))
-        shown_dates = cf.to_microseconds(part, str(here["units"]), cf.calendar_of(here))
-        right = np.array_equal(dates, shown_dates) and cf.same_calendar(
-            (cf.calendar_of(there), cf.calendar_of(here)), int(dates.min())
-        )
-    return Check(
-        "values", pair.of(name), right, f"{values.size} dates" + ("" if right else " differ")
-    )
 
 
 def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:

@@ -323,17 +323,13 @@ def open_shown(
     """
     shown = []
     icechunk = output_of(through) == ICECHUNK
-    own = reader_options(output_of(through), _protocol(parsed["refs"])) if through else {}
+    options = reading_options(parsed, storage_options, through)
     for path in _groups(parsed["refs"]):
         try:
             dataset = (
                 _open_output(through, path)
                 if icechunk
-                else _open_group(
-                    through or dict(parsed),
-                    path,
-                    {"skip_instance_cache": True, **own, **storage_options},
-                )
+                else _open_group(through or dict(parsed), path, options)
             )
         except UNREADABLE as error:
             raise ProofError(
@@ -345,6 +341,14 @@ def open_shown(
         time = cf.time_name(described(dataset))
         shown.append(Shown(path, dataset, time, times_of(dataset, time)))
     return shown
+
+
+def reading_options(
+    parsed: Mapping[str, Any], storage_options: Mapping[str, Any], through: str
+) -> dict[str, Any]:
+    """What fsspec's reference file system is told, beside where the references are."""
+    own = reader_options(output_of(through), _protocol(parsed["refs"])) if through else {}
+    return {"skip_instance_cache": True, **own, **storage_options}
 
 
 def _open_output(href: str, path: str) -> xarray.Dataset:
@@ -418,16 +422,23 @@ def described(dataset: xarray.Dataset) -> dict[str, Variable]:
 
 
 def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
-    """Decoded times, by the dataset's own units and calendar; empty where they are none."""
+    """Decoded times, by the dataset's own units and calendar, missing ones the least integer; empty
+    where they are none.
+    """
     if time is None or not dataset.variables[time].size:
         return np.empty(0, np.int64)
     variable = dataset.variables[time]
     try:
-        return cf.to_microseconds(
-            variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs)
-        )
+        values = np.asarray(variable.values)
+        absent = cf.missing(values, variable.attrs)
+        if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
+            values = cf.unpacked(values, variable.attrs)
+        times = np.full(values.shape, np.iinfo(np.int64).min)
+        units = str(variable.attrs["units"])
+        times[~absent] = cf.to_microseconds(values[~absent], units, cf.calendar_of(variable.attrs))
     except UNREADABLE:
         return np.empty(0, np.int64)
+    return times
 
 
 def stated(parsed: Mapping[str, Any]) -> Stated:
