@@ -62,7 +62,6 @@ def make(root: Path, server: NginxServer, datasets: int, files: int) -> Path:
                 "",
                 "",
                 href,
-                "",
                 "2026-01-01T00:00:00+00:00",
                 step=Step.DONE,
             )

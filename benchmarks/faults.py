@@ -210,8 +210,8 @@ class Run:
     wanted: dict[tuple[str, str], str] = field(default_factory=dict)
     """(Site, dataset) -> what it is to be in the end."""
     templates: dict[tuple[str, str], int] = field(default_factory=dict)
-    blind: set[tuple[str, str]] = field(default_factory=set)
-    """Of these the ledger could not keep a step, and that was said."""
+    warned: set[Order] = field(default_factory=set)
+    """Orders of which a process said that the ledger could not be used."""
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -221,7 +221,7 @@ class Run:
         """A warning of a worker."""
         if "cannot be used as the ledger" in warning:
             with self.lock:
-                self.blind.add((order.config.parent.name, order.dataset_id))
+                self.warned.add(order)
 
     def breaks(self, what: str) -> None:
         """Keep that something is wrong."""
@@ -282,7 +282,8 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
     )
     verb = "link" if operation.verb == "new" else operation.verb
     with disk_faults(run, operation):
-        said, result = worker.do(run.order(site, verb, name, limit), kill_after_s)
+        order = run.order(site, verb, name, limit)
+        said, result = worker.do(order, kill_after_s)
     site.storm.calm(name)
     site.register(name)
     with run.lock:
@@ -294,8 +295,11 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
             else [said]
         )
         run.outcomes.update(f"{operation.verb}: {what}" for what in said_of)
-        if said == "killed" and limit:  # the dead do not pass on what they warned of
-            run.blind.add((site.kind, name))
+        warned = order in run.warned
+        run.warned.discard(order)
+    codes = {code for _, _, code in result} if said == "done" else set()
+    if warned and codes and site.kind != "catalog" and "store-ledger" not in codes:
+        run.breaks(f"{operation}: went on without a ledger: {result}")
     if said in ("crashed", "hung"):
         run.breaks(
             f"operation {operation.number}, {operation.verb} {site.kind} {name}, {kinds}: "
@@ -356,7 +360,6 @@ def settle(run: Run) -> Counter[str]:
     """
     worker = Worker(run.note)
     needed = Counter[str]()
-    run.blind |= {place for place in run.wanted if place[0] == "catalog"}
     for site in run.sites.values():
         deadline = time.monotonic() + _SETTLES_S
         while site.kind != "catalog" and unfinished(site) and time.monotonic() < deadline:
@@ -370,7 +373,7 @@ def settle(run: Run) -> Counter[str]:
         site = run.sites[kind]
         verb = {"linked": "link", "withdrawn": "unpublish", "deleted": "delete"}[wanted]
         last = latest(site).get(name)
-        if last and last.state == wanted and (kind, name) not in run.blind:
+        if last and last.state == wanted and kind != "catalog":
             continue
         deadline = time.monotonic() + _SETTLES_S
         said, result = worker.do(run.order(site, verb, name))
@@ -415,7 +418,7 @@ def look_after_storm(run: Run) -> Counter[str]:
             else last.state + (f" [{last.code}]" if last.code else "")
         )
         states[f"{said}, {'link' if links else 'no link'}, {'file' if there else 'no file'}"] += 1
-        if kind == "catalog" or (kind, name) in run.blind:
+        if kind == "catalog":  # its references are kept as written, not as linked
             continue
         if last and last.state is State.LINKED:
             whole = site.is_whole(name, linked=True)

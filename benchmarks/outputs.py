@@ -18,12 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from esgvzarr.errors import SettingsError
-from esgvzarr.output import SUFFIXES, check_installed, open_kwargs, write
+from esgvzarr.output import known_outputs
 from esgvzarr.output.placing import files_of, measure
 from esgvzarr.testing import NginxServer
 
 from .data import SHAPES, build
-from .tools import esgvzarr
+from .tools import references_of
 
 _CODE = """
 import time, warnings; warnings.simplefilter("ignore")
@@ -75,21 +75,18 @@ def main() -> None:
         for name in options.data:
             shape = SHAPES[name]
             paths = build(shape, options.root, say=lambda _: None)
-            esgvzarr(
-                options.root / f"{name}.json",
-                [f"{server.url}/{path.relative_to(options.root)}" for path in paths],
-            )
-            document = (options.root / f"{name}.json").read_bytes()
+            urls = [f"{server.url}/{path.relative_to(options.root)}" for path in paths]
+            references = references_of(urls)
             sums = set()
-            for output, suffix in SUFFIXES.items():
+            for output_name, output in known_outputs().items():
                 with suppress(SettingsError):
-                    check_installed(output)
-                    place = options.root / f"{name}{suffix}"
+                    output.check_installed()
+                    place = options.root / f"{name}{output.suffix}"
                     shutil.rmtree(place, ignore_errors=True)
                     began = time.perf_counter()
-                    write(output, document, place)
+                    output.write(references, place)
                     written = time.perf_counter() - began
-                    how = open_kwargs(output, "http")
+                    how = output.open_kwargs("http")
                     step = shape.files * shape.steps * 2 // 3
                     if "storage_options" in how:
                         how["storage_options"]["skip_instance_cache"] = True
@@ -102,7 +99,7 @@ def main() -> None:
                     sums.add(found[0][2])
                     opened, read = (min(one[n] for one in found) for n in (0, 1))
                     print(
-                        f"| {name} | `{output}` | {measure(place)[0] / 1e6:.2f} | "
+                        f"| {name} | `{output_name}` | {measure(place)[0] / 1e6:.2f} | "
                         f"{len(files_of(place))} | {written:.2f} | {opened:.2f} | {requests:.0f} "
                         f"| {read:.2f} |",
                         flush=True,

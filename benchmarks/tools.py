@@ -18,30 +18,37 @@ with aiohttp 3.14.
 
 def esgvzarr(out: Path, locations: list[str]) -> None:
     """This package, with all checks."""
+    from esgvzarr.output.kerchunk import encode
+
+    out.write_bytes(encode(references_of(locations)))
+
+
+def references_of(locations: list[str]) -> Any:
+    """The references of files, with all checks but the proof."""
     from esgvzarr.generate import make_references
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-    from esgvzarr.output.kerchunk import encode
     from esgvzarr.transport import Transport
 
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)
     hosts = {urlsplit(location).netloc for location in locations} - {""}
     with Transport(allowed_hosts=hosts) as transport:
-        references = make_references(
+        return make_references(
             DatasetRecord(DatasetId("benchmark.data", "1"), "", files), transport
         )
-        out.write_bytes(encode(references))
 
 
 def esgvzarr_proof(out: Path, locations: list[str]) -> None:
     """The proof of references that ``esgvzarr`` made before, by the files' URLs."""
     from esgvzarr.model import FileRecord
+    from esgvzarr.output import named
     from esgvzarr.proof import verify
     from esgvzarr.transport import Transport
 
     hosts = {urlsplit(location).netloc for location in locations} - {""}
     with Transport(allowed_hosts=hosts) as transport:
         files = [FileRecord(location.rsplit("/", 1)[-1], location) for location in locations]
-        report = verify(out.read_bytes(), files, transport, location=str(out))
+        artefact = named("json").parse(out.read_bytes(), str(out))
+        report = verify(artefact, files, transport, location=str(out))
     if not report.passed:
         sys.exit(f"proof failed: {report.failures[:3]}")
 

@@ -20,6 +20,7 @@ _KINDS = {
     "Path | None": "path",
     "str | None": "URL prefix",
     "Path": "path",
+    "str": "the name of an output",
     "bool": "true or false",
     "int": "whole number",
     "float": "number",
@@ -91,7 +92,7 @@ def _kind(annotation: object) -> str:
     if typing.get_origin(annotation) is dict:
         return "mapping of absolute directory to URL prefix"
     if typing.get_origin(annotation) is tuple:
-        return "list of hosts"
+        return "list"
     name = (
         annotation.__name__
         if isinstance(annotation, type)

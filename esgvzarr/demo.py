@@ -151,7 +151,7 @@ def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
     for name in DATASETS:
         path = node.directory_of(name) / f"{name}.json"
         kept = ledger.entries(name)[-1]
-        checks = len(json.loads(kept.report)["checks"])
+        checks = len(json.loads(ledger.report(name))["checks"])
         _say(
             console,
             f"  {kept.state}, {checks} checks passed, {path.stat().st_size:,} bytes: {path}",

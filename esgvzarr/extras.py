@@ -13,7 +13,6 @@ EXTRA_OF = {
     "esgvoc": "publisher",
     "fastparquet": "parquet",
     "globus_sdk": "publisher",
-    "h5netcdf": "generator",
     "h5py": "generator",
     "icechunk": "icechunk",
     "jinja2": "generator",

@@ -50,8 +50,8 @@ _HEAVY = (
     "esgvzarr.formats",
     "esgvzarr.proof",
 )
-"""What children import. The server imports it before the second child: commands with one job need
-not pay for what their job does not use.
+"""What children import. The server imports it, so that not each of them must: a new interpreter
+before its first child, a copy before its second, since most copies have one job.
 """
 
 
@@ -189,7 +189,7 @@ def _fork(
         return partial(os.waitpid, pid, 0)
     try:
         gc.freeze()
-        serve(theirs.detach(), run_child)
+        serve(theirs.detach(), run_child, import_before=2)
     except BaseException:
         traceback.print_exc()
         raise
@@ -205,7 +205,7 @@ def _spawn(
     program = (
         f"import sys; sys.path[:] = {sys.path!r}; "
         f"from {run_child.__module__} import {name}; "
-        f"from {__name__} import serve; serve({handle}, {name})"
+        f"from {__name__} import serve; serve({handle}, {name}, import_before=1)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], pass_fds=[handle], stdin=subprocess.DEVNULL
@@ -213,27 +213,31 @@ def _spawn(
     return process.wait
 
 
-def serve(handle: int, run_child: Callable[[socket.socket], None]) -> None:
+def serve(handle: int, run_child: Callable[[socket.socket], None], *, import_before: int) -> None:
     """Fork children until the owner is gone.
 
     Args:
         handle: the socket to the owner.
         run_child: what a child does with its socket to the owner.
+        import_before: number of the child before which to import what children import.
     """
-    _Server(handle, run_child).run()
+    _Server(handle, run_child, import_before).run()
     os._exit(0)
 
 
 class _Server:
     """The loop of the server."""
 
-    def __init__(self, handle: int, run_child: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, handle: int, run_child: Callable[[socket.socket], None], import_before: int
+    ) -> None:
         _keep_only(handle)
         self._control = socket.socket(fileno=handle)
         self._run_child = run_child
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}
         self._started = 0
+        self._import_before = import_before
         self._woken = _wake_when_children_end()
         self._selector.register(self._control, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
@@ -264,7 +268,7 @@ class _Server:
         job = socket.socket(fileno=handles[0])
         owner = socket.socket(fileno=handles[1])
         self._started += 1
-        if self._started == 2:
+        if self._started == self._import_before:
             _import_what_children_import()
         server = os.getpid()
         pid = os.fork()
@@ -322,8 +326,11 @@ class _Server:
             os.kill(child.pid, signal.SIGKILL)
 
     def _kill_all(self) -> None:
+        """End the children, and wait for their ends: their CPU time is counted then."""
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
+        for pid in self._children:
+            os.waitpid(pid, 0)
 
 
 def _own_memory(pid: int) -> int:

@@ -354,3 +354,5 @@ class AccessLink:
     open_kwargs: Mapping[str, Any]
     local_path: str | None = None
     """``<drs path>/<DSID>.json``, relative to the data root."""
+    asset_key: str = "reference_file"
+    """Under which a STAC item has it."""

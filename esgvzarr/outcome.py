@@ -20,12 +20,15 @@ After the first four nothing is left to do.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from .errors import EsgvzarrError, RefusedError
+from .errors import EsgvzarrError, RefusedError, plain
 from .model import Finding, ReferenceFile, Report
+
+_log = logging.getLogger(__name__)
 
 
 class Verb(StrEnum):
@@ -94,6 +97,16 @@ class Outcome:
         return ""
 
     @property
+    def references(self) -> tuple[ReferenceFile, ...]:
+        """The reference files that are in their places."""
+        return ()
+
+    @property
+    def unsure(self) -> bool:
+        """Whether an index may have made, or may still make, a change that it did not confirm."""
+        return False
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to do."""
         return self.state in DONE
@@ -105,8 +118,13 @@ class Written(Outcome):
 
     state: ClassVar[State] = State.WRITTEN
     reference: ReferenceFile
+    """Of the first output."""
     report: Report | None = None
-    """The proof; None for a file that an earlier run proved."""
+    """The first output's proof; None for a file that an earlier run proved."""
+    others: tuple[ReferenceFile, ...] = ()
+    """Of further outputs, in the order of the settings."""
+    other_reports: tuple[Report, ...] = ()
+    """The proof of each of them."""
     warnings: tuple[Finding, ...] = ()
     files: int = 0
     chunks: int = 0
@@ -115,6 +133,11 @@ class Written(Outcome):
     def href(self) -> str:
         """Public URL, or path, of the reference file."""
         return self.reference.href
+
+    @property
+    def references(self) -> tuple[ReferenceFile, ...]:
+        """The reference files that are in their places."""
+        return (self.reference, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +152,11 @@ class Linked(Outcome):
     def href(self) -> str:
         """Public URL, or path, of the reference file."""
         return self.reference.href
+
+    @property
+    def references(self) -> tuple[ReferenceFile, ...]:
+        """The reference files that are in their places."""
+        return (self.reference,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +187,8 @@ class _Unfinished(Outcome):
     """Stable error code."""
     retryable: bool = False
     """Whether trying again later can help."""
+    unsure: bool = False
+    """Whether an index may have made, or may still make, a change that it did not confirm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +207,7 @@ class Pending(_Unfinished):
     state: ClassVar[State] = State.PENDING
     code: str = "index-pending"
     retryable: bool = True
+    unsure: bool = True
     reference: ReferenceFile | None = None
     """The reference file, where the change is its link."""
     warnings: tuple[Finding, ...] = ()
@@ -222,4 +253,11 @@ class Skipped(_Unfinished):
 def failure(dataset_id: str, verb: Verb, error: EsgvzarrError) -> Refused | Failed:
     """Turn the error that ended work on a dataset into its outcome."""
     kind = Refused if isinstance(error, RefusedError) else Failed
-    return kind(dataset_id, verb, str(error), error.code, error.retryable)
+    return kind(dataset_id, verb, str(error), error.code, error.retryable, error.may_be_applied)
+
+
+def unexpected(dataset_id: str, verb: Verb, error: Exception) -> Failed:
+    """Turn an exception that no room translated into an outcome, and log where it came from."""
+    _log.error("%s: please report this as a bug", dataset_id, exc_info=error)
+    detail = f"{type(error).__name__}: {plain(str(error))}. Please report this as a bug."
+    return Failed(dataset_id, verb, detail, "worker-failed", unsure=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,13 +107,21 @@ class Settings(BaseModel):
         ge=0,
         description="Seconds to wait until the index shows a link that it has queued (HTTP 202).",
     )
-    output: Literal["json", "json.zst", "parquet", "icechunk"] = Field(
+    output: str = Field(
         default="json",
         description=(
-            "What references are written as. `json` opens everywhere; `json.zst` is a tenth of "
+            "What references are written as, if it is one thing; else see `outputs`. `json` "
+            "opens everywhere; `json.zst` is a tenth of "
             "its size; of `parquet` readers load only what they need; `icechunk` is Zarr version "
             "3, and its readers notice when a file was replaced. [Outputs](outputs.md) compares "
             "them."
+        ),
+    )
+    outputs: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Several outputs of each dataset, for example `[json, icechunk]`: each is a file and a "
+            "STAC asset of its own, proved by itself. Default: the one that `output` names."
         ),
     )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
@@ -172,6 +181,21 @@ class Settings(BaseModel):
         default=Path("~/.esg/esgvzarr.sqlite"),
         description="SQLite file that keeps what was done for which dataset, with which outcome.",
     )
+
+    @property
+    def all_outputs(self) -> tuple[str, ...]:
+        """The outputs of each dataset."""
+        return self.outputs or (self.output,)
+
+    @model_validator(mode="after")
+    def _outputs_are_known(self) -> Settings:
+        known = sorted(point.name for point in entry_points(group="esgvzarr.outputs"))
+        for name in self.all_outputs:
+            if name not in known:
+                raise ValueError(f"no output {name!r}: expected {', '.join(known)}")
+        if len(set(self.outputs)) < len(self.outputs):
+            raise ValueError("outputs names one of them twice")
+        return self
 
     @model_validator(mode="after")
     def _reference_dir_has_a_url(self) -> Settings:

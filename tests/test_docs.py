@@ -22,7 +22,7 @@ import esgvzarr
 from esgvzarr.cli import make_parser
 from esgvzarr.cli.completion import SHELLS
 from esgvzarr.generate import generate
-from esgvzarr.output import open_kwargs, provenance_at, reading_of
+from esgvzarr.output import named, provenance_at, reading_of
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, DEFECTS, StacServer, ThreddsServer, make_item
 
@@ -264,7 +264,7 @@ def test_the_recipes_for_readers_run(
     path = tmp_path / published.rsplit("/", 1)[-1]
     asset = {
         "href": published,
-        "xarray:open_kwargs": open_kwargs("json", "http", reading_of(provenance_at(path))),
+        "xarray:open_kwargs": named("json").open_kwargs("http", reading_of(provenance_at(path))),
         "roles": ["data"],
         "type": "application/json",
     }

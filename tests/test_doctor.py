@@ -255,11 +255,12 @@ class TestLedger:
             "transport-unreachable",
             "no answer",
             "",
-            "",
             "2026-11-20T10:00:00+00:00",
             Step.DONE,
         )
-        Ledger(read_settings(node.config).ledger).add(entry)
+        ledger = Ledger(read_settings(node.config).ledger)
+        ledger.add(replace(entry, state=State.OPEN, step=Step.DECIDED))
+        ledger.add(entry)
         health, text = told(rows_of(node.config), "ledger")
         assert health == "note"
         assert "esgvzarr resume" in text

@@ -31,15 +31,14 @@ from ..generate import make_transport, storage_options
 from ..indexes import Index
 from ..link.address import open_index
 from ..link.ledger import Ledger
+from ..link.states import MAKING, Verb
 from ..link.states import State as LinkState
-from ..link.states import Verb
-from ..link.task import AuditEntry, Entry, IndexAddress, Task
+from ..link.task import AuditEntry, Entry, IndexAddress, Live, Task
 from ..model import DatasetId, FileRecord
-from ..output import DIRECTORIES, SUFFIXES, check_installed, output_of
-from ..output.kerchunk import read as decompressed
-from ..proof import LARGEST, parse, read_references, stated, through_of, verify
+from ..output import Artefact, of_place, suffixes
+from ..proof import LARGEST, read_artefact, stated, verify
 from ..settings import Settings
-from ..sources import from_index, local_path
+from ..sources import from_index, local_path, named_by_version
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
 from .judgement import (
@@ -81,8 +80,12 @@ class Target:
     """URL of the reference file, or its path where none is served."""
     dataset_id: str = ""
     """Empty for references that the ledger does not know."""
-    last: Entry | None = None
-    """What was last done, by the ledger."""
+    path: str = ""
+    """Of the reference file on this machine, by the ledger."""
+    sha256: str = ""
+    """Of the reference file as it was linked or written, by the ledger."""
+    step: int = 0
+    """The last step of the dataset in the ledger; 0 for references that it does not know."""
     task: Task | None = None
     """How it was linked, by the ledger; None where it is in no index."""
     earlier: AuditEntry | None = None
@@ -134,7 +137,8 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
 
     Args:
         named: dataset ids that the ledger knows, URLs and paths of reference files, directories of
-            such; all datasets that the ledger says are linked or written, if empty.
+            such; if empty, all that was ever linked and not unpublished, whatever was tried since,
+            and all that was only written.
         settings: with the ledger.
 
     Raises:
@@ -146,12 +150,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     targets = [target for place in places for target in _targets_at(place)]
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
-        known = {
-            last.dataset_id: last
-            for last in ledger.latest()
-            if last.state in (LinkState.LINKED, LinkState.WRITTEN)
-        }
-        earlier = ledger.audits()
+        known = _known_targets(ledger)
         for name in ids:
             if name not in known:
                 raise SourceError(
@@ -161,30 +160,64 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
                     todo="Give the URL of its reference file; esgvzarr status says how it stands.",
                     code="source-not-in-ledger",
                 )
-        targets += [_target_of(known[name], ledger, earlier.get(name)) for name in ids or known]
+        for name in ids or known:
+            targets += known[name]
     return targets
 
 
 def _targets_at(place: str) -> list[Target]:
-    if is_url(place) or not os.path.isdir(place) or output_of(place) in DIRECTORIES:
+    if is_url(place) or not os.path.isdir(place) or of_place(place).directory:
         return [Target(place)]
     found = [
         path
         for path in Path(place).rglob("[!.]*")
-        if path.name.endswith(tuple(SUFFIXES.values()))
-        and not any(output_of(part) in DIRECTORIES for part in path.parts[:-1])
+        if path.name.endswith(tuple(suffixes()))
+        and not any(of_place(part).directory for part in path.parts[:-1])
     ]
     if not found:
-        expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES.values())
+        expected = ", ".join(f"*{suffix}" for suffix in suffixes())
         raise SourceError(
             place, "has no reference files in it", expected=expected, code="source-none"
         )
     return [Target(str(path)) for path in sorted(found)]
 
 
-def _target_of(last: Entry, ledger: Ledger, earlier: AuditEntry | None) -> Target:
-    task = ledger.task(last.dataset_id) if last.state is LinkState.LINKED else None
-    return Target(last.href or last.path, last.dataset_id, last, task, earlier)
+def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:
+    """Dataset -> each of its links that is live; or its references, if they were only written."""
+    latest = {last.dataset_id: last for last in ledger.latest()}
+    earlier = ledger.audits()
+    known: dict[str, list[Target]] = {}
+    for live in ledger.live():
+        name = live.dataset_id
+        target = _target_of_link(live, latest[name], earlier.get(name))
+        known.setdefault(name, []).append(target)
+    for name, last in latest.items():
+        only_written = last.verb in MAKING and last.state in (LinkState.LINKED, LinkState.WRITTEN)
+        if only_written and name not in known:
+            location = last.href or last.path
+            known[name] = [
+                Target(
+                    location,
+                    name,
+                    last.path,
+                    last.sha256,
+                    last.number,
+                    earlier=earlier.get(name),
+                )
+            ]
+    return dict(sorted(known.items()))
+
+
+def _target_of_link(live: Live, last: Entry, earlier: AuditEntry | None) -> Target:
+    return Target(
+        live.href or live.path,
+        live.dataset_id,
+        live.path,
+        live.sha256,
+        last.number,
+        live.task,
+        earlier,
+    )
 
 
 def audit(
@@ -242,7 +275,7 @@ class _Auditor:
         for target in targets:
             if is_url(target.location):
                 self._transport.allow(
-                    host_of(target.location), named=target.last is None
+                    host_of(target.location), named=not target.step
                 )  # by the operator
             if target.task:
                 self._transport.allow(
@@ -262,8 +295,8 @@ class _Auditor:
         the other.
         """
         for location in locations:
-            check_installed(output_of(location))
-        files = [location for location in locations if output_of(location) not in DIRECTORIES]
+            of_place(location).check_installed()
+        files = [location for location in locations if not of_place(location).directory]
         bodies = self._transport.try_each(
             files, lambda at: self._transport.read_document(at, limit=LARGEST)
         )
@@ -277,7 +310,7 @@ class _Auditor:
 
     def _fetch_directory(self, location: str) -> _Served:
         try:
-            return _Served(read_references(location, self._transport))
+            return _Served(read_artefact(location, self._transport))
         except (TransportError, ProofError) as error:
             return _Served(error)
 
@@ -308,18 +341,18 @@ class _Auditor:
         shown: list[Verdict],
     ) -> Audited:
         verdicts = list(shown)
-        document = served.document
+        artefact = served.artefact
         sha256 = served.sha256
-        if target.last is not None and sha256:
-            verdicts += judge_hash(target.location, sha256, target.last.sha256, "the ledger")
-        if not isinstance(document, bytes):
-            verdicts += judge_reference(target.location, document)
+        if target.step and sha256:
+            verdicts += judge_hash(target.location, sha256, target.sha256, "the ledger")
+        if isinstance(artefact, TransportError | ProofError):
+            verdicts += judge_reference(target.location, artefact)
         if isinstance(kept, ProofError):
             return Audited(
                 target,
                 (
                     *verdicts,
-                    *(judge_reference(target.location, kept) if kept is not document else ()),
+                    *(judge_reference(target.location, kept) if kept is not artefact else ()),
                 ),
                 sha256,
             )
@@ -332,8 +365,10 @@ class _Auditor:
                 )
                 continue
             judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
-        if isinstance(document, bytes) and self._is_to_be_read_back(kept, judged, heads):
-            judged = self._read_back(target, document, kept, judged)
+        if isinstance(artefact, TransportError | ProofError):
+            return Audited(target, (*verdicts, *judged), sha256, proofs)
+        if self._is_to_be_read_back(kept, judged, heads):
+            judged = self._read_back(target, artefact, kept, judged)
         return Audited(target, (*verdicts, *judged), sha256, proofs)
 
     def _judge_file(
@@ -419,20 +454,19 @@ class _Auditor:
         )
 
     def _read_back(
-        self, target: Target, document: bytes, kept: Sequence[Kept], judged: list[Verdict]
+        self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
     ) -> list[Verdict]:
         """The proof again, through what is served."""
         files = [one.file for one in kept]
         try:
             report = verify(
-                document,
+                artefact,
                 files,
                 self._transport,
                 location=target.location,
                 dataset_id=target.dataset_id,
                 samples=self._settings.proof_samples,
                 storage_options=storage_options(files, self._settings),
-                through=through_of(target.location),
             )
         except TransportError as error:
             return [*judged, judge_failure(error, error.subject)]
@@ -493,7 +527,7 @@ class _Auditor:
         if not documents:
             return [Verdict(State.MISSING, where, "does not show the dataset")]
         try:
-            record = from_index(documents, task.record.id)
+            record = named_by_version(from_index(documents, task.record.id))
         except SourceError as error:
             return [*verdicts, *judge_record(task, error, [])]
         return [
@@ -510,8 +544,8 @@ _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
 class _Served:
     """A reference file as readers have it."""
 
-    document: bytes | TransportError | ProofError
-    """As kerchunk JSON."""
+    artefact: Artefact | TransportError | ProofError
+    """What is there, or why it cannot be read."""
     sha256: str = ""
     """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many
     files.
@@ -523,25 +557,22 @@ def _served(location: str, body: bytes | TransportError) -> _Served:
         return _Served(body)
     sha256 = hashlib.sha256(body).hexdigest()
     try:
-        return _Served(decompressed(body, LARGEST), sha256)
-    except ValueError as error:
-        return _Served(
-            ProofError(location, f"cannot be read: {error}", code="proof-not-references"), sha256
-        )
+        return _Served(of_place(location).parse(body, location), sha256)
+    except ProofError as error:
+        return _Served(error, sha256)
 
 
 def _kept_of(target: Target, served: _Served) -> list[Kept] | ProofError:
-    document = served.document
-    if isinstance(document, ProofError):
-        return document
-    if isinstance(document, TransportError):
+    artefact = served.artefact
+    if isinstance(artefact, ProofError):
+        return artefact
+    if isinstance(artefact, TransportError):
         return []  # nobody can be led to the files
+    contents = artefact.contents
     try:
-        parsed = parse(document, target.location)
-        provenance = parsed["provenance"]
-        if isinstance(provenance, dict) and "files" in provenance:
-            return kept_files(provenance, target.location)
-        return stated_files(stated(parsed).reach)
+        if "files" in contents.provenance:
+            return kept_files(contents.provenance, target.location)
+        return stated_files(stated(contents).reach)
     except ProofError as error:
         return error
 
@@ -566,7 +597,7 @@ def _proofs_before(target: Target, sha256: str) -> Proofs:
 def _keep(found: Sequence[Audited], settings: Settings) -> None:
     """In the ledger; one that cannot be written stands in nobody's way."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entries = [_entry(one, one.target.last, now) for one in found if one.target.last]
+    entries = [_entry(one, now) for one in found if one.target.step]
     if not entries:
         return
     try:
@@ -575,14 +606,15 @@ def _keep(found: Sequence[Audited], settings: Settings) -> None:
         _log.warning("%s", error)
 
 
-def _entry(found: Audited, last: Entry, now: str) -> AuditEntry:
+def _entry(found: Audited, now: str) -> AuditEntry:
+    target = found.target
     return AuditEntry(
-        last.dataset_id,
+        target.dataset_id,
         str(found.state),
         found.code,
         found.detail,
-        last.href,
-        last.path,
+        target.location,
+        target.path,
         found.sha256,
         json.dumps(found.proofs or {}),
         now,

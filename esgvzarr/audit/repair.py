@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..generate import Progress
+from ..link.attempt import Attempt
 from ..link.dry_run import preview
-from ..link.journal import Journal, claimed
 from ..link.ledger import Ledger
 from ..link.remove import withdraw
-from ..link.states import MAKING, Verb
+from ..link.states import Verb
 from ..outcome import Outcome, Skipped
 from ..settings import Settings
 from . import Audited
@@ -59,15 +59,16 @@ def repair(
             replace(target.task, verb=Verb.UNPUBLISH, delete=False), settings, progress=progress
         )
     ledger = Ledger(settings.ledger)
-    with claimed(ledger, target.dataset_id):
-        steps = [step for step in ledger.entries(target.dataset_id) if step.verb not in MAKING]
-        if target.last is not None and steps and steps[-1] != target.last:
+    with ledger.claimed(target.dataset_id):
+        last = ledger.last(target.dataset_id)
+        if last is not None and last.number != target.step:
             return Skipped(
                 found.name,
                 Verb.RELINK,
                 "another process worked on it since it was audited; audit it again",
                 "store-busy",
             )
-        journal = Journal(replace(target.task, verb=Verb.RELINK, force=False, delete=False), ledger)
-        journal.decide()
-        return withdraw(journal, settings, progress)
+        task = replace(target.task, verb=Verb.RELINK, force=False, delete=False)
+        attempt = Attempt(task, ledger)
+        attempt.decide()
+        return withdraw(attempt, settings, progress)

@@ -15,14 +15,22 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..errors import EsgvzarrError, Fault, SettingsError, StoreError, WorkerError, traits_of
-from ..generate import Prepared, Preparer, generate, limits_of, make_transport, prepare
+from ..errors import (
+    EsgvzarrError,
+    Fault,
+    SettingsError,
+    StoreError,
+    WorkerError,
+    kind_of,
+    traits_of,
+)
+from ..generate import generate, limits_of, make_transport
 from ..link.address import address_of_config
-from ..link.journal import Journal, keep
+from ..link.attempt import Attempt, keep_made
 from ..link.ledger import Ledger
 from ..link.lifecycle import carry_on, decide
 from ..link.states import DONE, MAKING, State, Verb
@@ -30,6 +38,7 @@ from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
 from ..outcome import Outcome, failure
 from ..settings import Settings
+from ..stage import Staged, Stager, Work, receive, stage, stage_and_send
 from ..transport import Transport, host_of, is_url
 from .listing import Survey
 from .queue import Known, Plan, Planned, Result
@@ -46,7 +55,7 @@ REST_AFTER = 3
 REST_S = 600.0
 STOP_AFTER = 5
 """Datasets in a row that failed for what stands in the way of all of them (the index, the login,
-the disk), after which the run ends. It is held against none of them.
+the disk), after which the run ends. It is held against none of them. A setting ends it at once.
 """
 _BUFFER = 100
 _TICK_S = 0.5
@@ -99,6 +108,7 @@ def backfill(
     jobs: int = 0,
     per_node: int = PER_NODE,
     plan_only: bool = False,
+    retry: str | None = None,
     stop: threading.Event | None = None,
     watch: Watch = lambda _: None,
 ) -> Summary:
@@ -111,6 +121,7 @@ def backfill(
         jobs: how many processes; 0: one for each CPU.
         per_node: datasets that are read from one data node at once.
         plan_only: only list them.
+        retry: also do again what was refused or failed, with this code; with any code if empty.
         stop: set it to end the run: what is being computed is finished first.
         watch: told how far it is, about twice a second.
 
@@ -127,8 +138,12 @@ def backfill(
         *(host_of(place) for place in (*job.sources, job.template) if is_url(place)),
     )
     settings = settings.model_copy(update={"allowed_hosts": named})
+    if not plan_only:
+        Ledger(settings.ledger).check()
     plan = Plan(plan_path(settings), str(job))
     try:
+        if retry is not None:
+            plan.reopen(retry)
         plan.begin(job.sources or ([f"{address.kind}:{address.location}"] if address else []))
         with make_transport(settings) as transport:
             survey = Survey(
@@ -185,24 +200,13 @@ def plan_path(settings: Settings) -> Path:
     return ledger.with_name(f"{ledger.stem}-plan{ledger.suffix}")
 
 
-def prepare_alone(record: DatasetRecord, location: str, settings: Settings) -> Prepared:
-    """``prepare`` in a worker.
-
-    Raises:
-        EsgvzarrError: the reason why there are no references.
+def _staged_by(workers: Workers, work: Work) -> Staged:
+    """What one of the workers staged: on the disk that it shares with this process, or sent from
+    another machine.
     """
-    with make_transport(settings) as transport:
-        transport.allow(record.data_node)
-        made = prepare(record, location, transport, settings)
-    if len(made.document) > MOST_BYTES:
-        raise WorkerError(
-            str(record.id),
-            f"its references have {len(made.document)} bytes",
-            expected=f"at most {MOST_BYTES}, to be sent back",
-            todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
-            code="worker-result-large",
-        )
-    return made
+    if workers.shares_disk:
+        return workers.run(stage, work)
+    return receive(workers.run(stage_and_send, work, MOST_BYTES), work.places)
 
 
 @dataclass
@@ -385,25 +389,22 @@ class _Run:
             if before is not None:
                 return before
             record = self._survey.record(planned)
-            preparer = self._preparer(planned)
+            stager = self._stager(planned)
             if job.output_dir is not None:
-                return self._generate(record, job.output_dir, preparer)
+                return self._generate(record, job.output_dir, stager)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
-            journal = Journal(
-                decide(Verb.LINK, record, self._address, self._settings), self._ledger, resumed=True
-            )
-            journal.decide()
-            return carry_on(journal, self._settings, None, lambda *_: None, preparer)
+            task = decide(Verb.LINK, record, self._address, self._settings)
+            attempt = Attempt(task, self._ledger, resumed=True)
+            attempt.decide()
+            return carry_on(attempt, self._settings, None, lambda *_: None, stager)
 
-    def _generate(self, record: DatasetRecord, directory: Path, preparer: Preparer) -> Outcome:
+    def _generate(self, record: DatasetRecord, directory: Path, stager: Stager) -> Outcome:
         outcome: Outcome
         try:
-            outcome = generate(
-                record, directory, self._transport, self._settings, preparer=preparer
-            )
+            outcome = generate(record, directory, self._transport, self._settings, stager=stager)
         except EsgvzarrError as error:
             outcome = failure(str(record.id), Verb.GENERATE, error)
-        keep(outcome, self._settings)
+        keep_made(outcome, self._ledger)
         return outcome
 
     def _done_before(self, name: str) -> Known | None:
@@ -423,25 +424,25 @@ class _Run:
             return None
         return Known(last.state, f"since {last.created}: {last.detail}", last.href)
 
-    def _preparer(self, planned: Planned) -> Preparer:
-        def preparer(record: DatasetRecord, location: str) -> Prepared:
+    def _stager(self, planned: Planned) -> Stager:
+        def stager(work: Work) -> Staged:
             assert self._workers is not None  # noqa: S101
             try:
                 with self._slots:
                     if self._stop.is_set():
                         todo = "Run the same command again."
                         raise WorkerError(
-                            str(record.id),
+                            str(work.record.id),
                             "the run was stopped",
                             todo=todo,
                             code="worker-stopped",
                             retryable=True,
                         )
-                    return self._workers.run(prepare_alone, record, location, self._of_workers)
+                    return _staged_by(self._workers, replace(work, settings=self._of_workers))
             finally:
                 self._free(planned)
 
-        return preparer
+        return stager
 
     def _free(self, planned: Planned) -> None:
         with self._changed:
@@ -487,7 +488,8 @@ class _Run:
             self._turns.read(planned)
             self._turns.judge(planned.data_node, outcome)
             self._troubled = self._troubled + 1 if blocks_all else 0
-            if self._troubled >= STOP_AFTER:
+            at_once = issubclass(kind_of(outcome.code), SettingsError)
+            if at_once or self._troubled >= STOP_AFTER:
                 self._trouble = outcome.detail
                 self._stop.set()
             self._changed.notify_all()

@@ -20,7 +20,13 @@ from ..link.address import open_index
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
 from ..settings import Settings
-from ..sources import from_index, read_source, recognise, with_local_paths
+from ..sources import (
+    from_index,
+    of_own_version,
+    read_source,
+    recognise,
+    with_local_paths,
+)
 from ..sources.thredds import MAX_DEPTH, Catalogue, CatalogueDataset, parse_catalogue
 from ..transport import Transport, host_of, is_url
 from .queue import Page, Planned
@@ -132,7 +138,8 @@ class Survey:
             raise SourceError(
                 planned.dataset_id, f"is not in the index {planned.locator}", code="source-none"
             )
-        return with_local_paths(from_index(documents, dataset_id), self._settings.data_paths)
+        record = with_local_paths(from_index(documents, dataset_id), self._settings.data_paths)
+        return of_own_version(record, self._transport)
 
     def _index(self, locator: str) -> Index:
         kind, _, location = locator.partition(":")

@@ -238,6 +238,17 @@ class Plan:
             for row in self._rows(query, self._number, data_node, after, most)
         ]
 
+    def reopen(self, code: str) -> None:
+        """Let the datasets be done again that were refused or failed: those with a code, or all if
+        it is empty.
+        """
+        done = ", ".join(f"'{state}'" for state in sorted(DONE))
+        query = (
+            "UPDATE dataset SET state = 'open', code = '', detail = '' WHERE plan = ? AND state "
+            f"NOT IN ('open', {done}) AND (? = '' OR code = ?)"
+        )
+        self._rows(query, self._number, code, code)
+
     def finish(self, planned: Planned, result: Result) -> None:
         """Keep what became of a dataset."""
         columns = "state = ?, code = ?, detail = ?, href = ?, seconds = ?, finished = ?"

@@ -21,6 +21,8 @@ class Workers(Protocol):
     """Processes, each of which computes one thing at a time."""
 
     count: int
+    shares_disk: bool
+    """Whether they see the same files as this process."""
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """What the function returns or raises in one of the processes; threads may ask at once, and
@@ -41,6 +43,8 @@ class LocalWorkers:
     """Processes on this machine, a new one for each job. They end with the process that has them,
     however it ends.
     """
+
+    shares_disk = True
 
     def __init__(self, count: int, limits: Limits) -> None:
         self.count = count
@@ -75,6 +79,8 @@ class DaskWorkers:
         SettingsError: distributed is not installed, the scheduler does not answer, or has no
             workers.
     """
+
+    shares_disk = False
 
     def __init__(self, scheduler: str, limits: Limits) -> None:
         self._limits = limits

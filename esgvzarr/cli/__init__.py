@@ -1,8 +1,8 @@
 """The command line: the only room that prints and exits.
 
 Each family of commands is one module: ``link`` (publish, link, resume, status, unpublish),
-``generate`` (generate, combine, verify), ``backfill``, ``audit``, ``pages`` and ``doctor`` (doctor,
-demo).
+``generate`` (generate, combine, verify), ``inspect``, ``backfill``, ``audit``, ``pages`` and
+``doctor`` (doctor, demo).
 ``arguments`` holds the options that commands share, ``printing`` what they print.
 
 Imports stay inside functions, so that ``esgvzarr --help`` answers at once.
@@ -14,11 +14,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from ..errors import EsgvzarrError, PublisherError, SettingsError
 from ..extras import naming_extras
 from ..version import __version__
-from . import audit, backfill, doctor, extract, generate, link, pages
+from . import audit, backfill, doctor, extract, generate, inspect, link, pages
 from .arguments import EXIT_STATUS
 from .completion import add_completion
 from .exit_status import ExitStatus
@@ -46,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     link.add_commands(commands)
     audit.add_commands(commands)
     generate.add_commands(commands)
+    inspect.add_commands(commands)
     backfill.add_commands(commands)
     extract.add_commands(commands)
     pages.add_commands(commands)
@@ -89,8 +91,14 @@ def _log_to_stderr(level: int) -> None:
 
     The handler is not the root logger's: esgcet shows its own records, and they would appear twice.
     """
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("esgvzarr")
-    logger.handlers = [handler]
+    for earlier in [one for one in logger.handlers if isinstance(one, _Stderr)]:
+        logger.removeHandler(earlier)
+    logger.addHandler(handler)
     logger.setLevel(level)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """The handler of one run. The handlers of a program that calls ``main`` are left alone."""

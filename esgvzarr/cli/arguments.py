@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,10 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the choice of an output."""
     parser.add_argument(
         "--output",
-        choices=("json", "json.zst", "parquet", "icechunk"),
-        help="format of the reference file; overrides the setting",
+        dest="outputs",
+        action="append",
+        choices=sorted(point.name for point in entry_points(group="esgvzarr.outputs")),
+        help="what references are written as; may be given more than once; overrides the settings",
     )
 
 
@@ -135,7 +138,7 @@ def settings_of(options: argparse.Namespace, config: Path | None) -> Settings:
     """Read the settings: those of the configuration, overridden by options."""
     from ..settings import read_settings
 
-    settings = read_settings(config, read=options.read, output=getattr(options, "output", None))
+    settings = read_settings(config, read=options.read, outputs=getattr(options, "outputs", None))
     allowed_hosts = (*settings.allowed_hosts, *options.allow_host)
     return settings.model_copy(update={"allowed_hosts": allowed_hosts})
 

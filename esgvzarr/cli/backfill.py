@@ -67,6 +67,14 @@ def add_commands(commands: Any) -> None:
         help="only write <DSID>.json there; no index is changed",
     )
     parser.add_argument("--plan-only", action="store_true", help="only list the datasets")
+    parser.add_argument(
+        "--retry",
+        metavar="CODE",
+        nargs="?",
+        const="",
+        help="try again the datasets that were refused or failed, all or those with this error "
+        "code; write it after the sources",
+    )
     _add_resources(parser)
     parser.add_argument(
         "--report",
@@ -117,6 +125,7 @@ def _backfill(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             per_node=options.per_node,
             plan_only=options.plan_only,
+            retry=options.retry,
             stop=stop,
             watch=watch,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,15 +93,17 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 def _show(options: argparse.Namespace) -> int:
     from ..pages.facts import read_facts
     from ..pages.html import openings, size_text, summary_of
-    from ..proof import read_references
+    from ..proof import read_artefact
     from ..settings import Settings
     from ..transport import Transport, host_of, is_url
 
     with Transport(timeout_s=Settings().timeout_s) as transport:
         if is_url(options.source):
             transport.allow(host_of(options.source), named=True)
-        document = read_references(options.source, transport)
-    facts = read_facts(document, options.source)
+        contents = read_artefact(options.source, transport).contents
+    provenance = json.dumps(dict(contents.provenance))
+    document = json.dumps({"refs": dict(contents.metadata), "provenance": provenance})
+    facts = read_facts(document.encode(), options.source)
     out = sys.stdout
     print(facts.title, summary_of(facts), sep="\n", file=out)
     for facet, value in facts.facets.items():

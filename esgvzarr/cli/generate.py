@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EsgvzarrError
+from ..errors import EsgvzarrError, StoreError
 from .arguments import (
     WRITES_NOTHING,
     add_command,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ..outcome import Outcome
     from ..settings import Settings
     from ..transport import Transport
+
+_log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
@@ -113,7 +116,6 @@ def _generated(
     """Write the references, and keep the outcome in the ledger, that of a failure too."""
     from ..generate import generate
     from ..link.add import catalogue
-    from ..link.journal import keep
     from ..outcome import Verb, failure
 
     try:
@@ -129,10 +131,23 @@ def _generated(
         if options.catalog:
             outcome = catalogue(written, record, options.catalog, settings)
     except EsgvzarrError as error:
-        keep(failure(str(record.id), Verb.GENERATE, error), settings)
+        _keep(failure(str(record.id), Verb.GENERATE, error), settings)
         raise
-    keep(outcome, settings)
+    _keep(outcome, settings)
     return outcome
+
+
+def _keep(outcome: Outcome, settings: Settings) -> None:
+    """Keep what became of references in the ledger. No link depends on it, so a ledger that cannot
+    be written is only reported.
+    """
+    from ..link.attempt import keep_made
+    from ..link.ledger import Ledger
+
+    try:
+        keep_made(outcome, Ledger(settings.ledger))
+    except StoreError as error:
+        _log.warning("%s", error)
 
 
 def _add_combine(commands: Any) -> None:
@@ -154,9 +169,8 @@ def _add_combine(commands: Any) -> None:
 
 
 def _combine(options: argparse.Namespace) -> int:
-    from ..documents import combine, prepare, read_spec
-    from ..generate import make_transport, plan_prepared, reference_name
-    from ..link.journal import keep
+    from ..documents import combine, plan, read_spec
+    from ..generate import make_transport
     from ..outcome import Planned, Verb
 
     settings = settings_of(options, options.config)
@@ -166,17 +180,16 @@ def _combine(options: argparse.Namespace) -> int:
     directory: Path = options.output_dir
     with make_transport(settings) as transport:
         if options.dry_run:
-            location = str(directory / reference_name(spec.name, settings))
-            made = prepare(spec, location, transport, settings, progress=progress)
-            planned = plan_prepared(spec.name, made, directory, settings, force=options.force)
-            detail = (
-                f"dry run: nothing was written. {planned.size} bytes would be in {planned.path}"
+            planned, warnings = plan(
+                spec, directory, transport, settings, force=options.force, progress=progress
             )
-            return report(console, [Planned(spec.name, Verb.COMBINE, detail, made.warnings)])
+            places = [f"{one.size} bytes would be in {one.path}" for one in planned]
+            detail = f"dry run: nothing was written. {'; '.join(places)}"
+            return report(console, [Planned(spec.name, Verb.COMBINE, detail, warnings)])
         outcome = combine(
             spec, directory, transport, settings, force=options.force, progress=progress
         )
-    keep(outcome, settings)
+    _keep(outcome, settings)
     return report(console, [outcome])
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import plain
 from .arguments import (
     CONFIG_OF_ESGPUBLISH,
     SENDS_NOTHING,
@@ -133,8 +134,17 @@ def _add_resume(commands: Any) -> None:
     )
     add_dataset_ids(
         parser,
-        "these datasets, for whatever reason they failed; default: all in the ledger that may be "
-        "finished",
+        "these datasets, for whatever reason they failed, with today's settings; default: all in "
+        "the ledger that may be finished, as it was decided",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="all datasets that are not finished, for whatever reason they failed, with today's "
+        "settings",
+    )
+    parser.add_argument(
+        "--code", metavar="CODE", default="", help="only datasets that ended with this error code"
     )
     add_dry_run(parser, SENDS_NOTHING)
     add_settings(parser, CONFIG_OF_ESGPUBLISH)
@@ -147,6 +157,8 @@ def _resume(options: argparse.Namespace) -> int:
     outcomes = resume(
         options.dataset_ids,
         settings_of(options, config_if_any(options)),
+        every=options.all,
+        code=options.code,
         dry_run=options.dry_run,
         progress=progress_on(console),
     )
@@ -177,10 +189,14 @@ def _status(options: argparse.Namespace) -> int:
     ledger = Ledger(settings_of(options, config_if_any(options)).ledger)
     asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
     entries = _current(ledger, asked)
+    live: dict[str, list[str]] = {}
+    for link in ledger.live():
+        live.setdefault(link.dataset_id, []).append(link.href)
+    rows = [_status_of(entry, live.get(entry.dataset_id, [])) for entry in entries]
     if options.json:
-        print(json.dumps([_status_of(entry) for entry in entries], indent=1))
+        print(json.dumps(rows, indent=1))
     else:
-        _print_status(entries)
+        _print_status(rows)
     unknown = sorted(set(asked) - {entry.dataset_id for entry in entries})
     for name in unknown:
         print(
@@ -204,8 +220,9 @@ def _current(ledger: Ledger, asked: Sequence[str]) -> list[Entry | AuditEntry]:
     return entries
 
 
-def _status_of(entry: Entry | AuditEntry) -> dict[str, Any]:
-    """What programs are told of a dataset.
+def _status_of(entry: Entry | AuditEntry, live: Sequence[str]) -> dict[str, Any]:
+    """What programs are told of a dataset: how the last attempt ended, and which links are live
+    whatever it did.
 
     A dataset that another process is working on is ``interrupted`` too.
     """
@@ -227,14 +244,20 @@ def _status_of(entry: Entry | AuditEntry) -> dict[str, Any]:
         "verb": verb,
         "retryable": entry.retryable,
         "detail": entry.detail,
+        "live": list(live),
     }
 
 
-def _print_status(entries: Sequence[Entry | AuditEntry]) -> None:
+def _print_status(rows: Sequence[dict[str, Any]]) -> None:
+    from ..link.states import State
+
+    names = ("dataset_id", "state", "code", "when", "href")
     lines = [("dataset", "state", "code", "when", "href")]
-    for entry in entries:
-        state = str(_status_of(entry)["state"])
-        lines.append((entry.dataset_id, state, entry.code, entry.created, entry.href))
+    for row in rows:
+        cells = [plain(str(row[name])) for name in names]
+        if row["live"] and row["state"] != State.LINKED:
+            cells[1] += " (a link is live)"
+        lines.append((cells[0], cells[1], cells[2], cells[3], cells[4]))
     print_columns(lines)
 
 

@@ -21,13 +21,22 @@ from .arrays import inline_array, referenced_array
 from .attributes import equal_attrs, variable_attrs
 from .order import NO_DATE
 from .reading import in_pieces, steps_together
-from .runs import Run, split
+from .runs import Border, Run, split
 from .times import Reference, common_references, joined_times
 
 INLINE_FIXED = 64 * 1024
 """Bytes up to which a fixed field is copied into the reference file."""
 INLINE_MOVING = 8 * 2**20
 """Bytes, over all files, up to which what changes with time and is no data is copied."""
+
+
+def borders(series: Series) -> list[Border]:
+    """Where the files of a series cannot stand in one grid, and why. Empty where they are one
+    array.
+    """
+    found: list[Border] = []
+    split(series, _inlined(series, common_references(series)), found.append)
+    return found
 
 
 def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
@@ -60,8 +69,8 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
             for name, run in zip(names, runs, strict=True)
         )
         reading = {"dimension": series.time, "segments": len(names)}
-        recipe = {"esgvzarr_recipe": _RECIPE.format(time=series.time), "esgvzarr_segments": names}
-        groups = (Group("", {**recipe, **common}, ()), *segments)
+        parts = {"esgvzarr_segments": names, "esgvzarr_concat_dim": series.time}
+        groups = (Group("", {**parts, **common}, ()), *segments)
     facts = _provenance(series, dataset_id, common)
     if reading:
         facts["reading"] = reading
@@ -73,17 +82,6 @@ def _for_tasks(array: Array, time: str, steps: int) -> Array:
     if time not in array.dims or array.dims == (array.name,):
         return array
     return in_pieces(array, time, steps)
-
-
-_RECIPE = (
-    "xarray.open_dataset(href, engine='esgvzarr') opens this dataset, after pip install esgvzarr. "
-    "Its files do not form one grid, so each group named in esgvzarr_segments shows a part of it. "
-    "To join them along {time!r}: esgvzarr.open_dataset(href) does, or "
-    "xarray.concat([xarray.open_dataset(f'reference://{{name}}', engine='zarr', "
-    "consolidated=False, storage_options={{'fo': href, 'remote_options': {{'asynchronous': "
-    "True}}}}) for name in names], dim={time!r}, data_vars='minimal', coords='minimal', "
-    "compat='override', join='override', combine_attrs='drop_conflicts')."
-)
 
 
 def _inlined(series: Series, rebased: Mapping[str, Reference]) -> set[str]:

@@ -9,7 +9,7 @@ cannot. Where a run ends, a new segment begins (rules 2, 3, 7, 8 and 9).
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,9 +33,27 @@ class Run:
     steps: Mapping[str, int]
 
 
-def split(series: Series, inlined: Iterable[str]) -> list[Run]:
-    """The fewest runs, in time order. ``inlined`` variables have no grid, only a type and
-    packing.
+@dataclass(frozen=True, slots=True)
+class Border:
+    """Why a file cannot stand in one grid with the files before it."""
+
+    file: int
+    """Position in the series, of the first file after the border."""
+    variable: str
+    difference: str
+
+
+def split(
+    series: Series,
+    inlined: Iterable[str],
+    on_border: Callable[[Border], None] | None = None,
+) -> list[Run]:
+    """The fewest runs, in time order.
+
+    Args:
+        series: the files.
+        inlined: variables that have no grid, only a type and packing.
+        on_border: told why a run ends, for each variable that is a reason.
     """
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
@@ -54,6 +72,9 @@ def split(series: Series, inlined: Iterable[str]) -> list[Run]:
         grown = {name: _grow(grids[name], begun[name]) for name in names} if current else begun
         joined = {name: grid for name, grid in grown.items() if grid is not None}
         if len(joined) < len(names):
+            for name in (name for name in names if name not in joined):
+                if on_border is not None:
+                    on_border(Border(number, name, _difference(grids[name], begun[name])))
             runs.append(_run(current, grids, inline))
             current = []
             joined = begun
@@ -108,6 +129,19 @@ def _grow(grid: _Grid, added: _Grid) -> _Grid | None:
         )
     aligned = grid.step == added.step and grid.length % grid.step == 0
     return _Grid(grid.kind, grid.step, length, grid.others, can_cut=False) if aligned else None
+
+
+def _difference(before: _Grid, here: _Grid) -> str:
+    """Why two grids are not one, in words."""
+    if before.kind != here.kind:
+        return "its type, packing, filters or chunks differ from those of the files before"
+    if before.step != here.step:
+        return f"chunks of {here.step} time steps follow chunks of {before.step}"
+    rest = before.length % before.step
+    return (
+        f"the files before end inside of a chunk: {rest} of {before.step} time steps, "
+        "in a compressed chunk of full size"
+    )
 
 
 def can_cut(variable: Variable, axis: int) -> bool:

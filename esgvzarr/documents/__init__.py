@@ -18,10 +18,11 @@ from .. import drs
 from ..combine import combine as combine_files
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
-from ..formats import check_served, scan
-from ..generate import Prepared, Progress, encode_proved, reference_name, write_prepared
-from ..model import FileReferences, Member, ReferenceSet, Series
+from ..formats import Reading, check_served, scan_and_keep
+from ..generate import place_staged, plan_staged
+from ..model import FileReferences, Finding, Member, ReferenceFile, ReferenceSet, Series
 from ..outcome import Verb, Written
+from ..stage import Destination, Place, Progress, Staged, stage_references, staging_places
 from ..transport import Transport
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
@@ -59,42 +60,54 @@ def combine(
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    path = directory / reference_name(spec.name, settings)
-    location = href or str(path)
-    made = prepare(spec, location, transport, settings, progress=progress)
-    progress(spec.name, f"writing {path.name}")
-    return write_prepared(
-        Verb.COMBINE, spec.name, made, directory, settings, href=href, force=force
-    )
+    with staging_places(spec.name, directory, settings, href=href) as places:
+        staged = _stage(spec, places, transport, settings, progress)
+        progress(spec.name, f"writing {', '.join(Path(place.path).name for place in places)}")
+        return place_staged(Verb.COMBINE, spec.name, staged, places, force=force)
 
 
-def prepare(
+def plan(
     spec: Spec,
-    location: str,
+    directory: Path,
     transport: Transport,
     settings: Settings,
     *,
+    force: bool = False,
     progress: Progress = lambda *_: None,
-) -> Prepared:
-    """All of ``combine`` but the writing.
+) -> tuple[tuple[ReferenceFile, ...], tuple[Finding, ...]]:
+    """What ``combine`` would leave in ``directory``, and its warnings. Nothing is touched.
 
     Args:
         spec: what belongs together.
-        location: URL or path under which the document will be read.
+        directory: on this machine.
         transport: hosts that the spec names are allowed.
         settings: where to read from, how much to read back.
+        force: replace other bytes under the same name.
         progress: told of each step.
 
     Raises:
-        EsgvzarrError: the reason why there is no document.
+        EsgvzarrError: the reason why there would be no document.
     """
+    with staging_places(spec.name, directory, settings, aside=True) as places:
+        staged = _stage(spec, places, transport, settings, progress)
+        return plan_staged(staged, places, force=force), staged.warnings
+
+
+def _stage(
+    spec: Spec,
+    places: tuple[Place, ...],
+    transport: Transport,
+    settings: Settings,
+    progress: Progress,
+) -> Staged:
+    """Scan the inputs, and stage and prove the document."""
     inputs = gather(spec, transport, settings.data_paths)
     files = [file for one in inputs.all() for file in one.files]
     progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
     served = check_served(files, transport, read=settings.read)
-    found = iter(
-        scan(files, transport, read=settings.read, served=served, bounds=inputs.share_time)
-    )
+    reading = Reading(settings.read, served, bounds=inputs.share_time)
+    every, fetched = scan_and_keep(files, transport, reading)
+    found = iter(every)
     scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
     check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
     references = _join(
@@ -104,7 +117,10 @@ def prepare(
         url for dataset in references.provenance["datasets"].values() for url in dataset["files"]
     }
     files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
-    return encode_proved(references, files, location, transport, settings, progress=progress)
+    destination = Destination(places, settings)
+    return stage_references(
+        references, files, destination, transport, progress=progress, scanned=fetched
+    )
 
 
 def _join(

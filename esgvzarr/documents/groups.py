@@ -15,15 +15,8 @@ from ..combine.attributes import equal_attrs, variable_attrs
 from ..model import Array, FileReferences, Group, Member, ReferenceSet
 from ..version import __version__
 
-_OURS = ("esgvzarr_segments", "esgvzarr_recipe", "coordinates")
+_OURS = ("esgvzarr_segments", "esgvzarr_concat_dim", "coordinates")
 """Group attributes that are no dataset's own, or not every group's."""
-_RECIPE = (
-    "This document holds the groups named in esgvzarr_groups. With options = {'fo': href, "
-    "'remote_options': {'asynchronous': True}}, open one by xarray.open_dataset('reference://', "
-    "engine='zarr', group=name, storage_options=options), or all by "
-    "xarray.open_datatree('reference://', engine='zarr', storage_options=options); "
-    "esgvzarr.open_dataset(href, group=name) and esgvzarr.open_datatree(href) also join segments."
-)
 
 
 def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
@@ -44,7 +37,7 @@ def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
     common = equal_attrs(
         [{key: value for key, value in part.attrs.items() if key not in _OURS} for part in shown]
     )
-    root = Group("", {**common, "esgvzarr_groups": list(groups), "esgvzarr_recipe": _RECIPE}, ())
+    root = Group("", {"esgvzarr_groups": list(groups), **common}, ())
     parents = {
         path[:end]: None for path in groups for end, letter in enumerate(path) if letter == "/"
     }
@@ -70,7 +63,9 @@ def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> I
         yield Group(path, {**attrs, **_coordinates(attrs, arrays, members)}, arrays, indices)
         return
     names = [f"{path}/{segment.path}" for segment in segments]
-    yield Group(path, {**attrs, "esgvzarr_segments": names}, ())
+    facts = {"esgvzarr_segments": names, "esgvzarr_concat_dim": first.series.time}
+    own = {key: value for key, value in attrs.items() if key not in facts}
+    yield Group(path, {**facts, **own}, ())
     for segment in segments:
         arrays, indices = _side_by_side([(segment, begins[id(first)]), *beside])
         yield Group(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import FormatError, TransportError
 from ..model import FileRecord, FileReferences
@@ -19,8 +19,18 @@ HEAD = 128 * 1024
 """Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk
 indexes.
 """
+_T = TypeVar("_T")
 _MAGIC = 8
 """Bytes by which a file's format is known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetched:
+    """What a scan has read of a file over HTTP, for others to go on with."""
+
+    content: SparseContent
+    hint: FileReferences | None
+    """Where the scan found chunks: a hint what to fetch next, and no more. None where it failed."""
 
 
 class Format(Protocol):
@@ -70,6 +80,20 @@ def recognise(head: bytes, subject: str) -> type[Format]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are scanned."""
+
+    read: str = "auto"
+    """``http``, ``local`` or ``auto``, as the setting of that name."""
+    served: Mapping[str, Head] = field(default_factory=dict)
+    """What the server says of files that are read from disk, by URL; so that it makes no difference
+    where they are read.
+    """
+    bounds: bool = False
+    """Read the bounds of time whole, at whatever cost: several datasets are to share them."""
+
+
 def scan(
     files: Sequence[FileRecord],
     transport: Transport,
@@ -83,15 +107,26 @@ def scan(
     Args:
         files: what to scan. The references always hold their URLs.
         transport: reads the bytes.
-        read: ``http``, ``local`` or ``auto``, as the setting of that name.
-        served: what the server says of files that are read from disk, by URL; so that it makes no
-            difference where they are read.
-        bounds: read the bounds of time whole, at whatever cost: several datasets are to share them.
+        read: as in `Reading`, and so are the others.
+        served: what the server says of files that are read from disk.
+        bounds: read the bounds of time whole.
 
     Raises:
         FormatError, TransportError: a file cannot be referenced whole, or not be read.
     """
-    places = [location_of(file, read) for file in files]
+    found, _ = scan_and_keep(files, transport, Reading(read, served or {}, bounds))
+    return found
+
+
+def scan_and_keep(
+    files: Sequence[FileRecord], transport: Transport, reading: Reading
+) -> tuple[list[FileReferences], dict[str, Fetched]]:
+    """What ``scan`` gives, and what was read of each file over HTTP, by its URL.
+
+    Raises:
+        FormatError, TransportError: a file cannot be referenced whole, or not be read.
+    """
+    places = [location_of(file, reading.read) for file in files]
     heads = transport.read_heads(places, HEAD)
     for file, head in zip(files, heads, strict=True):
         _check_size(file, head)
@@ -101,12 +136,18 @@ def scan(
         for file, head, content in zip(files, heads, contents, strict=True)
     ]
     found = _in_step(scans, contents, places, transport)
-    said = [(served or {}).get(file.url, head) for file, head in zip(files, heads, strict=True)]
+    said = [reading.served.get(file.url, head) for file, head in zip(files, heads, strict=True)]
     found = [
         replace(one, etag=head.etag, last_modified=head.last_modified)
         for one, head in zip(found, said, strict=True)
     ]
-    return _with_values(found, values.wanted(found, bounds=bounds), contents, places, transport)
+    kept = {
+        place: Fetched(content, one)
+        for place, content, one in zip(places, contents, found, strict=True)
+        if is_url(place)
+    }
+    wanted = values.wanted(found, bounds=reading.bounds)
+    return _with_values(found, wanted, contents, places, transport), kept
 
 
 def location_of(file: FileRecord, read: str) -> str:
@@ -154,19 +195,21 @@ def _check_size(file: FileRecord, head: Head) -> None:
 
 
 def _in_step(
-    scans: Sequence[Generator[Needs, None, FileReferences]],
+    scans: Sequence[Generator[Needs, None, _T]],
     contents: Sequence[SparseContent],
     places: Sequence[str],
     transport: Transport,
-) -> list[FileReferences]:
+) -> list[_T]:
     """Drive the scans of all files, one batch of reads a round."""
-    found: dict[int, FileReferences] = {}
+    found: dict[int, _T] = {}
     running = dict(enumerate(scans))
     while running:
         needs: list[tuple[int, int, int]] = []
         for number, scan_of_file in list(running.items()):
             try:
-                needs += [(number, start, stop) for start, stop in next(scan_of_file)]
+                for start, stop in next(scan_of_file):
+                    gaps = _gaps(contents[number], places[number], start, stop)
+                    needs += [(number, *gap) for gap in gaps]
             except StopIteration as stop:
                 found[number] = stop.value
                 del running[number]
@@ -176,6 +219,11 @@ def _in_step(
         for (number, start, _), body in zip(needs, bodies, strict=True):
             contents[number].add(start, body)
     return [found[number] for number in range(len(scans))]
+
+
+def _gaps(content: SparseContent, place: str, start: int, stop: int) -> list[tuple[int, int]]:
+    """What has to be fetched so that the bytes from ``start`` to ``stop`` are known."""
+    return list(content.page_gaps(start, stop) if is_url(place) else content.gaps(start, stop))
 
 
 def _with_values(
@@ -191,7 +239,7 @@ def _with_values(
         for number, (file, names) in enumerate(zip(files, chosen, strict=True))
         for name in sorted(names)
         for span in values.spans(file.variables[name])
-        for gap in contents[number].gaps(*span)
+        for gap in _gaps(contents[number], locations[number], *span)
     ]
     bodies = transport.read_ranges(
         [Range(locations[number], start, stop) for number, start, stop in needs]
@@ -202,3 +250,43 @@ def _with_values(
         values.fill_in(file, names, content)
         for file, names, content in zip(files, chosen, contents, strict=True)
     ]
+
+
+def fetch_metadata(
+    urls: Sequence[str], transport: Transport, known: Mapping[str, Fetched]
+) -> dict[str, Fetched]:
+    """What a scan would read of files over HTTP, all files together.
+
+    Nothing is judged here. A file that cannot be scanned is fetched as far as that takes.
+
+    Args:
+        urls: of the files.
+        transport: reads.
+        known: what a scan has read before, which is not read again.
+
+    Raises:
+        TransportError: a file cannot be read.
+    """
+    wanted = [url for url in dict.fromkeys(urls) if url not in known]
+    heads = transport.read_heads(wanted, HEAD)
+    contents = [SparseContent(head.size, head.data) for head in heads]
+    scans = [
+        _tolerant(url, head, content)
+        for url, head, content in zip(wanted, heads, contents, strict=True)
+    ]
+    hints = _in_step(scans, contents, wanted, transport)
+    found = {url: known[url] for url in urls if url in known}
+    for url, content, hint in zip(wanted, contents, hints, strict=True):
+        found[url] = Fetched(content, hint)
+    return found
+
+
+def _tolerant(
+    url: str, head: Head, content: SparseContent
+) -> Generator[Needs, None, FileReferences | None]:
+    """A scan that ends where the file cannot be scanned."""
+    try:
+        known = recognise(head.data, url)
+        return (yield from known.scan(FileRecord(url.rsplit("/", 1)[-1], url), content))
+    except FormatError:
+        return None

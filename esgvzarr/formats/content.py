@@ -4,6 +4,7 @@ what is missing.
 
 from __future__ import annotations
 
+import mmap
 from bisect import bisect_right, insort
 from collections.abc import Generator, Iterator, Sequence
 from typing import TypeVar
@@ -16,6 +17,10 @@ goes on when they are there.
 """
 _T = TypeVar("_T")
 _HEAP = b"GCOL\x01\0\0\0"
+PAGE = max(4096, mmap.PAGESIZE)
+"""Bytes. What is fetched over HTTP is fetched in whole pages, by which the proof tells what was
+fetched from what was not.
+"""
 READ_AHEAD = 8 * 1024
 """Bytes fetched at least for what libhdf5 misses: its metadata lie close together."""
 
@@ -42,7 +47,8 @@ class SparseContent:
         """The parts of ``start`` to ``stop`` that are not known yet."""
         position = start
         index = max(bisect_right(self._starts, start) - 1, 0)
-        for first in self._starts[index:]:
+        for number in range(index, len(self._starts)):
+            first = self._starts[number]
             if first >= stop:
                 break
             if first > position:
@@ -50,6 +56,38 @@ class SparseContent:
             position = max(position, first + len(self._pieces[first]))
         if position < stop:
             yield position, stop
+
+    def page_gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The unknown parts of the pages that hold ``start`` to ``stop``."""
+        if stop > start:
+            yield from self.gaps(start // PAGE * PAGE, min(-(-stop // PAGE) * PAGE, self.size))
+
+    def whole_pages(self) -> Iterator[tuple[int, bytes]]:
+        """(start, bytes) of the parts that are known, as far as they are whole pages. The last page
+        of the file may be short.
+        """
+        for start, stop in self._runs():
+            first = -(-start // PAGE) * PAGE
+            last = stop if stop == self.size else stop // PAGE * PAGE
+            if last > first:
+                yield first, self.read(first, last)
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the parts that are known, as long as they go on."""
+        begin = end = 0
+        for start in self._starts:
+            if start > end:
+                yield begin, end
+                begin = start
+            end = start + len(self._pieces[start])
+        yield begin, end
+
+    def copy(self) -> SparseContent:
+        """The same parts, to which more can be added without a change here."""
+        other = SparseContent(self.size)
+        other._starts = list(self._starts)
+        other._pieces = dict(self._pieces)
+        return other
 
     def has(self, start: int, stop: int) -> bool:
         """Whether all bytes from ``start`` to ``stop`` are known."""

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import LinkError
-from ..model import ICECHUNK_TYPE, AccessLink
+from ..model import AccessLink
+from ..output import asset_keys, known_outputs, of_place
 
-KEYS = ("reference_file", "icechunk")
-"""Of the assets that are links: kerchunk references, in whatever output, and an Icechunk
-repository.
+DEFAULT_KEY = "reference_file"
+"""Of the asset that leads to kerchunk references, in whatever output; other outputs have keys of
+their own.
 """
 SERVICE = "VirtualZarr"
 """In ``properties.access``, as in the Dataset documents of the legacy indexes."""
@@ -54,10 +55,10 @@ _PATTERNS = {
 }
 
 _SEGMENTS = (
-    "VirtualZarr Link. The files do not form one grid: pip install esgvzarr, then "
+    "The files do not form one grid: pip install esgvzarr, then "
     'xarray.open_dataset(href, engine="esgvzarr") opens all of them as one dataset.'
 )
-"""Description of the asset where stock readers see an empty root."""
+"""Added to the description of an asset of which stock readers see an empty root."""
 
 Asset = Mapping[str, Any]
 Item = Mapping[str, Any]
@@ -76,34 +77,28 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     Raises:
         LinkError: the project wants a tracking id that the item's ``pid`` cannot be.
     """
-    before = present_nodes(item, key_of(link.media_type)).get(link.data_node, {})
+    before = present_nodes(item, link.asset_key).get(link.data_node, {})
     asset: dict[str, Any] = {
         "href": link.href,
         "type": link.media_type,
-        "title": "Virtual Zarr (kerchunk references)",
-        "description": "VirtualZarr Link",
+        "title": "",
+        "description": "",
         "roles": list(link.roles),
         "created": before.get("created") or timestamp(now),
         "updated": timestamp(now),
-        "protocol": "kerchunk",
+        "protocol": "http" if link.href.startswith("http:") else "https",
         "xarray:open_kwargs": dict(link.open_kwargs),
-        "cloud_format": "kerchunk",
-        "open_zarr_kwargs": {
+    }
+    asset |= _fields_of(link)
+    if link.open_kwargs.get("engine") == "esgvzarr":
+        asset["title"] += ", in segments"
+        asset["description"] += f". {_SEGMENTS}"
+    if asset["protocol"] == "kerchunk":
+        asset["open_zarr_kwargs"] = {
             name: value
             for name, value in link.open_kwargs.items()
             if name in ("storage_options", "open_dataset_options")
-        },  # ceda-datapoint gives them to engine="kerchunk"
-    }
-    if link.open_kwargs.get("engine") == "esgvzarr":
-        asset |= {"title": f"{asset['title']}, in segments", "description": _SEGMENTS}
-    if link.media_type == ICECHUNK_TYPE:
-        asset |= {
-            "title": asset["title"].replace("kerchunk references", "Icechunk repository"),
-            "description": asset["description"].replace("VirtualZarr", "Icechunk"),
-            "cloud_format": "icechunk",
-        }
-        asset["protocol"] = "http" if link.href.startswith("http:") else "https"
-        del asset["open_zarr_kwargs"]
+        }  # ceda-datapoint gives them to engine="kerchunk"
     if link.sha256:  # a directory has neither
         asset |= {"file:size": link.size, "file:checksum": _multihash(link)}
     if link.data_node:
@@ -115,9 +110,13 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     return asset
 
 
-def key_of(media_type: object) -> str:
-    """Of the asset that a link of this type is."""
-    return KEYS[1] if media_type == ICECHUNK_TYPE else KEYS[0]
+def _fields_of(link: AccessLink) -> Mapping[str, Any]:
+    """What the link's output says of itself in an asset."""
+    output = of_place(link.href)
+    if output.asset_key == link.asset_key:
+        return output.asset_fields
+    fitting = [one for one in known_outputs().values() if one.asset_key == link.asset_key]
+    return fitting[0].asset_fields if fitting else output.asset_fields
 
 
 def _tracking_key(item: Item) -> str:
@@ -144,7 +143,7 @@ def _tracking_id(item: Item) -> str:
     return pid
 
 
-def present_nodes(item: Item, key: str = KEYS[0]) -> dict[str, dict[str, Any]]:
+def present_nodes(item: Item, key: str = DEFAULT_KEY) -> dict[str, dict[str, Any]]:
     """Data node -> its reference asset on this item, the primary one first; alternates are not
     nested.
     """
@@ -179,7 +178,7 @@ def data_node_of(item: Item) -> str:
 
 def shows(item: Item, link: AccessLink) -> bool:
     """Whether the item has this link, with these bytes."""
-    asset = present_nodes(item, key_of(link.media_type)).get(link.data_node, {})
+    asset = present_nodes(item, link.asset_key).get(link.data_node, {})
     return (asset.get("href"), asset.get("file:checksum")) == (link.href, _multihash(link))
 
 
@@ -197,7 +196,7 @@ def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
     """
     if shows(item, link):
         return None
-    key = key_of(link.media_type)
+    key = link.asset_key
     nodes = present_nodes(item, key)
     asset = make_asset(link, item, now)
     primary = next(iter(nodes), link.data_node)
@@ -225,7 +224,7 @@ def plan_removal(item: Item, link: AccessLink) -> Operation | None:
     ESGF's API knows no removal of an asset, so all of the item's assets are put in place again,
     less this one. Where it was the primary asset, the first of its alternates takes its place.
     """
-    key = key_of(link.media_type)
+    key = link.asset_key
     nodes = present_nodes(item, key)
     if nodes.get(link.data_node, {}).get("href") != link.href:
         return None
@@ -271,11 +270,13 @@ def apply(item: Item, operation: Operation) -> dict[str, Any]:
 def read_links(item: Item) -> tuple[AccessLink, ...]:
     """The reference links that the item shows. What another publisher left out is empty or 0."""
     return tuple(
-        _read_link(node, asset) for key in KEYS for node, asset in present_nodes(item, key).items()
+        _read_link(key, node, asset)
+        for key in asset_keys()
+        for node, asset in present_nodes(item, key).items()
     )
 
 
-def _read_link(node: str, asset: Asset) -> AccessLink:
+def _read_link(key: str, node: str, asset: Asset) -> AccessLink:
     checksum = str(asset.get("file:checksum") or "")
     roles = asset.get("roles")
     size = asset.get("file:size")
@@ -290,10 +291,11 @@ def _read_link(node: str, asset: Asset) -> AccessLink:
         sha256=checksum.removeprefix("1220") if checksum.startswith("1220") else "",
         open_kwargs=dict(kwargs) if isinstance(kwargs, Mapping) else {},
         local_path=local_path if isinstance(local_path, str) else None,
+        asset_key=key,
     )
 
 
-def check_asset(asset: Asset, item: Item) -> None:
+def check_asset(asset: Asset, item: Item, key: str = DEFAULT_KEY) -> None:
     """Check what is about to be sent, by the rules of the ESGF schemas, of the field's readers and
     of pystac: the API hardly looks.
 
@@ -338,24 +340,25 @@ def check_asset(asset: Asset, item: Item) -> None:
         f"a data node of the item's files: {sorted(nodes)}",
     )
     if item.get("collection") in TRACKING_IDS:
-        key = _tracking_key(item)
-        _require(asset.get(key) == _tracking_id(item), item, key, asset.get(key), "the item's pid")
-    _check_with_pystac(asset, item)
+        tracking = _tracking_key(item)
+        found = asset.get(tracking)
+        _require(found == _tracking_id(item), item, tracking, found, "the item's pid")
+    _check_with_pystac(asset, item, key)
 
 
 def _file_nodes(item: Item) -> set[str]:
     """Data nodes that serve the item's files: the API asks whether one may publish for them. None
     where nothing is served.
     """
-    assets = [asset for name, asset in _objects(item.get("assets")).items() if name not in KEYS]
+    ours = asset_keys()
+    assets = [asset for name, asset in _objects(item.get("assets")).items() if name not in ours]
     names = [str(asset["alternate:name"]) for asset in assets if "alternate:name" in asset]
     return {*names, *(node for asset in assets for node in _objects(asset.get("alternate")))}
 
 
-def _check_with_pystac(asset: Asset, item: Item) -> None:
+def _check_with_pystac(asset: Asset, item: Item, key: str) -> None:
     import pystac
 
-    key = key_of(asset.get("type"))
     linked = apply(item, {"op": "add", "path": f"/assets/{key}", "value": dict(asset)})
     try:
         again = pystac.Item.from_dict(linked, preserve_dict=True).to_dict(

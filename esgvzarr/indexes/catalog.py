@@ -29,7 +29,6 @@ from .asset import (
     apply,
     check_asset,
     data_node_of,
-    key_of,
     plan,
     plan_removal,
     present_nodes,
@@ -138,7 +137,9 @@ class CatalogIndex:
                 _clear(self._item_path(dataset_id).parent)
                 return LinkState.UNCHANGED
             check_asset(
-                present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item
+                present_nodes(apply(item, operation), link.asset_key)[link.data_node],
+                item,
+                link.asset_key,
             )
             self._change(dataset_id, item, operation)
             return LinkState.ADDED

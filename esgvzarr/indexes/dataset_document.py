@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import LinkError
-from ..model import ICECHUNK_TYPE, AccessLink, DatasetId
+from ..model import AccessLink, DatasetId
 
 SERVICE = "VirtualZarr"
 """The one service name that a client knows."""
@@ -118,10 +118,10 @@ def check_link(link: AccessLink) -> None:
     Raises:
         LinkError: names the field, what it holds and what it must hold.
     """
-    if link.media_type == ICECHUNK_TYPE:
+    if link.asset_key != "reference_file":
         raise LinkError(
             link.href,
-            "is an Icechunk repository",
+            f"is of another kind: {link.asset_key}",
             expected="kerchunk references, which clients of this index open",
             todo="Link another output here.",
             code="index-output",

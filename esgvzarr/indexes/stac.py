@@ -23,7 +23,6 @@ from .asset import (
     check_asset,
     check_schema,
     data_node_of,
-    key_of,
     plan,
     plan_access,
     plan_removal,
@@ -200,7 +199,9 @@ class StacIndex:
             self._keep_access(item)
             return LinkState.UNCHANGED
         check_asset(
-            present_nodes(apply(item, operation), key_of(link.media_type))[link.data_node], item
+            present_nodes(apply(item, operation), link.asset_key)[link.data_node],
+            item,
+            link.asset_key,
         )
         self._check_schema(item, operation)
         self._patch(item, operation)
@@ -285,7 +286,7 @@ class StacIndex:
 def _others(item: Item, link: AccessLink) -> set[tuple[str, str]]:
     return {
         (node, str(asset.get("href")))
-        for node, asset in present_nodes(item, key_of(link.media_type)).items()
+        for node, asset in present_nodes(item, link.asset_key).items()
         if node != link.data_node
     }
 

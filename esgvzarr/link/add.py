@@ -7,30 +7,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import EsgvzarrError, SettingsError, TransportError
 from ..generate import Progress, generate, reference_name
 from ..indexes import Index, LinkState, connect
-from ..model import ICECHUNK_TYPE, AccessLink, DatasetRecord, ReferenceFile
+from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Linked, Pending, Verb, Written
-from ..output import (
-    DIRECTORIES,
-    ICECHUNK,
-    SUFFIXES,
-    open_kwargs,
-    output_of,
-    provenance_at,
-    reading_of,
-)
+from ..output import Reading, of_place, provenance_at, reading_of
 from ..output.placing import files_of, remove_reference
+from ..output.protocol import KERCHUNK_TYPE
 from ..settings import Settings
 from ..transport import Transport, is_url
 
 _log = logging.getLogger(__name__)
-ROLES = ("data", "virtual", "references")
 
 
 def link(
@@ -53,7 +44,7 @@ def access_link(
     record: DatasetRecord,
     reference: ReferenceFile,
     settings: Settings,
-    provenance: Mapping[str, Any] | None = None,
+    reading: Reading | None = None,
 ) -> AccessLink:
     """The link to a reference file.
 
@@ -61,21 +52,23 @@ def access_link(
         record: the dataset.
         reference: the file.
         settings: the media type.
-        provenance: what the file says of itself, where it is not written yet.
+        reading: how the references are best read, where they are not written yet.
     """
-    reading = reading_of(provenance or _provenance_of(reference))
-    output = output_of(reference.href)
+    output = of_place(reference.href)
     protocol = record.files[0].url.partition("://")[0]
-    directory = output in DIRECTORIES
+    media_type = output.media_type
+    if media_type == KERCHUNK_TYPE:
+        media_type = settings.media_type
     return AccessLink(
         href=reference.href,
         data_node=record.data_node,
-        roles=ROLES,
-        media_type=ICECHUNK_TYPE if output == ICECHUNK else settings.media_type,
-        size=0 if directory else reference.size,
-        sha256="" if directory else reference.sha256,
-        open_kwargs=open_kwargs(output, protocol, reading),
-        local_path=f"{str(record.id).replace('.', '/')}/{record.id}{SUFFIXES[output]}",
+        roles=output.roles,
+        media_type=media_type,
+        size=0 if output.directory else reference.size,
+        sha256="" if output.directory else reference.sha256,
+        open_kwargs=output.open_kwargs(protocol, reading or reading_of(_provenance_of(reference))),
+        local_path=f"{str(record.id).replace('.', '/')}/{record.id}{output.suffix}",
+        asset_key=output.asset_key,
     )
 
 

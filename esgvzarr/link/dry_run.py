@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EsgvzarrError
-from ..generate import (
-    Progress,
-    make_transport,
-    plan_prepared,
-    prepare,
-    reference_name,
-)
+from ..generate import Progress, make_transport, plan_staged
 from ..indexes import Index, asset, dataset_document, record_in
 from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
-from ..output import kerchunk
+from ..output import Reading
 from ..settings import Settings
+from ..stage import Work, stage_with, staging_places
 from ..transport import Transport
 from .add import access_link, place
 from .address import open_index
@@ -60,7 +55,7 @@ def preview(
             else:
                 if not task.path:
                     place(task.record, settings)  # says why there is none
-                reference, written, provenance = plan_file(
+                references, written, reading = plan_file(
                     task.record,
                     Path(task.path).parent,
                     transport,
@@ -69,14 +64,13 @@ def preview(
                     force=task.force,
                     progress=progress,
                 )
-                lines = [
-                    written,
-                    *_plan_link(
+                lines = [written]
+                for reference in references:
+                    lines += _plan_link(
                         task,
-                        access_link(task.record, reference, settings, provenance),
+                        access_link(task.record, reference, settings, reading),
                         index if registered else None,
-                    ),
-                ]
+                    )
     except EsgvzarrError as error:
         return failure(name, task.verb, error)
     return Planned(name, task.verb, "\n".join(["dry run: nothing was sent or written", *lines]))
@@ -91,18 +85,20 @@ def plan_file(
     href: str = "",
     force: bool = False,
     progress: Progress = lambda *_: None,
-) -> tuple[ReferenceFile, str, dict[str, Any]]:
-    """What ``generate`` would leave in the directory, that in words, and its provenance.
+) -> tuple[tuple[ReferenceFile, ...], str, Reading]:
+    """What ``generate`` would leave in the directory, that in words, and how it is best read.
 
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
     """
-    path = directory / reference_name(record.id, settings)
-    made = prepare(record, href or str(path), transport, settings, progress=progress)
-    reference = plan_prepared(record.id, made, directory, settings, href=href, force=force)
-    verb = "would be written" if reference.written else "is there already, with equal bytes"
-    words = f"{reference.path}: {reference.size} bytes {verb}"
-    return reference, words, kerchunk.provenance(made.document)
+    with staging_places(record.id, directory, settings, href=href, aside=True) as places:
+        staged = stage_with(Work(record, places, settings), transport, progress=progress)
+        references = plan_staged(staged, places, force=force)
+    said = []
+    for reference in references:
+        verb = "would be written" if reference.written else "is there already, with equal bytes"
+        said.append(f"{reference.path}: {reference.size} bytes {verb}")
+    return references, "\n".join(said), staged.reading
 
 
 def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:

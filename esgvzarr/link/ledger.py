@@ -1,9 +1,12 @@
-"""What was decided and done for which dataset, from which inputs, with which outcome: one SQLite
-file.
+"""What was decided and done for which dataset, from which inputs, with which outcome, and what is
+live: one SQLite file.
 
-Each row is one step. A step is kept before the next begins, so whoever comes after a kill -9 finds
-how far it went. What is needed to finish the work without esgpublish (`Task`) is kept with the
-first. No token and no certificate is ever in here.
+A step is kept before the next begins, so a process that comes after a kill -9 finds how far the
+killed one went. The task, which is enough to finish the work without esgpublish, is kept with the
+first step. What is live is kept apart from what was last tried: only a confirmed link or removal
+changes it. No token and no certificate is ever in here.
+
+docs/internals/ledger.md describes the file.
 """
 
 from __future__ import annotations
@@ -15,50 +18,37 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BusyError, SourceError, StoreError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..permissions import make_private_file
-from .states import State, Step, Verb
-from .task import AuditEntry, Entry, IndexAddress, Task
+from . import schema
+from .states import MAKING, Stage, State, Step, Verb, find_transition
+from .task import AuditEntry, Entry, IndexAddress, Live, Task
 
-SCHEMA_VERSION = 2
-"""In the file as SQLite's ``user_version``. 0 has a table ``run`` of outcomes only, and is brought
-up to date when it is opened.
-"""
-
-_COLUMNS = tuple("outcome" if field.name == "state" else field.name for field in fields(Entry))
-_AUDIT_COLUMNS = (
-    "dataset_id",
-    "outcome",
-    "code",
-    "detail",
-    "href",
-    "path",
-    "sha256",
-    "report",
-    "created",
-    "retryable",
-)
-_KINDS = {"retryable": "INTEGER NOT NULL DEFAULT 0"}
-_COLUMN_LIST = ", ".join(_COLUMNS)
-_SCHEMA = (
-    "CREATE TABLE step (number INTEGER PRIMARY KEY, "
-    + ", ".join(f"{name} {_KINDS.get(name, 'TEXT NOT NULL')}" for name in _COLUMNS)
-    + ", task TEXT)",
-    "CREATE INDEX step_by_dataset ON step (dataset_id)",
-)
-_MIGRATION = (
-    f"INSERT INTO step ({_COLUMN_LIST}) SELECT dataset_id, verb, outcome, code, detail, href, "
-    "report, created, 'done', outcome = 'pending', '', '', '' FROM run ORDER BY number",
-    "DROP TABLE run",
-)
+SCHEMA_VERSION = schema.SCHEMA_VERSION
 _BUSY_S = 30.0
+_T = TypeVar("_T")
+_STEPS = """
+SELECT dataset.name AS dataset_id, verb, state, code, detail, href, created, step, retryable,
+    unsure, path, sha256, fingerprint, step.number AS number, proof IS NOT NULL AS proved
+FROM step JOIN dataset ON dataset.number = step.dataset
+    JOIN decision ON decision.number = step.decision
+"""
+_LIVE = """
+SELECT dataset.name AS dataset_id, output, path, href, sha256, since, task
+FROM live JOIN dataset ON dataset.number = live.dataset
+    JOIN decision ON decision.number = live.decision
+"""
+_MADE = ", ".join(f"'{verb}'" for verb in sorted(MAKING))
+_LAST = f"COALESCE(MAX(CASE WHEN verb NOT IN ({_MADE}) THEN number END), MAX(number))"
+"""The last step of a dataset; one that only wrote references counts where there is no other."""
 
 
 def fingerprint(record: DatasetRecord) -> str:
@@ -71,21 +61,77 @@ def fingerprint(record: DatasetRecord) -> str:
 
 
 class Ledger:
-    """Append-only; several processes may write at once."""
+    """Steps are only added; several processes may write at once."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
 
-    def add(self, entry: Entry, task: Task | None = None) -> None:
-        """Keep one step, and with it what was decided, if that is new.
+    def add(self, entry: Entry, task: Task | None = None, report: str = "") -> None:
+        """Keep one step, and change what is live as the step says, all or nothing.
+
+        Args:
+            entry: the step.
+            task: what was decided; None for the decision of the step before.
+            report: the proof, as JSON.
 
         Raises:
-            StoreError: the file cannot be written.
+            StoreError: the file cannot be written; or the step may not follow the one before it
+                (``store-ledger-order``), then nothing is kept.
         """
-        marks = ", ".join("?" for _ in (*_COLUMNS, "task"))
-        values = (*astuple(entry), json.dumps(asdict(task), sort_keys=True) if task else None)
         with self._connected() as connection:
-            connection.execute(f"INSERT INTO step ({_COLUMN_LIST}, task) VALUES ({marks})", values)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._add(connection, entry, task, report)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _add(
+        self, connection: sqlite3.Connection, entry: Entry, task: Task | None, report: str
+    ) -> None:
+        dataset = schema.number_of(connection, entry.dataset_id)
+        last = connection.execute(
+            f"SELECT verb, step, state, decision, proof FROM step WHERE number = "
+            f"(SELECT {_LAST} FROM step WHERE dataset = ?) AND verb NOT IN ({_MADE})",
+            (dataset,),
+        ).fetchone()
+        before = Stage(Verb(last[0]), Step(last[1]), State(last[2])) if last else None
+        after = Stage(entry.verb, entry.step, entry.state)
+        transition = find_transition(before, after, entry.dataset_id)
+        if task is None and last is not None and entry.verb not in MAKING:
+            decision = last[3]
+            proof = last[4]
+        else:
+            place = (entry.fingerprint, entry.path, entry.href)
+            text = json.dumps(asdict(task), sort_keys=True) if task else None
+            decision = schema.keep_decision(connection, dataset, place, text)
+            proof = None
+        if report:
+            proof = schema.keep_proof(connection, report)
+        elif entry.step is Step.WRITTEN:  # by an earlier run, which proved it
+            proof = schema.proof_of(connection, dataset, entry.sha256)
+        values = (
+            dataset,
+            entry.verb,
+            entry.step,
+            entry.state,
+            entry.code,
+            entry.detail,
+            entry.created,
+            int(entry.retryable),
+            int(entry.unsure),
+            entry.sha256,
+            decision,
+            proof,
+        )
+        connection.execute(
+            "INSERT INTO step (dataset, verb, step, state, code, detail, created, retryable, "
+            f"unsure, sha256, decision, proof) VALUES ({', '.join('?' for _ in values)})",
+            values,
+        )
+        confirmed = schema.Confirmed(dataset, decision, entry.sha256, entry.created)
+        schema.apply_effect(connection, transition.effect, confirmed)
 
     def add_audits(self, entries: Sequence[AuditEntry]) -> None:
         """Keep what audits found, each in place of what the audit before found of the same dataset.
@@ -93,51 +139,71 @@ class Ledger:
         Raises:
             StoreError: the file cannot be written.
         """
-        columns = ", ".join(_AUDIT_COLUMNS)
-        marks = ", ".join("?" for _ in _AUDIT_COLUMNS)
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                "DELETE FROM step WHERE dataset_id = ? AND verb = 'audit'",
-                [(one.dataset_id,) for one in entries],
-            )
-            connection.executemany(
-                f"INSERT INTO step ({columns}, verb, step, fingerprint) "
-                f"VALUES ({marks}, 'audit', 'done', '')",
-                map(astuple, entries),
-            )
+            for one in entries:
+                connection.execute(
+                    "INSERT OR REPLACE INTO audit SELECT dataset.number, (SELECT MAX(number) FROM "
+                    "step WHERE dataset = dataset.number), ?, ?, ?, ?, ?, ?, ?, ?, ? FROM dataset "
+                    "WHERE name = ?",
+                    (
+                        one.state,
+                        one.code,
+                        one.detail,
+                        one.href,
+                        one.path,
+                        one.sha256,
+                        schema.pack(one.proofs),
+                        one.created,
+                        int(one.retryable),
+                        one.dataset_id,
+                    ),
+                )
             connection.execute("COMMIT")
 
     def audits(self) -> dict[str, AuditEntry]:
         """What the last audit found, by dataset; of datasets for which nothing was done since."""
-        later = (
-            "SELECT 1 FROM step AS later WHERE later.dataset_id = step.dataset_id AND "
-            "later.number > step.number"
+        query = (
+            "SELECT dataset.name AS dataset_id, audit.* FROM audit JOIN dataset ON dataset.number "
+            "= audit.dataset WHERE NOT EXISTS (SELECT 1 FROM step WHERE step.dataset = "
+            "audit.dataset AND step.number > audit.step)"
         )
-        columns = ", ".join(_AUDIT_COLUMNS)
-        query = f"SELECT {columns} FROM step WHERE verb = 'audit' AND NOT EXISTS ({later})"
-        found = {}
-        for row in self._rows(query):
-            entry = AuditEntry(*row)
-            found[entry.dataset_id] = replace(entry, retryable=bool(entry.retryable))
-        return found
+        return {one.dataset_id: one for one in self._read(query, (), _audit)}
 
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
-        """All steps, or those of one dataset, oldest first. Audits are none: they change
-        nothing.
-        """
-        where, values = ("AND dataset_id = ?", (dataset_id,)) if dataset_id else ("", ())
-        query = f"SELECT {_COLUMN_LIST} FROM step WHERE verb <> 'audit' {where} ORDER BY number"
-        return [_entry(row) for row in self._rows(query, values)]
+        """All steps, or those of one dataset, oldest first."""
+        where, values = ("WHERE dataset.name = ?", (dataset_id,)) if dataset_id else ("", ())
+        return self._read(f"{_STEPS} {where} ORDER BY step.number", values, _entry)
 
     def latest(self) -> list[Entry]:
         """The last step of each dataset, in the order of their names; one of ``generate`` only
         where no index was ever involved.
         """
-        last = "COALESCE(MAX(CASE WHEN verb <> 'generate' THEN number END), MAX(number))"
-        steps = f"SELECT {last} FROM step WHERE verb <> 'audit' GROUP BY dataset_id"
-        query = f"SELECT {_COLUMN_LIST} FROM step WHERE number IN ({steps}) ORDER BY dataset_id"
-        return [_entry(row) for row in self._rows(query)]
+        last = f"SELECT {_LAST} FROM step GROUP BY dataset"
+        return self._read(f"{_STEPS} WHERE step.number IN ({last}) ORDER BY 1", (), _entry)
+
+    def last(self, dataset_id: str) -> Entry | None:
+        """The last step of one dataset, as in `latest`."""
+        number = "SELECT number FROM dataset WHERE name = ?"
+        last = f"SELECT {_LAST} FROM step WHERE dataset = ({number})"
+        found = self._read(f"{_STEPS} WHERE step.number IN ({last})", (dataset_id,), _entry)
+        return found[0] if found else None
+
+    def live(self, dataset_id: str | None = None) -> list[Live]:
+        """The links that indexes show, as far as they were confirmed: all, or those of one
+        dataset.
+        """
+        where, values = ("WHERE dataset.name = ?", (dataset_id,)) if dataset_id else ("", ())
+        return self._read(f"{_LIVE} {where} ORDER BY 1, 2", values, _live)
+
+    def report(self, dataset_id: str) -> str:
+        """The newest proof of a dataset, as JSON; empty if none was kept."""
+        query = (
+            "SELECT report FROM proof WHERE number = (SELECT MAX(proof) FROM step JOIN dataset ON "
+            "dataset.number = step.dataset WHERE dataset.name = ?)"
+        )
+        found = self._read(query, (dataset_id,), lambda row: schema.unpack(row["report"]))
+        return found[0] if found else ""
 
     def href_of(self, dataset_id: str) -> str:
         """Where the references of a dataset are.
@@ -147,6 +213,9 @@ class Ledger:
             StoreError: the file cannot be read.
         """
         name = str(DatasetId.parse(dataset_id))
+        live = self.live(name)
+        if live:
+            return live[0].href
         for kept in reversed(self.entries(name)):
             if kept.href:
                 return kept.href
@@ -165,18 +234,50 @@ class Ledger:
         Raises:
             StoreError: what is kept cannot be read.
         """
-        query = (
-            "SELECT task FROM step WHERE dataset_id = ? AND task IS NOT NULL ORDER BY number "
-            "DESC LIMIT 1"
-        )
-        rows = self._rows(query, (dataset_id,))
-        return _task(rows[0][0], f"{self.path}, {dataset_id}") if rows else None
+        return self._task("", dataset_id)
 
-    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    def sent_task(self, dataset_id: str) -> Task | None:
+        """The last decision of a dataset with which a link may have been sent to an index."""
+        return self._task(f"AND step.step = '{Step.WRITTEN}' ", dataset_id)
+
+    def _task(self, condition: str, dataset_id: str) -> Task | None:
+        query = (
+            "SELECT task FROM step JOIN decision ON decision.number = step.decision WHERE "
+            "step.dataset = (SELECT number FROM dataset WHERE name = ?) AND task IS NOT NULL "
+            f"{condition}ORDER BY step.number DESC LIMIT 1"
+        )
+        found = self._read(query, (dataset_id,), lambda row: _read_task(row["task"]))
+        return found[0] if found else None
+
+    def check(self) -> None:
+        """Make sure that steps can be kept.
+
+        Raises:
+            StoreError: the file cannot be read or written.
+        """
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+
+    def _read(
+        self, query: str, values: tuple[str, ...], read: Callable[[Mapping[str, Any]], _T]
+    ) -> list[_T]:
         if not self.path.exists():  # looking makes no file
             return []
         with self._connected() as connection:
-            return connection.execute(query, values).fetchall()
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute(query, values).fetchall()
+        try:
+            return [read(row) for row in rows]
+        except (ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
+            raise StoreError(
+                str(self.path),
+                f"holds a row that cannot be read: {error}",
+                expected="what esgvzarr wrote",
+                todo="Restore the file from a copy, or set `ledger` to another path.",
+                code="store-ledger",
+            ) from error
 
     @contextmanager
     def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:
@@ -215,9 +316,10 @@ class Ledger:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            make_private_file(
-                self.path
-            )  # the errors in it tell of this machine, and of others' servers
+            # the errors in it tell of this machine, and of others' servers
+            make_private_file(self.path)
+            if not self.path.is_file():
+                raise OSError("is no file")
             with closing(
                 sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
             ) as connection:
@@ -232,7 +334,9 @@ class Ledger:
             return
         connection.execute("BEGIN IMMEDIATE")  # another process may be doing the same
         version = _version(connection)
-        if version not in (0, SCHEMA_VERSION):
+        if version in (0, 2):
+            schema.write_tables(connection, version)
+        elif version != SCHEMA_VERSION:
             connection.execute("ROLLBACK")
             raise StoreError(
                 str(self.path),
@@ -241,16 +345,6 @@ class Ledger:
                 todo="Use the newer esgvzarr that wrote it, or set `ledger` to another path.",
                 code="store-ledger-version",
             )
-        older = connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'run'"
-        ).fetchone()
-        if version == 0:
-            for statement in (
-                *_SCHEMA,
-                *(_MIGRATION if older else ()),
-                f"PRAGMA user_version = {SCHEMA_VERSION}",
-            ):
-                connection.execute(statement)
         connection.execute("COMMIT")
 
 
@@ -270,31 +364,56 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
-    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    state = State(values.pop("outcome"))
-    values["verb"] = Verb(values["verb"])
-    values["step"] = Step(values["step"])
-    values["retryable"] = bool(values["retryable"])
-    return Entry(state=state, **values)
+_ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
 
 
-def _task(text: str, subject: str) -> Task:
-    try:
-        values = json.loads(text)
-        record = values["record"]
-        index = IndexAddress(**values["index"])
-        files = tuple(FileRecord(**file) for file in record["files"])
-        dataset = DatasetRecord(**{**record, "id": DatasetId(**record["id"]), "files": files})
-        verb = Verb(values["verb"])
-        return Task(**{**values, "verb": verb, "record": dataset, "index": index})
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            subject,
-            f"the decision that is kept cannot be read: {error}",
-            todo="Publish the dataset again.",
-            code="store-ledger",
-        ) from error
+def _entry(row: Mapping[str, Any]) -> Entry:
+    values = {name: row[name] for name in _ENTRY_FIELDS}
+    values["verb"] = Verb(row["verb"])
+    values["state"] = State(row["state"])
+    values["step"] = Step(row["step"])
+    for name in ("retryable", "unsure", "proved"):
+        values[name] = bool(row[name])
+    for name in ("detail", "href", "created"):
+        if not isinstance(values[name], str):
+            raise TypeError(f"{name} is {values[name]!r}")
+    return Entry(**values)
+
+
+def _audit(row: Mapping[str, Any]) -> AuditEntry:
+    return AuditEntry(
+        row["dataset_id"],
+        row["state"],
+        row["code"],
+        row["detail"],
+        row["href"],
+        row["path"],
+        row["sha256"],
+        schema.unpack(row["proofs"]),
+        row["created"],
+        retryable=bool(row["retryable"]),
+    )
+
+
+def _live(row: Mapping[str, Any]) -> Live:
+    return Live(
+        row["dataset_id"],
+        row["output"],
+        row["path"],
+        row["href"],
+        row["sha256"],
+        row["since"],
+        _read_task(row["task"]) if row["task"] is not None else None,
+    )
+
+
+def _read_task(packed: bytes) -> Task:
+    values = json.loads(schema.unpack(packed))
+    record = values["record"]
+    index = IndexAddress(**values["index"])
+    files = tuple(FileRecord(**file) for file in record["files"])
+    dataset = DatasetRecord(**{**record, "id": DatasetId(**record["id"]), "files": files})
+    return Task(**{**values, "verb": Verb(values["verb"]), "record": dataset, "index": index})
 
 
 def _unusable(path: Path, error: Exception) -> StoreError:

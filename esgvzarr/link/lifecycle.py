@@ -7,40 +7,54 @@ point goes on from there.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from .. import esgpublish
 from ..errors import BusyError, EsgvzarrError, LinkError, SettingsError, SourceError
 from ..generate import (
-    Preparer,
     Progress,
+    Stager,
     generate,
     make_transport,
     reference_name,
 )
 from ..indexes import Index, record_in
-from ..model import DatasetId, DatasetRecord, Finding, ReferenceFile
-from ..outcome import Absent, Linked, Outcome, Pending, Skipped, Written, failure
-from ..output import output_of, same
-from ..output.kerchunk import provenance
+from ..model import AccessLink, DatasetId, DatasetRecord, Finding, ReferenceFile
+from ..outcome import (
+    Absent,
+    Failed,
+    Linked,
+    Outcome,
+    Pending,
+    Skipped,
+    Written,
+    failure,
+    unexpected,
+)
+from ..output import of_place
 from ..output.placing import remove_leftovers
-from ..proof import read_references
+from ..proof import read_artefact
 from ..settings import Settings
-from ..sources import from_index, read_source, with_local_paths
+from ..sources import from_index, of_own_version, read_source, with_local_paths
 from ..sources.records import from_records
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
 from .add import discard, place, show
 from .address import address_of_config, address_of_registration, open_index
+from .attempt import Attempt
 from .dry_run import preview
-from .journal import Journal, claimed, keep
 from .ledger import Ledger
 from .remove import WITHDRAWN, links_of, may_come, withdraw
+from .schema import takes_the_place_of
 from .states import DONE, MAKING, REMOVING, Change, State, Verb
 from .task import Entry, IndexAddress, Task
+
+_log = logging.getLogger(__name__)
 
 
 def decide(
@@ -87,7 +101,7 @@ def publish_with_esgcet(
     config = esgpublish.config_path(arguments)
     esgpublish.check_config(config)
     run = _Run(config, settings, force, progress)
-    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering)
+    status = esgpublish.run_esgpublish(arguments, run.registered, run.registering, run.unregistered)
     run.close()
     return status, run.outcomes
 
@@ -100,52 +114,90 @@ class _Run:
         self._settings = settings
         self._force = force
         self._progress = progress
-        self._announced: dict[str, Journal] = {}
+        self._announced: tuple[Attempt, ExitStack] | None = None
+        """The attempt of the dataset that esgcet is at, and the claim of the dataset."""
         self.outcomes: list[Outcome] = []
 
     def registering(self, registration: esgpublish.Registration) -> None:
         """Keep what is needed to go on, in case that this process ends while the index registers
         the dataset.
         """
+        self.close()
+        claim = ExitStack()
         try:
-            journal = Journal(self._task(registration), Ledger(self._settings.ledger))
-        except EsgvzarrError:  # said when it is registered
+            ledger = Ledger(self._settings.ledger)
+            claim.enter_context(ledger.claimed(registration.instance_id))
+            attempt = Attempt(self._task(registration), ledger)
+            attempt.announce()
+        except EsgvzarrError as error:  # `registered` fails on it again, and reports it then
+            _log.warning("%s: not announced: %s", registration.instance_id, error)
+            claim.close()
             return
-        journal.announce()
-        self._announced[registration.instance_id] = journal
+        self._announced = (attempt, claim)
 
     def registered(self, registration: esgpublish.Registration) -> None:
         """Generate, write and link."""
         name = registration.instance_id
-        self._announced.pop(name, None)
         outcome: Outcome
         try:
             if registration.dry_run:
-                self.outcomes.append(
-                    preview(
-                        self._task(registration),
-                        self._settings,
-                        registered=False,
-                        progress=self._progress,
-                    )
+                outcome = preview(
+                    self._task(registration),
+                    self._settings,
+                    registered=False,
+                    progress=self._progress,
                 )
-                return
-            outcome = carry_out(
-                self._task(registration), self._settings, registration, progress=self._progress
-            )
+            else:
+                outcome = self._carry_out(registration)
         except EsgvzarrError as error:
             outcome = failure(name, Verb.PUBLISH, error)
-            if not registration.dry_run:
-                keep(outcome, self._settings)
+        except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+            outcome = unexpected(name, Verb.PUBLISH, error)
         self.outcomes.append(outcome)
 
+    def _carry_out(self, registration: esgpublish.Registration) -> Outcome:
+        task = self._task(registration)
+        if self._announced is None:
+            return carry_out(task, self._settings, registration, progress=self._progress)
+        attempt, claim = self._announced
+        self._announced = None
+        with claim:
+            attempt.decide(task)
+            return carry_on(attempt, self._settings, registration, self._progress)
+
     def close(self) -> None:
-        """Datasets that esgcet did not register, as far as it knows."""
-        for name, journal in self._announced.items():
-            journal.finish(Absent(name, Verb.PUBLISH, "esgpublish says that it is not registered"))
+        """Say what became of a dataset that was announced and that esgcet did not register, as far
+        as it knows.
+        """
+        if self._announced is None:
+            return
+        attempt, claim = self._announced
+        self._announced = None
+        with claim:
+            outcome = _unregistered(attempt, self._settings)
+            attempt.finish(outcome)
+        self.outcomes.append(outcome)
+
+    def unregistered(self, left: esgpublish.Unregistered) -> None:
+        """Name a map whose dataset esgcet did not register, unless that is said already."""
+        self.close()
+        if left.dataset_id in {outcome.dataset_id for outcome in self.outcomes}:
+            return
+        name = left.dataset_id or left.path
+        outcome: Outcome
+        if left.tried:
+            said = "esgpublish did not register it; its own messages say why"
+            outcome = Failed(name, Verb.PUBLISH, said, "publisher-not-registered")
+        else:
+            said = "esgpublish ended before it came to this map; give it to esgpublish again"
+            outcome = Skipped(name, Verb.PUBLISH, said, "publisher-not-tried", retryable=True)
+        self.outcomes.append(outcome)
 
     def _task(self, registration: esgpublish.Registration) -> Task:
         record = from_records(registration.records, paths=registration.paths)
+        with make_transport(self._settings) as transport:
+            transport.allow(record.data_node, named=True)
+            record = of_own_version(record, transport)
         return decide(
             Verb.PUBLISH,
             record,
@@ -153,6 +205,36 @@ class _Run:
             self._settings,
             force=self._force,
         )
+
+
+def _unregistered(attempt: Attempt, settings: Settings) -> Outcome:
+    """What became of a dataset of which esgpublish says that it did not register it. The index is
+    asked: it may have registered the dataset all the same, or before.
+    """
+    task = attempt.task
+    name = str(task.record.id)
+    try:
+        with make_transport(settings) as transport:
+            index = open_index(task.index, transport, settings)
+            if record_in(index, task.record) is None:
+                detail = "esgpublish did not register it, and the index does not show it"
+                return Absent(name, task.verb, detail)
+            shown = {link.href for link in links_of(index, task)}
+    except EsgvzarrError as error:
+        return failure(name, task.verb, error)
+    for live in attempt.live():
+        if live.href in shown and attempt.is_about(live):
+            reference = ReferenceFile(live.path, live.href, 0, live.sha256, written=False)
+            detail = f"{live.href} is shown by the index; esgpublish registered nothing anew"
+            return Linked(name, task.verb, detail, reference)
+    if shown:
+        detail = (
+            "esgpublish did not register it, and the index shows it with a link: "
+            f"{', '.join(sorted(shown))}. Nothing was changed; esgvzarr link links it anew"
+        )
+        return Skipped(name, task.verb, detail, "publisher-not-registered")
+    detail = "esgpublish did not register it, but the index shows it; esgvzarr resume links it"
+    return Skipped(name, task.verb, detail, "publisher-not-registered", retryable=True)
 
 
 def link_source(
@@ -204,16 +286,18 @@ def carry_out(
     what became of it.
     """
     ledger = Ledger(settings.ledger)
-    with claimed(ledger, str(task.record.id)):
-        journal = Journal(task, ledger)
-        journal.decide()
-        return carry_on(journal, settings, registration, progress)
+    with ledger.claimed(str(task.record.id)):
+        attempt = Attempt(task, ledger)
+        attempt.decide()
+        return carry_on(attempt, settings, registration, progress)
 
 
 def resume(
     dataset_ids: Sequence[str],
     settings: Settings,
     *,
+    every: bool = False,
+    code: str = "",
     dry_run: bool = False,
     progress: Progress = lambda *_: None,
 ) -> list[Outcome]:
@@ -221,7 +305,10 @@ def resume(
 
     Args:
         dataset_ids: which datasets, whatever they failed for; all that may be finished if empty.
+            Where a named dataset's reference file goes is decided again, by these settings.
         settings: with the ledger.
+        every: all that is not finished, whatever it failed for, decided again.
+        code: only what ended with this code.
         dry_run: only say what would be done.
         progress: told of each step.
 
@@ -230,28 +317,37 @@ def resume(
 
     Raises:
         SourceError: the ledger does not know a dataset that was named.
+        StoreError: the ledger cannot be read or written. Nothing was done.
     """
     ledger = Ledger(settings.ledger)
-    taken = unfinished(ledger, dataset_ids)
+    anew = every or bool(dataset_ids)
+    taken = [
+        last for last in unfinished(ledger, dataset_ids, every=every) if code in ("", last.code)
+    ]
     if dry_run:
-        tasks = [task for last in taken if (task := ledger.task(last.dataset_id))]
-        return [_preview(task, settings, progress) for task in tasks]
-    return [_resume_one(last, ledger, settings, progress) for last in taken]
+        return [_preview(last, ledger, settings, anew, progress) for last in taken]
+    if taken:
+        ledger.check()
+    return [_resume_one(last, ledger, settings, anew, progress) for last in taken]
 
 
-def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
-    """The last steps of the datasets that ``resume`` takes.
+def unfinished(
+    ledger: Ledger, dataset_ids: Sequence[str] = (), *, every: bool = False
+) -> list[Entry]:
+    """The last steps of the datasets that ``resume`` takes. What was tried longest ago comes first,
+    so that a dataset that ends the process each time holds up no other.
 
     Raises:
         SourceError: the ledger does not know a dataset that was named.
     """
     latest = {last.dataset_id: last for last in ledger.latest()}
     if not dataset_ids:
-        return [
+        left = [
             last
             for last in latest.values()
-            if last.state not in DONE and last.retryable and last.verb not in MAKING
+            if last.state not in DONE and (last.retryable or every) and last.verb not in MAKING
         ]
+        return sorted(left, key=lambda last: last.number)
     names = [str(DatasetId.parse(dataset_id)) for dataset_id in dataset_ids]
     for name in names:
         if name not in latest:
@@ -265,44 +361,79 @@ def unfinished(ledger: Ledger, dataset_ids: Sequence[str] = ()) -> list[Entry]:
     return [latest[name] for name in names if latest[name].state not in DONE]
 
 
-def _resume_one(last: Entry, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+def _resume_one(
+    last: Entry, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
+) -> Outcome:
     name = last.dataset_id
     try:
         with ledger.claimed(name, wait=False):
-            now = next(step for step in ledger.latest() if step.dataset_id == name)
-            if now.state in DONE:  # since we looked
+            now = ledger.last(name)
+            if now is not None and now.state in DONE:  # since we looked
                 return Skipped(name, now.verb, f"another process finished it: {now.detail}")
-            task = ledger.task(name)
-            if task is None:
-                raise SourceError(
-                    name,
-                    "the ledger does not say how it was to be linked",
-                    expected="a dataset of publish or link",
-                    todo="Run esgvzarr link on its files, records or catalogue.",
-                    code="source-not-in-ledger",
-                )
-            journal = Journal(task, ledger, resumed=True)
-            journal.resume()
-            if task.verb in REMOVING:
-                taken_back = withdraw(journal, settings, progress)
-                return (
-                    _link_anew(task, ledger, settings, progress)
-                    if taken_back.state is State.QUEUED
-                    else taken_back
-                )
-            return carry_on(journal, settings, None, progress)
+            return _go_on(_kept_task(ledger, name), ledger, settings, anew, progress)
     except BusyError as error:
         return Skipped(name, last.verb, str(error), error.code, error.retryable)
-    except SourceError as error:
+    except EsgvzarrError as error:
         return failure(name, last.verb, error)
+    except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+        return unexpected(name, last.verb, error)
 
 
-def _preview(task: Task, settings: Settings, progress: Progress) -> Outcome:
-    if task.verb is Verb.RELINK:
-        try:
+def _go_on(
+    task: Task, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
+) -> Outcome:
+    attempt = Attempt(task, ledger, resumed=True)
+    if task.verb in REMOVING:
+        attempt.resume()
+        taken_back = withdraw(attempt, settings, progress)
+        if taken_back.state is not State.QUEUED:
+            return taken_back
+        return _link_anew(task, ledger, settings, progress)
+    fresh = decide_again(task, settings) if anew else task
+    if fresh == task:
+        attempt.resume()
+    else:
+        attempt.decide(fresh)
+    return carry_on(attempt, settings, None, progress)
+
+
+def _kept_task(ledger: Ledger, name: str) -> Task:
+    task = ledger.task(name)
+    if task is None:
+        raise SourceError(
+            name,
+            "the ledger does not say how it was to be linked",
+            expected="a dataset of publish or link",
+            todo="Run esgvzarr link on its files, records or catalogue.",
+            code="source-not-in-ledger",
+        )
+    return task
+
+
+def decide_again(task: Task, settings: Settings) -> Task:
+    """The same task, its reference file where these settings put it. What was decided stays where
+    they give no place.
+    """
+    record = with_local_paths(task.record, settings.data_paths)
+    fresh = decide(task.verb, record, task.index, settings, force=task.force)
+    if not fresh.path:
+        return replace(task, record=record)
+    if fresh.path == task.path:
+        return replace(fresh, before=task.before)
+    return fresh
+
+
+def _preview(
+    last: Entry, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
+) -> Outcome:
+    try:
+        task = _kept_task(ledger, last.dataset_id)
+        if task.verb is Verb.RELINK:
             task = _decide_anew(task, settings)
-        except EsgvzarrError as error:
-            return failure(str(task.record.id), Verb.RELINK, error)
+        elif anew and task.verb not in REMOVING:
+            task = decide_again(task, settings)
+    except EsgvzarrError as error:
+        return failure(last.dataset_id, last.verb, error)
     return preview(task, settings, progress=progress)
 
 
@@ -316,9 +447,9 @@ def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progres
         progress(name, "reading its files whole")
         _check_bytes(fresh, settings)
     except EsgvzarrError as error:
-        failed = failure(name, Verb.RELINK, error)
-        Journal(task, ledger).finish(failed)
-        return failed
+        attempt = Attempt(task, ledger)
+        attempt.resume()
+        return attempt.finish(failure(name, Verb.RELINK, error))
     served = next(
         (
             step.sha256
@@ -327,9 +458,9 @@ def _link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progres
         ),
         "",
     )
-    journal = Journal(fresh, ledger)
-    journal.decide()
-    outcome = carry_on(journal, settings, None, progress)
+    attempt = Attempt(fresh, ledger)
+    attempt.decide()
+    outcome = carry_on(attempt, settings, None, progress)
     if not isinstance(outcome, Linked | Pending):
         return outcome
     made = outcome.reference
@@ -351,7 +482,7 @@ def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
     """Whether readers see the same in the reference file that was taken away."""
     path = Path(made.path)
     before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
-    return before.exists() and same(output_of(path.name), before, path)
+    return before.exists() and of_place(path.name).same(before, path)
 
 
 def _decide_anew(task: Task, settings: Settings) -> Task:
@@ -378,6 +509,8 @@ def _decide_anew(task: Task, settings: Settings) -> Task:
         record.data_node != task.record.data_node
     ):  # the item of a replica's original: it does not describe our files
         record = task.record
+    with make_transport(settings) as transport:
+        record = of_own_version(record, transport)
     paths = {file.url: file.path for file in task.record.files}
     known = replace(
         record, files=tuple(replace(file, path=paths.get(file.url)) for file in record.files)
@@ -405,16 +538,15 @@ def _check_bytes(task: Task, settings: Settings) -> None:
 
 
 def carry_on(
-    journal: Journal,
+    attempt: Attempt,
     settings: Settings,
     registration: esgpublish.Registration | None,
     progress: Progress,
-    preparer: Preparer | None = None,
+    stager: Stager | None = None,
 ) -> Outcome:
-    """Do what was decided, and keep what became of it. Nobody else may be at work on the
-    dataset.
-    """
-    task = journal.task
+    """Do what was decided, and keep what became of it. The dataset must be claimed."""
+    task = attempt.task
+    name = str(task.record.id)
     outcome: Outcome
     try:
         with make_transport(settings) as transport:
@@ -422,17 +554,77 @@ def carry_on(
                 task.record.data_node, named=task.verb is Verb.PUBLISH
             )  # by esgcet, whose record it is then
             index = open_index(task.index, transport, settings, registration)
-            until = journal.may_come(Change.UNLINK, settings.poll_timeout_s)
             if registration is None and record_in(index, task.record) is None:
                 outcome = _absent(task)
-            elif until and links_of(index, task):
-                outcome = may_come(task, "the removal of the link", until)
             else:
-                outcome = _make_and_show(journal, index, transport, settings, progress, preparer)
+                own = links_of(index, task)
+                check_links(attempt, own)
+                until = attempt.may_come(Change.UNLINK, settings.poll_timeout_s)
+                if until and own:
+                    outcome = may_come(task, "the removal of the link", until)
+                else:
+                    outcome = _make_and_show(attempt, index, transport, settings, progress, stager)
     except EsgvzarrError as error:
-        outcome = failure(str(task.record.id), task.verb, error)
-    journal.finish(outcome)
-    return outcome
+        outcome = failure(name, task.verb, error)
+    except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+        outcome = unexpected(name, task.verb, error)
+    return attempt.finish(outcome)
+
+
+def check_links(attempt: Attempt, shown: Sequence[AccessLink]) -> None:
+    """Make sure that no link is replaced or forgotten that this task is not about.
+
+    Args:
+        attempt: whose link is to be added.
+        shown: what the index shows of the dataset for its data node.
+
+    Raises:
+        LinkError: a link is live in another index or for another data node
+            (``index-live-elsewhere``); or the index shows one that is not from here
+            (``index-link-foreign``).
+    """
+    task = attempt.task
+    if task.force:
+        return
+    for live in attempt.live():
+        if live.task is None:
+            continue
+        before = (live.task.index.location, live.task.record.data_node)
+        if before != (task.index.location, task.record.data_node):
+            raise LinkError(
+                str(task.record.id),
+                f"is linked in {before[0]} for {before[1]}: {live.href}",
+                expected=f"no link, or one in {task.index.location} for {task.record.data_node}",
+                todo="esgvzarr unpublish takes that link back; --force forgets it.",
+                code="index-live-elsewhere",
+            )
+    for link in shown:
+        if is_from_here(attempt, link.href):
+            continue
+        raise LinkError(
+            str(task.record.id),
+            f"{task.index.location} shows another link of {link.data_node}: {link.href}",
+            expected=f"no link, or {task.href}",
+            todo=(
+                "Does the record describe the files of this data node? Link the dataset from its "
+                "mapfile; --force replaces the link."
+            ),
+            code="index-link-foreign",
+        )
+
+
+def is_from_here(attempt: Attempt, href: str) -> bool:
+    """Whether a link is one that this ledger knows, lies on the host of the new one, or is none
+    that the new one replaces.
+    """
+    task = attempt.task
+    if href == task.href or attempt.knows(href):
+        return True
+    if not takes_the_place_of(of_place(task.href).name, of_place(href).name):
+        return True
+    return not task.href or (
+        is_url(href) and is_url(task.href) and host_of(href) == host_of(task.href)
+    )
 
 
 def _absent(task: Task) -> Absent:
@@ -444,20 +636,20 @@ def _absent(task: Task) -> Absent:
 
 
 def _make_and_show(
-    journal: Journal,
+    attempt: Attempt,
     index: Index,
     transport: Transport,
     settings: Settings,
     progress: Progress,
-    preparer: Preparer | None,
+    stager: Stager | None,
 ) -> Linked | Pending:
     try:
-        made = _make(journal, index, transport, settings, progress, preparer)
+        made = _make(attempt, index, transport, settings, progress, stager)
         progress(made.dataset_id, "linking")
-        return show(made, journal.task.record, index, transport, settings)
+        return show(made, attempt.task.record, index, transport, settings)
     except EsgvzarrError as error:
-        task = journal.task
-        linking = journal.may_come(Change.LINK, settings.poll_timeout_s)
+        task = attempt.task
+        linking = attempt.may_come(Change.LINK, settings.poll_timeout_s)
         if not (
             error.retryable or task.before or task.force or linking
         ):  # what lies there is of this task alone
@@ -470,7 +662,7 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
     made, as far as a server says.
     """
     made_from = {
-        file["url"]: file for file in provenance(read_references(path, transport))["files"]
+        file["url"]: file for file in read_artefact(path, transport).contents.provenance["files"]
     }
     urls = [file.url for file in record.files]
     transport.forget(urls)
@@ -496,30 +688,31 @@ def _is_ours_alone(task: Task, index: Index) -> bool:
 
 
 def _make(
-    journal: Journal,
+    attempt: Attempt,
     index: Index,
     transport: Transport,
     settings: Settings,
     progress: Progress,
-    preparer: Preparer | None,
+    stager: Stager | None,
 ) -> Written:
     """The reference file in its place: the one of an earlier run, or a new one."""
-    task = journal.task
+    task = attempt.task
     if not task.path:
         place(task.record, settings)  # says why there is none
-        journal.task = decide(task.verb, task.record, task.index, settings, force=task.force)
-        journal.decide()
-        task = journal.task
+        attempt.decide(decide(task.verb, task.record, task.index, settings, force=task.force))
+        task = attempt.task
     remove_leftovers(task.path)
-    earlier = journal.reusable()
+    earlier = attempt.reusable()
     if earlier is not None and _are_as_recorded(task.record, task.path, transport):
-        return Written(
+        found = Written(
             str(task.record.id),
             task.verb,
             earlier.path,
             earlier,
             files=len(task.record.files),
         )
+        attempt.written(found)
+        return found
     force = task.force or _is_ours_alone(task, index)
     made = generate(
         task.record,
@@ -529,8 +722,8 @@ def _make(
         href=task.href,
         force=force,
         progress=progress,
-        preparer=preparer,
+        stager=stager,
     )
-    journal.written(made)
+    attempt.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)
     return replace(made, verb=task.verb, reference=reference)

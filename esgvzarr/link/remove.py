@@ -14,13 +14,13 @@ from ..errors import EsgvzarrError, LinkError, SettingsError
 from ..generate import Progress, make_transport, reference_name
 from ..indexes import Index, LinkState
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
-from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failure
-from ..output import SUFFIXES
+from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failure, unexpected
+from ..output import suffixes
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
 from ..settings import Settings, read_config
 from ..sources import with_local_paths
 from .address import address_of_config, open_index
-from .journal import Journal, claimed
+from .attempt import Attempt
 from .ledger import Ledger
 from .states import Change, Step
 from .task import Task
@@ -51,50 +51,53 @@ def unpublish(
         progress: told of each step.
 
     Raises:
-        SettingsError: nobody knows in which index the link is. Nothing was done, or kept.
+        SettingsError: neither ledger nor settings name the index. Nothing was done, or kept.
+        StoreError: the ledger cannot be used. Nothing was done.
     """
     ledger = Ledger(settings.ledger)
-    with claimed(ledger, str(dataset_id)):
-        journal = Journal(decide_withdrawal(dataset_id, config, settings, delete=delete), ledger)
-        journal.decide()
-        return withdraw(journal, settings, progress)
+    with ledger.claimed(str(dataset_id)):
+        task = decide_withdrawal(dataset_id, config, settings, delete=delete)
+        attempt = Attempt(task, ledger)
+        attempt.decide()
+        return withdraw(attempt, settings, progress)
 
 
 def decide_withdrawal(
     dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False
 ) -> Task:
-    """What is to be taken back: what the ledger knows, else what ``esg.yaml`` and the settings say
-    of the place.
+    """What is to be taken back: the link that is live by the ledger; else the last one that may
+    have been sent; else what ``esg.yaml`` and the settings say.
+
+    A decision that never came as far as a link says nothing of what is to be taken back.
     """
-    earlier = Ledger(settings.ledger).task(str(dataset_id))
-    if earlier is not None and earlier.path:
-        return replace(earlier, verb=Verb.UNPUBLISH, delete=delete)
-    record = (
-        earlier.record
-        if earlier
-        else DatasetRecord(dataset_id, str(read_config(config).get("data_node") or ""), ())
-    )
+    ledger = Ledger(settings.ledger)
+    name = str(dataset_id)
+    known = [live.task for live in ledger.live(name) if live.task is not None]
+    earlier = known[0] if known else ledger.sent_task(name)
+    if earlier is not None:
+        return replace(earlier, verb=Verb.UNPUBLISH, force=False, delete=delete)
+    data_node = str(read_config(config).get("data_node") or "")
+    record = DatasetRecord(dataset_id, data_node, ())
     path = href = ""
     if settings.reference_dir is not None and settings.reference_url is not None:
         name = reference_name(dataset_id, settings)
         path = str(settings.reference_dir.expanduser() / name)
         href = f"{settings.reference_url.rstrip('/')}/{name}"
-    index = earlier.index if earlier else address_of_config(config)
-    return Task(Verb.UNPUBLISH, record, path, href, index, delete=delete)
+    return Task(Verb.UNPUBLISH, record, path, href, address_of_config(config), delete=delete)
 
 
-def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcome:
+def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcome:
     """Unlink, then remove the file; each step is kept. What is to be linked anew ends as
     ``queued``.
     """
-    task = journal.task
+    task = attempt.task
     outcome: Outcome
     try:
         with make_transport(settings) as transport:
             index = open_index(task.index, transport, settings)
             own = links_of(index, task)
             paths = reference_paths(own, task, settings)
-            until = journal.may_come(Change.LINK, settings.poll_timeout_s) if not own else None
+            until = attempt.may_come(Change.LINK, settings.poll_timeout_s) if not own else None
             progress(str(task.record.id), "unlinking")
             pending = [
                 link.href
@@ -110,15 +113,16 @@ def withdraw(journal: Journal, settings: Settings, progress: Progress) -> Outcom
             )
             outcome = Pending(str(task.record.id), task.verb, detail)
         else:
-            journal.unlinked()
+            attempt.unlinked()
             outcome = _remove(task, paths, settings)
             if task.verb is Verb.RELINK:
                 detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
                 outcome = Queued(outcome.dataset_id, task.verb, detail)
     except EsgvzarrError as error:
         outcome = failure(str(task.record.id), task.verb, error)
-    journal.finish(outcome)
-    return outcome
+    except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+        outcome = unexpected(str(task.record.id), task.verb, error)
+    return attempt.finish(outcome)
 
 
 def may_come(task: Task, change: str, until: datetime) -> Pending:
@@ -134,6 +138,7 @@ def may_come(task: Task, change: str, until: datetime) -> Pending:
         task.verb,
         f"{detail}. esgvzarr resume goes on then",
         "index-earlier-change",
+        unsure=False,
     )
 
 
@@ -150,7 +155,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
         LinkError: it leads to what is no reference file of the dataset. An index can be made to say
             anything.
     """
-    names = {f"{task.record.id}{suffix}" for suffix in SUFFIXES.values()}
+    names = {f"{task.record.id}{suffix}" for suffix in suffixes()}
     written = [
         step.path
         for step in Ledger(settings.ledger).entries(str(task.record.id))

@@ -11,8 +11,9 @@ The rules of the order:
    reference file is in its place and proved.
 4. A link is removed in the order ``decided``, ``unlinked``, ``done``: no reference file is removed
    before the index no longer shows its link.
-5. ``done`` ends an attempt with a state. Only ``linked`` (after ``written``) makes a link live, and
-   only ``unlinked`` ends its life: an attempt that fails changes nothing of what is live.
+5. ``done`` ends an attempt with a state. Only ``linked`` after ``written`` makes a link live, and
+   only ``unlinked`` ends its life: an attempt that fails changes nothing of what is live. A dataset
+   that was announced while its link is live may end as ``linked`` too, which changes nothing.
 6. Any attempt may end as refused, failed or pending at any step, and then begin again.
 
 `TRANSITIONS` has each allowed pair of steps, with the states in which the second may leave the
@@ -25,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..errors import StoreError
 from ..outcome import DONE as DONE
 from ..outcome import State as State
 from ..outcome import Verb as Verb
@@ -101,8 +103,16 @@ class Transition:
     """What begins then."""
     effect: Effect = Effect.KEEP
 
+    def leads(self, before: Step | None, after: Stage) -> bool:
+        """Whether this row leads from a step to a stage."""
+        steps = (self.before, self.step)
+        allowed = after.verb in self.verbs and after.state in self.states
+        return allowed and steps == (before, after.step)
+
 
 _OPEN = frozenset((State.OPEN,))
+_MADE = frozenset((State.WRITTEN, State.LINKED, State.REFUSED, State.FAILED))
+"""``linked``: in a static catalogue."""
 _SETBACKS = frozenset((State.REFUSED, State.FAILED, State.PENDING, State.ABSENT, State.SKIPPED))
 
 
@@ -115,9 +125,7 @@ def _rows() -> Iterator[Transition]:
         if before is not None:
             yield Transition(LINKING, before, Step.RESUMED, _OPEN, Deed.MAKE)
             yield Transition(REMOVING, before, Step.RESUMED, _OPEN, Deed.UNLINK)
-        yield Transition(
-            MAKING, before, Step.DONE, frozenset((State.WRITTEN, *_SETBACKS)), Deed.NOTHING
-        )
+        yield Transition(MAKING, before, Step.DONE, _MADE, Deed.NOTHING)
     for before in (Step.DECIDED, Step.RESUMED):
         yield Transition(LINKING, before, Step.WRITTEN, _OPEN, Deed.LINK)
         yield Transition(REMOVING, before, Step.UNLINKED, _OPEN, Deed.REMOVE, Effect.CLEAR)
@@ -125,6 +133,8 @@ def _rows() -> Iterator[Transition]:
         yield Transition(LINKING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
     linked = frozenset((State.LINKED,))
     yield Transition(LINKING, Step.WRITTEN, Step.DONE, linked, Deed.NOTHING, Effect.SET)
+    publish = frozenset((Verb.PUBLISH,))  # the link was live already, and is shown
+    yield Transition(publish, Step.ANNOUNCED, Step.DONE, linked, Deed.NOTHING)
     for before in (Step.DECIDED, Step.RESUMED, Step.UNLINKED):
         yield Transition(REMOVING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
     for verb, states in (
@@ -135,6 +145,51 @@ def _rows() -> Iterator[Transition]:
 
 
 TRANSITIONS = tuple(_rows())
+BEGINNINGS = frozenset((Step.ANNOUNCED, Step.DECIDED, Step.RESUMED))
+"""Steps with which an attempt begins, whatever was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far an attempt is."""
+
+    verb: Verb
+    step: Step
+    state: State
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.step} ({self.state})"
+
+
+def find_transition(before: Stage | None, after: Stage, subject: str) -> Transition:
+    """The row of the table that leads from one stage to the next.
+
+    Args:
+        before: where the dataset stands; None if the ledger does not know it.
+        after: the stage that is to be kept.
+        subject: the dataset.
+
+    Raises:
+        StoreError: the table has no such row.
+    """
+    goes_on = after.step not in BEGINNINGS and after.verb not in MAKING
+    last = before.step if before else None
+    if not goes_on or (before is not None and before.verb is after.verb):
+        for row in TRANSITIONS:
+            steps = (row.before, row.step)
+            if (
+                steps == (last, after.step)
+                and after.verb in row.verbs
+                and after.state in row.states
+            ):
+                return row
+    raise StoreError(
+        subject,
+        f"{after} may not follow {before or 'nothing'}",
+        expected="a transition of docs/internals/ledger.md",
+        todo="Nothing was kept. Please report this as a bug.",
+        code="store-ledger-order",
+    )
 
 
 def may_be_sent_after(step: Step, change: Change) -> bool:

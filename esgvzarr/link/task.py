@@ -66,6 +66,23 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """A link that an index was seen to show, and has not been seen without since."""
+
+    dataset_id: str
+    output: str
+    path: str
+    """Of the reference file, on this machine."""
+    href: str
+    sha256: str
+    """Of the reference file as it was linked."""
+    since: str
+    """UTC, ISO 8601."""
+    task: Task | None
+    """With index, data node and record; None where an earlier version did not keep it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What the ledger keeps of one step over one dataset."""
 
@@ -77,16 +94,20 @@ class Entry:
     """Stable error code; empty on success."""
     detail: str
     href: str
-    report: str
-    """The proof as JSON; empty if none was made."""
     created: str
     """UTC, ISO 8601."""
     step: Step
     retryable: bool = False
     """Whether trying again later can help."""
+    unsure: bool = False
+    """Whether the index may have made, or may still make, a change that it did not confirm."""
     path: str = ""
     """Of the reference file."""
     sha256: str = ""
     """Of the reference file, if it was written."""
     fingerprint: str = ""
     """Of the inputs: URLs, sizes and checksums of the dataset's files."""
+    number: int = 0
+    """Counts all steps of the ledger; 0 for one that is not kept yet."""
+    proved: bool = False
+    """Whether a proof is kept with it."""

@@ -1,5 +1,5 @@
-"""An Icechunk repository of virtual chunks: Zarr version 3, snapshots, and a check that source
-files are those of old.
+"""The output ``icechunk``: a repository of virtual chunks. Zarr version 3, snapshots, and a check
+that source files are those of old.
 
 Rules: Icechunk specification version 1, which releases 1 and 2 read; Zarr specification version 3;
     xarray's encoding of
@@ -16,17 +16,32 @@ import os
 import shutil
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 
-from ..errors import FormatError, StoreError
-from .kerchunk import provenance
+from ..errors import FormatError, ProofError, SettingsError, StoreError
+from ..model import ICECHUNK_TYPE, Array, ReferenceSet
+from . import kerchunk
+from .contents import Contents, ContentsBuilder
+from .parquet import tree
+from .protocol import ROLES, UNREADABLE, Artefact, Form, no_file
+from .reading import NO_ADVICE, OURS, Reading
+from .recipe import with_recipe
+from .requirements import require
+from .stock import OpenGroup
+
+if TYPE_CHECKING:
+    import xarray
+
+    from ..transport import Transport
 
 BRANCH = "main"
 INLINE = 32 * 1024
@@ -40,29 +55,177 @@ _BATCH = 100_000
 """References that are handed over at once."""
 
 
-def write_icechunk(document: bytes, path: Path, present: Path | None = None) -> None:
-    """Make a repository of a kerchunk JSON document, or one more snapshot of one.
+@dataclass(frozen=True, slots=True, eq=False)
+class Repository:
+    """A repository that is there."""
 
-    Args:
-        document: kerchunk references, version 1, as `kerchunk.encode` writes them.
-        path: of the directory, which is not there yet.
-        present: a repository to go on from. It is not touched; where it shows the same already, the
-            new one is its copy.
+    contents: Contents
+    location: str
 
-    Raises:
-        FormatError: xarray cannot read an array's ``_FillValue`` from Zarr version 3.
-        StoreError: a reference was not taken, or what is there is damaged.
-    """
+    def opener(self, options: Mapping[str, Any]) -> OpenGroup:
+        """By xarray and Zarr through an Icechunk store; ``options`` are of no use to it."""
+        return _opener(self.location)
+
+
+class IcechunkRepository:
+    """An Icechunk repository, whose directory is served like any other."""
+
+    name = "icechunk"
+    suffix = ".icechunk"
+    form = Form.REPOSITORY
+    directory = True
+    keeps_snapshots = True
+    media_type = ICECHUNK_TYPE
+    asset_key = "icechunk"
+    asset_fields: Mapping[str, Any] = {
+        "title": "Virtual Zarr (Icechunk repository)",
+        "description": "Icechunk Link",
+        "cloud_format": "icechunk",
+    }
+    roles = ROLES
+
+    def check_installed(self) -> None:
+        """It needs Icechunk 2."""
+        module = require(self.name, "icechunk", "icechunk")
+        if not hasattr(module, "http_storage"):
+            raise SettingsError(
+                f"output {self.name!r}",
+                "Icechunk 1 takes the port out of URLs, and reads no repository over HTTP",
+                expected="icechunk >= 2, which needs Python 3.12",
+                todo="pip install 'esgvzarr[icechunk]'",
+                code="settings-output",
+            )
+
+    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+        """A repository, or one more snapshot of the one that is present. Where that shows the same
+        already, the staged one is its copy.
+
+        Raises:
+            FormatError: xarray cannot read an array's ``_FillValue`` from Zarr version 3.
+            StoreError: a reference was not taken, or what is there is damaged.
+        """
+        import icechunk
+
+        icechunk.set_logs_filter(
+            "error"
+        )  # it warns that directories are not safe for several writers; ours hold a claim
+        if present is not None and present.exists():
+            shutil.copytree(present, staged, copy_function=_link)
+        try:
+            _write(references, staged)
+        except icechunk.IcechunkError as error:
+            raise StoreError(
+                str(present or staged),
+                f"Icechunk cannot write there: {error.message}",
+                expected="a whole repository, or none",
+                todo=(
+                    "If the repository is damaged, take it away with esgvzarr unpublish, and "
+                    "publish again."
+                ),
+                code="store-failed",
+            ) from error
+
+    def staged(self, place: Path, references: ReferenceSet) -> Repository:
+        """The newest snapshot. It tells which chunks it has of each array, and which files they
+        lie in, but not where: that is taken from the references, after both were compared.
+        """
+        return Repository(_compared(str(place), references), str(place))
+
+    def read(self, location: str, transport: Transport) -> Repository:
+        """The newest snapshot, without the places of its chunks. Icechunk asks servers by itself:
+        only where it may.
+        """
+        from ..transport import is_url
+
+        self.check_installed()
+        transport.check_allowed(location)
+        try:
+            for place in named_places(location):
+                if is_url(place):
+                    transport.check_allowed(place)
+                elif is_url(location):
+                    raise ProofError(
+                        location,
+                        f"leads readers to {place}",
+                        expected="HTTP",
+                        code="proof-place-refused",
+                    )
+            return Repository(_read_contents(location), location)
+        except UNREADABLE as error:
+            raise ProofError(
+                location,
+                f"cannot be read: {error}",
+                expected="an Icechunk repository",
+                code="proof-not-references",
+            ) from error
+
+    def parse(self, data: bytes, location: str) -> Artefact:
+        """It is a directory."""
+        raise no_file(self.name, location)
+
+    def same(self, a: Path, b: Path) -> bool:
+        """All files are equal, byte for byte."""
+        return tree(a) == tree(b)
+
+    def storage_options(self, protocol: str) -> dict[str, Any]:
+        """None: it is not read through fsspec."""
+        return {}
+
+    def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
+        """Of a store that has to be made of the address before, or by our engine where there are
+        segments.
+        """
+        if reading.segments:
+            return dict(OURS)
+        return {"engine": "zarr", "consolidated": False, "chunks": reading.chunks}
+
+    def provenance(self, place: Path) -> dict[str, Any]:
+        """Of the newest snapshot."""
+        return dict(_metadata(open_repository(str(place))).get("provenance", {}))
+
+
+def _opener(href: str) -> OpenGroup:
+    store = open_store(href)
+
+    def open_group(path: str, **decode: Any) -> xarray.Dataset:
+        import xarray
+
+        opened: xarray.Dataset = xarray.open_zarr(
+            store, group=path or None, consolidated=False, **decode
+        )
+        return opened
+
+    return open_group
+
+
+def _write(references: ReferenceSet, path: Path) -> None:
+    """Make the repository, or a snapshot more; nothing where the newest shows the same."""
     import icechunk
 
-    icechunk.set_logs_filter(
-        "error"
-    )  # it warns that directories are not safe for several writers; ours hold a claim
-    refs = orjson.loads(document)["refs"]
-    said = provenance(document)
-    digest = _digest(document, said)
-    if present is not None and present.exists():
-        shutil.copytree(present, path, copy_function=_link)
+    digest = _digest(references)
+    config = _config(references)
+    storage = icechunk.local_filesystem_storage(str(path))
+    if path.exists():
+        repository = icechunk.Repository.open(storage, config)
+        if _metadata(repository).get("sha256") == digest:
+            return
+        repository.save_config()
+    else:
+        repository = icechunk.Repository.create(storage, config, spec_version=1)
+    session = repository.writable_session(BRANCH)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr: these codecs and types are in no specification yet
+        _write_groups(session.store, references)
+    said = kerchunk.json_value(references.provenance)
+    session.commit(
+        f"{said['generator']}: {said['dataset_id']}", {"sha256": digest, "provenance": said}
+    )
+
+
+def _config(references: ReferenceSet) -> Any:
+    """What readers are told: how they ask servers, and which they may ask."""
+    import icechunk
+
     config = icechunk.RepositoryConfig.default()
     config.inline_chunk_threshold_bytes = INLINE
     # kept for readers, who would else ask HTTP as one asks a disk: 4 KiB, and once
@@ -72,39 +235,18 @@ def write_icechunk(document: bytes, path: Path, present: Path | None = None) -> 
             max_tries=4, initial_backoff_ms=100, max_backoff_ms=10_000
         ),
     )
-    for prefix, store in _containers(
-        {value[0] for value in refs.values() if isinstance(value, list)}
-    ):
+    for prefix, store in _containers(_urls_in_use(references)):
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(prefix, store))
-    storage = icechunk.local_filesystem_storage(str(path))
-    try:
-        if path.exists():
-            repository = icechunk.Repository.open(storage, config)
-            if _metadata(repository).get("sha256") == digest:
-                return
-            repository.save_config()
-        else:
-            repository = icechunk.Repository.create(storage, config, spec_version=1)
-        session = repository.writable_session(BRANCH)
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # zarr: these codecs and types are in no specification yet
-            _write_groups(session.store, refs, _changed(said))
-        session.commit(
-            f"{said['generator']}: {said['dataset_id']}", {"sha256": digest, "provenance": said}
-        )
-    except icechunk.IcechunkError as error:
-        raise StoreError(
-            str(present or path),
-            f"Icechunk cannot write there: {error.message}",
-            expected="a whole repository, or none",
-            todo=(
-                "If the repository is damaged, take it away with esgvzarr unpublish, and publish "
-                "again."
-            ),
-            code="store-failed",
-        ) from error
+    return config
+
+
+def _urls_in_use(references: ReferenceSet) -> set[str]:
+    """The files that at least one chunk lies in."""
+    numbers: set[int] = set()
+    for group in references.groups:
+        for array in group.arrays:
+            numbers.update(np.unique(array.file_index).tolist())
+    return {references.files[number].file.url for number in numbers}
 
 
 def open_store(href: str) -> Any:
@@ -154,9 +296,8 @@ def open_repository(href: str) -> Any:
         raise ValueError(f"no Icechunk repository: {error.message}") from error
 
 
-def read_icechunk(href: str) -> bytes:
-    """What a repository shows as a kerchunk JSON document, without the chunks, of which Icechunk
-    tells nobody where they are.
+def _read_contents(href: str) -> Contents:
+    """What a repository shows, without the chunks, of which Icechunk tells nobody where they are.
 
     Raises:
         ValueError: not there, or no repository.
@@ -165,13 +306,84 @@ def read_icechunk(href: str) -> bytes:
 
     repository = open_repository(href)
     root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r")
-    refs = {".zgroup": '{"zarr_format":2}'}
+    builder = ContentsBuilder(3)
     for name, array in root.members(max_depth=None):
         if isinstance(array, zarr.Array):
-            meta = {"shape": array.shape, "chunks": array.chunks, "dtype": array.dtype.str}
-            refs[f"{name}/.zarray"] = orjson.dumps(meta).decode()
+            described = _described(array.shape, array.chunks, array.dtype)
+            builder.add_metadata({f"{name}/zarr.json": described})
     said = _metadata(repository).get("provenance", {})
-    return orjson.dumps({"version": 1, "refs": refs, "provenance": orjson.dumps(said).decode()})
+    return builder.finish(said, counted=False)
+
+
+def _described(shape: Sequence[int], chunks: Sequence[int], dtype: np.dtype[Any]) -> str:
+    """As much of an array's metadata as the proof asks for."""
+    facts = {"node_type": "array", "shape": shape, "chunks": chunks, "dtype": np.dtype(dtype).str}
+    return orjson.dumps(facts).decode()
+
+
+def _compared(href: str, references: ReferenceSet) -> Contents:
+    """The contents of a repository that was just written.
+
+    Raises:
+        ProofError: it has other chunks, or leads to other files, than the references.
+    """
+    session = open_repository(href).readonly_session(BRANCH)
+    builder = ContentsBuilder(3)
+    urls = [file.file.url for file in references.files]
+    numbers = np.array([builder.file_number(url) for url in urls], np.int64)
+    for group in references.groups:
+        for array in group.arrays:
+            path = f"{group.path}/{array.name}" if group.path else array.name
+            described = _described(array.shape, array.chunk_shape, array.dtype)
+            builder.add_metadata({f"{path}/zarr.json": described})
+            inline = np.array(list(array.inline), np.int64).reshape(-1, len(array.dims))
+            _check_chunks(session, path, np.concatenate([array.chunks.keys, inline]))
+            keys = array.chunks.keys if array.dims else np.zeros((len(array.chunks), 1), np.int64)
+            places = inline if array.dims else np.zeros((len(array.inline), 1), np.int64)
+            builder.add_rows(
+                path,
+                keys,
+                numbers[array.file_index],
+                array.chunks.offsets,
+                array.chunks.sizes,
+            )
+            builder.add_inline(path, places)
+    expected = {_location(url) for url in _urls_in_use(references)}
+    found = set(session.all_virtual_chunk_locations())
+    if found != expected:
+        other = sorted(found ^ expected)
+        raise _other(href, f"leads to {len(found)} files, {other[0]} differs", len(expected))
+    return builder.finish(references.provenance)
+
+
+def _check_chunks(session: Any, path: str, expected: np.ndarray) -> None:
+    """Compare the chunks that a snapshot has of an array with those that it should have."""
+    from zarr.core.sync import sync
+
+    async def read() -> list[tuple[int, ...]]:
+        return [place async for place in session.chunk_coordinates(f"/{path}", _BATCH)]
+
+    places = sync(read())
+    found = np.array(places, np.int64).reshape(-1, expected.shape[1])
+    same = len(found) == len(expected)
+    if same and len(found) and expected.shape[1]:
+        same = np.array_equal(_sorted(found), _sorted(expected))
+    if not same:
+        raise _other(path, f"has {len(found)} chunks", f"{len(expected)} chunks")
+
+
+def _sorted(keys: np.ndarray) -> np.ndarray:
+    return keys[np.lexsort(keys.T[::-1])]
+
+
+def _other(subject: str, found: str, expected: object) -> ProofError:
+    return ProofError(
+        subject,
+        f"{found} in the repository that was written",
+        expected=str(expected),
+        todo="Nothing was published. Please report this as a bug.",
+        code="proof-not-written",
+    )
 
 
 def read_provenance(href: str) -> dict[str, Any]:
@@ -193,19 +405,31 @@ def _metadata(repository: Any) -> dict[str, Any]:
     return dict(repository.lookup_snapshot(repository.lookup_branch(BRANCH)).metadata)
 
 
-def _digest(document: bytes, said: Mapping[str, Any]) -> str:
+def _digest(references: ReferenceSet) -> str:
     """Of all that readers see: the references, and which state of the files they are of."""
-    references = document[: document.rfind(b'},"provenance":')]
-    return hashlib.sha256(references + orjson.dumps(sorted(_changed(said).items()))).hexdigest()
+    digest = hashlib.sha256()
+    said = [(file.file.url, file.last_modified) for file in references.files]
+    digest.update(orjson.dumps(said))
+    for group in references.groups:
+        for key, value in kerchunk.metadata(group, {}):
+            digest.update(orjson.dumps([key, value]))
+        for array in group.arrays:
+            table = array.chunks
+            for column in (table.keys, table.offsets, table.sizes, array.file_index):
+                digest.update(np.ascontiguousarray(column, "<i8").data)
+            for place, data in array.inline.items():
+                digest.update(repr(place).encode() + data)
+    return digest.hexdigest()
 
 
-def _changed(said: Mapping[str, Any]) -> dict[str, Any]:
-    """URL -> when the file was last modified, as its server said."""
-    return {
-        file["url"]: parsedate_to_datetime(file["last_modified"])
-        for file in said["files"]
-        if file.get("last_modified") and "://" in file["url"]
-    }
+def _changed(references: ReferenceSet) -> list[datetime | None]:
+    """When each file was last modified, as its server said."""
+    return [
+        parsedate_to_datetime(file.last_modified)
+        if file.last_modified and "://" in file.file.url
+        else None
+        for file in references.files
+    ]
 
 
 def _containers(urls: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -227,6 +451,11 @@ def _containers(urls: Iterable[str]) -> Iterator[tuple[str, Any]]:
         yield f"{Path(directory).as_uri()}/", icechunk.local_filesystem_store(directory)
 
 
+def _location(url: str) -> str:
+    """Of a file, as Icechunk names it."""
+    return url if "://" in url else Path(url).as_uri()
+
+
 def _link(source: str, target: str) -> None:
     """The same file under another name; Icechunk never changes a file in place."""
     try:
@@ -235,34 +464,35 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_groups(store: Any, refs: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+def _write_groups(store: Any, references: ReferenceSet) -> None:
     import zarr
 
+    changed = _changed(references)
+    locations = [_location(file.file.url) for file in references.files]
     zarr.create_group(store, overwrite=True, zarr_format=3)
-    chunks: dict[str, dict[str, Any]] = {}
-    for key, value in refs.items():
-        name, _, last = key.rpartition("/")
-        if not last.startswith(".z"):
-            chunks.setdefault(name, {})[last] = value
-        elif last == ".zattrs" and f"{name}/.zarray".lstrip("/") not in refs:
-            zarr.create_group(
-                store, path=name, overwrite=True, attributes=orjson.loads(value), zarr_format=3
-            )
-    for key in refs:
-        if key.endswith("/.zarray"):
-            name = key.removesuffix("/.zarray")
-            meta = orjson.loads(refs[key])
-            attrs = orjson.loads(refs[f"{name}/.zattrs"])
-            _create_array(store, name, meta, attrs)
-            _write_chunks(store, name, len(meta["shape"]), chunks.get(name, {}), changed)
+    for group in references.groups:
+        zarr.create_group(
+            store,
+            path=group.path,
+            overwrite=True,
+            attributes=kerchunk.json_value(with_recipe(group.attrs, {})),
+            zarr_format=3,
+        )
+    for group in references.groups:
+        for array in group.arrays:
+            name = f"{group.path}/{array.name}" if group.path else array.name
+            _create_array(store, name, array)
+            _write_inline(store, name, array)
+            _write_chunks(store, name, array, lambda index: (locations[index], changed[index]))
 
 
-def _create_array(store: Any, name: str, meta: Mapping[str, Any], attrs: dict[str, Any]) -> None:
+def _create_array(store: Any, name: str, array: Array) -> None:
     import zarr
     from zarr.codecs import BytesCodec, VLenUTF8Codec
 
-    dtype = np.dtype(meta["dtype"])
-    fill = meta["fill_value"]
+    dtype = array.dtype
+    fill = kerchunk.zarray(array)["fill_value"]
+    attrs = kerchunk.attributes(array)
     text = dtype.kind == "O"
     if fill is not None:
         if dtype.kind == "S":
@@ -278,19 +508,17 @@ def _create_array(store: Any, name: str, meta: Mapping[str, Any], attrs: dict[st
     zarr.create_array(
         store,
         name=name,
-        shape=meta["shape"],
-        chunks=tuple(max(1, n) for n in meta["chunks"]),
+        shape=array.shape,
+        chunks=tuple(max(1, n) for n in array.chunk_shape),
         dtype=str if text else dtype.newbyteorder("="),
-        attributes={k: v for k, v in attrs.items() if k != "_ARRAY_DIMENSIONS"},
-        dimension_names=attrs["_ARRAY_DIMENSIONS"],
+        attributes=attrs,
+        dimension_names=list(array.dims),
         fill_value=("" if text else 0) if fill is None else fill,
         filters=(),
         serializer=VLenUTF8Codec()
         if text
         else BytesCodec(endian="big" if dtype.byteorder == ">" else "little"),
-        compressors=[
-            _codec(codec) for codec in meta["filters"] or () if codec["id"] != "vlen-utf8"
-        ],
+        compressors=[_codec(codec) for codec in array.codecs if codec["id"] != "vlen-utf8"],
         zarr_format=3,
     )
 
@@ -314,35 +542,46 @@ def _encoded(fill: Any, dtype: np.dtype[Any]) -> Any:
     return str(fill) if dtype.kind == "O" else int(fill)
 
 
-def _write_chunks(
-    store: Any, name: str, dimensions: int, chunks: Mapping[str, Any], changed: Mapping[str, Any]
-) -> None:
-    """Virtual chunks as references, inline ones as they are."""
-    import icechunk
+def _write_inline(store: Any, name: str, array: Array) -> None:
+    """Chunks whose bytes are held here, as they are."""
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    specs = []
-    for key, value in chunks.items():
-        place = [int(part) for part in key.split(".")] if dimensions else []
-        if isinstance(value, str):
-            data = default_buffer_prototype().buffer.from_bytes(
-                base64.b64decode(value.removeprefix("base64:"))
-            )
-            sync(store.set("/".join([name, "c", *map(str, place)]), data))
-        else:
-            url, offset, size = value
-            where = url if "://" in url else Path(url).as_uri()
+    make = default_buffer_prototype().buffer.from_bytes
+    for place, data in array.inline.items():
+        sync(store.set("/".join([name, "c", *map(str, place)]), make(data)))
+
+
+def _write_chunks(
+    store: Any, name: str, array: Array, source: Callable[[int], tuple[str, datetime | None]]
+) -> None:
+    """References, some at a time. ``source`` says of a file's number where it is, and its state."""
+    import icechunk
+
+    for first in range(0, len(array.chunks), _BATCH):
+        part = slice(first, first + _BATCH)
+        rows = zip(
+            array.chunks.keys[part].tolist(),
+            array.file_index[part].tolist(),
+            array.chunks.offsets[part].tolist(),
+            array.chunks.sizes[part].tolist(),
+            strict=True,
+        )
+        specs = []
+        for key, file, offset, size in rows:
+            where, changed = source(file)
             specs.append(
                 icechunk.VirtualChunkSpec(
-                    place, where, offset, size, last_updated_at_checksum=changed.get(url)
+                    key, where, offset, size, last_updated_at_checksum=changed
                 )
             )
-    for first in range(0, len(specs), _BATCH):
-        refused = store.set_virtual_refs(f"/{name}", specs[first : first + _BATCH])
-        if refused:
-            raise StoreError(
-                name,
-                f"Icechunk did not take {len(refused)} references, first {refused[0]}",
-                code="store-failed",
-            )
+        _check_taken(name, store.set_virtual_refs(f"/{name}", specs))
+
+
+def _check_taken(name: str, refused: Sequence[Any] | None) -> None:
+    if refused:
+        raise StoreError(
+            name,
+            f"Icechunk did not take {len(refused)} references, first {refused[0]}",
+            code="store-failed",
+        )

@@ -14,63 +14,67 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from ..errors import FormatError
 from ..model import Array, Group, ReferenceSet
+from .document import PROVENANCE, START
+from .recipe import with_recipe
 
-_PROVENANCE = b'},"provenance":'
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_COMPRESSED = 1000
 """Times that zstd makes a document smaller: references about ten, repeated bytes 30,000."""
 _ROOM = 64 * 2**20
 """Bytes of a document that may be compressed as far as it goes."""
+_AT_ONCE = 100_000
+"""Chunks whose references are in memory as text at a time."""
 
 
-def encode(references: ReferenceSet) -> bytes:
-    """The reference file, byte for byte the same for the same references.
+def write(
+    references: ReferenceSet, file: BinaryIO, options: Mapping[str, Any] | None = None
+) -> None:
+    """Write the document, byte for byte the same for the same references.
 
     ``provenance`` stands beside ``refs``, as JSON text like ``.zattrs``: GDAL (3.12) takes every
-    list in the file for a reference. The document is made directly: a dict of millions of small
-    lists costs many times the memory and time.
+    list in the file for a reference. The document is made directly, part by part: a dict of
+    millions of small lists costs many times the memory and time.
+
+    Args:
+        references: what is written.
+        file: where to.
+        options: of fsspec's reference file system, without which readers do not open the output.
     """
     urls = [file.file.url for file in references.files]
-    text = (
-        io.BytesIO()
-    )  # grows in place: a list of parts would be in memory twice when it is joined
-    text.write(b'{"version":1,"refs":{')
+    file.write(START)
     parts = chain(
-        _listing(references.groups), *(_group(group, urls) for group in references.groups)
+        _listing(references.groups, options or {}),
+        *(_group(group, urls, options or {}) for group in references.groups),
     )
     for number, part in enumerate(parts):
-        text.write(b"," + part if number else part)
-    text.write(_PROVENANCE + orjson.dumps(_text(_json_value(references.provenance))) + b"}")
+        file.write(b"," + part if number else part)
+    file.write(PROVENANCE + orjson.dumps(_text(json_value(references.provenance))) + b"}")
+
+
+def encode(references: ReferenceSet, options: Mapping[str, Any] | None = None) -> bytes:
+    """The document as bytes."""
+    text = io.BytesIO()
+    write(references, text, options)
     return text.getvalue()
 
 
 def same_references(a: bytes, b: bytes) -> bool:
     """Whether readers see the same in both: all but the provenance is equal, byte for byte."""
-    return (
-        a[: a.rfind(_PROVENANCE)] == b[: b.rfind(_PROVENANCE)]
-        and _PROVENANCE in a
-        and _PROVENANCE in b
-    )
+    end = a.rfind(PROVENANCE)
+    return end > 0 and end == b.rfind(PROVENANCE) and memoryview(a)[:end] == memoryview(b)[:end]
 
 
 def provenance(document: bytes) -> dict[str, Any]:
     """What a document of ``encode`` says of the files that it was made from."""
-    return dict(
-        orjson.loads(orjson.loads(document[document.rfind(_PROVENANCE) + len(_PROVENANCE) : -1]))
-    )
-
-
-def with_options(document: bytes, options: Mapping[str, Any]) -> bytes:
-    """The document with these storage options in the recipe for segments, if it has one."""
-    more = "".join(f" {name!r}: {value!r}," for name, value in options.items())
-    return document.replace(b"{'fo': href,", b"{'fo': href," + more.encode())
+    begin = document.rfind(PROVENANCE) + len(PROVENANCE)
+    return dict(orjson.loads(orjson.loads(document[begin:-1])))
 
 
 def compress(document: bytes) -> bytes:
@@ -104,10 +108,10 @@ def read(data: bytes, limit: int = 2**40) -> bytes:
     return text.getvalue()
 
 
-def _group(group: Group, urls: list[str]) -> Iterator[bytes]:
+def _group(group: Group, urls: list[str], options: Mapping[str, Any]) -> Iterator[bytes]:
     """``"key":value`` pairs of JSON, comma-separated; several to a part."""
     prefix = f"{group.path}/" if group.path else ""
-    for key, value in _metadata(group):
+    for key, value in metadata(group, options):
         yield _pair(key, _text(value))
     for array in group.arrays:
         path = f"{prefix}{array.name}/"
@@ -119,20 +123,20 @@ def _group(group: Group, urls: list[str]) -> Iterator[bytes]:
         yield from _chunks(array, path, urls)
 
 
-def _metadata(group: Group) -> Iterator[tuple[str, dict[str, Any]]]:
+def metadata(group: Group, options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The keys of Zarr's metadata of a group and its arrays, with what they hold."""
     prefix = f"{group.path}/" if group.path else ""
     yield f"{prefix}.zgroup", {"zarr_format": 2}
-    yield f"{prefix}.zattrs", _json_value(group.attrs)
+    yield f"{prefix}.zattrs", json_value(with_recipe(group.attrs, options))
     for array in group.arrays:
         yield f"{prefix}{array.name}/.zarray", zarray(array)
         yield (
             f"{prefix}{array.name}/.zattrs",
-            {**_attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)},
+            {**attributes(array), "_ARRAY_DIMENSIONS": list(array.dims)},
         )
 
 
-def _listing(groups: Sequence[Group]) -> Iterator[bytes]:
+def _listing(groups: Sequence[Group], options: Mapping[str, Any]) -> Iterator[bytes]:
     """What lets zarr-python 3 list the groups below the root, where there are any.
 
     Its store asks the reference file system what is in ``//<group>``, where the keys say
@@ -141,9 +145,9 @@ def _listing(groups: Sequence[Group]) -> Iterator[bytes]:
     for it each name below the root stands once more behind two strokes, with no value.
     """
     if len(groups) > 1:
-        metadata = {key: value for group in groups for key, value in _metadata(group)}
-        yield _pair(".zmetadata", _text({"zarr_consolidated_format": 1, "metadata": metadata}))
-        below = dict.fromkeys(key.rpartition("/")[0] for key in metadata)
+        described = {key: value for group in groups for key, value in metadata(group, options)}
+        yield _pair(".zmetadata", _text({"zarr_consolidated_format": 1, "metadata": described}))
+        below = dict.fromkeys(key.rpartition("/")[0] for key in described)
         yield from (_pair(f"//{path}", "") for path in below if "/" in path)
 
 
@@ -163,14 +167,16 @@ def _chunks(array: Array, path: str, urls: list[str]) -> Iterator[bytes]:
         key = orjson.dumps(path).decode()[1:-1].replace("%", "%%")
         url = orjson.dumps(urls[int(array.file_index[first])]).decode().replace("%", "%%")
         line = f'"{key}{dots}":[{url},%d,%d]'
-        table = np.column_stack(
-            [
-                array.chunks.keys[first:last],
-                array.chunks.offsets[first:last],
-                array.chunks.sizes[first:last],
-            ]
-        )
-        yield ",".join([line % tuple(row) for row in table.tolist()]).encode()
+        for begin in range(first, last, _AT_ONCE):
+            end = min(begin + _AT_ONCE, last)
+            table = np.column_stack(
+                [
+                    array.chunks.keys[begin:end],
+                    array.chunks.offsets[begin:end],
+                    array.chunks.sizes[begin:end],
+                ]
+            )
+            yield ",".join([line % tuple(row) for row in table.tolist()]).encode()
 
 
 def _text(value: Any) -> str:
@@ -209,10 +215,10 @@ def _fill_value(array: Array) -> Any:
             else bytes(array.fill_value)
         )
         return base64.b64encode(raw.ljust(array.dtype.itemsize, b"\0")).decode()
-    return _json_value(np.asarray(array.fill_value).astype(array.dtype)[()])
+    return json_value(np.asarray(array.fill_value).astype(array.dtype)[()])
 
 
-def _attributes(array: Array) -> dict[str, Any]:
+def attributes(array: Array) -> dict[str, Any]:
     """The array's attributes. A missing_value of NaN says nothing of floating point data, and JSON
     has no word for it.
     """
@@ -231,17 +237,17 @@ def _attributes(array: Array) -> dict[str, Any]:
                     code="file-packing-invalid",
                 )
             del attrs[name]
-    return {name: _json_value(value) for name, value in attrs.items()}
+    return {name: json_value(value) for name, value in attrs.items()}
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """NumPy and nested values as strict JSON has them; numbers that it has no word for as text."""
     if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
-        return _json_value(value.tolist())
+        return json_value(value.tolist())
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,5 +1,5 @@
-"""kerchunk references as parquet tables in a directory, of which readers fetch only those that they
-need.
+"""The output ``parquet``: kerchunk references as tables in a directory, of which readers fetch only
+those that they need.
 
 Written by fsspec's own LazyReferenceMapper, which is also what reads them (fsspec docs,
 "ReferenceFileSystem").
@@ -10,17 +10,29 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from ..errors import FormatError
-from . import RECORD, protocol_of
+from ..errors import FormatError, ProofError
+from ..model import Array, ReferenceSet
+from . import kerchunk, protocol_of
+from .contents import Contents, ContentsBuilder
+from .document import check_sizes, contents_of, parse
+from .kerchunk_file import ASSET_FIELDS, References, kerchunk_kwargs
+from .protocol import KERCHUNK_TYPE, ROLES, UNREADABLE, Artefact, Form, no_file
+from .reading import NO_ADVICE, Reading
+from .requirements import require
 
+if TYPE_CHECKING:
+    from ..transport import Transport
+
+RECORD = "provenance.json"
+"""File of the directory that says what made it, from which files. Readers do not look there."""
 RECORD_SIZE = 100_000
 """Chunks per table: half a megabyte, one request. With kerchunk's 10,000 a long dataset is hundreds
 of files.
@@ -29,112 +41,272 @@ _MOST_CHUNKS = 10**8
 """Of one array: what others wrote may say anything."""
 
 
-def write_parquet(document: bytes, path: Path) -> None:
-    """Make the directory of a kerchunk JSON document, its provenance included.
+class KerchunkParquet:
+    """Kerchunk references as parquet tables."""
+
+    name = "parquet"
+    suffix = ".parq"
+    form = Form.TABLES
+    directory = True
+    keeps_snapshots = False
+    media_type = KERCHUNK_TYPE
+    asset_key = "reference_file"
+    asset_fields: Mapping[str, Any] = ASSET_FIELDS
+    roles = ROLES
+
+    def check_installed(self) -> None:
+        """It needs fastparquet."""
+        require(self.name, "fastparquet", "parquet")
+
+    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+        """The directory, its provenance included.
+
+        Raises:
+            FormatError: chunks were never written. fsspec 2026.9 takes a gap in a table for a URL.
+        """
+        from fsspec.implementations.reference import LazyReferenceMapper
+
+        for path, array in _arrays(references):
+            _check_no_gaps(path, array)
+        tables = LazyReferenceMapper.create(
+            str(staged), record_size=RECORD_SIZE
+        )  # which lists groups in its own way
+        options = self.storage_options(protocol_of(references.provenance))
+        for group in references.groups:
+            for key, value in kerchunk.metadata(group, options):
+                tables[key] = orjson.dumps(value).decode()
+        urls = [file.file.url for file in references.files]
+        for path, array in _arrays(references):
+            for key, value in _references(array, urls):
+                tables[f"{path}/{key}"] = value
+        tables.flush()
+        provenance = orjson.dumps(kerchunk.json_value(references.provenance))
+        (staged / RECORD).write_bytes(provenance)
+
+    def staged(self, place: Path, references: ReferenceSet) -> References:
+        """The tables, read back."""
+        contents = read_tables(str(place))
+        return References(contents, str(place), self.storage_options(_protocol(contents)))
+
+    def read(self, location: str, transport: Transport) -> References:
+        """The tables by path or URL. Those at a URL are fetched once, and opened as they were
+        read.
+        """
+        from ..transport import is_url
+        from ..transport.fsspec_guard import remote_options
+
+        self.check_installed()
+        transport.check_allowed(location)
+        try:
+            if not is_url(location):
+                contents = read_tables(location)
+                return References(contents, location, self.storage_options(_protocol(contents)))
+            with remote_options(transport) as guarded:
+                return _read_whole(location, **guarded)
+        except UNREADABLE as error:
+            raise ProofError(
+                location,
+                f"cannot be read: {error}",
+                expected=f"kerchunk references as {self.name}",
+                code="proof-not-references",
+            ) from error
+
+    def parse(self, data: bytes, location: str) -> Artefact:
+        """It is a directory."""
+        raise no_file(self.name, location)
+
+    def same(self, a: Path, b: Path) -> bool:
+        """All files but the one of the provenance are equal, byte for byte."""
+        return tree(a, but=RECORD) == tree(b, but=RECORD)
+
+    def storage_options(self, protocol: str) -> dict[str, Any]:
+        """How the files are fetched: fsspec reads all tables to find it, and fails on groups."""
+        return {"remote_protocol": protocol}
+
+    def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
+        """By kerchunk's engine, or by ours where there are segments."""
+        return kerchunk_kwargs(self.storage_options(protocol), reading)
+
+    def provenance(self, place: Path) -> dict[str, Any]:
+        """Of the file beside the tables."""
+        return dict(orjson.loads((place / RECORD).read_bytes()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """One table of one array, as it was read."""
+
+    path: str
+    """``group/array``."""
+    keys: np.ndarray
+    """(row, dimension) int64: place in the chunk grid."""
+    urls: list[Any]
+    offsets: np.ndarray
+    sizes: np.ndarray
+    raws: list[Any]
+    """Bytes of chunks that the table itself holds."""
+
+    def places(self) -> tuple[list[int], list[int]]:
+        """The rows of chunks in files, and those of chunks in the table."""
+        raw = [row for row, data in enumerate(self.raws) if isinstance(data, bytes)]
+        held = set(raw)
+        referred = [
+            row for row, url in enumerate(self.urls) if isinstance(url, str) and row not in held
+        ]
+        return referred, raw
+
+
+def read_tables(href: str, **options: Any) -> Contents:
+    """What the tables of a directory state.
 
     Args:
-        document: kerchunk references, version 1.
-        path: of the directory, which is not there yet.
-
-    Raises:
-        FormatError: chunks were never written. fsspec 2026.9 takes a gap in a table for a URL.
-    """
-    from fsspec.implementations.reference import LazyReferenceMapper
-
-    parsed = orjson.loads(document)
-    refs = {
-        key: value
-        for key, value in parsed["refs"].items()
-        if key != ".zmetadata" and not key.startswith("//")
-    }
-    _check_no_gaps(refs)
-    tables = LazyReferenceMapper.create(
-        str(path), record_size=RECORD_SIZE
-    )  # which lists groups in its own way
-    for key, value in refs.items():
-        tables[key] = value
-    tables.flush()
-    (path / RECORD).write_text(parsed["provenance"])
-
-
-def _check_no_gaps(refs: Mapping[str, Any]) -> None:
-    held = Counter(key.rpartition("/")[0] for key in refs if "/.z" not in f"/{key}")
-    for key in refs:
-        name = key.removesuffix("/.zarray")
-        missing = math.prod(_grid(orjson.loads(refs[key]))) - held[name] if name != key else 0
-        if missing:
-            raise FormatError(
-                name,
-                f"has {missing} chunks that were never written",
-                expected="all chunks, for readers of kerchunk parquet",
-                todo="Use another output for this dataset.",
-                code="file-output-unsupported",
-            )
-
-
-def _grid(meta: Mapping[str, Any]) -> list[int]:
-    """Chunks per dimension; a scalar is one."""
-    return [
-        -(-size // chunk) for size, chunk in zip(meta["shape"], meta["chunks"], strict=True)
-    ] or [1]
-
-
-def read_parquet(href: str, **options: Any) -> bytes:
-    """The tables of a directory, by path or URL, as one kerchunk JSON document.
-
-    Args:
-        href: of the directory.
+        href: URL or path of the directory.
         options: of the file system that it is read with.
 
     Raises:
         OSError, ValueError, KeyError: not there, or no such tables.
     """
+    tables, provenance = _open(href, **options)
+    builder = ContentsBuilder()
+    builder.add_metadata(_metadata(tables))
+    for table in _read(tables):
+        referred, raw = table.places()
+        files = [builder.file_number(table.urls[row]) for row in referred]
+        builder.add_rows(
+            table.path,
+            table.keys[referred],
+            np.array(files, np.int64),
+            table.offsets[referred],
+            table.sizes[referred],
+        )
+        builder.add_inline(table.path, table.keys[raw])
+    contents = builder.finish(provenance)
+    check_sizes(contents.metadata, href)
+    return contents
+
+
+def _read_whole(href: str, **options: Any) -> References:
+    """The tables as one document, which is opened without fetching them again."""
+    tables, provenance = _open(href, **options)
+    refs: dict[str, Any] = dict(_metadata(tables))
+    for table in _read(tables):
+        names = [".".join(map(str, key)) for key in table.keys.tolist()]
+        referred, raw = table.places()
+        for row in referred:
+            place = [table.urls[row], int(table.offsets[row]), int(table.sizes[row])]
+            refs[f"{table.path}/{names[row]}"] = place
+        for row in raw:
+            text = base64.b64encode(table.raws[row]).decode()
+            refs[f"{table.path}/{names[row]}"] = f"base64:{text}"
+    parsed = parse(orjson.dumps({"version": 1, "refs": refs, "provenance": provenance}), href)
+    return References(contents_of(parsed), parsed)
+
+
+def _open(href: str, **options: Any) -> tuple[Any, Any]:
+    """The tables, and what the directory says of the files that they were made from."""
     from fsspec.core import url_to_fs
     from fsspec.implementations.reference import LazyReferenceMapper
 
     files, root = url_to_fs(href, **options)
     tables = LazyReferenceMapper(root, fs=files)
-    refs: dict[str, Any] = {
-        key: orjson.dumps(value).decode() for key, value in tables.zmetadata.items()
-    }
-    for field in [key.removesuffix("/.zarray") for key in refs if key.endswith("/.zarray")]:
-        refs.update(_chunks(tables, field))
     try:
-        provenance = files.cat_file(f"{root}/{RECORD}").decode()
+        provenance = orjson.loads(files.cat_file(f"{root}/{RECORD}"))
     except FileNotFoundError:  # not written by us
-        provenance = "{}"
-    return orjson.dumps({"version": 1, "refs": refs, "provenance": provenance})
+        provenance = {}
+    return tables, provenance
 
 
-def read_protocol(href: str, **options: Any) -> str:
-    """How the files are fetched that the tables name; empty where it is not said."""
-    from fsspec.core import url_to_fs
-
-    files, root = url_to_fs(href, **options)
-    try:
-        return protocol_of(orjson.loads(files.cat_file(f"{root}/{RECORD}")))
-    except FileNotFoundError:
-        return ""
+def _metadata(tables: Any) -> dict[str, str]:
+    return {key: orjson.dumps(value).decode() for key, value in tables.zmetadata.items()}
 
 
-def _chunks(tables: Any, field: str) -> Iterator[tuple[str, Any]]:
-    meta = tables.zmetadata[f"{field}/.zarray"]
-    grid = _grid(meta)
-    if max(math.prod(grid), tables.record_size) > _MOST_CHUNKS or tables.record_size < 1:
-        raise ValueError(f"{field} has {math.prod(grid)} chunks, in tables of {tables.record_size}")
-    for record in range(-(-math.prod(grid) // tables.record_size)):
+def _read(tables: Any) -> Iterator[_Table]:
+    """All tables of all arrays, one after the other."""
+    suffix = "/.zarray"
+    for key in tables.zmetadata:
+        if key.endswith(suffix):
+            yield from _tables_of(tables, key.removesuffix(suffix))
+
+
+def _tables_of(tables: Any, path: str) -> Iterator[_Table]:
+    described = tables.zmetadata[f"{path}/.zarray"]
+    grid = _grid(described["shape"], described["chunks"])
+    count = math.prod(grid)
+    size = tables.record_size
+    if max(count, size) > _MOST_CHUNKS or size < 1:
+        raise ValueError(f"{path} has {count} chunks, in tables of {size}")
+    for record in range(-(-count // size)):
         try:
-            table = tables.open_refs(field, record)
+            table = tables.open_refs(path, record)
         except FileNotFoundError:  # none of its chunks was ever written
             continue
-        raws, urls = (table.get(name, itertools.repeat(None)) for name in ("raw", "path"))
-        rows = np.arange(min(tables.record_size, math.prod(grid) - record * tables.record_size))
-        keys = np.stack(np.unravel_index(rows + record * tables.record_size, grid), 1).tolist()
-        for row, (key, raw, url) in enumerate(zip(keys, raws, urls, strict=False)):
-            if isinstance(raw, bytes):
-                value: Any = "base64:" + base64.b64encode(raw).decode()
-            elif isinstance(url, str):
-                value = [url, int(table["offset"][row]), int(table["size"][row])]
-            else:
-                continue
-            yield f"{field}/{'.'.join(map(str, key))}", value
+        rows = np.arange(record * size, min((record + 1) * size, count))
+        nothing = itertools.repeat(None, len(rows))
+        yield _Table(
+            path,
+            np.stack(np.unravel_index(rows, grid), 1).astype(np.int64),
+            list(table.get("path", nothing))[: len(rows)],
+            np.asarray(table["offset"], np.int64)[: len(rows)],
+            np.asarray(table["size"], np.int64)[: len(rows)],
+            list(table.get("raw", nothing))[: len(rows)],
+        )
+
+
+def _grid(shape: Sequence[int], chunks: Sequence[int]) -> list[int]:
+    """Chunks per dimension; a scalar is one."""
+    grid = [-(-size // max(chunk, 1)) for size, chunk in zip(shape, chunks, strict=True)]
+    return grid or [1]
+
+
+def _arrays(references: ReferenceSet) -> Iterator[tuple[str, Array]]:
+    """``group/array`` -> array."""
+    for group in references.groups:
+        for array in group.arrays:
+            yield (f"{group.path}/{array.name}" if group.path else array.name), array
+
+
+def _check_no_gaps(path: str, array: Array) -> None:
+    missing = math.prod(_grid(array.shape, array.chunk_shape)) - array.chunk_count
+    if missing:
+        raise FormatError(
+            path,
+            f"has {missing} chunks that were never written",
+            expected="all chunks, for readers of kerchunk parquet",
+            todo="Use another output for this dataset.",
+            code="file-output-unsupported",
+        )
+
+
+def _references(array: Array, urls: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Place in the chunk grid -> URL, offset and size, or bytes as text."""
+    for place, data in array.inline.items():
+        text = base64.b64encode(data).decode()
+        yield ".".join(map(str, place)) or "0", f"base64:{text}"
+    for first in range(0, len(array.chunks), RECORD_SIZE):
+        part = slice(first, first + RECORD_SIZE)
+        rows = zip(
+            array.chunks.keys[part].tolist(),
+            array.file_index[part].tolist(),
+            array.chunks.offsets[part].tolist(),
+            array.chunks.sizes[part].tolist(),
+            strict=True,
+        )
+        for key, file, offset, size in rows:
+            yield ".".join(map(str, key)) or "0", [urls[file], offset, size]
+
+
+def _protocol(contents: Contents) -> str:
+    """How the files are fetched that the tables lead to."""
+    for url in contents.urls:
+        if "://" in url:
+            return url.partition("://")[0]
+    return "file"
+
+
+def tree(directory: Path, but: str = "") -> dict[str, bytes]:
+    """Path below the directory -> bytes, of all files but one."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path != directory / but
+    }

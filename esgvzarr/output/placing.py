@@ -22,7 +22,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..model import ReferenceFile
 from ..permissions import make_directory
-from . import ICECHUNK, output_of, same
+from . import of_place
 
 
 @contextmanager
@@ -109,7 +109,12 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_reference(
-    staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False
+    staged: Path,
+    path: str | os.PathLike[str],
+    *,
+    href: str = "",
+    force: bool = False,
+    sha256: str = "",
 ) -> ReferenceFile:
     """Put what was staged in its place.
 
@@ -118,11 +123,13 @@ def write_reference(
         path: of the reference file, or directory of references.
         href: public URL; the path where there is none.
         force: replace other bytes under the same name.
+        sha256: of what was proved, as ``measure`` gives it; not compared if empty.
 
     Raises:
-        StoreError: it cannot be written (nothing is left behind), or other bytes are there.
+        StoreError: it cannot be written (nothing is left behind), other bytes are there, or what is
+            staged is not what was proved.
     """
-    planned = plan_reference(staged, path, href=href, force=force)
+    planned = plan_reference(staged, path, href=href, force=force, sha256=sha256)
     if planned.written:
         with writing(path):
             _put(staged, Path(path))
@@ -130,23 +137,34 @@ def write_reference(
 
 
 def plan_reference(
-    staged: Path, path: str | os.PathLike[str], *, href: str = "", force: bool = False
+    staged: Path,
+    path: str | os.PathLike[str],
+    *,
+    href: str = "",
+    force: bool = False,
+    sha256: str = "",
 ) -> ReferenceFile:
     """What ``write_reference`` would leave there. Nothing is touched.
 
     Raises:
-        StoreError: other bytes are there.
+        StoreError: other bytes are there, or what is staged is not what was proved.
     """
     target = Path(path)
+    output = of_place(target.name)
     new = measure(staged)
+    if sha256 and new[1] != sha256:
+        raise StoreError(
+            str(staged),
+            f"changed after it was proved: its SHA-256 is {new[1]}",
+            expected=sha256,
+            todo="Nothing was published. Is the disk sound? Try again.",
+            code="store-staged-changed",
+        )
     present = measure(target)
-    if present[1] and (
-        present == new or (not force and same(output_of(target.name), target, staged))
-    ):
+    equal = present[1] and (present == new or (not force and output.same(target, staged)))
+    if equal:
         return ReferenceFile(str(target), href or str(target), *present, written=False)
-    if (
-        present[1] and not force and output_of(target.name) != ICECHUNK
-    ):  # its readers have the snapshot that they opened
+    if present[1] and not force and not output.keeps_snapshots:
         raise StoreError(
             str(target),
             f"is there already, with {present[0]} other bytes",
@@ -171,15 +189,19 @@ def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
         return 0, ""
     with writing(target):
         if not target.is_dir():
-            data = target.read_bytes()
-            return len(data), hashlib.sha256(data).hexdigest()
+            return target.stat().st_size, _sha256_of(target)
         size = 0
         lines = ""
         for file in files_of(target):
-            data = file.read_bytes()
-            size += len(data)
-            lines += f"{hashlib.sha256(data).hexdigest()}  {file.relative_to(target).as_posix()}\n"
+            size += file.stat().st_size
+            lines += f"{_sha256_of(file)}  {file.relative_to(target).as_posix()}\n"
         return size, hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    """Of one file, however large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
@@ -192,6 +214,14 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
         if target.is_dir()
         else [target]
     )
+
+
+def clear(path: Path) -> None:
+    """Delete whatever lies at a staged place."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_reference(path: str | os.PathLike[str]) -> bool:
@@ -273,7 +303,7 @@ def _put(staged: Path, path: Path) -> None:
     for item in (*staged.rglob("*"), staged):
         item.chmod(0o755 if item.is_dir() else 0o644)
         _sync(item)
-    if path.is_dir() and output_of(path.name) == ICECHUNK:
+    if path.is_dir() and of_place(path.name).keeps_snapshots:
         _add_snapshot(staged, path)
         return
     if path.is_dir():

@@ -11,118 +11,70 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..errors import ProofError
+from ..formats import Fetched, fetch_metadata
 from ..inflate import limited_codecs
 from ..model import Check, FileRecord, Report
-from ..output import DIRECTORIES, ICECHUNK, JSON, check_installed, output_of
-from ..output.icechunk import named_places, read_icechunk
-from ..output.kerchunk import read as decompressed
-from ..output.parquet import read_parquet
-from ..transport import Transport, is_url
-from ..transport.fsspec_guard import remote_options
-from .comparison import Comparison, whole
+from ..output import LARGEST as LARGEST
+from ..output import Artefact, Contents, of_place
+from ..output.document import largest_chunk
+from ..transport import Range, Transport
+from ..transport.fsspec_guard import StockClients, stock_clients
+from .boxes import Desk, compare_boxes, sizes_of
+from .comparison import Comparison, Job, values_of, whole
 from .documented import DECODED as DECODED
 from .documented import check_documented
-from .file_side import Counted as Counted
-from .file_side import open_sources, open_truth, stored_chunks
+from .file_side import fetch, judge_all, local_path, sources_of
+from .hints import Hints
 from .identity import check_identity
 from .parts import Part, check_all_named, check_listing, scenes
-from .reference_side import (
-    UNREADABLE,
-    check_places,
-    largest_chunk,
-    open_shown,
-    reading_options,
-)
-from .reference_side import parse as parse
+from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
 
 _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
-LARGEST = 2 * 2**30
-"""Bytes of a reference file, as it is read."""
+FIRST_LOOK = 8
+"""Bytes of each file that are looked at again after the proof, where no data were compared."""
 
 
-def read_references(location: str, transport: Transport) -> bytes:
-    """A reference file, by URL or path, as kerchunk JSON, whatever output it is.
+def read_artefact(location: str, transport: Transport) -> Artefact:
+    """References by URL or path, whatever output they are, and whoever wrote them.
 
     Raises:
-        TransportError: it cannot be read.
+        TransportError: they cannot be read.
         SettingsError: the package that reads the output is missing.
-        ProofError: no such output is there.
+        ProofError: no such output is there, or it leads readers astray.
     """
-    output = output_of(location)
-    check_installed(output)
-    transport.check_allowed(location)
-    data = b"" if output in DIRECTORIES else transport.read_document(location, limit=LARGEST)
-    try:
-        if output == ICECHUNK:
-            return _read_icechunk(location, transport)
-        if output not in DIRECTORIES:
-            return decompressed(data, LARGEST)
-        with remote_options(transport) as guarded:
-            return read_parquet(location, **(guarded if is_url(location) else {}))
-    except UNREADABLE as error:
-        raise ProofError(
-            location,
-            f"cannot be read: {error}",
-            expected=f"kerchunk references as {output}",
-            code="proof-not-references",
-        ) from error
-
-
-def through_of(location: str) -> str:
-    """What the proof opens of references that are published: an output of this machine, and a
-    repository wherever it is.
-
-    Empty for others, whose document was read, and checked, before.
-    """
-    output = output_of(location)
-    return location if output == ICECHUNK or (output != JSON and not is_url(location)) else ""
-
-
-def _read_icechunk(location: str, transport: Transport) -> bytes:
-    """Without the chunks. Icechunk asks servers by itself: only where it may."""
-    for place in named_places(location):
-        if is_url(place):
-            transport.check_allowed(place)
-        elif is_url(location):
-            raise ProofError(
-                location, f"leads readers to {place}", expected="HTTP", code="proof-place-refused"
-            )
-    return read_icechunk(location)
+    return of_place(location).read(location, transport)
 
 
 def referenced_urls(
-    document: bytes, location: str, transport: Transport, named: Collection[str] = ()
+    contents: Contents, location: str, transport: Transport, named: Collection[str] = ()
 ) -> list[str]:
     """The files that references, or their provenance, name; in the order of the provenance, then of
     the references.
 
     Args:
-        document: the reference file's bytes.
-        location: its URL or path.
+        contents: what the references state.
+        location: their URL or path.
         transport: knows the hosts that may be fetched from.
         named: files of this machine that the operator named.
 
     Raises:
-        ProofError: not kerchunk references, or they lead where they may not.
+        ProofError: they lead where they may not.
         TransportError: a host is not allowed.
     """
-    parsed = parse(document, location)
-    provenance = parsed["provenance"] if isinstance(parsed["provenance"], dict) else {}
+    provenance = contents.provenance
     named_files = [
         file.get("url") for file in provenance.get("files") or () if isinstance(file, dict)
     ]
     said = [
         url for url in (*named_files, *(provenance.get("left_out") or ())) if isinstance(url, str)
     ]
-    places = stated(parsed)
-    check_places({*said, *places.urls()}, transport, location, named)
-    return list(dict.fromkeys([*said, *(url for url, _ in places.chunks)]))
+    check_places({*said, *contents.all_urls()}, transport, location, named)
+    return list(dict.fromkeys([*said, *(url.removeprefix("file://") for url in contents.urls)]))
 
 
 def verify(
-    document: bytes,
+    artefact: Artefact,
     sources: Sequence[FileRecord],
     transport: Transport,
     *,
@@ -131,8 +83,7 @@ def verify(
     samples: int = 8,
     full: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    counted: Mapping[str, Mapping[str, Counted]] | None = None,
-    through: str = "",
+    scanned: Mapping[str, Fetched] | None = None,
 ) -> Report:
     """Compare a reference file with the NetCDF files that it should show.
 
@@ -142,7 +93,7 @@ def verify(
     files hold, against each of these files.
 
     Args:
-        document: the reference file's bytes.
+        artefact: what is proved, as it was staged or published.
         sources: all files of the dataset; read from their path where there is one.
         transport: reads files by URL.
         location: URL or path of the reference file, for messages.
@@ -150,10 +101,8 @@ def verify(
         samples: random chunks per data variable and file.
         full: compare everything.
         storage_options: of fsspec's reference file system, for the reader's side.
-        through: URL or path of the output that is opened, where it is not plain JSON; ``document``
-            is what it should show.
-        counted: URL -> variable -> (chunks, bytes, filtered), where libhdf5 has counted before;
-            spares the count over HTTP.
+        scanned: URL -> what a scan has read of a file over HTTP. Its bytes are not asked for again;
+            what it made of them is not believed.
 
     Returns:
         A report, passed or not.
@@ -162,17 +111,21 @@ def verify(
         ProofError: the reference file is none, or does not open.
         TransportError: a source file cannot be read.
     """
-    parsed = parse(document, location)
-    places = stated(parsed)
+    contents = artefact.contents
+    places = stated(contents)
     options = dict(storage_options or {})
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
-    with remote_options(transport) as guarded, limited_codecs(largest_chunk(parsed["refs"])):
-        options["remote_options"] = {**guarded, **options.get("remote_options", {})}
-        shown = open_shown(parsed, options, location, through)
-        found = scenes(parsed, shown, sources, location)
-        checks = [*check_listing(places.refs), *check_all_named(found, shown, sources)]
+    files = list({file.url: file for file in sources}.values())
+    most = largest_chunk(contents.metadata)
+    with stock_clients(transport) as clients, limited_codecs(most):
+        asked = options.get("remote_options", {})
+        options["remote_options"] = {**clients.options, **asked}
+        desk = _prepare(files, transport, clients, places, scanned or {})
+        shown = open_shown(artefact, options, location)
+        found = scenes(contents.provenance, shown, files, location)
+        checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]
+        compared = []
         for scene in found:
-            compared = []
             for part in scene.parts:
                 one = Comparison(
                     part.shown,
@@ -182,15 +135,19 @@ def verify(
                     full=full,
                     alone=not scene.named,
                 )
-                checks += _compare(one, part, transport, counted or {})
+                compared.append((scene, part, one))
+        checks += _compare([(part, one) for _, part, one in compared], desk)
+        for scene in found:
+            but = ("coordinates",) if scene.named else ()
+            own = [one for where, _, one in compared if where is scene]
+            for part, one in [(part, one) for where, part, one in compared if where is scene]:
                 checks += check_identity(one.attrs, part.name or dataset_id)
-                compared.append(one)
-            checks += whole(scene.shown, compared, but=("coordinates",) if scene.named else ())
-        checks += check_documented(
-            through or dict(parsed),
-            [group.path for group in shown],
-            reading_options(parsed, options, through),
+            checks += whole(scene.shown, own, but=but)
+        checks += check_documented(artefact, options)
+        transport.look_at_paths(
+            source.path for source in desk.sources.values() if source.path is not None
         )
+        clients.look_again(asked)
     return Report(
         dataset_id,
         location,
@@ -200,28 +157,58 @@ def verify(
     )
 
 
-def _compare(
-    comparison: Comparison,
-    part: Part,
+def _prepare(
+    files: Sequence[FileRecord],
     transport: Transport,
-    counted: Mapping[str, Mapping[str, Counted]],
-) -> Iterator[Check]:
-    """All files of one dataset."""
-    opened = open_sources(part.files, transport)
-    for file in part.files:
-        source = opened.pop(0)  # what was fetched of a file goes with it
-        known = None if isinstance(source, str) else counted.get(file.url)
-        stored = stored_chunks(source) if known is None else known
-        with open_truth(source, file.url) as truth:
-            yield from comparison.file(
-                file, source, truth.drop_vars(part.dropped, errors="ignore"), stored
-            )
-    again = comparison.shared()
-    for file, source in zip(again, open_sources(again, transport), strict=True):
-        with open_truth(source, file.url) as truth:
-            yield from comparison.repeated(
-                file, source, truth.drop_vars(part.dropped, errors="ignore")
-            )
+    clients: StockClients,
+    places: Stated,
+    scanned: Mapping[str, Fetched],
+) -> Desk:
+    """Fetch what is read of each file whatever is chosen: its metadata, and what is no data."""
+    remote = [file.url for file in files if local_path(file) is None]
+    known = fetch_metadata(remote, transport, scanned)
+    sources = sources_of(files, known)
+    contents = {
+        url: source.content for url, source in sources.items() if source.content is not None
+    }
+    ranges = [
+        Range(url, start, stop)
+        for url, source in sources.items()
+        if source.hint is not None and source.content is not None
+        for start, stop in Hints(source.hint).beside_data()
+    ]
+    fetch(ranges, contents, transport)
+    clients.known = contents
+    for url, content in contents.items():
+        stop = min(content.size, FIRST_LOOK)
+        if stop:
+            clients.looks[url] = (0, content.read(0, stop))
+    return Desk(transport, clients, places, sources, sizes_of(files, sources, transport))
+
+
+def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
+    """All files of all datasets."""
+    jobs: list[Job] = []
+    firsts = [(part, one, file) for part, one in parts for file in part.files[:1]]
+    others = [(part, one, file) for part, one in parts for file in part.files[1:]]
+    for some in (firsts, others):  # the first file of a dataset says which variables are its own
+        works = [
+            (desk.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
+        ]
+        results = judge_all(works, desk.transport, counts=True)
+        for (_, one, _), found in zip(some, results, strict=True):
+            one.accept(found)
+            yield from found.checks
+            jobs += found.jobs
+    compare_boxes(jobs, desk)
+    yield from values_of(jobs)
+    again = [(part, one, file) for part, one in parts for file in one.shared()]
+    works_again = [
+        (desk.sources[file.url], one.repeated(file, part.dropped)) for part, one, file in again
+    ]
+    repeated = [job for own in judge_all(works_again, desk.transport) for job in own]
+    compare_boxes(repeated, desk)
+    yield from values_of(repeated)
 
 
 def _tools() -> dict[str, str]:

@@ -9,7 +9,12 @@ import numpy as np
 
 from .units import same_units
 
-_APART = ("esgvzarr_segments", "esgvzarr_recipe", "least_significant_digit")
+_APART = (
+    "esgvzarr_segments",
+    "esgvzarr_recipe",
+    "esgvzarr_concat_dim",
+    "least_significant_digit",
+)
 """Attributes that are ours, or that xarray takes away from the files' side as it opens them."""
 OF_FILES = (
     "units",

@@ -1,5 +1,9 @@
 """Compare what a reference file shows with one source file after the other. Facts about all files
 are judged at the end.
+
+A file is described in one go, and nothing is changed by it: the judge may have to look again. What
+it found is then accepted. The chunks to compare are jobs, which ``boxes`` does for many files at
+once.
 """
 
 from __future__ import annotations
@@ -7,20 +11,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from time import sleep
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..cf import dates_along, time_name
 from ..model import Check, FileRecord
+from ..transport.fsspec_guard import raise_transport_error
 from .attributes import MARKS, OF_FILES, unlike, wrong_attrs
 from .closeness import EQUAL, ROUNDING, closeness
 from .counts import Counts, judge
 from .dates import Steps, check_dates, date_names
-from .file_side import Counted, Source, equal
+from .file_side import Counted, Work, equal
 from .reference_side import UNREADABLE, Shown, Stated, described, place_of, times_of
 from .sample import Box, choose
 
@@ -29,13 +32,6 @@ if TYPE_CHECKING:
 
 _WHOLE = 2**20
 """Bytes per file up to which a variable that is no data is compared whole."""
-_READERS = 8
-_AT_ONCE = 64
-"""Boxes that are in memory at a time."""
-_PAUSES_S = (0.2, 0.8)
-"""Before a second and third look at what could not be read: fsspec does not try again by itself
-what a busy server refuses.
-"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +52,6 @@ class _Pair:
     """One source file beside the group that shows it, or shows some of its steps."""
 
     file: FileRecord
-    source: Source
     truth: xarray.Dataset
     place: _Place
     time: str | None
@@ -107,12 +102,78 @@ class _Pair:
             *box[axis + 1 :],
         )
 
-    def read_shown(self, name: str, box: Box) -> np.ndarray | Exception:
-        """What a reader gets for a box of the file."""
-        try:
-            return np.asarray(self.group.dataset.variables[name][self.shown_box(name, box)].values)
-        except UNREADABLE as error:
-            return error
+
+@dataclass(slots=True, eq=False)
+class Values:
+    """What is to be found of the chosen boxes of one variable of one file."""
+
+    subject: str
+    size: int
+    """Of the variable in the file."""
+    count: int = 0
+    boxes: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def check(self) -> Check:
+        """After all boxes were compared."""
+        detail = f"{self.count} of {self.size} values in {self.boxes} boxes"
+        if self.wrong:
+            detail += f", {len(self.wrong)} of them wrong, first {self.wrong[0]}"
+        return Check("values", self.subject, not self.wrong, detail)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A box of a file that is read through the references and from the file."""
+
+    url: str
+    """Of the file."""
+    name: str
+    box: Box
+    """In the file."""
+    group: Shown
+    shown_box: Box
+    """Where the group shows it."""
+    size: int
+    """Bytes, decoded."""
+    values: Values
+
+    def read_shown(self) -> np.ndarray:
+        """What a reader gets."""
+        return np.asarray(self.group.dataset.variables[self.name][self.shown_box].values)
+
+    def unlike(self, truth: xarray.Dataset, part: np.ndarray | Exception) -> list[str]:
+        """In what the part that a reader gets is not the file's."""
+        there = np.asarray(truth.variables[self.name][self.box].values)
+        if isinstance(part, Exception):
+            return [f"{self.box} cannot be read: {type(part).__name__}: {part}"]
+        return [] if equal(there, part) else [f"{self.box} differs"]
+
+
+def values_of(jobs: Sequence[Job]) -> Iterator[Check]:
+    """What was found, variable by variable and file by file."""
+    for values in dict.fromkeys(job.values for job in jobs):
+        yield values.check()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """All that can be said of one file but the values of its data."""
+
+    file: FileRecord
+    names: tuple[str, ...]
+    checks: tuple[Check, ...]
+    places: tuple[_Place, ...] = ()
+    attrs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Variable -> attributes; ``""`` for the global ones."""
+    fixed: Sequence[tuple[str, str]] = ()
+    """Variable without time, and how near it is to what is shown; for each group."""
+    types: Sequence[tuple[str, bool]] = ()
+    """Variable without time, and whether its type is the one that is shown; for each group."""
+    counts: tuple[Counts, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    times: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """(time,) of the file, in microseconds."""
 
 
 class Comparison:
@@ -147,61 +208,89 @@ class Comparison:
         self._times_of_files: list[np.ndarray] = []
         self._places: dict[str, tuple[FileRecord, Sequence[_Place]]] = {}
         self._counted: list[Counts] = []
-        self._pauses_s: tuple[float, ...] = _PAUSES_S
 
     @property
     def timed(self) -> bool:
         """Whether its files follow each other in time."""
         return any(group.time for group in self._shown)
 
-    def file(
-        self, file: FileRecord, source: Source, truth: xarray.Dataset, stored: Mapping[str, Counted]
-    ) -> Iterator[Check]:
-        """All that can be said of one file. ``truth`` reads from ``source``; ``stored`` is HDF5's
-        count of it.
+    def describe(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[Described]:
+        """What the judge has to do with a file.
+
+        Args:
+            file: one of the dataset.
+            dropped: its variables that the document leaves out, as it says.
         """
+
+        def work(truth: xarray.Dataset, stored: Mapping[str, Counted]) -> Described:
+            return self._describe(file, truth.drop_vars(dropped, errors="ignore"), stored)
+
+        return work
+
+    def accept(self, found: Described) -> None:
+        """Take what was found of a file into account."""
         if not self._alone:
-            self._shown = [group.only(map(str, truth.variables)) for group in self._shown]
+            self._shown = [group.only(found.names) for group in self._shown]
             self._alone = True
             self._seen = _none_seen(self._shown)
+        self._times_of_files.append(found.times)
+        if not found.places:
+            return
+        if found.file.url not in self._places:
+            for place in found.places:
+                self._times_seen(place)[:] += 1
+        self._places[found.file.url] = found.file, found.places
+        self._counted += found.counts
+        for name, attrs in found.attrs.items():
+            self.attrs[name].append(attrs)
+        for name, near in found.fixed:
+            self.fixed[name].append(near)
+        for name, equal_type in found.types:
+            self.types[name].append(equal_type)
+
+    def _describe(
+        self, file: FileRecord, truth: xarray.Dataset, stored: Mapping[str, Counted]
+    ) -> Described:
+        names = tuple(map(str, truth.variables))
+        shown = self._shown if self._alone else [group.only(names) for group in self._shown]
         time = time_name(described(truth))
         times = times_of(truth, time)
-        self._times_of_files.append(times)
         if time is not None and not truth.sizes[time]:
-            yield Check("time", file.name, True, "no time steps")
-            return
-        places = self._find(times) if len(times) or time is None else []
+            return Described(file, names, (Check("time", file.name, True, "no time steps"),))
+        places = _find(shown, times) if len(times) or time is None else []
         if not places:
-            yield Check(
-                "time",
-                file.name,
-                False,
-                f"its {len(times)} time steps are not shown one after the other",
-            )
-            return
-        where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
-        yield Check(
-            "time", file.name, True, f"{len(times)} steps, {where}" if time else "fixed fields"
-        )
-        if file.url not in self._places:
-            for place in places:
-                self._times_seen(place)[:] += 1
-        self._places[file.url] = file, places
+            found = f"its {len(times)} time steps are not shown one after the other"
+            return Described(file, names, (Check("time", file.name, False, found),))
         pairs = [
-            _Pair(file, source, truth, place, time, *date_names(truth, place.group.dataset, time))
+            _Pair(file, truth, place, time, *date_names(truth, place.group.dataset, time))
             for place in places
         ]
+        where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
+        said = f"{len(times)} steps, {where}" if time else "fixed fields"
+        checks = [Check("time", file.name, True, said)]
+        fixed: list[tuple[str, str]] = []
+        types: list[tuple[str, bool]] = []
+        jobs: list[Job] = []
         for pair in pairs:
-            yield from _structure(pair)
+            checks += _structure(pair)
             for name in pair.names():
-                yield from self._description(pair, name)
-            yield from self._data(pair, full=self._full)
-        self._counted += [
-            _counts(pairs, str(name), self._stated, stored) for name in truth.variables
-        ]
-        for key, variable in truth.variables.items():
-            self.attrs[str(key)].append(variable.attrs)
-        self.attrs[""].append(truth.attrs)
+                checks += _description(pair, name, fixed, types)
+            jobs += self._jobs(pair, full=self._full)
+        return Described(
+            file,
+            names,
+            tuple(checks),
+            tuple(places),
+            {
+                **{str(name): variable.attrs for name, variable in truth.variables.items()},
+                "": truth.attrs,
+            },
+            fixed,
+            types,
+            tuple(_counts(pairs, name, self._stated, stored) for name in names),
+            tuple(jobs),
+            times,
+        )
 
     def shared(self) -> list[FileRecord]:
         """The files some of whose steps other files hold too, and that were compared by samples."""
@@ -212,11 +301,19 @@ class Comparison:
             if any((self._times_seen(place) > 1).any() for place in places)
         ]
 
-    def repeated(self, file: FileRecord, source: Source, truth: xarray.Dataset) -> Iterator[Check]:
+    def repeated(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[list[Job]]:
         """All numbers of a file at the steps that other files hold too: whichever is shown, it has
         to be that of all of them.
         """
+
+        def work(truth: xarray.Dataset, _: Mapping[str, Counted]) -> list[Job]:
+            return self._repeated(file, truth.drop_vars(dropped, errors="ignore"))
+
+        return work
+
+    def _repeated(self, file: FileRecord, truth: xarray.Dataset) -> list[Job]:
         time = time_name(described(truth))
+        jobs: list[Job] = []
         for place in self._places[file.url][1]:
             for span in _stretches(self._times_seen(place) > 1):
                 part = _Place(
@@ -225,17 +322,10 @@ class Comparison:
                     place.begin + span.start,
                     span.stop - span.start,
                 )
-                yield from self._data(
-                    _Pair(
-                        file,
-                        source,
-                        truth,
-                        part,
-                        time,
-                        *date_names(truth, part.group.dataset, time),
-                    ),
-                    full=True,
-                )
+                dates = date_names(truth, part.group.dataset, time)
+                pair = _Pair(file, truth, part, time, *dates)
+                jobs += self._jobs(pair, full=True)
+        return jobs
 
     def check_times(self) -> Iterator[Check]:
         """That no time is shown that no file has, none twice, and that all chunks of the files are
@@ -261,90 +351,26 @@ class Comparison:
     def _times_seen(self, place: _Place) -> np.ndarray:
         return self._seen[place.group.path][place.begin : place.begin + place.count]
 
-    def _find(self, times: np.ndarray) -> list[_Place]:
-        """Where these times are shown one after the other: in one group, or in several; empty if
-        they are not.
-        """
-        if not len(times):
-            return [_Place(group, 0, 0, 0) for group in self._shown if not len(group.times)][:1]
-        places: list[_Place] = []
-        groups = list(self._shown)
-        first = 0
-        while first < len(times) and groups:
-            found = [
-                _Place(group, first, *_stretch(group.times, times[first:])) for group in groups
-            ]
-            best = max(found, key=lambda place: place.count)
-            if not best.count:
-                break
-            places.append(best)
-            groups.remove(best.group)
-            first += best.count
-        return places if first == len(times) else []
-
-    def _description(self, pair: _Pair, name: str) -> Iterator[Check]:
-        """Times as dates; what does not change with time is compared now, and judged in the end."""
-        variable = pair.truth.variables[name]
-        shown = pair.group.dataset.variables[name]
-        if variable.dims != shown.dims:
-            return
-        try:
-            if name in pair.time_names:
-                own = Steps(pair.truth, pair.steps)
-                there = Steps(pair.group.dataset, pair.shown_steps)
-                yield check_dates(own, there, pair.time or "", name, pair.of(name))
-            elif name in pair.unclear_names:
-                found = "may be dates, while time is shown by another reference date"
-                yield Check("values", pair.of(name), passed=False, detail=found)
-            elif pair.time not in variable.dims:
-                self.fixed[name].append(closeness(variable, shown))
-                self.types[name].append(_same_type(variable.dtype, shown.dtype))
-        except UNREADABLE as error:
-            yield Check(
-                "values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}"
-            )
-
-    def _data(self, pair: _Pair, *, full: bool) -> Iterator[Check]:
-        """The chosen chunks of all data variables, some at a time: the readers ahead, the file
-        after them.
-        """
-        chosen = {
-            name: self._choose(pair, name, full) for name in pair.names() if pair.is_data(name)
-        }
-        jobs = [(name, box) for name, boxes in chosen.items() for box in boxes]
-        wrong: defaultdict[str, list[str]] = defaultdict(list)
-        with ThreadPoolExecutor(_READERS) as pool:
-            for first in range(0, len(jobs), _AT_ONCE):
-                some = jobs[first : first + _AT_ONCE]
-                if not isinstance(pair.source, str):
-                    pair.source.prefetch(
-                        place for name, box in some for place in self._bytes(pair, name, box)
-                    )
-                for (name, box), part in zip(
-                    some, pool.map(pair.read_shown, *zip(*some, strict=True)), strict=True
-                ):
-                    wrong[name] += self._unlike_box(pair, name, box, part)
-        for name, boxes in chosen.items():
-            count = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
-            detail = f"{count} of {pair.truth.variables[name].size} values in {len(boxes)} boxes"
-            if wrong[name]:
-                detail += f", {len(wrong[name])} of them wrong, first {wrong[name][0]}"
-            yield Check("values", pair.of(name), not wrong[name], detail)
-
-    def _unlike_box(
-        self, pair: _Pair, name: str, box: Box, part: np.ndarray | Exception
-    ) -> list[str]:
-        """In what a part is not the file's. What could not be read is read again, until something
-        stays unreadable; wrong numbers are wrong.
-        """
-        for pause_s in self._pauses_s:
-            if not isinstance(part, Exception):
-                break
-            sleep(pause_s)
-            part = pair.read_shown(name, box)
-        if isinstance(part, Exception):
-            self._pauses_s = ()
-        return list(_unlike_box(pair, name, box, part))
+    def _jobs(self, pair: _Pair, *, full: bool) -> Iterator[Job]:
+        """The chosen chunks of all data variables."""
+        for name in pair.names():
+            if not pair.is_data(name):
+                continue
+            variable = pair.truth.variables[name]
+            boxes = self._choose(pair, name, full)
+            counts = [math.prod(part.stop - part.start for part in box) for box in boxes]
+            values = Values(pair.of(name), variable.size, sum(counts), len(boxes))
+            itemsize = max(variable.dtype.itemsize, 1)
+            for box, count in zip(boxes, counts, strict=True):
+                yield Job(
+                    pair.file.url,
+                    name,
+                    box,
+                    pair.group,
+                    pair.shown_box(name, box),
+                    count * itemsize,
+                    values,
+                )
 
     def _choose(self, pair: _Pair, name: str, full: bool) -> list[Box]:
         variable = pair.truth.variables[name]
@@ -358,12 +384,6 @@ class Comparison:
             (*b[:axis], slice(b[axis].start + first, b[axis].stop + first), *b[axis + 1 :])
             for b in boxes
         ]
-
-    def _bytes(self, pair: _Pair, name: str, box: Box) -> Iterator[tuple[int, int]]:
-        """Where the references say that the first chunk of a box is."""
-        return self._stated.within(
-            pair.group.path, name, [pair.shown_box(name, box)], pair.group.chunk_shape(name)
-        )
 
 
 def whole(
@@ -425,8 +445,8 @@ def _check_attributes(
         shown = group.dataset.attrs
         known = but
     else:
-        known_dates = dates_along(described(group.dataset), group.time) if group.time else ()
-        dates = name in known_dates
+        dates_shown = dates_along(described(group.dataset), group.time) if group.time else ()
+        dates = name in dates_shown
         shown = variable.attrs
         known = OF_FILES if dates else (() if group.time in variable.dims else MARKS)
     wrong = sorted(wrong_attrs(shown, versions, but=known))
@@ -438,6 +458,11 @@ def _check_attributes(
     )
 
 
+def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
+    """(time,) int64 for each group: how many files hold each step."""
+    return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
+
+
 def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
     """How many steps are shown more often than any single file has them."""
     times, counts = np.unique(steps, return_counts=True)
@@ -445,15 +470,55 @@ def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
     for own in files:
         own_times, own_counts = np.unique(own, return_counts=True)
         if (own_counts > 1).any():
-            places = np.searchsorted(times, own_times)
-            known = (places < len(times)) & np.isin(own_times, times)
-            np.maximum.at(allowed, places[known], own_counts[known])
+            known = np.isin(own_times, times)
+            np.maximum.at(allowed, np.searchsorted(times, own_times[known]), own_counts[known])
     return int(np.maximum(counts - allowed, 0).sum())
 
 
-def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
-    """(time,) int64 for each group: how many files hold each step."""
-    return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
+def _find(shown: Sequence[Shown], times: np.ndarray) -> list[_Place]:
+    """Where these times are shown one after the other: in one group, or in several; empty if they
+    are not.
+    """
+    if not len(times):
+        return [_Place(group, 0, 0, 0) for group in shown if not len(group.times)][:1]
+    places: list[_Place] = []
+    groups = list(shown)
+    first = 0
+    while first < len(times) and groups:
+        found = [_Place(group, first, *_stretch(group.times, times[first:])) for group in groups]
+        best = max(found, key=lambda place: place.count)
+        if not best.count:
+            break
+        places.append(best)
+        groups.remove(best.group)
+        first += best.count
+    return places if first == len(times) else []
+
+
+def _description(
+    pair: _Pair, name: str, fixed: list[tuple[str, str]], types: list[tuple[str, bool]]
+) -> Iterator[Check]:
+    """Times as dates; what does not change with time is compared now, and judged in the end."""
+    variable = pair.truth.variables[name]
+    shown = pair.group.dataset.variables[name]
+    if variable.dims != shown.dims:
+        return
+    try:
+        if name in pair.time_names:
+            own = Steps(pair.truth, pair.steps)
+            there = Steps(pair.group.dataset, pair.shown_steps)
+            yield check_dates(own, there, pair.time or "", name, pair.of(name))
+        elif name in pair.unclear_names:
+            found = "may be dates, while time is shown by another reference date"
+            yield Check("values", pair.of(name), passed=False, detail=found)
+        elif pair.time not in variable.dims:
+            fixed.append((name, closeness(variable, shown)))
+            types.append((name, _same_type(variable.dtype, shown.dtype)))
+    except UNREADABLE as error:
+        raise_transport_error(error)
+        yield Check(
+            "values", pair.of(name), False, f"cannot be read: {type(error).__name__}: {error}"
+        )
 
 
 def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
@@ -525,18 +590,6 @@ def _counts(
         itemsize=variable.dtype.itemsize,
         stored=stored.get(name),
     )
-
-
-def _unlike_box(pair: _Pair, name: str, box: Box, part: np.ndarray | Exception) -> Iterator[str]:
-    """In what the part that a reader gets is not the file's."""
-    try:
-        there = np.asarray(pair.truth.variables[name][box].values)
-    except UNREADABLE as error:
-        part = error
-    if isinstance(part, Exception):
-        yield f"{box} cannot be read: {type(part).__name__}: {part}"
-    elif not equal(there, part):
-        yield f"{box} differs"
 
 
 def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:

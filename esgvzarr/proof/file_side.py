@@ -1,104 +1,263 @@
-"""What the NetCDF files really hold, read by libraries that have no part in making references:
-netCDF4, or h5netcdf over HTTP.
+"""What the NetCDF files really hold. The judge is netCDF-C, which has no part in making references.
+
+The same judge reads files of this machine from disk, and files over HTTP from an `Image` of the
+bytes that were fetched. HDF5's own count of chunks comes from libhdf5, by h5py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..errors import ProofError
-from ..model import FileRecord
-from ..transport import Transport
-from ..transport.files import RangeFile
+from ..errors import FormatError
+from ..formats import Fetched
+from ..formats.content import PAGE, SparseContent, SparseFile
+from ..model import FileRecord, FileReferences
+from ..transport import Range, Transport
+from .image import Image
+from .reference_side import UNREADABLE
 
 if TYPE_CHECKING:
     import xarray
 
-_MOST_DOWNLOAD = 4 * 2**30
-"""Bytes of a netCDF-3 file that are read whole: no library reads parts of one over HTTP."""
-
-
-Source = str | RangeFile
-"""A path, or a file over HTTP."""
 Counted = tuple[int, int, bool]
 """Chunks of a variable, their bytes, whether they are filtered."""
+_MOST_ROUNDS = 64
+"""Of fetching what was missed. A file that wants more is damaged: each round fetches what one chain
+of addresses in the file leads to.
+"""
+_MOST_MISSED = 8 * 2**20
+"""Bytes of one missed range that are fetched at once, at most."""
+_T = TypeVar("_T")
 
 
-def open_sources(files: Sequence[FileRecord], transport: Transport) -> list[Source]:
-    """Where each file is read: its path if it has one, else its URL. The first bytes of all URLs
-    are fetched at once.
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where the judge reads one file: at a path, or what was fetched of a URL."""
+
+    subject: str
+    """The file's URL, for messages."""
+    path: str | None = None
+    content: SparseContent | None = None
+    hint: FileReferences | None = None
+    """Where a scan found its chunks, which says what to fetch and nothing more."""
+
+    def with_more(self) -> Source:
+        """The same file, of which more can be fetched without keeping it."""
+        content = self.content.copy() if self.content is not None else None
+        return Source(self.subject, self.path, content, self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Bytes that the judge read, and that were not fetched. What it made of them is thrown away."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+
+def local_path(file: FileRecord) -> str | None:
+    """Where the file lies on this machine."""
+    return next((place for place in (file.path, file.url) if place and os.path.exists(place)), None)
+
+
+def sources_of(files: Sequence[FileRecord], fetched: Mapping[str, Fetched]) -> dict[str, Source]:
+    """File URL -> where the judge reads it."""
+    found = {}
+    for file in files:
+        path = local_path(file)
+        if path is not None:
+            found[file.url] = Source(file.url, path)
+        else:
+            known = fetched[file.url]
+            found[file.url] = Source(file.url, None, known.content, known.hint)
+    return found
+
+
+Work = Callable[["xarray.Dataset", Mapping[str, Counted]], _T]
+"""Reads one file: its dataset, nothing decoded, and HDF5's own count of chunks. It may be done
+again, so it must change nothing.
+"""
+
+
+def judge_all(
+    works: Sequence[tuple[Source, Work[_T]]], transport: Transport, *, counts: bool = False
+) -> Iterator[_T]:
+    """Do the work of each file, in their order, and give the results.
+
+    What was read and not fetched is fetched, for all files in one batch, and the work of these
+    files is done again.
+
+    Args:
+        works: one for each file.
+        transport: fetches.
+        counts: whether the chunks are to be counted.
+
+    Raises:
+        FormatError: netCDF-C cannot read a file.
+        TransportError: bytes cannot be had.
     """
-    paths = [
-        next((place for place in (file.path, file.url) if place and os.path.exists(place)), None)
-        for file in files
-    ]
-    urls = [file.url for file, path in zip(files, paths, strict=True) if path is None]
-    heads = dict(zip(urls, transport.read_heads(urls, RangeFile.HEAD), strict=True))
-    return [
-        path or RangeFile(transport, file.url, heads[file.url])
-        for file, path in zip(files, paths, strict=True)
-    ]
+    done: dict[int, _T] = {}
+    waiting = list(range(len(works)))
+    given = 0
+    for _ in range(_MOST_ROUNDS):
+        ranges: list[Range] = []
+        again = []
+        for number in waiting:
+            source, work = works[number]
+            found = _judge(source, work, counts=counts)
+            if isinstance(found, Missed):
+                ranges += [Range(source.subject, *part) for part in found.ranges]
+                again.append(number)
+                continue
+            done[number] = found
+            while given in done:
+                yield done.pop(given)
+                given += 1
+        if not again:
+            return
+        contents = {works[number][0].subject: works[number][0].content for number in again}
+        fetch(ranges, contents, transport)
+        waiting = again
+    source = works[waiting[0]][0]
+    raise _unreadable(source.subject, "it leads from one place to the next without end")
+
+
+def fetch(
+    ranges: Sequence[Range],
+    contents: Mapping[str, SparseContent | None],
+    transport: Transport,
+) -> None:
+    """Fetch ranges of several files in one batch, and add them to what is known of each. Only what
+    is not known yet is asked for, in whole pages.
+    """
+    wanted: list[Range] = []
+    for one in ranges:
+        content = contents[one.location]
+        if content is not None:
+            for start, stop in content.page_gaps(one.start, min(one.stop, content.size)):
+                wanted += [
+                    Range(one.location, at, min(at + _MOST_MISSED, stop))
+                    for at in range(start, stop, _MOST_MISSED)
+                ]
+    wanted = sorted(set(wanted))
+    for one, body in zip(wanted, transport.read_ranges(wanted), strict=True):
+        content = contents[one.location]
+        if content is not None:
+            content.add(one.start, body)
+
+
+def _judge(source: Source, work: Work[_T], *, counts: bool) -> _T | Missed:
+    """Do the work of one file, or say what it missed."""
+    if source.path is not None:
+        stored = _stored_chunks(source.path) if counts else {}
+        try:
+            with _opened(_local_dataset(source.path)) as truth:
+                return work(truth, stored)
+        except UNREADABLE as error:
+            raise _unreadable(source.subject, error) from error
+    content = source.content
+    if content is None:
+        raise ValueError(f"{source.subject} is neither here nor fetched")
+    stored = {}
+    if counts:
+        counted = _counted(source, content)
+        if isinstance(counted, Missed):
+            return counted
+        stored = counted
+    return _judge_image(source, content, lambda truth: work(truth, stored))
+
+
+def _judge_image(
+    source: Source, content: SparseContent, work: Callable[[xarray.Dataset], _T]
+) -> _T | Missed:
+    """Let netCDF-C read an image, and believe it only if it read nothing that was not fetched."""
+    image = Image(content, source.subject)
+    failure: Exception | None = None
+    result: _T | None = None
+    try:
+        buffer = image.buffer
+        try:
+            with _opened(_image_dataset(source.subject, buffer)) as truth:
+                result = work(truth)
+        except UNREADABLE as error:
+            failure = error.with_traceback(None)  # or its frames hold the buffer
+        missed = tuple(image.missed())
+        buffer.release()
+    finally:
+        image.close()
+    if missed:
+        return Missed(missed)
+    if failure is not None:
+        raise _unreadable(source.subject, failure) from failure
+    return result  # type: ignore[return-value]
+
+
+def _local_dataset(path: str) -> Any:
+    import netCDF4
+
+    return netCDF4.Dataset(path)
+
+
+def _image_dataset(subject: str, buffer: memoryview) -> Any:
+    import netCDF4
+
+    return netCDF4.Dataset(subject.rsplit("/", 1)[-1] or "file", memory=buffer)
 
 
 @contextmanager
-def open_truth(source: Source, subject: str) -> Iterator[xarray.Dataset]:
-    """One source file as it is: nothing decoded, nothing masked."""
+def _opened(file: Any) -> Iterator[xarray.Dataset]:
+    """One file as it is: nothing decoded, nothing masked."""
     import xarray
 
-    with xarray.open_dataset(_store(source, subject), decode_cf=False, cache=False) as dataset:
-        yield dataset
+    file.set_auto_maskandscale(False)
+    file.set_auto_chartostring(False)
+    try:
+        store = xarray.backends.NetCDF4DataStore(file)  # type: ignore[no-untyped-call, unused-ignore]
+        with xarray.open_dataset(store, decode_cf=False, cache=False) as dataset:
+            yield dataset
+    finally:
+        if file.isopen():
+            file.close()
 
 
-def _store(source: Source, subject: str) -> Any:
-    import netCDF4
-    import xarray
-
-    if isinstance(source, str):
-        return xarray.backends.NetCDF4DataStore(_strict(netCDF4.Dataset(source)))  # type: ignore[no-untyped-call, unused-ignore]
-    if not _is_classic(source):
-        import h5netcdf  # type: ignore[import-untyped, unused-ignore]
-
-        return xarray.backends.H5NetCDFStore(
-            h5netcdf.File(source, "r", decode_vlen_strings=True, phony_dims="access")
-        )
-    if source.size > _MOST_DOWNLOAD:
-        found = f"is a netCDF-3 file of {source.size} bytes"
-        raise ProofError(
-            subject, found, expected="a local copy to compare with", code="proof-too-large"
-        )
-    source.prefetch([(0, source.size)])
-    opened = netCDF4.Dataset(subject.rsplit("/", 1)[-1], memory=source.read(source.size))
-    return xarray.backends.NetCDF4DataStore(_strict(opened))  # type: ignore[no-untyped-call, unused-ignore]
+def _unreadable(subject: str, reason: object) -> FormatError:
+    return FormatError(
+        subject,
+        f"netCDF-C cannot read it: {reason}",
+        expected="a whole NetCDF file",
+        todo="Compare its checksum with the record's, and copy it to the data node again.",
+        code="file-unreadable",
+    )
 
 
-def _is_classic(source: RangeFile) -> bool:
-    source.seek(0)
-    magic = source.read(3)
-    source.seek(0)
-    return magic == b"CDF"
+def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Missed:
+    """HDF5's own count of a file that was fetched in part."""
+    if not content.has(0, min(8, content.size)):
+        return Missed(((0, min(PAGE, content.size)),))
+    content.missed.clear()
+    try:
+        found = _stored_chunks(SparseFile(content))
+    except UNREADABLE as error:
+        missed = tuple(content.take_missed())
+        if not missed:
+            raise _unreadable(source.subject, error) from error
+        return Missed(missed)
+    missed = tuple(content.take_missed())
+    return Missed(missed) if missed else found
 
 
-def _strict(opened: Any) -> Any:
-    """netCDF4 with all its conveniences off: stored numbers come out."""
-    opened.set_auto_maskandscale(False)
-    opened.set_auto_chartostring(False)
-    return opened
-
-
-def stored_chunks(source: Source) -> dict[str, Counted]:
+def _stored_chunks(source: str | SparseFile) -> dict[str, Counted]:
     """Variable -> (chunks, bytes, filtered) by HDF5's own count; empty for netCDF-3, whose size
     follows from shapes.
-
-    Over HTTP this reads all nodes of the chunk indexes, one after the other.
     """
     import h5py
 
-    if not h5py.is_hdf5(source) if isinstance(source, str) else _is_classic(source):
+    if not h5py.is_hdf5(source) if isinstance(source, str) else not _is_hdf5(source):
         return {}
     with h5py.File(source, "r") as opened:
         return {
@@ -108,7 +267,15 @@ def stored_chunks(source: Source) -> dict[str, Counted]:
         }
 
 
-def _count(node: Any) -> tuple[int, int, bool]:
+def _is_hdf5(source: SparseFile) -> bool:
+    """HDF5 may begin after a user block; netCDF-3 begins at once."""
+    source.seek(0)
+    magic = source.read(3)
+    source.seek(0)
+    return magic != b"CDF"
+
+
+def _count(node: Any) -> Counted:
     if node.chunks is None:
         size = node.id.get_storage_size()
         return (1 if size else 0), size, False

@@ -42,16 +42,18 @@ class Scene:
 
 
 def scenes(
-    parsed: Mapping[str, Any], shown: Sequence[Shown], sources: Sequence[FileRecord], subject: str
+    provenance: Mapping[str, Any],
+    shown: Sequence[Shown],
+    sources: Sequence[FileRecord],
+    subject: str,
 ) -> list[Scene]:
     """Who shows what.
 
     Raises:
         ProofError: the provenance contradicts itself.
     """
-    provenance = parsed.get("provenance")
-    if not isinstance(provenance, dict) or "groups" not in provenance:
-        named = provenance.get("dataset_id") if isinstance(provenance, dict) else ""
+    if "groups" not in provenance:
+        named = provenance.get("dataset_id")
         part = Part(tuple(sources), tuple(shown), name=named if isinstance(named, str) else "")
         return [Scene(tuple(shown), (part,))]
     known = {file.url: file for file in sources}

@@ -7,15 +7,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xarray.backends import BackendEntrypoint
 
 if TYPE_CHECKING:
     import xarray
 
+    from .source import Source
+
 DSID = re.compile(r"[A-Za-z][\w-]*(\.[\w-]+){4,}\.v\d+")
 """A dataset id with its version: ``CMIP6.CMIP...gn.v20190323``."""
+_DATASET = re.compile(
+    r"(CMIP[35]|CMIP6|CMIP6Plus|CMIP7|MIP-DRS7|CORDEX(-CMIP6)?|input4MIPs|obs4MIPs|obs4REF)"
+    r"(\.[\w-]+){4,}?(\.v\d+)?",
+    re.IGNORECASE,
+)
+"""A dataset id of a project of ESGF, with or without its version."""
 _SUFFIXES = (".json", ".json.zst", ".parq", ".icechunk", ".zarr3.json")
 _DECODING = (
     "mask_and_scale",
@@ -33,8 +41,15 @@ class EsgvzarrBackend(BackendEntrypoint):
 
     description = "Open what esgvzarr published: one lazy array for each variable"
     url = "https://esgvzarr.readthedocs.io"
-    open_dataset_parameters = ("filename_or_obj", *_DECODING, "group", "storage_options")
+    open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
+        "filename_or_obj",
+        *_DECODING,
+        "group",
+        "storage_options",
+    )
     supports_groups = True
+    _own: ClassVar[tuple[str, ...]] = ("storage_options",)
+    """Options that say where the references are; all others are of decoding."""
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether the name is that of a published reference file: a dataset id and our suffix."""
@@ -46,20 +61,29 @@ class EsgvzarrBackend(BackendEntrypoint):
             for suffix in _SUFFIXES
         )
 
+    def _source(self, place: Any, *, storage_options: Mapping[str, Any] | None = None) -> Source:
+        """What was opened already, or the document at a URL or path."""
+        from .source import Source, open_references, open_source
+
+        if isinstance(place, Source):
+            return place
+        if isinstance(place, Mapping):
+            return open_references(place)
+        return open_source(os.fspath(place), storage_options)
+
     def open_dataset(
         self,
         filename_or_obj: Any,
         *,
         group: str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
         drop_variables: str | Iterable[str] | None = None,
-        **decoding: Any,
+        **options: Any,
     ) -> xarray.Dataset:
         """One group as one dataset, not read yet."""
         from .joining import open_group
 
-        source = _source(filename_or_obj, storage_options)
-        dataset = open_group(source, group or "", _told(decoding))
+        source = self._source(filename_or_obj, **self._taken(options))
+        dataset = open_group(source, group or "", _told(options))
         return _without(dataset, drop_variables)
 
     def open_groups_as_dict(
@@ -67,16 +91,19 @@ class EsgvzarrBackend(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         group: str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
         drop_variables: str | Iterable[str] | None = None,
-        **decoding: Any,
+        **options: Any,
     ) -> dict[str, xarray.Dataset]:
         """All groups, or those below one: path -> dataset."""
         from .joining import open_groups
 
-        source = _source(filename_or_obj, storage_options)
-        groups = open_groups(source, _told(decoding), group or "")
+        source = self._source(filename_or_obj, **self._taken(options))
+        groups = open_groups(source, _told(options), group or "")
         return {path: _without(dataset, drop_variables) for path, dataset in groups.items()}
+
+    def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options that say where the references are, taken out of all."""
+        return {name: options.pop(name) for name in self._own if name in options}
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xarray.DataTree:
         """All groups as a tree."""
@@ -85,15 +112,40 @@ class EsgvzarrBackend(BackendEntrypoint):
         return xarray.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **options))
 
 
-def _source(place: Any, storage_options: Mapping[str, Any] | None) -> Any:
-    """What was opened already, or the document at a URL or path."""
-    from .source import Source, open_references, open_source
+class EsgfBackend(EsgvzarrBackend):
+    """``engine="esgf"``: a dataset by its id, wherever its references are."""
 
-    if isinstance(place, Source):
-        return place
-    if isinstance(place, Mapping):
-        return open_references(place)
-    return open_source(os.fspath(place), storage_options)
+    description = "Open a dataset of ESGF by its id"
+    open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
+        "filename_or_obj",
+        *_DECODING,
+        "group",
+        "storage_options",
+        "indexes",
+    )
+    _own = ("storage_options", "indexes")
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Whether this is the id of a dataset, and no file."""
+        if not isinstance(filename_or_obj, str) or os.path.exists(filename_or_obj):
+            return False
+        return bool(_DATASET.fullmatch(dataset_id_of(filename_or_obj)))
+
+    def _source(
+        self,
+        place: Any,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        indexes: str | Iterable[str] | None = None,
+    ) -> Source:
+        from .esgf import open_by_id
+
+        return open_by_id(place, indexes, storage_options)
+
+
+def dataset_id_of(name: str) -> str:
+    """A dataset id as it was written; xarray puts the working directory before it."""
+    return os.path.basename(name.removeprefix("esgf://"))
 
 
 def _told(decoding: Mapping[str, Any]) -> dict[str, Any]:

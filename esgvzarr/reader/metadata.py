@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 SEGMENTS = "esgvzarr_segments"
 GROUPS = "esgvzarr_groups"
-OURS = (SEGMENTS, GROUPS, "esgvzarr_recipe", "esgvzarr_how_to_open")
+CONCAT_DIM = "esgvzarr_concat_dim"
+OURS = (SEGMENTS, CONCAT_DIM, GROUPS, "esgvzarr_recipe", "esgvzarr_how_to_open")
 """Attributes of groups that say how the document is built."""
 DECODING = (
     "units",
@@ -169,7 +170,11 @@ def _regular(size: int, chunk: int) -> tuple[int, ...]:
 
 
 def _time(attrs: Mapping[str, Any], arrays: Sequence[Mapping[str, ArrayFacts]]) -> str:
-    """The dimension that segments follow each other along."""
+    """The dimension that segments follow each other along; older documents name it in the recipe
+    alone, or not at all.
+    """
+    if CONCAT_DIM in attrs:
+        return str(attrs[CONCAT_DIM])
     recipe = str(attrs.get("esgvzarr_recipe", ""))
     if "along '" in recipe:
         return recipe.split("along '", 1)[1].split("'", 1)[0]

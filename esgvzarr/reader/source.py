@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from ..errors import SourceError
-from ..output import ICECHUNK, PARQUET, check_installed, output_of
+from ..output import Form, of_place
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -40,6 +40,8 @@ class Source:
     zarr_format: Literal[2, 3]
     steps: Mapping[str, int] = field(default_factory=dict)
     """The dask chunks that its maker advises; none where it gives no advice."""
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """URL of a file -> the URLs of the same bytes on other hosts."""
     found: dict[str, Any] = field(default_factory=dict)
     """Group -> what was read of its metadata, so that it is read once."""
 
@@ -90,7 +92,7 @@ class Source:
 
         if self.href == IN_MEMORY and isinstance(self.store, ReferenceStore):
             return (open_references, (dict(self.store.references),))
-        return (_again, (self.href, dict(self.options), self.digest))
+        return (_again, (self.href, dict(self.options), self.digest, dict(self.mirrors)))
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return (self.href, self.digest)
@@ -102,27 +104,32 @@ class Source:
         return self.href
 
 
-def open_source(href: str, options: Mapping[str, Any] | None = None) -> Source:
+def open_source(
+    href: str,
+    options: Mapping[str, Any] | None = None,
+    mirrors: Mapping[str, tuple[str, ...]] | None = None,
+) -> Source:
     """Open the document that a URL or path leads to. A JSON document takes one request.
 
     Args:
         href: URL or path of ``<DSID>.json``, ``.json.zst``, ``.parq`` or ``.icechunk``.
         options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
+        mirrors: URL of a file -> the URLs of the same bytes on other hosts.
 
     Raises:
         SourceError: nothing is there, or no references.
         SettingsError: a package is missing that reads this output.
     """
-    output = output_of(href)
-    check_installed(output)
+    output = of_place(href)
+    output.check_installed()
     given = dict(options or {})
     place = href if "://" in href else os.path.abspath(href)
     try:
-        if output == ICECHUNK:
+        if output.form is Form.REPOSITORY:
             return _open_icechunk(place, given)
-        if output == PARQUET:
-            return _open_parquet(place, given)
-        return _open_json(place, given)
+        if output.form is Form.TABLES:
+            return _open_parquet(place, given, mirrors or {})
+        return _open_json(place, given, mirrors or {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(
             href,
@@ -140,18 +147,23 @@ def open_references(parsed: Mapping[str, Any], href: str = IN_MEMORY) -> Source:
         SourceError: they are none.
     """
     try:
-        return _of_json(parsed, orjson.dumps(parsed), href, {})
+        return _of_json(parsed, orjson.dumps(parsed), href, {}, {})
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(
             href, str(error), expected="kerchunk references", code="source-not-references"
         ) from error
 
 
-def _again(href: str, options: Mapping[str, Any], digest: str) -> Source:
+def _again(
+    href: str,
+    options: Mapping[str, Any],
+    digest: str,
+    mirrors: Mapping[str, tuple[str, ...]],
+) -> Source:
     """The source in another process."""
     key = (href, digest)
     if key not in _OPEN:
-        source = open_source(href, options)
+        source = open_source(href, options, mirrors)
         if source.digest != digest:
             raise SourceError(
                 href,
@@ -164,15 +176,21 @@ def _again(href: str, options: Mapping[str, Any], digest: str) -> Source:
     return _OPEN[key]
 
 
-def _open_json(href: str, options: dict[str, Any]) -> Source:
+def _open_json(
+    href: str, options: dict[str, Any], mirrors: Mapping[str, tuple[str, ...]]
+) -> Source:
     from ..output.kerchunk import read
 
     raw = _read_whole(href, options)
-    return _of_json(orjson.loads(read(raw)), raw, href, options)
+    return _of_json(orjson.loads(read(raw)), raw, href, options, mirrors)
 
 
 def _of_json(
-    parsed: Mapping[str, Any], raw: bytes, href: str, options: Mapping[str, Any]
+    parsed: Mapping[str, Any],
+    raw: bytes,
+    href: str,
+    options: Mapping[str, Any],
+    mirrors: Mapping[str, tuple[str, ...]],
 ) -> Source:
     from .store import ReferenceStore
 
@@ -185,10 +203,11 @@ def _of_json(
     return Source(
         href,
         options,
-        ReferenceStore(refs, href, options.get("remote_options", {})),
+        ReferenceStore(refs, href, options.get("remote_options", {}), mirrors=mirrors),
         hashlib.sha256(raw).hexdigest(),
         zarr_format,
         _advice(parsed.get("provenance")),
+        mirrors,
     )
 
 
@@ -203,7 +222,9 @@ def _advice(provenance: Any) -> dict[str, int]:
         return {}
 
 
-def _open_parquet(href: str, options: dict[str, Any]) -> Source:
+def _open_parquet(
+    href: str, options: dict[str, Any], mirrors: Mapping[str, tuple[str, ...]]
+) -> Source:
     from fsspec.core import url_to_fs
     from fsspec.implementations.reference import LazyReferenceMapper
 
@@ -212,10 +233,14 @@ def _open_parquet(href: str, options: dict[str, Any]) -> Source:
     files, root = url_to_fs(href, **_target(options))
     refs = LazyReferenceMapper(root, fs=files)
     store = ReferenceStore(
-        refs, href, options.get("remote_options", {}), listed=list(refs.zmetadata)
+        refs,
+        href,
+        options.get("remote_options", {}),
+        listed=list(refs.zmetadata),
+        mirrors=mirrors,
     )
     digest = hashlib.sha256(orjson.dumps(refs.zmetadata, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return Source(href, options, store, digest, 2)
+    return Source(href, options, store, digest, 2, mirrors=mirrors)
 
 
 def _open_icechunk(href: str, options: dict[str, Any]) -> Source:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+import warnings
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ class ReferenceStore(Store):
         href: str,
         remote_options: Mapping[str, Any] | None = None,
         listed: Iterable[str] | None = None,
+        mirrors: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Make a store.
 
@@ -56,6 +58,7 @@ class ReferenceStore(Store):
             href: URL or path of the document.
             remote_options: of the file system that the chunks are fetched with.
             listed: the keys to list, where ``refs`` cannot list its own.
+            mirrors: URL -> where the same bytes are on other hosts.
         """
         super().__init__(read_only=True)
         self._refs = refs
@@ -66,6 +69,8 @@ class ReferenceStore(Store):
             if name != "asynchronous"
         }
         self._listed = refs if listed is None else listed
+        self._mirrors = mirrors or {}
+        self._down: set[str] = set()
         self._below: dict[str, list[str]] | None = None
 
     @property
@@ -151,7 +156,30 @@ class ReferenceStore(Store):
         """
         if "://" not in url or url.startswith("file://"):
             return await asyncio.to_thread(self._read_local, url, offset, size)
-        return await self._fetch_from(url, offset, size)
+        places = sorted((url, *self._mirrors.get(url, ())), key=self._is_down)
+        failure: TransportError | None = None
+        for number, place in enumerate(places):
+            try:
+                return await self._fetch_from(place, offset, size)
+            except TransportError as error:
+                failure = failure or error
+                if error.retryable and number + 1 < len(places):
+                    self._turn_away(place, places[number + 1], error)
+        raise failure or _unreadable(url, "is nowhere")
+
+    def _is_down(self, url: str) -> bool:
+        return urlsplit(url).netloc in self._down
+
+    def _turn_away(self, place: str, other: str, error: TransportError) -> None:
+        """Read elsewhere from now on; said once for each host."""
+        if self._is_down(place):
+            return
+        self._down.add(urlsplit(place).netloc)
+        warnings.warn(
+            f"{urlsplit(place).netloc} cannot be read from ({error.found}). The same files, by "
+            f"size and checksum, are read from {urlsplit(other).netloc}.",
+            stacklevel=2,
+        )
 
     def _read_local(self, url: str, offset: int | None, size: int | None) -> bytes:
         if "://" in self._href and not self._href.startswith("file://"):

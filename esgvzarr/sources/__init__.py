@@ -15,8 +15,11 @@ from urllib.parse import unquote, urlsplit
 from ..errors import SourceError
 from ..model import DatasetId, DatasetRecord
 from ..transport import Transport, host_of, is_url
+from .names import is_netcdf_name
 from .records import from_locations, from_mapfile, from_records, from_stac_item
 from .thredds import catalogue_address, parse_catalogue, read_catalogue
+from .versions import named_by_version as named_by_version
+from .versions import of_own_version as of_own_version
 
 Kind = Literal["netcdf", "catalogue", "records", "item", "mapfile"]
 
@@ -48,9 +51,8 @@ def read_source(
     for source in filter(is_url, sources):
         transport.allow(host_of(source), named=True)
     if all(map(is_plain, sources)):
-        return with_local_paths(
-            from_locations(sources, dataset_id, data_paths=data_paths), data_paths
-        )
+        record = from_locations(sources, dataset_id, data_paths=data_paths)
+        return of_own_version(with_local_paths(record, data_paths), transport)
     if len(sources) != 1:
         raise SourceError(
             ", ".join(sources),
@@ -59,7 +61,8 @@ def read_source(
             todo="Run once per catalogue, record file, item or mapfile.",
             code="source-several",
         )
-    return with_local_paths(_read_one(sources[0], dataset_id, transport, data_paths), data_paths)
+    record = _read_one(sources[0], dataset_id, transport, data_paths)
+    return of_own_version(with_local_paths(record, data_paths), transport)
 
 
 def _read_one(
@@ -163,7 +166,7 @@ def local_path(url: str, data_paths: Mapping[str, str]) -> str | None:
 def is_plain(source: str) -> bool:
     """Whether a source is a NetCDF file or a directory: no byte of a URL is fetched to tell."""
     path = urlsplit(source).path if is_url(source) else source
-    if path.endswith(".nc") or os.path.isdir(source):
+    if is_netcdf_name(path) or os.path.isdir(source):
         return True
     if is_url(source) or not os.path.isfile(source):
         return False

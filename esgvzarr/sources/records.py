@@ -21,6 +21,7 @@ from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import host_of, is_url
 from ..transport.urls import parse_url
+from .names import check_all_netcdf, is_data_name, is_netcdf_name
 
 
 def _only(value: object) -> object:
@@ -246,6 +247,7 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
         for asset in parsed.assets.values()
         if isinstance(asset, Mapping) and _is_netcdf_data(asset)
     ]
+    _check_all_taken(parsed.assets, raws, chosen)
     assets = [_parse(_Asset, raw, f"{chosen}, asset {raw.get('href')}") for raw in raws]
     sizes = [asset.size for asset in assets if asset.size is not None]
     if sizes and len(sizes) == len(assets) and parsed.properties.size not in (None, sum(sizes)):
@@ -269,6 +271,21 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
     return _whole(
         DatasetRecord(chosen, "".join(nodes), files, pid=_ending(item["properties"], ":pid"))
     )
+
+
+def _check_all_taken(
+    assets: Mapping[str, Any], taken: Sequence[Mapping[str, Any]], dataset_id: DatasetId
+) -> None:
+    """Data that are not said to be NetCDF are data all the same, by their role and name."""
+    for key, asset in assets.items():
+        if not isinstance(asset, Mapping) or any(asset is other for other in taken):
+            continue
+        roles = asset.get("roles")
+        place = str(asset.get("href")).partition("?")[0]
+        if isinstance(roles, list) and "data" in roles and is_data_name(place):
+            raise _incomplete(
+                dataset_id, f"the data asset {key!r} of type {asset.get('type')!r}", "NetCDF"
+            )
 
 
 def _is_netcdf_data(asset: Mapping[str, Any]) -> bool:
@@ -366,7 +383,7 @@ def from_locations(
     *,
     data_paths: Mapping[str, str] | None = None,
 ) -> DatasetRecord:
-    """Plain NetCDF files by URL or path; a directory stands for the ``*.nc`` in it.
+    """Plain NetCDF files by URL or path; a directory stands for the NetCDF files in it.
 
     Raises:
         SourceError: no dataset id given, a path that is not there, a directory without files, or
@@ -383,7 +400,7 @@ def from_locations(
 
 
 def files_at(locations: Sequence[str], data_paths: Mapping[str, str]) -> list[FileRecord]:
-    """NetCDF files by URL or path; a directory stands for the ``*.nc`` in it.
+    """NetCDF files by URL or path; a directory stands for the NetCDF files in it.
 
     Raises:
         SourceError: a path that is not there, or what is no URL.
@@ -395,9 +412,12 @@ def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:
     if is_url(location):
         return [_file_of_url(location)]
     if os.path.isdir(location):
+        paths = sorted(path for path in Path(location).iterdir() if path.is_file())
+        check_all_netcdf((path.name for path in paths), location)
         return [
             _file_of_path(str(path), data_paths, path.stat().st_size)
-            for path in sorted(Path(location).glob("*.nc"))
+            for path in paths
+            if is_netcdf_name(path.name) and not path.name.startswith(".")
         ]
     if os.path.isfile(location):
         return [_file_of_path(location, data_paths, os.path.getsize(location))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit, urlunsplit
@@ -18,6 +18,7 @@ from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import LONGEST_DOCUMENT, Transport, host_of, is_url
 from ..transport.urls import parse_url
+from .names import is_data_name, is_netcdf_name
 
 MAX_PAGES = 100
 """Catalogue pages that are read in search of one dataset."""
@@ -44,6 +45,8 @@ class CatalogueDataset:
     file: FileRecord | None
     """What it is itself, where it is a NetCDF file that is served over HTTP."""
     datasets: tuple[CatalogueDataset, ...]
+    path: str = ""
+    """Of its own data on the server, whatever they are and however they are served."""
 
     def walk(self) -> Iterator[CatalogueDataset]:
         """Itself and all datasets in it, outermost first."""
@@ -266,16 +269,24 @@ class _Page:
         children = tuple(
             self.dataset(child, handed_down, nesting + 1) for child in element.findall("{*}dataset")
         )
-        file = self._file(element, service, properties)
+        accesses = self._accesses(element, service)
+        stated_size = properties.get("size") or _text(element, "{*}dataSize[@units='bytes']")
+        file = self._file(accesses, stated_size, properties)
+        paths = [path for path, _ in accesses if path]
         return CatalogueDataset(
-            element.get("ID", ""), element.get("name", ""), properties, file, children
+            element.get("ID", ""),
+            element.get("name", ""),
+            properties,
+            file,
+            children,
+            paths[0] if paths else "",
         )
 
     def _file(
-        self, element: ET.Element, service: str | None, properties: Mapping[str, str]
+        self, accesses: Sequence[tuple[str, str]], size: str, properties: Mapping[str, str]
     ) -> FileRecord | None:
-        url = self._file_url(element, service)
-        if url is None or not url.endswith(".nc"):
+        url = self._file_url(accesses)
+        if url is None or not is_netcdf_name(urlsplit(url).path):
             return None
         try:
             parse_url(url)
@@ -289,7 +300,6 @@ class _Page:
             raise SourceError(
                 self.url, found, expected=error.expected, todo=todo, code="source-url"
             ) from error
-        size = properties.get("size") or _text(element, "{*}dataSize[@units='bytes']")
         if size and not (size.isascii() and size.isdigit()):
             raise SourceError(
                 self.url,
@@ -306,20 +316,18 @@ class _Page:
             properties.get("tracking_id") or None,
         )
 
-    def _file_url(self, element: ET.Element, service: str | None) -> str | None:
-        """Base of the HTTPServer service + ``urlPath`` (of the dataset or of an ``access`` in it) +
-        suffix.
-        """
-        accesses = [(element.get("urlPath"), service)]
+    def _accesses(self, element: ET.Element, service: str | None) -> list[tuple[str, str]]:
+        """``urlPath`` and service, of the dataset itself and of each ``access`` in it."""
+        accesses = [(element.get("urlPath") or "", service or "")]
         for access in element.findall("{*}access"):
-            accesses.append(
-                (
-                    access.get("urlPath"),
-                    access.get("serviceName") or _text(access, "{*}serviceName") or service,
-                )
-            )
+            own = access.get("serviceName") or _text(access, "{*}serviceName") or service
+            accesses.append((access.get("urlPath") or "", own or ""))
+        return accesses
+
+    def _file_url(self, accesses: Sequence[tuple[str, str]]) -> str | None:
+        """Base of the HTTPServer service + ``urlPath`` + suffix."""
         for path, name in accesses:
-            http = self.services.get(name or "")
+            http = self.services.get(name)
             if path and http:
                 return urljoin(self.base, quote(f"{http.base}{path}{http.suffix}", safe=_LEGAL))
         return None
@@ -338,12 +346,15 @@ def _find(
     address, or, where it ``may_be_unnamed``, at the word of whoever gave the page.
     """
     datasets = list(catalogue.walk())
-    for dataset in datasets:
-        if dataset.dataset_id == asked:
-            return dataset
-        if _is_folder_of(dataset, asked):
-            _check_has_all_files(catalogue, asked)
-            return dataset
+    stating = _outermost(dataset for dataset in datasets if dataset.dataset_id == asked)
+    if stating:
+        _check_once(stating, asked, catalogue.url)
+        return stating[0]
+    folders_of_it = _outermost(dataset for dataset in datasets if _is_folder_of(dataset, asked))
+    if folders_of_it:
+        _check_once(folders_of_it, asked, catalogue.url)
+        _check_has_all_files(catalogue, asked)
+        return folders_of_it[0]
     if catalogue.references or any(dataset.dataset_id for dataset in datasets):
         return None
     named = _dsid(_stem(catalogue.url))
@@ -355,6 +366,28 @@ def _find(
         if len(folders) == 1 and (named == asked or (named is None and may_be_unnamed))
         else None
     )
+
+
+def _outermost(datasets: Iterable[CatalogueDataset]) -> list[CatalogueDataset]:
+    """Those that are in no other one of them; outermost first, as they come."""
+    found: list[CatalogueDataset] = []
+    for dataset in datasets:
+        if not any(dataset is inner for outer in found for inner in outer.walk()):
+            found.append(dataset)
+    return found
+
+
+def _check_once(datasets: Sequence[CatalogueDataset], asked: DatasetId, page: str) -> None:
+    """Two elements of one DSID are two parts of it, or two states: one alone is not the dataset."""
+    if len(datasets) > 1:
+        counts = " and ".join(str(len(dataset.files)) for dataset in datasets)
+        raise SourceError(
+            page,
+            f"lists {asked} in {len(datasets)} dataset elements, of {counts} files",
+            expected="one element with all files",
+            todo="Let the catalogue be written anew, or give the mapfile or publication records.",
+            code="source-incomplete",
+        )
 
 
 def _is_folder_of(dataset: CatalogueDataset, asked: DatasetId) -> bool:
@@ -377,11 +410,10 @@ def _check_has_all_files(catalogue: Catalogue, asked: DatasetId) -> None:
 
 
 def _only_dataset(catalogue: Catalogue) -> tuple[DatasetId, CatalogueDataset]:
-    stated = {
-        dataset.dataset_id: dataset
-        for dataset in reversed(list(catalogue.walk()))
-        if dataset.dataset_id
-    }
+    stated: dict[DatasetId, list[CatalogueDataset]] = {}
+    for dataset in catalogue.walk():
+        if dataset.dataset_id is not None:
+            stated.setdefault(dataset.dataset_id, []).append(dataset)
     if len(stated) != 1:
         names = ", ".join(sorted(map(str, stated))[:10])
         raise SourceError(
@@ -391,21 +423,14 @@ def _only_dataset(catalogue: Catalogue) -> tuple[DatasetId, CatalogueDataset]:
             todo="Give --dataset-id <DSID>, or the dataset's own catalogue page.",
             code="source-several",
         )
-    return stated.popitem()
+    found, datasets = stated.popitem()
+    datasets = _outermost(datasets)
+    _check_once(datasets, found, catalogue.url)
+    return found, datasets[0]
 
 
 def _record(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> DatasetRecord:
-    unserved = [
-        child.name for child in dataset.walk() if child.file is None and child.name.endswith(".nc")
-    ]
-    if unserved:
-        raise SourceError(
-            page,
-            f"no HTTPServer serves {unserved[0]} of {dataset_id}",
-            expected="every file served over HTTP",
-            todo="Only files served over HTTP are referenced, and all of a dataset or none.",
-            code="source-url",
-        )
+    _check_nothing_left(dataset_id, dataset, page)
     files = dataset.files
     hosts = sorted({host_of(file.url) for file in files})
     if len(hosts) > 1 or len({file.url for file in files}) < len(files):
@@ -417,6 +442,29 @@ def _record(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> Data
     return DatasetRecord(
         dataset_id, hosts[0], files, replica=replica, pid=dataset.properties.get("pid") or None
     )
+
+
+def _check_nothing_left(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> None:
+    """A file may be named by a title: what it is says its path, where it has one."""
+    for child in dataset.walk():
+        name = child.path.rpartition("/")[2] or ("" if child.datasets else child.name)
+        if child.file is not None or not is_data_name(name):
+            continue
+        if is_netcdf_name(name):
+            raise SourceError(
+                page,
+                f"no HTTPServer serves {name} of {dataset_id}",
+                expected="every file served over HTTP",
+                todo="Only files served over HTTP are referenced, and all of a dataset or none.",
+                code="source-url",
+            )
+        raise SourceError(
+            page,
+            f"lists {name} as data of {dataset_id}, which is no NetCDF file as it is",
+            expected="NetCDF files only",
+            todo="References show all of a dataset or none: publish the file as plain NetCDF.",
+            code="source-incomplete",
+        )
 
 
 def _distance(ref: CatalogueRef, asked: DatasetId) -> int:

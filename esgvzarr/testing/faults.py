@@ -5,6 +5,7 @@ answer.
 from __future__ import annotations
 
 import fnmatch
+import gzip
 import json
 import threading
 import time
@@ -265,6 +266,66 @@ class ReplacedAfter:
         etag = '"before"' if asked.earlier < self.requests else '"after"'
         response = answer(asked)
         return replace(response, headers={**response.headers, "ETag": etag})
+
+
+@dataclass(frozen=True, slots=True)
+class ForAgent:
+    """A fault for clients alone whose User-Agent has ``agent`` in it, such as ``aiohttp``, by which
+    stock readers fetch.
+    """
+
+    fault: Fault
+    agent: str = "aiohttp"
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer to all others."""
+        meant = self.agent in asked.headers.get("User-Agent", "").lower()
+        return self.fault.apply(asked, answer) if meant else answer(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Trickle:
+    """Bodies come at so many bytes a second."""
+
+    pace: float = 5.0
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer, slowly."""
+        return replace(answer(asked), pace=self.pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """The right head, and zeros for bytes."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer without its bytes."""
+        response = answer(asked)
+        return replace(response, body=bytes(len(response.body)))
+
+
+@dataclass(frozen=True, slots=True)
+class Deflated:
+    """Bodies are compressed for clients that accept it, ranges too, as by Apache's ``DEFLATE``."""
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        """The usual answer, compressed."""
+        response = answer(asked)
+        if "gzip" not in asked.headers.get("Accept-Encoding", ""):
+            return response
+        body = gzip.compress(_body_of(response))
+        return replace(
+            response, body=body, headers={**response.headers, "Content-Encoding": "gzip"}
+        )
+
+
+def _body_of(response: Response) -> bytes:
+    body = response.body
+    if isinstance(body, bytes):
+        return body
+    with body.path.open("rb") as file:
+        file.seek(body.start)
+        return file.read(body.length)
 
 
 @dataclass(frozen=True, slots=True)

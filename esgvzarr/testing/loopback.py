@@ -12,6 +12,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -75,6 +76,8 @@ class Response:
     """
     reset: bool = False
     """Reset the connection and send nothing."""
+    pace: float = 0.0
+    """Bytes a second at which the body trickles; 0: as fast as it goes."""
 
     @property
     def length(self) -> int:
@@ -344,6 +347,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_body(self, response: Response, length: int) -> None:
         body = response.body
+        if response.pace:
+            self._trickle(response, length)
+            return
         if isinstance(body, bytes):
             self.wfile.write(body[:length])
         elif length:
@@ -356,6 +362,18 @@ class _Handler(BaseHTTPRequestHandler):
         if length > len(body):
             self.wfile.write(bytes(length - len(body)))
         self.wfile.flush()
+
+    def _trickle(self, response: Response, length: int) -> None:
+        """Send a byte at a time, as long as the client takes it."""
+        body = response.body
+        if not isinstance(body, bytes):
+            with body.path.open("rb") as file:
+                file.seek(body.start)
+                body = file.read(body.length)
+        for at in range(length):
+            self.wfile.write(body[at : at + 1])
+            self.wfile.flush()
+            time.sleep(1 / response.pace)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet; the request log has it."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -85,8 +85,8 @@ class Transport:
         """Batches of requests so far, each sent after the one before it was answered."""
         self.requests = 0
         """Requests so far, those that follow redirects and later tries included."""
-        self._timeout_s = timeout_s
-        self._retries = retries
+        self.timeout_s = timeout_s
+        self.retries = retries
         self._ca_bundle = ca_bundle
         context = usual_tls_context(str(ca_bundle or ""))
         self._pools = {
@@ -97,6 +97,17 @@ class Transport:
 
     def __enter__(self) -> Transport:
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, it has the same rules, and knows the files it has seen."""
+        settings = {
+            "timeout_s": self.timeout_s,
+            "retries": self.retries,
+            "connections": self._connections,
+            "connections_at_first": self._at_first,
+            "ca_bundle": self._ca_bundle,
+        }
+        return _make_again, (settings, self._named, self._allowed, self._states)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -114,7 +125,7 @@ class Transport:
         pool = urllib3.PoolManager(
             maxsize=connections,
             block=True,
-            timeout=urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s),
+            timeout=urllib3.Timeout(connect=self.timeout_s, read=self.timeout_s),
             retries=False,
             ssl_context=context,
             headers={"User-Agent": "esgvzarr", "Accept-Encoding": "identity"},
@@ -230,6 +241,19 @@ class Transport:
         """
         self._states.forget(locations)
 
+    def state_of(self, location: str) -> State | None:
+        """What this transport was told first of a file; None where it has not seen it."""
+        return self._states.first_of(location)
+
+    def look_at_paths(self, paths: Iterable[str]) -> None:
+        """Compare files of this machine with what they were when they were first read.
+
+        Raises:
+            TransportError: ``transport-changed``, ``transport-path``.
+        """
+        for path in paths:
+            self._states.compare(path, state_of_path(path))
+
     def compare(self, location: str, state: State) -> None:
         """Compare what somebody else was told of a file with what this transport was told first.
 
@@ -287,7 +311,7 @@ class Transport:
                     code="transport-redirected",
                 )
             if response.status in (429, 503):
-                raise status_error(url, response)
+                raise status_error(url, response.status, response.headers)
             text = read_body(url, response, _LONGEST_ANSWER).decode("utf-8", "replace")
             return response.status, text
         finally:
@@ -346,7 +370,7 @@ class Transport:
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         """Try again after what may pass, with growing pauses, or as long as the server asks for."""
-        for tried in range(self._retries):
+        for tried in range(self.retries):
             try:
                 return attempt()
             except TransportError as error:
@@ -358,7 +382,7 @@ class Transport:
     def _fetch_document(self, url: str, limit: int) -> bytes:
         with self._get(url, {}) as (response, _):
             if response.status != 200:
-                raise status_error(url, response)
+                raise status_error(url, response.status, response.headers)
             body = read_body(url, response, limit + 1)
         if len(body) > limit:
             raise too_large(url, limit)
@@ -377,7 +401,7 @@ class Transport:
             if shorter and is_empty(response):
                 return b"", State.of_answer(0, response.headers), moved_to
             if response.status != 206:
-                error = status_error(url, response)
+                error = status_error(url, response.status, response.headers)
                 if response.status in (429, 503):
                     in_flight.refused(error.retry_after_s)
                 raise error
@@ -500,3 +524,13 @@ def _target(url: str, place: str) -> str:
             todo="Its server is misconfigured, or means harm.",
             code="transport-redirected",
         ) from error
+
+
+def _make_again(
+    settings: dict[str, Any], named: set[str], allowed: set[str], states: States
+) -> Transport:
+    again = Transport(allowed_hosts=named, **settings)
+    for host in allowed:
+        again.allow(host)
+    again._states = states
+    return again

@@ -71,16 +71,7 @@ def read_body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes
     """
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        raise TransportError(
-            url,
-            f"answered with Content-Encoding {encoding!r}",
-            expected="the bytes as they are, as asked for",
-            todo=(
-                "Encoded bytes may be of any size: let the data node compress only what clients "
-                "accept compressed."
-            ),
-            code="transport-encoded",
-        )
+        raise encoded_error(url, encoding)
     try:
         return response.read(limit)
     except urllib3.exceptions.ProtocolError as error:
@@ -96,9 +87,33 @@ def read_body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes
         raise lost(url, error) from error
 
 
-def status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportError:
+def encoded_error(url: str, encoding: str) -> TransportError:
+    """An answer that is compressed, so that its bytes are not those of the file."""
+    return TransportError(
+        url,
+        f"answered with Content-Encoding {encoding!r}",
+        expected="the bytes as they are, as asked for",
+        todo=(
+            "Encoded bytes may be of any size: let the data node compress only what clients "
+            "accept compressed, and no answer to a range."
+        ),
+        code="transport-encoded",
+    )
+
+
+def files_limit_error(url: str) -> TransportError:
+    """A request that this process cannot send."""
+    return TransportError(
+        url,
+        "was not asked for: this process may open no more files",
+        expected="room for one more connection",
+        todo="Raise the limit (`ulimit -n`), or set fewer `connections`.",
+        code="transport-files-limit",
+    )
+
+
+def status_error(url: str, status: int, headers: Mapping[str, str]) -> TransportError:
     """What a status means that is not the one that was asked for."""
-    status = response.status
     if status == 200:
         return TransportError(
             url,
@@ -119,7 +134,7 @@ def status_error(url: str, response: urllib3.BaseHTTPResponse) -> TransportError
         code=f"transport-http-{status}",
         retryable=status in (429, 503),
     )
-    error.retry_after_s = seconds(response.headers.get("Retry-After", ""))
+    error.retry_after_s = seconds(headers.get("Retry-After", ""))
     return error
 
 
@@ -146,14 +161,7 @@ def redirected(url: str, target: str) -> TransportError:
 def lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
     """Why there is no answer."""
     if _out_of_files(error):
-        return TransportError(
-            url,
-            "was not asked for: this process may open no more files",
-            expected="room for one more connection",
-            todo="Raise the limit (`ulimit -n`), or set fewer `connections`.",
-            code="transport-files-limit",
-            retryable=True,
-        )
+        return files_limit_error(url)
     reason = getattr(error, "reason", None) or error
     if isinstance(error.__cause__, TooSlowError):
         return TransportError(

@@ -1,49 +1,302 @@
-"""Stock readers, fsspec and aiohttp, kept to the hosts that the transport may fetch from:
-references can name any.
+"""Stock readers, fsspec and aiohttp, within the bounds of the transport.
+
+References can name any host, and servers can trickle, reset, and replace files.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import TransportError
 from . import Transport
+from .answers import encoded_error, files_limit_error, status_error
+from .connections import SLOWEST
+from .in_flight import LONGEST_PAUSE_S
 from .public_addresses import check_address, check_name
 from .urls import parse_url
+from .validators import State
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import aiohttp
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)\Z")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 _CLOSING_S = 10.0
 _LARGEST = 4 * 2**30
 """Bytes of an answer to a request for a whole file."""
+_AT_ONCE = 32
+"""Requests of stock clients in flight."""
+
+
+class KnownBytes(Protocol):
+    """Parts of a file that were fetched."""
+
+    def has(self, start: int, stop: int) -> bool:
+        """Whether all bytes from ``start`` to ``stop`` are known."""
+        ...
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` to ``stop``, which must be known."""
+        ...
+
+
+class StockClients:
+    """The clients that fsspec's file systems fetch with.
+
+    A range that is known is given without a request: it was fetched from the same URL, and no byte
+    is asked for twice. Any other request goes to the server, by aiohttp as stock readers send it:
+    to hosts that are allowed, as often as the transport would try, for as long as it would wait;
+    and its answer must be of the file that the transport was answered from.
+
+    ``known`` is URL -> what was fetched; ``looks`` is URL -> (start, bytes) that `look_again` asks
+    for.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.known: Mapping[str, KnownBytes] = {}
+        self.looks: dict[str, tuple[int, bytes]] = {}
+        self._spelled: dict[str, str] = {}
+        self._opened: list[tuple[asyncio.AbstractEventLoop, _Session]] = []
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """``remote_options`` of fsspec's reference file system."""
+        return {"get_client": self._get_client, "skip_instance_cache": True}
+
+    async def _get_client(self, **options: Any) -> _Session:
+        session = _Session(_client(self.transport, **options), self)
+        self._opened.append((asyncio.get_running_loop(), session))
+        return session
+
+    def known_part(self, url: Any, start: int, stop: int) -> bytes | None:
+        """The bytes of a range, if they are known. ``url`` is as fsspec spells it."""
+        text = str(url)
+        if text not in self._spelled:
+            spelled = {str(type(url)(known)): known for known in self.known}
+            self._spelled.update(spelled)
+        content = self.known.get(self._spelled.get(text, text))
+        if content is None or not content.has(start, stop):
+            return None
+        return content.read(start, stop)
+
+    def look_again(self, options: Mapping[str, Any]) -> None:
+        """Ask for some bytes of each file once more, as stock readers do: they must be those that
+        were proved, and the file the same still.
+
+        Args:
+            options: further ``remote_options``, such as ``ssl``.
+
+        Raises:
+            TransportError: a file was replaced, or the server gives stock readers other bytes.
+        """
+        if not self.looks:
+            return
+        self.transport.rounds += 1
+        with ThreadPoolExecutor(1) as thread:  # the caller may be in an event loop of its own
+            thread.submit(asyncio.run, self._look_at_all(options)).result()
+
+    async def _look_at_all(self, options: Mapping[str, Any]) -> None:
+        gate = asyncio.Semaphore(_AT_ONCE)
+        async with _client(self.transport) as stock:
+            session = _Session(stock, self)
+
+            async def look(url: str, start: int, expected: bytes) -> None:
+                stop = start + len(expected)
+                headers = {"Range": f"bytes={start}-{stop - 1}"}
+                async with gate:
+                    given = await session.fetch(url, start, stop, {"headers": headers, **options})
+                if given != expected:
+                    raise TransportError(
+                        url,
+                        f"gives stock readers other bytes at {start} to {stop} than it gave before",
+                        expected="the same bytes for every client",
+                        todo="Look at what the data node does by User-Agent or Accept-Encoding.",
+                        code="transport-bytes-differ",
+                    )
+
+            tasks = [
+                asyncio.ensure_future(look(url, start, expected))
+                for url, (start, expected) in self.looks.items()
+            ]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    def close(self) -> None:
+        """Close the connections; fsspec leaves them to the collector."""
+        for loop, session in self._opened:
+            asyncio.run_coroutine_threadsafe(session.close(), loop).result(_CLOSING_S)
+        self._opened.clear()
+
+
+@contextmanager
+def stock_clients(transport: Transport) -> Iterator[StockClients]:
+    """Clients for stock readers, whose connections are closed in the end."""
+    clients = StockClients(transport)
+    try:
+        yield clients
+    finally:
+        clients.close()
 
 
 @contextmanager
 def remote_options(transport: Transport) -> Iterator[dict[str, Any]]:
-    """``remote_options`` of fsspec's reference file system: its requests, and where redirects lead,
-    as far as the transport allows.
-
-    An answer may be as large as was asked for, decoded. Connections are closed in the end; fsspec
-    leaves them to the collector.
+    """``remote_options`` of fsspec's reference file system, whose requests keep to the transport's
+    bounds.
     """
-    opened: list[tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = []
+    with stock_clients(transport) as clients:
+        yield clients.options
 
-    async def get_client(**options: Any) -> aiohttp.ClientSession:
-        session = _client(transport, **options)
-        opened.append((asyncio.get_running_loop(), session))
-        return session
 
-    try:
-        yield {"get_client": get_client, "skip_instance_cache": True}
-    finally:
-        for loop, session in opened:
-            asyncio.run_coroutine_threadsafe(session.close(), loop).result(_CLOSING_S)
+def raise_transport_error(error: BaseException) -> None:
+    """Raise the TransportError that a reader's error comes from, if there is one: then the data
+    node is at fault, and not the references.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TransportError):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An answer as fsspec takes it."""
+
+    body: bytes
+    status: int = 206
+
+    async def read(self) -> bytes:
+        """The body."""
+        return self.body
+
+    def raise_for_status(self) -> None:
+        """Nothing: other answers were raised before."""
+
+
+class _Session:
+    """A client session of aiohttp, whose ranges are known, or are fetched within bounds."""
+
+    def __init__(self, stock: aiohttp.ClientSession, clients: StockClients) -> None:
+        self._stock = stock
+        self._clients = clients
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stock, name)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._stock.close()
+
+    def get(self, url: Any, **options: Any) -> Any:
+        """What ``aiohttp.ClientSession.get`` gives, within ``async with``."""
+        asked = _RANGE.match((options.get("headers") or {}).get("Range", ""))
+        if asked is None:
+            return self._stock.get(url, **options)
+        return self._part(url, int(asked[1]), int(asked[2]) + 1, options)
+
+    @asynccontextmanager
+    async def _part(
+        self, url: Any, start: int, stop: int, options: Mapping[str, Any]
+    ) -> AsyncIterator[_Given]:
+        known = self._clients.known_part(url, start, stop)
+        if known is None:
+            known = await self.fetch(url, start, stop, options)
+        yield _Given(known)
+
+    async def fetch(self, url: Any, start: int, stop: int, options: Mapping[str, Any]) -> bytes:
+        """The bytes of a range, from the server.
+
+        Raises:
+            TransportError: they cannot be had.
+        """
+        transport = self._clients.transport
+        for tried in range(transport.retries):
+            try:
+                return await self._try(url, start, stop, options)
+            except TransportError as error:
+                if not error.retryable:
+                    raise
+                pause_s = error.retry_after_s or 0.2 * 2**tried
+                await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
+        return await self._try(url, start, stop, options)
+
+    async def _try(self, url: Any, start: int, stop: int, options: Mapping[str, Any]) -> bytes:
+        import aiohttp
+
+        text = str(url)
+        patience_s = self._clients.transport.timeout_s + (stop - start) / SLOWEST
+        try:
+            async with asyncio.timeout(patience_s), self._stock.get(url, **options) as response:
+                self._check(text, start, stop, response)
+                body = await response.read()
+        except TimeoutError as error:
+            raise TransportError(
+                text,
+                f"is too slow for stock readers: no {stop - start} bytes in {patience_s:.0f} s",
+                todo="Try again later, with fewer `connections` or a longer `timeout_s`.",
+                code="transport-slow",
+            ) from error
+        except aiohttp.ClientPayloadError as error:
+            raise _truncated(text, f"ended early: {error}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unanswered(text, error) from error
+        if len(body) != stop - start:
+            raise _truncated(text, f"sent {len(body)} bytes for bytes {start}-{stop - 1}")
+        return body
+
+    def _check(self, url: str, start: int, stop: int, response: aiohttp.ClientResponse) -> None:
+        """Whether an answer is the range that was asked for, of the file that was seen before."""
+        if response.status != 206:
+            raise status_error(url, response.status, response.headers)
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise encoded_error(url, encoding)
+        said = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop):
+            raise TransportError(
+                url,
+                f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes "
+                f"{start}-{stop - 1}",
+                expected="the range that was asked for",
+                code="transport-range-wrong",
+            )
+        state = State.of_answer(int(said[3]), response.headers)
+        self._clients.transport.compare(url, state)
+
+
+def _truncated(url: str, found: str) -> TransportError:
+    return TransportError(
+        url,
+        found,
+        expected="the bytes that were asked for",
+        todo="The answer was cut short: try again, then look at the data node.",
+        code="transport-truncated",
+        retryable=True,
+    )
+
+
+def _unanswered(url: str, error: Exception) -> TransportError:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return files_limit_error(url)
+    return TransportError(
+        url,
+        f"no answer for stock readers: {type(error).__name__}: {error}",
+        todo="Is the server up, and reachable from here?",
+        code="transport-unreachable",
+    )
 
 
 def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
@@ -90,4 +343,11 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
                 self._body = b"".join(parts)
             return self._body
 
-    return aiohttp.ClientSession(connector=Connector(), response_class=Response, **options)
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=transport.timeout_s, sock_read=transport.timeout_s
+    )
+    return aiohttp.ClientSession(
+        connector=Connector(limit=_AT_ONCE),
+        response_class=Response,
+        **{"timeout": timeout, **options},
+    )

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import TransportError
 
@@ -55,6 +56,10 @@ class States:
         self._first: dict[str, State] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            return _states_of, (dict(self._first),)
+
     def compare(self, location: str, found: State) -> None:
         """Keep the state of a file that is seen for the first time; else compare it with the first.
 
@@ -76,8 +81,19 @@ class States:
                 retryable=True,
             )
 
+    def first_of(self, location: str) -> State | None:
+        """The state in which a file was first seen; None where it was not."""
+        with self._lock:
+            return self._first.get(location)
+
     def forget(self, locations: Iterable[str]) -> None:
         """Begin anew with these files: they may have been replaced since they were last read."""
         with self._lock:
             for location in locations:
                 self._first.pop(location, None)
+
+
+def _states_of(first: dict[str, State]) -> States:
+    again = States()
+    again._first = first
+    return again

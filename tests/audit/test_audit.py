@@ -16,8 +16,9 @@ import pytest
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
 from esgvzarr.errors import SourceError
+from esgvzarr.generate import make_references, make_transport
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.output import JSON, PARQUET, SUFFIXES, ZST, write
+from esgvzarr.output import named as output_named
 from esgvzarr.settings import Settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -306,12 +307,17 @@ def test_parquet_and_whatever_else_is_in_a_directory(
     archive.add("a", small_files)
     directory = archive.node.directory / "outputs"
     directory.mkdir()
-    outputs = {output: SUFFIXES[output] for output in (JSON, ZST, PARQUET)}
-    for output, suffix in outputs.items():
-        write(output, archive.reference("a").read_bytes(), directory / f"a{suffix}")
+    outputs = [output_named(name) for name in ("json", "json.zst", "parquet")]
+    task = Ledger(archive.settings.ledger).task(archive.ids["a"])
+    assert task is not None
+    with make_transport(archive.settings) as transport:
+        transport.allow(task.record.data_node, named=True)
+        references = make_references(task.record, transport)
+    for output in outputs:
+        output.write(references, directory / f"a{output.suffix}")
     targets = find_targets([str(directory)], archive.settings)
     assert {Path(target.location).name for target in targets} == {
-        f"a{suffix}" for suffix in outputs.values()
+        f"a{output.suffix}" for output in outputs
     }
     assert {one.state for one in audit(targets, archive.settings)} == {State.FINE}
     archive.files("a")[0].unlink()

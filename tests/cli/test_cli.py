@@ -25,7 +25,6 @@ LINKED = Entry(
     "",
     "is shown",
     "https://node/a.json",
-    "",
     "2026-11-20T10:00:00+00:00",
     step=Step.DONE,
 )
@@ -40,8 +39,11 @@ def config(tmp_path: Path) -> Path:
     config = tmp_path / "esg.yaml"
     config.write_text(f"esgvzarr:\n  ledger: {tmp_path / 'ledger.sqlite'}\n")
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    for step in (replace(LINKED, state=State.OPEN, step=Step.DECIDED), LINKED, PENDING):
-        ledger.add(step)
+    for name, last in ((DATASET_ID, LINKED), (OTHER, PENDING)):
+        begun = replace(LINKED, dataset_id=name, state=State.OPEN)
+        ledger.add(replace(begun, step=Step.DECIDED))
+        ledger.add(replace(begun, step=Step.WRITTEN))
+        ledger.add(last)
     return config
 
 
@@ -117,15 +119,16 @@ class TestStatus:
 
     def test_as_json(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """For scripts; an interrupted run says after which step."""
-        Ledger(config.parent / "ledger.sqlite").add(
-            replace(LINKED, state=State.OPEN, step=Step.WRITTEN, retryable=True)
-        )
+        begun = replace(LINKED, state=State.OPEN, retryable=True)
+        for step in (Step.DECIDED, Step.WRITTEN):
+            Ledger(config.parent / "ledger.sqlite").add(replace(begun, step=step))
         assert run("status", DATASET_ID, "--json", "--config", config) == 1
         (told,) = json.loads(capsys.readouterr().out)
-        assert (told["dataset_id"], told["state"], told["retryable"]) == (
+        assert (told["dataset_id"], told["state"], told["retryable"], told["live"]) == (
             DATASET_ID,
             "interrupted after written",
             True,
+            [LINKED.href],
         )
 
     def test_of_no_ledger_makes_none(self, tmp_path: Path) -> None:

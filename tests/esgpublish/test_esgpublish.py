@@ -16,7 +16,11 @@ import pytest
 import yaml
 
 from esgvzarr.errors import LinkError, PublisherError
-from esgvzarr.esgpublish import Registration, _paths, check_config, config_path, run_esgpublish
+from esgvzarr.esgpublish import Registration, check_config, config_path, run_esgpublish
+from esgvzarr.esgpublish.hook import _paths
+from esgvzarr.link.lifecycle import publish_with_esgcet
+from esgvzarr.outcome import State
+from esgvzarr.settings import Settings
 from esgvzarr.testing.faults import Problem
 from esgvzarr.testing.stac import StacServer
 
@@ -24,6 +28,8 @@ pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 
 FIRST = "CMIP6/CMIP/CAS/FGOALS-g3/historical/r1i1p1f1/day/ta/gn/v20190826"
 SECOND = "CMIP6/CMIP/CMCC/CMCC-CM2-SR5/historical/r1i1p1f1/day/ta/gn/v20200616"
+_UNREAD = "transport-unreachable"
+"""The data node of these tests serves nothing."""
 
 
 def dsid(folder: str) -> str:
@@ -198,7 +204,9 @@ class TestRun:
         )
         assert posted(stac_server) == [dsid(FIRST), dsid(SECOND)]
         told = [
-            record.getMessage() for record in caplog.records if record.name == "esgvzarr.esgpublish"
+            record.getMessage()
+            for record in caplog.records
+            if record.name == "esgvzarr.esgpublish.hook"
         ]
         assert [message.split(":")[0] for message in told] == [dsid(FIRST), dsid(SECOND)]
 
@@ -215,6 +223,28 @@ class TestRun:
         assert run_esgpublish(["--map", write_map(FIRST), "--config", write_config()], heard) == 1
         assert heard == []
         assert "not registered by esgpublish" in caplog.text
+
+    def test_a_run_that_stops_half_way_names_every_map(
+        self, write_map: Any, write_config: Any, stac_server: StacServer, tmp_path: Path
+    ) -> None:
+        """esgcet leaves all maps after the first that fails: in the index, or before."""
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", proof_samples=0)
+        lost = tmp_path / "lost.map"
+        lost.write_text("CMIP6.a#1 | /nowhere/a.nc | 1\n")
+        maps = [write_map(FIRST), write_map(SECOND), str(lost)]
+        arguments = ["--map", *maps, "--config", write_config()]
+        status, outcomes = publish_with_esgcet(arguments, settings)
+        assert status == 1
+        assert posted(stac_server) == [dsid(FIRST), dsid(SECOND)]
+        assert [one.dataset_id for one in outcomes] == [dsid(FIRST), dsid(SECOND), str(lost)]
+        assert [one.code for one in outcomes] == [_UNREAD, _UNREAD, "publisher-not-registered"]
+
+        stac_server.fault(Problem(), methods=("POST",), paths="/collections/*")
+        status, outcomes = publish_with_esgcet(arguments, settings)
+        assert status == 1
+        assert [one.dataset_id for one in outcomes] == [dsid(FIRST), maps[1], maps[2]]
+        assert [one.state for one in outcomes[1:]] == [State.SKIPPED] * 2
+        assert {one.code for one in outcomes[1:]} == {"publisher-not-tried"}
 
     def test_tells_though_esgcet_stops_after_registration(
         self, write_map: Any, write_config: Any, stac_server: StacServer

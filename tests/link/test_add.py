@@ -24,10 +24,10 @@ from esgvzarr.errors import (
 from esgvzarr.generate import generate, make_transport
 from esgvzarr.indexes.stac import StacIndex
 from esgvzarr.link.add import catalogue, place, publish
-from esgvzarr.link.journal import keep
+from esgvzarr.link.attempt import keep_made
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-from esgvzarr.outcome import Absent, Verb, failure
+from esgvzarr.outcome import Verb, failure
 from esgvzarr.settings import Settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -457,47 +457,34 @@ class TestPublish:
         assert {request.method for request in stac_server.requests} <= {"GET"}
 
 
-class TestKeep:
+class TestKeepMade:
     def test_outcomes_in_order(
         self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
     ) -> None:
         """What was done, the proof with it; and what was not, with its code."""
-        keep(generate(record, tmp_path / "out", transport, settings), settings)
-        keep(
-            failure(
-                DATASET_ID, Verb.PUBLISH, LinkError(DATASET_ID, "HTTP 403", code="index-http-403")
-            ),
-            settings,
-        )
-        written, failed = Ledger(settings.ledger).entries(DATASET_ID)
-        assert (written.verb, written.state, written.href) == (
+        ledger = Ledger(settings.ledger)
+        keep_made(generate(record, tmp_path / "out", transport, settings), ledger)
+        assert '"passed": true' in ledger.report(DATASET_ID)
+        refused = RefusedError(DATASET_ID, ())
+        keep_made(failure(DATASET_ID, Verb.GENERATE, refused), ledger)
+        written, failed = ledger.entries(DATASET_ID)
+        assert (written.verb, written.state, written.href, written.proved) == (
             "generate",
             "written",
             str(tmp_path / "out" / NAME),
+            True,
         )
-        assert '"passed": true' in written.report
-        assert (failed.verb, failed.state, failed.code, failed.report) == (
-            "publish",
-            "failed",
-            "index-http-403",
-            "",
+        assert (failed.verb, failed.state, failed.code, failed.proved) == (
+            "generate",
+            "refused",
+            "refused",
+            False,
         )
 
     def test_refusals_are_told_from_failures(self) -> None:
         """Refused: the files are not to be combined. Failed: something went wrong."""
         assert failure("x", Verb.PUBLISH, RefusedError("x", ())).state == "refused"
         assert failure("x", Verb.PUBLISH, StoreError("x", "y")).state == "failed"
-
-    def test_a_ledger_that_cannot_be_written_stands_in_nobodys_way(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """It is said, and that is all."""
-        (tmp_path / "occupied").write_text("")
-        keep(
-            Absent("x", Verb.PUBLISH, ""),
-            Settings(ledger=tmp_path / "occupied" / "ledger.sqlite"),
-        )
-        assert "cannot be used as the ledger" in caplog.text
 
 
 def test_catalogue(

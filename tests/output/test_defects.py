@@ -17,9 +17,9 @@ from trust import oracle
 import esgvzarr
 from esgvzarr import EsgvzarrError
 from esgvzarr.errors import FormatError
-from esgvzarr.output import SUFFIXES, storage_options, write
+from esgvzarr.output import Contents, named
+from esgvzarr.output.document import contents_of, parse
 from esgvzarr.output.icechunk import open_store
-from esgvzarr.output.parquet import read_parquet
 from esgvzarr.testing import DEFECTS
 from esgvzarr.testing.defects import EQUAL
 
@@ -65,7 +65,7 @@ CHOSEN = READABLE if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else TELL
 
 def opener(place: Path, output: str) -> Any:
     """``oracle.shown`` by the output at ``place``, with what its link says and no more."""
-    own = storage_options(output, "file")
+    own = named(output).storage_options("file")
 
     def show(document: bytes, group: str = "", **options: Any) -> xarray.Dataset:
         if output == "icechunk":
@@ -103,16 +103,16 @@ def test_a_defect_is_read_through_the_output_as_the_files_hold_it(
 ) -> None:
     skip_unless_installed(output)
     paths = DEFECTS[name].make(tmp_path / "files")
-    _, document = oracle.make(paths)
-    place = tmp_path / f"dataset{SUFFIXES[output]}"
+    references, document = oracle.make(paths)
+    place = tmp_path / f"dataset{named(output).suffix}"
     if name in REFUSED.get(output, {}):
         with pytest.raises(FormatError, match=REFUSED[output][name]) as caught:
-            write(output, document, place)
+            named(output).write(references, place)
         assert caught.value.code == "file-output-unsupported"
         return
-    write(output, document, place)
+    named(output).write(references, place)
     assert oracle.differences(document, paths, show=opener(place, output)) == []
-    report = oracle.proof(document, paths, through=str(place))
+    report = oracle.proof_of(named(output).staged(place, references), paths)
     assert report.passed, report.failures
 
 
@@ -122,9 +122,9 @@ def test_segments_of_an_output_are_joined_by_ours_and_by_the_recipe_that_it_stat
 ) -> None:
     skip_unless_installed(output)
     paths = DEFECTS["packing_differs"].make(tmp_path / "files")
-    _, document = oracle.make(paths)
-    place = tmp_path / f"dataset{SUFFIXES[output]}"
-    write(output, document, place)
+    references, document = oracle.make(paths)
+    place = tmp_path / f"dataset{named(output).suffix}"
+    named(output).write(references, place)
     ours = esgvzarr.open_dataset(str(place), decode_times=oracle.CFTIME)
     assert oracle.joined_differences(ours, paths) == []
     root = opener(place, output)(document)
@@ -141,43 +141,55 @@ def test_segments_of_an_output_are_joined_by_ours_and_by_the_recipe_that_it_stat
     )
 
 
-def test_parquet_holds_each_reference_and_nothing_else(tmp_path: Path) -> None:
-    """Inline bytes, scalars, several tables: what is read back is the document, key by key."""
-    pytest.importorskip("fastparquet")
-    paths = DEFECTS["chunks_never_written"].make(tmp_path / "files")
-    _, document = oracle.make(paths)
-    write("parquet", document, tmp_path / "x.parq")
-    there = orjson.loads(document)
-    here = orjson.loads(read_parquet(str(tmp_path / "x.parq")))
-    assert here["provenance"] == there["provenance"]
-    assert here["refs"].keys() == there["refs"].keys()
-    for key, value in there["refs"].items():
-        same = (
-            orjson.loads(here["refs"][key]) == orjson.loads(value)
-            if "/.z" in f"/{key}"
-            else here["refs"][key] == value
-        )
-        assert same, key
+@pytest.mark.parametrize("output", ["json", "json.zst", "parquet"])
+@pytest.mark.parametrize("name", ["chunks_never_written", "packing_differs", "scalar_integer"])
+def test_what_was_written_is_read_back_as_the_same_tables(
+    output: str, name: str, tmp_path: Path
+) -> None:
+    """Inline bytes, scalars, segments: each chunk of each array with its file, place and size."""
+    skip_unless_installed(output)
+    references, document = oracle.make(DEFECTS[name].make(tmp_path / "files"))
+    place = tmp_path / f"x{named(output).suffix}"
+    named(output).write(references, place)
+    here = named(output).staged(place, references).contents
+    there = contents_of(parse(document, "document"))
+    assert here.provenance == there.provenance
+    assert here.arrays.keys() == there.arrays.keys()
+    for path in there.arrays:
+        assert rows_of(here, path) == rows_of(there, path)
+    for key, text in there.metadata.items():
+        if key.endswith(".zarray"):
+            assert orjson.loads(here.metadata[key]) == orjson.loads(text)
+
+
+def rows_of(contents: Contents, path: str) -> set[tuple[Any, ...]]:
+    """Key, URL, offset and size of each chunk; keys alone of inline ones."""
+    table = contents.arrays[path]
+    rows = set()
+    for key, file, offset, size in zip(
+        table.keys.tolist(), table.file_index, table.offsets, table.sizes, strict=True
+    ):
+        rows.add((tuple(key), contents.urls[file], int(offset), int(size)))
+    return rows | {(tuple(key),) for key in table.inline.tolist()}
 
 
 def test_an_output_that_was_spoilt_fails_the_proof(tmp_path: Path) -> None:
     """The proof opens the output, not what it was made of."""
     pytest.importorskip("fastparquet")
     paths = DEFECTS["compressed"].make(tmp_path / "files")
-    _, document = oracle.make(paths)
+    references, _ = oracle.make(paths)
+    output = named("parquet")
     place = tmp_path / "x.parq"
-    write("parquet", document.replace(b'.nc",', b'.nc",1', 1), place)
-    assert not oracle.proof(document, paths, through=str(place), full=True).passed
+    output.write(references, place)
+    assert oracle.proof_of(output.staged(place, references), paths).passed
     (place / "tas" / "refs.0.parq").unlink()
-    assert not oracle.proof(document, paths, through=str(place)).passed
+    assert not oracle.proof_of(output.staged(place, references), paths).passed
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from esgvzarr.output import check_installed
-
     monkeypatch.setitem(__import__("sys").modules, "fastparquet", None)
     with pytest.raises(EsgvzarrError, match=r"pip install 'esgvzarr\[parquet\]'") as caught:
-        check_installed("parquet")
+        named("parquet").check_installed()
     assert caught.value.code == "settings-output"

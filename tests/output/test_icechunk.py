@@ -26,7 +26,7 @@ from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.indexes.dataset_document import check_link
 from esgvzarr.link.add import access_link, publish
 from esgvzarr.model import ICECHUNK_TYPE
-from esgvzarr.output import check_installed
+from esgvzarr.output import named
 from esgvzarr.output.placing import files_of, measure
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DRS_PATH, NginxServer, write_monthly
@@ -236,4 +236,4 @@ def test_a_legacy_index_gets_no_repository(
 def test_icechunk_1_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(icechunk, "http_storage")
     with pytest.raises(SettingsError, match=r"Python 3\.12"):
-        check_installed("icechunk")
+        named("icechunk").check_installed()

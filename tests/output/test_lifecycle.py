@@ -8,7 +8,7 @@ import pytest
 from link.test_lifecycle import DATASET_ID, assets, beside, register, run, source
 
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.output import DIRECTORIES, SUFFIXES
+from esgvzarr.output import named
 from esgvzarr.testing import NginxServer, StacServer, Status
 from esgvzarr.testing.nginx import available
 from esgvzarr.testing.node import DataNode
@@ -30,7 +30,7 @@ def test_linked_interrupted_resumed_and_withdrawn(
         pytest.skip(available())
     register(node, stac_server)
     arguments = source(node)
-    place = node.directory / "zarr" / f"{DATASET_ID}{SUFFIXES[output]}"
+    place = node.directory / "zarr" / f"{DATASET_ID}{named(output).suffix}"
     place.parent.mkdir()
     with NginxServer(place.parent, dot_file=".zmetadata") as server:
         node.write_config(
@@ -51,7 +51,7 @@ def test_linked_interrupted_resumed_and_withdrawn(
         key = "icechunk" if output == "icechunk" else "reference_file"
         asset = assets(stac_server)[key]
         assert asset["href"] == server.url_of(place)
-        assert ("file:checksum" in asset) == (output not in DIRECTORIES)
+        assert ("file:checksum" in asset) == (not named(output).directory)
         assert run("link", *arguments)[0] == 0
         assert list(place.parent.iterdir()) == [place]
         status, said = run("audit", "--config", node.config)

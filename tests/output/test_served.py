@@ -21,7 +21,7 @@ from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.link.add import publish
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-from esgvzarr.output import DIRECTORIES, SUFFIXES
+from esgvzarr.output import named
 from esgvzarr.output.icechunk import open_store
 from esgvzarr.output.placing import (
     files_of,
@@ -72,7 +72,7 @@ def record_of(server: NginxServer, paths: list[Path]) -> DatasetRecord:
 
 
 def settings_of(tmp_path: Path, output: str) -> Settings:
-    return Settings(ledger=tmp_path / "ledger.sqlite", output=output, retries=0)  # type: ignore[arg-type]
+    return Settings(ledger=tmp_path / "ledger.sqlite", output=output, retries=0)
 
 
 @pytest.fixture
@@ -99,13 +99,13 @@ def test_a_published_output_opens_over_http_as_its_link_says(
     made = publish(record, index, transport, settings)
     assert made.state == "linked"
     (link,) = index.links(ID)
-    assert link.href == server.url_of(tmp_path / DRS_PATH / f"{DATASET_ID}{SUFFIXES[output]}")
+    assert link.href == server.url_of(tmp_path / DRS_PATH / f"{DATASET_ID}{named(output).suffix}")
     opened = xarray.open_dataset(
         open_store(link.href) if output == "icechunk" else link.href, **link.open_kwargs
     )
     assert np.array_equal(opened["tas"].values, tas_of(paths))
     assert (link.size, link.sha256) == (
-        (0, "") if output in DIRECTORIES else measure(made.reference.path)
+        (0, "") if named(output).directory else measure(made.reference.path)
     )
     assert verify_published(link.href, (), transport, settings, full=True).passed
     again = publish(record, index, transport, settings)
@@ -176,7 +176,7 @@ def test_dry_run_touches_nothing(
 ) -> None:
     from esgvzarr.link.dry_run import plan_file
 
-    reference, said, _ = plan_file(
+    (reference,), said, _ = plan_file(
         record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, output)
     )
     assert reference.written

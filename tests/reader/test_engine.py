@@ -22,7 +22,7 @@ from trust import oracle
 import esgvzarr
 from esgvzarr import EsgvzarrError
 from esgvzarr.errors import SourceError, TransportError
-from esgvzarr.output import PARQUET, ZST, open_kwargs, provenance_at, reading_of, write
+from esgvzarr.output import named, provenance_at, reading_of
 from esgvzarr.reader.source import open_source
 from esgvzarr.testing import DATASET_ID, DEFECTS, FileSpec, ThreddsServer, write_files
 
@@ -142,7 +142,7 @@ def test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning(
     href = published(paths, tmp_path, thredds_server)
     reading = reading_of(provenance_at(tmp_path / NAME))
     assert (reading.dimension, reading.steps, reading.segments) == ("time", 24, 0)
-    keywords = open_kwargs("json", "http", reading)
+    keywords = named("json").open_kwargs("http", reading)
     assert keywords == {"engine": "kerchunk", "open_dataset_options": {"chunks": {"time": 24}}}
     thredds_server.requests.clear()
     with warnings.catch_warnings():
@@ -198,12 +198,12 @@ def test_numbers_as_stored_can_be_had_too(tmp_path: Path) -> None:
     assert "_FillValue" in stored["tas"].attrs
 
 
-@pytest.mark.parametrize("output", [ZST, PARQUET])
+@pytest.mark.parametrize("output", ["json.zst", "parquet"])
 def test_other_outputs_open_by_their_names(tmp_path: Path, output: str) -> None:
-    pytest.importorskip({ZST: "zstandard", PARQUET: "fastparquet"}[output])
+    pytest.importorskip({"json.zst": "zstandard", "parquet": "fastparquet"}[output])
     paths = fives(tmp_path)
-    place = tmp_path / f"{DATASET_ID}{ {ZST: '.json.zst', PARQUET: '.parq'}[output] }"
-    write(output, oracle.make(paths)[1], place)
+    place = tmp_path / f"{DATASET_ID}{named(output).suffix}"
+    named(output).write(oracle.make(paths)[0], place)
     opened = xarray.open_dataset(str(place))
     assert opened.encoding["source"] == str(place)
     assert opened["tas"].equals(

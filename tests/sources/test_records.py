@@ -18,6 +18,7 @@ from esgvzarr.sources.records import (
     from_stac_item,
     read_mapfile,
 )
+from esgvzarr.testing import make_item
 
 MASTER = "CMIP6.CMIP.IPSL.IPSL-CM6A-LR.historical.r1i1p1f1.Amon.rlds.gr"
 DSID = f"{MASTER}.v20180803"
@@ -529,6 +530,35 @@ def test_a_directory_stands_for_the_netcdf_files_in_it(directory: Path) -> None:
         (str(directory / name), str(directory / name), 4) for name in ("a.nc", "b.nc")
     ]
     assert record.data_node == ""
+
+
+def test_a_directory_is_taken_whole_or_not_at_all(directory: Path) -> None:
+    """Endings in capitals count; what is packed, or in another format, is not left out in
+    silence.
+    """
+    (directory / "c.NC4").write_bytes(b"CDF\x01")
+    assert [file.name for file in from_locations([str(directory)], ID).files] == [
+        "a.nc",
+        "b.nc",
+        "c.NC4",
+    ]
+    (directory / "d.nc.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"d\.nc\.gz") as error:
+        from_locations([str(directory)], ID)
+    assert error.value.code == "source-incomplete"
+
+
+def test_data_of_an_item_that_are_not_said_to_be_netcdf_are_missed() -> None:
+    """By role and name they are data of the dataset."""
+    hrefs = {"a.nc": f"{BASE}/a.nc", "b.nc": f"{BASE}/b.nc"}
+    item = make_item(DSID, hrefs, data_node=NODE)
+    item["properties"].pop("size", None)
+    assert len(from_stac_item(item).files) == 2
+    asset = next(asset for asset in item["assets"].values() if asset["href"].endswith("b.nc"))
+    asset["type"] = "application/octet-stream"
+    with pytest.raises(SourceError, match="octet-stream") as error:
+        from_stac_item(item)
+    assert error.value.code == "source-incomplete"
 
 
 def test_relative_paths_become_absolute(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import resource
 import statistics
 import time
@@ -517,3 +518,18 @@ def test_an_empty_file_is_one(
     with Transport(allowed_hosts=[at.host]) as transport:
         head = transport.read_head(at.url_of("empty.nc"), 8)
     assert (head.data, head.size) == (b"", 0)
+
+
+def test_sent_to_another_process_it_keeps_its_rules_and_what_it_saw(server: ThreddsServer) -> None:
+    with Transport(allowed_hosts=[server.host], connections=3, retries=0) as transport:
+        transport.allow("data.example.org")
+        transport.read_head(server.url_of("a.nc"), 4)
+        again = pickle.loads(pickle.dumps(transport))  # noqa: S301  (our own bytes)
+    (server.root / "a.nc").write_bytes(b"another file, of another size")
+    with again:
+        again.check_allowed("https://data.example.org/a.nc")
+        assert again.is_named(server.url_of("a.nc"))
+        assert not again.is_named("https://data.example.org/a.nc")
+        with pytest.raises(TransportError, match="was replaced") as caught:
+            again.read_head(server.url_of("a.nc"), 4)
+    assert caught.value.code == "transport-changed"

@@ -19,12 +19,13 @@ import xarray
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Transport
 from esgvzarr.generate import make_references
 from esgvzarr.model import ReferenceSet, Report
+from esgvzarr.output import Artefact, named
 from esgvzarr.output.kerchunk import encode
 from esgvzarr.proof import verify
 from esgvzarr.testing import DATASET_ID
 
 CFTIME = xarray.coders.CFDatetimeCoder(use_cftime=True)
-_OURS = {"esgvzarr_segments", "esgvzarr_recipe"}
+_OURS = {"esgvzarr_segments", "esgvzarr_recipe", "esgvzarr_concat_dim"}
 _TIES = {"units", "calendar", "bounds", "coordinates"}
 """What ties variables together or may be rebased is one file's; all else that is shown, all files
 have.
@@ -45,10 +46,15 @@ def make(paths: Sequence[Path], dataset_id: str = DATASET_ID) -> tuple[Reference
 
 
 def proof(document: bytes, paths: Sequence[Path], **options: Any) -> Report:
-    """What ``esgvzarr.proof`` says of them."""
+    """What ``esgvzarr.proof`` says of a document."""
+    return proof_of(named("json").parse(document, "test"), paths, **options)
+
+
+def proof_of(artefact: Artefact, paths: Sequence[Path], **options: Any) -> Report:
+    """What ``esgvzarr.proof`` says of any output."""
     with Transport() as transport:
         return verify(
-            document,
+            artefact,
             record_of(paths).files,
             transport,
             location="test",

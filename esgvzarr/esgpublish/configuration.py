@@ -1,0 +1,110 @@
+"""What esgcet is configured with, and whether it is there."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from ..errors import PublisherError
+from ..settings import read_config
+
+log = logging.getLogger(__name__)
+
+
+def config_path(arguments: Sequence[str]) -> Path:
+    """The ``esg.yaml`` that esgpublish reads when it is given these arguments.
+
+    Raises:
+        PublisherError: the arguments cannot be read; esgpublish itself exits with 2 on them.
+    """
+    parser = _Parser(add_help=False)
+    parser.add_argument(
+        "--config", "-cfg", default=os.getenv("ESG_CONFIG_FILE") or Path.home() / ".esg/esg.yaml"
+    )
+    parser.add_argument(
+        "--certificate", "-c"
+    )  # or else -c would be taken for the short form of -cfg
+    return Path(parser.parse_known_args(list(arguments))[0].config)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PublisherError(
+            "esgpublish arguments", message, todo="See esgpublish --help.", code="publisher-usage"
+        )
+
+
+def check_config(config: str | os.PathLike[str]) -> None:
+    """Make sure that esgcet is there and does not write references of its own.
+
+    Raises:
+        PublisherError: esgcet is not installed, or ``kerchunk: generation:`` is on.
+        SettingsError: the file cannot be read.
+    """
+    check_installed()
+    own = read_config(config).get("kerchunk")
+    if isinstance(own, Mapping) and own.get("generation"):
+        raise PublisherError(
+            f"{config}, key kerchunk.generation",
+            "esgcet's own reference generation is on",
+            expected=(
+                "off: it writes before registration, and its link makes the whole item invalid"
+            ),
+            todo="Set `generation: false` there, or remove the key.",
+            code="publisher-kerchunk-on",
+        )
+
+
+def check_installed() -> None:
+    """Look whether esgcet is there, without importing it.
+
+    Raises:
+        PublisherError: it is not.
+    """
+    if importlib.util.find_spec("esgcet") is None:
+        raise PublisherError(
+            "esgcet",
+            "is not installed",
+            todo="pip install 'esgvzarr[publisher]'",
+            code="publisher-missing",
+        )
+
+
+def index_kind(config: Mapping[str, Any]) -> Literal["stac", "globus", "solr"]:
+    """The kind of index that esgcet takes where several are configured."""
+    if config.get("stac_config") or config.get("stac_api"):
+        return "stac"
+    return "globus" if config.get("globus_index") else "solr"
+
+
+def client_certificate(config: Mapping[str, Any]) -> Path | None:
+    """The file that ``cert`` names, if it is there: esgcet's Solr writer does without where it is
+    not.
+    """
+    path = Path(str(config.get("cert") or "")).expanduser()
+    return path if path.is_file() else None
+
+
+@functools.cache
+def item_schema(project: str) -> Mapping[str, Any] | None:
+    """The JSON schema of a project's STAC items, made by esgvoc of the vocabularies that esgcet
+    asks; None where it has none.
+    """
+    if importlib.util.find_spec("esgvoc") is None:
+        return None
+    from esgvoc.apps.jsg.json_schema_generator import generate_json_schema
+    from esgvoc.core.exceptions import EsgvocException
+
+    try:
+        return dict(generate_json_schema(project.lower()))
+    except EsgvocException as error:
+        log.debug("no JSON schema for %s: %s", project, error)
+        return None

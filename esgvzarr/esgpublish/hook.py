@@ -1,0 +1,312 @@
+"""Runs esgcet's ``esgpublish`` in this process, and hears of each dataset that it registers."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import EsgvzarrError
+from .configuration import check_installed, index_kind
+
+log = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+Patched = Callable[..., Any]
+_SENDING = frozenset(("update", "pid_cite", "pid", "compliance_check"))
+"""What esgcet's publishers do besides ``index_pub`` that sends, or writes files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One dataset that esgcet has just registered."""
+
+    records: tuple[Record, ...] = field(repr=False)
+    """esgcet's publication records, one per file and the dataset's last, as they were before any
+    index writer changed them.
+    """
+    paths: Mapping[str, str] = field(repr=False)
+    """Published HTTPServer URL of a file -> its path in the mapfile, esgcet's mount points applied.
+    """
+    config: Mapping[str, Any] = field(repr=False)
+    """esgcet's settings for this dataset; holds ``stac_config``. Has credentials: never log it."""
+    index_kind: Literal["stac", "globus", "solr"]
+    dry_run: bool
+    """True if esgcet was told not to publish: then it was not let to."""
+    sent: Record = field(default_factory=dict, repr=False)
+    """The dataset's record as the index writer sent it."""
+
+    @property
+    def instance_id(self) -> str:
+        """The DSID."""
+        return str(self.records[-1]["instance_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """A map whose dataset esgcet did not register."""
+
+    path: str
+    """Of the map."""
+    dataset_id: str
+    """The DSID; empty where esgcet did not get as far as its index."""
+    tried: bool
+    """False where esgcet ended before it: at the first map that fails, it leaves the others."""
+
+
+def run_esgpublish(
+    arguments: Sequence[str],
+    registered: Callable[[Registration], None],
+    registering: Callable[[Registration], None] = lambda _: None,
+    unregistered: Callable[[Unregistered], None] = lambda _: None,
+) -> int:
+    """Run the unmodified ``esgpublish`` in this process and hear of each dataset that it registers.
+
+    Args:
+        arguments: what ``esgpublish`` is given, without the program's name.
+        registered: called once for each registered dataset, after esgcet is through with it.
+            Whatever it raises is logged with the DSID; it changes neither the run nor its status.
+        registering: called just before esgcet sends a dataset to its index; must not raise.
+        unregistered: called in the end for each map whose dataset was not registered.
+
+    In a dry run esgcet scans the files and makes its records, and that is all: what sends or writes
+        is not run (updates of older
+    versions, PIDs, the compliance checker's report). esgcet's own dry run does some of it.
+
+    Returns:
+        The exit status that ``esgpublish`` would have had as a program.
+
+    Raises:
+        PublisherError: esgcet is not installed.
+    """
+    check_installed()
+    from esgcet import pub_internal
+    from esgcet.project.generic_pub import BasePublisher
+
+    hook = _Hook(registered, registering)
+    with ExitStack() as stack:
+        stack.enter_context(swapped(sys, "argv", ["esgpublish", *arguments]))
+        for name in ("exit", "quit"):  # these close stdin too
+            stack.enter_context(swapped(builtins, name, sys.exit))
+        stack.enter_context(swapped(pub_internal, "PubRunner", hook.runner(pub_internal.PubRunner)))
+        for publisher in _family(BasePublisher):
+            if "index_pub" in vars(publisher):
+                stack.enter_context(
+                    swapped(publisher, "index_pub", hook.captured(publisher.index_pub))
+                )
+            for name in _SENDING & vars(publisher).keys():
+                stack.enter_context(
+                    swapped(publisher, name, _kept_in_dry_runs(getattr(publisher, name)))
+                )
+        status = _status_of(pub_internal.main)
+    for left in hook.unregistered():
+        unregistered(left)
+    return status
+
+
+def _status_of(main: Callable[[], None]) -> int:
+    """The exit status of a program."""
+    try:
+        main()
+    except SystemExit as stop:
+        return _status(stop)
+    except KeyboardInterrupt:
+        raise
+    except FileNotFoundError as missing:  # a map or a configuration
+        log.error("esgpublish stopped: %s", missing)
+        return 1
+    except BaseException:  # esgcet raises bare BaseException too
+        log.exception("esgpublish stopped")
+        return 1
+    return 0
+
+
+@contextmanager
+def swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give an attribute another value meanwhile."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _family(kind: type[Any]) -> Iterator[type[Any]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+def _status(stop: SystemExit) -> int:
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return int(stop.code)
+    log.error("esgpublish: %s", stop.code)
+    return 1
+
+
+def _kept_in_dry_runs(method: Patched) -> Patched:
+    """The method, but in a dry run nothing; True, as for a check that passes."""
+
+    def wrapper(publisher: Any, *arguments: Any) -> Any:
+        if publisher.argdict.get("dry_run"):
+            log.info("dry run: %s of esgcet is not run", method.__name__)
+            return True
+        return method(publisher, *arguments)
+
+    return wrapper
+
+
+class _Hook:
+    """Captures what ``index_pub`` is given, and acts when esgcet is through with the map.
+
+    It must not act inside ``index_pub``: esgcet may still exit(1) afterwards, and a map is one
+    dataset, whose last call counts.
+    """
+
+    def __init__(
+        self,
+        registered: Callable[[Registration], None],
+        registering: Callable[[Registration], None],
+    ) -> None:
+        self._registered = registered
+        self._registering = registering
+        self._captured: tuple[Registration, bool] | None = None
+        self._maps: list[str] = []
+        self._tried: dict[str, str] = {}
+        """Map that was tried and whose dataset was not registered -> its DSID, if that is known."""
+        self._through: set[str] = set()
+        """Maps whose datasets were registered."""
+
+    def unregistered(self) -> Iterator[Unregistered]:
+        """The maps whose datasets were not registered, in the order of the run."""
+        for path in self._maps:
+            if path in self._tried:
+                yield Unregistered(path, self._tried[path], tried=True)
+            elif path not in self._through:
+                yield Unregistered(path, "", tried=False)
+
+    def captured(self, index_pub: Patched) -> Patched:
+        def wrapper(publisher: Any, records: Sequence[Record]) -> Any:
+            registration = _registration(publisher, records)
+            self._captured = (registration, False)
+            if registration.dry_run:
+                self._captured = (registration, True)
+                return True
+            self._registering(registration)
+            accepted = index_pub(publisher, records)
+            self._captured = (
+                replace(registration, sent=copy.deepcopy(dict(records[-1]))),
+                bool(accepted),
+            )
+            return accepted
+
+        return wrapper
+
+    def runner(self, base: type[Any]) -> type[Any]:
+        hook = self
+
+        class Runner(base):  # type: ignore[misc]
+            """esgcet's runner of one map."""
+
+            def run(self, fullmap: str, pub_args: Any) -> Any:
+                hook._captured = None
+                hook._maps = hook._maps or list(_maps_of(pub_args.get_args().map))
+                try:
+                    return super().run(fullmap, pub_args)
+                except KeyboardInterrupt:
+                    hook._captured = None  # the operator wants out
+                    raise
+                finally:
+                    hook._act(fullmap)
+
+        return Runner
+
+    def _act(self, fullmap: str) -> None:
+        if self._captured is None:
+            self._tried[fullmap] = ""
+            log.warning(
+                "%s: esgpublish did not get as far as the index, so there is nothing to reference",
+                fullmap,
+            )
+            return
+        registration, accepted = self._captured
+        if not accepted:
+            self._tried[fullmap] = registration.instance_id
+            log.warning(
+                "%s: not registered by esgpublish, so nothing is referenced",
+                registration.instance_id,
+            )
+            return
+        self._through.add(fullmap)
+        try:
+            self._registered(registration)
+        except EsgvzarrError as error:
+            log.error(
+                "%s: registered, but not referenced: [%s] %s",
+                registration.instance_id,
+                error.code,
+                error,
+            )
+        except (Exception, SystemExit):
+            log.exception("%s: registered, but not referenced", registration.instance_id)
+
+
+def _maps_of(named: Sequence[str]) -> Iterator[str]:
+    """The maps that esgcet takes one after the other where these are named: a map, a list of maps,
+    or a directory of them.
+    """
+    for name in named:
+        if os.path.isdir(name):
+            places = [Path(name) / file for file in os.listdir(name)]
+            yield from (str(place) for place in places if not place.is_dir())
+        elif os.path.isfile(name):
+            lines = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()
+            first = lines[0] if lines else ""
+            is_map = "|" in first and (".v" in first or "#" in first)
+            yield from [name] if is_map else [line.rstrip() for line in lines]
+        else:
+            yield name
+
+
+def _registration(publisher: Any, records: Sequence[Record]) -> Registration:
+    config = publisher.argdict
+    return Registration(
+        records=tuple(copy.deepcopy(list(records))),
+        paths=_paths(records, publisher.mapdict or ()),
+        config=copy.deepcopy(config),
+        index_kind=index_kind(config),
+        dry_run=bool(config.get("dry_run")),
+    )
+
+
+def _paths(records: Sequence[Record], maplines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Local path by published URL. esgcet makes the File records in the order of the map, and may
+    skip lines.
+    """
+    paths: dict[str, str] = {}
+    lines = iter(maplines)
+    for record in records:
+        if record.get("type") != "File":
+            continue
+        path = next(
+            (
+                str(line["file"])
+                for line in lines
+                if os.path.basename(line["file"]) == record["title"]
+            ),
+            None,
+        )
+        urls = [url.split("|")[0] for url in record["url"] if url.endswith("|HTTPServer")]
+        if path is not None and urls:
+            paths[urls[0]] = path
+    return paths

@@ -1,0 +1,233 @@
+"""Changes of STAC items through esgcet's own clients, with their login and tokens."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import EsgvzarrError, LinkError, PublisherError
+from .configuration import check_installed
+from .hook import swapped
+
+
+def certificate_end(path: str | os.PathLike[str]) -> float:
+    """When a client certificate ends, in seconds since 1970.
+
+    Raises:
+        PublisherError: the file is no certificate.
+    """
+    check_installed()
+    from cryptography.x509 import load_pem_x509_certificate
+
+    try:
+        return load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError) as error:
+        raise PublisherError(
+            str(path),
+            f"is no certificate: {error}",
+            expected="a PEM file",
+            todo="See cert in esg.yaml.",
+            code="publisher-certificate",
+        ) from error
+
+
+class TransactionClient:
+    """Changes items through esgcet's own client (EGI or Globus), with its login and tokens.
+
+    The login happens at the first change, so that a run that changes nothing needs none. Messages
+    never hold a token.
+
+    Args:
+        config: esgcet's settings, as in `Registration.config`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._client: Any = None
+
+    def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
+        """Send one JSON Patch operation.
+
+        Returns:
+            The HTTP status: 200 and 201 when done, 202 when queued.
+
+        Raises:
+            LinkError: the API refused (``index-http-<status>``), or cannot be reached
+                (``index-unreachable``).
+            PublisherError: esgcet's login or configuration does not work, or this is a dry run, in
+                which nothing is sent.
+        """
+        subject = f"{collection}/{item_id}"
+        if self._config.get("dry_run"):
+            raise PublisherError(subject, "not changed in a dry run", code="publisher-dry-run")
+        with _translated(subject):
+            self._client = self._client or self._login()
+            send = _patch_globus if hasattr(self._client, "transaction_client") else _patch_egi
+            status, body = send(self._client, collection, item_id, operation)
+        if status >= 300:
+            raise _refused(subject, status, body)
+        return status
+
+    def check_login(self) -> float | None:
+        """Make sure that a change would need no login by hand: one is kept, and can be renewed.
+
+        Returns:
+            When it ends, in seconds since 1970; None if it does not say.
+
+        Raises:
+            PublisherError: somebody has to log in (``publisher-login``), or the client cannot be
+                used.
+            LinkError: what esgcet's client asks cannot be reached.
+        """
+        check_installed()
+        from esgcet.util.settings import TOKEN_STORAGE_FILE
+
+        stac = self._config.get("stac_config") or {}
+        path = Path(str(stac.get("token_storage_file") or TOKEN_STORAGE_FILE)).expanduser()
+        ends = _end_of_login(path)
+        with _translated("stac_config"):
+            self._client = self._client or self._login()
+        return ends
+
+    def _login(self) -> Any:
+        check_installed()
+        from esgcet.stac.stac_client import getTransactionClient
+
+        return getTransactionClient(self._config.get("stac_config") or {})(dict(self._config))
+
+
+def _end_of_login(path: Path) -> float | None:
+    """When the login in the file of either of esgcet's clients ends: that of Globus does not, that
+    of EGI says so.
+
+    Raises:
+        PublisherError: it has none, or it ended.
+    """
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        kept = {}
+    if not isinstance(kept, dict) or not ("refresh_token" in kept or "data" in kept):
+        raise _no_login(path, "holds no login")
+    if "data" in kept:
+        return None
+    ends = max(
+        (float(kept[name]) for name in ("expires_at", "refresh_expires_at") if name in kept),
+        default=0.0,
+    )
+    if ends < time.time():
+        raise _no_login(path, "holds a login that has ended")
+    return ends
+
+
+def _no_login(path: Path, found: str) -> PublisherError:
+    return PublisherError(
+        str(path),
+        found,
+        expected="that of a publisher",
+        todo="Log in (esglogin).",
+        code="publisher-login",
+    )
+
+
+@contextmanager
+def _translated(subject: str) -> Iterator[None]:
+    """Turn what esgcet and its HTTP libraries throw into our errors. Their texts may quote headers,
+    so only types are passed on.
+    """
+    import requests
+
+    try:
+        yield
+    except EsgvzarrError:
+        raise
+    except (SystemExit, EOFError) as stop:
+        raise PublisherError(
+            subject,
+            "esgcet's login to the index failed",
+            todo="Log in again (esglogin), then esgvzarr resume.",
+            code="publisher-login",
+            retryable=isinstance(stop.__cause__, requests.ConnectionError | requests.Timeout),
+        ) from None
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _unreachable(subject, type(error).__name__) from None
+    except (requests.RequestException, KeyError, TypeError, ValueError, OSError) as error:
+        raise PublisherError(
+            f"{subject}, stac_config",
+            f"esgcet's client cannot be used: {type(error).__name__}",
+            todo="Compare stac_config in esg.yaml with esgcet's own example.",
+            code="publisher-stac-config",
+        ) from None
+
+
+def _patch_egi(
+    client: Any, collection: str, item_id: str, operation: Mapping[str, Any]
+) -> tuple[int, str]:
+    """esgcet's client drops the answer, so the request's own ``auth`` hook hears it."""
+    heard: list[Any] = []
+    auth = client.auth
+
+    def listening(request: Any) -> Any:
+        request = auth(request) if auth else request
+        request.register_hook("response", lambda response, **_: heard.append(response))
+        return request
+
+    with swapped(client, "auth", listening):
+        client.json_patch(collection, item_id, [dict(operation)])
+    if not heard:
+        raise _unreachable(f"{collection}/{item_id}", "no answer")
+    answer = heard[0]  # a redirect ends a PATCH: what follows is a GET
+    token = answer.request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return answer.status_code, answer.text.replace(token, "***") if token else answer.text
+
+
+def _patch_globus(
+    client: Any, collection: str, item_id: str, operation: Mapping[str, Any]
+) -> tuple[int, str]:
+    """esgcet's own method turns every error into ``False``, so its client underneath is asked the
+    same.
+    """
+    from globus_sdk import AuthAPIError, GlobusAPIError, NetworkError
+
+    try:
+        response = client.transaction_client.patch(
+            f"/collections/{collection}/items/{item_id}",
+            headers={"Content-Type": "application/json-patch+json"},
+            data=[dict(operation)],
+        )
+    except AuthAPIError:
+        raise SystemExit from None
+    except GlobusAPIError as error:
+        token = getattr(client.transaction_client.authorizer, "access_token", None)
+        return error.http_status, error.text.replace(token, "***") if token else error.text
+    except NetworkError as error:
+        raise _unreachable(f"{collection}/{item_id}", type(error).__name__) from None
+    return int(response.http_status), ""
+
+
+def _unreachable(subject: str, reason: str) -> LinkError:
+    return LinkError(
+        subject,
+        f"the transaction API cannot be reached: {reason}",
+        todo="Try esgvzarr resume later.",
+        code="index-unreachable",
+    )
+
+
+def _refused(subject: str, status: int, body: str) -> LinkError:
+    """RFC 9457 bodies say why; others are quoted."""
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
+        problem = None
+    if isinstance(problem, Mapping):
+        reason = ": ".join(str(problem[key]) for key in ("title", "detail") if problem.get(key))
+    else:
+        reason = " ".join(body.split())[:200]
+    found = f"HTTP {status}" + (f": {reason}" if reason else "")
+    return LinkError(subject, found, code=f"index-http-{status}")

@@ -1,0 +1,242 @@
+"""One attempt to do what was decided for a dataset: its steps, each kept in the ledger before the
+next deed begins.
+
+A step that cannot be kept is an error, and ends the attempt: what is done is always known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from ..errors import StoreError
+from ..model import ReferenceFile, Report
+from ..outcome import Failed, Outcome, Written
+from ..output.placing import measure
+from .ledger import Ledger, fingerprint
+from .schema import ENDED
+from .states import (
+    BEGINNINGS,
+    MAKING,
+    Change,
+    State,
+    Step,
+    change_of,
+    may_be_sent_after,
+)
+from .task import Entry, Live, Task
+
+_PATIENCE = 60
+"""After this many poll timeouts a change that was not confirmed is taken for lost: an hour, by
+default.
+"""
+
+
+class Attempt:
+    """Keeps the steps of one task. The dataset must be claimed (`Ledger.claimed`) meanwhile.
+
+    Args:
+        task: what was decided.
+        ledger: keeps the steps.
+        resumed: the task was decided in an earlier run, whose reference file will do if nothing has
+            changed.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+
+    def __init__(self, task: Task, ledger: Ledger, *, resumed: bool = False) -> None:
+        self.task = task
+        self._ledger = ledger
+        self._resumed = resumed
+        self._name = str(task.record.id)
+        self._fingerprint = fingerprint(task.record)
+        self._earlier = [step for step in ledger.entries(self._name) if step.verb not in MAKING]
+        self._sent = _sent(self._earlier)
+        self._sha256 = ""
+
+    def announce(self) -> None:
+        """The dataset is about to be registered."""
+        self.task = replace(self.task, before=self._before())
+        self._add(Step.ANNOUNCED, f"to be registered in {self.task.index.location}", self.task)
+
+    def decide(self, task: Task | None = None) -> None:
+        """The work begins. What lies in the place is kept too, so that a later run does not take it
+        for ours.
+
+        Args:
+            task: replaces what was decided before.
+        """
+        if task is not None:
+            self.task = task
+            self._fingerprint = fingerprint(task.record)
+        self.task = replace(self.task, before=self._before())
+        self._add(Step.DECIDED, "", self.task)
+
+    def resume(self) -> None:
+        """An earlier decision is taken up again."""
+        self._add(Step.RESUMED, "")
+
+    def written(self, made: Written) -> None:
+        """The reference file is in its place, and was proved."""
+        self._sha256 = made.reference.sha256
+        report = report_text(made.report)
+        entry = replace(self._entry(Step.WRITTEN, made.detail), sha256=self._sha256)
+        self._ledger.add(entry, report=report)
+
+    def unlinked(self) -> None:
+        """The index does not show the link."""
+        self._add(Step.UNLINKED, f"{self.task.index.location} does not show {self.task.href}")
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """Keep what became of the attempt.
+
+        Returns:
+            The outcome; or, if it cannot be kept, a failure that says both. The ledger then still
+            says that the attempt is open, and ``resume`` takes it up.
+        """
+        last = replace(
+            self._entry(Step.DONE, outcome.detail),
+            state=outcome.state,
+            code=outcome.code,
+            retryable=outcome.retryable,
+            unsure=outcome.unsure,
+            sha256=self._sha256,
+        )
+        try:
+            self._ledger.add(last)
+        except StoreError as error:
+            detail = f"{outcome.state}: {outcome.detail}; this could not be kept: {error}"
+            return Failed(outcome.dataset_id, outcome.verb, detail, error.code, retryable=True)
+        return outcome
+
+    def may_come(self, change: Change, poll_timeout_s: float) -> datetime | None:
+        """Until when a change that an earlier run sent may still be made; None if none may."""
+        if change not in self._sent:
+            return None
+        until = self._sent[change] + timedelta(seconds=_PATIENCE * poll_timeout_s)
+        return until if until > datetime.now(UTC) else None
+
+    def reusable(self) -> ReferenceFile | None:
+        """The reference file that was written for equal inputs, if it is still in its place."""
+        for step in reversed(self._earlier if self._resumed else []):
+            known = (step.step, step.path, step.fingerprint)
+            if known == (Step.WRITTEN, self.task.path, self._fingerprint):
+                size, sha256 = _read_sha256(self.task.path)
+                if sha256 != step.sha256:
+                    return None
+                written = not self.task.before
+                return ReferenceFile(self.task.path, self.task.href, size, sha256, written)
+        return None
+
+    def live(self) -> list[Live]:
+        """The dataset's links that are live."""
+        return self._ledger.live(self._name)
+
+    def is_about(self, live: Live) -> bool:
+        """Whether a live link is the one that this task is to make, for the same files."""
+        if live.task is None or live.href != self.task.href:
+            return False
+        return fingerprint(live.task.record) == self._fingerprint
+
+    def knows(self, href: str) -> bool:
+        """Whether an earlier step of this dataset was about a reference file with this URL."""
+        return any(step.href == href for step in self._earlier)
+
+    def _before(self) -> str:
+        """SHA-256 of what lies in the place; if an earlier run was not through with it, of what lay
+        there before that.
+        """
+        earlier = self._ledger.task(self._name)
+        if earlier and self._earlier and earlier.path == self.task.path:
+            last = self._earlier[-1]
+            if last.retryable and last.state not in ENDED:
+                return earlier.before
+        return _read_sha256(self.task.path)[1]
+
+    def _entry(self, step: Step, detail: str) -> Entry:
+        return Entry(
+            self._name,
+            self.task.verb,
+            State.OPEN,
+            "",
+            detail,
+            self.task.href,
+            _now(),
+            step,
+            retryable=True,
+            path=self.task.path,
+            fingerprint=self._fingerprint,
+        )
+
+    def _add(self, step: Step, detail: str, task: Task | None = None) -> None:
+        self._ledger.add(self._entry(step, detail), task)
+
+
+def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
+    """Change -> when the index was last sent it, if it has not shown it since, and did not refuse
+    it.
+
+    The index may have taken it all the same: it did not answer, or with an error of its own, or the
+    run ended where it was sent.
+    """
+    last_done = max(
+        (number for number, step in enumerate(steps) if step.state in ENDED), default=-1
+    )
+    sent = {}
+    for step, later in pairwise([*steps[last_done + 1 :], None]):
+        if step is None:
+            continue
+        change = change_of(step.verb)
+        ended = later is None or later.step in BEGINNINGS
+        if step.unsure or (ended and may_be_sent_after(step.step, change)):
+            sent[change] = datetime.fromisoformat(step.created)
+    return sent
+
+
+def _read_sha256(path: str) -> tuple[int, str]:
+    """Size and SHA-256 of what is there. What cannot be read has a hash like no other."""
+    try:
+        return measure(path) if path else (0, "")
+    except StoreError:
+        return 0, "unreadable"
+
+
+def keep_made(outcome: Outcome, ledger: Ledger) -> None:
+    """Keep what became of references for which no link is made, by ``generate`` or ``combine``.
+
+    Raises:
+        StoreError: the ledger cannot be written.
+    """
+    path = sha256 = report = ""
+    if isinstance(outcome, Written):
+        report = report_text(outcome.report)
+    for reference in outcome.references:
+        path = reference.path
+        sha256 = reference.sha256
+    entry = Entry(
+        outcome.dataset_id,
+        outcome.verb,
+        outcome.state,
+        outcome.code,
+        outcome.detail,
+        outcome.href,
+        _now(),
+        Step.DONE,
+        retryable=outcome.retryable,
+        path=path,
+        sha256=sha256,
+    )
+    ledger.add(entry, report=report)
+
+
+def report_text(report: Report | None) -> str:
+    """A proof as the ledger keeps it."""
+    return json.dumps(asdict(report), sort_keys=True) if report else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

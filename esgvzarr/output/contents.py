@@ -1,0 +1,237 @@
+"""What an output states, as tables: which chunks lie where. The proof counts and samples by it.
+
+Tables are read back from what was written, or from what a stranger wrote. Ten million chunks are
+0.5 GB of arrays; as Python objects they would be 5 GB.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_CHUNK_KEYS = {
+    2: re.compile(r"(?:(.*)/)?([0-9]+(?:[.][0-9]+)*)"),
+    3: re.compile(r"(.+)/c((?:/[0-9]+)*)"),
+}
+"""Version of Zarr -> how the keys of chunks look: ``tas/0.1.2``, ``tas/c/0/1/2``."""
+WHOLE_FILE = -1
+"""As the size of a chunk: all bytes of a file."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredChunks:
+    """The chunks that are stated of one array. A scalar's only chunk has the key 0."""
+
+    keys: np.ndarray
+    """(chunk, dimension) int64: place in the chunk grid of the chunks that lie in other files."""
+    file_index: np.ndarray
+    """(chunk,) int64: which of the contents' URLs."""
+    offsets: np.ndarray
+    """(chunk,) int64: first byte in the file."""
+    sizes: np.ndarray
+    """(chunk,) int64: bytes, or WHOLE_FILE."""
+    inline: np.ndarray
+    """(chunk, dimension) int64: place of the chunks whose bytes the output itself holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """All that one output states."""
+
+    urls: tuple[str, ...]
+    """The files that chunks lie in, as they are stated."""
+    arrays: Mapping[str, StoredChunks]
+    """``group/array`` -> its chunks; arrays without any included."""
+    metadata: Mapping[str, str]
+    """Key -> text, of what is no chunk: ``.zgroup``, ``tas/.zarray``..."""
+    provenance: Mapping[str, Any]
+    """What the output says of the files that it was made from; empty where it says nothing."""
+    elsewhere: tuple[str, ...] = ()
+    """URLs under keys that are no chunk."""
+    counted: bool = True
+    """Whether the output tells where its chunks are. Icechunk tells nobody."""
+
+    def groups(self) -> list[str]:
+        """Paths of the groups that hold arrays."""
+        return sorted({path.rpartition("/")[0] for path in self.arrays})
+
+    def all_urls(self) -> set[str]:
+        """Wherever a reader may be led, be it for what is no chunk."""
+        return {*self.urls, *self.elsewhere}
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The chunks of one array, as far as they were read; each list holds one entry for a batch."""
+
+    keys: list[np.ndarray] = field(default_factory=list)
+    file_index: list[np.ndarray] = field(default_factory=list)
+    offsets: list[np.ndarray] = field(default_factory=list)
+    sizes: list[np.ndarray] = field(default_factory=list)
+    inline: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The chunks of one array in one batch of references."""
+
+    names: list[str] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    inline: list[str] = field(default_factory=list)
+
+
+class ContentsBuilder:
+    """Collects references, batch by batch, into tables."""
+
+    def __init__(self, zarr_format: int = 2) -> None:
+        self._chunk_key = _CHUNK_KEYS[zarr_format]
+        self._urls: dict[str, int] = {}
+        self._rows: dict[str, _Rows] = {}
+        self._metadata: dict[str, str] = {}
+        self._elsewhere: list[str] = []
+
+    def add(self, references: Mapping[str, Any]) -> None:
+        """Take in references of kerchunk's form: key -> text, or URL with offset and size."""
+        batches: dict[str, _Batch] = {}
+        for key, value in references.items():
+            found = self._chunk_key.fullmatch(key)
+            if found is None:
+                self._add_other(key, value)
+                continue
+            path = found[1] or ""
+            name = found[2].lstrip("/") or "0"
+            batch = batches.get(path)
+            if batch is None:
+                batch = batches[path] = _Batch()
+            if isinstance(value, list):
+                batch.names.append(name)
+                batch.files.append(self.file_number(value[0]))
+                batch.offsets.append(value[1] if len(value) == 3 else 0)
+                batch.sizes.append(value[2] if len(value) == 3 else WHOLE_FILE)
+            else:
+                batch.inline.append(name)
+        for path, batch in batches.items():
+            for keys, chosen in _tables(batch.names):
+                self.add_rows(
+                    path,
+                    keys,
+                    np.array(batch.files, np.int64)[chosen],
+                    np.array(batch.offsets, np.int64)[chosen],
+                    np.array(batch.sizes, np.int64)[chosen],
+                )
+            for keys, _ in _tables(batch.inline):
+                self.add_inline(path, keys)
+
+    def file_number(self, url: str) -> int:
+        """The number by which the tables know a URL."""
+        return self._urls.setdefault(url, len(self._urls))
+
+    def add_rows(
+        self,
+        path: str,
+        keys: np.ndarray,
+        files: np.ndarray,
+        offsets: np.ndarray,
+        sizes: np.ndarray,
+    ) -> None:
+        """Take in chunks of an array that lie in files."""
+        rows = self._rows.setdefault(path, _Rows())
+        rows.keys.append(keys)
+        rows.file_index.append(files)
+        rows.offsets.append(offsets)
+        rows.sizes.append(sizes)
+
+    def add_inline(self, path: str, keys: np.ndarray) -> None:
+        """Take in chunks of an array whose bytes the output holds."""
+        self._rows.setdefault(path, _Rows()).inline.append(keys)
+
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Take in texts that are no chunks."""
+        self._metadata.update(metadata)
+
+    def _add_other(self, key: str, value: Any) -> None:
+        if isinstance(value, list):
+            self._elsewhere.append(value[0])
+        else:
+            self._metadata[key] = value
+
+    def finish(self, provenance: Any = None, *, counted: bool = True) -> Contents:
+        """All that was taken in."""
+        paths = [_array_path(key, text) for key, text in self._metadata.items()]
+        names = dict.fromkeys([*filter(None, paths), *self._rows])
+        arrays = {name: _joined(self._rows.pop(name, _Rows())) for name in names}
+        return Contents(
+            urls=tuple(self._urls),
+            arrays=arrays,
+            metadata=self._metadata,
+            provenance=provenance if isinstance(provenance, Mapping) else {},
+            elsewhere=tuple(self._elsewhere),
+            counted=counted,
+        )
+
+    def duplicates(self) -> Iterator[str]:
+        """Arrays of which a chunk was stated more than once."""
+        for path, rows in self._rows.items():
+            keys = np.concatenate([*rows.keys, *rows.inline]) if rows.keys or rows.inline else None
+            if keys is not None and len(np.unique(keys, axis=0)) < len(keys):
+                yield path
+
+
+def _array_path(key: str, text: str) -> str:
+    """Of the array that a key of Zarr's metadata describes; empty for other keys."""
+    if key.endswith("/.zarray"):
+        return key.removesuffix("/.zarray")
+    if key.endswith("/zarr.json") and _is_array(text):
+        return key.removesuffix("/zarr.json")
+    return ""
+
+
+def _is_array(text: str) -> bool:
+    """Whether metadata of Zarr version 3 describe an array."""
+    try:
+        described = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(described, dict) and described.get("node_type") == "array"
+
+
+def _tables(names: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(chunk, dimension) keys of the names that have equally many parts, and which ones these
+    are.
+    """
+    if not names:
+        return
+    ranks = np.array([name.count(".") + name.count("/") + 1 for name in names])
+    for rank in np.unique(ranks).tolist():
+        chosen = np.flatnonzero(ranks == rank)
+        text = ".".join(names if len(chosen) == len(names) else [names[n] for n in chosen])
+        numbers = np.fromstring(text.replace("/", "."), np.int64, sep=".")
+        yield numbers.reshape(-1, rank), chosen
+
+
+def _joined(rows: _Rows) -> StoredChunks:
+    """One table of all batches. Rows of another rank than the first are no chunks of the array."""
+    rank = (rows.keys or rows.inline or [np.empty((0, 0), np.int64)])[0].shape[1]
+    fitting = [number for number, keys in enumerate(rows.keys) if keys.shape[1] == rank]
+    nothing = np.empty(0, np.int64)
+    return StoredChunks(
+        keys=_concatenated([rows.keys[n] for n in fitting], np.empty((0, rank), np.int64)),
+        file_index=_concatenated([rows.file_index[n] for n in fitting], nothing),
+        offsets=_concatenated([rows.offsets[n] for n in fitting], nothing),
+        sizes=_concatenated([rows.sizes[n] for n in fitting], nothing),
+        inline=_concatenated(
+            [keys for keys in rows.inline if keys.shape[1] == rank], np.empty((0, rank), np.int64)
+        ),
+    )
+
+
+def _concatenated(parts: Iterable[np.ndarray], empty: np.ndarray) -> np.ndarray:
+    found = list(parts)
+    return np.concatenate(found) if found else empty

@@ -1,0 +1,227 @@
+"""Read a kerchunk JSON document, as it is, into tables. Whoever wrote it: nothing in it is run."""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ..errors import ProofError
+from .contents import Contents, ContentsBuilder
+
+START = b'{"version":1,"refs":{'
+PROVENANCE = b'},"provenance":'
+"""What stands around the references in a document that esgvzarr wrote."""
+_TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
+_LARGEST_COORDINATE = 2**30
+"""Bytes along one dimension: 134 million times."""
+_CODECS_THAT_RUN = ("pickle",)
+_OBJECTS = 64 * 2**20
+"""Bytes that a chunk of objects may take, which have no size of their own."""
+_BLOCK = 8 * 2**20
+"""Bytes of a document of ours that are parsed at a time: as Python objects they are ten times as
+many.
+"""
+_CUT = re.compile(rb'\],(?="[^"\\]*":\[)')
+"""The end of one reference, and the begin of another. A cut in the wrong place gives a block that
+is no JSON.
+"""
+
+
+def parse(document: bytes, subject: str) -> dict[str, Any]:
+    """The document as a dict of version 1, whichever it has, with its templates put in: what
+    readers see, nothing to run.
+
+    Raises:
+        ProofError: not strict JSON, not kerchunk references, or ones that lead a reader on, or out
+            of its memory.
+    """
+    try:
+        parsed = orjson.loads(document)
+        if isinstance(parsed, dict) and isinstance(
+            parsed.get("provenance"), str
+        ):  # as esgvzarr writes it
+            parsed["provenance"] = orjson.loads(parsed["provenance"])
+    except orjson.JSONDecodeError as error:
+        raise _no_json(subject, error) from error
+    refs = (
+        (parsed.get("refs") if parsed.get("version") == 1 else parsed)
+        if isinstance(parsed, dict)
+        else None
+    )
+    if not isinstance(refs, dict) or not any(
+        key.endswith((".zgroup", ".zmetadata", ".zarray", "zarr.json")) for key in refs
+    ):
+        raise _no_references(subject, "holds no references")
+    plain = _Plain(subject, {} if refs is parsed else parsed.get("templates") or {})
+    if refs is not parsed and parsed.get("gen"):
+        raise _no_references(
+            subject, "holds `gen`, which readers leave out unless they are told to run templates"
+        )
+    shown = {key: plain.value(key, value) for key, value in refs.items()}
+    check_sizes(shown, subject)
+    return {
+        "version": 1,
+        "refs": shown,
+        "provenance": {} if refs is parsed else parsed.get("provenance"),
+    }
+
+
+def contents_of(parsed: Mapping[str, Any], zarr_format: int = 2) -> Contents:
+    """The tables of a parsed document."""
+    builder = ContentsBuilder(zarr_format)
+    builder.add(parsed["refs"])
+    return builder.finish(parsed["provenance"])
+
+
+def read_own(document: Any, subject: str, zarr_format: int = 2) -> Contents:
+    """The tables of a document that esgvzarr wrote, parsed block by block.
+
+    Args:
+        document: bytes, or a memory map of the file.
+        subject: for messages.
+        zarr_format: version of Zarr that its keys are of.
+
+    Raises:
+        ProofError: it is no such document, or states a chunk twice.
+    """
+    end = document.rfind(PROVENANCE)
+    if document[: len(START)] != START or end < 0:
+        raise _no_references(subject, "does not begin and end as esgvzarr writes it")
+    builder = ContentsBuilder(zarr_format)
+    try:
+        for block in _blocks(document, len(START), end):
+            builder.add(orjson.loads(block))
+        provenance = orjson.loads(orjson.loads(document[end + len(PROVENANCE) : -1]))
+    except orjson.JSONDecodeError as error:
+        raise _no_json(subject, error) from error
+    twice = next(builder.duplicates(), None)
+    if twice is not None:
+        raise _no_references(subject, f"states a chunk of {twice!r} twice")
+    contents = builder.finish(provenance)
+    check_sizes(contents.metadata, subject)
+    return contents
+
+
+def _blocks(document: Any, start: int, end: int) -> Iterator[bytes]:
+    """The references between two places, as JSON objects of some megabytes."""
+    while start < end:
+        stop = end
+        if start + _BLOCK < end:
+            cut = _CUT.search(document, start + _BLOCK, end)
+            stop = cut.start() + 1 if cut else end
+        yield b"{" + document[start:stop] + b"}"
+        start = stop + 1
+
+
+class _Plain:
+    """References without templates."""
+
+    def __init__(self, subject: str, templates: Any) -> None:
+        valid = isinstance(templates, dict) and all(
+            isinstance(text, str) and "{" not in text for text in templates.values()
+        )
+        if not valid:
+            raise _no_references(subject, "holds templates that are programs, or no texts")
+        self._subject = subject
+        self._templates = templates
+        self._urls = dict[str, str]()
+
+    def value(self, key: str, value: Any) -> Any:
+        """What a reader finds under a key: a text, or URL and place."""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict):
+            return orjson.dumps(value).decode()
+        url, *place = value if isinstance(value, list) and value else [None]
+        if (
+            not isinstance(url, str)
+            or len(place) not in (0, 2)
+            or not all(type(n) is int and 0 <= n < 2**62 for n in place)
+        ):
+            raise _no_references(f"{self._subject}, {key}", f"is {reprlib.repr(value)}")
+        return [self._urls.get(url) or self._filled_in(url), *place] if self._templates else value
+
+    def _filled_in(self, url: str) -> str:
+        """Templates are put in by name and in no other way: readers would run ``str.format``, or a
+        template language, on them.
+        """
+        filled = url
+        if "{{" in url:
+            filled = _TEMPLATE.sub(lambda found: self._templates.get(found[1], "{"), url)
+            if "{" in filled or "}" in filled:
+                raise _no_references(self._subject, f"holds the template {reprlib.repr(url)}")
+        return self._urls.setdefault(url, filled)
+
+
+def check_sizes(metadata: Mapping[str, Any], subject: str) -> None:
+    """Check that what describes an array does not fill a reader's memory by itself.
+
+    Raises:
+        ProofError: it does, or describes none.
+    """
+    for key, text in metadata.items():
+        if key.endswith(".zarray"):
+            _check_size(text, f"{subject}, {key}")
+
+
+def _check_size(text: Any, subject: str) -> None:
+    """An array of one dimension is read whole when it is opened: its ``.zarray`` alone must not
+    fill the memory.
+    """
+    try:
+        described = orjson.loads(text)
+        shape = described["shape"]
+        size = np.dtype(described["dtype"]).itemsize
+        size *= shape[0] if len(shape) == 1 else 1
+        _check_codecs(described, subject)
+        _chunk_bytes(described)
+    except (ValueError, KeyError, TypeError, IndexError, SyntaxError) as error:
+        raise _no_references(subject, f"describes no array: {type(error).__name__}") from error
+    if not isinstance(size, int) or size > _LARGEST_COORDINATE:
+        raise _no_references(subject, f"describes an array of {size} bytes along one dimension")
+
+
+def largest_chunk(metadata: Mapping[str, str]) -> int:
+    """Bytes of the largest chunk that metadata describe, decoded: no other may be larger."""
+    largest = 0
+    for key, text in metadata.items():
+        if key.endswith((".zarray", "zarr.json")):
+            described = orjson.loads(text)
+            if "dtype" in described:
+                largest = max(largest, _chunk_bytes(described))
+    return largest
+
+
+def _chunk_bytes(described: Mapping[str, Any]) -> int:
+    dtype = np.dtype(described["dtype"])
+    if dtype.kind == "O":
+        return _OBJECTS
+    return int(math.prod(described.get("chunks") or ()) * dtype.itemsize)
+
+
+def _check_codecs(described: Mapping[str, Any], subject: str) -> None:
+    """Unpickling runs what was pickled."""
+    for codec in (described.get("compressor"), *(described.get("filters") or ())):
+        if isinstance(codec, dict) and codec.get("id") in _CODECS_THAT_RUN:
+            raise _no_references(subject, f"has the codec {codec['id']!r}, which runs programs")
+
+
+def _no_json(subject: str, error: Exception) -> ProofError:
+    return ProofError(
+        subject,
+        f"is not strict JSON: {error}",
+        expected="kerchunk references",
+        code="proof-not-json",
+    )
+
+
+def _no_references(subject: str, found: str) -> ProofError:
+    return ProofError(
+        subject, found, expected="kerchunk references (version 0 or 1)", code="proof-not-references"
+    )

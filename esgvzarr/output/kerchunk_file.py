@@ -1,0 +1,159 @@
+"""The outputs ``json`` and ``json.zst``: one file of kerchunk references, plain or compressed."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProofError
+from ..model import ReferenceSet
+from . import kerchunk
+from .contents import Contents
+from .document import contents_of, parse, read_own
+from .protocol import KERCHUNK_TYPE, LARGEST, ROLES, Form
+from .reading import NO_ADVICE, OURS, Reading
+from .requirements import require
+from .stock import OpenGroup, opener
+
+if TYPE_CHECKING:
+    from ..transport import Transport
+
+ASSET_FIELDS = {
+    "title": "Virtual Zarr (kerchunk references)",
+    "description": "VirtualZarr Link",
+    "protocol": "kerchunk",
+    "cloud_format": "kerchunk",
+}
+"""Of the asset of kerchunk references, in whatever output."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class References:
+    """Kerchunk references that are there."""
+
+    contents: Contents
+    fo: str | dict[str, Any]
+    """What fsspec opens: a path, or the parsed document."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of fsspec's reference file system, which this output needs."""
+
+    def opener(self, options: Mapping[str, Any]) -> OpenGroup:
+        """By stock xarray, Zarr and fsspec."""
+        return opener(self.fo, {**self.options, **options})
+
+
+class KerchunkJson:
+    """Kerchunk references as strict JSON, which stock xarray and kerchunk open."""
+
+    name = "json"
+    suffix = ".json"
+    form = Form.DOCUMENT
+    directory = False
+    keeps_snapshots = False
+    media_type = KERCHUNK_TYPE
+    asset_key = "reference_file"
+    asset_fields: Mapping[str, Any] = ASSET_FIELDS
+    roles = ROLES
+
+    def check_installed(self) -> None:
+        """It needs nothing that the base install lacks."""
+
+    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+        """One file, written part by part."""
+        with staged.open("wb") as file:
+            kerchunk.write(references, file, self.storage_options(""))
+
+    def staged(self, place: Path, references: ReferenceSet) -> References:
+        """The file, parsed block by block, and opened by its path."""
+        with (
+            place.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as document,
+        ):
+            contents = read_own(document, str(place))
+        return References(contents, str(place))
+
+    def read(self, location: str, transport: Transport) -> References:
+        """The document is fetched once, checked, and opened as it was parsed."""
+        transport.check_allowed(location)
+        return self.parse(transport.read_document(location, limit=LARGEST), location)
+
+    def parse(self, data: bytes, location: str) -> References:
+        """The bytes of such a file, whoever wrote them.
+
+        Raises:
+            ProofError: they are no kerchunk references, or lead readers astray.
+        """
+        self.check_installed()
+        try:
+            document = kerchunk.read(data, LARGEST)
+        except ValueError as error:
+            raise ProofError(
+                location,
+                f"cannot be read: {error}",
+                expected=f"kerchunk references as {self.name}",
+                code="proof-not-references",
+            ) from error
+        parsed = parse(document, location)
+        return References(contents_of(parsed), parsed)
+
+    def same(self, a: Path, b: Path) -> bool:
+        """All but the provenance is equal, byte for byte."""
+        try:
+            return kerchunk.same_references(
+                kerchunk.read(a.read_bytes()), kerchunk.read(b.read_bytes())
+            )
+        except (ValueError, IsADirectoryError):  # damaged
+            return False
+
+    def storage_options(self, protocol: str) -> dict[str, Any]:
+        """None: fsspec finds all by itself in JSON."""
+        return {}
+
+    def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
+        """By kerchunk's engine, or by ours where there are segments."""
+        return kerchunk_kwargs(self.storage_options(protocol), reading)
+
+    def provenance(self, place: Path) -> dict[str, Any]:
+        """Of the end of the document."""
+        return kerchunk.provenance(kerchunk.read(place.read_bytes()))
+
+
+class KerchunkZstd(KerchunkJson):
+    """The same, compressed: a tenth of the size."""
+
+    name = "json.zst"
+    suffix = ".json.zst"
+
+    def check_installed(self) -> None:
+        """It needs zstandard."""
+        require(self.name, "zstandard", "zstd")
+
+    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+        """One frame, which says its size."""
+        document = kerchunk.encode(references, self.storage_options(""))
+        staged.write_bytes(kerchunk.compress(document))
+
+    def staged(self, place: Path, references: ReferenceSet) -> References:
+        """The file, decompressed and parsed block by block, and opened by its path."""
+        document = kerchunk.read(place.read_bytes())
+        contents = read_own(document, str(place))
+        return References(contents, str(place), self.storage_options(""))
+
+    def storage_options(self, protocol: str) -> dict[str, Any]:
+        """fsspec does not tell by the name that a file is compressed."""
+        return {"target_options": {"compression": "zstd"}}
+
+
+def kerchunk_kwargs(options: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
+    """With these, ``xarray.open_dataset(href, **kwargs)`` opens kerchunk references."""
+    if reading.segments:
+        return dict(OURS)
+    # chunks inside: with chunks outside, dask arrays are put around dask arrays
+    inside = {"chunks": reading.chunks}
+    kwargs: dict[str, Any] = {"engine": "kerchunk", "open_dataset_options": inside}
+    if options:
+        kwargs["storage_options"] = dict(options)
+    return kwargs

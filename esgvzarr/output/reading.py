@@ -1,0 +1,35 @@
+"""How the references of one dataset are best read, as their provenance says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Advice for readers of the references of one dataset."""
+
+    dimension: str = ""
+    """The name of the time dimension."""
+    steps: int = 0
+    """Time steps that make a task of 16 to 64 MiB; 0 where there is no advice."""
+    segments: int = 0
+    """Groups that have to be joined; 0 where the root shows everything."""
+
+    @property
+    def chunks(self) -> dict[str, int]:
+        """Of dask arrays."""
+        return {self.dimension: self.steps} if self.steps else {}
+
+
+NO_ADVICE = Reading()
+OURS = {"engine": "esgvzarr", "chunks": {}}
+"""With these, ``xarray.open_dataset`` joins segments."""
+
+
+def reading_of(provenance: Mapping[str, Any]) -> Reading:
+    """How references are best read; no advice where their provenance has none."""
+    said = provenance.get("reading", {})
+    return Reading(said.get("dimension") or "", said.get("steps", 0), said.get("segments", 0))

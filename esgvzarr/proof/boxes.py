@@ -1,0 +1,175 @@
+"""Both sides of the chosen boxes: what readers get through the references, and what the files hold.
+
+Boxes of all files are taken together, as many at a time as fit into memory. Their bytes are fetched
+in one batch; then stock readers and the judge read from the bytes that were fetched. What a reader
+wants besides, it asks the server for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..formats.content import SparseContent
+from ..model import FileRecord
+from ..transport import Range, Transport, is_url
+from ..transport.fsspec_guard import StockClients, raise_transport_error
+from .comparison import Job
+from .file_side import Counted, Source, Work, fetch, judge_all
+from .hints import Hints, keys_of_box
+from .reference_side import UNREADABLE, Stated
+
+if TYPE_CHECKING:
+    import xarray
+
+READERS = 32
+AT_ONCE = 128 * 2**20
+"""Bytes of boxes, decoded, that are in memory at a time; twice, since there are two sides."""
+LOOKED_AT = 64 * 1024
+"""Bytes of each file at most that are asked for again after the proof."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desk:
+    """What both sides are read with."""
+
+    transport: Transport
+    clients: StockClients
+    stated: Stated
+    sources: Mapping[str, Source]
+    """File URL -> where the judge reads it."""
+    sizes: Mapping[str, int]
+    """URL -> bytes of the files whose URLs readers follow."""
+
+
+def sizes_of(
+    files: Sequence[FileRecord], sources: Mapping[str, Source], transport: Transport
+) -> dict[str, int]:
+    """URL -> bytes of the file, as far as they are known."""
+    sizes = {}
+    for file in files:
+        content = sources[file.url].content
+        state = transport.state_of(file.url)
+        size = content.size if content else (state.size if state else file.size)
+        if size is not None and is_url(file.url):
+            sizes[file.url] = size
+    return sizes
+
+
+def compare_boxes(jobs: Sequence[Job], desk: Desk) -> None:
+    """Read the boxes of all jobs on both sides, and note in their values what is unlike.
+
+    Raises:
+        TransportError: bytes cannot be had, for the judge or for a reader.
+        FormatError: netCDF-C cannot read a box.
+    """
+    hints = _hints(desk.sources)
+    readers = ThreadPoolExecutor(READERS, thread_name_prefix="esgvzarr-reader")
+    try:
+        for batch in _batches(jobs):
+            works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
+            contents = {
+                url: source.content for url, source in works.items() if source.content is not None
+            }
+            ranges: list[Range] = []
+            for job in batch:
+                ranges += _ranges(job, desk.stated, hints)
+            wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
+            fetch(wanted, contents, desk.transport)
+            desk.clients.known = contents
+            shown = {id(job): readers.submit(job.read_shown) for job in batch}
+            _judge_batch(batch, works, shown, desk.transport)
+            _remember(wanted, contents, desk.clients)
+    finally:
+        readers.shutdown(cancel_futures=True)
+
+
+def _hints(sources: Mapping[str, Source]) -> Mapping[str, Hints]:
+    return {
+        url: Hints(source.hint)
+        for url, source in sources.items()
+        if source.hint is not None and source.path is None
+    }
+
+
+def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    batch: list[Job] = []
+    size = 0
+    for job in jobs:
+        if batch and size + job.size > AT_ONCE:
+            yield batch
+            batch = []
+            size = 0
+        batch.append(job)
+        size += job.size
+    if batch:
+        yield batch
+
+
+def _ranges(job: Job, stated: Stated, hints: Mapping[str, Hints]) -> Iterator[Range]:
+    """What both sides are going to read, as far as can be told."""
+    if job.url in hints:
+        for start, stop in hints[job.url].of_box(job.name, job.box):
+            yield Range(job.url, start, stop)
+    keys = keys_of_box(job.shown_box, job.group.chunk_shape(job.name))
+    yield from stated.places(job.group.path, job.name, keys)
+
+
+def _content(
+    url: str, contents: dict[str, SparseContent], sizes: Mapping[str, int]
+) -> SparseContent | None:
+    """What is known of a file, made where nothing is; None where its size is not known."""
+    if url not in contents and url in sizes:
+        contents[url] = SparseContent(sizes[url])
+    return contents.get(url)
+
+
+def _judge_batch(
+    batch: Sequence[Job],
+    sources: Mapping[str, Source],
+    shown: Mapping[int, Future[np.ndarray]],
+    transport: Transport,
+) -> None:
+    by_file: dict[str, list[Job]] = {}
+    for job in batch:
+        by_file.setdefault(job.url, []).append(job)
+    works = [(sources[url], _work(own, shown)) for url, own in by_file.items()]
+    for own, found in zip(by_file.values(), judge_all(works, transport), strict=True):
+        for job, unlike in zip(own, found, strict=True):
+            job.values.wrong += unlike
+
+
+def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[list[list[str]]]:
+    """Compare the boxes of one file."""
+
+    def work(truth: xarray.Dataset, _: Mapping[str, Counted]) -> list[list[str]]:
+        return [job.unlike(truth, _part(shown[id(job)])) for job in jobs]
+
+    return work
+
+
+def _part(shown: Future[np.ndarray]) -> np.ndarray | Exception:
+    """What a reader got, or why it got nothing."""
+    try:
+        return shown.result()
+    except UNREADABLE as error:
+        raise_transport_error(error)
+        return error
+
+
+def _remember(
+    ranges: Sequence[Range], contents: Mapping[str, SparseContent], clients: StockClients
+) -> None:
+    """Some bytes of each file, to ask for again after the proof."""
+    for one in ranges:
+        content = contents.get(one.location)
+        stop = min(one.start + LOOKED_AT, one.stop)
+        if content is None or not content.has(one.start, stop):
+            continue
+        known = clients.looks.get(one.location)
+        if known is None or len(known[1]) < stop - one.start:
+            clients.looks[one.location] = (one.start, content.read(one.start, stop))

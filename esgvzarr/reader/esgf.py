@@ -1,0 +1,96 @@
+"""A dataset by its id: from the id to an index, to the references, to what can be read."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from ..errors import SettingsError, SourceError
+from .backends import dataset_id_of
+from .indexes import Entry, chosen_indexes, entry_of_item, find
+from .source import Source, open_source
+
+_WORDS = re.compile(r"[A-Za-z][\w-]*(\.[\w-]+)+")
+
+
+def open_by_id(
+    place: Any,
+    indexes: str | Iterable[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Source:
+    """Open the references of a dataset.
+
+    Args:
+        place: a dataset id with or without its version, a STAC item, or the URL or path of one.
+        indexes: which ones to ask. Default: the environment, the settings file, or those of
+            intake-esgf.
+        options: as in `open_source`.
+
+    Raises:
+        SourceError: there is no such dataset, or no link; or none of its links can be read.
+    """
+    entry = _entry(place, indexes)
+    failure: SourceError | SettingsError | None = None
+    for href in entry.hrefs:
+        try:
+            return open_source(href, options, entry.mirrors)
+        except (SourceError, SettingsError) as error:
+            failure = failure or error
+            if href != entry.hrefs[-1]:
+                warnings.warn(f"{error}. The next link of the dataset is tried.", stacklevel=2)
+    raise failure or SourceError(
+        entry.dataset_id,
+        "the item has no virtual-Zarr link",
+        expected="an asset reference_file",
+        todo="Download its files, or ask the data node to publish references.",
+        code="source-no-link",
+    )
+
+
+def _entry(place: Any, indexes: str | Iterable[str] | None) -> Entry:
+    if isinstance(place, Mapping):
+        return _of_item(place)
+    if hasattr(place, "to_dict"):  # pystac.Item
+        return _of_item(place.to_dict())
+    name = os.fspath(place)
+    if not name.startswith("esgf://") and ("://" in name or os.path.exists(name)):
+        return _of_item(_read_item(name))
+    dataset_id = dataset_id_of(name)
+    if not _WORDS.fullmatch(dataset_id):
+        raise SourceError(
+            dataset_id,
+            "is no dataset id",
+            expected="words with points between them, for example "
+            "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.Amon.tas.gn.v20190323",
+            code="source-dataset-id",
+        )
+    return find(dataset_id, chosen_indexes(indexes))
+
+
+def _of_item(item: Mapping[str, Any]) -> Entry:
+    if "id" not in item or "assets" not in item:
+        raise SourceError(
+            str(item.get("id", "a mapping")),
+            "has no id and assets",
+            expected="a STAC item",
+            code="source-json",
+        )
+    return entry_of_item(item)
+
+
+def _read_item(place: str) -> Mapping[str, Any]:
+    from fsspec.core import url_to_fs
+
+    try:
+        files, path = url_to_fs(place)
+        item = orjson.loads(files.cat_file(path))
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            place, f"cannot be read: {error}", expected="a STAC item", code="source-json"
+        ) from error
+    return item if isinstance(item, dict) else {}

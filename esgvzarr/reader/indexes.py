@@ -1,0 +1,297 @@
+"""Where a dataset is: indexes of ESGF are asked by its id, all at the same time.
+
+An index is written as
+
+- ``https://host/path``: a STAC API,
+- ``https://host/esg-search``: an ESGF index node (Solr),
+- ``globus:<UUID>``: an index of Globus Search,
+- a directory, or a URL that ends in ``catalog.json``: a static STAC catalogue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import orjson
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+VARIABLE = "ESGF_INDEXES"
+"""Environment variable: indexes, with blanks between them."""
+SETTINGS_FILE = Path("esgvzarr") / "indexes"
+"""Below the user's directory of settings: one index a line."""
+DEFAULTS = (
+    "globus:a8ef4320-9e5a-4793-837b-c45161ca1845",
+    "https://api.stac.ceda.ac.uk",
+)
+"""Those of intake-esgf 2025.10: the Globus index ESGF2-US-1.5-Catalog, and CEDA's STAC API."""
+TIMEOUT_S = 30.0
+"""For one index. The others do not wait longer for it."""
+_MOST_BYTES = 64 * 2**20
+_MOST_ENTRIES = 100
+_GLOBUS = "https://search.api.globus.org"
+_VERSION = re.compile(r"\.v(\d+)$")
+_KEYS = ("reference_file", "icechunk")
+"""Assets of an item that are references, the best one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A dataset as one index shows it."""
+
+    dataset_id: str
+    hrefs: tuple[str, ...]
+    """Of its references, the best one first."""
+    mirrors: Mapping[str, tuple[str, ...]]
+    """URL of a file -> the URLs of the same bytes on other hosts."""
+    files: tuple[str, ...]
+    """URLs of its files, as far as the index says them."""
+
+    @property
+    def version(self) -> int:
+        """0 where the id has none."""
+        found = _VERSION.search(self.dataset_id)
+        return int(found[1]) if found else 0
+
+
+def chosen_indexes(asked: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The indexes to ask: the argument, else the environment, else the settings file, else the
+    defaults.
+    """
+    if asked:
+        return (asked,) if isinstance(asked, str) else tuple(asked)
+    if os.environ.get(VARIABLE):
+        return tuple(os.environ[VARIABLE].split())
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    path = Path(home) / SETTINGS_FILE
+    if path.is_file():
+        lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+        return tuple(line for line in lines if line) or DEFAULTS
+    return DEFAULTS
+
+
+def find(dataset_id: str, indexes: Sequence[str]) -> Entry:
+    """The dataset, with all references of it that the indexes show.
+
+    Args:
+        dataset_id: with its version, or without: then the newest one.
+        indexes: all are asked at the same time.
+
+    Raises:
+        SourceError: it is in none of them, or has no link; or none of them answers.
+    """
+    from fsspec.asyn import get_loop, sync
+
+    answers = sync(get_loop(), _ask_all, dataset_id, tuple(indexes))
+    entries: list[Entry] = []
+    failures = []
+    for index, answer in zip(indexes, answers, strict=True):
+        if isinstance(answer, str):
+            failures.append(f"{index}: {answer}")
+        else:
+            entries += [entry for entry in answer if _is(entry.dataset_id, dataset_id)]
+    if not entries:
+        raise _not_found(dataset_id, indexes, failures)
+    newest = max(entry.version for entry in entries)
+    entry = _merged([entry for entry in entries if entry.version == newest])
+    if not entry.hrefs:
+        files = f"{len(entry.files)} NetCDF files" if entry.files else "no address of its files"
+        raise SourceError(
+            entry.dataset_id,
+            f"has no virtual-Zarr link in {', '.join(indexes)}; they show {files}",
+            expected="an asset reference_file",
+            todo="Download the files, with intake-esgf for instance, or ask the data node to "
+            "publish references.",
+            code="source-no-link",
+        )
+    return entry
+
+
+def _not_found(dataset_id: str, indexes: Sequence[str], failures: Sequence[str]) -> SourceError:
+    if len(failures) == len(indexes):
+        return SourceError(
+            dataset_id,
+            f"no index answers: {'; '.join(failures)}",
+            expected="an answer",
+            todo=f"Try again later, or name another index: indexes=[...], or {VARIABLE}.",
+            code="source-index-down",
+            retryable=True,
+        )
+    return SourceError(
+        dataset_id,
+        "; ".join([f"is not in {', '.join(indexes)}", *failures]),
+        expected="the id of a dataset that was published",
+        todo=f"Look at its spelling, or name another index: indexes=[...], or {VARIABLE}.",
+        code="source-not-found",
+    )
+
+
+def _is(found: str, asked: str) -> bool:
+    return found == asked or (not _VERSION.search(asked) and _VERSION.sub("", found) == asked)
+
+
+def _merged(entries: Sequence[Entry]) -> Entry:
+    """What all indexes show of one dataset, that of the first one first."""
+    hrefs = dict.fromkeys(href for entry in entries for href in entry.hrefs)
+    files = dict.fromkeys(url for entry in entries for url in entry.files)
+    mirrors = dict[str, tuple[str, ...]]()
+    for entry in entries:
+        for url, others in entry.mirrors.items():
+            mirrors[url] = tuple(dict.fromkeys((*mirrors.get(url, ()), *others)))
+    return Entry(entries[0].dataset_id, tuple(hrefs), mirrors, tuple(files))
+
+
+async def _ask_all(dataset_id: str, indexes: Sequence[str]) -> list[list[Entry] | str]:
+    import aiohttp
+
+    limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=limit, trust_env=True) as session:
+        return list(await asyncio.gather(*(_ask(session, index, dataset_id) for index in indexes)))
+
+
+async def _ask(session: aiohttp.ClientSession, index: str, dataset_id: str) -> list[Entry] | str:
+    """What one index shows, or why it does not answer."""
+    import aiohttp
+
+    try:
+        if index.startswith("globus:"):
+            return await _ask_globus(session, index.removeprefix("globus:"), dataset_id)
+        if "://" not in index or index.endswith("catalog.json"):
+            return await _ask_catalogue(session, index, dataset_id)
+        if index.rstrip("/").endswith("esg-search"):
+            return await _ask_solr(session, index.rstrip("/"), dataset_id)
+        return await _ask_stac(session, index.rstrip("/"), dataset_id)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+        return str(error) or type(error).__name__
+
+
+async def _ask_stac(session: aiohttp.ClientSession, api: str, dataset_id: str) -> list[Entry]:
+    query = {"limit": str(_MOST_ENTRIES)}
+    if _VERSION.search(dataset_id):
+        query["ids"] = dataset_id
+    else:
+        query["filter"] = f"title = '{dataset_id}'"
+    address = f"{api}/search?filter-lang=cql2-text&{urlencode(query)}"
+    found = await _json(session.get(address))
+    return [entry_of_item(item) for item in found["features"]]
+
+
+async def _ask_solr(session: aiohttp.ClientSession, node: str, dataset_id: str) -> list[Entry]:
+    query = {"type": "Dataset", "format": "application/solr+json", "limit": str(_MOST_ENTRIES)}
+    query[_field(dataset_id)] = dataset_id
+    found = await _json(session.get(f"{node}/search?{urlencode(query)}"))
+    return [_entry_of_document(document) for document in found["response"]["docs"]]
+
+
+async def _ask_globus(session: aiohttp.ClientSession, uuid: str, dataset_id: str) -> list[Entry]:
+    service = os.environ.get("GLOBUS_SDK_SERVICE_URL_SEARCH", _GLOBUS).rstrip("/")
+    one = {"type": "match_any", "field_name": _field(dataset_id), "values": [dataset_id]}
+    query = {"q": "", "filters": [one], "limit": _MOST_ENTRIES}
+    found = await _json(session.post(f"{service}/v1/index/{uuid}/search", json=query))
+    contents = [part["content"] for hit in found["gmeta"] for part in hit["entries"]]
+    return [_entry_of_document(document) for document in contents]
+
+
+async def _ask_catalogue(
+    session: aiohttp.ClientSession, place: str, dataset_id: str
+) -> list[Entry]:
+    """A catalogue as `esgvzarr generate` writes it: ``<collection>/<DSID>/<DSID>.json``."""
+    collection = dataset_id.partition(".")[0]
+    root = place.removesuffix("catalog.json").rstrip("/")
+    if "://" not in place:
+        return await asyncio.to_thread(_read_catalogue, Path(root) / collection, dataset_id)
+    names = [dataset_id]
+    if not _VERSION.search(dataset_id):
+        listed = await _json(session.get(f"{root}/{collection}/collection.json"))
+        hrefs = [link["href"] for link in listed["links"] if link.get("rel") == "item"]
+        names = [href.rpartition("/")[2].removesuffix(".json") for href in hrefs]
+        names = [name for name in names if _is(name, dataset_id)]
+    addresses = [f"{root}/{collection}/{name}/{name}.json" for name in names]
+    return [entry_of_item(await _json(session.get(address))) for address in addresses]
+
+
+def _read_catalogue(directory: Path, dataset_id: str) -> list[Entry]:
+    paths = directory.glob(f"{dataset_id}*/{dataset_id}*.json")
+    items = [orjson.loads(path.read_bytes()) for path in paths]
+    return [entry_of_item(item) for item in items if _is(str(item.get("id")), dataset_id)]
+
+
+def _field(dataset_id: str) -> str:
+    return "instance_id" if _VERSION.search(dataset_id) else "master_id"
+
+
+async def _json(request: Any) -> Any:
+    """An answer of bounded size.
+
+    Raises:
+        ValueError: it is no JSON, too large, or an error.
+    """
+    async with request as response:
+        if response.status >= 400:
+            raise ValueError(f"HTTP {response.status}")
+        text = bytearray()
+        async for part in response.content.iter_chunked(2**16):
+            text += part
+            if len(text) > _MOST_BYTES:
+                raise ValueError(f"answers more than {_MOST_BYTES} bytes")
+    return orjson.loads(bytes(text))
+
+
+def entry_of_item(item: Mapping[str, Any]) -> Entry:
+    """A dataset as a STAC item shows it."""
+    assets = {key: one for key, one in (item.get("assets") or {}).items() if _is_asset(one)}
+    hrefs = [
+        str(version["href"]) for key in _KEYS if key in assets for version in _versions(assets[key])
+    ]
+    mirrors = dict[str, tuple[str, ...]]()
+    files = []
+    for key, asset in assets.items():
+        if key not in _KEYS:
+            files.append(str(asset["href"]))
+            mirrors.update(_mirrors(list(_versions(asset))))
+    return Entry(str(item["id"]), tuple(hrefs), mirrors, tuple(files))
+
+
+def _is_asset(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("href"), str)
+
+
+def _versions(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """An asset, and the same on other data nodes."""
+    yield asset
+    others = asset.get("alternate")
+    if isinstance(others, Mapping):
+        yield from (other for other in others.values() if _is_asset(other))
+
+
+def _mirrors(versions: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """URL -> the others, among versions of a file that have one size and one checksum."""
+    same: dict[tuple[Any, Any], list[str]] = {}
+    for version in versions:
+        facts = (version.get("file:size"), version.get("file:checksum"))
+        if all(facts):
+            same.setdefault(facts, []).append(str(version["href"]))
+    found = {}
+    for urls in same.values():
+        for url in urls:
+            others = tuple(other for other in urls if other != url)
+            if others:
+                found[url] = others
+    return found
+
+
+def _entry_of_document(document: Mapping[str, Any]) -> Entry:
+    """A dataset as a Dataset document of Solr or Globus Search shows it."""
+    parts = [str(url).split("|") for url in document.get("url", [])]
+    hrefs = [part[0] for part in parts if part[-1] == "VirtualZarr"]
+    return Entry(str(document["instance_id"]), tuple(hrefs), {}, ())

@@ -1,0 +1,478 @@
+"""Stage the references of a dataset: scan, check, combine, write beside the place, and prove
+through what was written. Nothing is put in its place here.
+
+The process that will place the outputs makes and locks their hidden directories. The staging itself
+is one call, ``stage``, which can be pickled and run in any process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .combine import combine
+from .combine.overlaps import serve_once
+from .combine.rules import check
+from .errors import ProofError, SettingsError, WorkerError
+from .formats import Fetched, check_served, scan_and_keep
+from .formats import Reading as Scanning
+from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
+from .output import Artefact, Reading, named, reading_of
+from .output.placing import clear, files_of, measure, staging, writing
+from .output.protocol import UNREADABLE
+from .proof import DECODED, verify
+from .transport import Transport, host_of, is_url
+from .workers import Limits
+
+if TYPE_CHECKING:
+    from .settings import Settings  # pydantic costs a quarter of a second
+
+Progress = Callable[[str, str], None]
+"""Told the dataset id and what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one output of a dataset is made, and where it goes. The process that places it made and
+    locked the directory of ``staged``.
+    """
+
+    output: str
+    """Name of the output."""
+    staged: str
+    """Hidden path beside ``path``, where nothing is yet."""
+    path: str
+    """Where the output goes."""
+    location: str
+    """URL or path under which it will be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where references are written, and how they are proved."""
+
+    places: tuple[Place, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All that is needed to make the references of a dataset, in this process or in another."""
+
+    record: DatasetRecord
+    places: tuple[Place, ...]
+    settings: Settings
+    named: bool = False
+    """Whether the operator named the data node: then it may have a private address."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where its references are written."""
+        return Destination(self.places, self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """One output that was staged, and proved through what was staged."""
+
+    output: str
+    size: int
+    """Bytes, as ``output.placing.measure`` gives them."""
+    sha256: str
+    """Of what was proved, as ``output.placing.measure`` gives it."""
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What a work made: nothing of it is in its place yet."""
+
+    outputs: tuple[Proved, ...]
+    """In the order of its places."""
+    warnings: tuple[Finding, ...]
+    files: int
+    chunks: int
+    reading: Reading
+    """How the references are best read."""
+
+
+Stager = Callable[[Work], Staged]
+"""Does what ``stage`` does, perhaps in another process."""
+
+
+def make_transport(settings: Settings) -> Transport:
+    """A transport as the settings say. Whatever host they name may be fetched from."""
+    prefixes = filter(None, (settings.reference_url, *settings.data_paths.values()))
+    return Transport(
+        allowed_hosts=(*settings.allowed_hosts, *map(host_of, prefixes)),
+        timeout_s=settings.timeout_s,
+        retries=settings.retries,
+        connections=settings.connections,
+        connections_at_first=settings.connections_at_first,
+        ca_bundle=settings.ca_bundle.expanduser() if settings.ca_bundle else None,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the scan and the proof of one dataset may take."""
+    return Limits(settings.worker_time_s, settings.worker_memory_mib)
+
+
+def make_references(
+    record: DatasetRecord,
+    transport: Transport,
+    *,
+    read: str = "auto",
+    keep: dict[str, Fetched] | None = None,
+) -> ReferenceSet:
+    """The references of a dataset, checked but not proved yet.
+
+    Args:
+        record: the dataset.
+        transport: reads.
+        read: ``http``, ``local`` or ``auto``, as the setting of that name.
+        keep: takes what was read of each file over HTTP, for the proof.
+
+    Raises:
+        RefusedError, FormatError, TransportError: the reason why there are none.
+    """
+    served = check_served(record.files, transport, read=read)
+    scanned, fetched = scan_and_keep(record.files, transport, Scanning(read, served))
+    if keep is not None:
+        keep.update(fetched)
+    return combine(
+        check(
+            scanned,
+            str(record.id),
+            partial(serve_once, transport=transport, read=read),
+            dataset_id=str(record.id),
+        ),
+        record.id,
+    )
+
+
+def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:
+    """``<DSID>.json``, or what the first of the outputs makes of it."""
+    return f"{dataset_id}{named(settings.all_outputs[0]).suffix}"
+
+
+def check_outputs(settings: Settings) -> None:
+    """Look whether the outputs of a dataset can be written here, and have an asset each.
+
+    Raises:
+        SettingsError: a package is missing, or two outputs would be one asset.
+    """
+    taken: dict[str, str] = {}
+    for name in settings.all_outputs:
+        output = named(name)
+        output.check_installed()
+        other = taken.setdefault(output.asset_key, name)
+        if other != name:
+            raise SettingsError(
+                f"outputs {other!r} and {name!r}",
+                f"both are the asset {output.asset_key!r} of a STAC item",
+                expected="outputs with an asset each",
+                todo="Leave one of them out.",
+                code="settings-output",
+            )
+
+
+@contextmanager
+def staging_places(
+    dataset_id: DatasetId | str,
+    directory: Path,
+    settings: Settings,
+    *,
+    href: str = "",
+    aside: bool = False,
+) -> Iterator[tuple[Place, ...]]:
+    """A hidden directory for each output, made and locked by this process. What is left in them in
+    the end goes.
+
+    Args:
+        dataset_id: the dataset, or the name of a document.
+        directory: where the outputs go.
+        settings: which outputs.
+        href: public URL of the first output, if it has one. The others lie beside it.
+        aside: stage elsewhere, and leave ``directory`` alone.
+    """
+    check_outputs(settings)
+    prefix = f"{href.rpartition('/')[0]}/" if href else ""
+    with ExitStack() as stack:
+        places = []
+        for number, name in enumerate(settings.all_outputs):
+            path = directory / f"{dataset_id}{named(name).suffix}"
+            location = href if number == 0 else f"{prefix}{path.name}" if prefix else ""
+            staged = stack.enter_context(staging(path, aside=aside))
+            places.append(Place(name, str(staged), str(path), location or str(path)))
+        yield tuple(places)
+
+
+def stage(work: Work) -> Staged:
+    """Scan a dataset, and stage and prove its outputs. Reads the dataset's files, writes into the
+    staged places, and touches nothing else. It can be pickled and run in any process of this
+    machine.
+
+    Raises:
+        EsgvzarrError: the reason why there are no references.
+    """
+    with make_transport(work.settings) as transport:
+        transport.allow(work.record.data_node, named=work.named)
+        return stage_with(work, transport)
+
+
+def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda *_: None) -> Staged:
+    """``stage`` with a transport that is there already."""
+    record = work.record
+    for file in record.files:
+        transport.check_allowed(file.url)
+    transport.forget(places_of(record.files))
+    progress(str(record.id), f"scanning {len(record.files)} files")
+    scanned: dict[str, Fetched] = {}
+    references = make_references(record, transport, read=work.settings.read, keep=scanned)
+    return stage_references(
+        references, record.files, work.destination, transport, progress=progress, scanned=scanned
+    )
+
+
+def places_of(files: Sequence[FileRecord]) -> list[str]:
+    """Wherever files may be read."""
+    return [place for file in files for place in (file.url, file.path) if place]
+
+
+def stage_references(
+    references: ReferenceSet,
+    files: Sequence[FileRecord],
+    destination: Destination,
+    transport: Transport,
+    *,
+    progress: Progress = lambda *_: None,
+    scanned: Mapping[str, Fetched] | None = None,
+) -> Staged:
+    """Write references to ``files`` into each of the places, and prove each through what was
+    written. ``scanned`` is what the scan has read over HTTP.
+
+    Raises:
+        ProofError: what was written does not read back as the files do.
+        FormatError, StoreError: an output cannot be written.
+    """
+    outputs = []
+    for place in destination.places:
+        progress(str(references.id), f"proving {references.chunk_count} chunks as {place.output}")
+        artefact, size, sha256 = _write_staged(references, place)
+        report = prove(
+            artefact,
+            str(references.id),
+            files,
+            transport,
+            destination.settings,
+            location=place.location,
+            scanned=scanned,
+        )
+        outputs.append(Proved(place.output, size, sha256, report))
+    return Staged(
+        tuple(outputs),
+        (*references.warnings, *_advice(references, destination)),
+        len(references.files),
+        references.chunk_count,
+        reading_of(references.provenance),
+    )
+
+
+def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int, str]:
+    """One output: written once, measured, and read back from what was written.
+
+    Raises:
+        ProofError: it cannot be read back.
+    """
+    output = named(place.output)
+    staged = Path(place.staged)
+    with writing(place.path):
+        clear(staged)  # a process that was killed may have begun
+        output.write(references, staged, Path(place.path))
+    size, sha256 = measure(staged)
+    try:
+        return output.staged(staged, references), size, sha256
+    except UNREADABLE as error:
+        raise ProofError(
+            str(references.id),
+            f"what was written as {output.name} cannot be read: {type(error).__name__}: {error}",
+            expected="what was written",
+            todo="Nothing was published. Is the disk sound? Try again.",
+            code="proof-not-written",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was staged on another machine, with all its bytes."""
+
+    staged: Staged
+    files: tuple[Mapping[str, bytes], ...]
+    """For each output: path below its place, empty for a single file -> bytes."""
+
+
+def stage_and_send(work: Work, most_bytes: int) -> Sent:
+    """``stage`` on a machine that shares no disk with the one that places the outputs.
+
+    Args:
+        work: what is to be made.
+        most_bytes: of all outputs together.
+
+    Raises:
+        WorkerError: the outputs are larger.
+        EsgvzarrError: the reason why there are no references.
+    """
+    with tempfile.TemporaryDirectory(prefix="esgvzarr-") as directory:
+        places = []
+        for number, place in enumerate(work.places):
+            own = Path(directory) / str(number)
+            own.mkdir()
+            places.append(replace(place, staged=str(own / Path(place.staged).name)))
+        staged = stage(replace(work, places=tuple(places)))
+        size = sum(proved.size for proved in staged.outputs)
+        if size > most_bytes:
+            raise WorkerError(
+                str(work.record.id),
+                f"its references have {size} bytes",
+                expected=f"at most {most_bytes}, to be sent back",
+                todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
+                code="worker-result-large",
+            )
+        return Sent(staged, tuple(_bytes_below(Path(place.staged)) for place in places))
+
+
+def _bytes_below(place: Path) -> dict[str, bytes]:
+    if place.is_file():
+        return {"": place.read_bytes()}
+    return {file.relative_to(place).as_posix(): file.read_bytes() for file in files_of(place)}
+
+
+def receive(sent: Sent, places: Sequence[Place]) -> Staged:
+    """Put what was sent into the staged places; it is the same artefact if its SHA-256 is, which
+    placing checks.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    for place, files in zip(places, sent.files, strict=True):
+        staged = Path(place.staged)
+        with writing(place.path):
+            for below, data in files.items():
+                target = staged / below if below else staged
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+    return sent.staged
+
+
+def _advice(references: ReferenceSet, destination: Destination) -> Iterator[Finding]:
+    """What is right, and yet not what every reader opens at once."""
+    segments = reading_of(references.provenance).segments
+    if segments:
+        yield Finding(
+            "segments",
+            2,
+            destination.places[0].path,
+            "files that form one array",
+            f"{segments} segments",
+            'Readers open it with engine="esgvzarr"; stock xarray shows an empty root that says '
+            "so. See what `esgvzarr inspect` says of the files.",
+            refuse=False,
+        )
+    chunks = references.chunk_count
+    most = destination.settings.many_chunks
+    if chunks <= most:
+        return
+    for place in destination.places:
+        if not named(place.output).directory:
+            yield Finding(
+                "chunks-many",
+                0,
+                place.path,
+                f"at most {most} chunks",
+                str(chunks),
+                "Readers load the whole file to open it; set `output: parquet`.",
+                refuse=False,
+            )
+
+
+def prove(
+    artefact: Artefact,
+    name: str,
+    files: Sequence[FileRecord],
+    transport: Transport,
+    settings: Settings,
+    *,
+    location: str,
+    scanned: Mapping[str, Fetched] | None = None,
+) -> Report:
+    """The report of a passed proof.
+
+    Raises:
+        ProofError: the references do not read back as the files do.
+        TransportError: they do not, for the data node does not answer as it should.
+    """
+    try:
+        report = verify(
+            artefact,
+            _nearest(files, settings.read),
+            transport,
+            location=location,
+            dataset_id=name,
+            samples=settings.proof_samples,
+            storage_options=storage_options(files, settings),
+            scanned=scanned,
+        )
+    except ProofError:
+        _check_answers(files, transport)
+        raise
+    if not report.passed:
+        _check_answers(files, transport)
+        if {check.name for check in report.failures} == {DECODED}:
+            raise ProofError(
+                name,
+                f"{report.failures[0].subject}: {report.failures[0].detail}",
+                expected="a dataset that stock xarray decodes",
+                todo="Correct the attribute of the files that it stumbles over.",
+                code="proof-not-decoded",
+            )
+        first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
+        raise ProofError(
+            name,
+            f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
+            expected="what the NetCDF files hold, value for value",
+            todo="Nothing was published. Please report this as a bug.",
+        )
+    return report
+
+
+def _check_answers(files: Sequence[FileRecord], transport: Transport) -> None:
+    """Whether not the references are to blame, but the data node: fsspec does not tell a busy
+    server from a missing file.
+    """
+    transport.read_heads([file.url for file in files if is_url(file.url)], 1)
+
+
+def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
+    """The files without paths that may not be used."""
+    return [replace(file, path=None) for file in files] if read == "http" else list(files)
+
+
+def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:
+    """What the reader's side of the proof needs beyond the defaults: a private certificate
+    authority.
+    """
+    if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in files):
+        return {}
+    import ssl
+
+    return {
+        "remote_options": {
+            "ssl": ssl.create_default_context(cafile=str(settings.ca_bundle.expanduser()))
+        }
+    }
