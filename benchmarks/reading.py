@@ -1,5 +1,5 @@
 """``python -m benchmarks.reading``: what readers pay, against a native Zarr v3 store and against
-the files themselves.
+the files themselves, at several latencies.
 
 Each figure is the median of fresh processes; imports are not counted. Also: how large the reference
 file is, and how long it takes to open, with and without templates, consolidated metadata and
@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
-from esgvzarr.testing import NginxServer
+from esgvzarr.output import open_kwargs, provenance_at, reading_of
+from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 
 from .data import SHAPES, build
 from .tools import esgvzarr
@@ -25,44 +27,51 @@ from .tools import esgvzarr
 _CODE = """
 import time, warnings; warnings.filterwarnings("ignore")
 import aiohttp, dask, fsspec, kerchunk, xarray, zarr, netCDF4
+import esgvzarr.reader.joining
+dask.config.set(scheduler="threads", num_workers=8)
 OPEN = {{
-    "references, documented call": lambda: xarray.open_dataset(
+    "stock, the asset's keywords": lambda: xarray.open_dataset("{json}", **{keywords}),
+    "stock, chunks={{}} outside": lambda: xarray.open_dataset(
         "{json}", engine="kerchunk", chunks={{}}),
-    "references, chunks=None": lambda: xarray.open_dataset(
+    "stock, without dask": lambda: xarray.open_dataset(
         "{json}", engine="kerchunk", open_dataset_options={{"chunks": None}},
         storage_options={{"skip_instance_cache": True}}),
+    "engine=esgvzarr": lambda: esgvzarr.open_dataset("{json}"),
     "native Zarr v3": lambda: xarray.open_dataset("{zarr}", engine="zarr", chunks={{}}),
+    "native Zarr v3, same tasks": lambda: xarray.open_dataset(
+        "{zarr}", engine="zarr", chunks={chunks}),
     "open_mfdataset, local files": lambda: xarray.open_mfdataset(
         {files!r}, combine="nested", concat_dim="time",
         data_vars="minimal", coords="minimal", compat="override"),
 }}
+import esgvzarr
 times = {{}}
-began = time.perf_counter()
-data = OPEN["{way}"]()
-times["open"] = time.perf_counter() - began
+t = time.perf_counter(); data = OPEN["{way}"](); times["open"] = time.perf_counter() - t
 if not {only_open}:
-    began = time.perf_counter()
+    t = time.perf_counter()
     point = data.tas.isel(lat=70, lon=90).values
-    times["point series"] = time.perf_counter() - began
-    began = time.perf_counter()
-    mean = float(data.tas.mean())
-    times["full mean"] = time.perf_counter() - began
-    times["check"] = float(point.sum()) + mean
+    times["point series"] = time.perf_counter() - t
+    t = time.perf_counter(); step = data.tas.isel(time=700).values; times["map"] = time.perf_counter() - t
+    t = time.perf_counter(); mean = float(data.tas.mean()); times["full mean"] = time.perf_counter() - t
+    times["check"] = float(point.sum()) + float(step.sum()) + mean
 import json; print(json.dumps(times))
-"""
-WAYS = (
-    "references, documented call",
-    "references, chunks=None",
+"""  # noqa: E501
+OVER_HTTP = (
+    "stock, the asset's keywords",
+    "stock, chunks={} outside",
+    "engine=esgvzarr",
     "native Zarr v3",
-    "open_mfdataset, local files",
+    "native Zarr v3, same tasks",
 )
+LOCAL = "open_mfdataset, local files"
+ONLY_OPEN = "stock, without dask"
+KINDS = ("open", "point series", "map", "full mean")
 
 
 def ask(way: str, only_open: bool = False, **places: object) -> dict[str, float]:
     """Times of one fresh process, in seconds."""
-    code = _CODE.format(
-        way=way, only_open=only_open, **{"json": "", "zarr": "", "files": [], **places}
-    )
+    nothing = {"json": "", "zarr": "", "files": [], "keywords": {}, "chunks": {}}
+    code = _CODE.format(way=way, only_open=only_open, **{**nothing, **places})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -133,6 +142,30 @@ def variants(document: bytes) -> dict[str, bytes]:
     }
 
 
+def _serve(root: Path, latency: int, stack: ExitStack) -> str:
+    """A server of the directory that takes this many milliseconds to answer."""
+    if not latency:
+        return stack.enter_context(NginxServer(root, prefix="")).url
+    server = stack.enter_context(ThreddsServer(root, prefix="/data"))
+    server.fault(Latency(latency / 1000))
+    return f"{server.url}/data"
+
+
+def _places(root: Path, base: str, paths: list[Path], name: str) -> dict[str, object]:
+    """Make the references of the files at this server; what the ways need to open them."""
+    reference = root / f"{name}.json"
+    esgvzarr(reference, [f"{base}/{path.relative_to(root)}" for path in paths])
+    reading = reading_of(provenance_at(reference))
+    keywords = open_kwargs("json", "http", reading)
+    return {
+        "json": f"{base}/{name}.json",
+        "zarr": f"{base}/A.zarr",
+        "files": [str(path) for path in paths],
+        "keywords": keywords,
+        "chunks": keywords["open_dataset_options"]["chunks"],
+    }
+
+
 def main() -> None:
     """Build, serve, measure, print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reading", description=__doc__)
@@ -141,36 +174,34 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--page", type=Path, help="Markdown file to append to")
+    parser.add_argument(
+        "--latency", nargs="+", type=int, default=[0, 50, 100], help="milliseconds per request"
+    )
     options = parser.parse_args()
     paths = {name: build(SHAPES[name], options.root) for name in "AB"}
     write_native(paths["A"], options.root / "A.zarr")
     lines = [
-        "\n## Reading A through nginx, seconds\n",
-        "| | open | point series | full mean |",
-        "|---|---|---|---|",
+        "\n## Reading A, seconds\n",
+        f"| ms per request | | {' | '.join(KINDS)} |",
+        f"|---|---|{'---|' * len(KINDS)}",
     ]
+    sums = set()
+    with ExitStack() as stack:
+        for latency in options.latency:
+            base = _serve(options.root, latency, stack)
+            places = _places(options.root, base, paths["A"], f"A{latency}")
+            ways = OVER_HTTP if latency else (*OVER_HTTP, LOCAL)
+            for way in ways:
+                found = median(options.rounds, way, **places)
+                sums.add(round(found["check"], 1))
+                cells = " | ".join(f"{found[kind]:.2f}" for kind in KINDS)
+                lines.append(f"| {latency} | {way} | {cells} |")
+                print(lines[-1], flush=True)
+    if len(sums) > 1:
+        raise SystemExit(f"the ways do not read the same: {sums}")
     with NginxServer(options.root, prefix="") as server:
         base = server.url
-        for name, files in paths.items():
-            esgvzarr(
-                options.root / f"{name}.json",
-                [f"{base}/{path.relative_to(options.root)}" for path in files],
-            )
-        places = {
-            "json": f"{base}/A.json",
-            "zarr": f"{base}/A.zarr",
-            "files": [str(path) for path in paths["A"]],
-        }
-        sums = set()
-        for way in WAYS:
-            found = median(options.rounds, way, **places)
-            sums.add(round(found["check"], 1))
-            lines.append(
-                f"| {way} | {found['open']:.2f} | {found['point series']:.2f} | "
-                f"{found['full mean']:.2f} |"
-            )
-        if len(sums) > 1:
-            raise SystemExit(f"the ways do not read the same: {sums}")
+        _places(options.root, base, paths["B"], "B")
         lines += [
             "\n## Opening B (73,000 chunks), by how the references are written\n",
             "| | MB | MB with gzip | open, s |",
@@ -178,7 +209,7 @@ def main() -> None:
         ]
         for name, document in variants((options.root / "B.json").read_bytes()).items():
             (options.root / "variant.json").write_bytes(document)
-            found = median(options.rounds, WAYS[1], only_open=True, json=f"{base}/variant.json")
+            found = median(options.rounds, ONLY_OPEN, only_open=True, json=f"{base}/variant.json")
             lines.append(
                 f"| {name} | {len(document) / 1e6:.1f} | "
                 f"{len(zlib.compress(document, 6)) / 1e6:.1f} | {found['open']:.2f} |"

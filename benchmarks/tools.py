@@ -5,6 +5,7 @@ makes references of the files.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,18 @@ def references_of(locations: list[str]) -> Any:
         return make_references(
             DatasetRecord(DatasetId("benchmark.data", "1"), "", files), transport
         )
+
+
+def end_to_end(out: Path, locations: list[str]) -> None:
+    """``esgvzarr generate`` as an operator runs it: scan, proof and write."""
+    from esgvzarr.cli import main
+
+    name = f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.{out.stem}.gn.v20190406"
+    dataset_id = name.replace("_", "-")
+    directory = out.with_suffix(".made")
+    os.environ["ESGVZARR_LEDGER"] = str(out.with_suffix(".ledger"))
+    options = ["--dataset-id", dataset_id, "--output-dir", str(directory), "--force"]
+    sys.exit(main(["generate", *locations, *options]))
 
 
 def esgvzarr_proof(out: Path, locations: list[str]) -> None:
@@ -132,7 +145,10 @@ def esgcet(out: Path, locations: list[str]) -> None:
     generator.generate(root, "https://data.example/thredds/fileServer/root", 0)
 
 
-TOOLS = {tool.__name__: tool for tool in (esgvzarr, esgvzarr_proof, kerchunk, virtualizarr, esgcet)}
+TOOLS = {
+    tool.__name__: tool
+    for tool in (esgvzarr, end_to_end, esgvzarr_proof, kerchunk, virtualizarr, esgcet)
+}
 
 if __name__ == "__main__":
     TOOLS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:])

@@ -1,7 +1,7 @@
 """Virtual-Zarr access to ESGF climate data that people can trust.
 
-The verbs are functions of the modules of their names: ``esgvzarr.generate.generate``,
-``esgvzarr.link.add.publish``, ``esgvzarr.proof.verify``.
+One function for each command, and the types that they take and return. Nothing heavy is imported
+before it is used.
 
 >>> import esgvzarr
 >>> name = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323"
@@ -11,18 +11,35 @@ The verbs are functions of the modules of their names: ``esgvzarr.generate.gener
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__
 
 if TYPE_CHECKING:
     from .errors import EsgvzarrError, ProofError, RefusedError
+    from .in_memory import References
     from .model import DatasetId, DatasetRecord, FileRecord, Report
     from .reader import open_dataset, open_datatree
     from .settings import Settings, read_settings
     from .sources import read_source
     from .transport import Transport
+    from .verbs import (
+        audit,
+        combine,
+        doctor,
+        extract,
+        generate,
+        inspect,
+        link,
+        references,
+        resume,
+        status,
+        unpublish,
+        verify,
+    )
 
 _HOMES = {
     "DatasetId": "model",
@@ -30,14 +47,27 @@ _HOMES = {
     "EsgvzarrError": "errors",
     "FileRecord": "model",
     "ProofError": "errors",
+    "References": "in_memory",
     "RefusedError": "errors",
     "Report": "model",
     "Settings": "settings",
     "Transport": "transport",
+    "audit": "verbs",
+    "combine": "verbs",
+    "doctor": "verbs",
+    "extract": "verbs",
+    "generate": "verbs",
+    "inspect": "verbs",
+    "link": "verbs",
     "open_dataset": "reader",
     "open_datatree": "reader",
     "read_settings": "settings",
     "read_source": "sources",
+    "references": "verbs",
+    "resume": "verbs",
+    "status": "verbs",
+    "unpublish": "verbs",
+    "verify": "verbs",
 }
 
 __all__ = [
@@ -46,15 +76,28 @@ __all__ = [
     "EsgvzarrError",
     "FileRecord",
     "ProofError",
+    "References",
     "RefusedError",
     "Report",
     "Settings",
     "Transport",
     "__version__",
+    "audit",
+    "combine",
+    "doctor",
+    "extract",
+    "generate",
+    "inspect",
+    "link",
     "open_dataset",
     "open_datatree",
     "read_settings",
     "read_source",
+    "references",
+    "resume",
+    "status",
+    "unpublish",
+    "verify",
 ]
 
 
@@ -63,3 +106,23 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Face(ModuleType):
+    """A package whose functions are not hidden by rooms of the same name.
+
+    Rooms such as ``link`` and ``combine`` stay importable (``from esgvzarr.link import ledger``).
+    But Python also sets each of them as an attribute of the package once it is imported, which
+    would hide the function ``esgvzarr.link``.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -542,7 +542,7 @@ def _endpoints(node: Node) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "endpoints",
             "bad",
-            "stac_transaction_api.verify is off: tokens go to whoever answers",
+            "stac_transaction_api.verify is off: tokens go to any server that answers",
             "Remove the key.",
         )
     taken = (

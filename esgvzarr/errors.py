@@ -272,7 +272,7 @@ class LinkError(EsgvzarrError):
 
 
 class PublisherError(EsgvzarrError):
-    """esgcet is missing, or is set up in a way that stands in our way."""
+    """esgcet is missing, or its configuration conflicts with esgvzarr."""
 
     code = "publisher-failed"
     usual = Traits(Fault.SETTINGS, blocks_all=True)

@@ -233,6 +233,10 @@ class Array:
     """(chunk,) int64: which of the reference set's files holds the chunk."""
     inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
     """Place in the chunk grid -> the chunk's encoded bytes."""
+    lengths: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Dimension -> the lengths of the chunks along it, where they differ. The last one may reach
+    beyond the array. ``chunk_shape`` has the longest.
+    """
 
     @property
     def chunk_count(self) -> int:

@@ -124,6 +124,24 @@ class Settings(BaseModel):
             "STAC asset of its own, proved by itself. Default: the one that `output` names."
         ),
     )
+    copied_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description=(
+            "Of a dataset's bytes, how much the outputs `icechunk` and `zarr3` may copy: the last "
+            "chunks of files, which HDF5 stores longer than they are. With 0, or beyond it, the "
+            "dataset stays in segments."
+        ),
+    )
+    copied_mib: int = Field(
+        default=256,
+        ge=0,
+        description=(
+            "MiB that the outputs `icechunk` and `zarr3` may copy of one dataset at most; see "
+            "`copied_fraction`."
+        ),
+    )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
         default="application/vnd.zarr+kerchunk",
         description=(

@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from .combine import combine
 from .combine.overlaps import serve_once
+from .combine.rectilinear import Bound, join_segments
 from .combine.rules import check
 from .errors import ProofError, SettingsError, WorkerError
-from .formats import Fetched, check_served, scan_and_keep
+from .formats import Fetched, check_served, location_of, scan_and_keep
 from .formats import Reading as Scanning
 from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
 from .output import Artefact, Reading, named, reading_of
 from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
 from .proof import DECODED, verify
-from .transport import Transport, host_of, is_url
+from .proof.stack import import_readers
+from .transport import Range, Transport, host_of, is_url
 from .workers import Limits
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ class Proved:
     sha256: str
     """Of what was proved, as ``output.placing.measure`` gives it."""
     report: Report
+    reading: Reading
+    """How it is best read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,6 @@ class Staged:
     warnings: tuple[Finding, ...]
     files: int
     chunks: int
-    reading: Reading
-    """How the references are best read."""
 
 
 Stager = Callable[[Work], Staged]
@@ -233,8 +235,12 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
         transport.check_allowed(file.url)
     transport.forget(places_of(record.files))
     progress(str(record.id), f"scanning {len(record.files)} files")
+    remote = any(location_of(file, work.settings.read) == file.url for file in record.files)
+    importing = import_readers() if remote else None
     scanned: dict[str, Fetched] = {}
     references = make_references(record, transport, read=work.settings.read, keep=scanned)
+    if importing is not None:
+        importing.join()  # xarray lists its engines once: not while one is still imported
     return stage_references(
         references, record.files, work.destination, transport, progress=progress, scanned=scanned
     )
@@ -262,9 +268,11 @@ def stage_references(
         FormatError, StoreError: an output cannot be written.
     """
     outputs = []
+    joined, advice = _joined(references, destination, transport)
     for place in destination.places:
-        progress(str(references.id), f"proving {references.chunk_count} chunks as {place.output}")
-        artefact, size, sha256 = _write_staged(references, place)
+        own = joined if named(place.output).joins_segments else references
+        progress(str(references.id), f"proving {own.chunk_count} chunks as {place.output}")
+        artefact, size, sha256 = _write_staged(own, place)
         report = prove(
             artefact,
             str(references.id),
@@ -274,14 +282,49 @@ def stage_references(
             location=place.location,
             scanned=scanned,
         )
-        outputs.append(Proved(place.output, size, sha256, report))
+        advice += _advice(own, place, destination.settings)
+        reading = reading_of(own.provenance)
+        outputs.append(Proved(place.output, size, sha256, report, reading))
     return Staged(
         tuple(outputs),
-        (*references.warnings, *_advice(references, destination)),
+        (*references.warnings, *advice),
         len(references.files),
         references.chunk_count,
-        reading_of(references.provenance),
     )
+
+
+def _joined(
+    references: ReferenceSet, destination: Destination, transport: Transport
+) -> tuple[ReferenceSet, list[Finding]]:
+    """The references with their segments joined, for outputs that have chunks of different lengths;
+    and why they are not.
+    """
+    places = [place for place in destination.places if named(place.output).joins_segments]
+    joined = join_segments(references) if places else None
+    if joined is None:
+        return references, []
+    settings = destination.settings
+    most = Bound(settings.copied_fraction, settings.copied_mib * 2**20).of(references)
+    if joined.copied > most:
+        finding = Finding(
+            "segments-copies",
+            2,
+            places[0].path,
+            f"at most {most} bytes to be copied",
+            f"{joined.copied} bytes of file ends",
+            "It stays in segments. Raise `copied_fraction` and `copied_mib` if one array is worth "
+            "it.",
+            refuse=False,
+        )
+        return references, [finding]
+    files = [file.file for file in references.files]
+    nearest = [location_of(file, settings.read) for file in files]
+
+    def read(pieces: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        ranges = [Range(nearest[number], start, stop) for number, start, stop in pieces]
+        return list(transport.read_ranges(ranges))
+
+    return joined.filled(read), []
 
 
 def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int, str]:
@@ -370,35 +413,30 @@ def receive(sent: Sent, places: Sequence[Place]) -> Staged:
     return sent.staged
 
 
-def _advice(references: ReferenceSet, destination: Destination) -> Iterator[Finding]:
-    """What is right, and yet not what every reader opens at once."""
+def _advice(references: ReferenceSet, place: Place, settings: Settings) -> Iterator[Finding]:
+    """What is right of one output, and yet not what every reader opens at once."""
     segments = reading_of(references.provenance).segments
     if segments:
         yield Finding(
             "segments",
             2,
-            destination.places[0].path,
+            place.path,
             "files that form one array",
             f"{segments} segments",
             'Readers open it with engine="esgvzarr"; stock xarray shows an empty root that says '
             "so. See what `esgvzarr inspect` says of the files.",
             refuse=False,
         )
-    chunks = references.chunk_count
-    most = destination.settings.many_chunks
-    if chunks <= most:
-        return
-    for place in destination.places:
-        if not named(place.output).directory:
-            yield Finding(
-                "chunks-many",
-                0,
-                place.path,
-                f"at most {most} chunks",
-                str(chunks),
-                "Readers load the whole file to open it; set `output: parquet`.",
-                refuse=False,
-            )
+    if references.chunk_count > settings.many_chunks and not named(place.output).directory:
+        yield Finding(
+            "chunks-many",
+            0,
+            place.path,
+            f"at most {settings.many_chunks} chunks",
+            str(references.chunk_count),
+            "Readers load the whole file to open it; set `output: parquet`.",
+            refuse=False,
+        )
 
 
 def prove(

@@ -595,7 +595,7 @@ def _proofs_before(target: Target, sha256: str) -> Proofs:
 
 
 def _keep(found: Sequence[Audited], settings: Settings) -> None:
-    """In the ledger; one that cannot be written stands in nobody's way."""
+    """Keep what was found in the ledger. A ledger that cannot be written is not an error here."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entries = [_entry(one, now) for one in found if one.target.step]
     if not entries:

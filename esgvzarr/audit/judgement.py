@@ -168,22 +168,27 @@ def _judge_validators(kept: Kept, found: Head) -> Verdict:
         return Verdict(
             State.UNPROVEN,
             url,
-            f"has the size of then, and another ETag: {found.etag}, was {kept.etag}",
+            f"same size as when it was referenced, but its ETag changed from {kept.etag} to "
+            f"{found.etag}",
         )
     if tag and strong:
-        return Verdict(State.FINE, url, "size and ETag are those of then", "etag")
+        return Verdict(State.FINE, url, "same size and ETag as when it was referenced", "etag")
     if date is False:
         return Verdict(
             State.UNPROVEN,
             url,
-            f"has the size of then, and another date: {found.last_modified}, was "
-            f"{kept.last_modified}",
+            f"same size as when it was referenced, but its date changed from {kept.last_modified} "
+            f"to {found.last_modified}",
         )
     if date:
-        return Verdict(State.FINE, url, "size and date are those of then", "last-modified")
+        return Verdict(
+            State.FINE, url, "same size and date as when it was referenced", "last-modified"
+        )
     if tag:
-        return Verdict(State.FINE, url, "size and weak ETag are those of then", "etag")
-    known = "has the size of then" if kept.file.size is not None else "is long enough"
+        return Verdict(State.FINE, url, "same size and weak ETag as when it was referenced", "etag")
+    known = (
+        "same size as when it was referenced" if kept.file.size is not None else "is long enough"
+    )
     return Verdict(State.UNPROVEN, url, f"{known}; neither ETag nor date can be compared")
 
 

@@ -381,7 +381,10 @@ class _Run:
 
     # ---- in the thread of one dataset
 
-    def _do(self, planned: Planned) -> Outcome | Known:
+    def _do(self, planned: Planned) -> Outcome | Known | None:
+        """What became of a dataset; None where the run was stopped before it was begun."""
+        if self._stop.is_set():
+            return None
         name = str(DatasetId.parse(planned.dataset_id))
         job = self._job
         with self._ledger.claimed(name, wait=False):
@@ -449,11 +452,16 @@ class _Run:
             self._turns.read(planned)
             self._changed.notify_all()
 
-    def _end(self, planned: Planned, started: float, future: Future[Outcome | Known]) -> None:
+    def _end(
+        self, planned: Planned, started: float, future: Future[Outcome | Known | None]
+    ) -> None:
         error = future.exception()
-        outcome: Outcome | Known
+        outcome: Outcome | Known | None
         if error is None:
             outcome = future.result()
+            if outcome is None:
+                self._leave(planned)
+                return
         elif isinstance(error, EsgvzarrError):
             outcome = failure(planned.dataset_id, Verb.BACKFILL, error)
         else:
@@ -465,6 +473,12 @@ class _Run:
             )
             outcome = failure(planned.dataset_id, Verb.BACKFILL, fault)
         self._keep(planned, outcome, time.monotonic() - started)
+
+    def _leave(self, planned: Planned) -> None:
+        with self._changed:
+            self._in_flight -= 1
+            self._turns.read(planned)
+            self._changed.notify_all()
 
     def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
         blocks_all = not outcome.done and traits_of(outcome.code).blocks_all

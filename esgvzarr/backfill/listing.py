@@ -188,7 +188,7 @@ class Survey:
         if self._address is None:
             raise SourceError(
                 name,
-                "nobody knows where it is described",
+                "no place is known where it is described",
                 expected="--template, or an index",
                 todo="Give --template 'https://.../{dataset_id}.xml', or --config with an index.",
                 code="source-none",

@@ -335,7 +335,7 @@ def _problems(summary: Summary) -> str:
         for name, node, locator, state, code, detail in summary.problems
     ]
     first = f", the first {_MOST_ROWS:,}" if len(rows) == _MOST_ROWS else ""
-    head = "<tr><th>dataset<th>data node<th>state<th>code<th>what stands in the way"
+    head = "<tr><th>dataset<th>data node<th>state<th>code<th>reason"
     return f"<h2>Not done{first}</h2><table>{head}{''.join(rows)}</table>"
 
 

@@ -36,7 +36,6 @@ from .printing import (
 )
 
 if TYPE_CHECKING:
-    from ..link.ledger import Ledger
     from ..link.task import AuditEntry, Entry
 
 
@@ -188,7 +187,7 @@ def _status(options: argparse.Namespace) -> int:
 
     ledger = Ledger(settings_of(options, config_if_any(options)).ledger)
     asked = [str(DatasetId.parse(name)) for name in options.dataset_ids]
-    entries = _current(ledger, asked)
+    entries = ledger.current(asked)
     live: dict[str, list[str]] = {}
     for link in ledger.live():
         live.setdefault(link.dataset_id, []).append(link.href)
@@ -206,18 +205,6 @@ def _status(options: argparse.Namespace) -> int:
     if unknown or any(entry.state not in FINISHED for entry in entries):
         return ExitStatus.REFUSED
     return ExitStatus.DONE
-
-
-def _current(ledger: Ledger, asked: Sequence[str]) -> list[Entry | AuditEntry]:
-    """The last entry of each dataset, or what an audit found wrong with it since."""
-    audits = ledger.audits()
-    entries: list[Entry | AuditEntry] = []
-    for entry in ledger.latest():
-        if asked and entry.dataset_id not in asked:
-            continue
-        audited = audits.get(entry.dataset_id)
-        entries.append(audited if audited and audited.code else entry)
-    return entries
 
 
 def _status_of(entry: Entry | AuditEntry, live: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..model import Series, Variable
+from ..model import Array, Series, Variable
 
 MOST_PIECES = 200_000
 """Chunks per variable up to which uncompressed data are cut to a common divisor; beyond, segments
@@ -170,7 +170,7 @@ def _kind(variable: Variable, time: str, inline: bool) -> Hashable:
     )
 
 
-def packing(variable: Variable) -> Hashable:
+def packing(variable: Variable | Array) -> Hashable:
     """How stored numbers become values, and which of them are missing: equal where they mean the
     same, bit for bit.
     """

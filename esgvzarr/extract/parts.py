@@ -143,15 +143,15 @@ class PartStore:
         path = self.directory / part.file_name
         staged = path.with_suffix(".new")
         with staged.open("wb") as file:
-            np.save(file, values, allow_pickle=values.dtype.kind == "O")
+            np.save(file, values.astype("U") if values.dtype.kind == "O" else values)
             file.flush()
             os.fsync(file.fileno())
         os.replace(staged, path)
 
     def load(self, part: Part) -> np.ndarray:
-        """The numbers of a kept part."""
-        loaded: np.ndarray = np.load(self.directory / part.file_name, allow_pickle=True)  # our own
-        return loaded
+        """The numbers, or texts, of a kept part; no pickle, which others may have left, is run."""
+        loaded: np.ndarray = np.load(self.directory / part.file_name, allow_pickle=False)
+        return loaded.astype(object) if loaded.dtype.kind == "U" else loaded
 
     def remove(self) -> None:
         """Delete the directory and all parts."""

@@ -198,7 +198,7 @@ def globus_login() -> Any:
     Renewed tokens are kept where that program finds them.
 
     Raises:
-        PublisherError: nobody is logged in.
+        PublisherError: there is no login.
     """
     from globus_sdk import (
         ClientCredentialsAuthorizer,
@@ -243,7 +243,7 @@ def check_login() -> None:
     """Make sure that Globus still takes the login that is kept; nobody is asked for one.
 
     Raises:
-        PublisherError: nobody is logged in, or no longer.
+        PublisherError: there is no login, or it has ended.
         LinkError: Globus cannot be reached.
     """
     with _translated("Globus Search"):

@@ -181,7 +181,9 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
     try:
         linked = any(shown.href == href for shown in index.links(record.id))
     except EsgvzarrError as error:
-        _log.warning("%s stays, since nobody knows whether a link leads there: %s", path, error)
+        _log.warning(
+            "%s stays, because it is not known whether a link leads there: %s", path, error
+        )
         return
     if not linked:
         remove_reference(path)

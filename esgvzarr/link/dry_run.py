@@ -98,7 +98,7 @@ def plan_file(
     for reference in references:
         verb = "would be written" if reference.written else "is there already, with equal bytes"
         said.append(f"{reference.path}: {reference.size} bytes {verb}")
-    return references, "\n".join(said), staged.reading
+    return references, "\n".join(said), staged.outputs[0].reading
 
 
 def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:

@@ -205,6 +205,21 @@ class Ledger:
         found = self._read(query, (dataset_id,), lambda row: schema.unpack(row["report"]))
         return found[0] if found else ""
 
+    def current(self, dataset_ids: Sequence[str] = ()) -> list[Entry | AuditEntry]:
+        """The last step of each dataset, or what an audit found wrong with it since.
+
+        Args:
+            dataset_ids: these datasets; all if empty.
+        """
+        audits = self.audits()
+        current: list[Entry | AuditEntry] = []
+        for entry in self.latest():
+            if dataset_ids and entry.dataset_id not in dataset_ids:
+                continue
+            audited = audits.get(entry.dataset_id)
+            current.append(audited if audited and audited.code else entry)
+        return current
+
     def href_of(self, dataset_id: str) -> str:
         """Where the references of a dataset are.
 

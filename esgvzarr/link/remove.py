@@ -151,7 +151,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
     """The files on this machine that go.
 
     Raises:
-        SettingsError: the index leads to a file of which nobody knows where it is.
+        SettingsError: the index leads to a file for which no local path is known.
         LinkError: it leads to what is no reference file of the dataset. An index can be made to say
             anything.
     """
@@ -170,7 +170,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
         if not found.path:
             raise SettingsError(
                 link.href,
-                "nobody knows where this file is on this machine",
+                "no local path is known for this file",
                 expected="a URL under one of `data_paths`",
                 todo="Set `data_paths`, or `reference_dir` and `reference_url`.",
                 code="settings-reference-dir",

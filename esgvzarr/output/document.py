@@ -1,4 +1,4 @@
-"""Read a kerchunk JSON document, as it is, into tables. Whoever wrote it: nothing in it is run."""
+"""Read a kerchunk JSON document into tables. Nothing in it is run, whichever tool wrote it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ PROVENANCE = b'},"provenance":'
 _TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
 _LARGEST_COORDINATE = 2**30
 """Bytes along one dimension: 134 million times."""
+_DTYPES = {"string": "O", "variable_length_utf8": "O", "bool": "?"}
+"""Types of Zarr version 3 of which NumPy has another name."""
 _CODECS_THAT_RUN = ("pickle",)
 _OBJECTS = 64 * 2**20
 """Bytes that a chunk of objects may take, which have no size of their own."""
@@ -168,6 +170,10 @@ def check_sizes(metadata: Mapping[str, Any], subject: str) -> None:
     for key, text in metadata.items():
         if key.endswith(".zarray"):
             _check_size(text, f"{subject}, {key}")
+        elif key.endswith("zarr.json"):
+            described = _version_2(text, f"{subject}, {key}")
+            if described is not None:
+                _check_size(orjson.dumps(described), f"{subject}, {key}")
 
 
 def _check_size(text: Any, subject: str) -> None:
@@ -191,11 +197,49 @@ def largest_chunk(metadata: Mapping[str, str]) -> int:
     """Bytes of the largest chunk that metadata describe, decoded: no other may be larger."""
     largest = 0
     for key, text in metadata.items():
-        if key.endswith((".zarray", "zarr.json")):
+        described = None
+        if key.endswith(".zarray"):
             described = orjson.loads(text)
-            if "dtype" in described:
-                largest = max(largest, _chunk_bytes(described))
+        elif key.endswith("zarr.json"):
+            described = _version_2(text, key)
+        if described is not None:
+            largest = max(largest, _chunk_bytes(described))
     return largest
+
+
+def _version_2(text: str, subject: str) -> dict[str, Any] | None:
+    """What metadata of Zarr version 3 say of an array, in the words of version 2; None for groups.
+
+    Raises:
+        ProofError: they describe no array that is known here.
+    """
+    try:
+        described = orjson.loads(text)
+        if described["node_type"] != "array":
+            return None
+        if "dtype" in described:  # as much as an Icechunk repository says
+            return dict(described)
+        grid = described["chunk_grid"]["configuration"]
+        if "chunk_shape" in grid:
+            chunks = grid["chunk_shape"]
+        else:
+            chunks = [_longest(one) for one in grid["chunk_shapes"]]
+        codecs = [{"id": codec["name"].removeprefix("numcodecs.")} for codec in described["codecs"]]
+        return {
+            "shape": described["shape"],
+            "chunks": chunks,
+            "dtype": _DTYPES.get(str(described["data_type"]), described["data_type"]),
+            "filters": codecs,
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_references(subject, f"describes no array: {type(error).__name__}") from error
+
+
+def _longest(lengths: Any) -> int:
+    """Of the chunks along one dimension: one number, or many, equal ones as [length, how often]."""
+    if isinstance(lengths, int):
+        return lengths
+    return max(int(one[0] if isinstance(one, list) else one) for one in lengths)
 
 
 def _chunk_bytes(described: Mapping[str, Any]) -> int:

@@ -10,12 +10,9 @@ bytes.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import shutil
-import struct
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,14 +24,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 
-from ..errors import FormatError, ProofError, SettingsError, StoreError
+from ..errors import ProofError, SettingsError, StoreError
 from ..model import ICECHUNK_TYPE, Array, ReferenceSet
-from . import kerchunk
+from . import kerchunk, zarr_v3
 from .contents import Contents, ContentsBuilder
-from .parquet import tree
 from .protocol import ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, OURS, Reading
-from .recipe import with_recipe
 from .requirements import require
 from .stock import OpenGroup
 
@@ -75,6 +70,7 @@ class IcechunkRepository:
     form = Form.REPOSITORY
     directory = True
     keeps_snapshots = True
+    joins_segments = True
     media_type = ICECHUNK_TYPE
     asset_key = "icechunk"
     asset_fields: Mapping[str, Any] = {
@@ -164,8 +160,12 @@ class IcechunkRepository:
         raise no_file(self.name, location)
 
     def same(self, a: Path, b: Path) -> bool:
-        """All files are equal, byte for byte."""
-        return tree(a) == tree(b)
+        """The newest snapshots show the same."""
+        try:
+            said = [_metadata(open_repository(str(place))).get("sha256") for place in (a, b)]
+        except ValueError:  # damaged
+            return False
+        return said[0] is not None and said[0] == said[1]
 
     def storage_options(self, protocol: str) -> dict[str, Any]:
         """None: it is not read through fsspec."""
@@ -190,9 +190,10 @@ def _opener(href: str) -> OpenGroup:
     def open_group(path: str, **decode: Any) -> xarray.Dataset:
         import xarray
 
-        opened: xarray.Dataset = xarray.open_zarr(
-            store, group=path or None, consolidated=False, **decode
-        )
+        with zarr_v3.rectilinear_allowed():
+            opened: xarray.Dataset = xarray.open_zarr(
+                store, group=path or None, consolidated=False, **decode
+            )
         return opened
 
     return open_group
@@ -205,21 +206,30 @@ def _write(references: ReferenceSet, path: Path) -> None:
     digest = _digest(references)
     config = _config(references)
     storage = icechunk.local_filesystem_storage(str(path))
+    needed = 2 if _has_lengths(references) else 1
     if path.exists():
         repository = icechunk.Repository.open(storage, config)
         if _metadata(repository).get("sha256") == digest:
             return
         repository.save_config()
+        if repository.spec_version < needed:
+            icechunk.upgrade_icechunk_repository(
+                repository, dry_run=False, delete_unused_v1_files=False
+            )
+            repository = icechunk.Repository.open(storage, config)
     else:
-        repository = icechunk.Repository.create(storage, config, spec_version=1)
+        repository = icechunk.Repository.create(storage, config, spec_version=needed)
     session = repository.writable_session(BRANCH)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zarr: these codecs and types are in no specification yet
-        _write_groups(session.store, references)
+    _write_groups(session.store, references)
     said = kerchunk.json_value(references.provenance)
     session.commit(
         f"{said['generator']}: {said['dataset_id']}", {"sha256": digest, "provenance": said}
     )
+
+
+def _has_lengths(references: ReferenceSet) -> bool:
+    """Whether chunks of an array differ in length, which takes specification version 2."""
+    return any(array.lengths for group in references.groups for array in group.arrays)
 
 
 def _config(references: ReferenceSet) -> Any:
@@ -305,14 +315,28 @@ def _read_contents(href: str) -> Contents:
     import zarr
 
     repository = open_repository(href)
-    root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r")
     builder = ContentsBuilder(3)
-    for name, array in root.members(max_depth=None):
-        if isinstance(array, zarr.Array):
-            described = _described(array.shape, array.chunks, array.dtype)
-            builder.add_metadata({f"{name}/zarr.json": described})
+    with zarr_v3.rectilinear_allowed():
+        root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r")
+        for name, array in root.members(max_depth=None):
+            if isinstance(array, zarr.Array):
+                described = _described(array.shape, _longest(array), array.dtype)
+                builder.add_metadata({f"{name}/zarr.json": described})
     said = _metadata(repository).get("provenance", {})
     return builder.finish(said, counted=False)
+
+
+def _longest(array: Any) -> list[int]:
+    """The shape of an array's largest chunk."""
+    grid = array.metadata.to_dict()["chunk_grid"]["configuration"]
+    if "chunk_shape" in grid:
+        return list(grid["chunk_shape"])
+    longest = []
+    for lengths in grid["chunk_shapes"]:
+        parts = lengths if isinstance(lengths, list | tuple) else [lengths]
+        flat = [part[0] if isinstance(part, list | tuple) else part for part in parts]
+        longest.append(max(flat))
+    return longest
 
 
 def _described(shape: Sequence[int], chunks: Sequence[int], dtype: np.dtype[Any]) -> str:
@@ -336,7 +360,8 @@ def _compared(href: str, references: ReferenceSet) -> Contents:
             path = f"{group.path}/{array.name}" if group.path else array.name
             described = _described(array.shape, array.chunk_shape, array.dtype)
             builder.add_metadata({f"{path}/zarr.json": described})
-            inline = np.array(list(array.inline), np.int64).reshape(-1, len(array.dims))
+            rank = len(array.dims)
+            inline = np.array(list(array.inline), np.int64).reshape(len(array.inline), rank)
             _check_chunks(session, path, np.concatenate([array.chunks.keys, inline]))
             keys = array.chunks.keys if array.dims else np.zeros((len(array.chunks), 1), np.int64)
             places = inline if array.dims else np.zeros((len(array.inline), 1), np.int64)
@@ -364,7 +389,7 @@ def _check_chunks(session: Any, path: str, expected: np.ndarray) -> None:
         return [place async for place in session.chunk_coordinates(f"/{path}", _BATCH)]
 
     places = sync(read())
-    found = np.array(places, np.int64).reshape(-1, expected.shape[1])
+    found = np.array(places, np.int64).reshape(len(places), expected.shape[1])
     same = len(found) == len(expected)
     if same and len(found) and expected.shape[1]:
         same = np.array_equal(_sorted(found), _sorted(expected))
@@ -414,6 +439,7 @@ def _digest(references: ReferenceSet) -> str:
         for key, value in kerchunk.metadata(group, {}):
             digest.update(orjson.dumps([key, value]))
         for array in group.arrays:
+            digest.update(repr(sorted(array.lengths.items())).encode())
             table = array.chunks
             for column in (table.keys, table.offsets, table.sizes, array.file_index):
                 digest.update(np.ascontiguousarray(column, "<i8").data)
@@ -465,81 +491,14 @@ def _link(source: str, target: str) -> None:
 
 
 def _write_groups(store: Any, references: ReferenceSet) -> None:
-    import zarr
-
     changed = _changed(references)
     locations = [_location(file.file.url) for file in references.files]
-    zarr.create_group(store, overwrite=True, zarr_format=3)
-    for group in references.groups:
-        zarr.create_group(
-            store,
-            path=group.path,
-            overwrite=True,
-            attributes=kerchunk.json_value(with_recipe(group.attrs, {})),
-            zarr_format=3,
-        )
+    zarr_v3.create_groups(store, references, {})
     for group in references.groups:
         for array in group.arrays:
-            name = f"{group.path}/{array.name}" if group.path else array.name
-            _create_array(store, name, array)
+            name = zarr_v3.path_of(group.path, array)
             _write_inline(store, name, array)
             _write_chunks(store, name, array, lambda index: (locations[index], changed[index]))
-
-
-def _create_array(store: Any, name: str, array: Array) -> None:
-    import zarr
-    from zarr.codecs import BytesCodec, VLenUTF8Codec
-
-    dtype = array.dtype
-    fill = kerchunk.zarray(array)["fill_value"]
-    attrs = kerchunk.attributes(array)
-    text = dtype.kind == "O"
-    if fill is not None:
-        if dtype.kind == "S":
-            raise FormatError(
-                name,
-                "is text of single bytes with a _FillValue",
-                expected="what xarray reads of Zarr version 3",
-                todo="Use another output for this dataset.",
-                code="file-output-unsupported",
-            )
-        fill = fill if text else np.asarray(fill).astype(dtype)[()]
-        attrs["_FillValue"] = _encoded(fill, dtype)
-    zarr.create_array(
-        store,
-        name=name,
-        shape=array.shape,
-        chunks=tuple(max(1, n) for n in array.chunk_shape),
-        dtype=str if text else dtype.newbyteorder("="),
-        attributes=attrs,
-        dimension_names=list(array.dims),
-        fill_value=("" if text else 0) if fill is None else fill,
-        filters=(),
-        serializer=VLenUTF8Codec()
-        if text
-        else BytesCodec(endian="big" if dtype.byteorder == ">" else "little"),
-        compressors=[_codec(codec) for codec in array.codecs if codec["id"] != "vlen-utf8"],
-        zarr_format=3,
-    )
-
-
-def _codec(config: Mapping[str, Any]) -> Any:
-    """HDF5's filters as Zarr version 3 has them: those of numcodecs, which work on bytes, in the
-    same order.
-    """
-    from zarr.codecs import numcodecs
-
-    name = {"bz2": "BZ2"}.get(config["id"], config["id"].capitalize())
-    return getattr(numcodecs, name)(**{key: value for key, value in config.items() if key != "id"})
-
-
-def _encoded(fill: Any, dtype: np.dtype[Any]) -> Any:
-    """``_FillValue`` as xarray writes it into attributes of version 3: floating point numbers bit
-    for bit.
-    """
-    if dtype.kind == "f":
-        return base64.b64encode(struct.pack("<d", float(fill))).decode()
-    return str(fill) if dtype.kind == "O" else int(fill)
 
 
 def _write_inline(store: Any, name: str, array: Array) -> None:

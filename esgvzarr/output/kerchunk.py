@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, BinaryIO
 
@@ -48,14 +48,19 @@ def write(
         options: of fsspec's reference file system, without which readers do not open the output.
     """
     urls = [file.file.url for file in references.files]
-    file.write(START)
     parts = chain(
         _listing(references.groups, options or {}),
         *(_group(group, urls, options or {}) for group in references.groups),
     )
+    write_parts(parts, references.provenance, file)
+
+
+def write_parts(parts: Iterable[bytes], provenance: Mapping[str, Any], file: BinaryIO) -> None:
+    """Write a document of ``"key":value`` pairs and its provenance."""
+    file.write(START)
     for number, part in enumerate(parts):
         file.write(b"," + part if number else part)
-    file.write(PROVENANCE + orjson.dumps(_text(json_value(references.provenance))) + b"}")
+    file.write(PROVENANCE + orjson.dumps(_text(json_value(provenance))) + b"}")
 
 
 def encode(references: ReferenceSet, options: Mapping[str, Any] | None = None) -> bytes:
@@ -112,15 +117,25 @@ def _group(group: Group, urls: list[str], options: Mapping[str, Any]) -> Iterato
     """``"key":value`` pairs of JSON, comma-separated; several to a part."""
     prefix = f"{group.path}/" if group.path else ""
     for key, value in metadata(group, options):
-        yield _pair(key, _text(value))
+        yield pair(key, _text(value))
     for array in group.arrays:
-        path = f"{prefix}{array.name}/"
-        for place, data in array.inline.items():
-            yield _pair(
-                path + (".".join(map(str, place)) or "0"),
-                "base64:" + base64.b64encode(data).decode(),
-            )
-        yield from _chunks(array, path, urls)
+        yield from array_parts(array, f"{prefix}{array.name}", urls)
+
+
+def array_parts(
+    array: Array, path: str, urls: Sequence[str], zarr_format: int = 2
+) -> Iterator[bytes]:
+    """The pairs of an array's chunks. ``path`` is what their keys begin with."""
+    separator = "." if zarr_format == 2 else "/"
+    for place, data in array.inline.items():
+        name = separator.join(map(str, place)) or ("0" if zarr_format == 2 else "")
+        key = f"{path}/{name}" if name else path
+        yield pair(key, "base64:" + base64.b64encode(data).decode())
+    if array.dims:
+        places = f"/{separator.join(['%d'] * len(array.dims))}"
+    else:
+        places = "/0" if zarr_format == 2 else ""
+    yield from _chunks(array, path, urls, places)
 
 
 def metadata(group: Group, options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -146,27 +161,27 @@ def _listing(groups: Sequence[Group], options: Mapping[str, Any]) -> Iterator[by
     """
     if len(groups) > 1:
         described = {key: value for group in groups for key, value in metadata(group, options)}
-        yield _pair(".zmetadata", _text({"zarr_consolidated_format": 1, "metadata": described}))
+        yield pair(".zmetadata", _text({"zarr_consolidated_format": 1, "metadata": described}))
         below = dict.fromkeys(key.rpartition("/")[0] for key in described)
-        yield from (_pair(f"//{path}", "") for path in below if "/" in path)
+        yield from (pair(f"//{path}", "") for path in below if "/" in path)
 
 
-def _pair(key: str, value: str) -> bytes:
+def pair(key: str, value: str) -> bytes:
+    """One key and its text, as JSON has them."""
     return orjson.dumps(key) + b":" + orjson.dumps(value)
 
 
-def _chunks(array: Array, path: str, urls: list[str]) -> Iterator[bytes]:
+def _chunks(array: Array, path: str, urls: Sequence[str], places: str) -> Iterator[bytes]:
     """The references to the chunks of one file after the other. A scalar's only chunk has the key
     ``0``.
     """
-    dots = ".".join(["%d"] * len(array.dims)) or "0"
     breaks = [0, *(np.flatnonzero(np.diff(array.file_index)) + 1).tolist(), len(array.chunks)]
     for first, last in pairwise(breaks):
         if last == first:
             continue
         key = orjson.dumps(path).decode()[1:-1].replace("%", "%%")
         url = orjson.dumps(urls[int(array.file_index[first])]).decode().replace("%", "%%")
-        line = f'"{key}{dots}":[{url},%d,%d]'
+        line = f'"{key}{places}":[{url},%d,%d]'
         for begin in range(first, last, _AT_ONCE):
             end = min(begin + _AT_ONCE, last)
             table = np.column_stack(

@@ -39,10 +39,11 @@ class References:
     """What fsspec opens: a path, or the parsed document."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of fsspec's reference file system, which this output needs."""
+    zarr_format: int = 2
 
     def opener(self, options: Mapping[str, Any]) -> OpenGroup:
         """By stock xarray, Zarr and fsspec."""
-        return opener(self.fo, {**self.options, **options})
+        return opener(self.fo, {**self.options, **options}, self.zarr_format)
 
 
 class KerchunkJson:
@@ -53,6 +54,7 @@ class KerchunkJson:
     form = Form.DOCUMENT
     directory = False
     keeps_snapshots = False
+    joins_segments = False
     media_type = KERCHUNK_TYPE
     asset_key = "reference_file"
     asset_fields: Mapping[str, Any] = ASSET_FIELDS

@@ -49,6 +49,7 @@ class KerchunkParquet:
     form = Form.TABLES
     directory = True
     keeps_snapshots = False
+    joins_segments = False
     media_type = KERCHUNK_TYPE
     asset_key = "reference_file"
     asset_fields: Mapping[str, Any] = ASSET_FIELDS

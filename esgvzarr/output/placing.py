@@ -312,12 +312,18 @@ def _put(staged: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+_POINTERS = ("refs", "repo")
+"""What says in an Icechunk repository, of specification version 1 and 2, which snapshot is the
+newest.
+"""
+
+
 def _add_snapshot(staged: Path, path: Path) -> None:
     """The files of a repository that went on from the one in ``path``; last of all what points to
     the newest snapshot.
     """
     for file in sorted(
-        files_of(staged), key=lambda file: file.relative_to(staged).parts[0] == "refs"
+        files_of(staged), key=lambda file: file.relative_to(staged).parts[0] in _POINTERS
     ):
         target = path / file.relative_to(staged)
         if not (target.exists() and os.path.samefile(file, target)):

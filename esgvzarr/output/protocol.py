@@ -93,6 +93,8 @@ class Output(Protocol):
     """Whether it is a directory of files, not one file."""
     keeps_snapshots: bool
     """Whether a new state may follow the one that is published: readers keep what they opened."""
+    joins_segments: bool
+    """Whether it has arrays of chunks of different lengths, so that segments become one array."""
     media_type: str
     """Of its asset."""
     asset_key: str

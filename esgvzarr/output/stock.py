@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import zarr_v3
+
 if TYPE_CHECKING:
     import xarray
 
@@ -77,12 +79,20 @@ def _open_below(
     """One group. Not by kerchunk's ``group=``: zarr-python 3.1 then lists no arrays, and shows an
     empty dataset.
     """
-    import xarray
     from zarr.storage import FsspecStore
 
     store = FsspecStore(files, read_only=True, path=path)
+    if zarr_format == 3:
+        with zarr_v3.rectilinear_allowed():
+            return _open_store(store, zarr_format, decode)
+    return _open_store(store, zarr_format, decode)
+
+
+def _open_store(store: Any, zarr_format: int, decode: Mapping[str, Any]) -> xarray.Dataset:
+    import xarray
+
     return xarray.open_dataset(
-        store,  # type: ignore[arg-type]
+        store,
         engine="zarr",
         consolidated=False,
         zarr_format=zarr_format,

@@ -8,19 +8,21 @@ wants besides, it asks the server for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import FormatError
 from ..formats.content import SparseContent
+from ..inflate import ExpandsError
 from ..model import FileRecord
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, raise_transport_error
 from .comparison import Job
 from .file_side import Counted, Source, Work, fetch, judge_all
-from .hints import Hints, keys_of_box
+from .hints import Hints
 from .reference_side import UNREADABLE, Stated
 
 if TYPE_CHECKING:
@@ -71,21 +73,26 @@ def compare_boxes(jobs: Sequence[Job], desk: Desk) -> None:
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="esgvzarr-reader")
     try:
         for batch in _batches(jobs):
-            works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
-            contents = {
-                url: source.content for url, source in works.items() if source.content is not None
-            }
-            ranges: list[Range] = []
-            for job in batch:
-                ranges += _ranges(job, desk.stated, hints)
-            wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
-            fetch(wanted, contents, desk.transport)
-            desk.clients.known = contents
-            shown = {id(job): readers.submit(job.read_shown) for job in batch}
-            _judge_batch(batch, works, shown, desk.transport)
-            _remember(wanted, contents, desk.clients)
+            _compare_batch(batch, desk, hints, readers)
+            desk.clients.known = {}
     finally:
         readers.shutdown(cancel_futures=True)
+
+
+def _compare_batch(
+    batch: Sequence[Job], desk: Desk, hints: Mapping[str, Hints], readers: Executor
+) -> None:
+    works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
+    contents = {url: source.content for url, source in works.items() if source.content is not None}
+    ranges: list[Range] = []
+    for job in batch:
+        ranges += _ranges(job, desk.stated, hints)
+    wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
+    fetch(wanted, contents, desk.transport)
+    desk.clients.known = contents
+    shown = {id(job): readers.submit(job.read_shown) for job in batch}
+    _judge_batch(batch, works, shown, desk.transport)
+    _remember(wanted, contents, desk.clients)
 
 
 def _hints(sources: Mapping[str, Source]) -> Mapping[str, Hints]:
@@ -115,7 +122,7 @@ def _ranges(job: Job, stated: Stated, hints: Mapping[str, Hints]) -> Iterator[Ra
     if job.url in hints:
         for start, stop in hints[job.url].of_box(job.name, job.box):
             yield Range(job.url, start, stop)
-    keys = keys_of_box(job.shown_box, job.group.chunk_shape(job.name))
+    keys = job.group.keys_of(job.name, job.shown_box)
     yield from stated.places(job.group.path, job.name, keys)
 
 
@@ -131,7 +138,7 @@ def _content(
 def _judge_batch(
     batch: Sequence[Job],
     sources: Mapping[str, Source],
-    shown: Mapping[int, Future[np.ndarray]],
+    shown: dict[int, Future[np.ndarray]],
     transport: Transport,
 ) -> None:
     by_file: dict[str, list[Job]] = {}
@@ -141,21 +148,34 @@ def _judge_batch(
     for own, found in zip(by_file.values(), judge_all(works, transport), strict=True):
         for job, unlike in zip(own, found, strict=True):
             job.values.wrong += unlike
+            del shown[id(job)]
 
 
 def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[list[list[str]]]:
     """Compare the boxes of one file."""
 
     def work(truth: xarray.Dataset, _: Mapping[str, Counted]) -> list[list[str]]:
-        return [job.unlike(truth, _part(shown[id(job)])) for job in jobs]
+        return [job.unlike(truth, _part(job, shown[id(job)])) for job in jobs]
 
     return work
 
 
-def _part(shown: Future[np.ndarray]) -> np.ndarray | Exception:
-    """What a reader got, or why it got nothing."""
+def _part(job: Job, shown: Future[np.ndarray]) -> np.ndarray | Exception:
+    """What a reader got, or why it got nothing.
+
+    Raises:
+        FormatError: ``file-chunk-expands``. netCDF-C, which has no limit, never sees that chunk.
+    """
     try:
         return shown.result()
+    except ExpandsError as error:
+        raise FormatError(
+            job.url,
+            f"a chunk of {job.name!r} {error}",
+            expected="as many bytes as its shape says",
+            todo="It is damaged, or made to fill the memory of its readers: do not publish it.",
+            code="file-chunk-expands",
+        ) from error
     except UNREADABLE as error:
         raise_transport_error(error)
         return error

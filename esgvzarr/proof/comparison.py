@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cf import dates_along, time_name
+from ..inflate import chunks_of
 from ..model import Check, FileRecord
 from ..transport.fsspec_guard import raise_transport_error
 from .attributes import MARKS, OF_FILES, unlike, wrong_attrs
@@ -139,14 +140,18 @@ class Job:
     values: Values
 
     def read_shown(self) -> np.ndarray:
-        """What a reader gets."""
-        return np.asarray(self.group.dataset.variables[self.name][self.shown_box].values)
+        """What a reader gets. No chunk of it may be larger, decoded, than its shape says."""
+        variable = self.group.dataset.variables[self.name]
+        if variable.dtype.kind == "O":
+            return np.asarray(variable[self.shown_box].values)
+        with chunks_of(math.prod(self.group.chunk_shape(self.name)) * variable.dtype.itemsize):
+            return np.asarray(variable[self.shown_box].values)
 
     def unlike(self, truth: xarray.Dataset, part: np.ndarray | Exception) -> list[str]:
         """In what the part that a reader gets is not the file's."""
-        there = np.asarray(truth.variables[self.name][self.box].values)
         if isinstance(part, Exception):
             return [f"{self.box} cannot be read: {type(part).__name__}: {part}"]
+        there = np.asarray(truth.variables[self.name][self.box].values)
         return [] if equal(there, part) else [f"{self.box} differs"]
 
 
@@ -376,14 +381,38 @@ class Comparison:
         variable = pair.truth.variables[name]
         axis = variable.dims.index(pair.time)
         shape = (*variable.shape[:axis], pair.place.count, *variable.shape[axis + 1 :])
-        chunks = pair.group.chunk_shape(name) if variable.nbytes > _WHOLE or full else shape
+        stored = pair.group.chunk_shape(name, pair.place.begin)
+        chunks = stored if variable.nbytes > _WHOLE or full else shape
         seed = f"{self._seed} {pair.file.name} {name}"
         first = pair.place.first
         boxes = choose(shape, chunks, samples=self._samples, seed=seed, full=full)
+        if chunks is stored and pair.group.is_irregular(name):
+            known = set(map(str, boxes))
+            copied = self._copied(pair, name, axis)
+            boxes += [box for box in copied if str(box) not in known]
         return [
             (*b[:axis], slice(b[axis].start + first, b[axis].stop + first), *b[axis + 1 :])
             for b in boxes
         ]
+
+    def _copied(self, pair: _Pair, name: str, axis: int) -> Iterator[Box]:
+        """The chunks of a file that were encoded anew: the output itself holds them. All of them
+        are compared. Steps count from the first one that is shown.
+        """
+        sizes = pair.truth.variables[name].shape
+        ends = [pair.group.chunk_ends(name, n) for n in range(len(sizes))]
+        steps = pair.shown_steps
+        for key in self._stated.held(pair.group.path, name).tolist():
+            box = []
+            for n, place in enumerate(key):
+                begin = int(ends[n][place - 1]) if place else 0
+                box.append(slice(begin, min(int(ends[n][place]), sizes[n])))
+            place = key[axis]
+            begin = max(int(ends[axis][place - 1]) if place else 0, steps.start)
+            end = min(int(ends[axis][key[axis]]), steps.stop)
+            if begin < end:
+                box[axis] = slice(begin - steps.start, end - steps.start)
+                yield tuple(box)
 
 
 def whole(
@@ -568,11 +597,10 @@ def _counts(
     found = size = inline = copied = 0
     for pair in (pair for pair in pairs if name in pair.group.dataset.variables):
         steps = pair.shown_steps
-        chunk_shape = pair.group.chunk_shape(name)
+        chunk_shape = pair.group.chunk_shape(name, steps.start)
+        ends = np.empty(0, np.int64) if axis is None else pair.group.chunk_ends(name, axis)
         place = (file.url, place_of(pair.group.path, name))
-        chunks = stated.inline_within(
-            pair.group.path, name, axis, (steps.start, steps.stop), chunk_shape
-        )
+        chunks = stated.inline_within(pair.group.path, name, axis, (steps.start, steps.stop), ends)
         inline = inline + chunks
         copied = copied + chunks * math.prod(chunk_shape) * variable.dtype.itemsize
         found = found + stated.chunks.get(place, 0)

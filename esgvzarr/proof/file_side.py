@@ -32,7 +32,7 @@ _MOST_ROUNDS = 64
 of addresses in the file leads to.
 """
 _MOST_MISSED = 8 * 2**20
-"""Bytes of one missed range that are fetched at once, at most."""
+"""Bytes that one request asks for at most."""
 _T = TypeVar("_T")
 
 
@@ -135,20 +135,34 @@ def fetch(
     """Fetch ranges of several files in one batch, and add them to what is known of each. Only what
     is not known yet is asked for, in whole pages.
     """
-    wanted: list[Range] = []
+    gaps: list[Range] = []
     for one in ranges:
         content = contents[one.location]
         if content is not None:
             for start, stop in content.page_gaps(one.start, min(one.stop, content.size)):
-                wanted += [
-                    Range(one.location, at, min(at + _MOST_MISSED, stop))
-                    for at in range(start, stop, _MOST_MISSED)
-                ]
-    wanted = sorted(set(wanted))
+                gaps.append(Range(one.location, start, stop))
+    wanted = [piece for run in _merged(gaps) for piece in _pieces(run)]
     for one, body in zip(wanted, transport.read_ranges(wanted), strict=True):
         content = contents[one.location]
         if content is not None:
             content.add(one.start, body)
+
+
+def _merged(ranges: Sequence[Range]) -> list[Range]:
+    """Ranges that overlap or touch, as one: each byte once, and no copies of parts of answers."""
+    runs: list[Range] = []
+    for one in sorted(ranges):
+        last = runs[-1] if runs else None
+        if last is not None and last.location == one.location and one.start <= last.stop:
+            runs[-1] = Range(last.location, last.start, max(last.stop, one.stop))
+        else:
+            runs.append(one)
+    return runs
+
+
+def _pieces(run: Range) -> Iterator[Range]:
+    for start in range(run.start, run.stop, _MOST_MISSED):
+        yield Range(run.location, start, min(start + _MOST_MISSED, run.stop))
 
 
 def _judge(source: Source, work: Work[_T], *, counts: bool) -> _T | Missed:

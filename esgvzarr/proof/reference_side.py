@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import reprlib
 from collections import Counter
@@ -35,10 +36,44 @@ class Shown:
     times: np.ndarray
     """(time,) int64 microseconds since 1970-01-01 of the calendar; empty for fixed fields."""
 
-    def chunk_shape(self, name: str) -> tuple[int, ...]:
-        """Elements per dimension of the array's chunks."""
+    def chunk_shape(self, name: str, step: int = 0) -> tuple[int, ...]:
+        """Elements per dimension of the array's chunks; where they differ along time, of the chunk
+        that holds a step.
+        """
         variable = self.dataset.variables[name]
-        return tuple(variable.encoding.get("chunks") or variable.shape)
+        chunks = variable.encoding.get("chunks") or variable.shape
+        shape = []
+        for axis, length in enumerate(chunks):
+            if isinstance(length, int):
+                shape.append(length)
+            else:
+                ends = self.chunk_ends(name, axis)
+                shape.append(int(length[min(np.searchsorted(ends, step, "right"), len(ends) - 1)]))
+        return tuple(shape)
+
+    def chunk_ends(self, name: str, axis: int) -> np.ndarray:
+        """Where the chunks end along a dimension."""
+        variable = self.dataset.variables[name]
+        length = (variable.encoding.get("chunks") or variable.shape)[axis]
+        if not isinstance(length, int):
+            return np.cumsum(length)
+        count = -(-variable.shape[axis] // max(length, 1))
+        return np.arange(1, count + 1) * length
+
+    def is_irregular(self, name: str) -> bool:
+        """Whether the chunks of an array differ in length."""
+        chunks = self.dataset.variables[name].encoding.get("chunks") or ()
+        return not all(isinstance(length, int) for length in chunks)
+
+    def keys_of(self, name: str, box: Sequence[slice]) -> Iterator[tuple[int, ...]]:
+        """Places in the chunk grid of the chunks that hold a box."""
+        ranges = []
+        for axis, part in enumerate(box):
+            ends = self.chunk_ends(name, axis)
+            first = int(np.searchsorted(ends, part.start, "right"))
+            last = int(np.searchsorted(ends, max(part.stop - 1, part.start), "right"))
+            ranges.append(range(first, last + 1))
+        yield from itertools.product(*ranges)
 
     def only(self, names: Iterable[str]) -> Shown:
         """The same group with these variables alone, as if it showed one dataset of several."""
@@ -91,17 +126,26 @@ class Stated:
         name: str,
         axis: int | None,
         steps: tuple[int, int],
-        chunk_shape: Sequence[int],
+        ends: np.ndarray,
     ) -> int:
-        """How many inline chunks of a variable lie within these steps along ``axis``."""
+        """How many inline chunks of a variable lie within these steps along ``axis``, whose chunks
+        end at ``ends``.
+        """
         table = self.contents.arrays.get(place_of(path, name))
         if table is None:
             return 0
         if axis is None or axis >= table.inline.shape[1]:
             return len(table.inline)
-        begin = table.inline[:, axis] * chunk_shape[axis]
-        inside = (steps[0] < begin + chunk_shape[axis]) & (begin < steps[1])
+        begins = np.concatenate([[0], ends[:-1]])
+        places = table.inline[:, axis]
+        places = places[places < len(ends)]
+        inside = (steps[0] < ends[places]) & (begins[places] < steps[1])
         return int(np.count_nonzero(inside))
+
+    def held(self, path: str, name: str) -> np.ndarray:
+        """Places in the chunk grid of the chunks whose bytes the output itself holds."""
+        table = self.contents.arrays.get(place_of(path, name))
+        return np.empty((0, 0), np.int64) if table is None else table.inline
 
 
 class _Places:

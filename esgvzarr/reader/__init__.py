@@ -57,6 +57,30 @@ def open_dataset(
     )
 
 
+def open_parsed(
+    references: Mapping[str, Any], *, chunks: Any = "auto", **options: Any
+) -> xarray.Dataset:
+    """Open kerchunk references that are in memory, as `open_dataset` opens a file of them.
+
+    Args:
+        references: the parsed document.
+        chunks: as in `open_dataset`.
+        options: as in `open_dataset`.
+
+    Raises:
+        SourceError: they are no references.
+    """
+    import xarray
+
+    from .backends import EsgvzarrBackend
+    from .source import open_references
+
+    source = open_references(references)
+    return xarray.open_dataset(
+        source, engine=EsgvzarrBackend, chunks=_chunks(chunks, source), **options
+    )
+
+
 def open_datatree(
     href: str,
     *,

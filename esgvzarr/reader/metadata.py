@@ -158,6 +158,7 @@ def _unpacked(size: int, along: Sequence[Any]) -> tuple[int, ...]:
         lengths += [one] if isinstance(one, int) else [one[0]] * one[1]
     if len(lengths) == 1:  # repeated to the end
         return _regular(size, lengths[0])
+    lengths[-1] -= sum(lengths) - size  # the last one may reach beyond the array
     return tuple(lengths)
 
 

@@ -17,6 +17,7 @@ import orjson
 
 from ..errors import SourceError
 from ..output import Form, of_place
+from ..output.zarr_v3 import rectilinear_allowed
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -68,20 +69,24 @@ class Source:
         """One array, as zarr-python opens it."""
         import zarr
 
-        return zarr.open_array(store=self.store, path=path, mode="r", zarr_format=self.zarr_format)
+        with rectilinear_allowed():
+            return zarr.open_array(
+                store=self.store, path=path, mode="r", zarr_format=self.zarr_format
+            )
 
     def read_variables(self, path: str) -> dict[str, Any]:
         """The variables of one group as xarray shows them before it decodes them."""
         from xarray.backends import ZarrStore
 
-        group = ZarrStore.open_group(
-            self.store,
-            group=path or None,
-            mode="r",
-            consolidated=False,
-            zarr_format=self.zarr_format,
-        )
-        return {str(name): variable for name, variable in group.get_variables().items()}
+        with rectilinear_allowed():
+            group = ZarrStore.open_group(
+                self.store,
+                group=path or None,
+                mode="r",
+                consolidated=False,
+                zarr_format=self.zarr_format,
+            )
+            return {str(name): variable for name, variable in group.get_variables().items()}
 
     def array_names(self, path: str) -> list[str]:
         """The arrays of one group, in the order of the document."""

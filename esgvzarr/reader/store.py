@@ -129,6 +129,10 @@ class ReferenceStore(Store):
         """Refuse, as `set` does."""
         raise PermissionError(f"{self._href} is read only")
 
+    async def set_partial_values(self, key_start_values: Iterable[tuple[str, int, bytes]]) -> None:
+        """Refuse, as `set` does. zarr-python before 3.1 wants it to be there."""
+        raise PermissionError(f"{self._href} is read only")
+
     async def list(self) -> AsyncIterator[str]:
         """All keys."""
         for key in self._listed:

@@ -27,7 +27,7 @@ from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreErro
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.task import IndexAddress
 from esgvzarr.outcome import Absent, Failed, Verb
-from esgvzarr.settings import Settings
+from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import (
     DATASET_ID,
     GlobusServer,
@@ -610,6 +610,53 @@ def test_an_index_that_does_not_answer_ends_the_run(
         _, said = back.run("--jobs", 2)
         assert "10 linked, 4 refused" in said
         back.check_all_are_right()
+
+
+def test_a_setting_that_is_wrong_ends_the_run_and_is_held_against_no_dataset(
+    stac_server: StacServer, tmp_path: Path
+) -> None:
+    """At the first dataset; corrected, the same command links all of them."""
+    pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+    with Back(tmp_path, stac_server, 16) as back:
+        right = back.node.config.read_text()
+        back.node.write_config(data_paths={})
+        job = Job((), config=back.node.config)
+        summary = backfill(job, read_settings(back.node.config), jobs=1)
+        assert summary.counts["open"] == 16
+        assert summary.finished < 14, "only those that were begun before the first had ended"
+        assert "reference_dir" in summary.trouble
+        back.node.config.write_text(right)
+        summary = backfill(job, read_settings(back.node.config), jobs=2)
+        assert (summary.counts["linked"], summary.counts["refused"]) == (12, 4)
+
+
+def test_retry_does_again_what_failed_and_nothing_else(tmp_path: Path) -> None:
+    """By its code, or all of it; what is done stays done."""
+    archive = write_archive(tmp_path / "data", 4, refused=2)
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,))
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        assert backfill(job, settings, jobs=1).counts == {"written": 2, "refused": 2}
+        assert backfill(job, settings, jobs=1).finished == 0
+        assert backfill(job, settings, jobs=1, retry="file-not-netcdf").finished == 0
+        assert backfill(job, settings, jobs=1, retry="time-overlap").finished == 2
+        first = next(iter(archive))
+        for file in archive[first][1:]:  # the files that overlap are one now
+            file.unlink()
+        summary = backfill(job, settings, jobs=1, retry="")
+        assert (summary.finished, summary.counts) == (2, {"written": 3, "refused": 1})
+
+
+def test_without_a_ledger_nothing_is_done(tmp_path: Path) -> None:
+    write_archive(tmp_path / "data", 2)
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database, but as long as one" * 200)
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,))
+        with pytest.raises(StoreError) as caught:
+            backfill(Job((server.catalog_url,), output_dir=tmp_path / "out"), settings, jobs=1)
+        assert caught.value.code == "store-ledger"
+        assert not (tmp_path / "out").exists()
+        assert not list(server.requests)
 
 
 def test_a_job_without_an_index_or_a_place_says_so(tmp_path: Path) -> None:

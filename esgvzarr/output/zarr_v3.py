@@ -1,0 +1,191 @@
+"""Arrays and groups of Zarr version 3, as stock xarray reads them.
+
+Rules: Zarr specification version 3; zarr-extensions, chunk grid ``rectilinear``, which zarr-python
+reads from 3.2 on; xarray's encoding of ``_FillValue`` in version 3.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ..errors import FormatError, SettingsError
+from ..model import Array, ReferenceSet
+from . import kerchunk
+from .recipe import with_recipe
+
+_FLAG = "array.rectilinear_chunks"
+_LEAST = (3, 2)
+"""Release of zarr-python that reads the rectilinear grid."""
+
+
+def knows_rectilinear() -> bool:
+    """Whether the installed zarr-python reads chunks of different lengths."""
+    found = version("zarr").split(".")
+    return (int(found[0]), int(found[1])) >= _LEAST
+
+
+def require_rectilinear(output: str) -> None:
+    """Look whether arrays of chunks of different lengths can be written and read back here.
+
+    Raises:
+        SettingsError: zarr-python is too old.
+    """
+    if not knows_rectilinear():
+        raise SettingsError(
+            f"output {output!r}",
+            f"zarr-python {version('zarr')} does not read chunks of different lengths",
+            expected="zarr >= 3.2, which needs Python 3.12",
+            todo="Use Python 3.12 or later, or another output.",
+            code="settings-output",
+        )
+
+
+@contextmanager
+def rectilinear_allowed() -> Iterator[None]:
+    """Let zarr-python read chunks of different lengths, which it does only if it is told to."""
+    import zarr
+
+    with zarr.config.set({_FLAG: True}):
+        yield
+
+
+def create_groups(store: Any, references: ReferenceSet, options: Mapping[str, Any]) -> None:
+    """All groups and arrays, without chunks.
+
+    Args:
+        store: of Zarr.
+        references: what is written.
+        options: without which readers do not open the output; for the recipe.
+    """
+    import zarr
+
+    with warnings.catch_warnings(), rectilinear_allowed():
+        warnings.simplefilter("ignore")  # these codecs and types are in no specification yet
+        zarr.create_group(store, overwrite=True, zarr_format=3)
+        for group in references.groups:
+            zarr.create_group(
+                store,
+                path=group.path,
+                overwrite=True,
+                attributes=kerchunk.json_value(with_recipe(group.attrs, options)),
+                zarr_format=3,
+            )
+        for group in references.groups:
+            for array in group.arrays:
+                create_array(store, path_of(group.path, array), array)
+
+
+def path_of(group: str, array: Array) -> str:
+    """``group/array``."""
+    return f"{group}/{array.name}" if group else array.name
+
+
+def create_array(store: Any, name: str, array: Array) -> None:
+    """One array, without chunks.
+
+    Raises:
+        FormatError: xarray cannot read its ``_FillValue`` from Zarr version 3.
+    """
+    import zarr
+    from zarr.codecs import BytesCodec, VLenUTF8Codec
+
+    dtype = array.dtype
+    fill = kerchunk.zarray(array)["fill_value"]
+    attrs = kerchunk.attributes(array)
+    text = dtype.kind == "O"
+    if fill is not None:
+        if dtype.kind == "S":
+            raise FormatError(
+                name,
+                "is text of single bytes with a _FillValue",
+                expected="what xarray reads of Zarr version 3",
+                todo="Use another output for this dataset.",
+                code="file-output-unsupported",
+            )
+        fill = fill if text else np.asarray(fill).astype(dtype)[()]
+        attrs["_FillValue"] = _encoded(fill, dtype)
+    zarr.create_array(
+        store,
+        name=name,
+        shape=array.shape,
+        chunks=tuple(max(1, n) for n in array.chunk_shape),
+        dtype=str if text else dtype.newbyteorder("="),
+        attributes=attrs,
+        dimension_names=list(array.dims),
+        fill_value=("" if text else 0) if fill is None else fill,
+        filters=(),
+        serializer=VLenUTF8Codec()
+        if text
+        else BytesCodec(endian="big" if dtype.byteorder == ">" else "little"),
+        compressors=[_codec(codec) for codec in array.codecs if codec["id"] != "vlen-utf8"],
+        zarr_format=3,
+    )
+    if array.lengths:
+        _set_lengths(store, name, array)
+
+
+def _codec(config: Mapping[str, Any]) -> Any:
+    """HDF5's filters as Zarr version 3 has them: those of numcodecs, which work on bytes, in the
+    same order.
+    """
+    from zarr.codecs import numcodecs
+
+    name = {"bz2": "BZ2"}.get(config["id"], config["id"].capitalize())
+    return getattr(numcodecs, name)(**{key: value for key, value in config.items() if key != "id"})
+
+
+def _encoded(fill: Any, dtype: np.dtype[Any]) -> Any:
+    """``_FillValue`` as xarray writes it into attributes of version 3: floating point numbers bit
+    for bit.
+    """
+    if dtype.kind == "f":
+        return base64.b64encode(struct.pack("<d", float(fill))).decode()
+    return str(fill) if dtype.kind == "O" else int(fill)
+
+
+def _set_lengths(store: Any, name: str, array: Array) -> None:
+    """Write the lengths of chunks into the metadata, runs of equal ones together."""
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import sync
+
+    key = f"{name}/zarr.json"
+    prototype = default_buffer_prototype()
+    found = sync(store.get(key, prototype))
+    described = orjson.loads(found.to_bytes())
+    described["chunk_grid"] = {
+        "name": "rectilinear",
+        "configuration": {
+            "kind": "inline",
+            "chunk_shapes": [
+                _run_lengths(_lengths(array, axis)) for axis in range(len(array.dims))
+            ],
+        },
+    }
+    sync(store.set(key, prototype.buffer.from_bytes(orjson.dumps(described))))
+
+
+def _lengths(array: Array, axis: int) -> tuple[int, ...]:
+    """Of the chunks along a dimension. Icechunk 2.3 takes no single number for equal ones."""
+    length = array.chunk_shape[axis]
+    count = -(-array.shape[axis] // length)
+    return array.lengths.get(axis, (length,) * count)
+
+
+def _run_lengths(lengths: tuple[int, ...]) -> list[list[int]]:
+    """[length, how often] of equal lengths that follow each other."""
+    runs: list[list[int]] = []
+    for length in lengths:
+        if runs and runs[-1][0] == length:
+            runs[-1][1] += 1
+        else:
+            runs.append([length, 1])
+    return runs

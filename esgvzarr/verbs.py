@@ -1,0 +1,442 @@
+"""The public functions: one for each command, with defaults for all that need not be said.
+
+Every function takes settings by name (``read="http"``, ``output="parquet"``), which override those
+of ``config``, the path of an ``esg.yaml``. Sources are one or several URLs or paths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .extras import naming_extras
+
+if TYPE_CHECKING:
+    from .audit import Audited
+    from .doctor import Diagnosis
+    from .extract import Extracted
+    from .in_memory import References
+    from .inspect import Inspection
+    from .link.task import AuditEntry, Entry
+    from .model import DatasetId, Report
+    from .outcome import Outcome, Written
+    from .settings import Settings
+
+    PathName = str | os.PathLike[str]
+    Sources = PathName | Iterable[PathName]
+    DatasetName = str | DatasetId
+
+
+@naming_extras("esgvzarr.references")
+def references(
+    sources: Sources,
+    *,
+    dataset_id: DatasetName | None = None,
+    config: PathName | None = None,
+    **settings: Any,
+) -> References:
+    """Make the references of a dataset in memory, to look at before anything is written.
+
+    Args:
+        sources: what describes the dataset: a THREDDS catalogue, STAC item, publication record or
+            mapfile, or NetCDF files and directories.
+        dataset_id: needed for plain NetCDF files; otherwise which dataset of the source is meant.
+        config: an ``esg.yaml`` with settings.
+        settings: settings by name.
+
+    Returns:
+        The references, checked but not proved yet.
+
+    Raises:
+        EsgvzarrError: there are no references; the error says why.
+    """
+    from .generate import make_references, make_transport
+    from .in_memory import References
+    from .sources import read_source
+
+    places = _texts(sources)
+    known = _allowing_hosts(_settings(config, settings), places)
+    with make_transport(known) as transport:
+        record = read_source(places, _parsed(dataset_id), transport, known.data_paths)
+        transport.allow(record.data_node)
+        made = make_references(record, transport, read=known.read)
+    return References(record, made, known)
+
+
+@naming_extras("esgvzarr.generate")
+def generate(
+    sources: Sources,
+    out: PathName,
+    *,
+    dataset_id: DatasetName | None = None,
+    force: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> Written:
+    """Write the proved references of a published dataset to a directory. No index is changed.
+
+    Args:
+        sources: as in `references`.
+        out: the directory, where ``<DSID>.json`` is written, or what the setting ``output`` names.
+        dataset_id: as in `references`.
+        force: replace a reference file with different content.
+        config: an ``esg.yaml`` with settings.
+        settings: settings by name.
+
+    Raises:
+        EsgvzarrError: nothing was written; the error says why.
+    """
+    from .generate import generate as generate_record
+    from .generate import make_transport
+    from .sources import read_source
+
+    known = _settings(config, settings)
+    with make_transport(known) as transport:
+        record = read_source(_texts(sources), _parsed(dataset_id), transport, known.data_paths)
+        transport.allow(record.data_node)
+        return generate_record(record, Path(out), transport, known, force=force)
+
+
+@naming_extras("esgvzarr.link")
+def link(
+    sources: Sources,
+    *,
+    dataset_id: DatasetName | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Write and link the references of a dataset that is already registered.
+
+    For programs that publish, such as esgcet: one call for each registered dataset. What goes wrong
+    is in the outcome, and in the ledger, from which `resume` finishes it.
+
+    Args:
+        sources: as in `references`.
+        dataset_id: as in `references`.
+        force: replace a reference file with different content.
+        dry_run: send and write nothing; the outcome says what would be done.
+        config: esgcet's ``esg.yaml``, which names the index; default: that of esgpublish.
+        settings: settings by name.
+
+    Returns:
+        What became of the dataset: ``Linked``, ``Pending``, ``Refused``, ``Failed``, ...
+
+    Raises:
+        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing
+            was done.
+    """
+    from .link.lifecycle import link_source
+
+    place = _config_of_esgpublish(config)
+    return link_source(
+        _texts(sources),
+        _parsed(dataset_id),
+        place,
+        _settings(place, settings),
+        force=force,
+        dry_run=dry_run,
+    )
+
+
+@naming_extras("esgvzarr.resume")
+def resume(
+    dataset_ids: DatasetName | Iterable[DatasetName] = (),
+    *,
+    every: bool = False,
+    code: str = "",
+    dry_run: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> list[Outcome]:
+    """Finish datasets that were interrupted, are pending, or failed for a reason that may have
+    passed.
+
+    Args:
+        dataset_ids: these datasets, for whatever reason they failed, with today's settings;
+            default: all in the ledger that may be finished, as it was decided.
+        every: all datasets that are not finished, for whatever reason they failed, with today's
+            settings.
+        code: only datasets that ended with this error code.
+        dry_run: send and write nothing; the outcomes say what would be done.
+        config: as in `link`.
+        settings: settings by name.
+    """
+    from .link.lifecycle import resume as resume_from_ledger
+
+    return resume_from_ledger(
+        _names(dataset_ids),
+        _settings(_config_if_any(config), settings),
+        every=every,
+        code=code,
+        dry_run=dry_run,
+    )
+
+
+@naming_extras("esgvzarr.status")
+def status(
+    dataset_ids: DatasetName | Iterable[DatasetName] = (),
+    *,
+    config: PathName | None = None,
+    **settings: Any,
+) -> list[Entry | AuditEntry]:
+    """Return the last entry of each dataset in the ledger, or what an audit found wrong since.
+
+    Args:
+        dataset_ids: these datasets; default: all in the ledger.
+        config: as in `link`.
+        settings: settings by name.
+    """
+    from .link.ledger import Ledger
+
+    ledger = Ledger(_settings(_config_if_any(config), settings).ledger)
+    return ledger.current(_names(dataset_ids))
+
+
+@naming_extras("esgvzarr.unpublish")
+def unpublish(
+    dataset_id: DatasetName,
+    *,
+    delete: bool = False,
+    dry_run: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Remove the link of a dataset from its index, then move its reference file out of the served
+    directory.
+
+    Args:
+        dataset_id: the dataset, which stays published.
+        delete: delete the reference file; by default a copy is kept beside the ledger.
+        dry_run: send and write nothing; the outcome says what would be done.
+        config: as in `link`.
+        settings: settings by name.
+    """
+    from .link.dry_run import preview
+    from .link.remove import decide_withdrawal
+    from .link.remove import unpublish as unpublish_now
+    from .model import DatasetId
+
+    place = _config_of_esgpublish(config)
+    known = _settings(place, settings)
+    parsed = DatasetId.parse(str(dataset_id))
+    if dry_run:
+        return preview(decide_withdrawal(parsed, place, known, delete=delete), known)
+    return unpublish_now(parsed, place, known, delete=delete)
+
+
+@naming_extras("esgvzarr.verify")
+def verify(
+    href: PathName | DatasetName,
+    sources: Sources = (),
+    *,
+    full: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> Report:
+    """Compare a kerchunk reference file, whatever tool wrote it, with its NetCDF files.
+
+    Args:
+        href: URL or path of the reference file, or the id of a dataset in the ledger.
+        sources: the NetCDF files; default: the files that the references name.
+        full: compare every value; default: a sample of chunks.
+        config: an ``esg.yaml`` with settings.
+        settings: settings by name.
+
+    Returns:
+        The report; ``report.passed`` says whether all checks passed.
+
+    Raises:
+        ProofError, TransportError: there is nothing to compare, or the references lead where they
+            may not.
+    """
+    from .generate import make_transport, verify_published
+    from .link.ledger import Ledger
+    from .transport import is_url
+
+    known = _settings(config, settings)
+    target = href if isinstance(href, str) else _text_of(href)
+    if not is_url(target) and not Path(target).exists():
+        target = Ledger(known.ledger).href_of(target)
+    with make_transport(known) as transport:
+        return verify_published(target, _texts(sources), transport, known, full=full)
+
+
+@naming_extras("esgvzarr.combine")
+def combine(
+    spec: PathName,
+    out: PathName,
+    *,
+    force: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> Written:
+    """Write one document of several datasets: output streams with their static files, or a whole
+    simulation.
+
+    Args:
+        spec: path of a YAML file that says what belongs together.
+        out: the directory, where ``<name>.json`` is written.
+        force: replace a document with different content.
+        config: an ``esg.yaml`` with settings.
+        settings: settings by name.
+
+    Raises:
+        EsgvzarrError: nothing was written; the error says why.
+    """
+    from .documents import combine as combine_spec
+    from .documents import read_spec
+    from .generate import make_transport
+
+    known = _settings(config, settings)
+    with make_transport(known) as transport:
+        return combine_spec(read_spec(spec), Path(out), transport, known, force=force)
+
+
+@naming_extras("esgvzarr.audit")
+def audit(
+    targets: Sources = (),
+    *,
+    checksums: bool = False,
+    samples: bool = False,
+    config: PathName | None = None,
+    **settings: Any,
+) -> list[Audited]:
+    """Check published references again: their files, the served reference file, the link.
+
+    Args:
+        targets: dataset ids in the ledger, reference files, or directories of reference files;
+            default: all that are linked or written according to the ledger.
+        checksums: read every file whole, and compare its checksum.
+        samples: read a sample of values through each reference file, and compare it with the files.
+        config: as in `link`.
+        settings: settings by name.
+    """
+    from .audit import audit as audit_targets
+    from .audit import find_targets
+
+    known = _settings(_config_if_any(config), settings)
+    found = find_targets(_texts(targets), known)
+    return list(audit_targets(found, known, checksums=checksums, samples=samples))
+
+
+@naming_extras("esgvzarr.inspect")
+def inspect(files: Sources) -> Inspection:
+    """Say whether NetCDF files form one array, and what would make them one.
+
+    Args:
+        files: all NetCDF files of one dataset.
+
+    Raises:
+        TransportError: a file cannot be read.
+    """
+    from .inspect import inspect as inspect_files
+    from .transport import Transport, host_of, is_url
+
+    places = _texts(files)
+    with Transport(
+        allowed_hosts=[host_of(place) for place in places if is_url(place)]
+    ) as transport:
+        return inspect_files(places, transport)
+
+
+@naming_extras("esgvzarr.extract")
+def extract(
+    source: str,
+    out: PathName,
+    *,
+    variables: str | Iterable[str] = (),
+    time: str = "",
+    bbox: tuple[float, float, float, float] | None = None,
+    level: str = "",
+) -> Extracted:
+    """Write a part of a dataset to a NetCDF file, fetching only the chunks that it needs.
+
+    Args:
+        source: URL or path of a reference file.
+        out: the file to write, which must not exist yet.
+        variables: names; their coordinates and bounds come with them. Default: all.
+        time: first and last date, both included: ``2000/2010``, ``2000-03/2000-05``.
+        bbox: west, south, east, north in degrees; west may be larger than east.
+        level: one or two values of the vertical coordinate, in its own units: ``10000/50000``.
+
+    Raises:
+        SourceError: there is no such dataset, or the part is empty.
+        StoreError: ``out`` is there already, or cannot be written.
+    """
+    from .extract import Box, Request
+    from .extract import extract as extract_request
+
+    box = Box(*bbox) if bbox else None
+    request = Request(tuple(_texts(variables)), time, box, level)
+    return extract_request(source, out, request)
+
+
+@naming_extras("esgvzarr.doctor")
+def doctor(url: str = "", *, config: PathName | None = None, **settings: Any) -> list[Diagnosis]:
+    """Check that this data node supports publishing and reading, and suggest fixes.
+
+    Args:
+        url: a published NetCDF file to try; default: one of the ledger, or one found on this node.
+        config: as in `link`.
+        settings: settings by name.
+    """
+    from .doctor import examine
+
+    place = _config_if_any(config)
+    return examine(place, _settings(place, settings), url)
+
+
+def _settings(config: PathName | None, named: dict[str, Any]) -> Settings:
+    from .settings import read_settings
+
+    return read_settings(config, **named)
+
+
+def _allowing_hosts(settings: Settings, sources: Sequence[str]) -> Settings:
+    """The settings, with the hosts of sources among those that may be fetched from."""
+    from .transport import host_of, is_url
+
+    hosts = [host_of(source) for source in sources if is_url(source)]
+    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *hosts)})
+
+
+def _config_of_esgpublish(config: PathName | None) -> Path:
+    from .esgpublish import config_path
+
+    return Path(config) if config is not None else config_path([])
+
+
+def _config_if_any(config: PathName | None) -> Path | None:
+    """The configuration that was named, else that of esgpublish if it is there."""
+    place = _config_of_esgpublish(config)
+    return place if config is not None or place.exists() else None
+
+
+def _texts(sources: Sources) -> list[str]:
+    """One or several URLs or paths, as texts."""
+    if isinstance(sources, str | os.PathLike):
+        return [os.fspath(sources)]
+    return [os.fspath(source) for source in sources]
+
+
+def _names(dataset_ids: DatasetName | Iterable[DatasetName]) -> Sequence[str]:
+    """One or several dataset ids, each checked."""
+    from .model import DatasetId
+
+    if isinstance(dataset_ids, str | DatasetId):
+        dataset_ids = [dataset_ids]
+    return [str(DatasetId.parse(str(name))) for name in dataset_ids]
+
+
+def _parsed(dataset_id: DatasetName | None) -> DatasetId | None:
+    from .model import DatasetId
+
+    return DatasetId.parse(str(dataset_id)) if dataset_id else None
+
+
+def _text_of(place: os.PathLike[str] | DatasetId) -> str:
+    return os.fspath(place) if isinstance(place, os.PathLike) else str(place)
