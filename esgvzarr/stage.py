@@ -29,7 +29,7 @@ from .output.protocol import UNREADABLE
 from .proof import DECODED, verify
 from .proof.stack import import_readers
 from .transport import Range, Transport, host_of, is_url
-from .workers import Limits
+from .workers import Limits, in_a_worker
 
 if TYPE_CHECKING:
     from .settings import Settings  # pydantic costs a quarter of a second
@@ -243,6 +243,20 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
         importing.join()  # xarray lists its engines once: not while one is still imported
     return stage_references(
         references, record.files, work.destination, transport, progress=progress, scanned=scanned
+    )
+
+
+def staged_apart(
+    work: Work, transport: Transport, *, progress: Progress = lambda *_: None
+) -> Staged:
+    """``stage_with`` in a process of its own, within the limits that the settings name.
+
+    Raises:
+        EsgvzarrError: the reason why there are no references.
+        WorkerError: the process died, was ended at a limit, or has a fault.
+    """
+    return in_a_worker(
+        stage_with, work, transport, limits=limits_of(work.settings), progress=progress
     )
 
 
