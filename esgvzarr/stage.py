@@ -26,7 +26,7 @@ from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, 
 from .output import Artefact, Reading, named, reading_of
 from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
-from .proof import verify
+from .proof import DECODED, verify
 from .proof.stack import import_readers
 from .transport import Range, Transport, host_of, is_url
 from .workers import Limits, in_a_worker
@@ -148,7 +148,12 @@ def make_references(
     if keep is not None:
         keep.update(fetched)
     return combine(
-        check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
+        check(
+            scanned,
+            str(record.id),
+            partial(serve_once, transport=transport, read=read),
+            dataset_id=str(record.id),
+        ),
         record.id,
     )
 
@@ -480,6 +485,14 @@ def prove(
         raise
     if not report.passed:
         _check_answers(files, transport)
+        if {check.name for check in report.failures} == {DECODED}:
+            raise ProofError(
+                name,
+                f"{report.failures[0].subject}: {report.failures[0].detail}",
+                expected="a dataset that stock xarray decodes",
+                todo="Correct the attribute of the files that it stumbles over.",
+                code="proof-not-decoded",
+            )
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
             name,
