@@ -169,6 +169,7 @@ def test_a_document_opens_as_one_datatree_with_stock_xarray(
         )
 
 
+@pytest.mark.filterwarnings("ignore:Unable to decode time axis into full numpy.datetime64")
 def test_the_recipe_in_a_document_is_true(notebook: tuple[Mom6Files, str]) -> None:
     _, href = notebook
     recipe = xarray.open_dataset(href, engine="kerchunk").attrs["esgvzarr_recipe"]
