@@ -129,6 +129,7 @@ class Fuzzer:
         self.kept = kept
         self.counts: Counter[tuple[str, str]] = Counter()
         self.slowest_s = 0.0
+        self._fed = 0
         self._waiting: list[tuple[Seed, str]] = []
         self.right = directory / "right.nc"
 
@@ -145,7 +146,8 @@ class Fuzzer:
 
     def feed(self, one: Seed) -> None:
         """Try an input, now or with others of its kind."""
-        name = hashlib.sha256(one.data).hexdigest()[:16]
+        self._fed += 1  # the same bytes may come twice
+        name = f"{hashlib.sha256(one.data).hexdigest()[:16]}-{self._fed}"
         path = self.directory / f"{name}.{one.kind}"
         path.write_bytes(one.data)
         if one.kind in FILES:

@@ -27,7 +27,7 @@ from .output import Artefact, Reading, named, reading_of
 from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
 from .permissions import absolute
-from .proof import verify
+from .proof import DECODED, verify
 from .proof.stack import import_readers
 from .transport import Range, Transport, host_of, is_url
 from .transport.hosts import allow_hosts
@@ -150,7 +150,12 @@ def make_references(
     if keep is not None:
         keep.update(fetched)
     return combine(
-        check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
+        check(
+            scanned,
+            str(record.id),
+            partial(serve_once, transport=transport, read=read),
+            dataset_id=str(record.id),
+        ),
         record.id,
     )
 
@@ -483,6 +488,14 @@ def prove(
         raise
     if not report.passed:
         _check_answers(files, transport)
+        if {check.name for check in report.failures} == {DECODED}:
+            raise ProofError(
+                name,
+                f"{report.failures[0].subject}: {report.failures[0].detail}",
+                expected="a dataset that stock xarray decodes",
+                todo="Correct the attribute of the files that it stumbles over.",
+                code="proof-not-decoded",
+            )
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
             name,

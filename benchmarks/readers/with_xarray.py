@@ -1,7 +1,8 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr",
-# "zstandard"] ///
+# "zstandard"]
+# ///
 """pystac-client finds the item, xarray opens its asset as the asset says.
 
 Segments by the recipe of "Read references".
@@ -18,7 +19,7 @@ def read(job: Job, case: Case) -> xarray.Dataset:
     asset = find(job, case).assets["reference_file"]
     keywords = asset.extra_fields["xarray:open_kwargs"]
     if keywords["engine"] == "esgvzarr":  # in segments, and esgvzarr is not installed here
-        keywords = {"engine": "kerchunk"}
+        keywords = {**keywords, "engine": "kerchunk"}
     root = xarray.open_dataset(asset.href, **keywords)
     names = root.attrs.get("esgvzarr_segments", [])
     options = {

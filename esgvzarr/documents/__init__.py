@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import drs
 from ..combine import combine as combine_files
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
@@ -182,6 +183,7 @@ def _member(
 ) -> Member:
     """One dataset, checked and combined by itself."""
     trimmed = [trim(file, drop, static=static) for file in files]
-    series = check([file for file, _ in trimmed], one.name, once)
+    known = one.name if drs.facets(one.name) is not None else ""  # a stream is no dataset
+    series = check([file for file, _ in trimmed], one.name, once, dataset_id=known)
     dropped = sorted({name for _, names in trimmed for name in names})
     return Member(one.name, series, combine_files(series, one.id or one.name), tuple(dropped))

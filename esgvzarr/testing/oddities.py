@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cftime
 import h5py
 import netCDF4
 import numpy as np
 
-from .datasets import Extra, FileSpec
+from .datasets import FIRST_YEAR, Extra, FileSpec
 
 
 def _field(spec: FileSpec, top: int = 100) -> np.ndarray[Any, Any]:
@@ -280,3 +281,182 @@ def state_realization(value: Any) -> Extra:
         file["tas"].setncattr("deflate_level", value)
 
     return add
+
+
+def state_globally(**attributes: Any) -> Extra:
+    """Global attributes of other values."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        file.setncatts(attributes)
+
+    return add
+
+
+def state_method(method: str) -> Extra:
+    """Other ``cell_methods`` of the data."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        if "tas" in file.variables:
+            file["tas"].cell_methods = method
+
+    return add
+
+
+def forget_identity(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A file that does not say of which dataset it is."""
+    for name in ("variant_label", "source_id", "experiment_id", "table_id", "grid_label"):
+        file.delncattr(name)
+
+
+def forget_member(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A file that may be of any member."""
+    file.delncattr("variant_label")
+
+
+def add_average_period(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """``average_T1`` as GFDL writes it: dates along time, in units of their own."""
+    begin = file.createVariable("average_T1", "f8", ("time",))
+    begin.setncatts({"units": spec.units, "calendar": spec.calendar})
+    dates = [
+        cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar)
+        for month in range(spec.start, spec.start + spec.months)
+    ]
+    begin[:] = cftime.date2num(dates, spec.units, spec.calendar)
+
+
+def add_dates_without_units(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Numbers that may be dates, and say nothing of it."""
+    file.createVariable("begin", "f8", ("time",))[:] = file["time"][:]
+
+
+def change(variable: str, **attributes: Any) -> Extra:
+    """Other attributes of a variable, if it is there."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        if variable not in file.variables:
+            return
+        for name, value in attributes.items():
+            if isinstance(value, list):
+                file[variable].setncattr_string(name, value)
+            else:
+                file[variable].setncattr(name, value)
+
+    return add
+
+
+def count_time(units: str, calendar: str, first: float, step: float) -> Extra:
+    """Time in units that only some calendars have, or that are dates themselves."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        time = file["time"]
+        time.setncatts({"units": units, "calendar": calendar})
+        time[:] = first + step * np.arange(spec.start, spec.start + spec.months)
+        file["time"].delncattr("bounds")
+
+    return add
+
+
+def state_absolute_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Dates as numbers, 18500116.5, as CDO writes absolute time axes."""
+    months = range(spec.start, spec.start + spec.months)
+    file["time"].units = "day as %Y%m%d.%f"
+    file["time"].delncattr("bounds")
+    file["time"][:] = [
+        (FIRST_YEAR + month // 12) * 10000 + (month % 12 + 1) * 100 + 16.5 for month in months
+    ]
+
+
+def pack_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Times in halves of a day."""
+    time = file["time"]
+    time.set_auto_maskandscale(False)
+    values = time[:]
+    time.scale_factor = 0.5
+    time[:] = values * 2
+
+
+def turn_time_back(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Steps of which two are exchanged, and one is the same as that before."""
+    values = file["time"][:]
+    values[[3, 4]] = values[[4, 3]]
+    values[6] = values[5]
+    file["time"][:] = values
+
+
+def forget_height_units(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A height in units that are not said."""
+    if "height" in file.variables:
+        file["height"].delncattr("units")
+
+
+def number_time(values: Any, **attributes: Any) -> Extra:
+    """These numbers as time, without bounds."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        time = file["time"]
+        time.setncatts(attributes)
+        time.delncattr("bounds")
+        time[:] = values
+
+    return add
+
+
+def add_utf8_characters(path: Path) -> None:
+    """A character variable whose HDF5 type is of charset UTF-8 and that has a fill value, as
+    netCDF-C 4.4 wrote ``type`` in sea ice files.
+    """
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(1)
+    kind.set_cset(h5py.h5t.CSET_UTF8)
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_fill_value(np.array(b"\0", h5py.string_dtype("utf-8", 1)))
+    letters = np.array([letter.encode() for letter in "ice "], "S1")
+    with h5py.File(path, "r+") as file:
+        space = h5py.h5s.create_simple((len(file["lat"]),))
+        made = h5py.Dataset(h5py.h5d.create(file.id, b"type", kind, space, creation))
+        made.id.write(h5py.h5s.ALL, h5py.h5s.ALL, letters[np.arange(len(file["lat"])) % 4], kind)
+        made.dims[0].attach_scale(file["lat"])
+
+
+def state_latin1(path: Path) -> None:
+    """An attribute in Latin-1, as older models wrote it."""
+    with h5py.File(path, "r+") as file:
+        file.attrs.create("institution", np.bytes_("Météo-France".encode("latin-1")))
+
+
+def state_latin1_later(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Text of the same length, which ``make_latin1`` changes."""
+    file.institution = "M@t@o-France"
+
+
+def make_latin1(path: Path) -> None:
+    """The same in a netCDF-3 file."""
+    path.write_bytes(path.read_bytes().replace(b"M@t@o", "Météo".encode("latin-1")))
+
+
+def state_nul(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A NUL inside a text."""
+    file.note = "a\0b"
+
+
+def state_utf8(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Text in UTF-8 that HDF5 is told is ASCII, as CMOR writes it."""
+    file.institution = "Météo-France 気候"
+
+
+def add_half(path: Path) -> None:
+    """A variable of half precision, which aborts netCDF-C."""
+    with h5py.File(path, "r+") as file:
+        made = file.create_dataset("half", data=np.arange(len(file["lat"]), dtype="f2"))
+        made.dims[0].attach_scale(file["lat"])
+
+
+def add_24_bits(path: Path) -> None:
+    """Integers of three bytes, a type that netCDF does not have."""
+    kind = h5py.h5t.STD_I32LE.copy()
+    kind.set_precision(24)
+    kind.set_size(3)
+    with h5py.File(path, "r+") as file:
+        space = h5py.h5s.create_simple((len(file["lat"]),))
+        made = h5py.Dataset(h5py.h5d.create(file.id, b"small", kind, space))
+        made.dims[0].attach_scale(file["lat"])
