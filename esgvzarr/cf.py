@@ -25,7 +25,9 @@ _MICROSECONDS = {
     3_600_000_000: ("hour", "hours", "hr", "hrs", "h"),
     86_400_000_000: ("day", "days", "d"),
 }
-_UNIT_US = {name: size for size, names in _MICROSECONDS.items() for name in names}
+_UNIT_US: dict[str, int] = {}
+for _size, _names in _MICROSECONDS.items():
+    _UNIT_US |= dict.fromkeys(_names, _size)
 _ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 _MOST_US = 2**62
 """About 146,000 years: int64 goes no further with a reference date to add."""
@@ -170,12 +172,9 @@ def meaning(variable: Variable) -> dict[str, Any]:
 
 def missing(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """Where stored ``values`` are the ``_FillValue``, a ``missing_value`` or NaN."""
-    marks = [
-        mark
-        for name in ("_FillValue", "missing_value")
-        if name in attrs
-        for mark in np.ravel(attrs[name])
-    ]
+    marks: list[Any] = []
+    for name in ("_FillValue", "missing_value"):
+        marks += list(np.ravel(attrs.get(name, ())))
     found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     for mark in marks:
         if np.asarray(mark).dtype.kind in "iuf":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,20 +44,16 @@ def common_reference(series: Series) -> Mapping[str, Any] | None:
     names = rebased_names(series)
     if not names or series.time is None:
         return None
-    stated = [
-        cf.companion_attrs(file.variables, name, series.time)
-        for file in series.files
-        for name in sorted(names)
-    ]
+    stated = []
+    for file in series.files:
+        for name in sorted(names):
+            stated.append(cf.companion_attrs(file.variables, name, series.time))
     since = str(stated[0]["units"]).split("since", 1)[1].strip()
     finer = [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")]
     for candidate in dict.fromkeys([*(str(attrs["units"]) for attrs in stated), *finer]):
         target = {**stated[0], "units": candidate}
-        if all(
-            _moved(file, name, series.time, target) is not None
-            for file in series.files
-            for name in names
-        ):
+        places = itertools.product(series.files, names)
+        if all(_moved(file, name, series.time, target) is not None for file, name in places):
             return target
     raise FormatError(
         series.files[0].file.url,
