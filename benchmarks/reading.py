@@ -18,7 +18,7 @@ import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
-from esgvzarr.output import open_kwargs, provenance_at, reading_of
+from esgvzarr.output import named, provenance_at, reading_of
 from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 
 from .data import SHAPES, build
@@ -156,7 +156,7 @@ def _places(root: Path, base: str, paths: list[Path], name: str) -> dict[str, ob
     reference = root / f"{name}.json"
     esgvzarr(reference, [f"{base}/{path.relative_to(root)}" for path in paths])
     reading = reading_of(provenance_at(reference))
-    keywords = open_kwargs("json", "http", reading)
+    keywords = named("json").open_kwargs("http", reading)
     return {
         "json": f"{base}/{name}.json",
         "zarr": f"{base}/A.zarr",

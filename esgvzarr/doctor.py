@@ -365,7 +365,8 @@ def _clock(node: Node) -> Iterator[Diagnosis]:
 
 def _latency(node: Node) -> Iterator[Diagnosis]:
     median = statistics.median(answer.seconds for answer in node.answers[1:])
-    found = f"{median * 1000:.0f} ms a request; {node.settings.connections} are in flight at a time"
+    most = node.settings.connections
+    found = f"{median * 1000:.0f} ms a request; at most {most} are in flight at a time"
     slow = median > _SLOW_S
     yield Diagnosis(
         "latency",

@@ -7,6 +7,7 @@ touched.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
 from .output.placing import plan_reference, write_reference
 from .proof import read_artefact, referenced_urls, verify
-from .stage import Place, Staged, Work, places_of, stage_with, staging_places
+from .stage import Place, Staged, Work, places_of, staged_apart, staging_places
 from .stage import Progress as Progress
 from .stage import Stager as Stager
 from .stage import limits_of as limits_of
@@ -23,6 +24,7 @@ from .stage import make_transport as make_transport
 from .stage import reference_name as reference_name
 from .stage import storage_options as storage_options
 from .transport import Transport, host_of, is_url
+from .workers import in_a_worker
 
 if TYPE_CHECKING:
     from .settings import Settings  # pydantic costs a quarter of a second
@@ -56,7 +58,7 @@ def generate(
     """
     with staging_places(record.id, directory, settings, href=href) as places:
         work = Work(record, places, settings)
-        staged = stager(work) if stager else stage_with(work, transport, progress=progress)
+        staged = stager(work) if stager else staged_apart(work, transport, progress=progress)
         progress(str(record.id), f"writing {', '.join(Path(one.path).name for one in places)}")
         return place_staged(Verb.GENERATE, record.id, staged, places, force=force)
 
@@ -138,9 +140,24 @@ def verify_published(
     Raises:
         ProofError, TransportError: there is nothing to compare, or the references lead where they
             may not.
+        WorkerError: the comparison died, or was ended at a limit.
     """
     for named in filter(is_url, (target, *sources)):
         transport.allow(host_of(named), named=True)
+    compare = partial(_compare, full=full)
+    limits = limits_of(settings)
+    return in_a_worker(compare, target, tuple(sources), transport, settings, limits=limits)
+
+
+def _compare(
+    target: str,
+    sources: Sequence[str],
+    transport: Transport,
+    settings: Settings,
+    *,
+    full: bool,
+) -> Report:
+    """What `verify_published` does in a process of its own."""
     artefact = read_artefact(target, transport)
     urls = referenced_urls(artefact.contents, target, transport, sources)
     files = _named_files(urls, sources)

@@ -210,6 +210,10 @@ class Series:
     """Files that add nothing: without time steps, the same bytes as another, or all of whose steps
     others hold too.
     """
+    dates: tuple[str, ...] = ()
+    """What is dates along time in any file: time first, its bounds and climatology, and variables
+    with time units of their own; empty for fixed fields.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

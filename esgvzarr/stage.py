@@ -26,10 +26,10 @@ from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, 
 from .output import Artefact, Reading, named, reading_of
 from .output.placing import clear, files_of, measure, staging, writing
 from .output.protocol import UNREADABLE
-from .proof import verify
+from .proof import DECODED, verify
 from .proof.stack import import_readers
 from .transport import Range, Transport, host_of, is_url
-from .workers import Limits
+from .workers import Limits, in_a_worker
 
 if TYPE_CHECKING:
     from .settings import Settings  # pydantic costs a quarter of a second
@@ -148,7 +148,12 @@ def make_references(
     if keep is not None:
         keep.update(fetched)
     return combine(
-        check(scanned, str(record.id), partial(serve_once, transport=transport, read=read)),
+        check(
+            scanned,
+            str(record.id),
+            partial(serve_once, transport=transport, read=read),
+            dataset_id=str(record.id),
+        ),
         record.id,
     )
 
@@ -238,6 +243,20 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
         importing.join()  # xarray lists its engines once: not while one is still imported
     return stage_references(
         references, record.files, work.destination, transport, progress=progress, scanned=scanned
+    )
+
+
+def staged_apart(
+    work: Work, transport: Transport, *, progress: Progress = lambda *_: None
+) -> Staged:
+    """``stage_with`` in a process of its own, within the limits that the settings name.
+
+    Raises:
+        EsgvzarrError: the reason why there are no references.
+        WorkerError: the process died, was ended at a limit, or has a fault.
+    """
+    return in_a_worker(
+        stage_with, work, transport, limits=limits_of(work.settings), progress=progress
     )
 
 
@@ -466,6 +485,14 @@ def prove(
         raise
     if not report.passed:
         _check_answers(files, transport)
+        if {check.name for check in report.failures} == {DECODED}:
+            raise ProofError(
+                name,
+                f"{report.failures[0].subject}: {report.failures[0].detail}",
+                expected="a dataset that stock xarray decodes",
+                todo="Correct the attribute of the files that it stumbles over.",
+                code="proof-not-decoded",
+            )
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
             name,

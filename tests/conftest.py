@@ -21,6 +21,7 @@ SLOW = {
     "documents": "makes and proves whole simulations",
     "esgpublish": "runs the real esgpublish",
     "extract": "compares with CDO",
+    "link/test_transitions.py": "kills a process at every transition",
     "link/test_live.py": "links, fails, resumes and audits with real servers",
     "link/test_legacy_indexes.py": "runs the real esgpublish",
     "link/test_lifecycle.py": "runs the real esgpublish, and kills it at every step",

@@ -1,7 +1,8 @@
 # /// script
 # requires-python = "==3.10.*"
 # dependencies = ["aiohttp", "cftime", "dask==2024.6.*", "fsspec==2024.6.*", "kerchunk==0.2.6",
-# "numcodecs<0.14", "numpy<2", "pystac-client", "xarray==2024.6.*", "zarr==2.18.2"] ///
+# "numcodecs<0.14", "numpy<2", "pystac-client", "xarray==2024.6.*", "zarr==2.18.2"]
+# ///
 """The same with zarr-python 2, as environments of 2024 have it.
 
 Without `remote_options`, which only zarr-python 3 needs.

@@ -1,7 +1,8 @@
 # /// script
 # requires-python = ">=3.12"
 # dependencies = ["aiohttp", "cftime", "kerchunk", "obstore", "pystac-client", "virtualizarr",
-# "xarray", "zarr"] ///
+# "xarray", "zarr"]
+# ///
 """`KerchunkJSONParser` makes a store of the reference file, which xarray opens; of each segment
 with `group="seg-000"`.
 """

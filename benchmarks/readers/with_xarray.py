@@ -1,7 +1,8 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "xarray", "zarr",
-# "zstandard"] ///
+# "zstandard"]
+# ///
 """pystac-client finds the item, xarray opens its asset as the asset says.
 
 Segments by the recipe of "Read references".

@@ -1,7 +1,8 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["aiohttp", "cftime", "dask", "kerchunk", "pystac-client", "requests", "xarray",
-# "xpystac", "zarr"] ///
+# "xpystac", "zarr"]
+# ///
 """pystac-client finds the item, xpystac opens its asset: `xarray.open_dataset(asset,
 engine="stac")`.
 """

@@ -27,26 +27,29 @@ from ..errors import (
     SourceError,
     StoreError,
     TransportError,
+    WorkerError,
 )
-from ..generate import make_transport, storage_options
+from ..generate import limits_of, make_transport, storage_options
 from ..indexes import Index
 from ..link.address import open_index
 from ..link.ledger import Ledger
 from ..link.states import MAKING, Verb
 from ..link.states import State as LinkState
 from ..link.task import AuditEntry, Entry, IndexAddress, Live, Task
-from ..model import DatasetId, FileRecord
+from ..model import DatasetId, FileRecord, Report
 from ..output import Artefact, of_place, suffixes
 from ..proof import LARGEST, read_artefact, stated, verify
 from ..settings import Settings
 from ..sources import from_index, local_path, named_by_version
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
+from ..workers import in_a_worker
 from .judgement import (
     CODES,
     Kept,
     State,
     Verdict,
+    judge_end,
     judge_failure,
     judge_file,
     judge_hash,
@@ -457,17 +460,19 @@ class _Auditor:
         """The proof again, through what is served."""
         files = [one.file for one in kept]
         try:
-            report = verify(
+            report = in_a_worker(
+                _compare,
+                target,
                 artefact,
                 files,
                 self._transport,
-                location=target.location,
-                dataset_id=target.dataset_id,
-                samples=self._settings.proof_samples,
-                storage_options=storage_options(files, self._settings),
+                self._settings,
+                limits=limits_of(self._settings),
             )
         except TransportError as error:
             return [*judged, judge_failure(error, error.subject)]
+        except WorkerError as error:
+            return [*judged, judge_end(error, target.location)]
         except ProofError as error:
             return [*judged, Verdict(State.CHANGED, target.location, error.found, "sample")]
         if not report.passed:
@@ -536,6 +541,25 @@ class _Auditor:
 
 _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
 """States in which there is something to read."""
+
+
+def _compare(
+    target: Target,
+    artefact: Artefact,
+    files: Sequence[FileRecord],
+    transport: Transport,
+    settings: Settings,
+) -> Report:
+    """The proof of what is served, in a process of its own."""
+    return verify(
+        artefact,
+        files,
+        transport,
+        location=target.location,
+        dataset_id=target.dataset_id,
+        samples=settings.proof_samples,
+        storage_options=storage_options(files, settings),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,15 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import FormatError, Obstacle, ProofError, SourceError, TransportError
+from ..errors import (
+    Fault,
+    FormatError,
+    Obstacle,
+    ProofError,
+    SourceError,
+    TransportError,
+    WorkerError,
+)
 from ..formats import recognise
 from ..link.task import Task
 from ..model import AccessLink, DatasetRecord, FileRecord
@@ -220,6 +228,14 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
     if obstacle in (Obstacle.REFUSED, Obstacle.ANOTHER_THING):
         return Verdict(State.UNREADABLE, subject, error.found)
     return Verdict(State.UNREACHABLE, subject, error.found)
+
+
+def judge_end(error: WorkerError, subject: str) -> Verdict:
+    """What it says that the process ended that read the files back: where the data did it, readers
+    fare no better.
+    """
+    state = State.UNREADABLE if error.fault is Fault.DATA else State.UNPROVEN
+    return Verdict(state, subject, f"cannot be read back: {error}", "sample")
 
 
 def judge_reference(location: str, error: TransportError | ProofError) -> list[Verdict]:

@@ -302,9 +302,11 @@ class _Run:
         self._stop = stop
         self._watch = watch
         self._ledger = Ledger(settings.ledger)
-        self._of_workers = settings.model_copy(
-            update={"connections": max(1, settings.connections // per_node)}
-        )
+        shares = {
+            "connections": max(1, settings.connections // per_node),
+            "connections_at_first": max(1, settings.connections_at_first // per_node),
+        }
+        self._of_workers = settings.model_copy(update=shares)
         self._turns = Turns(plan, per_node)
         self._slots = threading.BoundedSemaphore(workers.count if workers else 1)
         self._changed = threading.Condition()

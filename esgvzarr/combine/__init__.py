@@ -19,9 +19,10 @@ from ..model import Array, DatasetId, FileReferences, Group, ReferenceSet, Serie
 from ..version import __version__
 from .arrays import inline_array, referenced_array
 from .attributes import equal_attrs, variable_attrs
+from .order import NO_DATE
 from .reading import in_pieces, steps_together
 from .runs import Border, Run, split
-from .times import common_reference, joined_times, rebased_names
+from .times import Reference, common_references, joined_times
 
 INLINE_FIXED = 64 * 1024
 """Bytes up to which a fixed field is copied into the reference file."""
@@ -34,7 +35,7 @@ def borders(series: Series) -> list[Border]:
     array.
     """
     found: list[Border] = []
-    split(series, _inlined(series), found.append)
+    split(series, _inlined(series, common_references(series)), found.append)
     return found
 
 
@@ -48,13 +49,13 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     Raises:
         FormatError: a file's data cannot be stated.
     """
-    inlined = _inlined(series)
+    references = common_references(series)
+    inlined = _inlined(series, references)
     runs = split(series, inlined)
-    reference = common_reference(series)
     common = equal_attrs([file.attrs for file in series.files])
     reading: dict[str, Any] = {}
     if len(runs) == 1:
-        arrays = _arrays(series, runs[0], inlined, reference)
+        arrays = _arrays(series, runs[0], inlined, references)
         lengths = [len(times) for times in series.times]
         steps = steps_together(arrays, series.time, lengths)
         if steps:
@@ -64,7 +65,7 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     else:
         names = [f"seg-{number:03}" for number in range(len(runs))]
         segments = tuple(
-            Group(name, common, _arrays(series, run, inlined, reference), run.files)
+            Group(name, common, _arrays(series, run, inlined, references), run.files)
             for name, run in zip(names, runs, strict=True)
         )
         reading = {"dimension": series.time, "segments": len(names)}
@@ -83,13 +84,12 @@ def _for_tasks(array: Array, time: str, steps: int) -> Array:
     return in_pieces(array, time, steps)
 
 
-def _inlined(series: Series) -> set[str]:
+def _inlined(series: Series, rebased: Mapping[str, Reference]) -> set[str]:
     """The variables whose values go into the reference file: no data, and small, or impossible to
     refer to.
     """
     first = series.files[0]
     data = cf.data_names(first.variables, series.time)
-    rebased = rebased_names(series)
     names = set()
     for name, variable in first.variables.items():
         versions = (
@@ -116,12 +116,10 @@ def _inlined(series: Series) -> set[str]:
 
 
 def _arrays(
-    series: Series, run: Run, inlined: set[str], reference: Mapping[str, Any] | None
+    series: Series, run: Run, inlined: set[str], rebased: Mapping[str, Reference]
 ) -> tuple[Array, ...]:
     files = [series.files[number] for number in run.files]
-    rebased = rebased_names(series)
     time = series.time or ""
-    times = (time, *cf.time_companions(files[0].variables, time)) if series.time else ()
     arrays = []
     for name, variable in series.files[0].variables.items():
         if time not in variable.dims:
@@ -130,10 +128,8 @@ def _arrays(
         versions = [file.variables[name] for file in files]
         attrs = variable_attrs(versions)
         axis = variable.dims.index(time)
-        if name in times and name in inlined:
-            values, attrs = joined_times(
-                files, name, time, reference if name in rebased else None, attrs
-            )
+        if name in series.dates and name in inlined:
+            values, attrs = joined_times(files, name, time, rebased.get(name), attrs)
             arrays.append(inline_array(_without_fill(versions, name in rebased), values, attrs))
         elif name in inlined:
             values = np.concatenate(
@@ -198,11 +194,12 @@ def _file_provenance(
         "etag": file.etag,
         "last_modified": file.last_modified,
     }
+    times = times[times != NO_DATE]
     if len(times) and series.time:
         calendar = cf.calendar_of(file.variables[series.time].attrs)
         facts |= {
-            "time_start": cf.date_text(times[0], calendar),
-            "time_end": cf.date_text(times[-1], calendar),
+            "time_start": cf.date_text(times.min(), calendar),
+            "time_end": cf.date_text(times.max(), calendar),
         }
     if file.repeated:
         facts["repeated_steps"] = file.repeated

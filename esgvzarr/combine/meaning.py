@@ -3,37 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from .. import cf
-from ..model import Finding, Series
+from ..model import Finding, Series, Variable
+from .attributes import same_value
 from .fixed import with_first
 
 
 def check_units(series: Series) -> Iterator[Finding]:
-    """Rule 7: one physical unit for each variable. Time units may differ: they are rebased."""
-    if not series.files:
-        return
-    first = series.files[0]
-    rebased = (
-        (series.time, *cf.time_companions(first.variables, series.time)) if series.time else ()
-    )
-    for _, file in with_first(series):
+    """Rule 7: one physical unit for each variable, however it is spelled. Units of dates may
+    differ: they are rebased.
+    """
+    for first, file in with_first(series):
         for name, variable in file.variables.items():
             known = first.variables.get(name)
-            if known is None or name in rebased:
+            if known is None or name in series.dates:
                 continue
             for attr in ("units", "standard_name", "positive"):
-                if known.attrs.get(attr) != variable.attrs.get(attr):
-                    yield Finding(
-                        "units-differ",
-                        7,
-                        file.file.url,
-                        f"{name}:{attr} = {known.attrs.get(attr)!r}, as in {first.file.name}",
-                        repr(variable.attrs.get(attr)),
-                        "The numbers mean different things.",
-                    )
+                here = known.attrs.get(attr)
+                there = variable.attrs.get(attr)
+                if _same_meaning(attr, here, there):
+                    continue
+                absent = attr == "units" and (here is None or there is None)
+                fixed = series.time not in variable.dims
+                yield Finding(
+                    "units-absent" if absent and fixed else "units-differ",
+                    7,
+                    file.file.url,
+                    f"{name}:{attr} = {here!r}, as in {first.file.name}",
+                    repr(there),
+                    "The numbers are equal, and taken for the same."
+                    if absent and fixed
+                    else "The numbers mean different things.",
+                    refuse=not (absent and fixed),
+                )
+
+
+def _same_meaning(attr: str, a: Any, b: Any) -> bool:
+    if a is None or b is None:
+        return a is b
+    if attr == "units" and isinstance(a, str) and isinstance(b, str):
+        return cf.units_meaning(a) == cf.units_meaning(b)
+    if isinstance(a, str) and isinstance(b, str):
+        return a.split() == b.split()
+    return same_value(a, b)
+
+
+def check_attributes(series: Series) -> Iterator[Finding]:
+    """Rule 40: attributes by which stock xarray decodes are of a kind that it can use."""
+    for file in series.files:
+        for name, variable in file.variables.items():
+            for attr in _undecodable(variable, dates=name in series.dates):
+                yield Finding(
+                    "attribute-invalid",
+                    40,
+                    file.file.url,
+                    f"{name}:{attr} to be {'one number' if attr in _PACKING else 'one text'}",
+                    repr(variable.attrs[attr]),
+                    "Stock xarray does not open such a file: correct the attribute.",
+                )
+
+
+_PACKING = ("scale_factor", "add_offset")
+
+
+def _undecodable(variable: Variable, *, dates: bool) -> Iterator[str]:
+    """The names of attributes that make xarray's decoding fail."""
+    for attr in _PACKING:
+        value = np.asarray(variable.attrs.get(attr, 1))
+        if value.size != 1 or value.dtype.kind not in "iuf":
+            yield attr
+    for attr in ("coordinates", "bounds") if dates else ("coordinates",):
+        if not isinstance(variable.attrs.get(attr, ""), str):
+            yield attr
 
 
 def check_packing(series: Series) -> Iterator[Finding]:

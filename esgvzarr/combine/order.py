@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import cf
-from ..model import FileReferences, Finding, Series
+from ..model import FileReferences, Finding, Series, Variable
 
 
 def arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series:
@@ -24,27 +24,46 @@ def arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series:
     findings += [_no_time(file) for file in files if names[file.file.url] != time]
     timed = []
     for file in files:
-        times = _times(file, time, findings)
+        times = _times(file, time, findings, alone=len(files) == 1)
         if times is not None and len(times) == 0:
-            findings.append(
-                Finding(
-                    "file-empty",
-                    26,
-                    file.file.url,
-                    "time steps",
-                    "none",
-                    "The file adds nothing.",
-                    refuse=False,
-                )
-            )
+            findings.append(_empty(file, "The file adds nothing.", refuse=False))
         elif times is not None:
             timed.append((times, file))
     timed.sort(key=lambda pair: (int(pair[0][0]), -int(pair[0][-1]), pair[1].file.url))
-    if not timed:
-        findings.append(
-            Finding("file-empty", 26, files[0].file.url, "time steps", "none in any file")
-        )
-    return Series(tuple(file for _, file in timed), time, tuple(times for times, _ in timed))
+    if not timed and not any(finding.refuse for finding in findings):
+        findings.append(_empty(files[0], "", refuse=True))
+    ordered = tuple(file for _, file in timed)
+    return Series(ordered, time, tuple(times for times, _ in timed), dates=_dates(ordered, time))
+
+
+def _empty(file: FileReferences, todo: str, *, refuse: bool) -> Finding:
+    return Finding("file-empty", 26, file.file.url, "time steps", "none", todo, refuse=refuse)
+
+
+def _dates(files: Sequence[FileReferences], time: str) -> tuple[str, ...]:
+    """What is dates along time in any of the files. Bounds that no attribute names are told by
+    their numbers, where the files state time by different references.
+    """
+    names = [name for file in files for name in cf.dates_along(file.variables, time)]
+    if len(cf.time_references([file.variables for file in files], time, time)) > 1:
+        candidates = [name for file in files for name in cf.unnamed_bounds(file.variables, time)]
+        names += [
+            name
+            for name in candidates
+            if all(is_unnamed_bounds(file, name, time) for file in files)
+        ]
+    return tuple(dict.fromkeys(names))
+
+
+def is_unnamed_bounds(file: FileReferences, name: str, time: str) -> bool:
+    """Whether a variable is bounds of time, by its name, its shape, and numbers that stay beside
+    those of time, though time does not name it.
+    """
+    variable = file.variables.get(name)
+    times = file.variables[time].values
+    if variable is None or times is None or not cf.named_as_bounds(variable):
+        return False
+    return cf.tracks_time(variable, times)
 
 
 def _no_time(file: FileReferences) -> Finding:
@@ -58,41 +77,61 @@ def _no_time(file: FileReferences) -> Finding:
     )
 
 
-def _times(file: FileReferences, time: str, findings: list[Finding]) -> np.ndarray | None:
-    """Microseconds since 1970-01-01; None, and a finding, where they cannot be had."""
+NO_DATE = np.iinfo(np.int64).min
+"""In place of the microseconds of a step whose time is missing."""
+
+
+def _times(
+    file: FileReferences, time: str, findings: list[Finding], *, alone: bool
+) -> np.ndarray | None:
+    """Microseconds since 1970-01-01; None, and a finding, where they cannot be had. The steps of a
+    file that is ``alone`` need no order: they may go back, repeat, or be missing.
+    """
     variable = file.variables.get(time)
     if variable is None or variable.dims != (time,):
         return None
-    values = variable.values
     try:
-        if values is None:
-            raise ValueError("were not read")
-        if {"scale_factor", "add_offset"} & set(variable.attrs):
-            raise ValueError("are packed")
-        if (missing := cf.missing(values, cf.meaning(variable))).any():
-            raise ValueError(f"step {int(np.flatnonzero(missing)[0])} is missing")
-        times = cf.to_microseconds(
-            values, str(variable.attrs.get("units")), cf.calendar_of(variable.attrs)
-        )
+        times = _decoded(variable, alone=alone)
     except ValueError as error:
+        expected = "times that can be decoded"
         findings.append(
-            Finding(
-                "time-invalid", 5, file.file.url, "times that can be decoded", f"{time}: {error}"
-            )
+            Finding("time-invalid", 5, file.file.url, expected, f"{time}: {error}", _TODO)
         )
         return None
     backwards = np.flatnonzero(np.diff(times) <= 0)
-    if len(backwards):
-        findings.append(
-            Finding(
-                "time-not-increasing",
-                10,
-                file.file.url,
-                "time to increase",
-                f"{date_at(file, times, backwards[0])} at step {backwards[0]}, and "
-                f"{date_at(file, times, backwards[0] + 1)} after it",
-            )
+    if len(backwards) and not alone:
+        step = int(backwards[0])
+        found = (
+            f"{date_at(file, times, step)} at step {step}, and {date_at(file, times, step + 1)} "
+            "after it"
         )
+        findings.append(
+            Finding("time-not-increasing", 10, file.file.url, "time to increase", found)
+        )
+    return times
+
+
+_TODO = "Correct units, calendar or values of the time coordinate."
+
+
+def _decoded(variable: Variable, *, alone: bool) -> np.ndarray:
+    """Times in microseconds, unpacked.
+
+    Raises:
+        ValueError: they cannot be decoded, or some are missing.
+    """
+    if variable.values is None:
+        raise ValueError("were not read")
+    units = cf.text_of(variable.attrs, "units")
+    calendar = cf.calendar_of(variable.attrs)
+    values = variable.values
+    absent = cf.missing(values, cf.meaning(variable))
+    if absent.any() and not alone:
+        raise ValueError(f"step {int(np.flatnonzero(absent)[0])} is missing")
+    if {"scale_factor", "add_offset"} & variable.attrs.keys():
+        values = cf.unpacked(values, cf.meaning(variable))
+    times = np.full(values.shape, NO_DATE)
+    times[~absent] = cf.to_microseconds(values[~absent], units, calendar)
     return times
 
 

@@ -170,7 +170,7 @@ def _difference(
             continue  # compared already, or by the rules for what does not change with time
         if a.dims != b.dims or _beside(a, time) != _beside(b, time):
             return name, f"dimensions {b.dims} of {b.shape}"
-        if name in cf.time_companions(one.variables, time):
+        if name in cf.dates_along(one.variables, time):
             same = _same_dates([(one, span), (other, own)], name, time)
             if same:
                 continue

@@ -14,7 +14,8 @@ from dataclasses import replace
 from ..errors import RefusedError
 from ..model import FileReferences, Finding, Series
 from .fixed import check_dimensions, check_fixed, check_variables
-from .meaning import check_packing, check_units
+from .identity import check_identity, check_methods, confirm_id
+from .meaning import check_attributes, check_packing, check_units
 from .order import arrange
 from .time_rules import check_bounds, check_calendars, check_gaps, check_overlap
 
@@ -23,6 +24,8 @@ def check(
     files: Sequence[FileReferences],
     subject: str,
     serve_once: Callable[[Series], Series] = lambda series: series,
+    *,
+    dataset_id: str = "",
 ) -> Series:
     """Put the files into time order and make sure that they belong together.
 
@@ -31,6 +34,7 @@ def check(
         subject: the dataset id, for messages.
         serve_once: takes out the time steps that several files hold, where they are equal. Without
             it no time may be in two files.
+        dataset_id: the files have to be of this dataset; of any one if empty.
 
     Raises:
         RefusedError: with the findings of all rules that were broken.
@@ -42,6 +46,8 @@ def check(
     findings += served.warnings
     for rule in _RULES:
         findings += rule(served if rule in _ALONG_TIME else series)
+    if dataset_id:
+        findings += confirm_id(series, dataset_id)
     refusals = [finding for finding in findings if finding.refuse]
     if refusals:
         raise RefusedError(subject, refusals)
@@ -90,6 +96,9 @@ _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_fixed,
     check_units,
     check_packing,
+    check_attributes,
+    check_identity,
+    check_methods,
 )
 _ALONG_TIME = (check_overlap, check_gaps)
 """Rules about the steps that are served; the others are about all files."""

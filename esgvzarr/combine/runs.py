@@ -59,7 +59,7 @@ def split(
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
     inline = set(inlined)
-    brought_into_line = _time_names(series, inline)
+    brought_into_line = set(series.dates) & inline  # their types may differ
     names = [
         n
         for n, v in series.files[0].variables.items()
@@ -88,15 +88,6 @@ def _run(files: Sequence[int], grids: Mapping[str, _Grid], inline: set[str]) -> 
     return Run(
         tuple(files), {name: grid.step for name, grid in grids.items() if name not in inline}
     )
-
-
-def _time_names(series: Series, inline: set[str]) -> set[str]:
-    """Time, and its inlined companions: their types are brought into line, so a difference is
-    none.
-    """
-    time = series.time or ""
-    attrs = series.files[0].variables[time].attrs
-    return ({time} | {str(attrs.get("bounds")), str(attrs.get("climatology"))}) & inline
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import cftime
@@ -35,53 +35,78 @@ def check_calendars(series: Series) -> Iterator[Finding]:
 
 
 def check_bounds(series: Series) -> Iterator[Finding]:
-    """Rule 5: bounds and climatology of time can be brought to one reference date with it."""
+    """Rule 5: all dates along time can be brought to one reference with it, and no other variable
+    may be dates.
+    """
     if series.time is None or not series.files:
         return
-    companions = [cf.time_companions(file.variables, series.time) for file in series.files]
-    for name in sorted({name for names in companions for name in names}):
+    for name in series.dates:
         present = [file for file in series.files if name in file.variables]
-        fills = {
-            str((file.variables[name].fill_value, file.variables[name].attrs.get("missing_value")))
-            for file in present
-        }
-        moved = len(cf.time_references([file.variables for file in present], series.time, name)) > 1
-        for file, names in zip(series.files, companions, strict=True):
-            concerned = name in file.variables and (moved or len(fills) > 1)
-            reason = (
-                _unmovable(file, name, name in names or not moved, series.time) if concerned else ""
-            )
-            if reason:
+        moved = len(cf.time_references([f.variables for f in present], series.time, name)) > 1
+        if moved or _fills_differ(present, name):
+            for file in present:
+                yield from _unmovable(file, name, series.time, moved=moved)
+    if (
+        len(cf.time_references([file.variables for file in series.files], series.time, series.time))
+        > 1
+    ):
+        yield from _perhaps_dates(series, series.time)
+
+
+def _fills_differ(files: Sequence[FileReferences], name: str) -> bool:
+    """Whether files mark missing values of a variable by different numbers, or pack it
+    differently.
+    """
+    roles = ("missing_value", "scale_factor", "add_offset")
+    marks = set()
+    for file in files:
+        variable = file.variables[name]
+        marks.add(str((variable.fill_value, *(variable.attrs.get(role) for role in roles))))
+    return len(marks) > 1
+
+
+def _unmovable(file: FileReferences, name: str, time: str, *, moved: bool) -> Iterator[Finding]:
+    """Why dates of one file cannot be brought to another reference; nothing if they can."""
+    variable = file.variables[name]
+    attrs = cf.companion_attrs(file.variables, name, time)
+    reason = ""
+    if variable.values is None:
+        reason = "values that were not read" if moved else ""
+    elif {"scale_factor", "add_offset"} & variable.attrs.keys():
+        reason = "packed values"
+    elif cf.missing(variable.values, cf.meaning(variable)).any():
+        reason = "missing values"
+    else:
+        try:
+            units = cf.text_of(attrs, "units")
+            cf.to_microseconds(variable.values, units, cf.calendar_of(attrs))
+        except ValueError as error:
+            reason = str(error)
+    if reason:
+        expected = f"{name!r} to be dates that can be brought to another reference date"
+        todo = "Write the files with one reference date."
+        yield Finding("time-invalid", 5, file.file.url, expected, reason, todo)
+
+
+def _perhaps_dates(series: Series, time: str) -> Iterator[Finding]:
+    """Numbers without units that may be dates by the reference date of their own file, while time
+    is brought to another.
+    """
+    for file in series.files:
+        times = file.variables[time].values
+        for name in cf.unnamed_bounds(file.variables, time):
+            variable = file.variables[name]
+            if name in series.dates or times is None:
+                continue
+            if cf.named_as_bounds(variable) or cf.tracks_time(variable, times):
                 yield Finding(
                     "time-invalid",
                     5,
                     file.file.url,
-                    f"{name!r} to be bounds of {series.time!r} that can be rebased",
-                    reason,
-                    "Write the files with one reference date.",
+                    f"units of {name!r}, for the files state time by different reference dates",
+                    "none: it may be dates, and would keep its file's reference date",
+                    f"Name it as the bounds of {time!r}, or give it units.",
                 )
-
-
-def _unmovable(file: FileReferences, name: str, companion: bool, time: str) -> str:
-    """Why the bounds of time of one file cannot be brought to another reference date; empty if they
-    can.
-    """
-    variable = file.variables[name]
-    attrs = cf.companion_attrs(file.variables, name, time)
-    if not companion:
-        return f"{time!r} does not name it"
-    if variable.values is None:
-        return ""
-    try:
-        if cf.missing(variable.values, cf.meaning(variable)).any() or {
-            "scale_factor",
-            "add_offset",
-        } & set(variable.attrs):
-            return "missing or packed values"
-        cf.to_microseconds(variable.values, str(attrs.get("units")), cf.calendar_of(attrs))
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def check_overlap(series: Series) -> Iterator[Finding]:
@@ -107,6 +132,8 @@ def check_gaps(series: Series) -> Iterator[Finding]:
     """Rule 12: no time is missing, by the calendar and the dataset's frequency; a warning."""
     if series.time is None or not series.files:
         return
+    if any((np.diff(times) <= 0).any() for times in series.times):
+        return  # one file, whose times need no order
     times = np.concatenate(series.times)
     owner = np.repeat(np.arange(len(series.files)), [len(t) for t in series.times])
     attrs = series.files[0].variables[series.time].attrs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,42 +22,54 @@ _IN_TIME_UNITS = (
 """Attributes that say numbers in the units of their file, and are wrong after a rebase."""
 
 
-def rebased_names(series: Series) -> set[str]:
-    """Those of time and its companions that the files state by different reference dates, units or
-    calendars.
-    """
-    if series.time is None:
-        return set()
-    names = (series.time, *cf.time_companions(series.files[0].variables, series.time))
-    variables = [file.variables for file in series.files]
-    return {name for name in names if len(cf.time_references(variables, series.time, name)) > 1}
+Reference = Mapping[str, Any]
+"""Units and calendar."""
 
 
-def common_reference(series: Series) -> Mapping[str, Any] | None:
-    """Units and calendar in which all that has to be rebased can be said to the microsecond; None
-    where nothing has to.
+def common_references(series: Series) -> dict[str, Reference]:
+    """Name -> units and calendar, of all dates along time that the files state by different ones:
+    those in which all of them can be said to the microsecond.
 
     Raises:
         FormatError: there are none.
     """
-    names = rebased_names(series)
-    if not names or series.time is None:
-        return None
-    stated = []
-    for file in series.files:
-        for name in sorted(names):
-            stated.append(cf.companion_attrs(file.variables, name, series.time))
-    since = str(stated[0]["units"]).split("since", 1)[1].strip()
+    if series.time is None:
+        return {}
+    files = [file.variables for file in series.files]
+    moved = [name for name in series.dates if len(cf.time_references(files, series.time, name)) > 1]
+    with_time = [name for name in moved if not _alone(series, name)]
+    found = {}
+    if with_time:
+        target = _common(series, with_time, series.time)
+        found.update(dict.fromkeys(with_time, target))
+    for name in moved:
+        if name not in with_time:
+            found[name] = _common(series, [name], series.time)
+    return found
+
+
+def _alone(series: Series, name: str) -> bool:
+    """Whether dates have units of their own in every file."""
+    first = series.files[0].variables
+    named = (series.time, *cf.time_companions(first, series.time or ""))
+    return name not in named and all("units" in file.variables[name].attrs for file in series.files)
+
+
+def _common(series: Series, names: Sequence[str], time: str) -> Reference:
+    stated = [
+        cf.companion_attrs(file.variables, name, time) for file in series.files for name in names
+    ]
+    since = cf.reference_date(str(stated[0].get("units")))
     finer = [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")]
-    for candidate in dict.fromkeys([*(str(attrs["units"]) for attrs in stated), *finer]):
+    for candidate in dict.fromkeys([*(str(attrs.get("units")) for attrs in stated), *finer]):
         target = {**stated[0], "units": candidate}
-        places = itertools.product(series.files, names)
-        if all(_moved(file, name, series.time, target) is not None for file, name in places):
+        parts = [(file, name) for file in series.files for name in names]
+        if all(_moved(file, name, time, target) is not None for file, name in parts):
             return target
     raise FormatError(
         series.files[0].file.url,
-        "the times of all files cannot be said in one unit",
-        expected="times that float64 holds to the microsecond",
+        f"the dates of {names[0]!r} in all files cannot be said in one unit",
+        expected="dates that float64 holds to the microsecond",
         todo="Write the files again with one reference date.",
         code="time-not-representable",
     )
@@ -68,7 +79,7 @@ def joined_times(
     files: Sequence[FileReferences],
     name: str,
     time: str,
-    target: Mapping[str, Any] | None,
+    target: Reference | None,
     attrs: Mapping[str, Any],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The values over all files, and attributes that say so; as stored where ``target`` is None."""
@@ -83,26 +94,23 @@ def joined_times(
     )
     if target is None:
         return values, dict(attrs)
-    stated = {
-        key: target[key]
-        for key in ("units", "calendar")
-        if key in attrs or (name == time and key in target)
-    }
-    return values, {
-        **{key: value for key, value in attrs.items() if key not in _IN_TIME_UNITS},
-        **stated,
-    }
+    kept = {key: value for key, value in attrs.items() if key not in _IN_TIME_UNITS}
+    for key in ("units", "calendar"):
+        if key in target and (key in attrs or name == time):
+            kept[key] = target[key]
+    return values, kept
 
 
-def _moved(
-    file: FileReferences, name: str, time: str, target: Mapping[str, Any]
-) -> np.ndarray | None:
-    """The values in the target's units; as they are where these are their own."""
+def _moved(file: FileReferences, name: str, time: str, target: Reference) -> np.ndarray | None:
+    """The values in the target's units; as they are where these are their own; None where the
+    target cannot say them.
+    """
     values = file.variables[name].values
     attrs = cf.companion_attrs(file.variables, name, time)
-    if values is None or (str(attrs.get("units")), cf.calendar_of(attrs)) == (
-        str(target.get("units")),
-        cf.calendar_of(target),
-    ):
+    own = (str(attrs.get("units")), cf.calendar_of(attrs))
+    if values is None or own == (str(target.get("units")), cf.calendar_of(target)):
         return values
-    return cf.rebase(values, attrs, target)
+    try:
+        return cf.rebase(values, attrs, target)
+    except ValueError:
+        return None

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import drs
 from ..combine import combine as combine_files
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
@@ -21,8 +22,17 @@ from ..formats import Reading, check_served, scan_and_keep
 from ..generate import place_staged, plan_staged
 from ..model import FileReferences, Finding, Member, ReferenceFile, ReferenceSet, Series
 from ..outcome import Verb, Written
-from ..stage import Destination, Place, Progress, Staged, stage_references, staging_places
+from ..stage import (
+    Destination,
+    Place,
+    Progress,
+    Staged,
+    limits_of,
+    stage_references,
+    staging_places,
+)
 from ..transport import Transport
+from ..workers import in_a_worker
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
 from .groups import join
@@ -60,7 +70,7 @@ def combine(
         EsgvzarrError: nothing was written; the error says why.
     """
     with staging_places(spec.name, directory, settings, href=href) as places:
-        staged = _stage(spec, places, transport, settings, progress)
+        staged = _staged_apart(spec, places, transport, settings, progress)
         progress(spec.name, f"writing {', '.join(Path(place.path).name for place in places)}")
         return place_staged(Verb.COMBINE, spec.name, staged, places, force=force)
 
@@ -88,8 +98,20 @@ def plan(
         EsgvzarrError: the reason why there would be no document.
     """
     with staging_places(spec.name, directory, settings, aside=True) as places:
-        staged = _stage(spec, places, transport, settings, progress)
+        staged = _staged_apart(spec, places, transport, settings, progress)
         return plan_staged(staged, places, force=force), staged.warnings
+
+
+def _staged_apart(
+    spec: Spec,
+    places: tuple[Place, ...],
+    transport: Transport,
+    settings: Settings,
+    progress: Progress,
+) -> Staged:
+    """``_stage`` in a process of its own, within the limits that the settings name."""
+    limits = limits_of(settings)
+    return in_a_worker(_stage, spec, places, transport, settings, limits=limits, progress=progress)
 
 
 def _stage(
@@ -97,6 +119,7 @@ def _stage(
     places: tuple[Place, ...],
     transport: Transport,
     settings: Settings,
+    *,
     progress: Progress,
 ) -> Staged:
     """Scan the inputs, and stage and prove the document."""
@@ -160,6 +183,7 @@ def _member(
 ) -> Member:
     """One dataset, checked and combined by itself."""
     trimmed = [trim(file, drop, static=static) for file in files]
-    series = check([file for file, _ in trimmed], one.name, once)
+    known = one.name if drs.facets(one.name) is not None else ""  # a stream is no dataset
+    series = check([file for file, _ in trimmed], one.name, once, dataset_id=known)
     dropped = sorted({name for _, names in trimmed for name in names})
     return Member(one.name, series, combine_files(series, one.id or one.name), tuple(dropped))

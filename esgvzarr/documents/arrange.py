@@ -1,18 +1,19 @@
 """Which datasets stand side by side in which group. Pure.
 
 The plain rule: datasets are side by side only where grid and time axis are the same. Nothing is
-    filled, cut or aligned.
+filled, cut or aligned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from .. import cf
 from ..combine.misfits import misfits
 from ..errors import RefusedError, SourceError
-from ..model import FileReferences, Finding, Member
+from ..model import FileReferences, Finding, Member, Variable
 
 _SIMULATION = ("mip_era", "source_id", "experiment_id", "variant_label")
 """Global attributes by which datasets are of one simulation (CMIP6 global attributes document)."""
@@ -45,10 +46,14 @@ def trim(
         ]:
             names |= useless
     kept = {name: variable for name, variable in file.variables.items() if name not in names}
-    used = {dim for variable in kept.values() for dim in variable.dims}
-    gone = {dim for name in names for dim in file.variables[name].dims} - used
+    used = _dims_of(kept.values())
+    gone = _dims_of(file.variables[name] for name in names) - used
     sizes = {name: size for name, size in file.dimensions.items() if name not in gone}
     return replace(file, variables=kept, dimensions=sizes), tuple(sorted(names))
+
+
+def _dims_of(variables: Iterable[Variable]) -> set[str]:
+    return set(chain.from_iterable(variable.dims for variable in variables))
 
 
 def by_stream(
@@ -173,9 +178,10 @@ def _concerns(member: Member, group: Sequence[Member]) -> bool:
     file = member.series.files[0]
     others = [other.series.files[0] for other in group]
     data = cf.data_names(file.variables, None)
-    dims = {dim for name in data for dim in file.variables[name].dims}
-    shared = {name for other in others for name in other.variables} & set(file.variables)
-    return bool(shared) and dims <= {dim for other in others for dim in other.dimensions}
+    dims = _dims_of(file.variables[name] for name in data)
+    there = set(chain.from_iterable(other.variables for other in others))
+    sizes = set(chain.from_iterable(other.dimensions for other in others))
+    return bool(there & set(file.variables)) and dims <= sizes
 
 
 def _misfits(group: Sequence[Member], member: Member) -> Iterator[Finding]:

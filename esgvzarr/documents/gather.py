@@ -7,7 +7,8 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from ..errors import SourceError
@@ -49,12 +50,11 @@ class Inputs:
 
     def all(self) -> list[Input]:
         """One after the other, streams first."""
-        return [
-            *(one for stream in self.streams.values() for one in stream),
-            *self.static,
-            *self.datasets,
-            *self.companions,
-        ]
+        return [*self.of_streams(), *self.static, *self.datasets, *self.companions]
+
+    def of_streams(self) -> list[Input]:
+        """The datasets of all streams."""
+        return list(chain.from_iterable(self.streams.values()))
 
 
 def gather(spec: Spec, transport: Transport, data_paths: Mapping[str, str]) -> Inputs:
@@ -67,16 +67,14 @@ def gather(spec: Spec, transport: Transport, data_paths: Mapping[str, str]) -> I
     """
     reader = _Reader(transport, data_paths)
     streams = {path: tuple(reader.stream(path, sources)) for path, sources in spec.streams.items()}
-    static = tuple(one for source in spec.static for one in reader.static(source))
-    datasets = tuple(
-        sorted(
-            (one for source in spec.datasets for one in reader.datasets(source)),
-            key=lambda one: one.name,
-        )
+    static = tuple(chain.from_iterable(map(reader.static, spec.static)))
+    datasets = sorted(
+        chain.from_iterable(map(reader.datasets, spec.datasets)), key=lambda one: one.name
     )
-    known = [one for one in (*datasets, *(one for of in streams.values() for one in of)) if one.id]
-    companions = tuple(reader.companions(known)) if spec.companions else ()
-    inputs = Inputs(streams, static, datasets, companions)
+    inputs = Inputs(streams, static, tuple(datasets), ())
+    if spec.companions:
+        known = [one for one in (*datasets, *inputs.of_streams()) if one.id]
+        inputs = replace(inputs, companions=tuple(reader.companions(known)))
     _check_once(inputs)
     for one in inputs.all():
         for file in one.files:
@@ -91,9 +89,10 @@ class _Reader:
 
     def stream(self, path: str, sources: Sequence[Source]) -> Iterator[Input]:
         """The plain files of a stream as one dataset, each other source as one or more."""
-        plain = [
-            place for source in sources if source.dataset is None for place in self._plain(source)
-        ]
+        plain = list[str]()
+        for source in sources:
+            if source.dataset is None:
+                plain += self._plain(source)
         if plain:
             yield Input(path, self._files(plain))
         for source in sources:
@@ -111,12 +110,11 @@ class _Reader:
         """The dataset that is named, or all that the source states, or that directories are by the
         DRS.
         """
-        places = [place for text in source.sources for place in _places(text)]
+        places = list(chain.from_iterable(map(_places, source.sources)))
         if source.dataset is None and self._plain(source):
-            yield from (
-                self._of(from_locations([place], _drs_id(place), data_paths=self.data_paths))
-                for place in places
-            )
+            for place in places:
+                record = from_locations([place], _drs_id(place), data_paths=self.data_paths)
+                yield self._of(record)
             return
         asked: list[DatasetId | None] = [DatasetId.parse(source.dataset)] if source.dataset else []
         if not asked and len(places) == 1:
@@ -137,7 +135,7 @@ class _Reader:
 
     def _plain(self, source: Source) -> list[str]:
         """The places of a source, if they are NetCDF files and directories."""
-        places = [place for text in source.sources for place in _places(text)]
+        places = list(chain.from_iterable(map(_places, source.sources)))
         return places if all(map(is_plain, places)) else []
 
     def _files(self, places: Sequence[str]) -> tuple[FileRecord, ...]:
@@ -219,12 +217,14 @@ def _check_once(inputs: Inputs) -> None:
     names = set[str]()
     urls = set[str]()
     for one in inputs.all():
-        for text, seen in [
-            (one.id.master_id if one.id else one.name, names),
-            *((file.url, urls) for file in one.files),
-        ]:
-            if text in seen:
-                raise SourceError(
-                    text, "is named twice", expected="one place for each", code="source-duplicate"
-                )
-            seen.add(text)
+        _add_once(one.id.master_id if one.id else one.name, names)
+        for file in one.files:
+            _add_once(file.url, urls)
+
+
+def _add_once(text: str, seen: set[str]) -> None:
+    if text in seen:
+        raise SourceError(
+            text, "is named twice", expected="one place for each", code="source-duplicate"
+        )
+    seen.add(text)

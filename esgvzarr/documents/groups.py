@@ -1,18 +1,18 @@
 """Several datasets as one document: a group for each, or for those that stand side by side. Pure.
 
 Each dataset was checked and combined by itself, and those of one group fit each other
-(``checks.misfits``). Here their arrays are put under the paths of their groups, and the positions
+(``combine.misfits``). Here their arrays are put under the paths of their groups, and the positions
 of their files are shifted. The root shows no arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..combine.attributes import equal_attrs, variable_attrs
-from ..model import Array, FileReferences, Group, Member, ReferenceSet
+from ..model import Array, FileReferences, Finding, Group, Member, ReferenceSet
 from ..version import __version__
 
 _OURS = ("esgvzarr_segments", "esgvzarr_concat_dim", "coordinates")
@@ -27,25 +27,50 @@ def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
         groups: path -> the datasets that the group shows side by side. One of them may be in
             segments, if all others are without time. A dataset may be in several groups.
     """
-    members = list({id(member): member for group in groups.values() for member in group}.values())
+    members = _members_once(groups)
     begins = {}
     files = list[FileReferences]()
+    warnings = list[Finding]()
     for member in members:
         begins[id(member)] = len(files)
         files += member.references.files
-    shown = [part for path, group in groups.items() for part in _group(path, group, begins)]
-    common = equal_attrs(
-        [{key: value for key, value in part.attrs.items() if key not in _OURS} for part in shown]
-    )
+        warnings += member.references.warnings
+    shown = list[Group]()
+    for path, group in groups.items():
+        shown += _group(path, group, begins)
+    common = equal_attrs([_own_attrs(part) for part in shown])
     root = Group("", {"esgvzarr_groups": list(groups), **common}, ())
-    parents = {
-        path[:end]: None for path in groups for end, letter in enumerate(path) if letter == "/"
-    }
-    warnings = tuple(warning for member in members for warning in member.references.warnings)
-    above = [Group(path, {}, ()) for path in parents]
+    above = [Group(path, {}, ()) for path in _parents(groups)]
     return ReferenceSet(
-        name, tuple(files), (root, *above, *shown), _provenance(name, groups, members), warnings
+        name,
+        tuple(files),
+        (root, *above, *shown),
+        _provenance(name, groups, members),
+        tuple(warnings),
     )
+
+
+def _members_once(groups: Mapping[str, Sequence[Member]]) -> list[Member]:
+    """The datasets of all groups, each once, in the order of the groups."""
+    members: dict[int, Member] = {}
+    for group in groups.values():
+        for member in group:
+            members.setdefault(id(member), member)
+    return list(members.values())
+
+
+def _own_attrs(group: Group) -> dict[str, Any]:
+    return {key: value for key, value in group.attrs.items() if key not in _OURS}
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """The groups above these that hold no arrays: ``a`` and ``a/b`` of ``a/b/c``."""
+    parents: dict[str, None] = {}
+    for path in paths:
+        names = path.split("/")
+        for depth in range(1, len(names)):
+            parents["/".join(names[:depth])] = None
+    return list(parents)
 
 
 def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> Iterator[Group]:
@@ -81,13 +106,14 @@ def _side_by_side(groups: Sequence[tuple[Group, int]]) -> tuple[tuple[Array, ...
     document of all files shown.
     """
     versions: dict[str, list[Array]] = {}
+    indices = list[int]()
     for group, begin in groups:
+        indices += [index + begin for index in group.file_indices]
         for array in group.arrays:
-            versions.setdefault(array.name, []).append(
-                replace(array, file_index=array.file_index + begin)
-            )
-    arrays = tuple(replace(same[0], attrs=variable_attrs(same)) for same in versions.values())
-    return arrays, tuple(index + begin for group, begin in groups for index in group.file_indices)
+            shifted = replace(array, file_index=array.file_index + begin)
+            versions.setdefault(array.name, []).append(shifted)
+    arrays = [replace(same[0], attrs=variable_attrs(same)) for same in versions.values()]
+    return tuple(arrays), tuple(indices)
 
 
 def _coordinates(
@@ -100,18 +126,15 @@ def _coordinates(
     attributes stay those of the files. Rule: CF conventions 1.11, section 7.2, ``cell_measures =
     "area: areacello"``.
     """
-    fixed = {
-        name
-        for member in members
-        if member.series.time is None
-        for name in member.series.files[0].variables
-    }
-    measures = [
-        word for array in arrays for word in str(array.attrs.get("cell_measures", "")).split()
-    ]
-    names = dict.fromkeys(
-        [*str(attrs.get("coordinates", "")).split(), *(name for name in measures if name in fixed)]
-    )
+    fixed = set[str]()
+    for member in members:
+        if member.series.time is None:
+            fixed.update(member.series.files[0].variables)
+    names = dict.fromkeys(str(attrs.get("coordinates", "")).split())
+    for array in arrays:
+        for word in str(array.attrs.get("cell_measures", "")).split():
+            if word in fixed:
+                names[word] = None
     return {"coordinates": " ".join(names)} if names else {}
 
 
@@ -119,15 +142,19 @@ def _provenance(
     name: str, groups: Mapping[str, Sequence[Member]], members: Sequence[Member]
 ) -> dict[str, Any]:
     """What each dataset was made from, and which datasets each group shows."""
-    own = [member.references.provenance for member in members]
+    lists: dict[str, list[Any]] = {"files": [], "left_out": [], "warnings": []}
+    for member in members:
+        for key, together in lists.items():
+            together += member.references.provenance[key]
+    shown_in = {}
+    for path, group in groups.items():
+        shown_in[path] = [member.name for member in group]
     return {
         "generator": f"esgvzarr {__version__}",
         "dataset_id": name,
-        "files": [file for facts in own for file in facts["files"]],
-        "left_out": [url for facts in own for url in facts["left_out"]],
-        "warnings": [warning for facts in own for warning in facts["warnings"]],
+        **lists,
         "datasets": {member.name: _dataset(member) for member in members},
-        "groups": {path: [member.name for member in group] for path, group in groups.items()},
+        "groups": shown_in,
     }
 
 

@@ -51,7 +51,7 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
     shared = _in_fixed_files_too(files, times)
     names = []
     for file, time in zip(files, times, strict=True):
-        companions = cf.time_companions(file.variables, time) if time else ()
+        companions = _dates_beside(file, time, other_references=bounds)
         needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
         needed |= set(companions) if bounds else set()
         needed |= {
@@ -72,18 +72,27 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
     return names
 
 
+def _dates_beside(
+    file: FileReferences, time: str | None, *, other_references: bool
+) -> tuple[str, ...]:
+    """What is dates along time beside time itself; where files state time by different references,
+    also what may be.
+    """
+    if time is None:
+        return ()
+    named = cf.dates_along(file.variables, time)[1:]
+    return (*named, *cf.unnamed_bounds(file.variables, time)) if other_references else named
+
+
 def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | None]) -> bool:
-    """Whether time or its companions have more than one unit or calendar over all files."""
+    """Whether time or other dates along it have more than one unit or calendar over all files."""
     timed = [(file.variables, time) for file, time in zip(files, times, strict=True) if time]
-    names = {
-        (time, name)
-        for variables, time in timed
-        for name in (time, *cf.time_companions(variables, time))
-    }
-    return any(
-        len(cf.time_references([v for v, t in timed if t == time], time, name)) > 1
-        for time, name in names
-    )
+    names = {(time, name) for variables, time in timed for name in cf.dates_along(variables, time)}
+    for time, name in names:
+        same_axis = [variables for variables, own in timed if own == time and name in variables]
+        if len(cf.time_references(same_axis, time, name)) > 1:
+            return True
+    return False
 
 
 def _in_fixed_files_too(files: Sequence[FileReferences], times: Sequence[str | None]) -> set[str]:

@@ -78,14 +78,20 @@ class Attempt:
 
     def resume(self) -> None:
         """An earlier decision is taken up again."""
-        self._add(Step.RESUMED, "")
+        self._add(Step.RESUMED, "", self.task)
 
     def written(self, made: Written) -> None:
-        """The reference file is in its place, and was proved."""
+        """The reference files of all outputs are in their places, and were proved."""
         self._sha256 = made.reference.sha256
-        report = report_text(made.report)
-        entry = replace(self._entry(Step.WRITTEN, made.detail), sha256=self._sha256)
-        self._ledger.add(entry, report=report)
+        for reference, report in zip(made.others, made.other_reports, strict=True):
+            entry = self._entry_of(Step.WRITTEN, reference)
+            self._ledger.add(entry, self.task, report_text(report))
+        first = replace(self._entry(Step.WRITTEN, made.detail), sha256=self._sha256)
+        self._ledger.add(first, self.task, report_text(made.report))
+
+    def shown(self, reference: ReferenceFile) -> None:
+        """The index shows the link of one of several outputs."""
+        self._ledger.add(self._entry_of(Step.SHOWN, reference), self.task)
 
     def unlinked(self) -> None:
         """The index does not show the link."""
@@ -107,7 +113,7 @@ class Attempt:
             sha256=self._sha256,
         )
         try:
-            self._ledger.add(last)
+            self._ledger.add(last, self.task)
         except StoreError as error:
             detail = f"{outcome.state}: {outcome.detail}; this could not be kept: {error}"
             return Failed(outcome.dataset_id, outcome.verb, detail, error.code, retryable=True)
@@ -170,6 +176,14 @@ class Attempt:
             retryable=True,
             path=self.task.path,
             fingerprint=self._fingerprint,
+        )
+
+    def _entry_of(self, step: Step, reference: ReferenceFile) -> Entry:
+        return replace(
+            self._entry(step, reference.path),
+            path=reference.path,
+            href=reference.href,
+            sha256=reference.sha256,
         )
 
     def _add(self, step: Step, detail: str, task: Task | None = None) -> None:

@@ -18,7 +18,7 @@ from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
 from ..output import Reading
 from ..settings import Settings
-from ..stage import Work, stage_with, staging_places
+from ..stage import Work, staged_apart, staging_places
 from ..transport import Transport
 from .add import access_link, place
 from .address import open_index
@@ -92,7 +92,7 @@ def plan_file(
         EsgvzarrError: it would write nothing; the error says why.
     """
     with staging_places(record.id, directory, settings, href=href, aside=True) as places:
-        staged = stage_with(Work(record, places, settings), transport, progress=progress)
+        staged = staged_apart(Work(record, places, settings), transport, progress=progress)
         references = plan_staged(staged, places, force=force)
     said = []
     for reference in references:

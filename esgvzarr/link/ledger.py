@@ -109,7 +109,7 @@ class Ledger:
             proof = None
         if report:
             proof = schema.keep_proof(connection, report)
-        elif entry.step is Step.WRITTEN:  # by an earlier run, which proved it
+        elif entry.sha256:  # of a file that was proved at an earlier step
             proof = schema.proof_of(connection, dataset, entry.sha256)
         values = (
             dataset,

@@ -23,7 +23,7 @@ from ..generate import (
     make_transport,
     reference_name,
 )
-from ..indexes import Index, record_in
+from ..indexes import Index, LinkState, record_in
 from ..model import AccessLink, DatasetId, DatasetRecord, Finding, ReferenceFile
 from ..outcome import (
     Absent,
@@ -44,7 +44,7 @@ from ..sources import from_index, of_own_version, read_source, with_local_paths
 from ..sources.records import from_records
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum
-from .add import discard, place, show
+from .add import discard, link, place, show
 from .address import address_of_config, address_of_registration, open_index
 from .attempt import Attempt
 from .dry_run import preview
@@ -598,12 +598,12 @@ def check_links(attempt: Attempt, shown: Sequence[AccessLink]) -> None:
                 todo="esgvzarr unpublish takes that link back; --force forgets it.",
                 code="index-live-elsewhere",
             )
-    for link in shown:
-        if is_from_here(attempt, link.href):
+    for other in shown:
+        if is_from_here(attempt, other.href):
             continue
         raise LinkError(
             str(task.record.id),
-            f"{task.index.location} shows another link of {link.data_node}: {link.href}",
+            f"{task.index.location} shows another link of {other.data_node}: {other.href}",
             expected=f"no link, or {task.href}",
             todo=(
                 "Does the record describe the files of this data node? Link the dataset from its "
@@ -646,7 +646,18 @@ def _make_and_show(
     try:
         made = _make(attempt, index, transport, settings, progress, stager)
         progress(made.dataset_id, "linking")
-        return show(made, attempt.task.record, index, transport, settings)
+        record = attempt.task.record
+        waiting = []
+        for reference in made.others:
+            if link(record, reference, index, transport, settings) is LinkState.PENDING:
+                waiting.append(reference)
+            else:
+                attempt.shown(reference)
+        outcome = show(made, record, index, transport, settings)
+        if waiting and isinstance(outcome, Linked):
+            detail = f"{waiting[0].href} was sent to the index"
+            return Pending(made.dataset_id, made.verb, detail, reference=waiting[0])
+        return outcome
     except EsgvzarrError as error:
         task = attempt.task
         linking = attempt.may_come(Change.LINK, settings.poll_timeout_s)
@@ -702,7 +713,8 @@ def _make(
         attempt.decide(decide(task.verb, task.record, task.index, settings, force=task.force))
         task = attempt.task
     remove_leftovers(task.path)
-    earlier = attempt.reusable()
+    several = len(settings.all_outputs) > 1  # each is made again: only one is known to be there
+    earlier = None if several else attempt.reusable()
     if earlier is not None and _are_as_recorded(task.record, task.path, transport):
         found = Written(
             str(task.record.id),

@@ -152,10 +152,11 @@ class KerchunkZstd(KerchunkJson):
 def kerchunk_kwargs(options: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     """With these, ``xarray.open_dataset(href, **kwargs)`` opens kerchunk references."""
     if reading.segments:
-        return dict(OURS)
-    # chunks inside: with chunks outside, dask arrays are put around dask arrays
-    inside = {"chunks": reading.chunks}
-    kwargs: dict[str, Any] = {"engine": "kerchunk", "open_dataset_options": inside}
+        kwargs: dict[str, Any] = dict(OURS)
+    else:
+        # chunks inside: with chunks outside, dask arrays are put around dask arrays
+        inside = {"chunks": reading.chunks}
+        kwargs = {"engine": "kerchunk", "open_dataset_options": inside}
     if options:
         kwargs["storage_options"] = dict(options)
     return kwargs

@@ -21,8 +21,11 @@ from ..transport import Range, Transport
 from ..transport.fsspec_guard import StockClients, stock_clients
 from .boxes import Desk, compare_boxes, sizes_of
 from .comparison import Comparison, Job, values_of, whole
+from .documented import DECODED as DECODED
+from .documented import check_documented
 from .file_side import fetch, judge_all, local_path, sources_of
 from .hints import Hints
+from .identity import check_identity
 from .parts import Part, check_all_named, check_listing, scenes
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
@@ -137,7 +140,10 @@ def verify(
         for scene in found:
             but = ("coordinates",) if scene.named else ()
             own = [one for where, _, one in compared if where is scene]
+            for part, one in [(part, one) for where, part, one in compared if where is scene]:
+                checks += check_identity(one.attrs, part.name or dataset_id)
             checks += whole(scene.shown, own, but=but)
+        checks += check_documented(artefact, options)
         transport.look_at_paths(
             source.path for source in desk.sources.values() if source.path is not None
         )

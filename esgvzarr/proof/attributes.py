@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .units import same_units
+
 _APART = (
     "esgvzarr_segments",
     "esgvzarr_recipe",
@@ -50,8 +52,17 @@ def unlike(
         a, b = (
             None if _says_nothing(name, x.get(name), dtype) else x.get(name) for x in (attrs, shown)
         )
-        if (a is None) != (b is None) or (a is not None and not same(a, b)):
+        if (a is None) != (b is None) or (a is not None and not _same_role(name, a, b)):
             yield name
+
+
+def _same_role(name: str, a: Any, b: Any) -> bool:
+    """Whether two values of one of the attributes above make the same quantity."""
+    if name == "units" and same_units(a, b):
+        return True
+    if name in ("standard_name", "positive") and isinstance(a, str) and isinstance(b, str):
+        return a.split() == b.split()
+    return same(a, b)
 
 
 def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import cf
+from ..cf import dates_along, time_name
 from ..inflate import chunks_of
 from ..model import Check, FileRecord
 from ..transport.fsspec_guard import raise_transport_error
-from .attributes import MARKS, OF_FILES, same, unlike, wrong_attrs
+from .attributes import MARKS, OF_FILES, unlike, wrong_attrs
 from .closeness import EQUAL, ROUNDING, closeness
 from .counts import Counts, judge
+from .dates import Steps, check_dates, date_names
 from .file_side import Counted, Work, equal
 from .reference_side import UNREADABLE, Shown, Stated, described, place_of, times_of
 from .sample import Box, choose
@@ -56,7 +57,9 @@ class _Pair:
     place: _Place
     time: str | None
     time_names: tuple[str, ...]
-    """Time and its companions in the file: dates, which are no data."""
+    """Time and other dates along it in the file, which are no data."""
+    unclear_names: tuple[str, ...] = ()
+    """What may be dates, though no attribute says so."""
 
     @property
     def group(self) -> Shown:
@@ -174,6 +177,8 @@ class Described:
     """Variable without time, and whether its type is the one that is shown; for each group."""
     counts: tuple[Counts, ...] = ()
     jobs: tuple[Job, ...] = ()
+    times: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """(time,) of the file, in microseconds."""
 
 
 class Comparison:
@@ -205,6 +210,7 @@ class Comparison:
         self.types: defaultdict[str, list[bool]] = defaultdict(list)
         """Variable without time -> whether its type is the one that is shown, for each file."""
         self._seen = _none_seen(shown)
+        self._times_of_files: list[np.ndarray] = []
         self._places: dict[str, tuple[FileRecord, Sequence[_Place]]] = {}
         self._counted: list[Counts] = []
 
@@ -232,6 +238,7 @@ class Comparison:
             self._shown = [group.only(found.names) for group in self._shown]
             self._alone = True
             self._seen = _none_seen(self._shown)
+        self._times_of_files.append(found.times)
         if not found.places:
             return
         if found.file.url not in self._places:
@@ -251,7 +258,7 @@ class Comparison:
     ) -> Described:
         names = tuple(map(str, truth.variables))
         shown = self._shown if self._alone else [group.only(names) for group in self._shown]
-        time = cf.time_name(described(truth))
+        time = time_name(described(truth))
         times = times_of(truth, time)
         if time is not None and not truth.sizes[time]:
             return Described(file, names, (Check("time", file.name, True, "no time steps"),))
@@ -259,7 +266,10 @@ class Comparison:
         if not places:
             found = f"its {len(times)} time steps are not shown one after the other"
             return Described(file, names, (Check("time", file.name, False, found),))
-        pairs = [_Pair(file, truth, place, time, _time_names(truth, time)) for place in places]
+        pairs = [
+            _Pair(file, truth, place, time, *date_names(truth, place.group.dataset, time))
+            for place in places
+        ]
         where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
         said = f"{len(times)} steps, {where}" if time else "fixed fields"
         checks = [Check("time", file.name, True, said)]
@@ -284,6 +294,7 @@ class Comparison:
             types,
             tuple(_counts(pairs, name, self._stated, stored) for name in names),
             tuple(jobs),
+            times,
         )
 
     def shared(self) -> list[FileRecord]:
@@ -306,7 +317,7 @@ class Comparison:
         return work
 
     def _repeated(self, file: FileRecord, truth: xarray.Dataset) -> list[Job]:
-        time = cf.time_name(described(truth))
+        time = time_name(described(truth))
         jobs: list[Job] = []
         for place in self._places[file.url][1]:
             for span in _stretches(self._times_seen(place) > 1):
@@ -316,7 +327,8 @@ class Comparison:
                     place.begin + span.start,
                     span.stop - span.start,
                 )
-                pair = _Pair(file, truth, part, time, _time_names(truth, time))
+                dates = date_names(truth, part.group.dataset, time)
+                pair = _Pair(file, truth, part, time, *dates)
                 jobs += self._jobs(pair, full=True)
         return jobs
 
@@ -333,7 +345,7 @@ class Comparison:
                 f"{there} of {len(seen)} steps shown come from the files",
             )
         steps = np.concatenate([np.empty(0, np.int64), *(group.times for group in self._shown)])
-        again = len(steps) - len(np.unique(steps))
+        again = _shown_again(steps, self._times_of_files)
         yield Check(
             "time", "all groups", not again, f"{again} of {len(steps)} steps are shown again"
         )
@@ -462,7 +474,8 @@ def _check_attributes(
         shown = group.dataset.attrs
         known = but
     else:
-        dates = name in _time_names(group.dataset, group.time)
+        dates_shown = dates_along(described(group.dataset), group.time) if group.time else ()
+        dates = name in dates_shown
         shown = variable.attrs
         known = OF_FILES if dates else (() if group.time in variable.dims else MARKS)
     wrong = sorted(wrong_attrs(shown, versions, but=known))
@@ -479,8 +492,16 @@ def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
     return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
 
 
-def _time_names(dataset: xarray.Dataset, time: str | None) -> tuple[str, ...]:
-    return (time, *cf.time_companions(described(dataset), time)) if time else ()
+def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
+    """How many steps are shown more often than any single file has them."""
+    times, counts = np.unique(steps, return_counts=True)
+    allowed = np.ones(len(times), np.int64)
+    for own in files:
+        own_times, own_counts = np.unique(own, return_counts=True)
+        if (own_counts > 1).any():
+            known = np.isin(own_times, times)
+            np.maximum.at(allowed, np.searchsorted(times, own_times[known]), own_counts[known])
+    return int(np.maximum(counts - allowed, 0).sum())
 
 
 def _find(shown: Sequence[Shown], times: np.ndarray) -> list[_Place]:
@@ -513,7 +534,12 @@ def _description(
         return
     try:
         if name in pair.time_names:
-            yield _check_times(pair, name)
+            own = Steps(pair.truth, pair.steps)
+            there = Steps(pair.group.dataset, pair.shown_steps)
+            yield check_dates(own, there, pair.time or "", name, pair.of(name))
+        elif name in pair.unclear_names:
+            found = "may be dates, while time is shown by another reference date"
+            yield Check("values", pair.of(name), passed=False, detail=found)
         elif pair.time not in variable.dims:
             fixed.append((name, closeness(variable, shown)))
             types.append((name, _same_type(variable.dtype, shown.dtype)))
@@ -548,7 +574,7 @@ def _structure(pair: _Pair) -> Iterator[Check]:
             yield Check(
                 "dimensions", pair.of(name), False, f"{b.dims} are shown, the file has {a.dims}"
             )
-        if name in _time_names(truth, pair.time):
+        if name in pair.time_names:
             continue
         numbers = {a.dtype.kind, b.dtype.kind} <= set("iuf")
         if pair.time not in a.dims and numbers and pair.time is not None:
@@ -591,32 +617,6 @@ def _counts(
         axis=axis,
         itemsize=variable.dtype.itemsize,
         stored=stored.get(name),
-    )
-
-
-def _check_times(pair: _Pair, name: str) -> Check:
-    """Times and bounds as dates: their units may differ from file to file. As numbers where they
-    are the same.
-    """
-    variable = pair.truth.variables[name]
-    shown = pair.group.dataset.variables[name]
-    time = pair.time or ""
-    before = (slice(None),) * variable.dims.index(time)
-    values = variable[(*before, pair.steps)].values
-    part = shown[(*before, pair.shown_steps)].values
-    there = cf.companion_attrs(described(pair.truth), name, time)
-    here = cf.companion_attrs(described(pair.group.dataset), name, time)
-    right = all(same(here.get(key), there.get(key)) for key in {*here, *there}) and equal(
-        values, part
-    )
-    if not right:
-        dates = cf.to_microseconds(values, str(there["units"]), cf.calendar_of(there))
-        shown_dates = cf.to_microseconds(part, str(here["units"]), cf.calendar_of(here))
-        right = np.array_equal(dates, shown_dates) and cf.same_calendar(
-            (cf.calendar_of(there), cf.calendar_of(here)), int(dates.min())
-        )
-    return Check(
-        "values", pair.of(name), right, f"{values.size} dates" + ("" if right else " differ")
     )
 
 

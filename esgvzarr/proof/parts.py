@@ -26,6 +26,8 @@ class Part:
     shown: tuple[Shown, ...]
     dropped: tuple[str, ...] = ()
     """Variables of the files that are left out, as the document says."""
+    name: str = ""
+    """The dataset, where the document says which; else empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,13 +53,15 @@ def scenes(
         ProofError: the provenance contradicts itself.
     """
     if "groups" not in provenance:
-        return [Scene(tuple(shown), (Part(tuple(sources), tuple(shown)),))]
+        named = provenance.get("dataset_id")
+        part = Part(tuple(sources), tuple(shown), name=named if isinstance(named, str) else "")
+        return [Scene(tuple(shown), (part,))]
     known = {file.url: file for file in sources}
     try:
         return [
             _scene(
                 [group for group in shown if f"{group.path}/".startswith(f"{path}/")],
-                [provenance["datasets"][n] for n in names],
+                {n: provenance["datasets"][n] for n in names},
                 known,
             )
             for path, names in provenance["groups"].items()
@@ -72,14 +76,17 @@ def scenes(
 
 
 def _scene(
-    shown: Sequence[Shown], datasets: Sequence[Mapping[str, Any]], known: Mapping[str, FileRecord]
+    shown: Sequence[Shown],
+    datasets: Mapping[str, Mapping[str, Any]],
+    known: Mapping[str, FileRecord],
 ) -> Scene:
     parts = []
-    for dataset in datasets:
+    for name, dataset in datasets.items():
         files = tuple(known[url] for url in dataset["files"] if url in known)
         # fixed fields are whole in each segment, other files each in one of them
         for groups in [shown] if dataset["time"] else [[group] for group in shown]:
-            parts.append(Part(files, tuple(groups), tuple(map(str, dataset["dropped"]))))
+            dropped = tuple(map(str, dataset["dropped"]))
+            parts.append(Part(files, tuple(groups), dropped, name))
     return Scene(tuple(shown), tuple(parts), named=True)
 
 

@@ -267,16 +267,24 @@ def described(dataset: xarray.Dataset) -> dict[str, Variable]:
 
 
 def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
-    """Decoded times, by the dataset's own units and calendar; empty where they are none."""
+    """Decoded times, by the dataset's own units and calendar, missing ones the least integer; empty
+    where they are none.
+    """
     if time is None or not dataset.variables[time].size:
         return np.empty(0, np.int64)
     variable = dataset.variables[time]
     try:
-        return cf.to_microseconds(
-            variable.values, str(variable.attrs["units"]), cf.calendar_of(variable.attrs)
-        )
+        values = np.asarray(variable.values)
+        absent = cf.missing(values, variable.attrs)
+        if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
+            values = cf.unpacked(values, variable.attrs)
+        times = np.full(values.shape, np.iinfo(np.int64).min)
+        units = str(variable.attrs["units"])
+        calendar = cf.calendar_of(variable.attrs)
+        times[~absent] = cf.to_microseconds(values[~absent], units, calendar)
     except UNREADABLE:
         return np.empty(0, np.int64)
+    return times
 
 
 def stated(contents: Contents) -> Stated:

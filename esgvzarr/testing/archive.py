@@ -5,10 +5,12 @@ are hard links to a few.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from .datasets import DATASET_ID, FileSpec, write_files
 from .items import make_item
+from .oddities import forget_member
 from .stac import StacServer
 from .thredds import ThreddsServer
 
@@ -52,5 +54,7 @@ def register(archive: dict[str, list[Path]], index: StacServer, node: ThreddsSer
 
 
 def _specs(seed: int, overlapping: bool) -> list[FileSpec]:
-    second = FileSpec(start=6, seed=seed + 100) if overlapping else FileSpec(start=12, seed=seed)
-    return [FileSpec(seed=seed), second]
+    first = FileSpec(seed=seed, extra=(forget_member,))
+    if overlapping:
+        return [first, replace(first, start=6, seed=seed + 100)]
+    return [first, replace(first, start=12)]

@@ -84,6 +84,8 @@ class FileSpec:
     scale_offset: tuple[float, float] | None = None
     """``scale_factor`` and ``add_offset`` of ``tas``, for an integer ``dtype``."""
     variable_units: str = "K"
+    bounds: str = "time_bnds"
+    """What the attribute ``bounds`` of time names; empty: it has none."""
     height: float = 2.0
     coordinate_dtype: str = "f8"
     """Of latitude and longitude."""
@@ -189,7 +191,7 @@ def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
             "calendar": spec.calendar,
             "axis": "T",
             "standard_name": "time",
-            "bounds": "time_bnds",
+            **({"bounds": spec.bounds} if spec.bounds else {}),
         }
     )
     time[:] = _whole((numbers[:-1] + numbers[1:]) / 2, spec)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cftime
 import h5py
 import netCDF4
 import numpy as np
 
-from .datasets import Extra, FileSpec
+from .datasets import FIRST_YEAR, Extra, FileSpec
 
 
 def _field(spec: FileSpec, top: int = 100) -> np.ndarray[Any, Any]:
@@ -278,5 +279,123 @@ def state_realization(value: Any) -> Extra:
     def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
         file.setncattr("realization", value)
         file["tas"].setncattr("deflate_level", value)
+
+    return add
+
+
+def state_globally(**attributes: Any) -> Extra:
+    """Global attributes of other values."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        file.setncatts(attributes)
+
+    return add
+
+
+def state_method(method: str) -> Extra:
+    """Other ``cell_methods`` of the data."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        if "tas" in file.variables:
+            file["tas"].cell_methods = method
+
+    return add
+
+
+def forget_identity(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A file that does not say of which dataset it is."""
+    for name in ("variant_label", "source_id", "experiment_id", "table_id", "grid_label"):
+        file.delncattr(name)
+
+
+def forget_member(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A file that may be of any member."""
+    file.delncattr("variant_label")
+
+
+def add_average_period(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """``average_T1`` as GFDL writes it: dates along time, in units of their own."""
+    begin = file.createVariable("average_T1", "f8", ("time",))
+    begin.setncatts({"units": spec.units, "calendar": spec.calendar})
+    dates = [
+        cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar)
+        for month in range(spec.start, spec.start + spec.months)
+    ]
+    begin[:] = cftime.date2num(dates, spec.units, spec.calendar)
+
+
+def add_dates_without_units(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Numbers that may be dates, and say nothing of it."""
+    file.createVariable("begin", "f8", ("time",))[:] = file["time"][:]
+
+
+def change(variable: str, **attributes: Any) -> Extra:
+    """Other attributes of a variable, if it is there."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        if variable not in file.variables:
+            return
+        for name, value in attributes.items():
+            if isinstance(value, list):
+                file[variable].setncattr_string(name, value)
+            else:
+                file[variable].setncattr(name, value)
+
+    return add
+
+
+def count_time(units: str, calendar: str, first: float, step: float) -> Extra:
+    """Time in units that only some calendars have, or that are dates themselves."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        time = file["time"]
+        time.setncatts({"units": units, "calendar": calendar})
+        time[:] = first + step * np.arange(spec.start, spec.start + spec.months)
+        file["time"].delncattr("bounds")
+
+    return add
+
+
+def state_absolute_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Dates as numbers, 18500116.5, as CDO writes absolute time axes."""
+    months = range(spec.start, spec.start + spec.months)
+    file["time"].units = "day as %Y%m%d.%f"
+    file["time"].delncattr("bounds")
+    file["time"][:] = [
+        (FIRST_YEAR + month // 12) * 10000 + (month % 12 + 1) * 100 + 16.5 for month in months
+    ]
+
+
+def pack_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Times in halves of a day."""
+    time = file["time"]
+    time.set_auto_maskandscale(False)
+    values = time[:]
+    time.scale_factor = 0.5
+    time[:] = values * 2
+
+
+def turn_time_back(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Steps of which two are exchanged, and one is the same as that before."""
+    values = file["time"][:]
+    values[[3, 4]] = values[[4, 3]]
+    values[6] = values[5]
+    file["time"][:] = values
+
+
+def forget_height_units(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A height in units that are not said."""
+    if "height" in file.variables:
+        file["height"].delncattr("units")
+
+
+def number_time(values: Any, **attributes: Any) -> Extra:
+    """These numbers as time, without bounds."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        time = file["time"]
+        time.setncatts(attributes)
+        time.delncattr("bounds")
+        time[:] = values
 
     return add

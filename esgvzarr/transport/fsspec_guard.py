@@ -220,10 +220,16 @@ class _Session:
         """The bytes of a range, from the server.
 
         Raises:
-            TransportError: they cannot be had.
+            TransportError: they cannot be had, or are of another file than the bytes before.
         """
-        transport = self._clients.transport
-        for tried in range(transport.retries):
+        body, state = await self._retried(url, start, stop, options)
+        self._clients.transport.compare(str(url), state)
+        return body
+
+    async def _retried(
+        self, url: Any, start: int, stop: int, options: Mapping[str, Any]
+    ) -> tuple[bytes, State]:
+        for tried in range(self._clients.transport.retries):
             try:
                 return await self._try(url, start, stop, options)
             except TransportError as error:
@@ -233,14 +239,16 @@ class _Session:
                 await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
         return await self._try(url, start, stop, options)
 
-    async def _try(self, url: Any, start: int, stop: int, options: Mapping[str, Any]) -> bytes:
+    async def _try(
+        self, url: Any, start: int, stop: int, options: Mapping[str, Any]
+    ) -> tuple[bytes, State]:
         import aiohttp
 
         text = str(url)
         patience_s = self._clients.transport.timeout_s + (stop - start) / SLOWEST
         try:
             async with asyncio.timeout(patience_s), self._stock.get(url, **options) as response:
-                self._check(text, start, stop, response)
+                state = _state_of(text, start, stop, response)
                 body = await response.read()
         except TimeoutError as error:
             raise TransportError(
@@ -255,26 +263,26 @@ class _Session:
             raise _unanswered(text, error) from error
         if len(body) != stop - start:
             raise _truncated(text, f"sent {len(body)} bytes for bytes {start}-{stop - 1}")
-        return body
+        return body, state
 
-    def _check(self, url: str, start: int, stop: int, response: aiohttp.ClientResponse) -> None:
-        """Whether an answer is the range that was asked for, of the file that was seen before."""
-        if response.status != 206:
-            raise status_error(url, response.status, response.headers)
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if encoding != "identity":
-            raise encoded_error(url, encoding)
-        said = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-        if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop):
-            raise TransportError(
-                url,
-                f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes "
-                f"{start}-{stop - 1}",
-                expected="the range that was asked for",
-                code="transport-range-wrong",
-            )
-        state = State.of_answer(int(said[3]), response.headers)
-        self._clients.transport.compare(url, state)
+
+def _state_of(url: str, start: int, stop: int, response: aiohttp.ClientResponse) -> State:
+    """What an answer says of the whole file, if it is the range that was asked for."""
+    if response.status != 206:
+        raise status_error(url, response.status, response.headers)
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise encoded_error(url, encoding)
+    said = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop):
+        raise TransportError(
+            url,
+            f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes "
+            f"{start}-{stop - 1}",
+            expected="the range that was asked for",
+            code="transport-range-wrong",
+        )
+    return State.of_answer(int(said[3]), response.headers)
 
 
 def _truncated(url: str, found: str) -> TransportError:

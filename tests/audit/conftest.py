@@ -21,6 +21,7 @@ from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, NginxServer, StacServer, make_item, write_monthly
 from esgvzarr.testing.nginx import available
 from esgvzarr.testing.node import DataNode
+from esgvzarr.testing.oddities import forget_member
 
 OLD = 1_500_000_000
 """Seconds since 1970: when all files were last changed, before a test does."""
@@ -130,14 +131,18 @@ def any_archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arch
 @pytest.fixture(scope="session")
 def small_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two files of a dataset, uncompressed: other data make other bytes of the same size."""
-    return write_monthly(tmp_path_factory.mktemp("small"), lengths=(2, 3))
+    return write_monthly(tmp_path_factory.mktemp("small"), lengths=(2, 3), extra=(forget_member,))
 
 
 @pytest.fixture(scope="session")
 def other_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Files of the same names, with other data, compressed."""
     return write_monthly(
-        tmp_path_factory.mktemp("other"), lengths=(2, 3), seed=1, compression="zlib"
+        tmp_path_factory.mktemp("other"),
+        lengths=(2, 3),
+        seed=1,
+        compression="zlib",
+        extra=(forget_member,),
     )
 
 

@@ -30,6 +30,9 @@ BY_RULE = {
     "check_fixed": ("scalar_differs", "coordinate-differs", True),
     "check_units": ("units_differ", "units-differ", True),
     "check_packing": ("packed_single", "packing-single", False),
+    "check_attributes": ("scale_factor_text", "attribute-invalid", True),
+    "check_identity": ("variant_label_differs", "dataset-mixed", True),
+    "check_methods": ("cell_methods_differ", "dataset-mixed", True),
 }
 """Rule -> (defect, the finding's code, whether it refuses)."""
 

@@ -456,12 +456,14 @@ def packed(lengths: Sequence[int]) -> list[FileSpec]:
 def write_fixed(path: Path, like: Path) -> Path:
     """A fixed field on the grid of a file, ``areacella(lat, lon)``."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    grid = {"grid_label": path.parent.parent.name} if path.parent.name.startswith("v") else {}
     with netCDF4.Dataset(like) as source, netCDF4.Dataset(path, "w") as file:
         file.setncatts(
             {
                 **{name: source.getncattr(name) for name in source.ncattrs()},
                 "table_id": "fx",
                 "variable_id": "areacella",
+                **grid,
             }
         )
         for name in ("lat", "lon", "lat_bnds", "lon_bnds"):

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from esgvzarr.errors import StoreError
+from esgvzarr.link.attempt import Attempt
 from esgvzarr.link.ledger import SCHEMA_VERSION, Ledger, fingerprint
 from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.link.task import Entry, IndexAddress, Task
-from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
+from esgvzarr.outcome import Linked, Written
 
 ID = DatasetId.parse("CMIP6.CMIP.A.B.historical.r1i1p1f1.Amon.tas.gn.v20200101")
 FILES = (
@@ -158,6 +160,36 @@ class TestLive:
                 ledger, replace(TASK, path=f"/data/{ID}{suffix}", href=f"https://node/{ID}{suffix}")
             )
         assert [live.output for live in ledger.live()] == ["icechunk", "parquet"]
+
+
+def test_an_attempt_keeps_each_of_several_outputs_and_goes_on_with_the_same_task(
+    ledger: Ledger,
+) -> None:
+    """Each is live when the index shows it. A run that is killed between two links knows which task
+    it was.
+    """
+    first = ReferenceFile(TASK.path, TASK.href, 1, "ab")
+    second = ReferenceFile(f"/data/{ID}.icechunk", f"https://node/{ID}.icechunk", 1, "cd")
+    report = Report(str(ID), TASK.href, (), {}, "2026")
+    attempt = Attempt(TASK, ledger)
+    attempt.decide()
+    attempt.written(
+        Written(str(ID), Verb.PUBLISH, "", first, report, others=(second,), other_reports=(report,))
+    )
+    attempt.shown(second)
+    assert [(live.output, live.href, live.task) for live in ledger.live()] == [
+        ("icechunk", second.href, TASK)
+    ]
+    assert ledger.task(str(ID)) == TASK
+    attempt.resume()
+    attempt.written(Written(str(ID), Verb.PUBLISH, "", first))
+    attempt.finish(Linked(str(ID), Verb.PUBLISH, "", first))
+    assert [(live.output, live.href) for live in ledger.live()] == [
+        ("icechunk", second.href),
+        ("json", TASK.href),
+    ]
+    with sqlite3.connect(ledger.path) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM proof").fetchone() == (1,)
 
 
 def test_a_proof_is_kept_once_however_many_steps_speak_of_it(ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,16 @@ from esgvzarr.output import Artefact, named
 from esgvzarr.output.kerchunk import encode
 from esgvzarr.proof import verify
 from esgvzarr.testing import DATASET_ID, Fault, Latency, Reset, ThreddsServer, write_monthly
-from esgvzarr.testing.faults import Deflated, ForAgent, ReplacedAfter, Trickle, Unavailable, Zeros
-from esgvzarr.testing.loopback import Asked
+from esgvzarr.testing.faults import (
+    Answer,
+    Deflated,
+    ForAgent,
+    ReplacedAfter,
+    Trickle,
+    Unavailable,
+    Zeros,
+)
+from esgvzarr.testing.loopback import Asked, Response
 from esgvzarr.transport import COALESCE_GAP
 
 MOST_ROUNDS = 12
@@ -149,6 +158,32 @@ def test_a_file_replaced_at_any_moment_is_noticed(tmp_path: Path, server: Thredd
         assert caught.value.fault is WhoseFault.DATA_NODE
 
 
+def test_servers_that_do_not_agree_under_one_name_are_noticed(
+    tmp_path: Path, server: ThreddsServer
+) -> None:
+    """Every other answer has another ETag. Trying again would find the first one."""
+    server.fault(Alternates())
+    files = records_of(write_monthly(tmp_path, lengths=(12,)), server)
+    with (
+        Transport(allowed_hosts=[server.host]) as transport,
+        pytest.raises(TransportError) as caught,
+    ):
+        proved(files, transport)
+    assert caught.value.code == "transport-changed"
+
+
+class Alternates:
+    """One of two servers answers, in turn."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        self._count += 1
+        response = answer(asked)
+        return replace(response, headers={**response.headers, "ETag": f'"{self._count % 2}"'})
+
+
 def test_a_path_replaced_during_the_proof_is_noticed(tmp_path: Path) -> None:
     (path,) = write_monthly(tmp_path, lengths=(30,), **GRID)
     files = [FileRecord(path.name, str(path))]
@@ -231,11 +266,9 @@ class EveryThird:
     def __init__(self) -> None:
         self._count = 0
 
-    def apply(self, asked: Asked, answer: object) -> object:
+    def apply(self, asked: Asked, answer: Answer) -> Response:
         self._count += 1
-        if self._count % 3 == 0:
-            return Reset(times=99).apply(asked, answer)  # type: ignore[arg-type]
-        return answer(asked)  # type: ignore[operator]
+        return Reset(times=99).apply(asked, answer) if self._count % 3 == 0 else answer(asked)
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["on disk", "over HTTP"])

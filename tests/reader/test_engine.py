@@ -21,6 +21,7 @@ from trust import oracle
 
 import esgvzarr
 from esgvzarr import EsgvzarrError
+from esgvzarr.combine import reading as advice
 from esgvzarr.errors import SourceError, TransportError
 from esgvzarr.output import named, provenance_at, reading_of
 from esgvzarr.reader.source import open_source
@@ -136,8 +137,8 @@ def test_the_empty_root_says_first_how_it_is_opened(tmp_path: Path) -> None:
 def test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thredds_server: ThreddsServer
 ) -> None:
-    monkeypatch.setattr("esgvzarr.combine.reading.MOST", 24 * 4 * 24)  # two years at once
-    monkeypatch.setattr("esgvzarr.combine.reading.LEAST", 12 * 4 * 24)
+    monkeypatch.setattr(advice, "MOST", 24 * 4 * 24)  # two years at once
+    monkeypatch.setattr(advice, "LEAST", 12 * 4 * 24)
     paths = write_files(tmp_path, [FileSpec(start=12 * n, chunks=(1, 4, 6)) for n in range(5)])
     href = published(paths, tmp_path, thredds_server)
     reading = reading_of(provenance_at(tmp_path / NAME))
@@ -181,6 +182,7 @@ def test_opening_takes_one_get_and_one_step_takes_one_chunk(
     assert [request.status for request in thredds_server.requests] == [206]
 
 
+@pytest.mark.filterwarnings("ignore:Unable to decode time axis")
 def test_times_of_two_sorts_in_two_segments_become_one_sort(tmp_path: Path) -> None:
     specs = [FileSpec(), FileSpec(start=12 * 500, dtype="f8", units="days since 1850-01-01")]
     href = published(write_files(tmp_path, specs), tmp_path)

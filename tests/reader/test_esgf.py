@@ -215,7 +215,7 @@ def test_indexes_are_those_of_argument_environment_file_or_intake_esgf(
 def test_a_node_that_dies_in_the_middle_is_replaced_once_and_with_a_warning(
     published: Published,
 ) -> None:
-    dataset = opened(published.item(), chunks={"time": 1})
+    dataset = opened(published.item(), chunks={})
     half = dataset["tas"].isel(time=slice(0, 10)).compute(scheduler="threads")
     assert published.first.requests
     published.first.__exit__(None, None, None)

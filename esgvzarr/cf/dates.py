@@ -1,0 +1,191 @@
+"""Arithmetic on time that is exact.
+
+Times are compared as whole microseconds since 1970-01-01 of their own calendar. Rules: CF
+conventions 1.11, sections 4.4 (time coordinate) and 4.4.1 (calendar). What is decoded is what stock
+xarray decodes; dates as numbers (``day as %Y%m%d.%f``) are only put into order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cftime
+import numpy as np
+
+_SINCE = re.compile(r"\s*(\w+)\s+since\s+(\S.*)", re.IGNORECASE)
+_AS_NUMBER = re.compile(r"\s*day\s+as\s+%Y%m%d\.%f\s*$", re.IGNORECASE)
+_SHORT_DATE = re.compile(r"(\d{4})[-/]?(\d{1,2})?[-/]?(\d{1,2})?$")
+_DAY_US = 86_400_000_000
+_MICROSECONDS = {
+    1: ("microsecond", "microseconds", "microsec", "microsecs"),
+    1_000: ("millisecond", "milliseconds", "millisec", "millisecs", "msec", "msecs", "ms"),
+    1_000_000: ("second", "seconds", "sec", "secs", "s"),
+    60_000_000: ("minute", "minutes", "min", "mins"),
+    3_600_000_000: ("hour", "hours", "hr", "hrs", "h"),
+    _DAY_US: ("day", "days", "d"),
+}
+_UNIT_US = {name: size for size, names in _MICROSECONDS.items() for name in names}
+_OF_CALENDAR = {
+    "360_day": {"month": 30 * _DAY_US, "months": 30 * _DAY_US},
+    "noleap": {"common_year": 365 * _DAY_US, "common_years": 365 * _DAY_US},
+}
+"""Units that are of one length in one calendar only, as cftime has them."""
+_NANOSECONDS = ("nanosecond", "nanoseconds", "nanosec", "nanosecs")
+_ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
+_REAL = ("standard", "proleptic_gregorian")
+"""Calendars in which xarray reads a reference date that is a year alone."""
+_MOST_US = 2**62
+"""About 146,000 years: int64 goes no further with a reference date to add."""
+_GREGORIAN_US = -12_219_292_800 * 1_000_000
+"""1582-10-15: from here on the standard and the proleptic Gregorian calendar are one."""
+
+
+def is_reference(units: str) -> bool:
+    """Whether units are a time since a date, or dates as numbers."""
+    return _SINCE.match(units) is not None or is_absolute(units)
+
+
+def is_absolute(units: str) -> bool:
+    """Whether numbers of these units are dates themselves: 18500116.5."""
+    return _AS_NUMBER.match(units) is not None
+
+
+def reference_date(units: str) -> str:
+    """What stands after ``since``; empty if nothing does."""
+    match = _SINCE.match(units)
+    return match[2].strip() if match else ""
+
+
+def calendar_of(attrs: Mapping[str, Any]) -> str:
+    """The calendar by its first name in the CF conventions: ``gregorian`` is ``standard``,
+    ``365_day`` is ``noleap``.
+    """
+    name = str(attrs.get("calendar", "standard")).strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def to_microseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray:
+    """Times as int64 microseconds since 1970-01-01 of ``calendar``, same shape.
+
+    Raises:
+        ValueError: the units or calendar are not CF's, or a value is not finite, or too far away.
+    """
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError("times that are not finite numbers")
+    if is_absolute(units):
+        return _absolute(values, calendar)
+    if _word(units) in _NANOSECONDS:
+        return _from_nanoseconds(values, units, calendar)
+    unit, epoch = _unit_and_epoch(units, calendar)
+    if values.size and float(np.abs(values.astype(np.float64)).max()) * unit > _MOST_US:
+        raise ValueError("times beyond any calendar")
+    if values.dtype.kind in "iu":
+        return np.asarray(values.astype(np.int64) * unit + epoch)
+    whole = np.floor(values.astype(np.float64))
+    part = np.round((values - whole) * unit).astype(np.int64)
+    return np.asarray(whole.astype(np.int64) * unit + part + epoch)
+
+
+def _word(units: str) -> str:
+    """The unit before ``since``."""
+    match = _SINCE.match(units)
+    return match[1].lower() if match else ""
+
+
+def _from_nanoseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray:
+    """Nanoseconds; those below a microsecond are cut off."""
+    _, epoch = _unit_and_epoch(f"microseconds since {reference_date(units)}", calendar)
+    if values.dtype.kind == "f":
+        values = np.floor(values)
+        if values.size and float(np.abs(values).max()) > _MOST_US:
+            raise ValueError("times beyond any calendar")
+    elif values.dtype.kind == "u" and values.size and int(values.max()) > _MOST_US:
+        raise ValueError("times beyond any calendar")
+    return np.asarray(values.astype(np.int64) // 1000 + epoch)
+
+
+def _absolute(values: np.ndarray, calendar: str) -> np.ndarray:
+    """Numbers that are dates themselves: year, month, day, and the part of the day."""
+    numbers = values.astype(np.float64).ravel()
+    found = np.empty(numbers.size, np.int64)
+    for place, number in enumerate(numbers.tolist()):
+        whole = int(number)
+        date = f"{whole // 10000:04d}-{whole // 100 % 100:02d}-{whole % 100:02d}"
+        day = _epoch(date, calendar)
+        found[place] = day + round((number - whole) * _DAY_US)
+    return found.reshape(values.shape)
+
+
+def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
+    """Microseconds of one unit, and microseconds from 1970-01-01 to the reference date."""
+    word = _word(units)
+    if not word:
+        raise ValueError(f"units {units!r} are not a time since a date")
+    unit = _UNIT_US.get(word) or _OF_CALENDAR.get(calendar, {}).get(word)
+    if unit is None:
+        raise ValueError(f"units {units!r} have no fixed length in the calendar {calendar!r}")
+    return unit, _epoch(reference_date(units), calendar)
+
+
+def _epoch(date: str, calendar: str) -> int:
+    """Microseconds from 1970-01-01 to a date."""
+    short = _SHORT_DATE.match(date) if calendar in _REAL else None
+    if short is not None:
+        date = f"{short[1]}-{short[2] or '01'}-{short[3] or '01'}"
+    try:
+        zero = cftime.num2date(0, f"days since {date}", calendar, only_use_cftime_datetimes=True)
+        epoch = cftime.datetime(1970, 1, 1, calendar=calendar, has_year_zero=zero.has_year_zero)
+        gap = zero - epoch
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        raise ValueError(f"{date!r} is no date of the calendar {calendar!r}: {error}") from error
+    return int((gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds)
+
+
+def rebase(
+    values: np.ndarray, attrs: Mapping[str, Any], target: Mapping[str, Any]
+) -> np.ndarray | None:
+    """Times in the units and calendar of ``target``, to the microsecond the same; None where these
+    cannot say them.
+
+    Both calendars must be one where the times lie. They need not be where the reference dates do:
+    "days since 0001-01-01" is two days apart in the standard and the proleptic Gregorian calendar.
+    """
+    (unit, epoch), (target_unit, target_epoch) = (
+        _unit_and_epoch(str(a.get("units")), calendar_of(a)) for a in (attrs, target)
+    )
+    gap = epoch - target_epoch
+    times = to_microseconds(values, str(attrs.get("units")), calendar_of(attrs))
+    if unit == target_unit and gap == 0:
+        moved = values
+    elif unit == target_unit and gap % unit == 0:
+        moved = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64) + gap // unit
+    else:
+        moved = (times - target_epoch) / target_unit
+    same = np.array_equal(
+        to_microseconds(moved, str(target.get("units")), calendar_of(target)), times
+    )
+    return moved if same else None
+
+
+def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:
+    """Whether dates mean the same in all: proleptic Gregorian and standard do from 1582-10-15
+    on.
+    """
+    names = set(calendars)
+    return len(names) == 1 or (
+        names == {"standard", "proleptic_gregorian"} and earliest_us >= _GREGORIAN_US
+    )
+
+
+def date_text(microseconds: int, calendar: str) -> str:
+    """ISO 8601 of a time, to the second."""
+    zero = cftime.datetime(1970, 1, 1, calendar=calendar)
+    days, seconds = divmod(int(microseconds) // 1_000_000, 86_400)
+    date = cftime.num2date(
+        days, f"days since {zero.isoformat()}", calendar, only_use_cftime_datetimes=True
+    )
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{date.strftime('%Y-%m-%d')}T{hour:02}:{minute:02}:{second:02}"

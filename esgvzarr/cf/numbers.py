@@ -1,0 +1,49 @@
+"""What stored numbers mean: missing ones, packed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..model import Variable
+
+
+def meaning(variable: Variable) -> dict[str, Any]:
+    """The attributes with ``_FillValue`` among them, as netCDF has it."""
+    return (
+        dict(variable.attrs)
+        if variable.fill_value is None
+        else {**variable.attrs, "_FillValue": variable.fill_value}
+    )
+
+
+def missing(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """Where stored ``values`` are the ``_FillValue``, a ``missing_value`` or NaN."""
+    marks = [
+        mark
+        for name in ("_FillValue", "missing_value")
+        if name in attrs
+        for mark in np.ravel(attrs[name])
+    ]
+    found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    for mark in marks:
+        if np.asarray(mark).dtype.kind in "iuf":
+            found = found | (values == mark)
+    return found
+
+
+def unpacked(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """What stored numbers mean: missing ones NaN, others as float64 by their packing. Text as it
+    is.
+    """
+    if values.dtype.kind not in "iuf":
+        return values
+    absent = missing(values, attrs)
+    if str(attrs.get("_Unsigned", "")).lower() == "true" and values.dtype.kind == "i":
+        values = values.view(values.dtype.str.replace("i", "u"))
+    numbers = values.astype(np.float64) * float(attrs.get("scale_factor", 1)) + float(
+        attrs.get("add_offset", 0)
+    )
+    return np.where(absent, np.nan, numbers)

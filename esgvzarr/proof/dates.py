@@ -1,0 +1,164 @@
+"""Compare dates along time: as numbers where file and references state them alike, else as dates,
+by exact arithmetic and as stock xarray decodes them.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cftime
+import numpy as np
+
+from .. import cf
+from ..model import Check
+from .attributes import same
+from .file_side import equal
+from .reference_side import UNREADABLE, described
+
+if TYPE_CHECKING:
+    import xarray
+
+_PACKING = ("scale_factor", "add_offset")
+_BOUNDS_WORDS = re.compile("bnds|bound|edges")
+_WITHIN_US = 1
+"""xarray's own arithmetic is in floating point: after a rebase the last microsecond may differ."""
+
+
+def date_names(
+    truth: xarray.Dataset, shown: xarray.Dataset, time: str | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The variables of a file that are dates along time, and those that may be and are no such by
+    any attribute.
+
+    Where time is shown by another reference than the file's, numbers without units that stay beside
+    those of time are dates by the file's reference: those that have the name and the shape of
+    bounds are taken for them, and of others nothing can be said.
+    """
+    if time is None:
+        return (), ()
+    named = cf.dates_along(described(truth), time)
+    if time not in shown.variables or not _moved(truth, shown, time):
+        return named, ()
+    bounds = []
+    unclear = []
+    for key, variable in truth.variables.items():
+        name = str(key)
+        apart = tuple(size for dim, size in variable.sizes.items() if dim != time)
+        if name in named or "units" in variable.attrs or variable.dims[:1] != (time,):
+            continue
+        if apart not in ((), (2,)) or variable.dtype.kind not in "iuf":
+            continue
+        beside = _beside(variable.values, truth.variables[time].values)
+        called = apart == (2,) and _BOUNDS_WORDS.search(name.lower()) is not None
+        if beside and called:
+            bounds.append(name)
+        elif beside or called:
+            unclear.append(name)
+    return (*named, *bounds), tuple(unclear)
+
+
+def _moved(truth: xarray.Dataset, shown: xarray.Dataset, time: str) -> bool:
+    """Whether time is shown by other units or another calendar."""
+    one = truth.variables[time].attrs
+    other = shown.variables[time].attrs
+    return one.get("units") != other.get("units") or cf.calendar_of(one) != cf.calendar_of(other)
+
+
+def _beside(values: np.ndarray, times: np.ndarray) -> bool:
+    """Whether numbers are at most two of the longest steps from those of time, at each step."""
+    if not times.size:
+        return False
+    step = np.max(np.abs(np.diff(times.astype("f8")))) if times.size > 1 else 31.0
+    rows = values.reshape(times.size, -1).astype("f8")
+    return bool(np.all(np.abs(rows - times.astype("f8")[:, None]) <= step * 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """Some steps of a dataset that is not decoded."""
+
+    dataset: xarray.Dataset
+    span: slice
+
+    def of(self, name: str, time: str) -> xarray.Variable:
+        """A variable at these steps."""
+        variable = self.dataset.variables[name]
+        before = (slice(None),) * variable.dims.index(time)
+        return variable[(*before, self.span)]
+
+
+def check_dates(file: Steps, shown: Steps, time: str, name: str, subject: str) -> Check:
+    """Dates of one file against those that are shown.
+
+    Args:
+        file: its steps.
+        shown: the same steps of the group.
+        time: the dimension.
+        name: of the variable.
+        subject: of the check.
+    """
+    variable = file.of(name, time)
+    part = shown.of(name, time)
+    there = cf.companion_attrs(described(file.dataset), name, time)
+    here = cf.companion_attrs(described(shown.dataset), name, time)
+    values = _unpacked(variable)
+    numbers = _unpacked(part)
+    alike = all(same(here.get(key), there.get(key)) for key in {*here, *there})
+    right = alike and equal(values, numbers) and _same_packing(variable, part)
+    if not right:
+        right = _same_dates((values, there), (numbers, here))
+    return Check("values", subject, right, f"{values.size} dates" + ("" if right else " differ"))
+
+
+def _unpacked(variable: xarray.Variable) -> np.ndarray:
+    values = np.asarray(variable.values)
+    if any(name in variable.attrs for name in (*_PACKING, "_FillValue", "missing_value")):
+        return cf.unpacked(values, variable.attrs)
+    return values
+
+
+def _same_packing(one: xarray.Variable, other: xarray.Variable) -> bool:
+    return all(same(one.attrs.get(name), other.attrs.get(name)) for name in _PACKING)
+
+
+_Stated = tuple[np.ndarray, Mapping[str, Any]]
+
+
+def _same_dates(file: _Stated, shown: _Stated) -> bool:
+    """Whether numbers in their units mean the same dates, exactly and as xarray decodes them."""
+    dates = []
+    for values, attrs in (file, shown):
+        units = str(attrs.get("units"))
+        dates.append(cf.to_microseconds(values, units, cf.calendar_of(attrs)))
+    if not np.array_equal(dates[0], dates[1]):
+        return False
+    calendars = (cf.calendar_of(file[1]), cf.calendar_of(shown[1]))
+    if dates[0].size and not cf.same_calendar(calendars, int(dates[0].min())):
+        return False
+    decoded = [_decoded(*stated) for stated in (file, shown)]
+    if decoded[0] is None or decoded[1] is None:
+        return True  # xarray takes them for plain numbers in one of the two
+    return bool((np.abs(decoded[0] - decoded[1]) <= _WITHIN_US).all())
+
+
+def _decoded(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray | None:
+    """Microseconds as stock xarray decodes them; None where it takes them for no dates."""
+    import xarray
+
+    raw = xarray.Dataset({"v": (("i",), values.ravel(), dict(attrs))})
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            found = xarray.decode_cf(raw, decode_timedelta=False)["v"].values
+    except UNREADABLE:
+        return None
+    if found.dtype.kind == "M":
+        return np.asarray(found.astype("datetime64[us]").astype(np.int64))
+    if found.dtype.kind != "O":
+        return None
+    zero = "microseconds since 1970-01-01"
+    calendar = cf.calendar_of(attrs)
+    return np.asarray(np.round(np.asarray(cftime.date2num(found, zero, calendar), np.float64)))

@@ -1,0 +1,201 @@
+"""Whatever a file does to the libraries that read it, the command lives on and gives it a code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esgvzarr.audit import audit, find_targets
+from esgvzarr.audit.judgement import State
+from esgvzarr.documents import combine, read_spec
+from esgvzarr.errors import EsgvzarrError, Fault, WorkerError
+from esgvzarr.generate import generate, verify_published
+from esgvzarr.link.dry_run import plan_file
+from esgvzarr.link.lifecycle import link_source, resume
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+from esgvzarr.settings import Settings, read_settings
+from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly
+from esgvzarr.testing.node import DataNode
+from esgvzarr.transport import Transport
+
+FUZZED = os.environ.get("ESGVZARR_FUZZED")
+_FORMAT = """
+import ctypes, os, time
+
+class Spiteful:
+    name = "spiteful"
+    magics = (b"ABORT", b"CRASH", b"HANG", b"MEMORY", b"FAULT", b"LEAVE")
+
+    @staticmethod
+    def scan(file, content):
+        yield []
+        word = bytes(content.read(0, 6)).strip()
+        if word == b"ABORT":
+            ctypes.CDLL(None).abort()
+        elif word == b"CRASH":
+            ctypes.string_at(1)
+        elif word == b"HANG":
+            time.sleep(600)
+        elif word == b"MEMORY":
+            kept = [os.urandom(1) * 2**24 for _ in range(200)]
+        elif word == b"LEAVE":
+            os._exit(0)
+        raise ZeroDivisionError("a fault of a format")
+"""
+CODES = {
+    "ABORT": "worker-died",
+    "CRASH": "worker-died",
+    "LEAVE": "worker-died",
+    "HANG": "worker-time",
+    "MEMORY": "worker-memory",
+    "FAULT": "worker-failed",
+}
+
+
+@pytest.fixture
+def spiteful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
+    """Write a file of a format that is installed from outside the package, and does harm."""
+    site = tmp_path / "site"
+    info = site / "spiteful-1.dist-info"
+    info.mkdir(parents=True)
+    (site / "spiteful_format.py").write_text(_FORMAT)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spiteful\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[esgvzarr.formats]\nspiteful = spiteful_format:Spiteful\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+
+    def write(directory: Path, word: str) -> Path:
+        path = directory / "tas_a.nc"
+        path.write_bytes(word.encode().ljust(600))
+        return path
+
+    return write
+
+
+def limited(tmp_path: Path) -> Settings:
+    return Settings(ledger=tmp_path / "ledger.sqlite", worker_time_s=20, worker_memory_mib=512)
+
+
+def record_of(path: Path) -> DatasetRecord:
+    file = FileRecord(path.name, str(path), path.stat().st_size, path=str(path))
+    return DatasetRecord(DatasetId.parse(DATASET_ID), "", (file,))
+
+
+@pytest.mark.parametrize("word", [word for word in CODES if word != "HANG"])
+def test_whatever_a_format_does_is_a_code_and_leaves_nothing_behind(
+    word: str, spiteful: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    record = record_of(spiteful(tmp_path, word))
+    out = tmp_path / "out"
+    with Transport() as transport, pytest.raises(WorkerError) as caught:
+        generate(record, out, transport, limited(tmp_path))
+    assert caught.value.code == CODES[word]
+    assert list(out.rglob("*")) == []
+
+
+def test_a_hang_ends_at_the_time_limit(
+    spiteful: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    settings = limited(tmp_path).model_copy(update={"worker_time_s": 3.0})
+    record = record_of(spiteful(tmp_path, "HANG"))
+    with Transport() as transport, pytest.raises(WorkerError, match="while scanning") as caught:
+        plan_file(record, tmp_path / "out", transport, settings)
+    assert (caught.value.code, caught.value.fault) == ("worker-time", Fault.DATA)
+
+
+def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
+    spiteful: Callable[[Path, str], Path], tmp_path: Path, stac_server: StacServer
+) -> None:
+    """The next dataset is linked."""
+    pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
+    with DataNode(tmp_path / "node", stac_server.url, poll_timeout_s=5, retries=0) as node:
+        prefix = node.thredds.url_of(node.data).rstrip("/.")
+        paths = {str(node.data): prefix}
+        node.write_config(esgcet={"data_node": node.thredds.host}, data_paths=paths)
+        settings = read_settings(node.config)
+        (tmp_path / "new").mkdir()
+        bad = node.add_dataset(DATASET_ID, [spiteful(tmp_path / "new", "ABORT")])
+        stac_server.add_item(_item(node, DATASET_ID))
+        outcome = link_source([str(bad)], None, node.config, settings)
+        assert (outcome.state, outcome.code) == ("failed", "worker-died")
+        (again,) = resume([DATASET_ID], settings)
+        assert again.code == "worker-died"
+        other = DATASET_ID.replace("r1i1p1f2", "r2i1p1f2")
+        good = node.add_dataset(other, write_monthly(tmp_path / "good"))
+        stac_server.add_item(_item(node, other))
+        outcome = link_source([str(good)], None, node.config, settings)
+        assert outcome.state == "linked", outcome
+
+
+def _item(node: DataNode, dataset: str) -> dict[str, Any]:
+    files = node.directory_of(dataset).glob("*.nc")
+    hrefs = {path.name: node.thredds.url_of(path) for path in files}
+    return make_item(dataset, hrefs, data_node=node.thredds.host)
+
+
+@pytest.fixture
+def small_files(tmp_path: Path) -> list[Path]:
+    return write_monthly(tmp_path / "files")
+
+
+@pytest.fixture
+def published(small_files: list[Path], tmp_path: Path) -> Path:
+    """A reference file of good files."""
+    files = tuple(
+        FileRecord(path.name, str(path), path.stat().st_size, path=str(path))
+        for path in small_files
+    )
+    record = DatasetRecord(DatasetId.parse(DATASET_ID), "", files)
+    with Transport() as transport:
+        generate(record, tmp_path / "published", transport, Settings(ledger=tmp_path / "l"))
+    return tmp_path / "published" / f"{DATASET_ID}.json"
+
+
+def test_verify_ends_at_its_limits(published: Path, tmp_path: Path) -> None:
+    settings = limited(tmp_path).model_copy(update={"worker_time_s": 0.01})
+    with Transport() as transport, pytest.raises(WorkerError) as caught:
+        verify_published(str(published), [], transport, settings)
+    assert caught.value.code == "worker-time"
+
+
+def test_combine_ends_at_its_limits(
+    small_files: list[Path], published: Path, tmp_path: Path
+) -> None:
+    settings = limited(tmp_path).model_copy(update={"worker_time_s": 0.01})
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"name: both\nstreams:\n  a: [{', '.join(map(str, small_files))}]\n")
+    with Transport() as transport, pytest.raises(WorkerError) as caught:
+        combine(read_spec(spec), tmp_path / "out", transport, settings)
+    assert caught.value.code == "worker-time"
+
+
+def test_an_audit_says_that_files_cannot_be_read_back(published: Path, tmp_path: Path) -> None:
+    settings = limited(tmp_path).model_copy(update={"worker_time_s": 0.01})
+    targets = find_targets([str(published)], settings)
+    (found,) = audit(targets, settings, samples=True)
+    assert found.state is State.UNREADABLE
+    assert "was ended after 0.01 s" in found.detail
+
+
+def _code_of(record: DatasetRecord, directory: Path, settings: Settings) -> str:
+    """The code of the error, or an empty text where the dataset was referenced."""
+    with Transport() as transport:
+        try:
+            generate(record, directory, transport, settings)
+        except EsgvzarrError as error:
+            return error.code
+    return ""
+
+
+@pytest.mark.skipif(not FUZZED, reason="ESGVZARR_FUZZED names no directory of damaged files")
+@pytest.mark.parametrize("path", sorted(Path(FUZZED or ".").glob("*.nc")), ids=lambda at: at.name)
+def test_a_file_of_a_fuzzer_is_referenced_or_has_a_code(path: Path, tmp_path: Path) -> None:
+    shutil.copyfile(path, tmp_path / "a.nc")
+    settings = limited(tmp_path).model_copy(update={"worker_time_s": 15.0})
+    assert _code_of(record_of(tmp_path / "a.nc"), tmp_path / "out", settings) != "worker-failed"
