@@ -114,18 +114,24 @@ def build(one: FileSet, directory: Path) -> tuple[list[Path], np.ndarray]:
     return write_files(directory, specs), truth
 
 
-def ways() -> dict[str, Callable[[list[Path], Path], Any]]:
-    """Name -> opens the files, or references of them, as one dataset."""
+def ways(only: Sequence[str] = ()) -> dict[str, Callable[[list[Path], Path], Any]]:
+    """Name -> opens the files, or references of them, as one dataset.
+
+    Args:
+        only: beginnings of the names that are wanted; all if empty.
+    """
     import virtualizarr
     from kerchunk import __version__ as kerchunk_version
 
-    return {
+    known = {
         ENGINE: _by_engine,
         RECIPE: _by_recipe,
         f"VirtualiZarr {virtualizarr.__version__}": _by_virtualizarr,
         f"kerchunk {kerchunk_version}": _by_kerchunk,
         FILES: _files,
     }
+    wanted = tuple(only) or ("",)
+    return {name: way for name, way in known.items() if name.startswith(wanted)}
 
 
 def _by_engine(_: list[Path], reference: Path) -> Any:
@@ -213,14 +219,14 @@ def judge(
     return "one array, right"
 
 
-def measure(sets: Sequence[FileSet], directory: Path) -> dict[str, Tally]:
-    """All ways on all sets."""
-    tallies = {name: Tally() for name in ways()}
+def measure(sets: Sequence[FileSet], directory: Path, only: Sequence[str] = ()) -> dict[str, Tally]:
+    """The ways, on all sets."""
+    tallies = {name: Tally() for name in ways(only)}
     for number, one in enumerate(sets):
         place = directory / f"{number:03}"
         paths, truth = build(one, place)
         tools.esgvzarr(place / "references.json", [str(path) for path in paths])
-        for name, way in ways().items():
+        for name, way in ways(only).items():
             outcome = judge(way, paths, truth, tallies[name])
             tallies[name].outcomes[outcome.partition(" (")[0]] += 1
         print(f"{number + 1} of {len(sets)}: {one.name}, {one.segments} segments", flush=True)
@@ -280,6 +286,7 @@ def main() -> None:
     """Build, judge, print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.segments", description=__doc__)
     parser.add_argument("--sets", type=int, help="only the first ones of the table")
+    parser.add_argument("--ways", nargs="+", default=(), help="beginnings of their names")
     parser.add_argument("--figure", type=Path, help="SVG file to write")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -291,7 +298,7 @@ def main() -> None:
         f"{statistics.median(several):.0f}, most {max(several)}"
     )
     with tempfile.TemporaryDirectory() as directory:
-        tallies = measure(sets, Path(directory))
+        tallies = measure(sets, Path(directory), options.ways)
     print("\n".join(table(tallies, len(sets))))
     if options.figure:
         options.figure.write_text(figure(tallies, len(sets)))

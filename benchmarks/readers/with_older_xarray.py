@@ -19,7 +19,7 @@ def read(job: Job, case: Case) -> xarray.Dataset:
     asset = find(job, case).assets["reference_file"]
     keywords = asset.extra_fields["xarray:open_kwargs"]
     if keywords["engine"] == "esgvzarr":  # in segments, and esgvzarr is not installed here
-        keywords = {"engine": "kerchunk"}
+        keywords = {**keywords, "engine": "kerchunk"}
     root = xarray.open_dataset(asset.href, **keywords)
     names = root.attrs.get("esgvzarr_segments", [])
     parts = [

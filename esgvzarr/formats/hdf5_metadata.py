@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from ..errors import FormatError
-from .values import check_fill, check_names, decode_chunk
+from .values import check_fill, check_names, decode_chunk, shown_text
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
@@ -313,7 +313,7 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         layout=layout,
         chunk_shape=creation.get_chunk() if chunked else node.shape,
         codecs=codecs if chunked else (),
-        unwritten=_unwritten(creation, dtype),
+        unwritten=_unwritten(node, creation, dtype),
         filled=_filled(creation),
         offset=node.id.get_offset() if layout == "contiguous" else None,
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
@@ -330,17 +330,14 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
             return np.dtype(object)
         if kind.get_size() == 1:
             return np.dtype("S1")
-    elif (
-        isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))
-        and kind.dtype.itemsize <= 8
-    ):
+    elif any(kind.equal(native) for native in _netcdf_types()):
         numbers: np.dtype[Any] = np.dtype(kind.dtype)
         return numbers
     raise FormatError(
         subject,
-        f"{name!r} is of type {node.dtype}",
-        expected="numbers, characters or strings",
-        todo="User-defined netCDF types have no counterpart in Zarr.",
+        f"{name!r} is of the HDF5 type {type(kind).__name__} of {kind.get_size()} bytes",
+        expected="numbers, characters or strings of netCDF",
+        todo="Write the variable with a number type of netCDF: readers have no other.",
         code="file-type-unsupported",
     )
 
@@ -391,14 +388,15 @@ def _check_order(
             length = length + 4 if codec["id"] == "fletcher32" else None
 
 
-def _unwritten(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
+def _unwritten(node: h5py.Dataset, creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
     """What HDF5, and so netCDF, reads where nothing was ever written."""
     if dtype.kind == "O":
         return ""
-    fill = np.zeros((), dtype)
+    stored = node.dtype if dtype.kind == "S" else dtype  # HDF5 keeps the character set in the type
+    fill = np.zeros((), stored)
     if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
         creation.get_fill_value(fill)
-    return fill[()]
+    return np.asarray(fill, dtype)[()]
 
 
 def _filled(creation: h5py.h5p.PropDCID) -> bool:
@@ -427,7 +425,7 @@ def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np
     if node.chunks is not None:
         _check_chunks(node, subject)
     if dtype.kind == "O":
-        return np.asarray(node.asstr()[()], object)
+        return np.asarray(node.asstr(errors="replace")[()], object)
     return np.asarray(node[()], dtype)
 
 
@@ -521,9 +519,9 @@ def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
 
 
 def _text(value: Any) -> str:
+    """Text as the netCDF libraries for Python show it: characters without NULs, and what is no
+    UTF-8 replaced, whatever HDF5 says of the character set.
+    """
     if isinstance(value, bytes):
-        try:
-            return value.rstrip(b"\0").decode("utf-8")
-        except UnicodeDecodeError:
-            return value.rstrip(b"\0").decode("latin-1")
-    return str(value)
+        return shown_text(value)
+    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

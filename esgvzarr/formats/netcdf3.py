@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .content import Needs, SparseContent
-from .values import check_fill, check_names
+from .values import check_fill, check_names, shown_text
 
 _TYPES = {
     1: "i1",
@@ -165,10 +165,7 @@ class _Header:
         dtype = self._dtype(self._number(">I"))
         data = self._padded(self._number(self._count) * dtype.itemsize)
         if dtype.kind == "S":
-            try:
-                return data.rstrip(b"\0").decode("utf-8")
-            except UnicodeDecodeError:
-                return data.rstrip(b"\0").decode("latin-1")
+            return shown_text(data)
         array = np.frombuffer(data, dtype)
         return array[0] if array.size == 1 else array
 

@@ -120,6 +120,13 @@ def spans(variable: Variable) -> list[tuple[int, int]]:
     )
 
 
+def shown_text(data: bytes) -> str:
+    """Characters of an attribute as the netCDF libraries for Python show them: without NULs, and
+    what is no UTF-8, such as Latin-1, by U+FFFD.
+    """
+    return data.decode("utf-8", "replace").replace("\0", "")
+
+
 def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
     """The ``_FillValue``, if Zarr can state it: readers take it as a number of the variable's type.
 

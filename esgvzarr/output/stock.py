@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -91,10 +92,13 @@ def _open_below(
 def _open_store(store: Any, zarr_format: int, decode: Mapping[str, Any]) -> xarray.Dataset:
     import xarray
 
-    return xarray.open_dataset(
-        store,
-        engine="zarr",
-        consolidated=False,
-        zarr_format=zarr_format,
-        **decode,
-    )
+    with warnings.catch_warnings():
+        # fsspec lists the metadata of a parquet group as if they were its arrays
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
+        return xarray.open_dataset(
+            store,
+            engine="zarr",
+            consolidated=False,
+            zarr_format=zarr_format,
+            **decode,
+        )

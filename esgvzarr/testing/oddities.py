@@ -399,3 +399,64 @@ def number_time(values: Any, **attributes: Any) -> Extra:
         time[:] = values
 
     return add
+
+
+def add_utf8_characters(path: Path) -> None:
+    """A character variable whose HDF5 type is of charset UTF-8 and that has a fill value, as
+    netCDF-C 4.4 wrote ``type`` in sea ice files.
+    """
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(1)
+    kind.set_cset(h5py.h5t.CSET_UTF8)
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_fill_value(np.array(b"\0", h5py.string_dtype("utf-8", 1)))
+    letters = np.array([letter.encode() for letter in "ice "], "S1")
+    with h5py.File(path, "r+") as file:
+        space = h5py.h5s.create_simple((len(file["lat"]),))
+        made = h5py.Dataset(h5py.h5d.create(file.id, b"type", kind, space, creation))
+        made.id.write(h5py.h5s.ALL, h5py.h5s.ALL, letters[np.arange(len(file["lat"])) % 4], kind)
+        made.dims[0].attach_scale(file["lat"])
+
+
+def state_latin1(path: Path) -> None:
+    """An attribute in Latin-1, as older models wrote it."""
+    with h5py.File(path, "r+") as file:
+        file.attrs.create("institution", np.bytes_("Météo-France".encode("latin-1")))
+
+
+def state_latin1_later(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Text of the same length, which ``make_latin1`` changes."""
+    file.institution = "M@t@o-France"
+
+
+def make_latin1(path: Path) -> None:
+    """The same in a netCDF-3 file."""
+    path.write_bytes(path.read_bytes().replace(b"M@t@o", "Météo".encode("latin-1")))
+
+
+def state_nul(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A NUL inside a text."""
+    file.note = "a\0b"
+
+
+def state_utf8(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """Text in UTF-8 that HDF5 is told is ASCII, as CMOR writes it."""
+    file.institution = "Météo-France 気候"
+
+
+def add_half(path: Path) -> None:
+    """A variable of half precision, which aborts netCDF-C."""
+    with h5py.File(path, "r+") as file:
+        made = file.create_dataset("half", data=np.arange(len(file["lat"]), dtype="f2"))
+        made.dims[0].attach_scale(file["lat"])
+
+
+def add_24_bits(path: Path) -> None:
+    """Integers of three bytes, a type that netCDF does not have."""
+    kind = h5py.h5t.STD_I32LE.copy()
+    kind.set_precision(24)
+    kind.set_size(3)
+    with h5py.File(path, "r+") as file:
+        space = h5py.h5s.create_simple((len(file["lat"]),))
+        made = h5py.Dataset(h5py.h5d.create(file.id, b"small", kind, space))
+        made.dims[0].attach_scale(file["lat"])

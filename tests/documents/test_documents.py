@@ -30,6 +30,9 @@ from esgvzarr.outcome import Written
 from esgvzarr.settings import Settings
 from esgvzarr.testing import FileSpec, Mom6Files, ThreddsServer, specs_of, write_files, write_mom6
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Unable to decode time axis"  # dates of MOM6 before the calendar reform
+)
 Refs = dict[str, Any]
 SMALL: dict[str, Any] = {"files": 3, "grid": (5, 6), "layers": 2}
 
@@ -166,6 +169,7 @@ def test_a_document_opens_as_one_datatree_with_stock_xarray(
         )
 
 
+@pytest.mark.filterwarnings("ignore:Unable to decode time axis into full numpy.datetime64")
 def test_the_recipe_in_a_document_is_true(notebook: tuple[Mom6Files, str]) -> None:
     _, href = notebook
     recipe = xarray.open_dataset(href, engine="kerchunk").attrs["esgvzarr_recipe"]
