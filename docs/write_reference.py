@@ -53,37 +53,32 @@ from `~/.tcshrc`.
 
 def settings_page() -> str:
     """All settings, from the fields of ``Settings``."""
-    return "\n".join(
-        [
-            "# Settings",
-            "",
-            _NOTE,
-            _SETTINGS.lstrip(),
-            *(line for name in Settings.model_fields for line in _setting(name)),
-        ]
-    )
+    lines = ["# Settings", "", _NOTE, _SETTINGS.lstrip()]
+    for name in Settings.model_fields:
+        lines += _setting(name)
+    return "\n".join(lines)
 
 
 def _setting(name: str) -> Iterator[str]:
     field = Settings.model_fields[name]
     default = field.get_default(call_default_factory=True)
-    shown = (
-        "none"
-        if default is None
-        else "empty"
-        if default in ((), {})
-        else str(default).lower()
-        if default in (True, False)
-        else default
-    )
+    shown = _shown(default)
     yield f"## `{name}`"
     yield ""
     yield str(field.description)
     yield ""
     yield f"- Value: {_kind(field.annotation)}{_limits(field.metadata)}"
-    yield f"- Default: {shown if shown in ('none', 'empty') else f'`{shown}`'}"
+    yield f"- Default: {shown}"
     yield f"- Environment: `{ENVIRONMENT_PREFIX}{name.upper()}`"
     yield ""
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "none"
+    if default in ((), {}):
+        return "empty"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def _kind(annotation: object) -> str:
@@ -103,12 +98,11 @@ def _kind(annotation: object) -> str:
 
 def _limits(metadata: list[object]) -> str:
     words = {"gt": "more than", "ge": "at least", "le": "at most"}
-    said = [
-        f"{word} {getattr(limit, key):g}"
-        for limit in metadata
-        for key, word in words.items()
-        if hasattr(limit, key)
-    ]
+    said = []
+    for limit in metadata:
+        for key, word in words.items():
+            if hasattr(limit, key):
+                said.append(f"{word} {getattr(limit, key):g}")
     return f", {', '.join(said)}" if said else ""
 
 

@@ -7,6 +7,7 @@ Every step says what it did and where the result lies; all of it stays in one di
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import subprocess
 import tempfile
@@ -242,7 +243,7 @@ def _show_epochs(console: Console, node: DataNode) -> None:
         asset = find_asset(node.stac_url, EPOCHS_DIFFER)
         dataset = _opened(console, node, asset.href, asset.extra_fields["xarray:open_kwargs"])
         files = sorted(node.directory_of(EPOCHS_DIFFER).glob("*.nc"))
-        times = [value for file in files for value in decoded_times(file)]
+        times = list(itertools.chain.from_iterable(map(decoded_times, files)))
     for file in files:
         with netCDF4.Dataset(file) as opened:
             _say(console, f"  {file.name}: {opened['time'].size} months, {opened['time'].units}")

@@ -9,6 +9,7 @@ Only what that does not decide is read.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -150,7 +151,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     """
     ledger = Ledger(settings.ledger)
     places = [name for name in named if is_url(name) or os.path.exists(name)]
-    targets = [target for place in places for target in _targets_at(place)]
+    targets = list(itertools.chain.from_iterable(map(_targets_at, places)))
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
         known = _known_targets(ledger)
@@ -171,12 +172,11 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
 def _targets_at(place: str) -> list[Target]:
     if is_url(place) or not os.path.isdir(place) or of_place(place).directory:
         return [Target(place)]
-    found = [
-        path
-        for path in Path(place).rglob("[!.]*")
-        if path.name.endswith(tuple(suffixes()))
-        and not any(of_place(part).directory for part in path.parts[:-1])
-    ]
+    found = []
+    for path in Path(place).rglob("[!.]*"):
+        is_inside_one = any(of_place(part).directory for part in path.parts[:-1])
+        if path.name.endswith(tuple(suffixes())) and not is_inside_one:
+            found.append(path)
     if not found:
         expected = ", ".join(f"*{suffix}" for suffix in suffixes())
         raise SourceError(
@@ -320,12 +320,10 @@ class _Auditor:
     def _heads(
         self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]
     ) -> dict[str, Head | TransportError]:
-        files = [
-            (target, one)
-            for target, found in zip(targets, kept, strict=True)
-            if isinstance(found, list)
-            for one in found
-        ]
+        files = []
+        for target, found in zip(targets, kept, strict=True):
+            if isinstance(found, list):
+                files += [(target, one) for one in found]
         urls = list(dict.fromkeys(one.file.url for target, one in files if _is_asked(target, one)))
         return dict(
             zip(

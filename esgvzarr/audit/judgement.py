@@ -16,6 +16,7 @@ sample
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -284,7 +285,7 @@ def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Ve
         for link in own
         if link.href == task.href and served
     ]
-    return [*others, *(verdict for judged in hashes for verdict in judged)]
+    return [*others, *itertools.chain.from_iterable(hashes)]
 
 
 def judge_record(

@@ -93,10 +93,9 @@ def referenced_array(
         attrs=attrs,
         inline=dict(sorted(inline.items())),
         chunks=ChunkTable(
-            *(
-                np.concatenate([getattr(t, part) for t in tables])
-                for part in ("keys", "offsets", "sizes")
-            )
+            keys=np.concatenate([table.keys for table in tables]),
+            offsets=np.concatenate([table.offsets for table in tables]),
+            sizes=np.concatenate([table.sizes for table in tables]),
         ),
         file_index=np.concatenate(owners),
     )

@@ -41,11 +41,11 @@ def variable_attrs(versions: Sequence[Variable | Array]) -> dict[str, Any]:
 def equal_attrs(all_attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The attributes that are in all, and equal."""
     first, *others = all_attrs
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in attrs and same_value(value, attrs[name]) for attrs in others)
-    }
+    equal = {}
+    for name, value in first.items():
+        if all(name in attrs and same_value(value, attrs[name]) for attrs in others):
+            equal[name] = value
+    return equal
 
 
 def same_value(a: Any, b: Any) -> bool:

@@ -74,7 +74,8 @@ def _valid_range(attrs: Mapping[str, Any]) -> tuple[float, float]:
         return low, high
     both = np.ravel(attrs.get("valid_range", ()))
     if both.size == 2 and both.dtype.kind in "iuf":
-        low, high = float(both[0]), float(both[1])
+        low = float(both[0])
+        high = float(both[1])
     least = np.ravel(attrs.get("valid_min", ()))
     if least.size == 1 and least.dtype.kind in "iuf":
         low = float(least[0])

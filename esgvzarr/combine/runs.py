@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -159,9 +160,7 @@ def _kind(variable: Variable, time: str, inline: bool) -> Hashable:
     """
     if inline:
         return (variable.dtype.str, packing(variable))
-    codecs = tuple(
-        tuple(sorted((k, v) for k, v in codec.items() if k != "level")) for codec in variable.codecs
-    )
+    codecs = tuple(map(_codec_key, variable.codecs))
     return (
         variable.dtype.str,
         packing(variable),
@@ -180,6 +179,11 @@ def packing(variable: Variable | Array) -> Hashable:
 def _bits(value: object) -> Hashable:
     """Equal for equal numbers of equal type, NaN included."""
     return None if value is None else (str(np.asarray(value).dtype), np.asarray(value).tobytes())
+
+
+def _codec_key(codec: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """What of a codec a reader has to know; the level of compression is not."""
+    return tuple(sorted((key, value) for key, value in codec.items() if key != "level"))
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -66,11 +66,9 @@ def recognise(head: bytes, subject: str) -> type[Format]:
         if head.startswith(known.magics):
             return known
     start = head[:16].lstrip()
-    found = (
-        "an HTML page"
-        if start[:1] == b"<"
-        else (f"first bytes {head[:8]!r}" if head else "an empty file")
-    )
+    found = f"first bytes {head[:8]!r}" if head else "an empty file"
+    if start[:1] == b"<":
+        found = "an HTML page"
     raise FormatError(
         subject,
         f"is {found}" if found.startswith("an") else f"has {found}",
@@ -234,13 +232,12 @@ def _with_values(
     transport: Transport,
 ) -> list[FileReferences]:
     """Read what has to be compared or inlined, of all files in one batch."""
-    needs = [
-        (number, *gap)
-        for number, (file, names) in enumerate(zip(files, chosen, strict=True))
-        for name in sorted(names)
-        for span in values.spans(file.variables[name])
-        for gap in _gaps(contents[number], locations[number], *span)
-    ]
+    needs = []
+    for number, (file, names) in enumerate(zip(files, chosen, strict=True)):
+        for name in sorted(names):
+            for span in values.spans(file.variables[name]):
+                gaps = _gaps(contents[number], locations[number], *span)
+                needs += [(number, *gap) for gap in gaps]
     bodies = transport.read_ranges(
         [Range(locations[number], start, stop) for number, start, stop in needs]
     )

@@ -159,7 +159,9 @@ def check_heaps(data: bytes) -> None:
 
 def fetch(content: SparseContent, wanted: Needs) -> Generator[Needs, None, None]:
     """Ask for the parts of ``wanted`` that are not known yet."""
-    needs = [gap for start, stop in wanted for gap in content.gaps(start, stop)]
+    needs: Needs = []
+    for start, stop in wanted:
+        needs += content.gaps(start, stop)
     if needs:
         yield needs
 

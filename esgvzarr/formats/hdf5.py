@@ -136,10 +136,9 @@ def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: st
     dataset.chunk_iter(infos.append)
     index = ChunkIndex(
         np.array([info.chunk_offset for info in infos], np.int64).reshape(len(infos), dataset.rank),
-        *(
-            np.array([getattr(info, name) for info in infos], np.int64)
-            for name in ("byte_offset", "size", "filter_mask")
-        ),
+        np.array([info.byte_offset for info in infos], np.int64),
+        np.array([info.size for info in infos], np.int64),
+        np.array([info.filter_mask for info in infos], np.int64),
     )
     if len(infos) != dataset.get_num_chunks() or index.sizes.sum() != stored:
         raise FormatError(
@@ -234,13 +233,11 @@ def _table(
     in_file = (offsets > 0).all() and (sizes >= 0).all() and (offsets <= file_size - sizes).all()
     once = (keys[1:] != keys[:-1]).any(axis=1).all()
     if not (in_grid and in_file and once):
-        fault = (
-            "outside its grid"
-            if not in_grid
-            else "outside the file"
-            if not in_file
-            else "of one place twice"
-        )
+        fault = "of one place twice"
+        if not in_grid:
+            fault = "outside its grid"
+        elif not in_file:
+            fault = "outside the file"
         raise FormatError(
             subject,
             f"{dataset.name!r} has chunks {fault}",

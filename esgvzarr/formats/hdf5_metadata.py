@@ -6,6 +6,7 @@ Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order",
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -473,8 +474,8 @@ def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
 @cache
 def _netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
     """The number types of netCDF, as HDF5 stores them."""
-    names = [f"{order}{kind}{size}" for order in "<>" for kind in "iu" for size in (1, 2, 4, 8)]
-    names += ["<f4", "<f8", ">f4", ">f8"]
+    names = ["<f4", "<f8", ">f4", ">f8"]
+    names += ["".join(parts) for parts in itertools.product("<>", "iu", "1248")]
     return tuple(h5py.h5t.py_create(np.dtype(name)) for name in names)
 
 
@@ -500,7 +501,9 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
             todo="netCDF libraries cannot read it: write the attribute again.",
             code="file-type-unsupported",
         )
-    return array[()] if array.ndim == 0 else array[0] if array.size == 1 else array
+    if array.ndim == 0:
+        return array[()]
+    return array[0] if array.size == 1 else array
 
 
 def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ def _read_group(source: Source, path: str) -> GroupFacts:
     attrs = group_attrs(source, path)
     segments = tuple(attrs.get(SEGMENTS) or (path,))
     names = source.array_names(segments[0])
-    keys = [f"{segment}/{name}".lstrip("/") for segment in segments for name in names]
+    pairs = itertools.product(segments, names)
+    keys = [f"{segment}/{name}".lstrip("/") for segment, name in pairs]
     texts = source.read_metadata(keys)
     seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     arrays = []

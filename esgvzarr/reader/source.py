@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,8 +63,9 @@ class Source:
     def read_metadata(self, paths: Sequence[str]) -> dict[str, tuple[bytes | None, ...]]:
         """Path of an array -> its ``.zarray`` and ``.zattrs``, or its ``zarr.json``."""
         names = (".zarray", ".zattrs") if self.zarr_format == 2 else ("zarr.json",)
-        values = iter(self.read_keys([f"{path}/{name}" for path in paths for name in names]))
-        return {path: tuple(next(values) for _ in names) for path in paths}
+        keys = [f"{path}/{name}" for path, name in itertools.product(paths, names)]
+        values = iter(self.read_keys(keys))
+        return {path: tuple(itertools.islice(values, len(names))) for path in paths}
 
     def open_array(self, path: str) -> Any:
         """One array, as zarr-python opens it."""

@@ -405,7 +405,10 @@ def files_at(locations: Sequence[str], data_paths: Mapping[str, str]) -> list[Fi
     Raises:
         SourceError: a path that is not there, or what is no URL.
     """
-    return [file for location in locations for file in _files_at(location, data_paths)]
+    files: list[FileRecord] = []
+    for location in locations:
+        files += _files_at(location, data_paths)
+    return files
 
 
 def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:

@@ -8,6 +8,7 @@ bounded depth, bounded number of pages, allowed hosts only.
 from __future__ import annotations
 
 import heapq
+import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class Catalogue:
 
     def walk(self) -> Iterator[CatalogueDataset]:
         """All datasets that hold or are files, outermost first."""
-        return (dataset for top in self.datasets for dataset in top.walk() if dataset.files)
+        for top in self.datasets:
+            yield from (dataset for dataset in top.walk() if dataset.files)
 
     @property
     def dataset_ids(self) -> set[DatasetId]:
@@ -358,9 +360,7 @@ def _find(
     if catalogue.references or any(dataset.dataset_id for dataset in datasets):
         return None
     named = _dsid(_stem(catalogue.url))
-    folders = [
-        dataset for dataset in datasets if any(child.file for child in dataset.datasets)
-    ] or datasets
+    folders = list(filter(_holds_files, datasets)) or datasets
     return (
         folders[0]
         if len(folders) == 1 and (named == asked or (named is None and may_be_unnamed))
@@ -372,9 +372,14 @@ def _outermost(datasets: Iterable[CatalogueDataset]) -> list[CatalogueDataset]:
     """Those that are in no other one of them; outermost first, as they come."""
     found: list[CatalogueDataset] = []
     for dataset in datasets:
-        if not any(dataset is inner for outer in found for inner in outer.walk()):
+        inner = itertools.chain.from_iterable(outer.walk() for outer in found)
+        if not any(dataset is one for one in inner):
             found.append(dataset)
     return found
+
+
+def _holds_files(dataset: CatalogueDataset) -> bool:
+    return any(child.file for child in dataset.datasets)
 
 
 def _check_once(datasets: Sequence[CatalogueDataset], asked: DatasetId, page: str) -> None:

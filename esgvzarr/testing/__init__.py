@@ -90,7 +90,9 @@ _HOMES = {
     "stac": ("StacServer",),
     "thredds": ("ThreddsServer",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_HOME_OF: dict[str, str] = {}
+for _module, _names in _HOMES.items():
+    _HOME_OF |= dict.fromkeys(_names, _module)
 
 __all__ = [
     "DATASET_ID",

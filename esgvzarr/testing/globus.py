@@ -160,11 +160,10 @@ class GlobusServer(LoopbackServer):
 
     def _search(self, asked: Asked, _: str) -> Response:
         query = json.loads(asked.body)
-        meant = {
-            entry["subject"]: None
-            for entry in self._entries.values()
-            if all(_passes(entry, f) for f in query["filters"])
-        }
+        meant: dict[str, None] = {}
+        for entry in self._entries.values():
+            if all(_passes(entry, one) for one in query["filters"]):
+                meant[entry["subject"]] = None
         found = [result for subject in meant if (result := self._result(subject, asked))["entries"]]
         start = int(query.get("marker") or query.get("offset", 0))
         limit = query.get("limit", 10)
@@ -224,7 +223,9 @@ class GlobusServer(LoopbackServer):
         task = self._tasks.get(task_id)
         if task is None or not _logged_in(asked):
             return _error(403, "Forbidden.Generic", "You do not have permission to view this task")
-        state = "PENDING" if not task.done else "FAILED" if task.message else "SUCCESS"
+        state = "FAILED" if task.message else "SUCCESS"
+        if not task.done:
+            state = "PENDING"
         said = {
             "state_description": f"Task {state.lower()}",
             "message": task.message or None,

@@ -24,7 +24,8 @@ def make_item(
         data_node: of its files.
         properties: besides ``datetime``, ``title``, ``version`` and ``latest``, or in their place.
     """
-    collection, (master_id, _, version) = dataset_id.split(".")[0], dataset_id.rpartition(".v")
+    collection = dataset_id.split(".")[0]
+    master_id, _, version = dataset_id.rpartition(".v")
     files = {"data0000": f"https://{data_node}/{dataset_id}.nc"} if hrefs is None else hrefs
     assets = {
         key: {

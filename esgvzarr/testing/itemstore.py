@@ -63,14 +63,15 @@ class ItemStore:
     def search(self, query: Query) -> tuple[list[Item], int]:
         """A page of copies, and how many items match in all."""
         with self._lock:
-            found = [
-                item
-                for name, items in self._items.items()
-                for item in items.values()
-                if (not query.collections or name in query.collections)
-                and (not query.ids or item["id"] in query.ids)
-                and (query.filter is None or matches(query.filter, item))
-            ]
+            found = []
+            for name, items in self._items.items():
+                if query.collections and name not in query.collections:
+                    continue
+                for item in items.values():
+                    if query.ids and item["id"] not in query.ids:
+                        continue
+                    if query.filter is None or matches(query.filter, item):
+                        found.append(item)
             return copy.deepcopy(found[query.offset : query.offset + query.limit]), len(found)
 
     def create(self, collection: str, item: Item) -> Item:

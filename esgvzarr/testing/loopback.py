@@ -5,6 +5,7 @@ a CA of its own.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import socket
 import ssl
@@ -303,9 +304,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
         )
         names: Any = (shown or {}).get("subject", ())
-        client = next(
-            (value for group in names for key, value in group if key == "commonName"), None
-        )
+        client = dict(itertools.chain.from_iterable(names)).get("commonName")
         url = urlsplit(self.path)
         return Asked(
             self.command,

@@ -5,6 +5,7 @@ and gone afterwards.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import pwd
 import secrets
@@ -148,7 +149,7 @@ def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
         str(binaries / "postgres"),
         "-D",
         str(data),
-        *(part for option in options for part in ("-c", option)),
+        *itertools.chain.from_iterable(("-c", option) for option in options),
     ]
     process = start(command, log, stack, stop=signal.SIGINT, **run_as)
     environment = {

@@ -4,6 +4,7 @@ memory.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -158,11 +159,8 @@ class SolrServer(LoopbackServer):
             found = [deepcopy(document) for document in shown if _matches(document, query)]
         start = int(query.get("offset", ["0"])[0])
         rows = int(query.get("limit", ["10"])[0])
-        names = {name for value in query.get("fields", ["*"]) for name in value.split(",")}
-        page = [
-            {name: value for name, value in document.items() if "*" in names or name in names}
-            for document in found[start : start + rows]
-        ]
+        names = set(",".join(query.get("fields", ["*"])).split(","))
+        page = [_shown(document, names) for document in found[start : start + rows]]
         response = {"numFound": len(found), "start": start, "maxScore": 1.0, "docs": page}
         body = {
             "responseHeader": {"status": 0, "QTime": 1},
@@ -237,21 +235,23 @@ def _count(found: list[Document], query: Mapping[str, list[str]]) -> dict[str, A
     """How often each value of the facets that are asked for occurs; ``*`` is all fields with
     several values.
     """
-    asked = {name for value in query.get("facets", []) for name in value.split(",")}
-    names = (
-        {name for document in found for name, value in document.items() if isinstance(value, list)}
-        if "*" in asked
-        else asked
-    )
-    counts = {
-        name: Counter(one for document in found for one in _strings(document.get(name)))
-        for name in sorted(names)
-    }
-    fields = {
-        name: [part for pair in counter.most_common() for part in pair]
-        for name, counter in counts.items()
-    }
+    names = set(",".join(query.get("facets", [])).split(",")) - {""}
+    if "*" in names:
+        names = set()
+        for document in found:
+            names |= {name for name, value in document.items() if isinstance(value, list)}
+    fields: dict[str, list[Any]] = {}
+    for name in sorted(names):
+        counter = Counter[str]()
+        for document in found:
+            counter.update(_strings(document.get(name)))
+        fields[name] = list(itertools.chain.from_iterable(counter.most_common()))
     return {"facet_fields": fields}
+
+
+def _shown(document: Document, names: set[str]) -> Document:
+    """The fields of a document that were asked for."""
+    return {name: value for name, value in document.items() if "*" in names or name in names}
 
 
 def _matches(document: Document, query: Mapping[str, list[str]]) -> bool:
@@ -305,13 +305,9 @@ def _set(document: Document, update: ElementTree.Element) -> None:
 
 
 def _strings(value: Any) -> list[str]:
-    return (
-        [str(one) for one in value]
-        if isinstance(value, list)
-        else []
-        if value is None
-        else [str(value)]
-    )
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def _said(status: int, message: str) -> Response:

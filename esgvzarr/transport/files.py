@@ -88,11 +88,9 @@ class RangeFile(ReadOnlyFile):
 
     def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
         """Fetch the blocks that hold the bytes ``start`` to ``stop`` of each place, all at once."""
-        numbers = {
-            n
-            for start, stop in places
-            for n in range(start // self.BLOCK, -(-min(stop, self.size) // self.BLOCK))
-        }
+        numbers = set[int]()
+        for start, stop in places:
+            numbers |= set(range(start // self.BLOCK, -(-min(stop, self.size) // self.BLOCK)))
         wanted = sorted(numbers - self._blocks.keys())
         ranges = [
             Range(self._url, number * self.BLOCK, min((number + 1) * self.BLOCK, self.size))
