@@ -315,19 +315,6 @@ def _ending(values: Mapping[str, Any], suffix: str) -> str | None:
     )
 
 
-def read_mapfile(
-    path: str | os.PathLike[str], data_paths: Mapping[str, str], dataset_id: DatasetId | None = None
-) -> DatasetRecord:
-    """One dataset of a mapfile on this machine; see `from_mapfile`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(
-            str(path), f"cannot be read: {error}", expected="a mapfile", code="source-mapfile"
-        ) from error
-    return from_mapfile(text, data_paths, dataset_id, name=str(path))
-
-
 def from_mapfile(
     text: str,
     data_paths: Mapping[str, str],

@@ -19,7 +19,7 @@ from esgvzarr.link.attempt import Attempt
 from esgvzarr.link.ledger import SCHEMA_VERSION, Ledger, fingerprint
 from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.link.task import Entry, IndexAddress, Task
-from esgvzarr.model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
+from esgvzarr.model import Check, DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from esgvzarr.outcome import Linked, Written
 
 ID = DatasetId.parse("CMIP6.CMIP.A.B.historical.r1i1p1f1.Amon.tas.gn.v20200101")
@@ -190,6 +190,26 @@ def test_an_attempt_keeps_each_of_several_outputs_and_goes_on_with_the_same_task
     ]
     with sqlite3.connect(ledger.path) as connection:
         assert connection.execute("SELECT COUNT(*) FROM proof").fetchone() == (1,)
+
+
+def test_a_dataset_takes_at_most_4_kb_of_the_ledger(ledger: Ledger) -> None:
+    """With two files and a proof of 45 checks, as a small dataset has."""
+    count = 60
+    checks = [Check("values", f"tas of file {n}.nc", True, "8 chunks are equal") for n in range(45)]
+    for number in range(count):
+        name = str(ID).replace("r1i1p1f1", f"r{number}i1p1f1")
+        place = f"https://node.example.org/thredds/fileServer/esg_dataroot/{name}.json"
+        files = [replace(one, checksum=os.urandom(32).hex()) for one in FILES]
+        record = replace(RECORD, id=DatasetId.parse(name), files=tuple(files))
+        task = replace(TASK, record=record, path=f"/esgf/data/{name}.json", href=place)
+        reference = ReferenceFile(task.path, place, 10_000, os.urandom(32).hex())
+        report = Report(name, place, tuple(checks), {"xarray": "2026.9"}, f"2026-{number}")
+        attempt = Attempt(task, ledger)
+        attempt.decide()
+        written = f"{task.path} written"
+        attempt.written(Written(name, Verb.PUBLISH, written, reference, report))
+        attempt.finish(Linked(name, Verb.PUBLISH, f"{place} is shown by the index", reference))
+    assert ledger.path.stat().st_size / count < 4096
 
 
 def test_a_proof_is_kept_once_however_many_steps_speak_of_it(ledger: Ledger) -> None:

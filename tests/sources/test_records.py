@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.errors import SourceError
+from esgvzarr.errors import EsgvzarrError, SourceError
 from esgvzarr.model import DatasetId, DatasetRecord
+from esgvzarr.sources import read_source
 from esgvzarr.sources.records import (
     from_locations,
     from_mapfile,
     from_records,
     from_stac_item,
-    read_mapfile,
 )
 from esgvzarr.testing import make_item
+from esgvzarr.transport import Transport
 
 MASTER = "CMIP6.CMIP.IPSL.IPSL-CM6A-LR.historical.r1i1p1f1.Amon.rlds.gr"
 DSID = f"{MASTER}.v20180803"
@@ -466,11 +467,11 @@ def test_the_v_form_of_an_id_serves_as_well() -> None:
 def test_of_several_datasets_in_a_map_the_one_asked_for_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "two.map"
     path.write_text(map_line("a.nc") + map_line("t.nc", dataset=f"{MASTER}#20200101"))
-    assert [file.name for file in read_mapfile(path, {}, DatasetId(MASTER, "20200101")).files] == [
-        "t.nc"
-    ]
-    with pytest.raises(SourceError, match=r"two\.map: describes 2 datasets.*--dataset-id"):
-        read_mapfile(path, {})
+    with Transport() as transport:
+        record = read_source([str(path)], DatasetId(MASTER, "20200101"), transport, {})
+        assert [file.name for file in record.files] == ["t.nc"]
+        with pytest.raises(SourceError, match=r"two\.map: describes 2 datasets.*--dataset-id"):
+            read_source([str(path)], None, transport, {})
 
 
 def test_files_partly_published_are_refused() -> None:
@@ -511,8 +512,8 @@ def test_a_map_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | Non
     path = tmp_path / "my.map"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SourceError, match=r"my\.map: cannot be read"):
-        read_mapfile(path, {})
+    with Transport() as transport, pytest.raises(EsgvzarrError, match=r"my\.map"):
+        read_source([str(path)], None, transport, {})
 
 
 @pytest.fixture
