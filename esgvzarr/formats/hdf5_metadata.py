@@ -438,13 +438,22 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
     filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
     if not filters or not set(filters) <= _FILTERS.keys():
         return
-    codecs = _codecs(creation, np.dtype("V16"), node.name, subject)
-    size = math.prod(node.chunks) * node.id.get_type().get_size()
+    itemsize = _stored_string_bytes(node)
+    codecs = _codecs(creation, np.dtype(f"V{itemsize}"), node.name, subject)
+    size = math.prod(node.chunks) * itemsize
     for number in range(node.id.get_num_chunks()):
         start = node.id.get_chunk_info(number).chunk_offset
         mask, data = node.id.read_direct_chunk(start)
         applied = [codec for place, codec in enumerate(codecs) if not mask >> place & 1]
         decode_chunk(data, applied, size, f"{subject}, {node.name!r}")
+
+
+def _stored_string_bytes(node: h5py.Dataset) -> int:
+    """Bytes of a string of variable length in a chunk: its length, the address of its heap, and
+    its number there. HDF5's own size of the type is that in memory.
+    """
+    address, _ = node.file.id.get_create_plist().get_sizes()
+    return 4 + int(address) + 4
 
 
 def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:

@@ -441,6 +441,7 @@ _TABLE = (
             oddities.change("tas", units=np.array([1, 2], "i4")),
         ),
     ),
+    Defect("strings_deflated", 25, _all_spoilt(oddities.add_deflated_strings)),
     Defect("characters_of_utf8", 34, _all_spoilt(oddities.add_utf8_characters)),
     Defect("latin1", 34, _all_spoilt(oddities.state_latin1)),
     Defect(

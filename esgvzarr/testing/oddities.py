@@ -460,3 +460,15 @@ def add_24_bits(path: Path) -> None:
         space = h5py.h5s.create_simple((len(file["lat"]),))
         made = h5py.Dataset(h5py.h5d.create(file.id, b"small", kind, space))
         made.dims[0].attach_scale(file["lat"])
+
+
+def add_deflated_strings(path: Path) -> None:
+    """Strings of variable length whose references into the heap are deflated, as the C3S atlas has
+    them.
+    """
+    with h5py.File(path, "r+") as file:
+        texts = np.array([f"océan {number}" for number in range(len(file["lat"]))], object)
+        made = file.create_dataset(
+            "label", data=texts, dtype=h5py.string_dtype(), compression="gzip", shuffle=True
+        )
+        made.dims[0].attach_scale(file["lat"])
