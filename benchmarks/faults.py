@@ -37,6 +37,7 @@ from esgvzarr.link.states import DONE, State
 from esgvzarr.link.task import Entry
 from esgvzarr.settings import read_settings
 from esgvzarr.testing import write_monthly
+from esgvzarr.testing.oddities import forget_member
 
 from .fault_worker import Order, work
 from .sites import Site, open_sites
@@ -507,7 +508,9 @@ def sha256(path: Path) -> str:
 
 
 def write_templates(directory: Path) -> None:
-    """Four datasets of two small files: plain, compressed, netCDF-3, and with other values."""
+    """Four datasets of two small files: plain, compressed, netCDF-3, and with other values. They
+    fit the ids of all members.
+    """
     kinds: list[dict[str, Any]] = [
         {},
         {"compression": "zlib", "chunks": (1, 4, 6)},
@@ -515,7 +518,9 @@ def write_templates(directory: Path) -> None:
         {"seed": 1},
     ]
     for number, changes in enumerate(kinds):
-        write_monthly(directory / f"template{number}", lengths=(12, 12), **changes)
+        write_monthly(
+            directory / f"template{number}", lengths=(12, 12), extra=(forget_member,), **changes
+        )
 
 
 def mount_disks(run: Run, operations: Sequence[Operation], stack: ExitStack) -> None:

@@ -27,6 +27,7 @@ from esgvzarr.outcome import Outcome
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, StacServer, Status, make_item, write_monthly
 from esgvzarr.testing.node import DataNode, command, schema_versions
+from esgvzarr.testing.oddities import forget_member
 
 pytest.importorskip("esgcet", reason="esgcet's STAC client is in the extra `publisher`")
 
@@ -302,7 +303,7 @@ class TestResume:
         self, node: DataNode, stac_server: StacServer, tmp_path: Path
     ) -> None:
         """A fault of ours ends as an outcome with a code, and the next dataset is linked."""
-        node.add_dataset(OTHER, write_monthly(tmp_path / "other", seed=1))
+        node.add_dataset(OTHER, write_monthly(tmp_path / "other", seed=1, extra=(forget_member,)))
         use_paths(node)
         for name in (DATASET_ID, OTHER):
             assert link(node, name).state is State.ABSENT

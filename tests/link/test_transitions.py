@@ -35,6 +35,7 @@ from esgvzarr.model import DatasetId
 from esgvzarr.settings import read_settings
 from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly
 from esgvzarr.testing.node import DataNode
+from esgvzarr.testing.oddities import forget_member
 
 pytest.importorskip("esgcet", reason="esgcet's STAC client is in the extra `publisher`")
 
@@ -213,7 +214,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_monthly(tmp_path_factory.mktemp("made"), lengths=(3, 2), format="NETCDF3_CLASSIC")
+    return write_monthly(
+        tmp_path_factory.mktemp("made"),
+        lengths=(3, 2),
+        format="NETCDF3_CLASSIC",
+        extra=(forget_member,),
+    )
 
 
 @pytest.mark.parametrize("runs", SCENARIOS.values(), ids=SCENARIOS)
