@@ -27,8 +27,9 @@ from . import esgpublish
 from .errors import EsgvzarrError, SettingsError, SourceError
 from .formats import recognise
 from .generate import make_transport
+from .indexes import Index
 from .link.add import place
-from .link.address import address_of_config, login_of, open_index
+from .link.address import address_of_config, open_index
 from .link.ledger import Ledger
 from .link.states import DONE
 from .link.task import IndexAddress
@@ -461,69 +462,28 @@ def _caching(answer: Answer) -> Diagnosis:
 
 
 def _index(node: Node) -> Iterator[Diagnosis]:
-    """Asks for a dataset that no index has."""
-    address = _address(node)
-    index = open_index(address, node.transport, node.settings)
-    if address.kind == "stac":
-        landing = node.transport.read_document(address.location)
-        try:
-            is_api = (
-                isinstance(page := json.loads(landing), dict)
-                and "links" in page
-                and "stac_version" in page
-            )
-        except ValueError:
-            is_api = False
-        if not is_api:
-            found = f"{address.location} is not the landing page of a STAC API"
-            yield Diagnosis("index", "bad", found, "Look at stac_api in esg.yaml.")
-            return
-    index.find(DatasetId("CMIP6.esgvzarr.doctor", "1"))
+    """Whether the index answers as such an index does."""
+    address, index = _opened(node)
+    index.check()
     yield Diagnosis("index", "good", f"{address.kind}: {address.location} answers")
 
 
-def _address(node: Node) -> IndexAddress:
+def _opened(node: Node) -> tuple[IndexAddress, Index]:
     assert node.config is not None  # noqa: S101
-    return address_of_config(node.config)
+    address = address_of_config(node.config)
+    return address, open_index(address, node.transport, node.settings)
 
 
 def _login(node: Node) -> Iterator[Diagnosis]:
     """What is kept of a login; nobody is asked for one."""
-    address = _address(node)
-    if address.kind == "stac":
-        yield from _stac_login(node)
-    elif address.kind == "globus":
-        from .indexes.globus import check_login
-
-        check_login()
-        yield Diagnosis("login", "good", "Globus Search takes the login that is kept")
-    elif address.certificate:
-        ends = esgpublish.certificate_end(address.certificate)
-        yield _days_left(
-            "login",
-            f"the certificate {address.certificate}",
-            ends,
-            "Get a new one, and let cert name it.",
-        )
+    _, index = _opened(node)
+    login = index.check_login()
+    if not login.kept:
+        yield Diagnosis("login", "note", login.found, login.todo)
+    elif login.ends is None:
+        yield Diagnosis("login", "good", f"{login.found} holds")
     else:
-        yield Diagnosis(
-            "login",
-            "note",
-            "no client certificate is there",
-            "Index nodes that want one: name it as cert in esg.yaml.",
-        )
-
-
-def _stac_login(node: Node) -> Iterator[Diagnosis]:
-    config = login_of(_address(node))
-    if not config.get("stac_config"):
-        yield Diagnosis("login", "note", "stac_api alone means an API without a login")
-        return
-    ends = esgpublish.TransactionClient(config).check_login()
-    if ends is None:
-        yield Diagnosis("login", "good", "esgcet's client has a login, and it holds")
-    else:
-        yield _days_left("login", "the login of esgcet's client", ends, "Log in again (esglogin).")
+        yield _days_left("login", login.found, login.ends, login.todo)
 
 
 def _endpoints(node: Node) -> Iterator[Diagnosis]:

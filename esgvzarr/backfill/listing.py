@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import SourceError, TransportError
-from ..indexes import Index
+from ..indexes import Index, address_at, kinds
 from ..link.address import open_index
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
@@ -31,7 +31,6 @@ from ..sources.thredds import MAX_DEPTH, Catalogue, CatalogueDataset, parse_cata
 from ..transport import Transport, host_of, is_url
 from .queue import Page, Planned
 
-KINDS = ("stac", "solr", "globus")
 PROJECTS = (
     "CMIP3",
     "cmip3",
@@ -104,17 +103,18 @@ class Survey:
             return self._search(page)
         if os.path.isdir(page.locator):
             return Listing(pages=tuple(_maps_below(page)))
-        if is_url(page.locator) and urlsplit(page.locator).path.startswith("/esg-search"):
-            return Listing(pages=(Page(f"solr:{host_of(page.locator)}"),))
+        address = address_at(page.locator)
+        if address is not None:
+            return Listing(pages=(_page_of(address),))
         url = page.locator
         if is_url(url) and urlsplit(url).path.endswith(
             ".html"
         ):  # as TDS shows its catalogues to people
             url = f"{url.partition('?')[0].removesuffix('.html')}.xml"
         content = self._transport.read_document(url)
-        found = _index_of(content, url)
-        if found:
-            return Listing(pages=(found,))
+        address = address_at(url, content)
+        if address is not None:
+            return Listing(pages=(_page_of(address),))
         return self._list(content, Page(url, depth=page.depth))
 
     def record(self, planned: Planned) -> DatasetRecord:
@@ -130,10 +130,7 @@ class Survey:
                 [planned.locator], dataset_id, self._transport, self._settings.data_paths
             )
         index = self._index(planned.locator)
-        node = planned.data_node
-        if not node and kind != "stac":
-            node = str((index.find(dataset_id) or {}).get("data_node", ""))
-        documents = index.documents(dataset_id, node)
+        documents = index.documents(dataset_id, planned.data_node)
         if not documents:
             raise SourceError(
                 planned.dataset_id, f"is not in the index {planned.locator}", code="source-none"
@@ -235,7 +232,11 @@ class Survey:
 
 def _kind_of(locator: str) -> str:
     kind = locator.partition(":")[0]
-    return kind if kind in KINDS else ""
+    return kind if kind in kinds() else ""
+
+
+def _page_of(address: IndexAddress) -> Page:
+    return Page(f"{address.kind}:{address.location}")
 
 
 def _maps_below(page: Page) -> Iterator[Page]:
@@ -243,19 +244,6 @@ def _maps_below(page: Page) -> Iterator[Page]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir(follow_symlinks=False) or entry.name.endswith(".map"):
                 yield Page(entry.path, depth=page.depth + 1)
-
-
-def _index_of(content: bytes, url: str) -> Page | None:
-    """The STAC API whose landing page this is."""
-    if not (is_url(url) and content.lstrip().startswith(b"{")):
-        return None
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return None  # `recognise` says so
-    if not isinstance(document, dict) or "conformsTo" not in document:
-        return None
-    return Page(f"stac:{url.rstrip('/')}")
 
 
 def _ids(content: bytes) -> list[str] | None:

@@ -4,6 +4,7 @@ esgcet exits, prints and answers ``None`` or ``False``; past this door there are
 ``import esgcet`` takes seconds, so it happens inside functions.
 """
 
+from .configuration import INDEX_KINDS as INDEX_KINDS
 from .configuration import check_config as check_config
 from .configuration import client_certificate as client_certificate
 from .configuration import config_path as config_path

@@ -78,6 +78,10 @@ def check_installed() -> None:
         )
 
 
+INDEX_KINDS = ("stac", "globus", "solr")
+"""In which esgcet registers."""
+
+
 def index_kind(config: Mapping[str, Any]) -> Literal["stac", "globus", "solr"]:
     """The kind of index that esgcet takes where several are configured."""
     if config.get("stac_config") or config.get("stac_api"):

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..transport import Transport
 
 GROUP = "esgvzarr.indexes"
 
@@ -40,9 +44,108 @@ class Hits:
     """For the next call; empty at the end."""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexAddress:
+    """Which index, and how it is reached. It never holds a password or token, only where those are
+    configured.
+    """
+
+    kind: str
+    """``stac``, ``globus``, ``solr``, or the name under which another package registers."""
+    location: str
+    """In the words of that index: a URL, a UUID, a host."""
+    config: str = ""
+    """Path of the ``esg.yaml`` that says how to log in."""
+    certificate: str = ""
+    """Path of the client certificate that an index node is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an index may need when it is opened."""
+
+    transport: Transport
+    """Reads, and sends what needs no login."""
+    settings: Settings
+    config: Mapping[str, Any]
+    """Of esgcet, or the content of ``esg.yaml``: says how to log in. May have credentials."""
+    registered: Mapping[str, Any] | None = None
+    """The record that esgcet sent to the index just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a diagnosis says of the login that is kept."""
+
+    found: str
+    ends: float | None = None
+    """In seconds since 1970; None where it does not end, or does not say so."""
+    todo: str = ""
+    """What would renew it, or how to get one."""
+    kept: bool = True
+    """False where there is none: then changes may not be let through."""
+
+
 @runtime_checkable
 class Index(Protocol):
-    """An index of datasets. Every verb may be run twice."""
+    """An index of datasets. Every verb may be run twice.
+
+    `IndexDefaults` has what most indexes need not say.
+    """
+
+    @classmethod
+    def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
+        """The index that ``esg.yaml`` names; None if it names none of this kind. The kind and the
+        path of the file are filled in by the caller.
+
+        Args:
+            config: the content of ``esg.yaml``, or what esgcet made of it.
+            index_node: where esgcet registered a dataset, or is told to.
+        """
+        ...
+
+    @classmethod
+    def opened(cls, address: IndexAddress, opening: Opening) -> Index:
+        """The index at an address. Nothing is sent, and nobody logs in, before a change."""
+        ...
+
+    @classmethod
+    def location_at(cls, url: str, content: bytes) -> str:
+        """The location of the index that a person means by a URL; empty if it is none of this kind.
+
+        Args:
+            url: what was named.
+            content: what is there; empty if that was not read yet.
+        """
+        ...
+
+    def check(self) -> None:
+        """Ask it something.
+
+        Raises:
+            EsgvzarrError: it does not answer as such an index does.
+        """
+        ...
+
+    def check_login(self) -> Login:
+        """What is kept of a login; nobody is asked for one.
+
+        Raises:
+            EsgvzarrError: a change would not be let through.
+        """
+        ...
+
+    def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
+        """As much of the record of a dataset that is not registered yet as a link is made from."""
+        ...
+
+    def with_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any] | None:
+        """The record as ``add_link`` would leave it; None if it would change nothing. Pure."""
+        ...
+
+    def without_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any]:
+        """The record as ``remove_link`` would leave it. Pure."""
+        ...
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The dataset's record as the index shows it now; None if it has none."""
@@ -50,7 +153,7 @@ class Index(Protocol):
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> Sequence[Mapping[str, Any]]:
         """What describes the dataset and its files on a data node: a STAC item, or File documents
-        and then the Dataset document.
+        and then the Dataset document. Of the original's, where no data node is named.
         """
         ...
 
@@ -88,12 +191,79 @@ class Index(Protocol):
         ...
 
 
+class IndexDefaults:
+    """What most indexes need not say."""
+
+    @classmethod
+    def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
+        """``esg.yaml`` never names it."""
+        return None
+
+    @classmethod
+    def location_at(cls, url: str, content: bytes) -> str:
+        """No URL means it."""
+        return ""
+
+    def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
+        """As in `Index`."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Ask for a dataset that no index has."""
+        self.find(DatasetId("CMIP6.esgvzarr.doctor", "1"))
+
+    def check_login(self) -> Login:
+        """It needs none."""
+        return Login("this index needs no login")
+
+
 def record_in(index: Index, record: DatasetRecord) -> Mapping[str, Any] | None:
     """What the link is put on: the item, or the Dataset document of the record's own data node;
     None if the index has none.
     """
     documents = index.documents(record.id, record.data_node)
     return documents[-1] if documents else None
+
+
+def kinds() -> list[str]:
+    """The names of all indexes that are installed."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def address_in(
+    config: Mapping[str, Any], index_node: str, among: Sequence[str]
+) -> IndexAddress | None:
+    """The index that ``esg.yaml`` names; None if it names none.
+
+    Args:
+        config: its content.
+        index_node: where esgcet registers.
+        among: kinds that come into question.
+    """
+    for name in among:
+        found: IndexAddress | None = _class_of(name).configured(config, index_node)
+        if found is not None:
+            return replace(found, kind=name)
+    return None
+
+
+def address_at(url: str, content: bytes = b"") -> IndexAddress | None:
+    """The index that a person means by a URL; None if it is that of no index."""
+    for name in kinds():
+        location = _class_of(name).location_at(url, content)
+        if location:
+            return IndexAddress(name, location)
+    return None
+
+
+def open_at(address: IndexAddress, opening: Opening) -> Index:
+    """The index at an address.
+
+    Raises:
+        SettingsError: there is no such kind of index.
+    """
+    index: Index = _class_of(address.kind).opened(address, opening)
+    return index
 
 
 def connect(name: str, **options: Any) -> Index:
@@ -106,6 +276,11 @@ def connect(name: str, **options: Any) -> Index:
     Raises:
         SettingsError: no such index.
     """
+    index: Index = _class_of(name)(**options)
+    return index
+
+
+def _class_of(name: str) -> Any:
     known = {point.name: point for point in entry_points(group=GROUP)}
     if name not in known:
         similar = difflib.get_close_matches(name, known, n=1)
@@ -116,5 +291,4 @@ def connect(name: str, **options: Any) -> Index:
             todo=f"Did you mean {similar[0]!r}?" if similar else "",
             code="settings-index",
         )
-    index: Index = known[name].load()(**options)
-    return index
+    return known[name].load()

@@ -23,7 +23,7 @@ from typing import Any
 from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from ..permissions import make_directory, make_private_file
-from . import Hits, LinkState
+from . import Hits, IndexAddress, IndexDefaults, LinkState, Opening
 from .asset import (
     Operation,
     apply,
@@ -49,7 +49,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class CatalogIndex:
+class CatalogIndex(IndexDefaults):
     """A static STAC catalogue. Files are written whole or not at all, and equal input gives equal
     bytes.
 
@@ -63,6 +63,30 @@ class CatalogIndex:
     ) -> None:
         self._root = Path(directory)
         self._now = now
+
+    @classmethod
+    def opened(cls, address: IndexAddress, opening: Opening) -> CatalogIndex:
+        """The directory that the address names."""
+        return cls(address.location)
+
+    def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
+        """An item without assets."""
+        return {
+            "id": str(record.id),
+            "collection": record.id.project,
+            "properties": {},
+            "assets": {},
+        }
+
+    def with_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any] | None:
+        """The item with its asset."""
+        operation = plan(record, link, self._now())
+        return apply(record, operation) if operation else None
+
+    def without_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any]:
+        """The item without its asset."""
+        operation = plan_removal(record, link)
+        return apply(record, operation) if operation else record
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The item as it is on disk; None if there is none.

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from ..errors import LinkError, SettingsError
-from ..model import AccessLink, DatasetId
-from . import Hits, LinkState
+from ..model import AccessLink, DatasetId, DatasetRecord
+from . import Hits, IndexDefaults, LinkState
 from .dataset_document import (
     Change,
     Document,
+    apply,
     check_link,
     document_id,
     is_copy,
@@ -27,7 +28,7 @@ Complaint = Callable[[], None]
 """Raises a LinkError once the index has found that it cannot make a change that it took."""
 
 
-class DocumentIndex(ABC):
+class DocumentIndex(IndexDefaults, ABC):
     """An index of Dataset documents, one for each data node that has the dataset.
 
     Args:
@@ -67,6 +68,20 @@ class DocumentIndex(ABC):
     @abstractmethod
     def _write(self, document: Document, change: Change) -> Complaint:
         """Send a change of the document's fields."""
+
+    def to_be(self, record: DatasetRecord) -> Document:
+        """A Dataset document without a link."""
+        return {"id": document_id(record.id, record.data_node), "access": ["HTTPServer"]}
+
+    def with_link(self, record: Document, link: AccessLink) -> Document | None:
+        """The document with its link."""
+        change = plan(record, link)
+        return apply(record, change) if change else None
+
+    def without_link(self, record: Document, link: AccessLink) -> Document:
+        """The document without its link."""
+        change = plan_removal(record, link)
+        return apply(record, change) if change else record
 
     def search(self, query: str = "", page: str = "") -> Hits:
         """Datasets that have the facets ``name=value&name=value``; of a name that comes twice,
@@ -114,7 +129,8 @@ class DocumentIndex(ABC):
         Raises:
             LinkError: the index cannot be reached, or answers with something else than documents.
         """
-        identifier = document_id(dataset_id, data_node)
+        node = data_node or str((self.find(dataset_id) or {}).get("data_node", ""))
+        identifier = document_id(dataset_id, node)
         document = self._read(identifier)
         return [*self._read_files(identifier), document] if document is not None else []
 

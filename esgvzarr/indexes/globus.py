@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import LinkError, PublisherError
 from ..model import DatasetId
+from . import IndexAddress, Login, Opening
 from .dataset_document import Change, Document, apply
 from .documents import Complaint, DocumentIndex
 
@@ -72,6 +73,27 @@ class GlobusIndex(DocumentIndex):
         self._reader: Any = None
         self._writer: Any = None
         self._authorizer: Any = None
+
+    @classmethod
+    def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
+        """``index_UUID``, where ``globus_index`` is on."""
+        uuid = config.get("index_UUID")
+        return IndexAddress("globus", str(uuid)) if uuid and config.get("globus_index") else None
+
+    @classmethod
+    def opened(cls, address: IndexAddress, opening: Opening) -> GlobusIndex:
+        """With the login of the ``globus`` program."""
+        return cls(
+            address.location,
+            poll_timeout_s=opening.settings.poll_timeout_s,
+            retries=opening.settings.retries,
+            registered=opening.registered,
+        )
+
+    def check_login(self) -> Login:
+        """Ask Globus whether it still takes the login that is kept."""
+        check_login()
+        return Login("Globus Search takes the login that is kept")
 
     def _read(self, identifier: str) -> Document | None:
         from globus_sdk import SearchAPIError

@@ -7,14 +7,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree
 
 import orjson
 
+from .. import esgpublish
 from ..errors import LinkError, TransportError
 from ..model import DatasetId
-from ..transport import Transport
+from ..transport import Transport, host_of, is_url
+from . import IndexAddress, Login, Opening
 from .dataset_document import Change, Document
 from .documents import Complaint, DocumentIndex
 
@@ -55,6 +57,41 @@ class SolrIndex(DocumentIndex):
         self._url = f"https://{index_node}/esg-search"
         self._transport = transport
         self._certificate = certificate
+
+    @classmethod
+    def configured(cls, config: Document, index_node: str) -> IndexAddress | None:
+        """``index_node``, and the client certificate ``cert``."""
+        if not index_node:
+            return None
+        certificate = esgpublish.client_certificate(config)
+        return IndexAddress("solr", index_node, certificate=str(certificate or ""))
+
+    @classmethod
+    def opened(cls, address: IndexAddress, opening: Opening) -> SolrIndex:
+        """With the client certificate of the address."""
+        opening.transport.allow(host_of(f"https://{address.location}"), named=True)
+        return cls(
+            address.location,
+            opening.transport,
+            certificate=address.certificate or None,
+            poll_timeout_s=opening.settings.poll_timeout_s,
+            registered=opening.registered,
+        )
+
+    @classmethod
+    def location_at(cls, url: str, content: bytes) -> str:
+        """Whatever lies below ``/esg-search`` of an index node."""
+        is_search = is_url(url) and urlsplit(url).path.startswith("/esg-search")
+        return host_of(url) if is_search else ""
+
+    def check_login(self) -> Login:
+        """When the client certificate ends."""
+        if not self._certificate:
+            todo = "Index nodes that want one: name it as cert in esg.yaml."
+            return Login("no client certificate is there", todo=todo, kept=False)
+        ends = esgpublish.certificate_end(self._certificate)
+        todo = "Get a new one, and let cert name it."
+        return Login(f"the certificate {self._certificate}", ends, todo)
 
     def _read(self, identifier: str) -> Document | None:
         return next(

@@ -4,6 +4,7 @@ operation at a time.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from urllib.parse import urlencode
 
 import orjson
 
+from .. import esgpublish
 from ..errors import LinkError, Obstacle, TransportError
-from ..model import AccessLink, DatasetId
-from ..transport import Transport
-from . import Hits, LinkState
+from ..model import AccessLink, DatasetId, DatasetRecord
+from ..transport import Transport, is_url
+from . import Hits, IndexAddress, IndexDefaults, LinkState, Login, Opening
 from .asset import (
     Item,
     Operation,
@@ -53,7 +55,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class StacIndex:
+class StacIndex(IndexDefaults):
     """A STAC API with ESGF's transactions.
 
     Args:
@@ -66,6 +68,7 @@ class StacIndex:
         list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, where it has
             such a list.
         now: the time, in UTC, for ``created`` and ``updated``.
+        login: what is kept of a login of the client.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class StacIndex:
         schema_of: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
         list_access: bool = False,
         now: Callable[[], datetime] = _utc_now,
+        login: Callable[[], Login] = lambda: Login("this client needs no login"),
     ) -> None:
+        self._login = login
         self._api_url = api_url.rstrip("/")
         self._client = client
         self._transport = transport
@@ -86,6 +91,89 @@ class StacIndex:
         self._now = now
         self._schema_of = schema_of
         self._list_access = list_access
+
+    @classmethod
+    def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
+        """``stac_api`` of ``stac_config``, or by itself."""
+        stac = config.get("stac_config")
+        within = stac.get("stac_api") if isinstance(stac, Mapping) else None
+        api = within or config.get("stac_api")
+        return IndexAddress("stac", str(api)) if api else None
+
+    @classmethod
+    def opened(cls, address: IndexAddress, opening: Opening) -> StacIndex:
+        """With esgcet's transaction client, and its login."""
+        stac = opening.config.get("stac_config")
+        config = opening.config if stac else {"stac_api": address.location}
+        client = esgpublish.TransactionClient(config)
+
+        def login() -> Login:
+            if not stac:
+                return Login("stac_api alone means an API without a login", kept=False)
+            return Login("the login of esgcet's client", client.check_login(), "esglogin")
+
+        settings = opening.settings
+        return cls(
+            address.location,
+            client,
+            opening.transport,
+            poll_timeout_s=settings.poll_timeout_s,
+            schema_of=esgpublish.item_schema,
+            list_access=settings.list_access,
+            login=login,
+        )
+
+    @classmethod
+    def location_at(cls, url: str, content: bytes) -> str:
+        """The landing page of an API says what it conforms to."""
+        if not (is_url(url) and content.lstrip().startswith(b"{")):
+            return ""
+        try:
+            document = json.loads(content)
+        except (ValueError, RecursionError):
+            return ""
+        is_api = isinstance(document, dict) and "conformsTo" in document
+        return url.rstrip("/") if is_api else ""
+
+    def check(self) -> None:
+        """Look at the landing page, and ask for a dataset that no index has."""
+        try:
+            page = json.loads(self._transport.read_document(self._api_url))
+        except (ValueError, RecursionError):
+            page = None
+        if not isinstance(page, dict) or not {"links", "stac_version"} <= page.keys():
+            raise LinkError(
+                self._api_url,
+                "is not the landing page of a STAC API",
+                todo="Look at stac_api in esg.yaml.",
+                code="index-item-invalid",
+            )
+        super().check()
+
+    def check_login(self) -> Login:
+        """As esgcet's client keeps it."""
+        return self._login()
+
+    def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
+        """An item without assets."""
+        project = record.id.project
+        properties = {f"{project.lower()}:pid": record.pid} if record.pid else {}
+        return {
+            "id": str(record.id),
+            "collection": project,
+            "properties": properties,
+            "assets": {},
+        }
+
+    def with_link(self, record: Item, link: AccessLink) -> Item | None:
+        """The item with its asset."""
+        operation = plan(record, link, self._now())
+        return apply(record, operation) if operation else None
+
+    def without_link(self, record: Item, link: AccessLink) -> Item:
+        """The item without its asset."""
+        operation = plan_removal(record, link)
+        return apply(record, operation) if operation else record
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """The item as the discovery API shows it now; None if it shows none.

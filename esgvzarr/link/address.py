@@ -1,5 +1,5 @@
 """Which index, and how it is reached: from ``esg.yaml``, or from what esgcet was given. Opening one
-is here, too.
+is here, too. What each kind of index needs, it says itself.
 """
 
 from __future__ import annotations
@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from .. import esgpublish
 from ..errors import SettingsError
-from ..indexes import Index, connect
+from ..indexes import Index, Opening, address_in, kinds, open_at
 from ..settings import Settings, read_config
 from ..transport import Transport, host_of, is_url
 from .task import IndexAddress
@@ -22,35 +22,38 @@ _USER = re.compile(r"(?<=://)[^/?#]*@")
 
 
 def address_of_config(config: str | os.PathLike[str]) -> IndexAddress:
-    """The index that ``esg.yaml`` names, as esgcet chooses among those that it may name.
+    """The index that ``esg.yaml`` names: one of another package, or as esgcet chooses among those
+    that it may name.
 
     Raises:
         SettingsError: the file cannot be read, or names none.
     """
     document = read_config(config)
-    kind = esgpublish.index_kind(document)
-    return _address(kind, str(document.get("index_node") or ""), document, config)
+    node = str(document.get("index_node") or "")
+    others = [kind for kind in kinds() if kind not in esgpublish.INDEX_KINDS]
+    found = address_in(document, node, others)
+    if found is None:
+        found = address_in(document, node, [esgpublish.index_kind(document)])
+    return _address(found, config)
 
 
 def address_of_registration(
     registration: esgpublish.Registration, config: str | os.PathLike[str]
 ) -> IndexAddress:
-    """The index in which esgcet registered the dataset."""
+    """The index in which a dataset is to be linked: one of another package that ``esg.yaml`` names,
+    or that in which esgcet registered it.
+    """
     node = str(registration.records[-1].get("index_node") or "")
-    return _address(registration.index_kind, node, registration.config, config)
+    others = [kind for kind in kinds() if kind not in esgpublish.INDEX_KINDS]
+    # esgcet drops keys of esg.yaml that it does not know
+    found = address_in(read_config(config), node, others)
+    if found is None:
+        found = address_in(registration.config, node, [registration.index_kind])
+    return _address(found, config)
 
 
-def _address(
-    kind: str, index_node: str, document: Mapping[str, Any], config: str | os.PathLike[str]
-) -> IndexAddress:
-    stac = document.get("stac_config") or {}
-    api = stac.get("stac_api") if isinstance(stac, Mapping) else None
-    locations = {
-        "stac": api or document.get("stac_api"),
-        "globus": document.get("index_UUID"),
-        "solr": index_node,
-    }
-    if not locations[kind]:
+def _address(found: IndexAddress | None, config: str | os.PathLike[str]) -> IndexAddress:
+    if found is None:
         raise SettingsError(
             str(config),
             "names no index",
@@ -58,10 +61,8 @@ def _address(
             todo="Complete esg.yaml as esgpublish needs it.",
             code="settings-index",
         )
-    certificate = esgpublish.client_certificate(document) if kind == "solr" else None
-    return IndexAddress(
-        kind, _USER.sub("", str(locations[kind])), os.path.abspath(config), str(certificate or "")
-    )
+    location = _USER.sub("", found.location)
+    return replace(found, location=location, config=os.path.abspath(config))
 
 
 def open_index(
@@ -83,41 +84,15 @@ def open_index(
     Raises:
         SettingsError: there is no such kind of index, or ``esg.yaml`` is gone.
     """
-    wait_s = settings.poll_timeout_s
-    sent = registration.sent if registration else None
-    if address.kind == "solr":
-        transport.allow(host_of(f"https://{address.location}"), named=True)
-        certificate = Path(address.certificate) if address.certificate else None
-        return connect(
-            "solr",
-            index_node=address.location,
-            transport=transport,
-            certificate=certificate,
-            poll_timeout_s=wait_s,
-            registered=sent,
-        )
-    if address.kind == "globus":
-        return connect(
-            "globus",
-            index_uuid=address.location,
-            poll_timeout_s=wait_s,
-            retries=settings.retries,
-            registered=sent,
-        )
     if is_url(address.location):
         transport.allow(host_of(address.location), named=True)
-    client = esgpublish.TransactionClient(
-        registration.config if registration else login_of(address)
-    )
-    options: dict[str, Any] = {
-        "poll_timeout_s": wait_s,
-        "list_access": settings.list_access,
-        "schema_of": esgpublish.item_schema,
-    }
-    return connect("stac", api_url=address.location, client=client, transport=transport, **options)
+    own = registration is not None and registration.index_kind == address.kind
+    if own and registration is not None:
+        opening = Opening(transport, settings, registration.config, registration.sent)
+    else:
+        opening = Opening(transport, settings, _config_of(address))
+    return open_at(address, opening)
 
 
-def login_of(address: IndexAddress) -> dict[str, Any]:
-    """What esgcet's transaction clients look at."""
-    stac = read_config(address.config).get("stac_config") if address.config else None
-    return {"stac_config": stac} if stac else {"stac_api": address.location}
+def _config_of(address: IndexAddress) -> Mapping[str, Any]:
+    return read_config(address.config) if address.config else {}

@@ -7,13 +7,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import EsgvzarrError
 from ..generate import Progress, make_transport, plan_staged
-from ..indexes import Index, asset, dataset_document, record_in
+from ..indexes import Index, record_in
 from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
 from ..output import Reading
@@ -69,7 +68,8 @@ def preview(
                     lines += _plan_link(
                         task,
                         access_link(task.record, reference, settings, reading),
-                        index if registered else None,
+                        index,
+                        registered=registered,
                     )
     except EsgvzarrError as error:
         return failure(name, task.verb, error)
@@ -101,42 +101,15 @@ def plan_file(
     return references, "\n".join(said), staged.outputs[0].reading
 
 
-def _plan_link(task: Task, link: AccessLink, index: Index | None) -> list[str]:
-    record = record_in(index, task.record) if index is not None else None
-    if index is not None and record is None:
+def _plan_link(task: Task, link: AccessLink, index: Index, *, registered: bool) -> list[str]:
+    record = record_in(index, task.record) if registered else None
+    if registered and record is None:
         return [f"{task.index.location} does not show the dataset: nothing would be linked"]
-    before = record or _nothing_yet(task)
-    after = _linked(task.index.kind, before, link)
-    said = (
-        f"{task.index.location}: "
-        if record
-        else f"{task.index.location}, once the dataset is registered: "
-    )
-    return [
-        said + ("the link is there already" if after is None else "would change"),
-        *diff(before, after or before),
-    ]
-
-
-def _nothing_yet(task: Task) -> Record:
-    """As much of the record that is to be as the link is made from."""
-    name = str(task.record.id)
-    project = task.record.id.project
-    properties = {f"{project.lower()}:pid": task.record.pid} if task.record.pid else {}
-    if task.index.kind == "stac":
-        return {"id": name, "collection": project, "properties": properties, "assets": {}}
-    return {
-        "id": dataset_document.document_id(task.record.id, task.record.data_node),
-        "access": ["HTTPServer"],
-    }
-
-
-def _linked(kind: str, before: Record, link: AccessLink) -> Record | None:
-    if kind == "stac":
-        operation = asset.plan(before, link, datetime.now(UTC))
-        return asset.apply(before, operation) if operation else None
-    change = dataset_document.plan(before, link)
-    return dataset_document.apply(before, change) if change else None
+    before = record or index.to_be(task.record)
+    after = index.with_link(before, link)
+    when = "" if record else ", once the dataset is registered"
+    change = "the link is there already" if after is None else "would change"
+    return [f"{task.index.location}{when}: {change}", *diff(before, after or before)]
 
 
 def _plan_withdrawal(task: Task, index: Index, settings: Settings) -> list[str]:
@@ -145,19 +118,11 @@ def _plan_withdrawal(task: Task, index: Index, settings: Settings) -> list[str]:
     before: Record = record_in(index, task.record) or {}
     after = before
     for link in own:
-        after = _unlinked(task.index.kind, after, link)
+        after = index.without_link(after, link)
     said = "would change" if own else "shows no link of ours"
     verb = "would be deleted" if task.delete else "would be moved away"
     files = [f"{path}: {verb if Path(path).exists() else 'is not there'}" for path in paths]
     return [f"{task.index.location}: {said}", *diff(before, after), *files]
-
-
-def _unlinked(kind: str, before: Record, link: AccessLink) -> Record:
-    if kind == "stac":
-        operation = asset.plan_removal(before, link)
-        return asset.apply(before, operation) if operation else before
-    change = dataset_document.plan_removal(before, link)
-    return dataset_document.apply(before, change) if change else before
 
 
 def diff(before: Record, after: Record) -> list[str]:

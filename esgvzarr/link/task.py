@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..indexes import IndexAddress as IndexAddress
 from ..model import DatasetRecord
 from ..outcome import State, Verb
 from .states import Step
-
-
-@dataclass(frozen=True, slots=True)
-class IndexAddress:
-    """Which index, and how it is reached. It never holds a password or token, only where those are
-    configured.
-    """
-
-    kind: str
-    """``stac``, ``globus`` or ``solr``."""
-    location: str
-    """URL of the STAC API, UUID of the Globus Search index, or the index node's host."""
-    config: str = ""
-    """Path of the ``esg.yaml`` that says how to log in."""
-    certificate: str = ""
-    """Path of the client certificate that an index node is shown."""
 
 
 @dataclass(frozen=True, slots=True)
