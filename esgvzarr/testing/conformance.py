@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +21,7 @@ from typing import Any
 import pytest
 
 from ..errors import LinkError
-from ..indexes import Index, LinkState
+from ..indexes import Index, LinkState, record_in
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from ..sources import from_index
 
@@ -63,6 +66,14 @@ OTHER_NODES = replace(
 ABSENT = DatasetId.parse("CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn.v20991231")
 
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+
+
+def _timeless(rest: object) -> str:
+    """Without the times at which something was made or changed."""
+    return _TIME.sub("", json.dumps(rest, sort_keys=True))
+
+
 class IndexTests:
     """``index`` holds DATASET, whose files lie on both data nodes, without any reference link; it
     does not hold ABSENT.
@@ -81,6 +92,33 @@ class IndexTests:
     def test_follows_the_protocol(self, index: Index) -> None:
         """An index has the verbs that others rely on."""
         assert isinstance(index, Index)
+
+    def test_is_not_named_by_an_empty_configuration(self, index: Index) -> None:
+        """Or else no other index could be used."""
+        assert type(index).configured({}, "") is None
+        assert type(index).location_at("https://example.org/page.html", b"<html>") == ""
+
+    def test_previews_what_a_link_changes(self, index: Index) -> None:
+        """The preview is what is shown afterwards, and the record itself is left alone."""
+        before = record_in(index, RECORD)
+        assert before is not None
+        kept = copy.deepcopy(before)
+        after = index.with_link(before, LINK)
+        assert after is not None
+        assert before == kept
+        assert index.with_link(after, LINK) is None
+        assert LINK.href in json.dumps(after)
+        assert LINK.href not in json.dumps(index.without_link(after, LINK))
+        index.add_link(DATASET, LINK)
+        shown = record_in(index, RECORD)
+        assert shown is not None
+        assert _timeless(self.rest(shown)) == _timeless(self.rest(after))
+
+    def test_previews_a_link_of_a_dataset_that_is_not_registered_yet(self, index: Index) -> None:
+        """As much as the link is made from is known before."""
+        after = index.with_link(index.to_be(RECORD), LINK)
+        assert after is not None
+        assert LINK.href in json.dumps(after)
 
     def test_finds_the_record(self, index: Index) -> None:
         """The record is shown as it is; one that is not there is None, not an error."""
