@@ -13,6 +13,7 @@ from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State as Condition
 from esgvzarr.backfill import Job, backfill
 from esgvzarr.doctor import examine
+from esgvzarr.errors import SettingsError
 from esgvzarr.generate import make_transport
 from esgvzarr.indexes import connect, kinds
 from esgvzarr.link.lifecycle import link_source, publish_with_esgcet
@@ -76,6 +77,12 @@ class TestShelf(IndexTests):
     def test_is_known_by_its_name(self, index: Any) -> None:
         assert "shelf" in kinds()
         assert str(index.find(DATASET)["id"]) == str(DATASET)
+
+
+def test_an_index_that_is_not_installed_is_named() -> None:
+    with pytest.raises(SettingsError, match="Did you mean 'stac'") as caught:
+        connect("stack")
+    assert caught.value.code == "settings-index"
 
 
 @pytest.fixture
