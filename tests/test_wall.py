@@ -126,7 +126,7 @@ def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
         assert (outcome.state, outcome.code) == ("failed", "worker-died")
         (again,) = resume([DATASET_ID], settings)
         assert again.code == "worker-died"
-        other = DATASET_ID.replace("r1i1p1f2", "r2i1p1f2")
+        other = f"{DATASET_ID.rpartition('.v')[0]}.v20200101"
         good = node.add_dataset(other, write_monthly(tmp_path / "good"))
         stac_server.add_item(_item(node, other))
         outcome = link_source([str(good)], None, node.config, settings)

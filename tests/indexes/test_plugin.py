@@ -26,7 +26,7 @@ from esgvzarr.testing import DATASET_ID, StacServer, write_monthly
 from esgvzarr.testing.conformance import DATASET, OTHER_NODES, RECORD, IndexTests
 from esgvzarr.testing.node import DataNode, schema_versions
 
-OTHER = DATASET_ID.replace("r1i1p1f2", "r2i1p1f2")
+OTHER = f"{DATASET_ID.rpartition('.v')[0]}.v20200101"
 _MODULE = '''
 from esgvzarr.indexes import IndexAddress, Login
 from esgvzarr.indexes.catalog import CatalogIndex
