@@ -117,14 +117,14 @@ def write_tables(connection: sqlite3.Connection, version: int) -> None:
 def _rows_of_version_2(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     cursor = connection.execute("SELECT * FROM old_step ORDER BY number")
     names = [column[0] for column in cursor.description]
-    for row in cursor.fetchall():
+    for row in cursor:
         yield dict(zip(names, row, strict=True))
 
 
 def _rows_of_version_0(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     cursor = connection.execute("SELECT * FROM run ORDER BY number")
     names = [column[0] for column in cursor.description]
-    for row in cursor.fetchall():
+    for row in cursor:
         values = dict(zip(names, row, strict=True))
         retryable = values["outcome"] == State.PENDING
         yield {
