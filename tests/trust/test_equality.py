@@ -12,12 +12,14 @@ import xarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from esgvzarr.cf import units_meaning
 from esgvzarr.combine.attributes import same_value
 from esgvzarr.combine.fixed import _unlike
 from esgvzarr.model import ChunkTable, Variable
-from esgvzarr.output.kerchunk import _json_value
+from esgvzarr.output.kerchunk import json_value
 from esgvzarr.proof.attributes import same
 from esgvzarr.proof.closeness import closeness
+from esgvzarr.proof.units import same_units
 
 NUMBERS = st.one_of(
     st.integers(-3, 3).map(np.int32),
@@ -38,13 +40,41 @@ ATTRIBUTES = st.one_of(
 @given(ATTRIBUTES, ATTRIBUTES)
 def test_both_rules_agree_on_attributes(a: Any, b: Any) -> None:
     assert same_value(a, b) == same(a, b)
-    assert same(_json_value(a), a)
+    assert same(json_value(a), a)
 
 
 @pytest.mark.parametrize(("a", "b"), [(np.int32(1), "1"), (0.0, "0.0"), ([1, 2], ["1", "2"])])
 def test_a_number_is_no_text(a: Any, b: Any) -> None:
     assert not same_value(a, b)
     assert not same(a, b)
+
+
+SAME_UNITS = (
+    ("K", "K ", "kelvin", "degrees_K"),
+    ("m s-1", "m/s", "m s^-1", "m.s-1", "meter second-1"),
+    ("kg m-2 s-1", "kg/m2/s", "kg m**-2 s**-1"),
+    ("degrees_north", "degree_north", "degreesN"),
+    ("%", "percent"),
+    ("1", "", "1.0"),
+    ("degC", "celsius"),
+    ("0.001", "1e-3"),
+    ("kg kg-1", "kg/kg"),
+    ("mol mol-1",),
+    ("hPa",),
+    ("Pa",),
+    ("m",),
+    ("degrees_east",),
+    ("days since 1850-01-01",),
+)
+UNITS = [(group, units) for group, names in enumerate(SAME_UNITS) for units in names]
+
+
+@pytest.mark.parametrize(("group", "units"), UNITS)
+def test_both_rules_agree_on_units(group: int, units: str) -> None:
+    for other_group, other in UNITS:
+        same_quantity = group == other_group
+        assert (units_meaning(units) == units_meaning(other)) is same_quantity, other
+        assert same_units(units, other) is same_quantity, other
 
 
 def _variable(values: np.ndarray, attrs: dict[str, Any]) -> Variable:
