@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 import tempfile
 import time
@@ -203,13 +204,16 @@ def _outcome_of_document(path: str) -> str:
     return outcomes_of_documents([path])[0]
 
 
-def run(inputs: int, seed: int, kept: Path | None = None) -> Fuzzer:
-    """Feed so many inputs."""
+def run(inputs: int, seed: int, kept: Path | None = None, seconds: float = math.inf) -> Fuzzer:
+    """Feed so many inputs, or as many as can be had in the time."""
+    ends = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="esgvzarr-fuzz-") as place:
         fuzzer = Fuzzer(Path(place), kept)
         source = mutants(fuzzer.prepare(), seed)
         for _ in range(inputs):
             fuzzer.feed(next(source))
+            if time.monotonic() > ends:
+                break
         fuzzer.finish()
     return fuzzer
 
@@ -219,15 +223,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this time")
     parser.add_argument("--keep", type=Path, help="directory for inputs that end badly")
     options = parser.parse_args()
     began = time.monotonic()
-    fuzzer = run(options.inputs, options.seed, options.keep)
+    fuzzer = run(options.inputs, options.seed, options.keep, options.seconds)
     print("| kind | outcome | inputs |\n| --- | --- | --: |")
     for (kind, outcome), count in sorted(fuzzer.counts.items()):
         print(f"| {kind} | {outcome} | {count} |")
+    fed = sum(fuzzer.counts.values())
     print(
-        f"\n{options.inputs} inputs, seed {options.seed}, {time.monotonic() - began:.0f} s; "
+        f"\n{fed} inputs, seed {options.seed}, {time.monotonic() - began:.0f} s; "
         f"slowest {fuzzer.slowest_s:.1f} s; {fuzzer.faults()} faults"
     )
     sys.exit(1 if fuzzer.faults() else 0)

@@ -26,8 +26,8 @@ SMALL_TIME = 4 * 2**20
 """Bytes per file, the same for the bounds of time: as references, one per step, they would take
 more room than as numbers.
 """
-_SURROGATE = re.compile("[\ud800-\udfff]")
-"""What Python has for a byte that is not UTF-8."""
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What ends a name in C, and what Python has for a byte that is not UTF-8."""
 _ROOM = 64 * 2**20
 """Bytes of values that are read where next to nothing is stored."""
 _MOST_COMPRESSED = 1100
@@ -201,7 +201,7 @@ def check_names(names: Iterable[str | bytes], subject: str) -> None:
 
 
 def _is_text(name: str | bytes) -> bool:
-    return isinstance(name, str) and _SURROGATE.search(name) is None
+    return isinstance(name, str) and _NO_TEXT.search(name) is None
 
 
 def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:

@@ -81,6 +81,11 @@ def name_attribute_netcdf3(path: Path) -> None:
     path.write_bytes(data.replace(b"standard_name", b"standard_nam\xb4"))
 
 
+def end_name(path: Path) -> None:
+    """The name of an attribute of a netCDF-3 file has a NUL in it, which ends it in C."""
+    path.write_bytes(path.read_bytes().replace(b"standard_name", b"standard\0name"))
+
+
 def name_twice(path: Path) -> None:
     """Two variables of a netCDF-3 file have one name."""
     data = path.read_bytes()
@@ -99,6 +104,7 @@ _TABLE = (
     _hostile("length_claimed", "file-unreadable", claim_length),
     _hostile("name_not_text", "file-name-invalid", name_attribute),
     _hostile("name_not_text_netcdf3", "file-name-invalid", name_attribute_netcdf3, format=_CLASSIC),
+    _hostile("name_with_nul", "file-name-invalid", end_name, format=_CLASSIC),
     _hostile("name_twice", "file-name-invalid", name_twice, format=_CLASSIC),
 )
 
