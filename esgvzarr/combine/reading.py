@@ -8,7 +8,7 @@ of tasks where that fits, so that a task opens few files.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,25 +38,24 @@ def steps_together(arrays: Sequence[Array], time: str | None, lengths: Sequence[
     total = sum(lengths)
     if unit >= total or unit * step >= MOST:
         return unit if unit <= total else 0
-    most = MOST // step
-    if total <= most:
+    least = -(-LEAST // step)
+    if total <= least:
         return total
     file = _common_length(lengths)
     if file and file % unit == 0:
-        for steps in _by_whole_files(file, unit, most):
-            if steps * step >= LEAST:
-                return steps
-    return max(most // 2 // unit, 1) * unit
+        steps = _by_whole_files(file, unit, least)
+        if steps * step <= MOST:
+            return min(steps, total)
+    return -(-least // unit) * unit
 
 
-def _by_whole_files(file: int, unit: int, most: int) -> Iterator[int]:
-    """Multiples of a file's length, or parts of a file that divide it, the longest first."""
-    if file <= most:
-        yield most // file * file
-    for parts in range(2, file // unit + 1):
-        steps = file // parts
-        if file % parts == 0 and steps % unit == 0 and steps <= most:
-            yield steps
+def _by_whole_files(file: int, unit: int, least: int) -> int:
+    """The fewest steps, at least so many, that are whole files, or divide one."""
+    if file <= least:
+        return -(-least // file) * file
+    return next(
+        steps for steps in range(least, file + 1) if file % steps == 0 and steps % unit == 0
+    )
 
 
 def _common_length(lengths: Sequence[int]) -> int:

@@ -138,7 +138,7 @@ def test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thredds_server: ThreddsServer
 ) -> None:
     monkeypatch.setattr(advice, "MOST", 24 * 4 * 24)  # two years at once
-    monkeypatch.setattr(advice, "LEAST", 12 * 4 * 24)
+    monkeypatch.setattr(advice, "LEAST", 20 * 4 * 24)
     paths = write_files(tmp_path, [FileSpec(start=12 * n, chunks=(1, 4, 6)) for n in range(5)])
     href = published(paths, tmp_path, thredds_server)
     reading = reading_of(provenance_at(tmp_path / NAME))
