@@ -210,6 +210,10 @@ class Settings(BaseModel):
         """The outputs of each dataset."""
         return self.outputs or (self.output,)
 
+    def with_output(self, name: str) -> Settings:
+        """The same settings for one output alone."""
+        return self.model_copy(update={"output": name, "outputs": ()})
+
     @model_validator(mode="after")
     def _outputs_are_known(self) -> Settings:
         known = sorted(point.name for point in entry_points(group="esgvzarr.outputs"))

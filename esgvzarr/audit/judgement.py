@@ -36,6 +36,7 @@ from ..errors import (
 from ..formats import recognise
 from ..link.task import Task
 from ..model import AccessLink, DatasetRecord, FileRecord
+from ..output import of_place
 from ..transport import Head
 
 
@@ -270,7 +271,10 @@ def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Ve
         links: all that the index shows of it.
         served: SHA-256 of the reference file as it is served; empty where it cannot be had.
     """
-    own = [link for link in links if link.data_node == task.record.data_node]
+    key = of_place(task.href).asset_key  # other outputs have assets of their own
+    own = [
+        link for link in links if link.data_node == task.record.data_node and link.asset_key == key
+    ]
     if not own:
         return [
             Verdict(State.MISSING, task.index.location, f"shows no link of {task.record.data_node}")

@@ -545,7 +545,37 @@ def carry_on(
     progress: Progress,
     stager: Stager | None = None,
 ) -> Outcome:
-    """Do what was decided, and keep what became of it. The dataset must be claimed."""
+    """Do what was decided, and then the same for the outputs that the settings name after it. What
+    became of each is kept. The dataset must be claimed.
+
+    Returns:
+        What became of the last output, or of the first that is not done: those after it wait for
+        ``resume``.
+    """
+    task = attempt.task
+    outputs = settings.all_outputs
+    own = of_place(task.path).name if task.path else outputs[0]
+    outcome = _carry_on(attempt, settings.with_output(own), registration, progress, stager)
+    left = outputs[outputs.index(own) + 1 :] if own in outputs else ()
+    for name in left:
+        if not outcome.done:
+            break
+        alone = settings.with_output(name)
+        following = decide(task.verb, task.record, task.index, alone, force=task.force)
+        attempt = Attempt(following, Ledger(settings.ledger))
+        attempt.decide()
+        outcome = _carry_on(attempt, alone, registration, progress, stager)
+    return outcome
+
+
+def _carry_on(
+    attempt: Attempt,
+    settings: Settings,
+    registration: esgpublish.Registration | None,
+    progress: Progress,
+    stager: Stager | None,
+) -> Outcome:
+    """Do what was decided for one output."""
     task = attempt.task
     name = str(task.record.id)
     outcome: Outcome

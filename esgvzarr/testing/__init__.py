@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .items import make_item
     from .mom6 import Mom6Files, write_mom6
     from .nginx import NginxServer
+    from .output_conformance import OutputTests
     from .pgstac import PgstacServer
     from .requestlog import LoggedRequest, RequestLog
     from .solr import SolrServer
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "conformance": ("IndexTests",),
+    "output_conformance": ("OutputTests",),
     "datasets": (
         "DATASET_ID",
         "DRS_PATH",
@@ -112,6 +114,7 @@ __all__ = [
     "Mom6Files",
     "NginxServer",
     "NoRanges",
+    "OutputTests",
     "PgstacServer",
     "Problem",
     "RequestLog",

@@ -4,6 +4,8 @@ dataset beside each other.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from link.test_lifecycle import DATASET_ID, assets, beside, register, run, source
 
@@ -48,7 +50,7 @@ def test_linked_interrupted_resumed_and_withdrawn(
         status, said = run("resume", "--config", node.config)
         assert status == 0, said
         assert place.stat() == made, "it was made anew"
-        key = "icechunk" if output == "icechunk" else "reference_file"
+        key = named(output).asset_key
         asset = assets(stac_server)[key]
         assert asset["href"] == server.url_of(place)
         assert ("file:checksum" in asset) == (not named(output).directory)
@@ -96,4 +98,24 @@ def test_another_output_takes_the_place_of_the_first_in_the_index(
     assert beside(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.json.zst"}
     status, said = run("unpublish", DATASET_ID, "--delete", "--config", node.config)
     assert status == 0, said
+    assert beside(node) == set()
+
+
+def test_several_outputs_are_linked_audited_and_taken_back(
+    node: DataNode, stac_server: StacServer, outside_output: str
+) -> None:
+    """Each a file, an asset and a row of what is live of its own."""
+    register(node, stac_server)
+    status, said = run("link", *source(node, outputs=["json", outside_output]))
+    assert status == 0, said
+    assert {"reference_file", outside_output} <= set(assets(stac_server)), said
+    names = {f"{DATASET_ID}.json", f"{DATASET_ID}.notes.json"}
+    assert beside(node) == names
+    live = Ledger(node.directory / "esgvzarr.sqlite").live(DATASET_ID)
+    assert {Path(one.path).name for one in live} == names
+    status, said = run("audit", "--config", node.config)
+    assert status == 0, said
+    status, said = run("unpublish", DATASET_ID, "--delete", "--config", node.config)
+    assert status == 0, said
+    assert not {"reference_file", outside_output} & set(assets(stac_server))
     assert beside(node) == set()
