@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EsgvzarrError, StoreError
+from ..errors import EsgvzarrError, SourceError, StoreError
 from .arguments import (
     WRITES_NOTHING,
     add_command,
@@ -221,6 +221,26 @@ def _add_verify(commands: Any) -> None:
     add_settings(parser)
 
 
+def _dataset_id_or_file(target: str) -> str:
+    """A dataset id, of what is no file; most of what is neither is a misspelt path.
+
+    Raises:
+        SourceError: ``source-none``.
+    """
+    from ..model import DatasetId
+
+    try:
+        DatasetId.parse(target)
+    except SourceError as error:
+        raise SourceError(
+            target,
+            "no such file",
+            expected="a reference file, by path or URL, or a dataset id",
+            code="source-none",
+        ) from error
+    return target
+
+
 def _verify(options: argparse.Namespace) -> int:
     from ..generate import make_transport, verify_published
     from ..link.ledger import Ledger
@@ -229,7 +249,7 @@ def _verify(options: argparse.Namespace) -> int:
     settings = settings_of(options, options.config)
     target: str = options.target
     if not is_url(target) and not Path(target).exists():
-        target = Ledger(settings.ledger).href_of(target)
+        target = Ledger(settings.ledger).href_of(_dataset_id_or_file(target))
     with make_transport(settings) as transport:
         verified = verify_published(target, options.sources, transport, settings, full=options.full)
     if options.json:
