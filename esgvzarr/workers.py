@@ -25,6 +25,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from .errors import EsgvzarrError, WorkerError
+from .extras import naming_extras
 from .fork_server import End, Ending, ForkServer, Watch
 
 _T = TypeVar("_T")
@@ -214,9 +215,11 @@ def run_child(job: socket.socket) -> None:
     surroundings.enter()
     owner.hear_logs(surroundings.log_level)
     try:
-        function, arguments, wants_progress = pickle.loads(surroundings.job)  # noqa: S301
-        told = {"progress": owner.progress} if wants_progress else {}
-        owner.tell(_Kind.RESULT, function(*arguments, **told))
+        with naming_extras("this command"):
+            function, arguments, wants_progress = pickle.loads(surroundings.job)  # noqa: S301
+            told = {"progress": owner.progress} if wants_progress else {}
+            result = function(*arguments, **told)
+        owner.tell(_Kind.RESULT, result)
     except EsgvzarrError as error:
         owner.tell(_Kind.ERROR, (error, _sendable(error.__cause__)))
     except MemoryError as error:

@@ -56,7 +56,6 @@ EXTRA_OF = {
     "backfill/workers.py": "dask",
     "cli/completion.py": "completion",
     "demo.py": "demo",
-    "esgpublish/__init__.py": "publisher",
     "indexes/globus.py": "publisher",
 }
 """Modules that import packages of an extra, which their users have asked for."""
@@ -130,8 +129,8 @@ def extra_of(path: Path) -> str:
     name = path.relative_to(PACKAGE).as_posix()
     if name in EXTRA_OF:
         return EXTRA_OF[name]
-    if room_of(path) == "testing":
-        return "test"
+    if room_of(path) in ("testing", "esgpublish"):
+        return {"testing": "test", "esgpublish": "publisher"}[room_of(path)]
     return "" if room_of(path) in READER else "generator"
 
 
