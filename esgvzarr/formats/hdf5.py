@@ -90,7 +90,7 @@ def _damaged(subject: str, error: Exception) -> FormatError:
         subject,
         f"libhdf5 cannot read it: {reason}",
         expected="a whole netCDF-4 file",
-        todo="Compare its checksum with the record's: where they differ, copy it to the node again.",
+        todo="If its checksum is not the record's, copy it to the node again.",
         code="file-truncated" if truncated else "file-unreadable",
     )
 
@@ -206,7 +206,7 @@ def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
             subject,
             found,
             expected="a whole file",
-            todo="Compare its checksum with the record's: where they differ, copy it to the node again.",
+            todo="If its checksum is not the record's, copy it to the node again.",
             code="file-truncated",
         )
     return ChunkTable(

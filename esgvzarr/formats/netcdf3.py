@@ -107,7 +107,7 @@ def _damaged(subject: str, found: str, code: str = "file-unreadable") -> FormatE
         subject,
         found,
         expected="a whole netCDF-3 file",
-        todo="Compare its checksum with the record's: where they differ, copy it to the node again.",
+        todo="If its checksum is not the record's, copy it to the node again.",
         code=code,
     )
 

@@ -244,7 +244,7 @@ def _unreadable(subject: str, reason: object) -> FormatError:
         subject,
         f"netCDF-C cannot read it: {reason}",
         expected="a whole NetCDF file",
-        todo="Compare its checksum with the record's: where they differ, copy it to the node again.",
+        todo="If its checksum is not the record's, copy it to the node again.",
         code="file-unreadable",
     )
 
