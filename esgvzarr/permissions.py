@@ -6,26 +6,40 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path) -> tuple[Path, ...]:
     """Make a directory, and those above it, where they are missing: all may read, its owner alone
     may write.
+
+    Returns:
+        The directories that were made, the highest first.
 
     Raises:
         OSError: it cannot be made.
     """
     if path.is_dir():
-        return
-    make_directory(path.parent)
+        return ()
+    above = make_directory(path.parent)
     try:
         path.mkdir(mode=0o755)
     except FileExistsError:
         if not path.is_dir():
             raise
-    else:
-        path.chmod(0o755)
+        return above
+    path.chmod(0o755)
+    return (*above, path)
+
+
+def remove_empty(directories: Iterable[Path]) -> None:
+    """Take directories away that hold nothing, the last first."""
+    for directory in reversed(list(directories)):
+        try:
+            directory.rmdir()
+        except OSError:
+            return  # it holds something, or is gone
 
 
 def make_private_file(path: Path) -> None:

@@ -21,14 +21,14 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..model import ReferenceFile
-from ..permissions import NO_LOCKS, lacks_locks, make_directory
+from ..permissions import NO_LOCKS, lacks_locks, make_directory, remove_empty
 from . import of_place
 
 
 @contextmanager
 def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Path]:
     """A hidden place on the file system of ``path`` for what shall be put there. What is left in it
-    in the end goes.
+    in the end goes, and with it the directories that were made and hold nothing.
 
     Args:
         path: of the reference file. Its directory is made if it is missing.
@@ -38,9 +38,10 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
         StoreError: nothing can be written there.
     """
     target = Path(path)
+    made: tuple[Path, ...] = ()
     with writing(target):
         if not aside:
-            make_directory(target.parent)
+            made = make_directory(target.parent)
             remove_leftovers(target)
         holder, handle = _make_holder(_temporary_prefix(target), None if aside else target.parent)
     try:
@@ -48,6 +49,7 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
     finally:
         shutil.rmtree(holder, ignore_errors=True)
         os.close(handle)
+        remove_empty(made)
 
 
 def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:

@@ -282,7 +282,7 @@ class TestGenerate:
         tmp_path: Path,
     ) -> None:
         """And not the references: it may be tried again later."""
-        thredds_server.fault(Busy(set(range(4, 1000))), "*.nc")
+        thredds_server.fault(Busy(set(range(2, 1000))), "*.nc")
         with pytest.raises(TransportError) as stop:
             generate(record, tmp_path / "out", transport, settings)
         assert (stop.value.code, stop.value.retryable) == ("transport-http-503", True)
