@@ -523,7 +523,8 @@ def write_dataset(
     root: Path, variable: str, specs: Sequence[FileSpec], *, grid: str = "gn", **attrs: str
 ) -> Path:
     """A dataset of one variable at its place by the DRS; its directory."""
-    directory = root / FACETS.replace(".", "/") / "Amon" / variable / grid / "v20190406"
+    facets = FACETS.replace("UKESM1-0-LL", attrs.get("source_id", "UKESM1-0-LL"))
+    directory = root / facets.replace(".", "/") / "Amon" / variable / grid / "v20190406"
     for path in write_files(directory, specs):
         with netCDF4.Dataset(path, "a") as file:
             if variable != "tas":
