@@ -29,14 +29,27 @@ class Workers(Protocol):
         wait for their turn.
 
         Raises:
-            WorkerError: the process died twice, was ended at a limit, or cannot be had
-                (``retryable``), or the function has a fault.
+            WorkerError: the process died, was ended at a limit, or cannot be had, or the function
+                has a fault. ``retryable`` where it was killed from outside, twice, or cannot be
+                had: another run may succeed.
         """
         ...
 
     def close(self) -> None:
         """Let go of the processes."""
         ...
+
+
+def _twice_if_killed(function: Callable[..., _T], *arguments: Any, limits: Limits) -> _T:
+    """Do a job once more where its process was killed: it may have been in the way of others on
+    this machine.
+    """
+    try:
+        return in_a_worker(function, *arguments, limits=limits)
+    except WorkerError as error:
+        if not error.retryable:
+            raise
+    return in_a_worker(function, *arguments, limits=limits)
 
 
 class LocalWorkers:
@@ -52,16 +65,9 @@ class LocalWorkers:
         self._slots = threading.BoundedSemaphore(count)
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """As in `Workers`. What was killed is tried once more: it may have been in the way of
-        others on this machine.
-        """
+        """As in `Workers`."""
         with self._slots:
-            try:
-                return in_a_worker(function, *arguments, limits=self._limits)
-            except WorkerError as error:
-                if not error.retryable:
-                    raise
-            return in_a_worker(function, *arguments, limits=self._limits)
+            return _twice_if_killed(function, *arguments, limits=self._limits)
 
     def close(self) -> None:
         """Nothing is left: each process ended with its job."""
@@ -120,7 +126,7 @@ class DaskWorkers:
 
         try:
             future: Future[_T] = self._executor.submit(
-                in_a_worker, function, *arguments, limits=self._limits
+                _twice_if_killed, function, *arguments, limits=self._limits
             )
             return future.result()
         except KilledWorker as error:

@@ -322,8 +322,10 @@ def die_once(marker: Path) -> str:
     return "alive"
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die(signal_number: signal.Signals, marker: Path) -> None:
+    with marker.open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal_number)
 
 
 def stumble() -> None:
@@ -336,15 +338,19 @@ def refuse() -> None:
 
 class TestWorkers:
     def test_one_that_dies_is_replaced_and_the_work_done(self, tmp_path: Path) -> None:
-        """Once more, elsewhere; if it dies again, that is said, and the others' work is not
-        lost.
+        """Killed, its work is done once more; killed again, it is left for another run. A crash is
+        the file's, and is not tried again. Other work is not lost.
         """
         workers = LocalWorkers(2, Limits())
         try:
             assert workers.run(die_once, tmp_path / "marker") == "alive"
-            with pytest.raises(WorkerError) as caught:
-                workers.run(die)
-            assert (caught.value.code, caught.value.retryable) == ("worker-died", False)
+            for number, tries in ((signal.SIGKILL, 2), (signal.SIGSEGV, 1)):
+                marker = tmp_path / number.name
+                with pytest.raises(WorkerError) as caught:
+                    workers.run(die, number, marker)
+                retryable = number is signal.SIGKILL
+                assert (caught.value.code, caught.value.retryable) == ("worker-died", retryable)
+                assert len(marker.read_text()) == tries
             with pytest.raises(SourceError) as refused:
                 workers.run(refuse)
             assert refused.value.code == "source-none"
@@ -356,7 +362,7 @@ class TestWorkers:
 
     def test_of_a_cluster_that_is_not_there(self) -> None:
         with pytest.raises(SettingsError) as caught:
-            connect_workers("tcp://127.0.0.1:9", 0)
+            connect_workers("tcp://127.0.0.1:9", 0, Limits())
         assert caught.value.code == "settings-scheduler"
 
 
@@ -619,7 +625,8 @@ def test_a_setting_that_is_wrong_ends_the_run_and_is_held_against_no_dataset(
     pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
     with Back(tmp_path, stac_server, 16) as back:
         right = back.node.config.read_text()
-        back.node.write_config(data_paths={})
+        elsewhere = {str(tmp_path / "elsewhere"): "another_root"}
+        back.node.write_config(esgcet={"data_roots": elsewhere}, data_paths={})
         job = Job((), config=back.node.config)
         summary = backfill(job, read_settings(back.node.config), jobs=1)
         assert summary.counts["open"] == 16
