@@ -148,10 +148,12 @@ class Job:
             return np.asarray(variable[self.shown_box].values)
 
     def unlike(self, truth: xarray.Dataset, part: np.ndarray | Exception) -> list[str]:
-        """In what the part that a reader gets is not the file's."""
+        """In what the part that a reader gets is not the file's. The file is read first: where it
+        is damaged, both sides fail, and the fault is the file's.
+        """
+        there = np.asarray(truth.variables[self.name][self.box].values)
         if isinstance(part, Exception):
             return [f"{self.box} cannot be read: {type(part).__name__}: {part}"]
-        there = np.asarray(truth.variables[self.name][self.box].values)
         return [] if equal(there, part) else [f"{self.box} differs"]
 
 
