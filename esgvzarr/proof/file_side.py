@@ -194,14 +194,12 @@ def _judge_image(
     failure: Exception | None = None
     result: _T | None = None
     try:
-        buffer = image.buffer
         try:
-            with _opened(_image_dataset(source.subject, buffer)) as truth:
+            with _opened(_image_dataset(source.subject, image.buffer)) as truth:
                 result = work(truth)
         except UNREADABLE as error:
             failure = error.with_traceback(None)  # or its frames hold the buffer
         missed = tuple(image.missed())
-        buffer.release()
     finally:
         image.close()
     if missed:
@@ -212,15 +210,31 @@ def _judge_image(
 
 
 def _local_dataset(path: str) -> Any:
-    import netCDF4
-
-    return netCDF4.Dataset(path)
+    return _dataset(path)
 
 
 def _image_dataset(subject: str, buffer: memoryview) -> Any:
+    return _dataset(subject.rsplit("/", 1)[-1] or "file", memory=buffer)
+
+
+def _dataset(path: str, **options: Any) -> Any:
+    """A file, open in netCDF-C.
+
+    One whose variables cannot be listed is closed here, in the thread that opened it. netCDF4 would
+    leave it open until the garbage collector closed it, in any thread, while another thread is in
+    netCDF-C, which bears only one. With weak references from variables to their file, what was
+    closed is let go of at once, too.
+    """
     import netCDF4
 
-    return netCDF4.Dataset(subject.rsplit("/", 1)[-1] or "file", memory=buffer)
+    file = netCDF4.Dataset.__new__(netCDF4.Dataset)
+    try:
+        netCDF4.Dataset.__init__(file, path, keepweakref=True, **options)
+    except BaseException:
+        if file.isopen():
+            file.close()
+        raise
+    return file
 
 
 @contextmanager
@@ -228,9 +242,9 @@ def _opened(file: Any) -> Iterator[xarray.Dataset]:
     """One file as it is: nothing decoded, nothing masked."""
     import xarray
 
-    file.set_auto_maskandscale(False)
-    file.set_auto_chartostring(False)
     try:
+        file.set_auto_maskandscale(False)
+        file.set_auto_chartostring(False)
         store = xarray.backends.NetCDF4DataStore(file)  # type: ignore[no-untyped-call, unused-ignore]
         with xarray.open_dataset(store, decode_cf=False, cache=False) as dataset:
             yield dataset

@@ -47,6 +47,8 @@ class Image:
             )
         except (OSError, ValueError, OverflowError, MemoryError) as error:
             raise _unguarded(subject, f"no {content.size} bytes of addresses: {error}") from error
+        self.buffer = memoryview(self.memory)[: self._size]
+        """The bytes of the file, no more and no fewer."""
         with contextlib.suppress(OSError):  # a kernel without huge pages needs not be told
             self.memory.madvise(mmap.MADV_NOHUGEPAGE)
         for start, data in content.whole_pages():
@@ -55,11 +57,6 @@ class Image:
         if next(self.missed(), None) is not None:
             self.close()
             raise _unguarded(subject, "it calls memory resident that was never touched")
-
-    @property
-    def buffer(self) -> memoryview:
-        """The bytes of the file, no more and no fewer."""
-        return memoryview(self.memory)[: self._size]
 
     def missed(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of what was read so far and is not known, in whole pages."""
@@ -84,8 +81,14 @@ class Image:
         return resident & _RESIDENT > 0
 
     def close(self) -> None:
-        """Give the memory back."""
-        self.memory.close()
+        """Give the memory back. Addresses that are still held stay valid, and read as zeros:
+        netCDF4 never lets go of the buffer of a file that it could not open.
+        """
+        try:
+            self.buffer.release()
+            self.memory.close()
+        except BufferError:
+            self.memory.madvise(mmap.MADV_DONTNEED)
 
 
 def _mincore() -> ctypes._NamedFuncPointer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -142,7 +143,9 @@ def test_no_page_that_is_missing_is_taken_for_data(form: str, tmp_path: Path) ->
     assert set(refused) == {"transport-host-refused"}  # the page was going to be fetched
 
 
-def facts_of(source: Source, transport: Transport | None = None) -> list[object]:
+def facts_of(
+    source: Source, transport: Transport | None = None, *, counts: bool = True
+) -> list[object]:
     """All that a file says, as text."""
 
     def work(truth: object, counted: object) -> list[object]:
@@ -150,7 +153,7 @@ def facts_of(source: Source, transport: Transport | None = None) -> list[object]
         values = {name: (v.dims, v.attrs, v.values.tobytes()) for name, v in variables.items()}
         return [repr(values), repr(truth.attrs), repr(counted)]  # type: ignore[attr-defined]
 
-    return next(judge_all([(source, work)], transport, counts=True))  # type: ignore[arg-type]
+    return next(judge_all([(source, work)], transport, counts=counts))  # type: ignore[arg-type]
 
 
 def test_what_the_judge_misses_is_fetched_until_it_has_read_all(tmp_path: Path) -> None:
@@ -195,6 +198,50 @@ def test_a_file_that_netcdf_c_cannot_read_is_named(tmp_path: Path) -> None:
         verify(artefact, files, transport, location="test", full=True)
     assert caught.value.code == "file-unreadable"
     assert "netCDF-C cannot read it" in str(caught.value)
+
+
+def test_an_image_that_netcdf_c_cannot_open_is_named_and_its_memory_given_back() -> None:
+    """netCDF4 keeps the buffer of such a file for good."""
+    content = contents_of(b"no NetCDF file" * 2**20)
+    source = Source("http://data.example/a.nc", content=content)
+    before = resident_bytes()
+    for _ in range(8):
+        with Unasked() as transport, pytest.raises(FormatError, match="netCDF-C cannot read it"):
+            facts_of(source, transport, counts=False)
+    assert resident_bytes() - before < 4 * content.size
+
+
+def resident_bytes() -> int:
+    """Memory of this process that the kernel has given."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_file_whose_variables_cannot_be_listed_is_closed_at_once(
+    in_memory: bool, tmp_path: Path
+) -> None:
+    """And not by the garbage collector, in any thread."""
+    path = tmp_path / "name.nc"
+    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+        file.createDimension("x", 2)
+        file.createVariable("tas", "f4", ("x",))
+    data = path.read_bytes().replace(b"tas", b"t\xffs")
+    path.write_bytes(data)
+    source = Source("http://data.example/a.nc", content=contents_of(data))
+    if not in_memory:
+        source = Source("a", str(path))
+    before = open_datasets()
+    with Unasked() as transport, pytest.raises(FormatError) as caught:
+        facts_of(source, transport)
+    assert caught.value.code == "file-unreadable"
+    assert open_datasets() == before
+
+
+def open_datasets() -> int:
+    """How many files netCDF4 has open in this process."""
+    found = [one for one in gc.get_objects() if issubclass(type(one), netCDF4.Dataset)]
+    return sum(one.isopen() for one in found)
 
 
 def made_of(path: Path) -> tuple[bytes, list[FileRecord]]:
