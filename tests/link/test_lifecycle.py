@@ -576,7 +576,7 @@ class TestUnpublish:
         assert run("link", *arguments)[0] == 0
         for left in node.directory.glob("esgvzarr.sqlite*"):
             left.unlink()
-        node.write_config()
+        node.write_config(esgcet={"data_roots": {}})  # `data_paths` follow from them
         status, said = run("unpublish", DATASET_ID, "--config", node.config)
         assert (status, "settings-reference-dir" in said) == (1, True), said
         assert beside(node) == {NAME}
