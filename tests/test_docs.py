@@ -43,6 +43,7 @@ FIRST_WORDS = (
     "time",
     "coordinate",
     "dataset",
+    "segments",
     "identity",
     "attribute",
     "calendar",
