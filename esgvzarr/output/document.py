@@ -228,11 +228,20 @@ def _version_2(text: str, subject: str) -> dict[str, Any] | None:
         return {
             "shape": described["shape"],
             "chunks": chunks,
-            "dtype": _DTYPES.get(str(described["data_type"]), described["data_type"]),
+            "dtype": _dtype_of(described["data_type"]),
             "filters": codecs,
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_references(subject, f"describes no array: {type(error).__name__}") from error
+
+
+def _dtype_of(data_type: Any) -> Any:
+    """A data type of Zarr version 3 in the words of NumPy; text of single bytes has a length."""
+    if isinstance(data_type, dict):
+        letter = {"null_terminated_bytes": "S", "fixed_length_utf32": "U"}[data_type["name"]]
+        width = {"S": 1, "U": 4}[letter]
+        return f"{letter}{data_type['configuration']['length_bytes'] // width}"
+    return _DTYPES.get(str(data_type), data_type)
 
 
 def _longest(lengths: Any) -> int:
