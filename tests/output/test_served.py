@@ -281,10 +281,10 @@ def test_real_datasets_over_http(output: str, sample_root: Path, tmp_path: Path)
         NginxServer(tmp_path, dot_file=".zmetadata") as server,
         make_transport(Settings(retries=0, allowed_hosts=(files.host,))) as transport,
     ):
-        for number, paths in enumerate(list(sample_datasets(sample_root).values())[:2]):
-            directory = tmp_path / str(number)
+        for name, paths in list(sample_datasets(sample_root).items())[:2]:
+            record = replace(record_of(files, paths), id=DatasetId.parse(name))
             made = generate(
-                record_of(files, paths), directory, transport, settings_of(tmp_path, output)
+                record, tmp_path / name, transport, settings_of(tmp_path, output)
             ).reference
             assert made is not None
             opened = open_dataset(server.url_of(made.path), decode_times=oracle.CFTIME)
