@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ OTHER = f"{DATASET_ID.rpartition('.v')[0]}.v20200101"
 _MODULE = '''
 from esgvzarr.indexes import IndexAddress, Login
 from esgvzarr.indexes.catalog import CatalogIndex
+
+NEEDS_SERVER = pytest.mark.skipif(
+    find_spec("uvicorn") is None, reason="the STAC server is in the extra `demo`"
+)
+
 
 class ShelfIndex(CatalogIndex):
     """A directory that esg.yaml names as its shelf."""
@@ -107,6 +113,7 @@ def hrefs(shelf: Path, dataset: str) -> list[str]:
     return [link.href for link in index.links(DatasetId.parse(dataset))]
 
 
+@NEEDS_SERVER
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # esgcet's own
 @pytest.mark.filterwarnings("ignore:BBOX crossing")  # of the grid of the small files
 def test_goes_through_the_life_of_a_link(
@@ -146,6 +153,7 @@ def test_goes_through_the_life_of_a_link(
     assert hrefs(shelf, DATASET_ID) == []
 
 
+@NEEDS_SERVER
 def test_is_diagnosed_in_its_own_words(configured: DataNode) -> None:
     rows = examine(configured.config, read_settings(configured.config))
     said = {row.check: row.found for row in rows if row.check in ("index", "login")}
