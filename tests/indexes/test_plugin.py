@@ -32,11 +32,6 @@ _MODULE = '''
 from esgvzarr.indexes import IndexAddress, Login
 from esgvzarr.indexes.catalog import CatalogIndex
 
-NEEDS_SERVER = pytest.mark.skipif(
-    find_spec("uvicorn") is None, reason="the STAC server is in the extra `demo`"
-)
-
-
 class ShelfIndex(CatalogIndex):
     """A directory that esg.yaml names as its shelf."""
 
@@ -65,6 +60,11 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "entry_points.txt").write_text("[esgvzarr.indexes]\nshelf = shelf_index:ShelfIndex\n")
     monkeypatch.syspath_prepend(str(site))
     return tmp_path / "all.shelf"
+
+
+NEEDS_SERVER = pytest.mark.skipif(
+    find_spec("uvicorn") is None, reason="the STAC server is in the extra `demo`"
+)
 
 
 class TestShelf(IndexTests):
