@@ -133,7 +133,7 @@ class TestWords:
         files = write_files(node.root / "hostile", specs_of((12,), grid=(4, 6)))
         with netCDF4.Dataset(files[0], "a") as file:
             file.title = HOSTILE
-            file.source_id = HOSTILE
+            file.license = HOSTILE
             file["tas"].long_name = HOSTILE
         page = make_site(node, files, "hostile-zarr").page
         open_page(tab, page)
