@@ -360,3 +360,5 @@ class AccessLink:
     """``<drs path>/<DSID>.json``, relative to the data root."""
     asset_key: str = "reference_file"
     """Under which a STAC item has it."""
+    page: str = ""
+    """URL of the page for people; empty where there is none."""

@@ -28,7 +28,7 @@ from ..errors import (
     kind_of,
     traits_of,
 )
-from ..generate import generate, limits_of, make_transport
+from ..generate import generate, index_pages, limits_of, make_transport
 from ..link.address import address_of_config
 from ..link.attempt import Attempt, keep_made
 from ..link.ledger import Ledger
@@ -167,6 +167,9 @@ def backfill(
             finally:
                 if workers is not None:
                     workers.close()
+        directory = job.output_dir or settings.reference_dir
+        if directory is not None and not plan_only:
+            index_pages(directory.expanduser(), settings)
         return run.summary()
     finally:
         plan.close()

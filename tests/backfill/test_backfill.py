@@ -590,6 +590,24 @@ def test_two_runs_do_not_do_a_dataset_twice(tmp_path: Path) -> None:
         assert (summary.counts["written"], summary.finished) == (10, 0)
 
 
+def test_a_served_directory_gets_pages_and_an_index_of_them(tmp_path: Path) -> None:
+    """Served by what the settings say of the directory; what is not served gets none."""
+    archive = write_archive(tmp_path / "data", 2)
+    out = tmp_path / "out"
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(
+            ledger=tmp_path / "ledger.sqlite", data_paths={str(out): "https://node.example/zarr"}
+        )
+        backfill(Job((server.catalog_url,), output_dir=out), settings, jobs=1)
+        unserved = Job((server.catalog_url,), output_dir=tmp_path / "unserved")
+        backfill(unserved, settings, jobs=1)
+    index = (out / "index.html").read_text()
+    for name in archive:
+        assert f"{name}.html" in index
+        assert f"https://node.example/zarr/{name}.json" in (out / f"{name}.html").read_text()
+    assert {path.suffix for path in (tmp_path / "unserved").iterdir()} == {".json"}
+
+
 def test_a_plan_alone_reads_no_data(tmp_path: Path) -> None:
     write_archive(tmp_path / "data", 3)
     with ThreddsServer(tmp_path / "data") as server:

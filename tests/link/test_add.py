@@ -47,6 +47,7 @@ from esgvzarr.transport import Transport
 
 ID = DatasetId.parse(DATASET_ID)
 NAME = f"{DATASET_ID}.json"
+PAGE = f"{DATASET_ID}.html"
 
 
 def record_of(server: ThreddsServer, files: list[Path], **changes: Any) -> DatasetRecord:
@@ -342,6 +343,46 @@ class TestPublish:
             == outcome.reference.href
         )
 
+    def test_a_page_lies_beside_and_the_asset_leads_to_it(
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
+        tmp_path: Path,
+    ) -> None:
+        """It says what was proved, and the asset how the dataset is opened in one line."""
+        href = publish(record, index, transport, settings).reference.href
+        asset = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
+        line = f'xarray.open_dataset("{href}", engine="kerchunk", chunks={{}})'
+        assert line in asset["description"]
+        assert asset["description"].endswith(href.replace(".json", ".html"))
+        page = (tmp_path / DRS_PATH / PAGE).read_text()
+        assert "all passed" in page
+        assert href in page
+
+    @pytest.mark.parametrize("why", ["setting", "disk"])
+    def test_without_a_page_it_is_linked_all_the_same(
+        self,
+        record: DatasetRecord,
+        index: StacIndex,
+        transport: Transport,
+        settings: Settings,
+        stac_server: StacServer,
+        tmp_path: Path,
+        why: str,
+    ) -> None:
+        """Pages are not wanted, or what lies in the page's place is in the way."""
+        page = tmp_path / DRS_PATH / PAGE
+        if why == "disk":
+            (page / "in the way").mkdir(parents=True)
+        chosen = settings.model_copy(update={"pages": why == "disk"})
+        assert publish(record, index, transport, chosen).state == "linked"
+        assert not page.is_file()
+        asset = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
+        assert "Look at it" not in asset["description"]
+
     def test_twice_is_once(
         self,
         record: DatasetRecord,
@@ -371,7 +412,7 @@ class TestPublish:
         assert Path(outcome.reference.path).exists()
 
     @pytest.mark.parametrize(
-        ("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"]
+        ("status", "left"), [(403, set()), (503, {NAME, PAGE})], ids=["definite", "may pass"]
     )
     def test_link_failures(
         self,
@@ -407,7 +448,7 @@ class TestPublish:
         stac_server.fault(Status(403), methods=("PATCH",))
         with pytest.raises(LinkError):
             publish(record, index, transport, settings)
-        assert left_in(tmp_path / DRS_PATH) == {NAME}
+        assert left_in(tmp_path / DRS_PATH) == {NAME, PAGE}
 
     def test_an_unknown_dataset_is_waited_for(
         self,
@@ -425,7 +466,7 @@ class TestPublish:
         with pytest.raises(LinkError) as caught:
             publish(record, index, transport, settings)
         assert (caught.value.code, caught.value.retryable) == ("index-item-missing", True)
-        assert left_in(tmp_path / DRS_PATH) == {NAME}
+        assert left_in(tmp_path / DRS_PATH) == {NAME, PAGE}
 
     @pytest.mark.parametrize(
         ("fault", "code"),
