@@ -43,6 +43,28 @@ IDENTIFYING = (
     "version_realization",
 )
 """Global attributes that are equal in all files of one dataset, whatever its project."""
+PROJECTS = (
+    "CMIP3",
+    "cmip3",
+    "CMIP5",
+    "cmip5",
+    "CMIP6",
+    "CMIP6Plus",
+    "CMIP7",
+    "MIP-DRS7",
+    "CORDEX",
+    "cordex",
+    "CORDEX-CMIP6",
+    "input4MIPs",
+    "obs4MIPs",
+    "obs4REF",
+    "CREATE-IP",
+    "E3SM",
+    "DRCDP",
+)
+"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id
+begins there.
+"""
 _VERSION = re.compile(r"(\.v|#)\d+(\|.*)?$")
 _REMARK = re.compile(r"\([^()]*\)")
 _CMIP5_TABLE = re.compile(r"Table (\S+)")

@@ -16,7 +16,7 @@ from .errors import EsgvzarrError
 from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
 from .output.placing import plan_reference, write_reference
-from .pages import write_page, write_pages
+from .pages import page_path, write_page, write_pages
 from .permissions import absolute
 from .proof import read_artefact, referenced_urls, verify
 from .stage import Place, Staged, Work, places_of, staged_apart, staging_places
@@ -80,6 +80,8 @@ def add_page(made: Written, settings: Settings) -> None:
     for reference, report in zip(made.references, reports, strict=False):
         if not reference.path.endswith(".json") or reference.path.endswith(".zarr3.json"):
             continue
+        if not reference.written and page_path(reference.path).exists():
+            continue
         href = reference.href if is_url(reference.href) else served_url(reference.path, settings)
         if not href:
             continue
@@ -87,7 +89,7 @@ def add_page(made: Written, settings: Settings) -> None:
             write_page(reference.path, href, report)
         except EsgvzarrError as error:
             _log.warning("%s has no page: %s", made.dataset_id, error)
-        except Exception:  # a page says what strangers wrote in files
+        except Exception:  # noqa: BLE001  (a page says what strangers wrote in files)
             _log.exception("%s has no page; please report this as a bug", reference.path)
 
 

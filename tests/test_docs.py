@@ -92,6 +92,14 @@ def test_a_page_that_is_made_from_the_code_is_fresh(name: str) -> None:
     )
 
 
+def test_the_report_says_of_each_code_what_the_documentation_says() -> None:
+    made = load(DOCS / "write_reference.py")
+    assert made.CODES.read_text(encoding="utf-8") == made.codes_text(), (
+        "stale: run python docs/write_reference.py"
+    )
+    assert made.codes()["source-retracted"] == ["source", "the dataset is retracted"]
+
+
 def test_every_setting_is_described() -> None:
     text = page("reference/settings.md")
     assert [name for name in Settings.model_fields if f"## `{name}`" not in text] == []

@@ -167,12 +167,30 @@ def backfill(
             finally:
                 if workers is not None:
                     workers.close()
+        if job.query and not any(plan.counts().values()) and not plan.unread():
+            survey.refuse_query()
+        _follow_ledger(job, plan, Ledger(settings.ledger))
         directory = job.output_dir or settings.reference_dir
         if directory is not None and not plan_only:
             index_pages(directory.expanduser(), settings)
-        return run.summary()
+        summary = run.summary()
+        return replace(summary, listed=tuple(plan.listed())) if plan_only else summary
     finally:
         plan.close()
+
+
+def _follow_ledger(job: Job, plan: Plan, ledger: Ledger) -> None:
+    """Let the plan say what other commands did since: a dataset that was unpublished is not linked
+    any more.
+    """
+    if job.output_dir is not None:
+        return
+    before = plan.withdrawn()
+    for last in ledger.latest():
+        is_withdrawn = last.state in (State.WITHDRAWN, State.DELETED)
+        is_back = last.dataset_id in before and last.state is State.LINKED
+        if is_withdrawn or is_back:
+            plan.follow(last.dataset_id, last.state, last.detail)
 
 
 def _address_of(job: Job) -> IndexAddress | None:

@@ -16,7 +16,7 @@ import orjson
 
 from ..errors import SourceError
 from ..model import Report
-from ..output.placing import staging, writing
+from ..output.placing import remove_leftovers, staging, writing
 from .facts import read_facts
 from .html import dataset_page, directory_page
 
@@ -73,6 +73,7 @@ def write_page(
 def remove_page(reference: str | os.PathLike[str]) -> bool:
     """Delete the page of a reference file; False where there was none."""
     path = page_path(reference)
+    remove_leftovers(path)
     if not path.is_file():
         return False
     with writing(path):
