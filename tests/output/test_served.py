@@ -19,7 +19,8 @@ from esgvzarr import open_dataset
 from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
-from esgvzarr.link.lifecycle import carry_out, decide
+from esgvzarr.link.decision import decide
+from esgvzarr.link.lifecycle import carry_out
 from esgvzarr.link.task import IndexAddress
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.outcome import Outcome, Verb
