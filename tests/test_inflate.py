@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import bz2
 import gzip
 import lzma
+import pickle
 import subprocess
 import sys
 import zlib
