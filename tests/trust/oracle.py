@@ -195,9 +195,12 @@ def joined_differences(
 
 
 def _steps(dataset: xarray.Dataset, time: str) -> list[str]:
-    return (
-        [str(step) for step in dataset.variables[time].values] if time in dataset.variables else []
-    )
+    if time not in dataset.variables:
+        return []
+    values = dataset.variables[time].values
+    if values.dtype.kind in "iu":  # another file may state the same number as a floating one
+        values = values.astype(np.float64)
+    return [str(step) for step in values]
 
 
 def _places(
