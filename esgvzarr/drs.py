@@ -239,8 +239,11 @@ def _letters(text: str) -> str:
     return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
-def plain_methods(cell_methods: Any) -> str:
-    """``cell_methods`` without remarks in parentheses and spare blanks: what was done to the
-    numbers.
+def plain_methods(attrs: Mapping[str, Any]) -> str | None:
+    """The ``cell_methods`` of a variable without remarks in parentheses and spare blanks: what was
+    done to the numbers. None if the attribute is absent, or is no text and so names no method.
     """
-    return " ".join(_REMARK.sub(" ", str(cell_methods)).split())
+    stated_methods = attrs.get("cell_methods")
+    if not isinstance(stated_methods, str):
+        return None
+    return " ".join(_REMARK.sub(" ", stated_methods).split())

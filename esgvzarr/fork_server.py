@@ -44,14 +44,27 @@ _PR_SET_PDEATHSIG = 1
 _HEAVY = (
     "h5py",
     "netCDF4",
+    "zarr",
+    "aiohttp",
+    "fsspec.implementations.http",
+    "dask.array",
     "xarray",
     "kerchunk.hdf",
+    "kerchunk.xarray_backend",
+    "esgvzarr.settings",
     "esgvzarr.combine",
-    "esgvzarr.formats",
+    "esgvzarr.formats.hdf5",
+    "esgvzarr.formats.netcdf3",
+    "esgvzarr.output.icechunk",
+    "esgvzarr.output.kerchunk_file",
+    "esgvzarr.output.parquet",
+    "esgvzarr.output.zarr3",
     "esgvzarr.proof",
+    "esgvzarr.stage",
 )
 """What children import. The server imports it, so that not each of them must: a new interpreter
-before its first child, a copy before its second, since most copies have one job.
+before its first child, a copy before its second, since most copies have one job. It takes about a
+second of CPU time.
 """
 
 
@@ -390,3 +403,7 @@ def _import_what_children_import() -> None:
     for name in _HEAVY:
         with contextlib.suppress(ImportError):  # the child says what is missing, if it needs it
             importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        engines = importlib.import_module("xarray.backends")
+        engines.list_engines()  # xarray imports all of them when it first opens a dataset
+    gc.freeze()  # children share these pages as long as no collection writes to them

@@ -261,4 +261,9 @@ def _limited(own: type[Codec], name: str) -> type[Codec]:
             raise _expands(limit)
         return own.decode(self, buf, out)
 
-    return type(own.__name__, (own,), {"decode": decode, "__module__": own.__module__})
+    def reduce(self: Any) -> tuple[Any, ...]:
+        """Be found by name in another process, which need not have limited decoders."""
+        return numcodecs.get_codec, (self.get_config(),)
+
+    members = {"decode": decode, "__reduce__": reduce, "__module__": own.__module__}
+    return type(own.__name__, (own,), members)

@@ -5,6 +5,8 @@ Servers and files come as fixtures of ``esgvzarr.testing.plugin``.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,14 @@ SLOW = {
     "trust/test_real_datasets.py": "references real datasets",
 }
 """Directories and modules that `pytest -m "not slow"` leaves out, with the reason."""
+
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    # Tests start hundreds of interpreters, and each would compile the package. The bytecode goes
+    # where the tests keep what they know of each other, and not into the tree.
+    sys.pycache_prefix = str(HERE.parent / ".pytest_cache" / "bytecode")
+    sys.dont_write_bytecode = False
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,8 +31,9 @@ from ..errors import (
 from ..generate import generate, index_pages, limits_of, make_transport
 from ..link.address import address_of_config
 from ..link.attempt import Attempt, keep_made
+from ..link.decision import decide
 from ..link.ledger import Ledger
-from ..link.lifecycle import carry_on, decide
+from ..link.lifecycle import carry_on
 from ..link.states import DONE, MAKING, State, Verb
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord

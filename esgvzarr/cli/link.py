@@ -80,7 +80,7 @@ def _add_publish(commands: Any) -> None:
 
 def _publish(options: argparse.Namespace) -> int:
     from ..esgpublish import config_path
-    from ..link.lifecycle import publish_with_esgcet
+    from ..link.with_esgcet import publish_with_esgcet
     from ..settings import read_settings
 
     settings = read_settings(config_path(options.unknown), strict=options.strict)
@@ -154,7 +154,7 @@ def _add_resume(commands: Any) -> None:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from ..link.lifecycle import resume
+    from ..link.resume import resume
 
     console = make_console()
     settings = settings_of(options, config_if_any(options))

@@ -1,4 +1,4 @@
-"""Publish the references of one registered dataset: generate, then link.
+"""Let an index show the references of one registered dataset.
 
 The link comes after the reference file is served. No link ever points at nothing.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EsgvzarrError, SettingsError, TransportError
-from ..generate import Progress, generate, reference_name
+from ..generate import reference_name
 from ..indexes import Index, LinkState, connect
 from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Linked, Pending, Verb, Written
@@ -127,34 +127,6 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
             code="settings-reference-dir",
         )
     return Path(directory), f"{prefixes.pop()}/{name}"
-
-
-def publish(
-    record: DatasetRecord,
-    index: Index,
-    transport: Transport,
-    settings: Settings,
-    *,
-    force: bool = False,
-    progress: Progress = lambda *_: None,
-) -> Linked | Pending:
-    """Generate, prove, write and link one registered dataset.
-
-    Raises:
-        EsgvzarrError: no link was added. What this run wrote is removed, unless trying again later
-            can finish it.
-    """
-    directory, href = place(record, settings)
-    made = generate(
-        record, directory, transport, settings, href=href, force=force, progress=progress
-    )
-    progress(str(record.id), "linking")
-    try:
-        return show(made, record, index, transport, settings)
-    except EsgvzarrError as error:
-        if made.reference.written and not error.retryable and not force:
-            discard(made.reference.path, href, record, index)
-        raise
 
 
 def show(

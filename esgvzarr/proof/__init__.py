@@ -1,7 +1,8 @@
 """The proof: references read back as the files do, or they are not published.
 
 The reader's side is stock xarray + kerchunk. The other side is an independent read of the NetCDF
-files (``truth``), which has no part in making references. Works on any kerchunk JSON, ours or not.
+files by netCDF-C (``file_side``), which has no part in making references. Works on any kerchunk
+JSON, ours or not. The argument is in docs/internals/proof.md.
 """
 
 from __future__ import annotations

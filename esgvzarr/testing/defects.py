@@ -423,13 +423,13 @@ _TABLE = (
     Defect(
         "coordinates_list",
         40,
-        _all(oddities.change("tas", coordinates=["height", "lat"])),
+        _all(oddities.list_coordinates),
         "attribute-invalid",
     ),
     Defect(
         "bounds_list",
         40,
-        _all(oddities.change("time", bounds=["time_bnds", "none"])),
+        _all(oddities.list_bounds),
         "attribute-invalid",
     ),
     Defect(

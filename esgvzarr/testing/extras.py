@@ -213,8 +213,9 @@ def store_chunk_unfiltered(path: Path) -> None:
 
 
 def change_one_value(path: Path) -> None:
-    """The last number of the sixth step is another one."""
+    """The last number of the sixth step is another one, as stored."""
     with netCDF4.Dataset(path, "a") as file:
+        file.set_auto_maskandscale(False)
         file["tas"][5, -1, -1] += 1
 
 

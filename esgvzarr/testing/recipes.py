@@ -28,6 +28,8 @@ _NETCDF4_ONLY = {
     oddities.add_enum,
     oddities.add_attribute_types,
     oddities.add_bare_dimensions,
+    oddities.list_coordinates,
+    oddities.list_bounds,
     extras.add_shorter_in_chunk,
     extras.add_shorter_inside,
     extras.add_shorter_without_fill,

@@ -230,7 +230,7 @@ def test_show_opens_the_page_where_there_is_one(
     three: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the browser that the user has: here a program that keeps the address."""
-    reference = Path(shutil.copy(three[0], tmp_path))
+    reference = three[0]
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     browser.chmod(0o755)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import xarray
 
 from esgvzarr.errors import (
     FormatError,
-    LinkError,
     ProofError,
     RefusedError,
     SettingsError,
@@ -22,8 +20,7 @@ from esgvzarr.errors import (
     TransportError,
 )
 from esgvzarr.generate import generate, make_transport
-from esgvzarr.indexes.stac import StacIndex
-from esgvzarr.link.add import catalogue, place, publish
+from esgvzarr.link.add import catalogue, place
 from esgvzarr.link.attempt import keep_made
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
@@ -33,12 +30,7 @@ from esgvzarr.testing import (
     DATASET_ID,
     DEFECTS,
     DRS_PATH,
-    HtmlPage,
-    StacServer,
-    Status,
     ThreddsServer,
-    WrongLength,
-    make_item,
     write_monthly,
 )
 from esgvzarr.testing.faults import Answer
@@ -47,7 +39,6 @@ from esgvzarr.transport import Transport
 
 ID = DatasetId.parse(DATASET_ID)
 NAME = f"{DATASET_ID}.json"
-PAGE = f"{DATASET_ID}.html"
 
 
 def record_of(server: ThreddsServer, files: list[Path], **changes: Any) -> DatasetRecord:
@@ -91,41 +82,6 @@ class Busy:
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
         return text_response(503) if asked.earlier in self.at else answer(asked)
-
-
-@dataclass(frozen=True)
-class Patcher:
-    """Changes items without esgcet."""
-
-    url: str
-
-    def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
-        headers = {"Content-Type": "application/json-patch+json"}
-        answer = requests.patch(
-            f"{self.url}/collections/{collection}/items/{item_id}",
-            json=[operation],
-            headers=headers,
-            timeout=10,
-        )
-        if answer.status_code >= 300:
-            raise LinkError(
-                item_id, f"HTTP {answer.status_code}", retryable=answer.status_code >= 500
-            )
-        return answer.status_code
-
-
-@pytest.fixture
-def index(stac_server: StacServer, record: DatasetRecord, transport: Transport) -> StacIndex:
-    """An index in which the dataset was registered just now."""
-    hrefs = {file.name: file.url for file in record.files}
-    stac_server.add_item(make_item(DATASET_ID, hrefs, data_node=record.data_node))
-    transport.allow(stac_server.host, named=True)
-    return StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=2)
-
-
-def left_in(directory: Path) -> set[str]:
-    """What lies beside the NetCDF files."""
-    return {path.name for path in directory.iterdir() if path.suffix != ".nc"}
 
 
 def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -324,178 +280,6 @@ class TestGenerate:
         assert (tmp_path / NAME).read_text() == "{}"
         outcome = generate(record, tmp_path, transport, settings, force=True)
         assert outcome.reference.written
-
-
-class TestPublish:
-    def test_links(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-    ) -> None:
-        """Written beside the files, proved, and shown by the index."""
-        outcome = publish(record, index, transport, settings)
-        assert (outcome.state, outcome.code, outcome.verb) == ("linked", "", "publish")
-        assert (
-            stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]["href"]
-            == outcome.reference.href
-        )
-
-    def test_a_page_lies_beside_and_the_asset_leads_to_it(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-        tmp_path: Path,
-    ) -> None:
-        """It says what was proved, and the asset how the dataset is opened in one line."""
-        href = publish(record, index, transport, settings).reference.href
-        asset = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
-        line = f'xarray.open_dataset("{href}", engine="kerchunk", chunks={{}})'
-        assert line in asset["description"]
-        assert asset["description"].endswith(href.replace(".json", ".html"))
-        page = (tmp_path / DRS_PATH / PAGE).read_text()
-        assert "all passed" in page
-        assert href in page
-
-    @pytest.mark.parametrize("why", ["setting", "disk"])
-    def test_without_a_page_it_is_linked_all_the_same(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-        tmp_path: Path,
-        why: str,
-    ) -> None:
-        """Pages are not wanted, or what lies in the page's place is in the way."""
-        page = tmp_path / DRS_PATH / PAGE
-        if why == "disk":
-            (page / "in the way").mkdir(parents=True)
-        chosen = settings.model_copy(update={"pages": why == "disk"})
-        assert publish(record, index, transport, chosen).state == "linked"
-        assert not page.is_file()
-        asset = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
-        assert "Look at it" not in asset["description"]
-
-    def test_twice_is_once(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-    ) -> None:
-        """The second run sends nothing."""
-        publish(record, index, transport, settings)
-        stac_server.clear()
-        assert publish(record, index, transport, settings).state == "linked"
-        assert [request.method for request in stac_server.requests] == ["GET"]
-
-    def test_a_queue_that_does_not_answer_is_pending(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-    ) -> None:
-        """Taken, but not shown in time: the file stays, for the link may come."""
-        stac_server.queue_loses = True
-        outcome = publish(record, index, transport, settings)
-        assert (outcome.state, outcome.code, outcome.done) == ("pending", "index-pending", False)
-        assert Path(outcome.reference.path).exists()
-
-    @pytest.mark.parametrize(
-        ("status", "left"), [(403, set()), (503, {NAME, PAGE})], ids=["definite", "may pass"]
-    )
-    def test_link_failures(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-        tmp_path: Path,
-        status: int,
-        left: set[str],
-    ) -> None:
-        """A definite refusal removes the file that this run wrote; one that may pass keeps it, for
-        trying again.
-        """
-        stac_server.fault(Status(status), methods=("PATCH",))
-        with pytest.raises(LinkError):
-            publish(record, index, transport, settings)
-        assert left_in(tmp_path / DRS_PATH) == left
-        assert "reference_file" not in stac_server.item("CMIP6", DATASET_ID)["assets"]
-
-    def test_a_file_of_an_earlier_run_is_not_removed(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-        tmp_path: Path,
-    ) -> None:
-        """Somebody may have linked to it."""
-        generate(record, tmp_path / DRS_PATH, transport, settings)
-        stac_server.fault(Status(403), methods=("PATCH",))
-        with pytest.raises(LinkError):
-            publish(record, index, transport, settings)
-        assert left_in(tmp_path / DRS_PATH) == {NAME, PAGE}
-
-    def test_an_unknown_dataset_is_waited_for(
-        self,
-        record: DatasetRecord,
-        transport: Transport,
-        settings: Settings,
-        stac_server: StacServer,
-        tmp_path: Path,
-    ) -> None:
-        """Registration may be queued still: the file stays, and the error says that trying again
-        can help.
-        """
-        transport.allow(stac_server.host, named=True)
-        index = StacIndex(stac_server.url, Patcher(stac_server.url), transport, poll_timeout_s=0.2)
-        with pytest.raises(LinkError) as caught:
-            publish(record, index, transport, settings)
-        assert (caught.value.code, caught.value.retryable) == ("index-item-missing", True)
-        assert left_in(tmp_path / DRS_PATH) == {NAME, PAGE}
-
-    @pytest.mark.parametrize(
-        ("fault", "code"),
-        [
-            (WrongLength(1), "transport-not-served"),
-            (HtmlPage(), "transport-html"),
-            (Status(404), "transport-http-404"),
-        ],
-        ids=["other bytes", "HTML", "not served"],
-    )
-    def test_the_public_url_is_looked_at_first(
-        self,
-        record: DatasetRecord,
-        index: StacIndex,
-        transport: Transport,
-        settings: Settings,
-        thredds_server: ThreddsServer,
-        stac_server: StacServer,
-        tmp_path: Path,
-        fault: Any,
-        code: str,
-    ) -> None:
-        """No link to a URL that serves something else than what was written, or nothing."""
-        thredds_server.fault(fault, "*.json")
-        with pytest.raises(TransportError) as caught:
-            publish(record, index, transport, settings)
-        assert caught.value.code == code
-        assert left_in(tmp_path / DRS_PATH) == set()
-        assert {request.method for request in stac_server.requests} <= {"GET"}
 
 
 class TestKeepMade:

@@ -869,6 +869,36 @@ def test_a_new_version_leaves_the_older_ones_link_and_file(
     assert beside(node, newer) == {f"{newer}.json", f"{newer}.html"}
 
 
+def test_a_page_lies_beside_and_the_asset_leads_to_it(
+    node: DataNode, stac_server: StacServer
+) -> None:
+    """It says what was proved, and the asset how the dataset is opened in one line."""
+    register(node, stac_server)
+    assert run("link", *source(node))[0] == 0
+    asset = assets(stac_server)["reference_file"]
+    href = node.url_of(DATASET_ID)
+    line = f'xarray.open_dataset("{href}", engine="kerchunk", chunks={{}})'
+    assert line in asset["description"]
+    assert asset["description"].endswith(href.replace(".json", ".html"))
+    page = (node.directory_of(DATASET_ID) / f"{DATASET_ID}.html").read_text()
+    assert "all passed" in page
+    assert href in page
+
+
+def test_a_page_that_cannot_be_written_hinders_nothing(
+    node: DataNode, stac_server: StacServer
+) -> None:
+    """What lies in its place stays, and goes with no link."""
+    register(node, stac_server)
+    in_the_way = node.directory_of(DATASET_ID) / f"{DATASET_ID}.html" / "in the way"
+    in_the_way.mkdir(parents=True)
+    status, said = run("link", *source(node))
+    assert status == 0, said
+    assert "Look at it" not in assets(stac_server)["reference_file"]["description"]
+    assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+    assert in_the_way.exists()
+
+
 def test_the_same_version_again_changes_nothing(node: DataNode, stac_server: StacServer) -> None:
     """Equal bytes: the file is not touched, nothing is sent."""
     register(node, stac_server)

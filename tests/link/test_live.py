@@ -17,15 +17,27 @@ import pytest
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State as AuditState
 from esgvzarr.errors import StoreError
+from esgvzarr.generate import generate, make_transport
 from esgvzarr.link import ledger as ledger_module
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import link_source, publish_with_esgcet, resume
+from esgvzarr.link.lifecycle import link_source
 from esgvzarr.link.remove import unpublish
+from esgvzarr.link.resume import resume
 from esgvzarr.link.states import State, Step
-from esgvzarr.model import DatasetId
+from esgvzarr.link.with_esgcet import publish_with_esgcet
+from esgvzarr.model import DatasetId, DatasetRecord
 from esgvzarr.outcome import Outcome
 from esgvzarr.settings import Settings, read_settings
-from esgvzarr.testing import DATASET_ID, StacServer, Status, make_item, write_monthly
+from esgvzarr.sources import read_source
+from esgvzarr.testing import (
+    DATASET_ID,
+    HtmlPage,
+    StacServer,
+    Status,
+    WrongLength,
+    make_item,
+    write_monthly,
+)
 from esgvzarr.testing.node import DataNode, command, schema_versions
 from esgvzarr.testing.oddities import forget_member
 
@@ -62,6 +74,19 @@ def link(node: DataNode, dataset_id: str = DATASET_ID, **options: Any) -> Outcom
     return link_source([mapfile], None, node.config, settings_of(node), **options)
 
 
+def read_record(node: DataNode) -> DatasetRecord:
+    """As `link` reads it from the mapfile."""
+    settings = settings_of(node)
+    mapfile = str(node.maps / f"{DATASET_ID}.map")
+    with make_transport(settings) as transport:
+        return read_source([mapfile], None, transport, settings.data_paths)
+
+
+def beside(node: DataNode) -> set[str]:
+    """What lies beside the NetCDF files, hidden files too."""
+    return {path.name for path in node.directory_of(DATASET_ID).iterdir() if path.suffix != ".nc"}
+
+
 def reference(node: DataNode, dataset_id: str = DATASET_ID) -> Path:
     return node.directory_of(dataset_id) / f"{dataset_id}.json"
 
@@ -86,6 +111,63 @@ def linked(node: DataNode, stac_server: StacServer) -> DataNode:
     register(node, stac_server)
     assert link(node).state is State.LINKED
     return node
+
+
+class TestLink:
+    def test_sends_nothing_where_the_link_is_shown(
+        self, linked: DataNode, stac_server: StacServer
+    ) -> None:
+        stac_server.clear()
+        again = link(linked)
+        assert again.state is State.LINKED
+        assert not again.references[0].written
+        assert {request.method for request in stac_server.requests} == {"GET"}
+
+    @pytest.mark.parametrize(
+        ("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"]
+    )
+    def test_keeps_what_it_wrote_only_where_trying_again_can_help(
+        self, node: DataNode, stac_server: StacServer, status: int, left: set[str]
+    ) -> None:
+        use_paths(node)
+        register(node, stac_server)
+        stac_server.fault(Status(status), methods=("PATCH",))
+        failed = link(node)
+        assert (failed.state, failed.code) == (State.FAILED, f"index-http-{status}")
+        assert beside(node) == left
+        assert shown(stac_server) == {}
+
+    def test_leaves_a_file_that_an_earlier_run_of_generate_wrote(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        use_paths(node)
+        register(node, stac_server)
+        record = read_record(node)
+        with make_transport(settings_of(node)) as transport:
+            generate(record, node.directory_of(DATASET_ID), transport, settings_of(node))
+        stac_server.fault(Status(403), methods=("PATCH",))
+        assert link(node).code == "index-http-403"
+        assert beside(node) == {NAME}
+
+    @pytest.mark.parametrize(
+        ("fault", "code"),
+        [
+            (WrongLength(1), "transport-not-served"),
+            (HtmlPage(), "transport-html"),
+            (Status(404), "transport-http-404"),
+        ],
+        ids=["other bytes", "HTML", "not served"],
+    )
+    def test_adds_no_link_to_a_url_that_serves_something_else(
+        self, node: DataNode, stac_server: StacServer, fault: Any, code: str
+    ) -> None:
+        use_paths(node)
+        register(node, stac_server)
+        node.thredds.fault(fault, "*.json")
+        failed = link(node)
+        assert (failed.state, failed.code) == (State.FAILED, code)
+        assert beside(node) == set()
+        assert {request.method for request in stac_server.requests} == {"GET"}
 
 
 class TestWhatIsLive:
@@ -328,7 +410,8 @@ class TestResume:
     def test_takes_first_what_was_tried_longest_ago(self, node: DataNode) -> None:
         """A dataset that ends the process each time is last the next time."""
         from esgvzarr.link.attempt import Attempt
-        from esgvzarr.link.lifecycle import decide, unfinished
+        from esgvzarr.link.decision import decide
+        from esgvzarr.link.resume import unfinished
         from esgvzarr.link.states import Verb
         from esgvzarr.link.task import IndexAddress
         from esgvzarr.model import DatasetRecord

@@ -24,7 +24,7 @@ from esgvzarr.indexes import LinkState
 from esgvzarr.indexes.asset import read_links
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.indexes.dataset_document import check_link
-from esgvzarr.link.add import access_link, publish
+from esgvzarr.link.add import access_link
 from esgvzarr.model import ICECHUNK_TYPE
 from esgvzarr.output import named
 from esgvzarr.output.placing import files_of, measure
@@ -33,7 +33,7 @@ from esgvzarr.testing import DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available
 from esgvzarr.transport import Transport
 
-from .test_served import ID, record_of, settings_of, tas_of
+from .test_served import ID, publish, record_of, settings_of, tas_of
 
 icechunk = pytest.importorskip("icechunk", minversion="2.0", reason="Icechunk 2 needs Python 3.12")
 
@@ -81,9 +81,9 @@ def test_published_beside_json_it_has_an_asset_of_its_own(
     index = CatalogIndex(tmp_path / "stac")
     record = record_of(server, paths)
     index.add_dataset(record)
-    publish(record, index, transport, settings_of(tmp_path, "json"))
-    made = publish(record, index, transport, settings_of(tmp_path, "icechunk"))
-    assert made.state == "linked"
+    publish(record, tmp_path / "stac", settings_of(tmp_path, "json"))
+    made = publish(record, tmp_path / "stac", settings_of(tmp_path, "icechunk"))
+    assert made.state == "linked", made.detail
     plain, link = index.links(ID)
     assert (plain.media_type, link.media_type) == ("application/vnd.zarr+kerchunk", ICECHUNK_TYPE)
     assert link.href == server.url_of(tmp_path / DRS_PATH / f"{ID}.icechunk")

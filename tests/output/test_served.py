@@ -16,11 +16,14 @@ import xarray
 from trust import oracle
 
 from esgvzarr import open_dataset
-from esgvzarr.errors import StoreError, TransportError
+from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
-from esgvzarr.link.add import publish
+from esgvzarr.link.decision import decide
+from esgvzarr.link.lifecycle import carry_out
+from esgvzarr.link.task import IndexAddress
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+from esgvzarr.outcome import Outcome, Verb
 from esgvzarr.output import named
 from esgvzarr.output.icechunk import open_store
 from esgvzarr.output.placing import (
@@ -71,6 +74,12 @@ def record_of(server: NginxServer, paths: list[Path]) -> DatasetRecord:
     return DatasetRecord(ID, server.host, files)
 
 
+def publish(record: DatasetRecord, catalogue: Path, settings: Settings) -> Outcome:
+    """Link a dataset in the static catalogue of a directory, which shows it already."""
+    address = IndexAddress("catalog", str(catalogue))
+    return carry_out(decide(Verb.PUBLISH, record, address, settings), settings)
+
+
 def settings_of(tmp_path: Path, output: str) -> Settings:
     return Settings(ledger=tmp_path / "ledger.sqlite", output=output, retries=0)
 
@@ -96,8 +105,8 @@ def test_a_published_output_opens_over_http_as_its_link_says(
     record = record_of(server, paths)
     index.add_dataset(record)
     settings = settings_of(tmp_path, output)
-    made = publish(record, index, transport, settings)
-    assert made.state == "linked"
+    made = publish(record, tmp_path / "stac", settings)
+    assert made.state == "linked", made.detail
     (link,) = index.links(ID)
     assert link.href == server.url_of(tmp_path / DRS_PATH / f"{DATASET_ID}{named(output).suffix}")
     opened = xarray.open_dataset(
@@ -105,11 +114,11 @@ def test_a_published_output_opens_over_http_as_its_link_says(
     )
     assert np.array_equal(opened["tas"].values, tas_of(paths))
     assert (link.size, link.sha256) == (
-        (0, "") if named(output).directory else measure(made.reference.path)
+        (0, "") if named(output).directory else measure(made.references[0].path)
     )
     assert verify_published(link.href, (), transport, settings, full=True).passed
-    again = publish(record, index, transport, settings)
-    assert not again.reference.written
+    again = publish(record, tmp_path / "stac", settings)
+    assert not again.references[0].written
 
 
 def test_a_server_that_hides_a_part_of_an_output_gets_no_link(
@@ -122,14 +131,12 @@ def test_a_server_that_hides_a_part_of_an_output_gets_no_link(
     if available():
         pytest.skip(available())
     index = CatalogIndex(tmp_path / "stac")
-    with (
-        NginxServer(tmp_path) as server,
-        make_transport(Settings(retries=0, allowed_hosts=(server.host,))) as transport,
-    ):
+    with NginxServer(tmp_path) as server:
         record = record_of(server, paths)
         index.add_dataset(record)
-        with pytest.raises(TransportError, match=r"zmetadata.*404"):
-            publish(record, index, transport, settings_of(tmp_path, "parquet"))
+        failed = publish(record, tmp_path / "stac", settings_of(tmp_path, "parquet"))
+    assert (failed.state, failed.code) == ("failed", "transport-http-404")
+    assert ".zmetadata" in failed.detail
     assert index.links(ID) == ()
     assert {path.suffix for path in (tmp_path / DRS_PATH).iterdir()} == {".nc"}
 
