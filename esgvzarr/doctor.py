@@ -118,14 +118,6 @@ class Node:
         self.transport.allow(host_of(found.url), named=True)
         return found
 
-    @property
-    def has_file(self) -> bool:
-        """Whether there is a published file to try."""
-        try:
-            return bool(self.file.url)
-        except EsgvzarrError:
-            return False
-
     @cached_property
     def answers(self) -> list[Answer]:
         """What the server says to HEAD requests for the file, one after the other on one
@@ -491,18 +483,14 @@ def _vocabulary(node: Node) -> Iterator[Diagnosis]:
     """esgcet cannot make a STAC item of a project whose schema version esgvoc does not know."""
     if esgpublish.index_kind(node.document) != "stac":
         return
-    parts = node.file.url.split("/") if node.has_file else []
-    project = next((part for part in parts if part in PROJECTS), "CMIP6")
+    named = str(node.document.get("project"))
+    project = named if named in PROJECTS else "CMIP6"
     version = esgpublish.schema_version(project)
     if version:
         yield Diagnosis("vocabulary", "good", f"{project} is registered with schema {version}")
-    else:
-        yield Diagnosis(
-            "vocabulary",
-            "bad",
-            f"esgvoc has no vocabulary of {project}: esgpublish cannot register its datasets",
-            f"esgvoc use {project.lower()}@latest",
-        )
+        return
+    found = f"esgvoc has no vocabulary of {project}: esgpublish cannot register its datasets"
+    yield Diagnosis("vocabulary", "bad", found, f"esgvoc use {project.lower()}@latest")
 
 
 def _index(node: Node) -> Iterator[Diagnosis]:
