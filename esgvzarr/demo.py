@@ -42,8 +42,6 @@ _PACKAGES = ("esgcet", "cql2", "fastapi", "jsonpatch", "pystac_client", "stac_fa
 
 MAP = "CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.tas.gn.v20190406"
 """Made here, for a map to look at: the real files are cut down to a few grid points."""
-MAP_GRID = (96, 144)
-MAP_MONTHS = (60, 60)
 
 
 def run(console: Console, directory: Path | None = None, *, keep_serving: bool = False) -> None:
@@ -275,11 +273,12 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
     from .generate import index_pages
     from .link.lifecycle import link_source
     from .settings import read_settings
+    from .testing.datasets import write_planet
     from .testing.items import make_item
 
     settings = read_settings(node.config)
     with _step(console, 5, "Pages to look at"):
-        files = write_map_files(node.directory / "made")
+        files = write_planet(node.directory / "made")
         node.add_dataset(MAP, files)
         directory = node.directory_of(MAP)
         hrefs = {file.name: node.thredds.url_of(directory / file.name) for file in files}
@@ -332,31 +331,6 @@ def _keep_local(console: Console, node: DataNode) -> None:
     _say(console, "  The servers have ended. To open the 65 files from disk:\n")
     path = references / f"{MONTHLY}.json"
     _say(console, f'import xarray\nxarray.open_dataset("{path}", engine="kerchunk")')
-
-
-def write_map_files(directory: Path) -> list[Path]:
-    """Two files of ten years of monthly temperatures that look like those of a planet: warm at the
-    equator, with seasons and a few waves. No model made them, and the title says so.
-    """
-    import netCDF4
-    import numpy as np
-
-    from .testing.datasets import specs_of, write_files
-
-    specs = specs_of(MAP_MONTHS, grid=MAP_GRID, compression="zlib", shuffle=True)
-    files = write_files(directory, specs)
-    for spec, file in zip(specs, files, strict=True):
-        with netCDF4.Dataset(file, "a") as opened:
-            opened.title = "Air temperature made by esgvzarr demo, no output of a model"
-            opened["tas"].long_name = "Near-Surface Air Temperature"
-            latitude = np.deg2rad(opened["lat"][:])[:, None]
-            longitude = np.deg2rad(opened["lon"][:])[None, :]
-            zonal = 300 - 55 * np.sin(latitude) ** 2
-            waves = 6 * np.cos(3 * longitude) * np.cos(latitude) * np.sin(2 * latitude)
-            for step in range(spec.months):
-                season = 18 * np.cos(2 * np.pi * (spec.start + step - 6.5) / 12)
-                opened["tas"][step] = zonal + waves + season * np.sin(latitude)
-    return files
 
 
 def find_asset(stac_url: str, dataset_id: str) -> Any:
