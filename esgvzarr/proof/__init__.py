@@ -18,9 +18,9 @@ from ..model import Check, FileRecord, Report
 from ..output import LARGEST as LARGEST
 from ..output import Artefact, Contents, of_place
 from ..output.document import largest_chunk
+from ..output.local_files import local_files
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, stock_clients
-from ..transport.fsspec_local import local_files
 from .boxes import Desk, compare_boxes, sizes_of
 from .comparison import Comparison, Job, values_of, whole
 from .documented import DECODED as DECODED

@@ -1,4 +1,4 @@
-"""What the proof imports: each import is paid for by every dataset that has a process of its own."""
+"""What the proof imports: each dataset that has a process of its own pays for it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def local_files() -> AsyncFileSystem:
     from fsspec.asyn import AsyncFileSystem
     from fsspec.implementations.local import LocalFileSystem
 
-    class LocalFiles(AsyncFileSystem):
+    class LocalFiles(AsyncFileSystem):  # type: ignore[misc]
         """Reads parts of files by path."""
 
         protocol = ("file", "local")
