@@ -187,7 +187,20 @@ def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
         return _LIMITED[kind](ensure_bytes(data), limit)
     if kind in _STATED and _STATED[kind](ensure_bytes(data)) > limit:
         raise _expands(limit)
+    if kind == "shuffle":
+        return _unshuffle(ensure_bytes(data), codec)
     return numcodecs.get_codec(dict(codec)).decode(data)
+
+
+def _unshuffle(data: bytes, codec: Mapping[str, Any]) -> Any:
+    """HDF5 leaves bytes as they are that are no whole element, such as those of a checksum before
+    the shuffle.
+    """
+    rest = len(data) % int(codec["elementsize"])
+    if not rest:
+        return numcodecs.get_codec(dict(codec)).decode(data)
+    whole = numcodecs.get_codec(dict(codec)).decode(data[:-rest])
+    return ensure_bytes(whole) + data[-rest:]
 
 
 def zstd_document(data: bytes, limit: int) -> bytes:

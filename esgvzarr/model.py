@@ -167,6 +167,8 @@ class FileReferences:
     variables: Mapping[str, Variable]
     size: int
     """Bytes, as found."""
+    groups: tuple[str, ...] = ()
+    """Names of groups beside the variables, whose contents are not described."""
     etag: str | None = None
     last_modified: str | None = None
     repeated: int = 0

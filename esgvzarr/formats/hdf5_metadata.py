@@ -6,48 +6,30 @@ Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order",
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 
+from .. import cf
 from ..errors import FormatError
-from .values import check_fill, check_names, decode_chunk, shown_text
+from ..model import ChunkTable, Variable
+from .hdf5_attributes import netcdf_types, raw_attr, read_attr, read_attrs, text_of
+from .hdf5_filters import KNOWN, Codecs, codecs_of, filters_of, library_decodes, readable_codecs
+from .values import SMALL, check_fill, check_names, decode_chunk
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
-_HIDDEN = {
-    "_Netcdf4Dimid",
-    "_Netcdf4Coordinates",
-    "_nc3_strict",
-    "_NCProperties",
-    "_NCCOPY",
-    "_FillValue",
-    "DIMENSION_LIST",
-    "REFERENCE_LIST",
-    "CLASS",
-    "NAME",
-    "DIMENSION_LABELS",
-}
-"""Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _NOT_A_COORDINATE = "_nc4_non_coord_"
-_FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 307: "bz2", 32015: "zstd"}
-"""HDF5 filter number -> numcodecs name, for the filters that readers have decoders for."""
 _MOST_STRINGS = 1_000_000
-_MOST_ELEMENTS = 1_000_000
-"""Of an attribute."""
 _LONGEST = 2**62
 """Elements along one dimension."""
-_MOST_ATTRIBUTE_BYTES = 64 * 2**20
 _T = TypeVar("_T")
-_Codecs = tuple[Mapping[str, Any], ...]
-"""numcodecs configurations, in the order in which the filters were applied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +59,8 @@ class Dataset:
     offset: int | None
     """First byte of contiguous data; None where nothing was written."""
     values: np.ndarray | None
+    undecodable: FormatError | None = None
+    """Why readers cannot decode its chunks, where its values were read instead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +70,8 @@ class Contents:
     dimensions: Mapping[str, int]
     attrs: Mapping[str, Any]
     datasets: tuple[Dataset, ...]
+    groups: tuple[str, ...]
+    """Names of the groups beside the variables."""
 
 
 def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Contents | None:
@@ -107,17 +93,20 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     if listed is None:
         return None
     check_names(listed, subject)
+    followed = [tolerate(missed, partial(_check_link, file, name, subject)) for name in listed]
     nodes = {
         name: node
-        for name in listed
-        if not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
+        for name, there in zip(listed, followed, strict=True)
+        if there
+        and not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
     }
-    groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
-    if groups:
+    groups = tuple(name for name, node in nodes.items() if isinstance(node, h5py.Group))
+    nodes = {name: node for name, node in nodes.items() if name not in groups}
+    if groups and not nodes and not missed:
         raise FormatError(
             subject,
-            f"holds the groups {groups}",
-            expected="variables in the root group only",
+            f"holds the groups {list(groups)} alone",
+            expected="variables in the root group",
             todo="Write each group to a file of its own.",
             code="file-groups",
         )
@@ -134,6 +123,7 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     if missed:
         return None
     named = {name: scale for name, scale in scales.items() if scale}
+    _check_aliases([name for name in named if headers[name]], headers, subject)
     names = _Names(
         {header or 0: name for name, header in headers.items()},
         {scale[0]: name for name, scale in named.items()},
@@ -157,7 +147,89 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
             dimensions[dim] = max(dimensions.get(dim, 0), size)
     for dataset in datasets:
         _check_extent(dataset, dimensions, subject)
-    return Contents(dimensions, attrs, tuple(datasets))
+    _check_data(datasets)
+    return Contents(dimensions, attrs, tuple(datasets), groups)
+
+
+def _check_link(file: h5py.File, name: str, subject: str) -> bool:
+    """Whether ``name`` leads to something in this file.
+
+    Raises:
+        FormatError: it is a link to another file, or to nothing, which netCDF-C cannot open.
+    """
+    link = file.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise FormatError(
+            subject,
+            f"{name!r} is a link to {link.path!r} in the file {link.filename!r}",
+            expected="variables that are in this file",
+            todo="Repack the file, for example with nccopy.",
+            code="file-layout-unsupported",
+        )
+    if isinstance(link, h5py.SoftLink):
+        target = file.get(link.path)
+        if not isinstance(target, h5py.Dataset):
+            what = "which is not there" if target is None else "which is a group"
+            raise FormatError(
+                subject,
+                f"{name!r} is a link to {link.path!r}, {what}",
+                expected="links to variables of this file",
+                todo="netCDF libraries cannot open it: remove the link.",
+                code="file-layout-unsupported",
+            )
+    return True
+
+
+def _check_aliases(scales: Sequence[str], headers: Mapping[str, int | None], subject: str) -> None:
+    """Refuse a second name of a dimension: netCDF-C takes whichever comes first.
+
+    Raises:
+        FormatError: ``file-name-invalid``.
+    """
+    seen: dict[int | None, str] = {}
+    for name in scales:
+        first = seen.setdefault(headers[name], name)
+        if first != name:
+            raise FormatError(
+                subject,
+                f"has the names {first!r} and {name!r} for one dimension",
+                expected="one name for each dimension",
+                todo="netCDF libraries differ about its name: remove the link.",
+                code="file-name-invalid",
+            )
+
+
+def _check_data(datasets: Sequence[Dataset]) -> None:
+    """Refuse data that readers have no decoder for. Coordinates and the like are copied.
+
+    Raises:
+        FormatError: ``filter-unsupported``.
+    """
+    if all(dataset.undecodable is None for dataset in datasets):
+        return
+    variables = {dataset.name: _as_variable(dataset) for dataset in datasets}
+    data = cf.data_names(variables, cf.time_name(variables))
+    for dataset in datasets:
+        if dataset.undecodable is not None and dataset.name in data:
+            raise dataset.undecodable
+
+
+def _as_variable(dataset: Dataset) -> Variable:
+    """What of a dataset tells its role."""
+    no_chunks = ChunkTable(
+        np.empty((0, len(dataset.dims)), np.int64), *(np.empty(0, np.int64),) * 2
+    )
+    return Variable(
+        name=dataset.name,
+        dims=dataset.dims,
+        shape=dataset.extent,
+        dtype=dataset.dtype,
+        attrs=dataset.attrs,
+        fill_value=dataset.fill_value,
+        chunk_shape=dataset.chunk_shape,
+        codecs=(),
+        chunks=no_chunks,
+    )
 
 
 def _length(node: h5py.Dataset, name: str, subject: str) -> int:
@@ -241,9 +313,9 @@ def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
     """
     if not h5py.h5ds.is_scale(node.id):
         return None
-    number = _raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
-    return int(np.ravel(number)[0]), _text(
-        _raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b""
+    number = raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
+    return int(np.ravel(number)[0]), text_of(
+        raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b""
     )
 
 
@@ -254,7 +326,7 @@ def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[s
     if "DIMENSION_LIST" in node.attrs:
         listed = [
             h5py.h5r.dereference(refs[0], node.id) if len(refs) else None
-            for refs in _raw_attr(node.attrs, "DIMENSION_LIST")
+            for refs in raw_attr(node.attrs, "DIMENSION_LIST")
         ]
         if None not in listed:
             return tuple(_plain(names.by_header[_header(scale)]) for scale in listed)
@@ -264,7 +336,7 @@ def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[s
         if "_Netcdf4Coordinates" in node.attrs:
             return tuple(
                 _plain(names.by_dimension_id[int(number)])
-                for number in _raw_attr(node.attrs, "_Netcdf4Coordinates")
+                for number in raw_attr(node.attrs, "_Netcdf4Coordinates")
             )
     raise FormatError(
         subject,
@@ -300,7 +372,16 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         subject,
     )
     chunked = layout == "chunked"
-    codecs = _codecs(creation, dtype, name, subject) if chunked else ()
+    codecs: Codecs = ()
+    undecodable = None
+    if chunked:
+        try:
+            codecs = readable_codecs(creation, dtype, name, subject)
+        except FormatError as error:
+            if math.prod(node.shape) * dtype.itemsize > SMALL or not library_decodes(creation):
+                raise
+            undecodable = error
+            layout = "inline"
     return Dataset(
         name=_plain(name),
         path=name,
@@ -312,11 +393,12 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         fill_value=fill,
         layout=layout,
         chunk_shape=creation.get_chunk() if chunked else node.shape,
-        codecs=codecs if chunked else (),
+        codecs=codecs,
         unwritten=_unwritten(node, creation, dtype),
         filled=_filled(creation),
         offset=node.id.get_offset() if layout == "contiguous" else None,
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
+        undecodable=undecodable,
     )
 
 
@@ -326,11 +408,8 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
     if isinstance(kind, h5py.h5t.TypeEnumID):
         kind = kind.get_super()
     if isinstance(kind, h5py.h5t.TypeStringID):
-        if kind.is_variable_str():
-            return np.dtype(object)
-        if kind.get_size() == 1:
-            return np.dtype("S1")
-    elif any(kind.equal(native) for native in _netcdf_types()):
+        return np.dtype("S1") if _is_character(kind) else np.dtype(object)
+    if any(kind.equal(native) for native in netcdf_types()):
         numbers: np.dtype[Any] = np.dtype(kind.dtype)
         return numbers
     raise FormatError(
@@ -342,50 +421,9 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
     )
 
 
-def _codecs(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str) -> _Codecs:
-    codecs: list[Mapping[str, Any]] = []
-    for number in range(creation.get_nfilters()):
-        code, _, values, label = creation.get_filter(number)
-        match _FILTERS.get(code):
-            case "shuffle":
-                codecs.append(
-                    {"id": "shuffle", "elementsize": int(values[0]) if values else dtype.itemsize}
-                )
-            case "fletcher32":
-                codecs.append({"id": "fletcher32"})
-            case ("zlib" | "bz2" | "zstd") as known:
-                codecs.append({"id": known, "level": int(values[0]) if values else 1})
-            case _:
-                raise FormatError(
-                    subject,
-                    f"{name!r} is packed with HDF5 filter {code} ({_text(label) or 'unnamed'})",
-                    expected=f"one of {', '.join(_FILTERS.values())}",
-                    todo="Readers of references have no decoder for it: repack the file.",
-                    code="filter-unsupported",
-                )
-    _check_order(codecs, math.prod(creation.get_chunk()) * dtype.itemsize, name, subject)
-    return tuple(codecs)
-
-
-def _check_order(
-    codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: str, subject: str
-) -> None:
-    """HDF5 shuffles what a checksum before it has made a few bytes longer; the decoders of readers
-    want whole elements.
-    """
-    length: int | None = chunk_bytes
-    for codec in codecs:
-        if codec["id"] == "shuffle" and (length is None or length % codec["elementsize"]):
-            raise FormatError(
-                subject,
-                f"{name!r} is shuffled after {codecs[0]['id']}, in chunks that are no whole "
-                "number of elements then",
-                expected="shuffle as the first filter",
-                todo="Readers of references cannot undo it: repack the file.",
-                code="filter-unsupported",
-            )
-        if length is not None and codec["id"] != "shuffle":
-            length = length + 4 if codec["id"] == "fletcher32" else None
+def _is_character(kind: h5py.h5t.TypeStringID) -> bool:
+    """netCDF-C reads text of one byte as characters, other fixed lengths as strings."""
+    return not kind.is_variable_str() and kind.get_size() == 1
 
 
 def _unwritten(node: h5py.Dataset, creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
@@ -424,9 +462,23 @@ def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np
     check_count(node.name, node.shape, subject)
     if node.chunks is not None:
         _check_chunks(node, subject)
+    kind = node.id.get_type()
+    if dtype.kind == "O" and not kind.is_variable_str():
+        return _fixed_strings(node, kind)
     if dtype.kind == "O":
         return np.asarray(node.asstr(errors="replace")[()], object)
     return np.asarray(node[()], dtype)
+
+
+def _fixed_strings(node: h5py.Dataset, kind: h5py.h5t.TypeStringID) -> np.ndarray:
+    """Strings of one length as netCDF-C shows them: blanks are kept, a NUL ends them."""
+    stored = np.empty(node.shape, f"S{kind.get_size()}")
+    node.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored, kind)
+    texts = np.empty(node.shape, object)
+    for place in np.ndindex(node.shape):
+        text = bytes(stored[place])
+        texts[place] = text.split(b"\0")[0].decode("utf-8", "replace")
+    return texts
 
 
 def _check_chunks(node: h5py.Dataset, subject: str) -> None:
@@ -435,11 +487,11 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
     """
     check_count(node.name, node.chunks, subject)
     creation = node.id.get_create_plist()
-    filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
-    if not filters or not set(filters) <= _FILTERS.keys():
+    filters = filters_of(creation)
+    if not filters or not set(filters) <= KNOWN:
         return
-    itemsize = _stored_string_bytes(node)
-    codecs = _codecs(creation, np.dtype(f"V{itemsize}"), node.name, subject)
+    itemsize = _stored_bytes(node)
+    codecs = codecs_of(creation, itemsize, node.name, subject)
     size = math.prod(node.chunks) * itemsize
     for number in range(node.id.get_num_chunks()):
         start = node.id.get_chunk_info(number).chunk_offset
@@ -448,89 +500,12 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
         decode_chunk(data, applied, size, f"{subject}, {node.name!r}")
 
 
-def _stored_string_bytes(node: h5py.Dataset) -> int:
-    """Bytes of a string of variable length in a chunk: its length, the address of its heap, and
-    its number there. HDF5's own size of the type is that in memory.
+def _stored_bytes(node: h5py.Dataset) -> int:
+    """Bytes of one element in a chunk. Of a string of variable length: its length, the address of
+    its heap, and its number there; HDF5's own size of the type is that in memory.
     """
+    kind = node.id.get_type()
+    if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
+        return int(kind.get_size())
     address, _ = node.file.id.get_create_plist().get_sizes()
     return 4 + int(address) + 4
-
-
-def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
-    """The netCDF attributes, in the order of the file.
-
-    Attributes of types that netCDF does not know (complex and half precision numbers, references,
-    compounds that are not committed) are left out: netCDF-C shows none of them.
-    """
-    check_names(node.attrs, subject)
-    return {
-        name: read_attr(node.attrs, name, subject)
-        for name in node.attrs
-        if name not in _HIDDEN and _is_shown(node.attrs, name)
-    }
-
-
-def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
-    """Whether netCDF-C shows an attribute: of a type of its own, or of one that the file names."""
-    kind = attrs.get_id(name).get_type()
-    if kind.committed() or isinstance(kind, h5py.h5t.TypeStringID):
-        return True
-    if not isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
-        return False
-    return any(kind.equal(native) for native in _netcdf_types())
-
-
-@cache
-def _netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
-    """The number types of netCDF, as HDF5 stores them."""
-    names = ["<f4", "<f8", ">f4", ">f8"]
-    names += ["".join(parts) for parts in itertools.product("<>", "iu", "1248")]
-    return tuple(h5py.h5t.py_create(np.dtype(name)) for name in names)
-
-
-def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
-    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
-    NumPy array.
-    """
-    value = _raw_attr(attrs, name)
-    if isinstance(value, h5py.Empty):
-        return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
-    if isinstance(value, (str, bytes)):
-        return _text(value)
-    array = np.asarray(value)
-    if array.dtype.kind in "SO" and all(isinstance(item, (str, bytes)) for item in array.flat):
-        texts = [_text(item) for item in array.ravel()]
-        return texts[0] if len(texts) == 1 else texts
-    if array.dtype.kind not in "iuf" or array.ndim > 1:
-        shape = f" and has the shape {array.shape}" if array.ndim > 1 else ""
-        raise FormatError(
-            subject,
-            f"the attribute {name!r} is of type {array.dtype}{shape}",
-            expected="text, a number, or a list of numbers",
-            todo="netCDF libraries cannot read it: write the attribute again.",
-            code="file-type-unsupported",
-        )
-    if array.ndim == 0:
-        return array[()]
-    return array[0] if array.size == 1 else array
-
-
-def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
-    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which
-    HDF5 would read for hours.
-    """
-    attribute = attrs.get_id(name)
-    shape = attribute.shape
-    size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
-    if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
-        raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
-    return attrs[name]
-
-
-def _text(value: Any) -> str:
-    """Text as the netCDF libraries for Python show it: characters without NULs, and what is no
-    UTF-8 replaced, whatever HDF5 says of the character set.
-    """
-    if isinstance(value, bytes):
-        return shown_text(value)
-    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

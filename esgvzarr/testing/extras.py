@@ -185,7 +185,7 @@ def add_compact(path: Path) -> None:
 
 
 def add_scale_offset_filter(path: Path) -> None:
-    """A variable behind HDF5's own scale-offset filter, which no reader of references decodes."""
+    """A field behind HDF5's own scale-offset filter, which no reader of references decodes."""
     with h5py.File(path, "r+") as file:
         grid = (len(file["lat"]), len(file["lon"]))
         counts = file.create_dataset(
