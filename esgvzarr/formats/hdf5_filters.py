@@ -89,14 +89,15 @@ def _blosc(values: tuple[int, ...]) -> Mapping[str, Any] | None:
     """Rule: parameters of the HDF5 filter of Blosc: level, shuffle and compressor are the fifth to
     the seventh. A chunk states itself how it is to be decoded.
     """
-    level, shuffle, compressor = (*values[4:7], *(5, 1, 0)[len(values[4:7]) :])
+    stated = dict(zip(("level", "shuffle", "compressor"), values[4:7], strict=False))
+    compressor = stated.get("compressor", 0)
     if compressor not in _BLOSC_COMPRESSORS:
         return None
     return {
         "id": "blosc",
         "cname": _BLOSC_COMPRESSORS[compressor],
-        "clevel": level,
-        "shuffle": shuffle,
+        "clevel": stated.get("level", 5),
+        "shuffle": stated.get("shuffle", 1),
         "blocksize": 0,
     }
 
