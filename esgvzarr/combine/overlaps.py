@@ -23,26 +23,13 @@ from ..formats.values import decode
 from ..model import ChunkTable, FileReferences, Finding, Series, Variable
 from ..transport import Range, Transport
 from .chunks import cut, cut_shape
+from .cutting import Part, chunk_length, steps_of
+from .interleaved import in_stretches
 from .runs import can_cut, packing
 
 _AT_ONCE = 32 * 2**20
 """Bytes of each file that are compared at a time; more where a single chunk is larger."""
 _Box = tuple[slice, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """A file, or the steps of it that are to be served."""
-
-    file: FileReferences
-    times: np.ndarray
-    """(time,) int64 microseconds since 1970-01-01 of the calendar."""
-
-    def between(self, first: int, last: int) -> slice:
-        """Its steps from one time to another, both included."""
-        return slice(
-            int(np.searchsorted(self.times, first)), int(np.searchsorted(self.times, last, "right"))
-        )
 
 
 def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> Series:
@@ -63,9 +50,12 @@ def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> S
     """
     if series.time is None or not _overlapping(series.times):
         return series
-    kept: list[_Part] = []
+    apart = in_stretches(series)
+    if apart is not None:
+        return apart
+    kept: list[Part] = []
     findings = []
-    for part in map(_Part, series.files, series.times):
+    for part in map(Part, series.files, series.times):
         earlier = [
             known
             for known in kept
@@ -101,7 +91,7 @@ def _overlapping(times: Sequence[np.ndarray]) -> bool:
 _Unlike = Callable[["_Stored", "_Stored", int], "int | None"]
 
 
-def _judge(part: _Part, earlier: Sequence[_Part], time: str, unlike: _Unlike) -> Finding:
+def _judge(part: Part, earlier: Sequence[Part], time: str, unlike: _Unlike) -> Finding:
     """Whether the steps that earlier files have too are the same there."""
 
     def date(step: int) -> str:
@@ -111,6 +101,13 @@ def _judge(part: _Part, earlier: Sequence[_Part], time: str, unlike: _Unlike) ->
     spans = [known.between(part.times[0], part.times[-1]) for known in earlier]
     again = np.concatenate([known.times[span] for known, span in zip(earlier, spans, strict=True)])
     names = ", ".join(known.file.file.name for known in earlier)
+    if not np.isin(part.times[:count], again).any():
+        return _overlap(
+            part,
+            f"steps before or after those of {names}, or between them where a chunk begins",
+            f"{date(0)} to {date(count - 1)}, between steps that are in one chunk",
+            "Write the files again, one after the other in time.",
+        )
     if not np.array_equal(again, part.times[:count]):
         return _overlap(
             part, f"the steps of {names} from {date(0)} to {date(count - 1)}", "other steps"
@@ -142,19 +139,15 @@ def _judge(part: _Part, earlier: Sequence[_Part], time: str, unlike: _Unlike) ->
     )
 
 
-def _overlap(part: _Part, expected: str, found: str) -> Finding:
-    return Finding(
-        "time-overlap",
-        11,
-        part.file.file.url,
-        expected,
-        found,
-        "Two files state the same time: retract one of them.",
-    )
+_TODO = "Two files state the same time: retract one of them."
+
+
+def _overlap(part: Part, expected: str, found: str, todo: str = _TODO) -> Finding:
+    return Finding("time-overlap", 11, part.file.file.url, expected, found, todo)
 
 
 def _difference(
-    known: _Part, span: slice, part: _Part, own: slice, time: str, unlike: _Unlike
+    known: Part, span: slice, part: Part, own: slice, time: str, unlike: _Unlike
 ) -> tuple[str, str | int]:
     """The first variable that is not the same in both files, and why, or the step from where on;
     empty if there is none.
@@ -333,108 +326,25 @@ def _by_step(values: np.ndarray, axis: int) -> np.ndarray:
     return rows if rows.dtype.kind == "O" else rows.view(np.uint8)
 
 
-def _join(kept: Sequence[_Part], part: _Part, time: str) -> list[_Part]:
+def _join(kept: Sequence[Part], part: Part, time: str) -> list[Part]:
     """The kept parts and a new one, which begins where its chunks allow it; earlier ones end
     there.
     """
     repeated = part.between(part.times[0], max(known.times[-1] for known in kept)).stop
     if repeated == len(part.times):
         return list(kept)
-    step = _chunk_length(part, time)
+    step = chunk_length(part, time)
     begins = np.arange(repeated - repeated % step, -1, -step)
     last = kept[-1]
-    fits = np.searchsorted(last.times, part.times[begins]) % _chunk_length(last, time) == 0
+    fits = np.searchsorted(last.times, part.times[begins]) % chunk_length(last, time) == 0
     begin = int(
         begins[np.argmax(fits)]
     )  # the latest that ends the last file with a whole chunk, else the latest
     parts = [
-        _cut(known, time, 0, int(np.searchsorted(known.times, part.times[begin]))) for known in kept
+        steps_of(known, time, 0, int(np.searchsorted(known.times, part.times[begin])))
+        for known in kept
     ]
     return [
         *(known for known in parts if len(known.times)),
-        _cut(part, time, begin, len(part.times)),
+        steps_of(part, time, begin, len(part.times)),
     ]
-
-
-def _chunk_length(part: _Part, time: str) -> int:
-    """Steps of which a file has to begin at a multiple, so that no chunk has to be cut that cannot
-    be.
-    """
-    moving = [
-        (variable, variable.dims.index(time))
-        for variable in part.file.variables.values()
-        if time in variable.dims
-    ]
-    fixed = [v.chunk_shape[axis] for v, axis in moving if v.values is None and not can_cut(v, axis)]
-    return math.lcm(*(max(length, 1) for length in fixed))
-
-
-def _cut(part: _Part, time: str, start: int, stop: int) -> _Part:
-    """A file as if it had only the steps from ``start`` to ``stop``."""
-    count = len(part.times)
-    if (start, stop) == (0, count):
-        return part
-    variables = {
-        name: _cut_variable(variable, variable.dims.index(time), start, stop)
-        if time in variable.dims
-        else variable
-        for name, variable in part.file.variables.items()
-    }
-    file = replace(
-        part.file,
-        variables=variables,
-        dimensions={**part.file.dimensions, time: stop - start},
-        repeated=part.file.repeated + count - (stop - start),
-    )
-    return _Part(file, part.times[start:stop])
-
-
-def _cut_variable(variable: Variable, axis: int, start: int, stop: int) -> Variable:
-    """The steps from ``start`` to ``stop``: chunks from there on, cut where they can be, else the
-    values that were read.
-    """
-    values = (
-        None
-        if variable.values is None
-        else variable.values[(slice(None),) * axis + (slice(start, stop),)]
-    )
-    shape = (*variable.shape[:axis], stop - start, *variable.shape[axis + 1 :])
-    table = variable.chunks
-    chunk_shape = variable.chunk_shape
-    if start % max(chunk_shape[axis], 1) and can_cut(variable, axis):
-        smaller = (
-            *chunk_shape[:axis],
-            math.gcd(chunk_shape[axis], start),
-            *chunk_shape[axis + 1 :],
-        )
-        table = cut(table, chunk_shape, smaller, variable.shape)
-        chunk_shape = smaller
-    length = max(chunk_shape[axis], 1)
-    if start % length and (
-        len(table) or variable.inline
-    ):  # no chunk begins there, so the values were read: see _chunk_length
-        whole = {(0,) * len(shape): np.ascontiguousarray(values).tobytes()}
-        return replace(
-            variable,
-            shape=shape,
-            chunk_shape=shape,
-            codecs=(),
-            chunks=_no_chunks(len(shape)),
-            inline=whole,
-            values=values,
-        )
-    shift = np.array([start // length * (dim == axis) for dim in range(len(shape))], np.int64)
-    inside = (table.keys[:, axis] >= shift[axis]) & (table.keys[:, axis] * length < stop)
-    chunks = ChunkTable(table.keys[inside] - shift, table.offsets[inside], table.sizes[inside])
-    inline = {
-        tuple((np.array(key) - shift).tolist()): data
-        for key, data in variable.inline.items()
-        if shift[axis] <= key[axis] and key[axis] * length < stop
-    }
-    return replace(
-        variable, shape=shape, chunk_shape=chunk_shape, chunks=chunks, inline=inline, values=values
-    )
-
-
-def _no_chunks(rank: int) -> ChunkTable:
-    return ChunkTable(np.empty((0, rank), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))

@@ -18,7 +18,7 @@ from proof.test_proof import virtualizarr_references
 from trust import oracle
 
 from esgvzarr import RefusedError, Transport
-from esgvzarr.combine import overlaps, rules
+from esgvzarr.combine import cutting, overlaps, rules
 from esgvzarr.formats import scan
 from esgvzarr.formats.values import decode
 from esgvzarr.model import ChunkTable, FileReferences, Series, Variable
@@ -289,7 +289,7 @@ def test_a_cut_variable_holds_the_steps_that_were_asked_for(
 ) -> None:
     start, stop = min(start, length - 1), max(min(stop, length), min(start, length - 1) + 1)
     file = _one_variable(chunk, length)
-    cut = overlaps._cut_variable(file, 0, start, stop)
+    cut = cutting._cut_variable(file, 0, start, stop)
     values = np.arange(length * 2, dtype="i2")
     stored = np.concatenate([values, np.full(2 * (-length % chunk), -1, "i2")]).tobytes()
     pieces = [stored[o : o + s] for o, s in zip(cut.chunks.offsets, cut.chunks.sizes, strict=True)]
