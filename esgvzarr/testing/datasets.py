@@ -209,10 +209,10 @@ def _months(spec: FileSpec) -> range:
 
 def _first_days(spec: FileSpec, later: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The first days of the months so many months later than each step's."""
-    dates = [
-        cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar)
-        for month in (month + later for month in _months(spec))
-    ]
+    dates = []
+    for step in _months(spec):
+        years, month = divmod(step + later, 12)
+        dates.append(cftime.datetime(FIRST_YEAR + years, month + 1, 1, calendar=spec.calendar))
     return np.array(cftime.date2num(dates, spec.units, spec.calendar), dtype="f8")
 
 
