@@ -292,14 +292,12 @@ def _boxes(a: _Stored, b: _Stored, count: int) -> Iterator[_Box]:
         min(max(sizes), n)
         for *sizes, n in zip(a.variable.chunk_shape, b.variable.chunk_shape, shape, strict=True)
     ]
-    for dim in (*(dim for dim in reversed(range(len(shape))) if dim != a.axis), a.axis):
+    others = [dim for dim in range(len(shape)) if dim != a.axis]
+    for dim in (*reversed(others), a.axis):
         room = _AT_ONCE // max(math.prod(box) * a.variable.dtype.itemsize, 1)
         box[dim] = min(box[dim] * max(room, 1), shape[dim])
-    steps, *others = [
-        _slices(shape[dim], box[dim])
-        for dim in (a.axis, *(dim for dim in range(len(shape)) if dim != a.axis))
-    ]
-    for first, *rest in itertools.product(steps, *others):
+    parts = [_slices(shape[dim], box[dim]) for dim in (a.axis, *others)]
+    for first, *rest in itertools.product(*parts):
         yield (*rest[: a.axis], first, *rest[a.axis :])
 
 
@@ -312,12 +310,14 @@ def _read(
 ) -> Iterator[np.ndarray]:
     """The numbers of a box as they are stored; all in one batch of requests."""
     chosen = [one.chunks_of(box) for one in stored]
-    wanted = [
-        Range(location_of(one.file.file, read), offset, offset + size)
-        for one, (own, _) in zip(stored, chosen, strict=True)
-        if own.values is None
-        for offset, size in zip(own.chunks.offsets.tolist(), own.chunks.sizes.tolist(), strict=True)
-    ]
+    wanted = []
+    for one, (own, _) in zip(stored, chosen, strict=True):
+        if own.values is None:
+            location = location_of(one.file.file, read)
+            starts = own.chunks.offsets.tolist()
+            sizes = own.chunks.sizes.tolist()
+            for start, size in zip(starts, sizes, strict=True):
+                wanted.append(Range(location, start, start + size))
     bodies = iter(transport.read_ranges(wanted))
     for one, (own, within) in zip(stored, chosen, strict=True):
         values = own.values

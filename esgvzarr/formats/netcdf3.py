@@ -213,9 +213,8 @@ class _Header:
         dtype = self._dtype(place.kind)
         size = self._bytes(place)
         record = self._is_record(place)
-        shape = tuple(
-            self.records if n == 0 else n for _, n in (self.dimensions[dim] for dim in place.dims)
-        )
+        stated = [self.dimensions[dim][1] for dim in place.dims]
+        shape = tuple(self.records if length == 0 else length for length in stated)
         stride = self._record_stride() if record else 0
         interleaved = record and self.records > 1 and stride != size
         count = self.records if interleaved else 1

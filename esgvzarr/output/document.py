@@ -51,11 +51,9 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
             parsed["provenance"] = orjson.loads(parsed["provenance"])
     except orjson.JSONDecodeError as error:
         raise _no_json(subject, error) from error
-    refs = (
-        (parsed.get("refs") if parsed.get("version") == 1 else parsed)
-        if isinstance(parsed, dict)
-        else None
-    )
+    refs = parsed
+    if isinstance(parsed, dict) and parsed.get("version") == 1:
+        refs = parsed.get("refs")
     if not isinstance(refs, dict) or not any(
         key.endswith((".zgroup", ".zmetadata", ".zarray", "zarr.json")) for key in refs
     ):

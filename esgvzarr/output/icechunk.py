@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -229,7 +230,8 @@ def _write(references: ReferenceSet, path: Path) -> None:
 
 def _has_lengths(references: ReferenceSet) -> bool:
     """Whether chunks of an array differ in length, which takes specification version 2."""
-    return any(array.lengths for group in references.groups for array in group.arrays)
+    arrays = chain.from_iterable(group.arrays for group in references.groups)
+    return any(array.lengths for array in arrays)
 
 
 def _config(references: ReferenceSet) -> Any:
