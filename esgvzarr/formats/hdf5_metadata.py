@@ -6,48 +6,28 @@ Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order",
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 
 from ..errors import FormatError
-from .values import check_fill, check_names, decode_chunk, shown_text
+from .hdf5_attributes import netcdf_types, raw_attr, read_attr, read_attrs, text_of
+from .hdf5_filters import FILTERS, codecs_of
+from .values import check_fill, check_names, decode_chunk
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
-_HIDDEN = {
-    "_Netcdf4Dimid",
-    "_Netcdf4Coordinates",
-    "_nc3_strict",
-    "_NCProperties",
-    "_NCCOPY",
-    "_FillValue",
-    "DIMENSION_LIST",
-    "REFERENCE_LIST",
-    "CLASS",
-    "NAME",
-    "DIMENSION_LABELS",
-}
-"""Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _NOT_A_COORDINATE = "_nc4_non_coord_"
-_FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 307: "bz2", 32015: "zstd"}
-"""HDF5 filter number -> numcodecs name, for the filters that readers have decoders for."""
 _MOST_STRINGS = 1_000_000
-_MOST_ELEMENTS = 1_000_000
-"""Of an attribute."""
 _LONGEST = 2**62
 """Elements along one dimension."""
-_MOST_ATTRIBUTE_BYTES = 64 * 2**20
 _T = TypeVar("_T")
-_Codecs = tuple[Mapping[str, Any], ...]
-"""numcodecs configurations, in the order in which the filters were applied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,16 +83,45 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     Raises:
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
-    listed = tolerate(missed, lambda: list(file))
-    if listed is None:
+    nodes = _nodes(file, subject, missed)
+    headers = _of_each(nodes, lambda node: _header(node.id), missed)
+    scales = _of_each(nodes, _scale, missed)
+    if missed:
         return None
+    named = {name: scale for name, scale in scales.items() if scale}
+    names = _Names(
+        {header or 0: name for name, header in headers.items()},
+        {scale[0]: name for name, scale in named.items()},
+    )
+    datasets = []
+    for name, node in nodes.items():
+        if name in named and named[name][1].startswith(_NOT_A_VARIABLE):
+            continue
+        described = partial(_describe, node, name, headers[name] or 0, names, subject)
+        datasets.append(tolerate(missed, described))
+    attrs = tolerate(missed, lambda: read_attrs(file, subject))
+    if missed or attrs is None:
+        return None
+    known = [dataset for dataset in datasets if dataset is not None]
+    dimensions = {_plain(name): _length(nodes[name], name, subject) for name in named}
+    for dataset in known:
+        for dim, size in zip(dataset.dims, dataset.extent, strict=True):
+            dimensions[dim] = max(dimensions.get(dim, 0), size)
+    for dataset in known:
+        _check_extent(dataset, dimensions, subject)
+    return Contents(dimensions, attrs, tuple(known))
+
+
+def _nodes(file: h5py.File, subject: str, missed: Sequence[object]) -> dict[str, h5py.Dataset]:
+    """The datasets of the root group, without those whose bytes are not there yet.
+
+    Raises:
+        FormatError: the file has groups, or names that no reader can tell apart.
+    """
+    listed = tolerate(missed, lambda: list(file)) or []
     check_names(listed, subject)
-    nodes = {
-        name: node
-        for name in listed
-        if not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
-    }
-    groups = [name for name, node in nodes.items() if isinstance(node, h5py.Group)]
+    found = {name: tolerate(missed, partial(file.__getitem__, name)) for name in listed}
+    groups = [name for name, node in found.items() if isinstance(node, h5py.Group)]
     if groups:
         raise FormatError(
             subject,
@@ -121,43 +130,16 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
             todo="Write each group to a file of its own.",
             code="file-groups",
         )
-    headers = {
-        name: tolerate(missed, partial(_header, node.id))
-        for name, node in nodes.items()
-        if node is not None
-    }
-    scales = {
-        name: tolerate(missed, partial(_scale, node))
-        for name, node in nodes.items()
-        if node is not None
-    }
-    if missed:
-        return None
-    named = {name: scale for name, scale in scales.items() if scale}
-    names = _Names(
-        {header or 0: name for name, header in headers.items()},
-        {scale[0]: name for name, scale in named.items()},
-    )
-    described = [
-        tolerate(missed, partial(_describe, node, name, headers[name] or 0, names, subject))
-        for name, node in nodes.items()
-        if not (name in named and named[name][1].startswith(_NOT_A_VARIABLE))
-    ]
-    attrs = tolerate(missed, lambda: read_attrs(file, subject))
-    if missed or attrs is None:
-        return None
-    dimensions = {
-        _plain(name): _length(node, name, subject)
-        for name, node in nodes.items()
-        if node is not None and name in named
-    }
-    datasets = [dataset for dataset in described if dataset is not None]
-    for dataset in datasets:
-        for dim, size in zip(dataset.dims, dataset.extent, strict=True):
-            dimensions[dim] = max(dimensions.get(dim, 0), size)
-    for dataset in datasets:
-        _check_extent(dataset, dimensions, subject)
-    return Contents(dimensions, attrs, tuple(datasets))
+    return {name: node for name, node in found.items() if isinstance(node, h5py.Dataset)}
+
+
+def _of_each(
+    nodes: Mapping[str, h5py.Dataset],
+    work: Callable[[h5py.Dataset], _T],
+    missed: Sequence[object],
+) -> dict[str, _T | None]:
+    """What ``work`` says of each dataset; None where bytes are not there yet."""
+    return {name: tolerate(missed, partial(work, node)) for name, node in nodes.items()}
 
 
 def _length(node: h5py.Dataset, name: str, subject: str) -> int:
@@ -241,9 +223,9 @@ def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
     """
     if not h5py.h5ds.is_scale(node.id):
         return None
-    number = _raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
-    return int(np.ravel(number)[0]), _text(
-        _raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b""
+    number = raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
+    return int(np.ravel(number)[0]), text_of(
+        raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b""
     )
 
 
@@ -254,7 +236,7 @@ def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[s
     if "DIMENSION_LIST" in node.attrs:
         listed = [
             h5py.h5r.dereference(refs[0], node.id) if len(refs) else None
-            for refs in _raw_attr(node.attrs, "DIMENSION_LIST")
+            for refs in raw_attr(node.attrs, "DIMENSION_LIST")
         ]
         if None not in listed:
             return tuple(_plain(names.by_header[_header(scale)]) for scale in listed)
@@ -264,7 +246,7 @@ def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[s
         if "_Netcdf4Coordinates" in node.attrs:
             return tuple(
                 _plain(names.by_dimension_id[int(number)])
-                for number in _raw_attr(node.attrs, "_Netcdf4Coordinates")
+                for number in raw_attr(node.attrs, "_Netcdf4Coordinates")
             )
     raise FormatError(
         subject,
@@ -300,7 +282,7 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         subject,
     )
     chunked = layout == "chunked"
-    codecs = _codecs(creation, dtype, name, subject) if chunked else ()
+    codecs = codecs_of(creation, dtype, name, subject) if chunked else ()
     return Dataset(
         name=_plain(name),
         path=name,
@@ -330,7 +312,7 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
             return np.dtype(object)
         if kind.get_size() == 1:
             return np.dtype("S1")
-    elif any(kind.equal(native) for native in _netcdf_types()):
+    elif any(kind.equal(native) for native in netcdf_types()):
         numbers: np.dtype[Any] = np.dtype(kind.dtype)
         return numbers
     raise FormatError(
@@ -340,52 +322,6 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
         todo="Write the variable with a number type of netCDF: readers have no other.",
         code="file-type-unsupported",
     )
-
-
-def _codecs(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str) -> _Codecs:
-    codecs: list[Mapping[str, Any]] = []
-    for number in range(creation.get_nfilters()):
-        code, _, values, label = creation.get_filter(number)
-        match _FILTERS.get(code):
-            case "shuffle":
-                codecs.append(
-                    {"id": "shuffle", "elementsize": int(values[0]) if values else dtype.itemsize}
-                )
-            case "fletcher32":
-                codecs.append({"id": "fletcher32"})
-            case ("zlib" | "bz2" | "zstd") as known:
-                codecs.append({"id": known, "level": int(values[0]) if values else 1})
-            case _:
-                raise FormatError(
-                    subject,
-                    f"{name!r} is packed with HDF5 filter {code} ({_text(label) or 'unnamed'})",
-                    expected=f"one of {', '.join(_FILTERS.values())}",
-                    todo="Readers of references have no decoder for it: repack the file.",
-                    code="filter-unsupported",
-                )
-    _check_order(codecs, math.prod(creation.get_chunk()) * dtype.itemsize, name, subject)
-    return tuple(codecs)
-
-
-def _check_order(
-    codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: str, subject: str
-) -> None:
-    """HDF5 shuffles what a checksum before it has made a few bytes longer; the decoders of readers
-    want whole elements.
-    """
-    length: int | None = chunk_bytes
-    for codec in codecs:
-        if codec["id"] == "shuffle" and (length is None or length % codec["elementsize"]):
-            raise FormatError(
-                subject,
-                f"{name!r} is shuffled after {codecs[0]['id']}, in chunks that are no whole "
-                "number of elements then",
-                expected="shuffle as the first filter",
-                todo="Readers of references cannot undo it: repack the file.",
-                code="filter-unsupported",
-            )
-        if length is not None and codec["id"] != "shuffle":
-            length = length + 4 if codec["id"] == "fletcher32" else None
 
 
 def _unwritten(node: h5py.Dataset, creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
@@ -436,10 +372,10 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
     check_count(node.name, node.chunks, subject)
     creation = node.id.get_create_plist()
     filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
-    if not filters or not set(filters) <= _FILTERS.keys():
+    if not filters or not set(filters) <= FILTERS.keys():
         return
     itemsize = _stored_string_bytes(node)
-    codecs = _codecs(creation, np.dtype(f"V{itemsize}"), node.name, subject)
+    codecs = codecs_of(creation, np.dtype(f"V{itemsize}"), node.name, subject)
     size = math.prod(node.chunks) * itemsize
     for number in range(node.id.get_num_chunks()):
         start = node.id.get_chunk_info(number).chunk_offset
@@ -454,83 +390,3 @@ def _stored_string_bytes(node: h5py.Dataset) -> int:
     """
     address, _ = node.file.id.get_create_plist().get_sizes()
     return 4 + int(address) + 4
-
-
-def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
-    """The netCDF attributes, in the order of the file.
-
-    Attributes of types that netCDF does not know (complex and half precision numbers, references,
-    compounds that are not committed) are left out: netCDF-C shows none of them.
-    """
-    check_names(node.attrs, subject)
-    return {
-        name: read_attr(node.attrs, name, subject)
-        for name in node.attrs
-        if name not in _HIDDEN and _is_shown(node.attrs, name)
-    }
-
-
-def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
-    """Whether netCDF-C shows an attribute: of a type of its own, or of one that the file names."""
-    kind = attrs.get_id(name).get_type()
-    if kind.committed() or isinstance(kind, h5py.h5t.TypeStringID):
-        return True
-    if not isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
-        return False
-    return any(kind.equal(native) for native in _netcdf_types())
-
-
-@cache
-def _netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
-    """The number types of netCDF, as HDF5 stores them."""
-    names = ["<f4", "<f8", ">f4", ">f8"]
-    names += ["".join(parts) for parts in itertools.product("<>", "iu", "1248")]
-    return tuple(h5py.h5t.py_create(np.dtype(name)) for name in names)
-
-
-def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
-    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
-    NumPy array.
-    """
-    value = _raw_attr(attrs, name)
-    if isinstance(value, h5py.Empty):
-        return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
-    if isinstance(value, (str, bytes)):
-        return _text(value)
-    array = np.asarray(value)
-    if array.dtype.kind in "SO" and all(isinstance(item, (str, bytes)) for item in array.flat):
-        texts = [_text(item) for item in array.ravel()]
-        return texts[0] if len(texts) == 1 else texts
-    if array.dtype.kind not in "iuf" or array.ndim > 1:
-        shape = f" and has the shape {array.shape}" if array.ndim > 1 else ""
-        raise FormatError(
-            subject,
-            f"the attribute {name!r} is of type {array.dtype}{shape}",
-            expected="text, a number, or a list of numbers",
-            todo="netCDF libraries cannot read it: write the attribute again.",
-            code="file-type-unsupported",
-        )
-    if array.ndim == 0:
-        return array[()]
-    return array[0] if array.size == 1 else array
-
-
-def _raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
-    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which
-    HDF5 would read for hours.
-    """
-    attribute = attrs.get_id(name)
-    shape = attribute.shape
-    size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
-    if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
-        raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
-    return attrs[name]
-
-
-def _text(value: Any) -> str:
-    """Text as the netCDF libraries for Python show it: characters without NULs, and what is no
-    UTF-8 replaced, whatever HDF5 says of the character set.
-    """
-    if isinstance(value, bytes):
-        return shown_text(value)
-    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

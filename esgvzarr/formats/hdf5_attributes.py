@@ -1,0 +1,111 @@
+"""The attributes of a netCDF-4 file, as netCDF-C shows them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import cache
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import FormatError
+from .values import check_names, shown_text
+
+_HIDDEN = {
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_nc3_strict",
+    "_NCProperties",
+    "_NCCOPY",
+    "_FillValue",
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "CLASS",
+    "NAME",
+    "DIMENSION_LABELS",
+}
+"""Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
+_MOST_ELEMENTS = 1_000_000
+_MOST_BYTES = 64 * 2**20
+
+
+def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
+    """The netCDF attributes, in the order of the file.
+
+    Attributes of types that netCDF does not know (complex and half precision numbers, references,
+    compounds that are not committed) are left out: netCDF-C shows none of them.
+    """
+    check_names(node.attrs, subject)
+    return {
+        name: read_attr(node.attrs, name, subject)
+        for name in node.attrs
+        if name not in _HIDDEN and _is_shown(node.attrs, name)
+    }
+
+
+def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
+    """Whether netCDF-C shows an attribute: of a type of its own, or of one that the file names."""
+    kind = attrs.get_id(name).get_type()
+    if kind.committed() or isinstance(kind, h5py.h5t.TypeStringID):
+        return True
+    if not isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
+        return False
+    return any(kind.equal(native) for native in netcdf_types())
+
+
+@cache
+def netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
+    """The number types of netCDF, as HDF5 stores them."""
+    names = ["<f4", "<f8", ">f4", ">f8"]
+    names += ["".join(parts) for parts in itertools.product("<>", "iu", "1248")]
+    return tuple(h5py.h5t.py_create(np.dtype(name)) for name in names)
+
+
+def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
+    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
+    NumPy array.
+    """
+    value = raw_attr(attrs, name)
+    if isinstance(value, h5py.Empty):
+        return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
+    if isinstance(value, (str, bytes)):
+        return text_of(value)
+    array = np.asarray(value)
+    if array.dtype.kind in "SO" and all(isinstance(item, (str, bytes)) for item in array.flat):
+        texts = [text_of(item) for item in array.ravel()]
+        return texts[0] if len(texts) == 1 else texts
+    if array.dtype.kind not in "iuf" or array.ndim > 1:
+        shape = f" and has the shape {array.shape}" if array.ndim > 1 else ""
+        raise FormatError(
+            subject,
+            f"the attribute {name!r} is of type {array.dtype}{shape}",
+            expected="text, a number, or a list of numbers",
+            todo="netCDF libraries cannot read it: write the attribute again.",
+            code="file-type-unsupported",
+        )
+    if array.ndim == 0:
+        return array[()]
+    return array[0] if array.size == 1 else array
+
+
+def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
+    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which
+    HDF5 would read for hours.
+    """
+    attribute = attrs.get_id(name)
+    shape = attribute.shape
+    size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
+    if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_BYTES):
+        raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
+    return attrs[name]
+
+
+def text_of(value: Any) -> str:
+    """Text as the netCDF libraries for Python show it: characters without NULs, and what is no
+    UTF-8 replaced, whatever HDF5 says of the character set.
+    """
+    if isinstance(value, bytes):
+        return shown_text(value)
+    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
