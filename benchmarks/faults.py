@@ -8,7 +8,8 @@ same time as what else, no seed can say.
 
 After the storm, and again after everything was healed and resumed, each dataset is looked at. The
 exit status is 1 if anything is broken: a link without its file, a file or temporary file that is
-nobody's, a ledger that says otherwise than the index, a wrong value, a crash, a process that hangs.
+of no owner, a ledger that says otherwise than the index, a wrong value, a crash, a process that
+hangs.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class ForkServer:
     def _send(self, request: bytes, handles: Sequence[int]) -> None:
         try:
             socket.send_fds(self._connected(), [request], handles)
-        except (BrokenPipeError, ConnectionResetError):  # somebody killed it
+        except (BrokenPipeError, ConnectionResetError):  # it was killed
             self._let_go()
             socket.send_fds(self._connected(), [request], handles)
 

@@ -1,4 +1,4 @@
-"""What belongs together in one document, as somebody says it in YAML: parsed here, at the door."""
+"""What belongs together in one document, as its author states it in YAML."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def open_repository(href: str) -> Any:
 
 
 def _read_contents(href: str) -> Contents:
-    """What a repository shows, without the chunks, of which Icechunk tells nobody where they are.
+    """What a repository shows, without its chunks: Icechunk does not tell where they are.
 
     Raises:
         ValueError: not there, or no repository.
