@@ -29,6 +29,7 @@ import zarr
 from esgvzarr import cli, indexes, proof, settings
 from esgvzarr.errors import EsgvzarrError
 from esgvzarr.link import lifecycle, remove
+from esgvzarr.link.resume import resume
 from esgvzarr.model import DatasetId
 from esgvzarr.output import placing
 
@@ -123,7 +124,7 @@ def _do(order: Order) -> list[Done]:
     own = settings.read_settings(order.config)
     source = [str(order.directory)]
     if order.verb.startswith("resume"):
-        outcomes = lifecycle.resume([] if order.verb == "resume all" else [order.dataset_id], own)
+        outcomes = resume([] if order.verb == "resume all" else [order.dataset_id], own)
         return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
     dataset_id = DatasetId.parse(order.dataset_id)
     if order.verb in ("link", "force"):

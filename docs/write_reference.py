@@ -5,11 +5,13 @@ they are stale.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+import esgvzarr.backfill
 from esgvzarr.cli import make_parser
 from esgvzarr.errors import EXCEPTIONS, EsgvzarrError, RefusedError, Traits, kind_of, traits_of
 from esgvzarr.settings import ENVIRONMENT_PREFIX, Settings
@@ -220,8 +222,33 @@ def _traits_row(codes: str, kind: str, traits: Traits) -> str:
 PAGES = {"settings.md": settings_page, "commands.md": commands_page, "errors.md": errors_page}
 
 
+CODES = Path(esgvzarr.backfill.__file__).with_name("codes.json")
+"""What reports say of codes, for where there is no documentation at hand."""
+_CODE_ROW = re.compile(r"^\| `([a-z][a-z0-9-]+)` \| (?:[0-9, ]* \| )?(.+?) \|")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+def codes() -> dict[str, list[str]]:
+    """Code -> section of errors.md, and what it says of the code."""
+    found = {}
+    section = ""
+    for line in errors_page().partition(_TRAITS_BEGIN)[0].splitlines():
+        if line.startswith("## "):
+            section = line.partition("{ #")[2].rstrip(" }")
+        row = _CODE_ROW.match(line)
+        if row:
+            found[row[1]] = [section, _LINK.sub(r"\1", row[2]).replace("`", "")]
+    return found
+
+
+def codes_text() -> str:
+    """`codes` as JSON."""
+    return json.dumps(codes(), indent=1, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     """Write all pages."""
+    CODES.write_text(codes_text(), encoding="utf-8")
     for name, page in PAGES.items():
         (HERE / name).write_text(page().rstrip("\n") + "\n", encoding="utf-8")
 

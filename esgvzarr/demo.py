@@ -11,9 +11,10 @@ import itertools
 import json
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .testing.node import DataNode
+    from .testing.stac import StacServer
 
 MONTHLY = "CMIP6.CMIP.EC-Earth-Consortium.EC-Earth3.historical.r1i1p1f1.Amon.ta.gr.v20200310"
 """65 files, one a year."""
@@ -38,13 +40,19 @@ _STEPS = ("scanning", "proving", "writing", "linking")
 _PACKAGES = ("esgcet", "cql2", "fastapi", "jsonpatch", "pystac_client", "stac_fastapi", "uvicorn")
 
 
-def run(console: Console, directory: Path | None = None) -> None:
+MAP = "CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.tas.gn.v20190406"
+"""Made here, for a map to look at: the real files are cut down to a few grid points."""
+
+
+def run(console: Console, directory: Path | None = None, *, keep_serving: bool = False) -> None:
     """Publish real CMIP6 files and open them as a search user does.
 
     Args:
         console: told of each step.
         directory: new or empty; keeps everything. A new one below the system's temporary directory
             if None.
+        keep_serving: add a dataset of a fine grid, and leave data node, pages and index up until
+            Ctrl-C.
 
     Raises:
         PublisherError: esgcet, or another package of the extra ``demo``, is not installed; or
@@ -64,6 +72,8 @@ def run(console: Console, directory: Path | None = None) -> None:
         _publish(console, node, maps)
         _open_as_search_user(console, node)
         _show_epochs(console, node)
+        if keep_serving:
+            _serve(console, node, index)
     _keep_local(console, node)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
@@ -256,6 +266,36 @@ def _show_epochs(console: Console, node: DataNode) -> None:
             todo="Please report this as a bug.",
         )
     _say(console, f"  all {len(times)} dates are equal: {shown[0]} to {shown[-1]}", style="green")
+
+
+def _serve(console: Console, node: DataNode, index: StacServer) -> None:
+    """Link a dataset that gives a map, and print where to look, until Ctrl-C."""
+    from .generate import index_pages
+    from .link.lifecycle import link_source
+    from .settings import read_settings
+    from .testing.datasets import write_planet
+    from .testing.items import make_item
+
+    settings = read_settings(node.config)
+    with _step(console, 5, "Pages to look at"):
+        files = write_planet(node.directory / "made")
+        node.add_dataset(MAP, files)
+        directory = node.directory_of(MAP)
+        hrefs = {file.name: node.thredds.url_of(directory / file.name) for file in files}
+        index.add_item(make_item(MAP, hrefs, data_node=node.thredds.host))
+        item = f"{node.stac_url}/collections/CMIP6/items/{MAP}"
+        link_source([item], None, node.config, settings)
+        search_page = index_pages(node.data, settings)
+    for text, href in (
+        ("a map", node.url_of(MAP).replace(".json", ".html")),
+        ("the 65 files", node.url_of(MONTHLY).replace(".json", ".html")),
+        ("all datasets", node.thredds.url_of(search_page) if search_page else ""),
+        ("the index", f"{node.stac_url}/collections/CMIP6/items"),
+    ):
+        _say(console, f"  {text}: {href}")
+    _say(console, "  Everything is up until you press Ctrl-C.", style="bold")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _keep_local(console: Console, node: DataNode) -> None:

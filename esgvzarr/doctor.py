@@ -12,6 +12,7 @@ import os
 import shutil
 import ssl
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import esgpublish
+from .drs import PROJECTS
 from .errors import EsgvzarrError, SettingsError, SourceError
 from .formats import recognise
 from .generate import make_transport
@@ -186,7 +188,8 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
             checks = (_head, _ranges, _encoding, _tls, _clock, _latency, _browsers, _directory)
             rows += _rows(checks, node)
         if config is not None:
-            rows += _rows((_index, _login, _endpoints), node)
+            of_index = (_vocabulary, _index, _login, _endpoints)
+            rows += _rows(of_index, node)
     return rows
 
 
@@ -226,6 +229,9 @@ def _esgcet(node: Node) -> Iterator[Diagnosis]:
 
 def _ledger(node: Node) -> Iterator[Diagnosis]:
     ledger = Ledger(node.settings.ledger)
+    if not ledger.path.exists():  # looking makes no file
+        yield _ledger_to_be(ledger.path)
+        return
     with ledger.claimed("esgvzarr doctor"):
         pass
     latest = ledger.latest()
@@ -240,6 +246,18 @@ def _ledger(node: Node) -> Iterator[Diagnosis]:
         )
     else:
         yield Diagnosis("ledger", "good", f"{ledger.path}, {len(latest)} datasets")
+
+
+def _ledger_to_be(path: Path) -> Diagnosis:
+    """Whether a ledger can be made; a file without a name is tried in the nearest directory."""
+    parent = next(above for above in path.parents if above.exists())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        found = f"{path} cannot be made: {error.strerror}"
+        return Diagnosis("ledger", "bad", found, "Set `ledger` to a path of this user.")
+    return Diagnosis("ledger", "good", f"{path} will be made")
 
 
 def _head(node: Node) -> Iterator[Diagnosis]:
@@ -463,6 +481,20 @@ def _caching(answer: Answer) -> Diagnosis:
         if said
         else "caches are told nothing; ETag and Last-Modified serve",
     )
+
+
+def _vocabulary(node: Node) -> Iterator[Diagnosis]:
+    """esgcet cannot make a STAC item of a project whose schema version esgvoc does not know."""
+    if esgpublish.index_kind(node.document) != "stac":
+        return
+    named = str(node.document.get("project"))
+    project = named if named in PROJECTS else "CMIP6"
+    version = esgpublish.schema_version(project)
+    if version:
+        yield Diagnosis("vocabulary", "good", f"{project} is registered with schema {version}")
+        return
+    found = f"esgvoc has no vocabulary of {project}: esgpublish cannot register its datasets"
+    yield Diagnosis("vocabulary", "bad", found, f"esgvoc use {project.lower()}@latest")
 
 
 def _index(node: Node) -> Iterator[Diagnosis]:

@@ -43,6 +43,28 @@ IDENTIFYING = (
     "version_realization",
 )
 """Global attributes that are equal in all files of one dataset, whatever its project."""
+PROJECTS = (
+    "CMIP3",
+    "cmip3",
+    "CMIP5",
+    "cmip5",
+    "CMIP6",
+    "CMIP6Plus",
+    "CMIP7",
+    "MIP-DRS7",
+    "CORDEX",
+    "cordex",
+    "CORDEX-CMIP6",
+    "input4MIPs",
+    "obs4MIPs",
+    "obs4REF",
+    "CREATE-IP",
+    "E3SM",
+    "DRCDP",
+)
+"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id
+begins there.
+"""
 _VERSION = re.compile(r"(\.v|#)\d+(\|.*)?$")
 _REMARK = re.compile(r"\([^()]*\)")
 _CMIP5_TABLE = re.compile(r"Table (\S+)")
@@ -217,8 +239,11 @@ def _letters(text: str) -> str:
     return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
-def plain_methods(cell_methods: Any) -> str:
-    """``cell_methods`` without remarks in parentheses and spare blanks: what was done to the
-    numbers.
+def plain_methods(attrs: Mapping[str, Any]) -> str | None:
+    """The ``cell_methods`` of a variable without remarks in parentheses and spare blanks: what was
+    done to the numbers. None if the attribute is absent, or is no text and so names no method.
     """
-    return " ".join(_REMARK.sub(" ", str(cell_methods)).split())
+    stated_methods = attrs.get("cell_methods")
+    if not isinstance(stated_methods, str):
+        return None
+    return " ".join(_REMARK.sub(" ", stated_methods).split())

@@ -6,14 +6,18 @@ touched.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import EsgvzarrError
 from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
 from .output.placing import plan_reference, write_reference
+from .pages import page_path, write_page, write_pages
+from .permissions import absolute
 from .proof import read_artefact, referenced_urls, verify
 from .stage import Place, Staged, Work, places_of, staged_apart, staging_places
 from .stage import Progress as Progress
@@ -28,6 +32,8 @@ from .workers import in_a_worker
 
 if TYPE_CHECKING:
     from .settings import Settings  # pydantic costs a quarter of a second
+
+_log = logging.getLogger(__name__)
 
 
 def generate(
@@ -60,7 +66,57 @@ def generate(
         work = Work(record, places, settings)
         staged = stager(work) if stager else staged_apart(work, transport, progress=progress)
         progress(str(record.id), f"writing {', '.join(Path(one.path).name for one in places)}")
-        return place_staged(Verb.GENERATE, record.id, staged, places, force=force)
+        made = place_staged(Verb.GENERATE, record.id, staged, places, force=force)
+    if settings.pages:
+        add_page(made, settings)
+    return made
+
+
+def add_page(made: Written, settings: Settings) -> None:
+    """Write the page of a dataset whose references are served as JSON. A page that cannot be
+    written is reported, and hinders nothing.
+    """
+    reports = (made.report, *made.other_reports)
+    for reference, report in zip(made.references, reports, strict=False):
+        if not reference.path.endswith(".json") or reference.path.endswith(".zarr3.json"):
+            continue
+        if not reference.written and page_path(reference.path).exists():
+            continue
+        href = reference.href if is_url(reference.href) else served_url(reference.path, settings)
+        if not href:
+            continue
+        try:
+            write_page(reference.path, href, report)
+        except EsgvzarrError as error:
+            _log.warning("%s has no page: %s", made.dataset_id, error)
+        except Exception:  # noqa: BLE001  (a page says what strangers wrote in files)
+            _log.exception("%s has no page; please report this as a bug", reference.path)
+
+
+def index_pages(directory: Path, settings: Settings) -> Path | None:
+    """Write ``index.html`` for a directory of references that is served; None where it is not
+    served, holds none, or cannot be written to, which is reported.
+    """
+    url = served_url(directory, settings)
+    if not (settings.pages and url and directory.is_dir()):
+        return None
+    try:
+        return write_pages(directory, url)[0]
+    except EsgvzarrError as error:
+        _log.warning("%s has no index.html: %s", directory, error)
+        return None
+
+
+def served_url(path: str | Path, settings: Settings) -> str:
+    """Public URL of a path, as the settings serve its directory; empty where it is not served."""
+    served = dict(settings.data_paths)
+    if settings.reference_dir is not None and settings.reference_url is not None:
+        served[str(settings.reference_dir.expanduser())] = settings.reference_url
+    for directory, prefix in served.items():
+        if absolute(path).is_relative_to(directory):
+            below = absolute(path).relative_to(directory).as_posix()
+            return f"{prefix.rstrip('/')}/{below}".removesuffix("/.")
+    return ""
 
 
 def place_staged(

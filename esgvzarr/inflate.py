@@ -187,7 +187,20 @@ def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
         return _LIMITED[kind](ensure_bytes(data), limit)
     if kind in _STATED and _STATED[kind](ensure_bytes(data)) > limit:
         raise _expands(limit)
+    if kind == "shuffle":
+        return _unshuffle(ensure_bytes(data), codec)
     return numcodecs.get_codec(dict(codec)).decode(data)
+
+
+def _unshuffle(data: bytes, codec: Mapping[str, Any]) -> Any:
+    """HDF5 leaves bytes as they are that are no whole element, such as those of a checksum before
+    the shuffle.
+    """
+    rest = len(data) % int(codec["elementsize"])
+    if not rest:
+        return numcodecs.get_codec(dict(codec)).decode(data)
+    whole = numcodecs.get_codec(dict(codec)).decode(data[:-rest])
+    return ensure_bytes(whole) + data[-rest:]
 
 
 def zstd_document(data: bytes, limit: int) -> bytes:
@@ -261,4 +274,9 @@ def _limited(own: type[Codec], name: str) -> type[Codec]:
             raise _expands(limit)
         return own.decode(self, buf, out)
 
-    return type(own.__name__, (own,), {"decode": decode, "__module__": own.__module__})
+    def reduce(self: Any) -> tuple[Any, ...]:
+        """Be found by name in another process, which need not have limited decoders."""
+        return numcodecs.get_codec, (self.get_config(),)
+
+    members = {"decode": decode, "__reduce__": reduce, "__module__": own.__module__}
+    return type(own.__name__, (own,), members)

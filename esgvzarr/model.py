@@ -168,6 +168,8 @@ class FileReferences:
     variables: Mapping[str, Variable]
     size: int
     """Bytes, as found."""
+    groups: tuple[str, ...] = ()
+    """Names of groups beside the variables, whose contents are not described."""
     etag: str | None = None
     last_modified: str | None = None
     repeated: int = 0
@@ -362,3 +364,5 @@ class AccessLink:
     """``<drs path>/<DSID>.json``, relative to the data root."""
     asset_key: str = "reference_file"
     """Under which a STAC item has it."""
+    page: str = ""
+    """URL of the page for people; empty where there is none."""

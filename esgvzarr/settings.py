@@ -161,6 +161,14 @@ class Settings(BaseModel):
             "ESGF schemas of today allow no such service; the link is found without it."
         ),
     )
+    pages: bool = Field(
+        default=True,
+        description=(
+            "Write a page for people, `<DSID>.html`, beside each `<DSID>.json` that is served: "
+            "what it is, how to open it, a map. A page that cannot be written is reported, and "
+            "hinders nothing."
+        ),
+    )
     proof_samples: int = Field(
         default=8,
         ge=0,

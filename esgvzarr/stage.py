@@ -174,7 +174,6 @@ def check_outputs(settings: Settings) -> None:
     taken: dict[str, str] = {}
     for name in settings.all_outputs:
         output = named(name)
-        output.check_installed()
         other = taken.setdefault(output.asset_key, name)
         if other != name:
             raise SettingsError(
@@ -184,6 +183,8 @@ def check_outputs(settings: Settings) -> None:
                 todo="Leave one of them out.",
                 code="settings-output",
             )
+    for name in settings.all_outputs:
+        named(name).check_installed()
 
 
 @contextmanager

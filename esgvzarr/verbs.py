@@ -167,7 +167,7 @@ def resume(
         config: as in `link`.
         settings: settings by name.
     """
-    from .link.lifecycle import resume as resume_from_ledger
+    from .link.resume import resume as resume_from_ledger
 
     return resume_from_ledger(
         _names(dataset_ids),

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 import xarray
 
-from esgvzarr.demo import MONTHLY, run
+from esgvzarr.demo import DATASETS, MAP, MONTHLY, run
 from esgvzarr.errors import SettingsError, SourceError
 from esgvzarr.testing import samples
 from esgvzarr.testing.samples import SHA256, sample_datasets, sample_files
@@ -20,9 +25,20 @@ from esgvzarr.testing.samples import SHA256, sample_datasets, sample_files
 _LONGEST_S = 120
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One run with ``--keep-serving``, which a Ctrl-C ended."""
+
+    home: Path
+    said: str
+    complaints: str
+    served: Mapping[str, str]
+    """What a link is about -> what is served there while it is up."""
+
+
 @pytest.fixture(scope="module")
-def shown(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Its directory, and what it printed."""
+def kept(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """The demo, looked at while it is up."""
     for package in ("esgcet", "stac_fastapi", "pystac_client"):
         pytest.importorskip(package, reason="needs the extra `demo`")
     home = tmp_path_factory.mktemp("demo") / "kept"
@@ -31,19 +47,40 @@ def shown(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         "-c",
         "from esgvzarr.cli import main; main()",
         "demo",
+        "--keep-serving",
         "--dir",
         str(home),
     ]
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_LONGEST_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home, done.stdout
+    complaints = home.with_name("complaints")
+    lines = []
+    with (
+        complaints.open("w") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as demo,
+    ):
+        assert demo.stdout is not None
+        timer = threading.Timer(_LONGEST_S, demo.kill)
+        timer.start()
+        for line in demo.stdout:
+            lines.append(line)
+            if "until you press Ctrl-C" in line:
+                break
+        served = {}
+        for text, href in re.findall(r"^  ([a-z0-9 ]+): (http\S+)$", "".join(lines), re.MULTILINE):
+            served[text] = requests.get(href, timeout=20).text
+        demo.send_signal(signal.SIGINT)
+        lines += demo.stdout
+        timer.cancel()
+    said = "".join(lines)
+    assert demo.returncode == 0, said + complaints.read_text()
+    return Shown(home, said, complaints.read_text(), served)
+
+
+@pytest.fixture(scope="module")
+def shown(kept: Shown) -> tuple[Path, str]:
+    """Its directory, and what it printed."""
+    return kept.home, kept.said
 
 
 class TestDemo:
@@ -56,6 +93,17 @@ class TestDemo:
         assert means[0] == means[1]
         assert "all 14040 values are equal" in shown[1]
         assert "all 1020 dates are equal: 1930-01-16 12:00:00 to 2014-12-16 12:00:00" in shown[1]
+
+    def test_leaves_pages_and_index_up_until_it_is_interrupted(self, kept: Shown) -> None:
+        assert set(kept.served) == {"a map", "the 65 files", "all datasets", "the index"}
+        assert MAP in kept.served["a map"]
+        assert "How to open it" in kept.served["a map"]
+        for name in (*DATASETS, MAP):
+            assert name in kept.served["all datasets"]
+            assert name in kept.served["the index"]
+
+    def test_says_nothing_that_others_complain_of(self, kept: Shown) -> None:
+        assert kept.complaints == ""
 
     def test_shows_the_dataset_whole(self, shown: tuple[Path, str]) -> None:
         """65 files are one dataset of 780 months, opened without a request for data."""

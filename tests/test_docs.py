@@ -92,6 +92,30 @@ def test_a_page_that_is_made_from_the_code_is_fresh(name: str) -> None:
     )
 
 
+def test_the_chart_and_the_numbers_of_the_readme_are_those_of_the_comparison() -> None:
+    made = load(DOCS / "write_chart.py")
+    assert made.CHART.read_text() == made.chart(), "stale: run python docs/write_chart.py"
+    _, counts = made.read_counts()
+    total = sum(numbers[0] for numbers in counts.values())
+    wrong = counts["silently wrong"][1:]
+    said = (
+        f"Of {total} kinds of trouble that real files have,\nesgvzarr shows {counts['right'][0]} "
+    )
+    said += f"right and refuses {counts['refused'][0]}; "
+    said += f"the others show wrong numbers of {min(wrong)} to {max(wrong)}"
+    assert counts["silently wrong"][0] == 0
+    for name in ("README.md", "docs/index.md"):
+        assert said in (ROOT / name).read_text(), name
+
+
+def test_the_report_says_of_each_code_what_the_documentation_says() -> None:
+    made = load(DOCS / "write_reference.py")
+    assert made.CODES.read_text(encoding="utf-8") == made.codes_text(), (
+        "stale: run python docs/write_reference.py"
+    )
+    assert made.codes()["source-retracted"] == ["source", "the dataset is retracted"]
+
+
 def test_every_setting_is_described() -> None:
     text = page("reference/settings.md")
     assert [name for name in Settings.model_fields if f"## `{name}`" not in text] == []

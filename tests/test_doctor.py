@@ -41,7 +41,7 @@ from esgvzarr.testing import (
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
 from esgvzarr.testing.nginx import available
-from esgvzarr.testing.node import DataNode
+from esgvzarr.testing.node import DataNode, schema_versions
 
 pytest.importorskip("esgcet", reason="esgcet is in the extra `publisher`")
 
@@ -70,6 +70,27 @@ def told(rows: list[Diagnosis], check: str) -> tuple[str, str]:
     return worst.health, f"{worst.found} {worst.todo}"
 
 
+@pytest.fixture(autouse=True)
+def vocabulary() -> Iterator[None]:
+    """As where esgvoc has the vocabularies."""
+    with schema_versions():
+        yield
+
+
+def test_without_a_vocabulary_esgpublish_cannot_register(node: DataNode) -> None:
+    from esgcet.util.settings import STAC_schema_versions
+
+    STAC_schema_versions.clear()
+    health, text = told(rows_of(node.config), "vocabulary")
+    assert (health, "esgvoc use cmip6@latest" in text) == ("bad", True)
+
+
+def test_looking_makes_no_files(node: DataNode) -> None:
+    before = set(node.directory.rglob("*"))
+    rows_of(node.config)
+    assert set(node.directory.rglob("*")) == before
+
+
 def test_a_good_node(node: DataNode) -> None:
     """Every check has a row, only http and CORS are yellow; the file that was written for it is
     gone; the index was only read.
@@ -89,6 +110,7 @@ def test_a_good_node(node: DataNode) -> None:
         "browsers",
         "directory",
         "caching",
+        "vocabulary",
         "index",
         "login",
         "endpoints",

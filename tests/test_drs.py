@@ -110,4 +110,10 @@ def test_absent_attributes_contradict_nothing() -> None:
 
 
 def test_remarks_make_no_other_method() -> None:
-    assert drs.plain_methods("time: mean (interval: 5 minutes)  ") == "time: mean"
+    attrs = {"cell_methods": "time: mean (interval: 5 minutes)  "}
+    assert drs.plain_methods(attrs) == "time: mean"
+
+
+def test_methods_that_are_no_text_name_none() -> None:
+    assert drs.plain_methods({"cell_methods": np.int32(-44514)}) is None
+    assert drs.plain_methods({}) is None

@@ -153,7 +153,6 @@ def test_the_reference_says_which_codes_may_pass() -> None:
 UNTRIED = {
     "chunks-segmented",
     "file-dimensions-unnamed",
-    "file-layout-unsupported",
     "file-packing-invalid",
     "index-failed",
     "proof-failed",

@@ -6,6 +6,7 @@ import asyncio
 import bz2
 import gzip
 import lzma
+import pickle
 import subprocess
 import sys
 import zlib
@@ -113,6 +114,16 @@ def test_without_a_limit_numcodecs_is_as_ever() -> None:
     out = np.empty(4, "u1")
     codec.decode(zlib.compress(b"abcd"), out)
     assert out.tobytes() == b"abcd"
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_limited_codec_goes_to_another_process(codec: str) -> None:
+    """Arrays that were opened after a proof in this process are pickled with their codecs."""
+    with limited_codecs(10_000):
+        limited = numcodecs.get_codec({"id": codec})
+        again = pickle.loads(pickle.dumps(limited))  # noqa: S301
+    assert again.get_config() == limited.get_config()
+    assert bytes(again.decode(packed(codec, b"abcd" * 100))) == b"abcd" * 100
 
 
 def test_the_largest_of_several_limits_holds() -> None:

@@ -16,7 +16,8 @@ from esgvzarr.documents import combine, read_spec
 from esgvzarr.errors import EsgvzarrError, Fault, WorkerError
 from esgvzarr.generate import generate, verify_published
 from esgvzarr.link.dry_run import plan_file
-from esgvzarr.link.lifecycle import link_source, resume
+from esgvzarr.link.lifecycle import link_source
+from esgvzarr.link.resume import resume
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly

@@ -28,11 +28,12 @@ from ..errors import (
     kind_of,
     traits_of,
 )
-from ..generate import generate, limits_of, make_transport
+from ..generate import generate, index_pages, limits_of, make_transport
 from ..link.address import address_of_config
 from ..link.attempt import Attempt, keep_made
+from ..link.decision import decide
 from ..link.ledger import Ledger
-from ..link.lifecycle import carry_on, decide
+from ..link.lifecycle import carry_on
 from ..link.states import DONE, MAKING, State, Verb
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
@@ -167,9 +168,30 @@ def backfill(
             finally:
                 if workers is not None:
                     workers.close()
-        return run.summary()
+        if job.query and not any(plan.counts().values()) and not plan.unread():
+            survey.refuse_query()
+        _follow_ledger(job, plan, Ledger(settings.ledger))
+        directory = job.output_dir or settings.reference_dir
+        if directory is not None and not plan_only:
+            index_pages(directory.expanduser(), settings)
+        summary = run.summary()
+        return replace(summary, listed=tuple(plan.listed())) if plan_only else summary
     finally:
         plan.close()
+
+
+def _follow_ledger(job: Job, plan: Plan, ledger: Ledger) -> None:
+    """Let the plan say what other commands did since: a dataset that was unpublished is not linked
+    any more.
+    """
+    if job.output_dir is not None:
+        return
+    before = plan.withdrawn()
+    for last in ledger.latest():
+        is_withdrawn = last.state in (State.WITHDRAWN, State.DELETED)
+        is_back = last.dataset_id in before and last.state is State.LINKED
+        if is_withdrawn or is_back:
+            plan.follow(last.dataset_id, last.state, last.detail)
 
 
 def _address_of(job: Job) -> IndexAddress | None:

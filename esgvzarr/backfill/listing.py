@@ -7,13 +7,16 @@ document of those that ``link`` takes, or a list of dataset ids. What it is show
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from ..drs import PROJECTS
 from ..errors import SourceError, TransportError
 from ..indexes import Index, address_at, kinds
 from ..link.address import open_index
@@ -31,28 +34,11 @@ from ..sources.thredds import MAX_DEPTH, Catalogue, CatalogueDataset, parse_cata
 from ..transport import Transport, host_of, is_url
 from .queue import Page, Planned
 
-PROJECTS = (
-    "CMIP3",
-    "cmip3",
-    "CMIP5",
-    "cmip5",
-    "CMIP6",
-    "CMIP6Plus",
-    "CMIP7",
-    "MIP-DRS7",
-    "CORDEX",
-    "cordex",
-    "CORDEX-CMIP6",
-    "input4MIPs",
-    "obs4MIPs",
-    "obs4REF",
-    "CREATE-IP",
-    "E3SM",
-    "DRCDP",
-)
-"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id
-begins there.
-"""
+_IN_QUOTES = re.compile(r"'[^']*'")
+"""A value in CQL2 text."""
+_NAME = re.compile(r"[A-Za-z_][\w:.\-]*")
+_WORDS_OF_CQL2 = {"and", "or", "not", "like", "in", "between", "is", "null", "true", "false"}
+_WORDS_OF_CQL2 |= {"timestamp", "date", "interval", "casei", "accenti"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +102,30 @@ class Survey:
         if address is not None:
             return Listing(pages=(_page_of(address),))
         return self._list(content, Page(url, depth=page.depth))
+
+    def refuse_query(self) -> NoReturn:
+        """Say why a query found nothing.
+
+        Raises:
+            SourceError: always; it names the nearest property of the index where the query names
+                one that its datasets do not have.
+        """
+        known: Sequence[str] = ()
+        for index in self._indexes.values():
+            known = known or index.property_names()
+        todo = "All properties that it names are there: look at the values."
+        unknown = [name for name in names_in_query(self._query) if known and name not in known]
+        if unknown:
+            near = nearest(unknown[0], known)
+            todo = f"Datasets there have no property {unknown[0]!r}."
+            todo += f" Did you mean {near!r}?" if near else ""
+        raise SourceError(
+            f"--filter {self._query}",
+            "matches no dataset",
+            expected="one at least",
+            todo=todo if known else "",
+            code="source-none",
+        )
 
     def record(self, planned: Planned) -> DatasetRecord:
         """The record of a dataset, read where it was found.
@@ -228,6 +238,24 @@ class Survey:
         except TransportError:
             return False
         return True
+
+
+def names_in_query(query: str) -> list[str]:
+    """The properties that a query names, in CQL2 text or as ``facet=value&facet=value``."""
+    if "&" in query or re.fullmatch(r"[\w:.\-]+=[^' ]*", query):
+        return [pair.partition("=")[0] for pair in query.split("&")]
+    bare = _IN_QUOTES.sub(" ", query)
+    return [name for name in _NAME.findall(bare) if name.lower() not in _WORDS_OF_CQL2]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The property that is most like a name: the same below a prefix, else by its letters."""
+    for one in known:
+        if one.rpartition(":")[2] == name.rpartition(":")[2]:
+            return one
+    bare = {one.rpartition(":")[2]: one for one in known}
+    similar = difflib.get_close_matches(name.rpartition(":")[2], bare, n=1)
+    return bare[similar[0]] if similar else ""
 
 
 def _kind_of(locator: str) -> str:

@@ -249,6 +249,29 @@ class Plan:
         )
         self._rows(query, self._number, code, code)
 
+    def withdrawn(self) -> set[str]:
+        """The ids of the datasets whose links were taken back."""
+        query = (
+            "SELECT dataset_id FROM dataset WHERE plan = ? AND state IN ('withdrawn', 'deleted')"
+        )
+        return {name for (name,) in self._rows(query, self._number)}
+
+    def listed(self) -> list[tuple[str, str, str]]:
+        """Dataset id, data node and state of all datasets, in the order of their ids."""
+        query = (
+            "SELECT dataset_id, data_node, state FROM dataset WHERE plan = ? ORDER BY dataset_id"
+        )
+        return self._rows(query, self._number)
+
+    def follow(self, dataset_id: str, state: str, detail: str) -> None:
+        """Keep what another command did since to a dataset that was done."""
+        done = ", ".join(f"'{state}'" for state in sorted(DONE))
+        query = (
+            "UPDATE dataset SET state = ?, detail = ? WHERE plan = ? AND dataset_id = ? AND state "
+            f"IN ({done}) AND state <> ?"
+        )
+        self._rows(query, state, detail, self._number, dataset_id, state)
+
     def finish(self, planned: Planned, result: Result) -> None:
         """Keep what became of a dataset."""
         columns = "state = ?, code = ?, detail = ?, href = ?, seconds = ?, finished = ?"
@@ -328,6 +351,17 @@ class Plan:
         query = (
             "SELECT dataset_id, data_node, locator, state, code, detail FROM dataset WHERE plan "
             "= ? AND code <> '' ORDER BY state = 'open', code, number LIMIT ?"
+        )
+        return self._rows(query, self._number, most)
+
+    def done_rows(self, most: int) -> list[tuple[str, str, str, str]]:
+        """Dataset id, URL or path of the reference file, state and detail of what is done; last
+        done first.
+        """
+        done = ", ".join(f"'{state}'" for state in sorted(DONE))
+        query = (
+            "SELECT dataset_id, href, state, detail FROM dataset WHERE plan = ? AND state IN "
+            f"({done}) ORDER BY finished DESC LIMIT ?"
         )
         return self._rows(query, self._number, most)
 

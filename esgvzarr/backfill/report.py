@@ -5,16 +5,20 @@ other file. Pure.
 from __future__ import annotations
 
 import inspect
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
+from importlib.resources import files
 from typing import Protocol
 
 from ..errors import kind_of
 from ..outcome import DONE, State
 
+ERRORS_PAGE = "https://esgvzarr.readthedocs.io/reference/errors/"
 _FINISHED = "done"
 _COLOURS = {
     _FINISHED: "#2e7d32",
@@ -29,7 +33,7 @@ _STYLE = """
 body{
   font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;
   color:#222;background:#fff}
-table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem}
+table{border-collapse:collapse;width:100%;table-layout:fixed;margin:.5rem 0 2rem}
 td,th{
   text-align:left;vertical-align:top;padding:.25rem .6rem;border-bottom:1px solid #ddd;
   overflow-wrap:anywhere}
@@ -69,6 +73,10 @@ class Kept(Protocol):
         """Dataset id, data node, locator, state, code, detail."""
         ...
 
+    def done_rows(self, most: int) -> list[tuple[str, str, str, str]]:
+        """Dataset id, URL or path of the reference file, state, detail."""
+        ...
+
     def unread(self) -> list[tuple[str, str, str]]:
         """Locator, code, detail of pages."""
         ...
@@ -99,6 +107,10 @@ class Summary:
     """Dataset id, data node, locator, state, code, detail."""
     unread: tuple[tuple[str, str, str], ...]
     """Locator, code, detail of what could not be listed."""
+    done: tuple[tuple[str, str, str, str], ...] = ()
+    """Dataset id, URL or path of the reference file, state, detail."""
+    listed: tuple[tuple[str, str, str], ...] = ()
+    """Dataset id, data node, state of all, where they were only to be listed."""
 
     @classmethod
     def of(
@@ -124,6 +136,7 @@ class Summary:
             tuple(kept.counts_by_seconds(_LIMITS_S)),
             tuple(kept.problem_rows(_MOST_ROWS)),
             tuple(kept.unread()),
+            tuple(kept.done_rows(_MOST_ROWS)),
         )
 
     @property
@@ -164,17 +177,35 @@ def shortened(text: str, most: int = 400) -> str:
 
 
 def explanation(code: str) -> str:
-    """What a stable code is about, by the class of errors that has it."""
+    """What a stable code means, in one sentence of docs/reference/errors.md; else what the class
+    of errors is about that has it.
+    """
+    if code in _codes():
+        return _codes()[code][1]
     first_line, _, _ = (inspect.getdoc(kind_of(code)) or "").partition("\n")
     return first_line
 
 
+@cache
+def _codes() -> dict[str, tuple[str, str]]:
+    """Code -> section of docs/reference/errors.md, and its sentence."""
+    text = (files(__package__) / "codes.json").read_text(encoding="utf-8")
+    return {code: (section, said) for code, (section, said) in json.loads(text).items()}
+
+
+def _code_cell(code: str) -> str:
+    """A code, linked to where the documentation explains it."""
+    section = _codes()[code][0] if code in _codes() else ""
+    place = f"{ERRORS_PAGE}#{section}" if section else ERRORS_PAGE
+    return f'<a href="{place}" rel="noreferrer"><code>{escape(code)}</code></a>'
+
+
 def html(summary: Summary) -> str:
     """The report."""
-    title = "esgvzarr backfill"
+    title = _title(summary)
     now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
     parts = [
-        f"<h1>{title}</h1><p>{now} · <code>{escape(summary.job)}</code></p>",
+        f"<h1>{escape(title)}</h1><p>{now} · <code>{escape(summary.job)}</code></p>",
         _tiles(summary),
         _trouble(summary),
         _reasons(summary),
@@ -183,12 +214,19 @@ def html(summary: Summary) -> str:
         _durations(summary),
         _problems(summary),
         _unread(summary),
+        _done(summary),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta '
-        f'charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        f'charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
         f"<body>{''.join(filter(None, parts))}</body></html>\n"
     )
+
+
+def _title(summary: Summary) -> str:
+    """How many datasets are done, as the browser's tab shows it."""
+    done = sum(number for state, number in summary.counts.items() if state in DONE)
+    return f"{done:,} of {sum(summary.counts.values()):,} datasets done: esgvzarr backfill"
 
 
 def _rate(summary: Summary) -> float:
@@ -255,13 +293,15 @@ def _reasons(summary: Summary) -> str:
         return ""
     most = max(number for _, _, number, _, _ in summary.reasons)
     rows = [
-        f"<tr><td>{escape(state)}<td><code>{escape(code)}</code><br>{escape(explanation(code))}<td "
+        f"<tr><td>{escape(state)}<td>{_code_cell(code)}<br>{escape(explanation(code))}<td "
         f'class="n">{number:,}'
         f"<td>{_bar({_kind(state): number}, most, 160)}<td>{escape(name)}: {escape(detail)}"
         for state, code, number, name, detail in summary.reasons
     ]
     return (
-        '<h2>Reasons</h2><table><tr><th>state<th>code<th class="n">datasets<th><th>for '
+        '<h2>Reasons</h2><table><colgroup><col style="width:5rem"><col style="width:22rem">'
+        '<col style="width:5rem"><col style="width:170px"><col></colgroup>'
+        '<tr><th>state<th>code<th class="n">datasets<th><th>for '
         f"example{''.join(rows)}</table>"
     )
 
@@ -331,11 +371,15 @@ def _problems(summary: Summary) -> str:
         return ""
     rows = [
         f"<tr><td>{_linked(name, locator)}<td>{escape(node)}<td>{escape(state)}"
-        f"<td><code>{escape(code)}</code><td>{escape(detail)}"
+        f"<td>{_code_cell(code)}<td>{escape(detail)}"
         for name, node, locator, state, code, detail in summary.problems
     ]
     first = f", the first {_MOST_ROWS:,}" if len(rows) == _MOST_ROWS else ""
-    head = "<tr><th>dataset<th>data node<th>state<th>code<th>reason"
+    head = (
+        '<colgroup><col style="width:32%"><col style="width:12%"><col style="width:5rem">'
+        '<col style="width:14%"><col></colgroup>'
+        "<tr><th>dataset<th>data node<th>state<th>code<th>reason"
+    )
     return f"<h2>Not done{first}</h2><table>{head}{''.join(rows)}</table>"
 
 
@@ -343,10 +387,25 @@ def _unread(summary: Summary) -> str:
     if not summary.unread:
         return ""
     rows = "".join(
-        f"<tr><td>{_linked(page, page)}<td><code>{escape(code)}</code><td>{escape(detail)}"
+        f"<tr><td>{_linked(page, page)}<td>{_code_cell(code)}<td>{escape(detail)}"
         for page, code, detail in summary.unread
     )
     return f"<h2>Could not be listed</h2><table><tr><th>source<th>code<th>why{rows}</table>"
+
+
+def _done(summary: Summary) -> str:
+    if not summary.done:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_linked(name, href)}<td>{escape(state)}<td>{escape(detail)}"
+        for name, href, state, detail in summary.done
+    )
+    first = f", the first {_MOST_ROWS:,}" if len(summary.done) == _MOST_ROWS else ""
+    head = (
+        '<colgroup><col style="width:38%"><col style="width:6rem"><col></colgroup>'
+        "<tr><th>dataset<th>state<th>what was done"
+    )
+    return f"<h2>Done{first}</h2><table>{head}{rows}</table>"
 
 
 def _linked(text: str, locator: str) -> str:

@@ -165,10 +165,20 @@ def rebase(
         moved = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64) + gap // unit
     else:
         moved = (times - target_epoch) / target_unit
+    moved = _in_own_type(moved, values.dtype)
     same = np.array_equal(
         to_microseconds(moved, str(target.get("units")), calendar_of(target)), times
     )
     return moved if same else None
+
+
+def _in_own_type(moved: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Numbers as the integer type that they had before, if it holds them."""
+    if dtype.kind not in "iu" or not moved.size or not (moved == np.floor(moved)).all():
+        return moved
+    limits = np.iinfo(dtype)
+    fits = limits.min <= moved.min() and moved.max() <= limits.max
+    return moved.astype(dtype) if fits else moved
 
 
 def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:

@@ -66,7 +66,7 @@ def add_commands(commands: Any) -> None:
         type=Path,
         help="only write <DSID>.json there; no index is changed",
     )
-    parser.add_argument("--plan-only", action="store_true", help="only list the datasets")
+    parser.add_argument("--plan-only", action="store_true", help="only print the datasets")
     parser.add_argument(
         "--retry",
         metavar="CODE",
@@ -129,6 +129,8 @@ def _backfill(options: argparse.Namespace) -> int:
             stop=stop,
             watch=watch,
         )
+    for name, node, state in summary.listed:
+        print(f"{name}  {node}  {state}")
     for line in lines(summary):
         console.print(line, markup=False)
     if options.report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _print_diagnoses(rows: Sequence[Diagnosis]) -> None:
+    """Print a table on a terminal, and whole lines elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print(f"{row.health:4}  {row.check:10}  {row.found}")
+            for line in row.todo.splitlines():
+                print(f"    -> {line}")
+        return
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
@@ -91,6 +99,12 @@ def _add_demo(commands: Any) -> None:
         type=Path,
         help="keep all files in this directory; default: a new directory, whose path is printed",
     )
+    parser.add_argument(
+        "--keep-serving",
+        action="store_true",
+        help="add a dataset of a fine grid, print links to pages with maps, and leave data node, "
+        "pages and index up until Ctrl-C",
+    )
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -98,5 +112,5 @@ def _demo(options: argparse.Namespace) -> int:
 
     from ..demo import run
 
-    run(Console(highlight=False), options.dir)
+    run(Console(highlight=False), options.dir, keep_serving=options.keep_serving)
     return ExitStatus.DONE

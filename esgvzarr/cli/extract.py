@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import add_command
 from .exit_status import ExitStatus
+
+if TYPE_CHECKING:
+    from ..pages.facts import PageFacts
+    from ..transport import Transport
+
+_SOURCE = "the id of a dataset, or the URL or path of a reference file"
 
 
 def add_commands(commands: Any) -> None:
@@ -22,7 +29,7 @@ def add_commands(commands: Any) -> None:
         _extract,
         "write a part of a dataset to a NetCDF file, fetching only the chunks that it needs",
     )
-    parser.add_argument("source", metavar="SOURCE", help="URL or path of a reference file")
+    parser.add_argument("source", metavar="DSID|HREF", help=_SOURCE)
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=Path, required=True, help="the file to write"
     )
@@ -58,7 +65,8 @@ def add_commands(commands: Any) -> None:
         _show,
         "print what a dataset is and how to open it",
     )
-    show.add_argument("source", metavar="SOURCE", help="URL or path of a reference file")
+    show.add_argument("source", metavar="DSID|HREF", help=_SOURCE)
+    show.add_argument("--page", action="store_true", help="open its page in a browser, too")
 
 
 def _extract(options: argparse.Namespace) -> int:
@@ -92,26 +100,64 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 def _show(options: argparse.Namespace) -> int:
     from ..pages.facts import read_facts
-    from ..pages.html import openings, size_text, summary_of
     from ..proof import read_artefact
+    from ..reader import open_named
     from ..settings import Settings
     from ..transport import Transport, host_of, is_url
 
+    place: str = options.source
+    if not is_url(place) and not Path(place).exists():
+        place = open_named(place).href
     with Transport(timeout_s=Settings().timeout_s) as transport:
-        if is_url(options.source):
-            transport.allow(host_of(options.source), named=True)
-        contents = read_artefact(options.source, transport).contents
+        if is_url(place):
+            transport.allow(host_of(place), named=True)
+        contents = read_artefact(place, transport).contents
+        page = _page_of(place, transport) if options.page else ""
     provenance = json.dumps(dict(contents.provenance))
     document = json.dumps({"refs": dict(contents.metadata), "provenance": provenance})
-    facts = read_facts(document.encode(), options.source)
-    out = sys.stdout
-    print(facts.title, summary_of(facts), sep="\n", file=out)
+    _print_facts(read_facts(document.encode(), place), place)
+    if page:
+        print(f"page: {page}")
+        webbrowser.open(page)
+    return ExitStatus.DONE
+
+
+def _page_of(place: str, transport: Transport) -> str:
+    """The URL of the page of a reference file.
+
+    Raises:
+        SourceError: there is none.
+    """
+    from ..errors import SourceError
+    from ..pages import page_href, page_path
+    from ..transport import is_url
+
+    if is_url(place):
+        page = page_href(place)
+        is_there = bool(page) and transport.ask(page, method="HEAD").status == HTTPStatus.OK
+    else:
+        page = page_path(place).absolute().as_uri()
+        is_there = page_path(place).is_file()
+    if not is_there:
+        raise SourceError(
+            place,
+            f"has no page at {page or 'any address'}",
+            expected="a page beside the reference file",
+            todo="Its data node makes one with: esgvzarr pages DIR --url URL",
+            code="source-none",
+        )
+    return page
+
+
+def _print_facts(facts: PageFacts, place: str) -> None:
+    from ..pages.html import openings, size_text, summary_of
+
+    print(facts.title, summary_of(facts), sep="\n")
     for facet, value in facts.facets.items():
-        print(f"{facet}: {value}", file=out)
+        print(f"{facet}: {value}")
     for variable in facts.variables:
         sizes = " x ".join(map(str, variable.shape)) or "scalar"
         print(f"  {variable.name} ({', '.join(variable.dimensions)}) {sizes} {variable.units}")
     total = sum(file.size for file in facts.files)
     print(f"{len(facts.files)} files, {size_text(total)}; segments: {facts.segments or 1}")
-    print(f"\n{openings(facts, options.source)[0].code}")
-    return ExitStatus.DONE
+    print(f"\n{openings(facts, place)[0].code}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from .arguments import (
     settings_of,
 )
 from .exit_status import ExitStatus
-from .printing import make_console, progress_on, report
+from .printing import make_console, print_table, report, step_bar
 
 if TYPE_CHECKING:
     from ..generate import Progress
@@ -72,8 +73,7 @@ def _generate(options: argparse.Namespace) -> int:
 
     settings = settings_of(options, options.config)
     console = make_console()
-    progress = progress_on(console)
-    with make_transport(settings) as transport:
+    with make_transport(settings) as transport, step_bar(console) as progress:
         record = read_source(
             options.sources, dataset_id_of(options), transport, settings.data_paths
         )
@@ -82,7 +82,18 @@ def _generate(options: argparse.Namespace) -> int:
             outcome = _planned(options, record, transport, settings, progress)
         else:
             outcome = _generated(options, record, transport, settings, progress)
-    return report(console, [outcome])
+    status = report(console, [outcome])
+    for reference in outcome.references:
+        print(_line_that_opens(reference.path, outcome))
+    return status
+
+
+def _line_that_opens(path: str, outcome: Outcome) -> str:
+    """A line of Python that opens a reference file."""
+    is_stock = path.endswith(".json") and not path.endswith(".zarr3.json")
+    is_whole = all(warning.code != "segments" for warning in outcome.warnings)
+    engine = "kerchunk" if is_stock and is_whole else "esgvzarr"
+    return f'xarray.open_dataset("{path}", engine="{engine}", chunks={{}})'
 
 
 def _planned(
@@ -177,9 +188,8 @@ def _combine(options: argparse.Namespace) -> int:
     settings = settings_of(options, options.config)
     console = make_console()
     spec = read_spec(options.spec)
-    progress = progress_on(console)
     directory: Path = options.output_dir
-    with make_transport(settings) as transport:
+    with make_transport(settings) as transport, step_bar(console) as progress:
         if options.dry_run:
             planned, warnings = plan(
                 spec, directory, transport, settings, force=options.force, progress=progress
@@ -216,6 +226,9 @@ def _add_verify(commands: Any) -> None:
     )
     parser.add_argument(
         "--full", action="store_true", help="compare every value; default: a sample of chunks"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="print all checks; default: those that failed"
     )
     add_json(parser, "print the report as JSON")
     add_settings(parser)
@@ -257,22 +270,20 @@ def _verify(options: argparse.Namespace) -> int:
 
         print(json.dumps({**asdict(verified), "passed": verified.passed}, indent=1))
     else:
-        _print_report(verified)
+        _print_report(verified, verbose=options.verbose)
     return ExitStatus.DONE if verified.passed else ExitStatus.REFUSED
 
 
-def _print_report(verified: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_report(verified: Report, *, verbose: bool) -> None:
+    """Print the checks that failed, or all, and how many of each kind passed."""
     from ..errors import plain
 
-    table = Table("", "check", "of", "detail", title=Text(plain(verified.href)), box=None)
-    for check in verified.checks:
-        mark = "[green]ok" if check.passed else "[red]WRONG"
-        table.add_row(mark, check.name, Text(plain(check.subject)), Text(plain(check.detail)))
-    console = Console(highlight=False)
-    console.print(table)
+    lines = []
+    for check in verified.checks if verbose else verified.failures:
+        mark = "ok" if check.passed else "WRONG"
+        lines.append((mark, check.name, plain(check.subject), plain(check.detail)))
+    print_table(("", "check", "of", "detail"), lines)
+    counts = Counter(check.name for check in verified.checks)
+    kinds = ", ".join(f"{name} {number}" for name, number in counts.items())
     passed = len(verified.checks) - len(verified.failures)
-    console.print(f"{passed} of {len(verified.checks)} checks passed")
+    print(f"{plain(verified.href)}: {passed} of {len(verified.checks)} checks passed ({kinds})")

@@ -29,10 +29,12 @@ from .exit_status import ExitStatus
 from .printing import (
     is_well,
     make_console,
+    print_block,
     print_columns,
     print_outcomes,
     progress_on,
     report,
+    step_bar,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _add_publish(commands: Any) -> None:
 
 def _publish(options: argparse.Namespace) -> int:
     from ..esgpublish import config_path
-    from ..link.lifecycle import publish_with_esgcet
+    from ..link.with_esgcet import publish_with_esgcet
     from ..settings import read_settings
 
     settings = read_settings(config_path(options.unknown), strict=options.strict)
@@ -111,15 +113,17 @@ def _link(options: argparse.Namespace) -> int:
 
     config = config_of_esgpublish(options)
     console = make_console()
-    outcome = link_source(
-        options.sources,
-        dataset_id_of(options),
-        config,
-        settings_of(options, config),
-        force=options.force,
-        dry_run=options.dry_run,
-        progress=progress_on(console),
-    )
+    settings = settings_of(options, config)
+    with step_bar(console) as progress:
+        outcome = link_source(
+            options.sources,
+            dataset_id_of(options),
+            config,
+            settings,
+            force=options.force,
+            dry_run=options.dry_run,
+            progress=progress,
+        )
     return report(console, [outcome])
 
 
@@ -150,17 +154,19 @@ def _add_resume(commands: Any) -> None:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from ..link.lifecycle import resume
+    from ..link.resume import resume
 
     console = make_console()
-    outcomes = resume(
-        options.dataset_ids,
-        settings_of(options, config_if_any(options)),
-        every=options.all,
-        code=options.code,
-        dry_run=options.dry_run,
-        progress=progress_on(console),
-    )
+    settings = settings_of(options, config_if_any(options))
+    with step_bar(console) as progress:
+        outcomes = resume(
+            options.dataset_ids,
+            settings,
+            every=options.all,
+            code=options.code,
+            dry_run=options.dry_run,
+            progress=progress,
+        )
     if not outcomes:
         console.print("[dim]nothing to resume[/dim]")
     return report(console, outcomes)
@@ -236,16 +242,23 @@ def _status_of(entry: Entry | AuditEntry, live: Sequence[str]) -> dict[str, Any]
 
 
 def _print_status(rows: Sequence[dict[str, Any]]) -> None:
+    """Print a block for each dataset on a terminal, and one line for each elsewhere."""
     from ..link.states import State
 
-    names = ("dataset_id", "state", "code", "when", "href")
-    lines = [("dataset", "state", "code", "when", "href")]
+    names = ("dataset_id", "state", "code", "when", "href", "detail")
+    lines: list[Sequence[str]] = [("dataset", "state", "code", "when", "href", "message")]
     for row in rows:
-        cells = [plain(str(row[name])) for name in names]
+        cells = {name: plain(str(row[name])) for name in names}
         if row["live"] and row["state"] != State.LINKED:
-            cells[1] += " (a link is live)"
-        lines.append((cells[0], cells[1], cells[2], cells[3], cells[4]))
-    print_columns(lines)
+            cells["state"] += " (a link is live)"
+        if sys.stdout.isatty():
+            code = f" [{cells['code']}]" if cells["code"] else ""
+            told = f"{cells['state']}{code} since {cells['when']}: {cells['detail']}"
+            print_block(cells["dataset_id"], [told])
+        message = cells["detail"] if cells["code"] else ""
+        lines.append((*(cells[name] for name in names[:-1]), message))
+    if not sys.stdout.isatty():
+        print_columns(lines)
 
 
 def _add_unpublish(commands: Any) -> None:
@@ -278,7 +291,6 @@ def _unpublish(options: argparse.Namespace) -> int:
     if options.dry_run:
         task = decide_withdrawal(dataset_id, config, settings, delete=options.delete)
         return report(console, [preview(task, settings)])
-    outcome = unpublish(
-        dataset_id, config, settings, delete=options.delete, progress=progress_on(console)
-    )
+    with step_bar(console) as progress:
+        outcome = unpublish(dataset_id, config, settings, delete=options.delete, progress=progress)
     return report(console, [outcome])

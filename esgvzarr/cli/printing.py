@@ -5,7 +5,9 @@ Lines are never broken or cut, except in tables on a terminal: programs may read
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
@@ -42,6 +44,32 @@ def progress_on(console: Console) -> Progress:
     return print_step
 
 
+@contextmanager
+def step_bar(console: Console) -> Iterator[Progress]:
+    """Show on a terminal which step of which dataset goes on, and for how long; nothing elsewhere,
+    so that cron sends mail about outcomes alone.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show_step(dataset_id: str, step: str) -> None:
+            bar.reset(task, total=None, description=f"{_short(dataset_id)}: {step}")
+
+        yield show_step
+
+
+def _short(dataset_id: str) -> str:
+    """The end of a dataset id, which tells most."""
+    most = 40
+    return dataset_id if len(dataset_id) <= most else f"...{dataset_id[-most:]}"
+
+
 def is_well(outcome: Outcome) -> bool:
     """Whether a dataset is done, or would be in a dry run."""
     return not outcome.code
@@ -73,6 +101,15 @@ def print_columns(lines: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         print("  ".join(cells).rstrip())
+
+
+def print_block(heading: str, lines: Sequence[str]) -> None:
+    """Print a heading, and lines below it that are folded at words to the terminal's width."""
+    width = max(shutil.get_terminal_size().columns - 4, 20)
+    print(heading)
+    for line in lines:
+        for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False):
+            print(f"    {part}")
 
 
 def print_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

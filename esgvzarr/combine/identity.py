@@ -39,11 +39,9 @@ def check_methods(series: Series) -> Iterator[Finding]:
     for first, file in with_first(series):
         for name, variable in file.variables.items():
             known = first.variables.get(name)
-            if known is None or not {"cell_methods"} <= known.attrs.keys() & variable.attrs.keys():
-                continue
-            here = drs.plain_methods(known.attrs["cell_methods"])
-            there = drs.plain_methods(variable.attrs["cell_methods"])
-            if here != there:
+            here = drs.plain_methods(known.attrs) if known is not None else None
+            there = drs.plain_methods(variable.attrs)
+            if here is not None and there is not None and here != there:
                 expected = f"{name}:cell_methods = {here!r}, as in {first.file.name}"
                 yield Finding("dataset-mixed", 32, file.file.url, expected, repr(there), _MIXED)
 

@@ -86,6 +86,21 @@ def _drop_repeated(
         yield file
 
 
+def check_groups(series: Series) -> Iterator[Finding]:
+    """Rule 27: groups beside the variables of a file are not shown; a warning."""
+    for file in series.files:
+        if file.groups:
+            yield Finding(
+                "file-groups-not-shown",
+                27,
+                file.file.url,
+                "variables in the root group only",
+                f"the groups {list(file.groups)} too",
+                "The root group is shown, as stock xarray opens the file.",
+                refuse=False,
+            )
+
+
 _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_calendars,
     check_bounds,
@@ -99,6 +114,7 @@ _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_attributes,
     check_identity,
     check_methods,
+    check_groups,
 )
 _ALONG_TIME = (check_overlap, check_gaps)
 """Rules about the steps that are served; the others are about all files."""

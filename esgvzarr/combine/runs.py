@@ -21,6 +21,8 @@ MOST_PIECES = 200_000
 """Chunks per variable up to which uncompressed data are cut to a common divisor; beyond, segments
 are the lesser evil.
 """
+_LEVELS = ("level", "clevel")
+"""Parameters of compressors that are of no concern to readers."""
 _PACKING = ("scale_factor", "add_offset", "missing_value", "_Unsigned")
 
 
@@ -183,7 +185,7 @@ def _bits(value: object) -> Hashable:
 
 def _codec_key(codec: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """What of a codec a reader has to know; the level of compression is not."""
-    return tuple(sorted((key, value) for key, value in codec.items() if key != "level"))
+    return tuple(sorted((key, value) for key, value in codec.items() if key not in _LEVELS))
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from .configuration import client_certificate as client_certificate
 from .configuration import config_path as config_path
 from .configuration import index_kind as index_kind
 from .configuration import item_schema as item_schema
+from .configuration import schema_version as schema_version
 from .hook import Registration as Registration
 from .hook import Unregistered as Unregistered
 from .hook import run_esgpublish as run_esgpublish

@@ -112,3 +112,19 @@ def item_schema(project: str) -> Mapping[str, Any] | None:
     except EsgvocException as error:
         log.debug("no JSON schema for %s: %s", project, error)
         return None
+
+
+def schema_version(project: str) -> str:
+    """The version of the STAC schema that esgcet registers a project's datasets with; empty where
+    it has none, and then cannot register.
+    """
+    from esgcet.util.settings import STAC_schema_versions
+    from esgvoc.apps.jsg.json_schema_generator import get_schema_version
+    from esgvoc.core.exceptions import EsgvocException
+
+    try:
+        found = get_schema_version(project.lower())
+    except EsgvocException as error:
+        log.debug("no schema version for %s: %s", project, error)
+        found = ""
+    return str(found or STAC_schema_versions.get(project, ""))

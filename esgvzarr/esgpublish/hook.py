@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 Patched = Callable[..., Any]
+_RUNNING: list[_Hook] = []
+"""The run that listens to the entry point, if there is one."""
 _SENDING = frozenset(("update", "pid_cite", "pid", "compliance_check"))
 """What esgcet's publishers do besides ``index_pub`` that sends, or writes files."""
 
@@ -95,7 +97,11 @@ def run_esgpublish(
         stack.enter_context(swapped(sys, "argv", ["esgpublish", *arguments]))
         for name in ("exit", "quit"):  # these close stdin too
             stack.enter_context(swapped(builtins, name, sys.exit))
-        stack.enter_context(swapped(pub_internal, "PubRunner", hook.runner(pub_internal.PubRunner)))
+        if has_entry_point(pub_internal):
+            stack.enter_context(hook.running())
+        else:
+            runner = hook.runner(pub_internal.PubRunner)
+            stack.enter_context(swapped(pub_internal, "PubRunner", runner))
         for publisher in _family(BasePublisher):
             if "index_pub" in vars(publisher):
                 stack.enter_context(
@@ -109,6 +115,17 @@ def run_esgpublish(
     for left in hook.unregistered():
         unregistered(left)
     return status
+
+
+def has_entry_point(pub_internal: Any) -> bool:
+    """Whether this esgcet calls the entry points ``esgcet.published`` (docs/upstream)."""
+    return getattr(pub_internal, "PUBLISHED", "") == "esgcet.published"
+
+
+def published(publisher: Any, _: Any) -> None:
+    """What esgcet calls by the entry point ``esgcet.published`` when it is through with a map."""
+    for hook in _RUNNING:
+        hook.through(str(publisher.fullmap))
 
 
 def _status_of(main: Callable[[], None]) -> int:
@@ -166,6 +183,16 @@ def _kept_in_dry_runs(method: Patched) -> Patched:
     return wrapper
 
 
+def _named_maps() -> list[str]:
+    """The maps of the command line; none where it cannot be read."""
+    from esgcet.util.args import PublisherArgs
+
+    try:
+        return list(_maps_of(PublisherArgs().get_args().map or ()))
+    except SystemExit:
+        return []
+
+
 class _Hook:
     """Captures what ``index_pub`` is given, and acts when esgcet is through with the map.
 
@@ -181,6 +208,8 @@ class _Hook:
         self._registered = registered
         self._registering = registering
         self._captured: tuple[Registration, bool] | None = None
+        self._map = ""
+        """Of the dataset that is captured."""
         self._maps: list[str] = []
         self._tried: dict[str, str] = {}
         """Map that was tried and whose dataset was not registered -> its DSID, if that is known."""
@@ -198,6 +227,7 @@ class _Hook:
     def captured(self, index_pub: Patched) -> Patched:
         def wrapper(publisher: Any, records: Sequence[Record]) -> Any:
             registration = _registration(publisher, records)
+            self._map = str(publisher.fullmap)
             self._captured = (registration, False)
             if registration.dry_run:
                 self._captured = (registration, True)
@@ -211,6 +241,26 @@ class _Hook:
             return accepted
 
         return wrapper
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Listen to the entry point meanwhile. A map at which esgcet ends is heard of here."""
+        _RUNNING.append(self)
+        try:
+            self._maps = _named_maps()
+            yield
+            left = [path for path in self._maps if path not in self._through | set(self._tried)]
+            if self._captured is not None:
+                self._act(self._map)
+            elif left and not self._tried:
+                self._tried[left[0]] = ""
+        finally:
+            _RUNNING.remove(self)
+
+    def through(self, fullmap: str) -> None:
+        """esgcet is through with a map."""
+        self._act(fullmap)
+        self._captured = None
 
     def runner(self, base: type[Any]) -> type[Any]:
         hook = self

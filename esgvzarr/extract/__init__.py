@@ -52,7 +52,7 @@ def extract(
     until the file is whole.
 
     Args:
-        source: URL or path of references.
+        source: the id of a dataset, or the URL or path of references.
         out: path of the file, which must not be there yet.
         request: which variables, times, levels and places.
         progress: told of decoded bytes.
@@ -110,17 +110,17 @@ def _check_target(path: Path) -> None:
 
 def _open(source: str) -> xarray.Dataset:
     """The dataset as stored; as decoded where its segments are stored in different ways."""
-    from ..reader import open_dataset
+    from ..reader import open_dataset, open_named
     from ..reader.metadata import read_group
-    from ..reader.source import open_source
 
-    group = read_group(open_source(source), "")
+    opened = open_named(source)
+    group = read_group(opened, "")
     is_mixed = False
     for name in group.arrays[0]:
         kinds = {arrays[name].kind for arrays in group.arrays}
         is_mixed = is_mixed or len(kinds) > 1
     return open_dataset(
-        source, chunks=None, decode_times=False, decode_coords=False, mask_and_scale=is_mixed
+        opened, chunks=None, decode_times=False, decode_coords=False, mask_and_scale=is_mixed
     )
 
 

@@ -22,6 +22,10 @@ indexes.
 _T = TypeVar("_T")
 _MAGIC = 8
 """Bytes by which a file's format is known."""
+_USER_BLOCK = 512
+"""Bytes of the smallest user block before an HDF5 file."""
+_USER_BLOCKS = 8
+"""Sizes of user blocks that are looked for: up to 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +69,9 @@ def recognise(head: bytes, subject: str) -> type[Format]:
     for known in known_formats():
         if head.startswith(known.magics):
             return known
+    for known in known_formats():
+        if any(head.startswith(known.magics, place) for place in _after_user_block(known, head)):
+            return known
     start = head[:16].lstrip()
     found = f"first bytes {head[:8]!r}" if head else "an empty file"
     if start[:1] == b"<":
@@ -76,6 +83,16 @@ def recognise(head: bytes, subject: str) -> type[Format]:
         todo="Open the URL in a browser: it may be a login or error page that was saved as a file.",
         code="file-not-netcdf",
     )
+
+
+def _after_user_block(known: type[Format], head: bytes) -> list[int]:
+    """The places beyond a user block where a file of a format may begin: bytes 512, 1024, 2048 ...
+
+    Rule: HDF5 File Format Specification, II.A.
+    """
+    if not getattr(known, "user_blocks", False):
+        return []
+    return [_USER_BLOCK * 2**power for power in range(len(head) // _USER_BLOCK)][:_USER_BLOCKS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +194,16 @@ def check_served(
     heads = transport.read_heads([file.url for file in others], _MAGIC)
     for file, head in zip(others, heads, strict=True):
         _check_size(file, head)
-        recognise(head.data, file.url)
+        _check_start(file, head, transport)
     return {file.url: head for file, head in zip(others, heads, strict=True)}
+
+
+def _check_start(file: FileRecord, head: Head, transport: Transport) -> None:
+    """Refuse what is no netCDF file by its first bytes, or after a user block."""
+    try:
+        recognise(head.data, file.url)
+    except FormatError:
+        recognise(transport.read_heads([file.url], HEAD)[0].data, file.url)
 
 
 def _check_size(file: FileRecord, head: Head) -> None:

@@ -36,6 +36,7 @@ class HDF5:
 
     name = "hdf5"
     magics = (b"\x89HDF\r\n\x1a\n",)
+    user_blocks = True
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
@@ -48,7 +49,10 @@ class HDF5:
             file.url, content, lambda opened: read_contents(opened, file.url, content.missed)
         )
         chunked = [dataset for dataset in contents.datasets if dataset.layout == "chunked"]
-        walked = yield from together([_walk(content, dataset, file.url) for dataset in chunked])
+        walked: list[ChunkIndex | None] = [None] * len(chunked)
+        if content.read(0, len(HDF5.magics[0])) == HDF5.magics[0]:
+            walked = yield from together([_walk(content, dataset, file.url) for dataset in chunked])
+        # else after a user block, beyond which addresses count: libhdf5 reads the indexes
         found = dict(zip((dataset.path for dataset in chunked), walked, strict=True))
         indexes = yield from _replay(
             file.url, content, lambda opened: _confirm(opened, found, content.missed, file.url)
@@ -60,7 +64,13 @@ class HDF5:
                 content, dataset, shape, indexes.get(dataset.path), file.url
             )
         return FileReferences(
-            file, HDF5.name, contents.dimensions, contents.attrs, variables, content.size
+            file,
+            HDF5.name,
+            contents.dimensions,
+            contents.attrs,
+            variables,
+            content.size,
+            groups=contents.groups,
         )
 
 

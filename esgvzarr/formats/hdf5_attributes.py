@@ -1,4 +1,4 @@
-"""The attributes of a netCDF-4 file, as netCDF-C shows them."""
+"""Attributes of HDF5 files as netCDF-C shows them, and the types that netCDF has."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _HIDDEN = {
 }
 """Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
 _MOST_ELEMENTS = 1_000_000
-_MOST_BYTES = 64 * 2**20
+"""Of an attribute."""
+_MOST_ATTRIBUTE_BYTES = 64 * 2**20
 
 
 def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
     attribute = attrs.get_id(name)
     shape = attribute.shape
     size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
-    if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_BYTES):
+    if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
         raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
     return attrs[name]
 

@@ -1,4 +1,4 @@
-"""The filters of an HDF5 dataset, as the codecs that readers undo them with."""
+"""HDF5 filters as readers of references know them: codecs of numcodecs."""
 
 from __future__ import annotations
 
@@ -12,40 +12,94 @@ import numpy as np
 from ..errors import FormatError
 from .hdf5_attributes import text_of
 
-FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 307: "bz2", 32015: "zstd"}
-"""HDF5 filter number -> numcodecs name, for the filters that readers have decoders for."""
 Codecs = tuple[Mapping[str, Any], ...]
 """numcodecs configurations, in the order in which the filters were applied."""
+_SHUFFLE = 2
+_FLETCHER32 = 3
+_BLOSC = 32001
+_COMPRESSORS = {1: "zlib", 307: "bz2", 32015: "zstd"}
+_BLOSC_COMPRESSORS = {0: "blosclz", 1: "lz4", 2: "lz4hc", 4: "zlib", 5: "zstd"}
+"""By the number in the filter's seventh parameter. Snappy (3) is not in numcodecs."""
+KNOWN = {_SHUFFLE, _FLETCHER32, _BLOSC, *_COMPRESSORS}
+"""Numbers of the HDF5 filters that readers have decoders for."""
+_OF_LIBRARY = 256
+"""Filters of lower numbers are libhdf5's own, and netCDF-C decodes them too."""
 
 
-def codecs_of(creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str) -> Codecs:
-    """The codecs of a dataset, in the order in which its filters were applied.
+def filters_of(creation: h5py.h5p.PropDCID) -> list[int]:
+    """The numbers of a dataset's filters, in the order in which they were applied."""
+    return [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
+
+
+def library_decodes(creation: h5py.h5p.PropDCID) -> bool:
+    """Whether libhdf5 itself decodes the dataset."""
+    return all(code < _OF_LIBRARY and h5py.h5z.filter_avail(code) for code in filters_of(creation))
+
+
+def readable_codecs(
+    creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str
+) -> Codecs:
+    """The codecs of a dataset, which readers of references can undo.
 
     Raises:
-        FormatError: readers have no decoder for a filter, or none for this order.
+        FormatError: ``filter-unsupported``; they cannot.
+    """
+    codecs = codecs_of(creation, dtype.itemsize, name, subject)
+    _check_order(codecs, math.prod(creation.get_chunk()) * dtype.itemsize, name, subject)
+    return codecs
+
+
+def codecs_of(creation: h5py.h5p.PropDCID, itemsize: int, name: str, subject: str) -> Codecs:
+    """The codecs of a dataset, in the order of the file, whether readers can undo that order or
+    not.
+
+    Raises:
+        FormatError: ``filter-unsupported``; readers have no decoder for one of them.
     """
     codecs: list[Mapping[str, Any]] = []
     for number in range(creation.get_nfilters()):
         code, _, values, label = creation.get_filter(number)
-        match FILTERS.get(code):
-            case "shuffle":
-                codecs.append(
-                    {"id": "shuffle", "elementsize": int(values[0]) if values else dtype.itemsize}
-                )
-            case "fletcher32":
-                codecs.append({"id": "fletcher32"})
-            case ("zlib" | "bz2" | "zstd") as known:
-                codecs.append({"id": known, "level": int(values[0]) if values else 1})
-            case _:
-                raise FormatError(
-                    subject,
-                    f"{name!r} is packed with HDF5 filter {code} ({text_of(label) or 'unnamed'})",
-                    expected=f"one of {', '.join(FILTERS.values())}",
-                    todo="Readers of references have no decoder for it: repack the file.",
-                    code="filter-unsupported",
-                )
-    _check_order(codecs, math.prod(creation.get_chunk()) * dtype.itemsize, name, subject)
+        codec = _codec(code, tuple(map(int, values)), itemsize)
+        if codec is None:
+            raise FormatError(
+                subject,
+                f"{name!r} is packed with HDF5 filter {code} ({text_of(label) or 'unnamed'})",
+                expected="shuffle, fletcher32, zlib, bzip2, zstd or Blosc",
+                todo="Readers of references have no decoder for it: repack the file.",
+                code="filter-unsupported",
+            )
+        codecs.append(codec)
     return tuple(codecs)
+
+
+def _codec(code: int, values: tuple[int, ...], itemsize: int) -> Mapping[str, Any] | None:
+    """One filter with its parameters as numcodecs has it; None if readers have no decoder."""
+    if code == _SHUFFLE:
+        return {"id": "shuffle", "elementsize": values[0] if values else itemsize}
+    if code == _FLETCHER32:
+        return {"id": "fletcher32"}
+    if code in _COMPRESSORS:
+        return {"id": _COMPRESSORS[code], "level": values[0] if values else 1}
+    if code == _BLOSC:
+        return _blosc(values)
+    return None
+
+
+def _blosc(values: tuple[int, ...]) -> Mapping[str, Any] | None:
+    """Rule: parameters of the HDF5 filter of Blosc: level, shuffle and compressor are the fifth to
+    the seventh. A chunk states itself how it is to be decoded.
+    """
+    stated = dict(zip(("level", "shuffle", "compressor"), values[4:7], strict=False))
+    compressor = stated.get("compressor", 0)
+    if compressor not in _BLOSC_COMPRESSORS:
+        return None
+    return {
+        "id": "blosc",
+        "cname": _BLOSC_COMPRESSORS[compressor],
+        "clevel": stated.get("level", 5),
+        "shuffle": stated.get("shuffle", 1),
+        "blocksize": 0,
+    }
 
 
 def _check_order(

@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
+from .. import cf
 from ..errors import FormatError
+from ..model import ChunkTable, Variable
 from .hdf5_attributes import netcdf_types, raw_attr, read_attr, read_attrs, text_of
-from .hdf5_filters import FILTERS, codecs_of
-from .values import check_fill, check_names, decode_chunk
+from .hdf5_filters import KNOWN, Codecs, codecs_of, filters_of, library_decodes, readable_codecs
+from .values import SMALL, check_fill, check_names, decode_chunk
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
@@ -57,6 +59,8 @@ class Dataset:
     offset: int | None
     """First byte of contiguous data; None where nothing was written."""
     values: np.ndarray | None
+    undecodable: FormatError | None = None
+    """Why readers cannot decode its chunks, where its values were read instead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +70,8 @@ class Contents:
     dimensions: Mapping[str, int]
     attrs: Mapping[str, Any]
     datasets: tuple[Dataset, ...]
+    groups: tuple[str, ...]
+    """Names of the groups beside the variables."""
 
 
 def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Contents | None:
@@ -83,54 +89,143 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     Raises:
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
-    nodes = _nodes(file, subject, missed)
+    nodes, groups = _nodes(file, subject, missed)
     headers = _of_each(nodes, lambda node: _header(node.id), missed)
     scales = _of_each(nodes, _scale, missed)
     if missed:
         return None
     named = {name: scale for name, scale in scales.items() if scale}
+    _check_aliases([name for name in named if headers[name]], headers, subject)
     names = _Names(
         {header or 0: name for name, header in headers.items()},
         {scale[0]: name for name, scale in named.items()},
     )
-    datasets = []
+    described = []
     for name, node in nodes.items():
-        if name in named and named[name][1].startswith(_NOT_A_VARIABLE):
-            continue
-        described = partial(_describe, node, name, headers[name] or 0, names, subject)
-        datasets.append(tolerate(missed, described))
+        if name not in named or not named[name][1].startswith(_NOT_A_VARIABLE):
+            work = partial(_describe, node, name, headers[name] or 0, names, subject)
+            described.append(tolerate(missed, work))
     attrs = tolerate(missed, lambda: read_attrs(file, subject))
     if missed or attrs is None:
         return None
-    known = [dataset for dataset in datasets if dataset is not None]
     dimensions = {_plain(name): _length(nodes[name], name, subject) for name in named}
-    for dataset in known:
+    datasets = [dataset for dataset in described if dataset is not None]
+    for dataset in datasets:
         for dim, size in zip(dataset.dims, dataset.extent, strict=True):
             dimensions[dim] = max(dimensions.get(dim, 0), size)
-    for dataset in known:
+    for dataset in datasets:
         _check_extent(dataset, dimensions, subject)
-    return Contents(dimensions, attrs, tuple(known))
+    _check_data(datasets)
+    return Contents(dimensions, attrs, tuple(datasets), groups)
 
 
-def _nodes(file: h5py.File, subject: str, missed: Sequence[object]) -> dict[str, h5py.Dataset]:
-    """The datasets of the root group, without those whose bytes are not there yet.
+def _check_link(file: h5py.File, name: str, subject: str) -> bool:
+    """Whether ``name`` leads to something in this file.
 
     Raises:
-        FormatError: the file has groups, or names that no reader can tell apart.
+        FormatError: it is a link to another file, or to nothing, which netCDF-C cannot open.
+    """
+    link = file.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise FormatError(
+            subject,
+            f"{name!r} is a link to {link.path!r} in the file {link.filename!r}",
+            expected="variables that are in this file",
+            todo="Repack the file, for example with nccopy.",
+            code="file-layout-unsupported",
+        )
+    if isinstance(link, h5py.SoftLink):
+        target = file.get(link.path)
+        if not isinstance(target, h5py.Dataset):
+            what = "which is not there" if target is None else "which is a group"
+            raise FormatError(
+                subject,
+                f"{name!r} is a link to {link.path!r}, {what}",
+                expected="links to variables of this file",
+                todo="netCDF libraries cannot open it: remove the link.",
+                code="file-layout-unsupported",
+            )
+    return True
+
+
+def _check_aliases(scales: Sequence[str], headers: Mapping[str, int | None], subject: str) -> None:
+    """Refuse a second name of a dimension: netCDF-C takes whichever comes first.
+
+    Raises:
+        FormatError: ``file-name-invalid``.
+    """
+    seen: dict[int | None, str] = {}
+    for name in scales:
+        first = seen.setdefault(headers[name], name)
+        if first != name:
+            raise FormatError(
+                subject,
+                f"has the names {first!r} and {name!r} for one dimension",
+                expected="one name for each dimension",
+                todo="netCDF libraries differ about its name: remove the link.",
+                code="file-name-invalid",
+            )
+
+
+def _check_data(datasets: Sequence[Dataset]) -> None:
+    """Refuse data that readers have no decoder for. Coordinates and the like are copied.
+
+    Raises:
+        FormatError: ``filter-unsupported``.
+    """
+    if all(dataset.undecodable is None for dataset in datasets):
+        return
+    variables = {dataset.name: _as_variable(dataset) for dataset in datasets}
+    data = cf.data_names(variables, cf.time_name(variables))
+    for dataset in datasets:
+        if dataset.undecodable is not None and dataset.name in data:
+            raise dataset.undecodable
+
+
+def _as_variable(dataset: Dataset) -> Variable:
+    """What of a dataset tells its role."""
+    no_chunks = ChunkTable(
+        np.empty((0, len(dataset.dims)), np.int64), *(np.empty(0, np.int64),) * 2
+    )
+    return Variable(
+        name=dataset.name,
+        dims=dataset.dims,
+        shape=dataset.extent,
+        dtype=dataset.dtype,
+        attrs=dataset.attrs,
+        fill_value=dataset.fill_value,
+        chunk_shape=dataset.chunk_shape,
+        codecs=(),
+        chunks=no_chunks,
+    )
+
+
+def _nodes(
+    file: h5py.File, subject: str, missed: Sequence[object]
+) -> tuple[dict[str, h5py.Dataset], tuple[str, ...]]:
+    """The datasets of the root group, and the names of the groups beside them. What is not there
+    yet is in neither.
+
+    Raises:
+        FormatError: names that no reader can tell apart, links that lead nowhere, or groups alone.
     """
     listed = tolerate(missed, lambda: list(file)) or []
     check_names(listed, subject)
-    found = {name: tolerate(missed, partial(file.__getitem__, name)) for name in listed}
-    groups = [name for name, node in found.items() if isinstance(node, h5py.Group)]
-    if groups:
+    found = {}
+    for name in listed:
+        if tolerate(missed, partial(_check_link, file, name, subject)):
+            found[name] = tolerate(missed, partial(file.__getitem__, name))
+    groups = tuple(name for name, node in found.items() if isinstance(node, h5py.Group))
+    nodes = {name: node for name, node in found.items() if isinstance(node, h5py.Dataset)}
+    if groups and not nodes and not missed:
         raise FormatError(
             subject,
-            f"holds the groups {groups}",
-            expected="variables in the root group only",
+            f"holds the groups {list(groups)} alone",
+            expected="variables in the root group",
             todo="Write each group to a file of its own.",
             code="file-groups",
         )
-    return {name: node for name, node in found.items() if isinstance(node, h5py.Dataset)}
+    return nodes, groups
 
 
 def _of_each(
@@ -282,7 +377,16 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         subject,
     )
     chunked = layout == "chunked"
-    codecs = codecs_of(creation, dtype, name, subject) if chunked else ()
+    codecs: Codecs = ()
+    undecodable = None
+    if chunked:
+        try:
+            codecs = readable_codecs(creation, dtype, name, subject)
+        except FormatError as error:
+            if math.prod(node.shape) * dtype.itemsize > SMALL or not library_decodes(creation):
+                raise
+            undecodable = error
+            layout = "inline"
     return Dataset(
         name=_plain(name),
         path=name,
@@ -294,11 +398,12 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         fill_value=fill,
         layout=layout,
         chunk_shape=creation.get_chunk() if chunked else node.shape,
-        codecs=codecs if chunked else (),
+        codecs=codecs,
         unwritten=_unwritten(node, creation, dtype),
         filled=_filled(creation),
         offset=node.id.get_offset() if layout == "contiguous" else None,
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
+        undecodable=undecodable,
     )
 
 
@@ -308,11 +413,8 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
     if isinstance(kind, h5py.h5t.TypeEnumID):
         kind = kind.get_super()
     if isinstance(kind, h5py.h5t.TypeStringID):
-        if kind.is_variable_str():
-            return np.dtype(object)
-        if kind.get_size() == 1:
-            return np.dtype("S1")
-    elif any(kind.equal(native) for native in netcdf_types()):
+        return np.dtype("S1") if _is_character(kind) else np.dtype(object)
+    if any(kind.equal(native) for native in netcdf_types()):
         numbers: np.dtype[Any] = np.dtype(kind.dtype)
         return numbers
     raise FormatError(
@@ -322,6 +424,11 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
         todo="Write the variable with a number type of netCDF: readers have no other.",
         code="file-type-unsupported",
     )
+
+
+def _is_character(kind: h5py.h5t.TypeStringID) -> bool:
+    """netCDF-C reads text of one byte as characters, other fixed lengths as strings."""
+    return not kind.is_variable_str() and kind.get_size() == 1
 
 
 def _unwritten(node: h5py.Dataset, creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
@@ -360,9 +467,23 @@ def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np
     check_count(node.name, node.shape, subject)
     if node.chunks is not None:
         _check_chunks(node, subject)
+    kind = node.id.get_type()
+    if dtype.kind == "O" and not kind.is_variable_str():
+        return _fixed_strings(node, kind)
     if dtype.kind == "O":
         return np.asarray(node.asstr(errors="replace")[()], object)
     return np.asarray(node[()], dtype)
+
+
+def _fixed_strings(node: h5py.Dataset, kind: h5py.h5t.TypeStringID) -> np.ndarray:
+    """Strings of one length as netCDF-C shows them: blanks are kept, a NUL ends them."""
+    stored = np.empty(node.shape, f"S{kind.get_size()}")
+    node.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored, kind)
+    texts = np.empty(node.shape, object)
+    for place in np.ndindex(node.shape):
+        text = bytes(stored[place])
+        texts[place] = text.split(b"\0")[0].decode("utf-8", "replace")
+    return texts
 
 
 def _check_chunks(node: h5py.Dataset, subject: str) -> None:
@@ -371,11 +492,11 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
     """
     check_count(node.name, node.chunks, subject)
     creation = node.id.get_create_plist()
-    filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
-    if not filters or not set(filters) <= FILTERS.keys():
+    filters = filters_of(creation)
+    if not filters or not set(filters) <= KNOWN:
         return
-    itemsize = _stored_string_bytes(node)
-    codecs = codecs_of(creation, np.dtype(f"V{itemsize}"), node.name, subject)
+    itemsize = _stored_bytes(node)
+    codecs = codecs_of(creation, itemsize, node.name, subject)
     size = math.prod(node.chunks) * itemsize
     for number in range(node.id.get_num_chunks()):
         start = node.id.get_chunk_info(number).chunk_offset
@@ -384,9 +505,12 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
         decode_chunk(data, applied, size, f"{subject}, {node.name!r}")
 
 
-def _stored_string_bytes(node: h5py.Dataset) -> int:
-    """Bytes of a string of variable length in a chunk: its length, the address of its heap, and
-    its number there. HDF5's own size of the type is that in memory.
+def _stored_bytes(node: h5py.Dataset) -> int:
+    """Bytes of one element in a chunk. Of a string of variable length: its length, the address of
+    its heap, and its number there; HDF5's own size of the type is that in memory.
     """
+    kind = node.id.get_type()
+    if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
+        return int(kind.get_size())
     address, _ = node.file.id.get_create_plist().get_sizes()
     return 4 + int(address) + 4

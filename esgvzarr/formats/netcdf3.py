@@ -8,9 +8,9 @@ Rules: NetCDF Classic Format Specification (Unidata), "The Format in Detail", an
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ _VARIABLES = 11
 _ATTRIBUTES = 12
 _STREAMING = 0xFFFFFFFF
 _NEXT_READ = 256 * 1024
+_T = TypeVar("_T")
 
 
 class NetCDF3:
@@ -140,11 +141,10 @@ class _Header:
         self._count = ">Q" if version == 5 else ">I"
         self._offset = ">I" if version == 1 else ">Q"
         records = self._number(self._count)
-        self.dimensions = [
-            (self._name(), self._number(self._count)) for _ in range(self._list(_DIMENSIONS))
-        ]
+        lengths = self._named(_DIMENSIONS, lambda _: self._number(self._count))
+        self.dimensions = list(lengths.items())
         self.attrs = self._attributes()
-        self.places = [self._place() for _ in range(self._list(_VARIABLES))]
+        self.places = list(self._named(_VARIABLES, self._place).values())
         self.record_places = [place for place in self.places if self._is_record(place)]
         self.records = 0 if records in (_STREAMING, 0xFFFFFFFFFFFFFFFF) else records
         if records != self.records and self.record_places:
@@ -175,8 +175,20 @@ class _Header:
             raise _damaged(self._subject, f"its header has tag {found} where {tag} or 0 should be")
         return count
 
+    def _named(self, tag: int, read: Callable[[str], _T]) -> dict[str, _T]:
+        """The list with a tag: what follows each name. A name that is empty or comes again ends it:
+        a header of zeros, of any length, claims millions of such entries.
+        """
+        found: dict[str, _T] = {}
+        for _ in range(self._list(tag)):
+            name = self._name()
+            if not name or name in found:
+                check_names([name, name], self._subject)
+            found[name] = read(name)
+        return found
+
     def _attributes(self) -> dict[str, Any]:
-        return {self._name(): self._value() for _ in range(self._list(_ATTRIBUTES))}
+        return self._named(_ATTRIBUTES, lambda _: self._value())
 
     def _value(self) -> Any:
         dtype = self._dtype(self._number(">I"))
@@ -191,8 +203,7 @@ class _Header:
             raise _damaged(self._subject, f"its header has the unknown type {kind}")
         return np.dtype(_TYPES[kind])
 
-    def _place(self) -> _Place:
-        name = self._name()
+    def _place(self, name: str) -> _Place:
         dims = tuple(self._number(self._count) for _ in range(self._number(self._count)))
         attrs = self._attributes()
         kind = self._number(">I")

@@ -170,6 +170,12 @@ class Index(Protocol):
         """
         ...
 
+    def property_names(self) -> Sequence[str]:
+        """The properties that a query may name, as one of its datasets has them; none if it cannot
+        say.
+        """
+        ...
+
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The dataset's reference links, ours and those of other data nodes."""
         ...
@@ -207,6 +213,10 @@ class IndexDefaults:
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """As in `Index`."""
         raise NotImplementedError
+
+    def property_names(self) -> Sequence[str]:
+        """It cannot say."""
+        return ()
 
     def check(self) -> None:
         """Ask for a dataset that no index has."""

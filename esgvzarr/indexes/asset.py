@@ -93,6 +93,11 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     if link.open_kwargs.get("engine") == "esgvzarr":
         asset["title"] += ", in segments"
         asset["description"] += f". {_SEGMENTS}"
+    elif link.href.endswith(".json") and link.open_kwargs.get("engine") == "kerchunk":
+        line = f'xarray.open_dataset("{link.href}", engine="kerchunk", chunks={{}})'
+        asset["description"] += f". Open it with: {line}"
+    if link.page:
+        asset["description"] += f" | Look at it: {link.page}"
     if asset["protocol"] == "kerchunk":
         asset["open_zarr_kwargs"] = {
             name: value

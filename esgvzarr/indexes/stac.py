@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -222,6 +222,19 @@ class StacIndex(IndexDefaults):
         if found is None:
             raise LinkError(url, "answers with null", expected="STAC", code="index-item-invalid")
         return found
+
+    def property_names(self) -> Sequence[str]:
+        """Those of the first item that a search gives.
+
+        Raises:
+            LinkError: the API cannot be reached.
+        """
+        found = self._read(f"{self._api_url}/search?limit=1")
+        items = found.get("features") if isinstance(found, dict) else None
+        if not isinstance(items, list) or not items or not isinstance(items[0], dict):
+            return ()
+        properties = items[0].get("properties")
+        return ("id", "collection", *sorted(properties if isinstance(properties, dict) else ()))
 
     def search(self, query: str = "", page: str = "") -> Hits:
         """Datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that the API

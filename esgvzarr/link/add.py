@@ -18,6 +18,7 @@ from ..outcome import Linked, Pending, Verb, Written
 from ..output import Reading, of_place, provenance_at, reading_of
 from ..output.placing import files_of, remove_reference
 from ..output.protocol import KERCHUNK_TYPE
+from ..pages import page_href, page_path, remove_page
 from ..permissions import absolute
 from ..settings import Settings
 from ..transport import Transport, is_url
@@ -70,6 +71,7 @@ def access_link(
         open_kwargs=output.open_kwargs(protocol, reading or reading_of(_provenance_of(reference))),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{output.suffix}",
         asset_key=output.asset_key,
+        page=page_href(reference.href) if page_path(reference.path).is_file() else "",
     )
 
 
@@ -159,6 +161,7 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
         )
         return
     if not linked:
+        remove_page(path)
         remove_reference(path)
 
 

@@ -17,6 +17,7 @@ from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failure, unexpected
 from ..output import suffixes
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
+from ..pages import remove_page
 from ..settings import Settings, read_config
 from ..sources import with_local_paths
 from .address import address_of_config, open_index
@@ -192,6 +193,7 @@ def _remove(task: Task, paths: list[str], settings: Settings) -> Withdrawn | Del
     away = settings.ledger.expanduser().parent / WITHDRAWN
     for path in paths:
         remove_leftovers(path)
+        remove_page(path)
     if task.delete:
         removed = [path for path in paths if remove_reference(path)]
         detail = f"{', '.join(removed)} deleted" if removed else "no reference file was there"

@@ -2,8 +2,9 @@
 that source files are those of old.
 
 Rules: Icechunk specification version 1, which releases 1 and 2 read; Zarr specification version 3;
-    xarray's encoding of
-``_FillValue`` in it. Each reference carries the Last-Modified of its file: readers ask the server
+    xarray's encoding of ``_FillValue`` in it.
+
+Each reference carries the Last-Modified of its file: readers ask the server
 for bytes of the file as it was then (If-Unmodified-Since), and get an error in place of other
 bytes.
 """

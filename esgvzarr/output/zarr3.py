@@ -1,9 +1,8 @@
 """The output ``zarr3``: kerchunk references to arrays of Zarr version 3, whose chunks may differ in
 length.
 
-Stock xarray and zarr-python 3.2 or later open it: ``xarray.open_dataset("reference://",
-engine="zarr", consolidated=False, storage_options={"fo": href})`` with zarr's configuration
-``array.rectilinear_chunks`` set. kerchunk's own engine reads version 2 alone.
+Stock xarray and zarr-python 3.2 or later open it as the asset's description says. kerchunk's own
+engine reads version 2 alone.
 """
 
 from __future__ import annotations
@@ -39,9 +38,11 @@ class KerchunkZarr3(KerchunkJson):
     asset_fields: Mapping[str, Any] = {
         "title": "Virtual Zarr version 3 (kerchunk references)",
         "description": (
-            'Zarr3 Link. With zarr >= 3.2: zarr.config.set({"array.rectilinear_chunks": True}), '
-            'then xarray.open_dataset("reference://", **open_kwargs) with storage_options '
-            '{"fo": href}.'
+            "Zarr3 Link. xarray:open_kwargs need esgvzarr. Stock readers with zarr >= 3.2: "
+            'zarr.config.set({"array.rectilinear_chunks": True}), then '
+            'xarray.open_dataset("reference://", engine="zarr", consolidated=False, chunks={}, '
+            'storage_options={"fo": href, "remote_protocol": "https", '
+            '"remote_options": {"asynchronous": True}}).'
         ),
         "cloud_format": "kerchunk",
     }
@@ -76,15 +77,10 @@ class KerchunkZarr3(KerchunkJson):
         return _references(contents_of(parsed, ZARR_FORMAT), parsed)
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
-        """By zarr's engine, or by ours where there are segments still."""
-        if reading.segments:
-            return dict(OURS)
-        return {
-            "engine": "zarr",
-            "consolidated": False,
-            "chunks": reading.chunks,
-            "storage_options": {"remote_protocol": protocol},
-        }
+        """By our engine, which takes the file's own URL. Stock readers open ``reference://`` and
+        name the URL beside it; the asset's description says how.
+        """
+        return dict(OURS)
 
 
 def _references(contents: Contents, fo: str | dict[str, Any]) -> References:

@@ -16,13 +16,15 @@ import orjson
 
 from ..errors import SourceError
 from ..model import Report
-from ..output.placing import staging, writing
+from ..output.placing import remove_leftovers, staging, writing
 from .facts import read_facts
 from .html import dataset_page, directory_page
 
 SUFFIX = ".html"
 INDEX = "index.html"
 _REFERENCE_SUFFIX = ".json"
+MOST_BYTES = 128 * 2**20
+"""Of a reference file that gets a page."""
 _HEAD = 256 * 1024
 """Bytes at the beginning of a page in which the entry for the directory's page stands."""
 _ENTRY = re.compile(rb'<script type="application/json" id="entry">(.*?)</script>', re.DOTALL)
@@ -32,6 +34,13 @@ def page_path(reference: str | os.PathLike[str]) -> Path:
     """Where the page of a reference file lies: beside it."""
     path = Path(reference)
     return path.with_name(path.name.removesuffix(_REFERENCE_SUFFIX) + SUFFIX)
+
+
+def page_href(href: str) -> str:
+    """URL of the page of a reference file; empty for a path, and for outputs that have no page."""
+    if "://" not in href or not href.endswith(_REFERENCE_SUFFIX):
+        return ""
+    return href.removesuffix(_REFERENCE_SUFFIX) + SUFFIX
 
 
 def write_page(
@@ -45,10 +54,18 @@ def write_page(
         report: the proof of it.
 
     Raises:
-        SourceError: it is no reference file of esgvzarr.
+        SourceError: it is no reference file of esgvzarr, or too large for a browser.
         StoreError: the page cannot be written.
     """
     path = Path(reference)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise SourceError(
+            str(path),
+            f"has {size} bytes, which a browser would have to load",
+            expected=f"at most {MOST_BYTES}",
+            todo="It stays without a page.",
+        )
     facts = read_facts(path.read_bytes(), str(path), report)
     return _put(page_path(path), dataset_page(facts, href, path.name))
 
@@ -56,11 +73,11 @@ def write_page(
 def remove_page(reference: str | os.PathLike[str]) -> bool:
     """Delete the page of a reference file; False where there was none."""
     path = page_path(reference)
+    remove_leftovers(path)
+    if not path.is_file():
+        return False
     with writing(path):
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            return False
+        path.unlink(missing_ok=True)
     return True
 
 

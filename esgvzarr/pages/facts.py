@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from ..cf.dates import is_reference
+from ..cf.roles import text_of
 from ..errors import SourceError
 from ..model import Report
 
@@ -215,7 +217,7 @@ def _time_of(refs: Mapping[str, Any], group: str, root: Mapping[str, Any]) -> st
     for name in _array_names(refs, group):
         attributes = _attributes(refs, f"{group}/{name}" if group else name)
         is_coordinate = attributes.get("_ARRAY_DIMENSIONS") == [name]
-        if is_coordinate and " since " in str(attributes.get("units", "")):
+        if is_coordinate and is_reference(text_of(attributes, "units")):
             return name
     return ""
 

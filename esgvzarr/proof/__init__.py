@@ -1,7 +1,8 @@
 """The proof: references read back as the files do, or they are not published.
 
 The reader's side is stock xarray + kerchunk. The other side is an independent read of the NetCDF
-files (``truth``), which has no part in making references. Works on any kerchunk JSON, ours or not.
+files by netCDF-C (``file_side``), which has no part in making references. Works on any kerchunk
+JSON, ours or not. The argument is in docs/internals/proof.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from ..model import Check, FileRecord, Report
 from ..output import LARGEST as LARGEST
 from ..output import Artefact, Contents, of_place
 from ..output.document import largest_chunk
-from ..transport import Range, Transport
+from ..output.local_files import local_files
+from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, stock_clients
 from .boxes import Desk, compare_boxes, sizes_of
 from .comparison import Comparison, Job, values_of, whole
@@ -120,6 +122,8 @@ def verify(
     with stock_clients(transport) as clients, limited_codecs(most):
         asked = options.get("remote_options", {})
         options["remote_options"] = {**clients.options, **asked}
+        if not any(is_url(url) for url in places.urls()):
+            options["fs"] = local_files()
         desk = _prepare(files, transport, clients, places, scanned or {})
         shown = open_shown(artefact, options, location)
         found = scenes(contents.provenance, shown, files, location)
@@ -143,7 +147,7 @@ def verify(
             for part, one in [(part, one) for where, part, one in compared if where is scene]:
                 checks += check_identity(one.attrs, part.name or dataset_id)
             checks += whole(scene.shown, own, but=but)
-        checks += check_documented(artefact, options)
+        checks += check_documented(shown)
         transport.look_at_paths(
             source.path for source in desk.sources.values() if source.path is not None
         )

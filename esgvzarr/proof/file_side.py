@@ -33,6 +33,8 @@ of addresses in the file leads to.
 """
 _MOST_MISSED = 8 * 2**20
 """Bytes that one request asks for at most."""
+_WORD = 8
+"""Bytes of the largest unsigned integer."""
 _T = TypeVar("_T")
 
 
@@ -315,9 +317,21 @@ def equal(a: np.ndarray, b: np.ndarray) -> bool:
     """Equal number for number, NaN being NaN, text being text however it is held."""
     if a.shape != b.shape:
         return False
+    if _same_bytes(a, b):
+        return True
     if a.dtype.kind in "OSUT" or b.dtype.kind in "OSUT":
         return [_text(x) for x in a.ravel().tolist()] == [_text(x) for x in b.ravel().tolist()]
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
+
+
+def _same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether numbers of one type are equal bit for bit: a quarter of the work of comparing them as
+    numbers, which is left to those that are not, such as -0.0 and 0.0.
+    """
+    if a.dtype != b.dtype or a.dtype.kind not in "iuf" or a.dtype.itemsize > _WORD:
+        return False
+    bits = f"u{a.dtype.itemsize}"
+    return bool(np.array_equal(a.view(bits), b.view(bits)))
 
 
 def _text(value: Any) -> str:

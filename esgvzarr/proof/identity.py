@@ -34,13 +34,9 @@ def _mixed(versions: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]
                 break
             known = known or found
     for variable, all_attrs in versions.items():
-        methods = {
-            drs.plain_methods(attrs["cell_methods"])
-            for attrs in all_attrs
-            if "cell_methods" in attrs
-        }
+        methods = {drs.plain_methods(attrs) for attrs in all_attrs} - {None}
         if variable and len(methods) > 1:
-            yield f"{variable}:cell_methods are {sorted(methods)}"
+            yield f"{variable}:cell_methods are {sorted(map(str, methods))}"
 
 
 def _other(all_attrs: Sequence[Mapping[str, Any]], dataset_id: str) -> Iterator[str]:

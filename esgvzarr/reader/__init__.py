@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_dataset(
-    href: str,
+    href: str | Source,
     *,
     group: str = "",
     storage_options: Mapping[str, Any] | None = None,
@@ -27,7 +27,7 @@ def open_dataset(
 
     Args:
         href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst``, ``<DSID>.parq`` or
-            ``<DSID>.icechunk``.
+            ``<DSID>.icechunk``; or what `open_named` opened.
         group: which one of a document of several groups, for example ``sfc``.
         storage_options: of fsspec's reference file system, for example ``{"remote_options":
             {...}}``.
@@ -47,7 +47,7 @@ def open_dataset(
     from .backends import EsgvzarrBackend
     from .source import open_source
 
-    source = open_source(href, storage_options)
+    source = open_source(href, storage_options) if isinstance(href, str) else href
     return xarray.open_dataset(
         source,
         engine=EsgvzarrBackend,
@@ -55,6 +55,25 @@ def open_dataset(
         group=group or None,
         **options,
     )
+
+
+def open_named(place: str) -> Source:
+    """Open the document of a dataset, once for all that is read of it.
+
+    Args:
+        place: the id of a dataset, with or without its version; or the URL or path of references.
+
+    Raises:
+        SourceError: there is no such dataset, or what is there is no references.
+        SettingsError: a package is missing that reads this output.
+    """
+    from .backends import EsgfBackend
+    from .esgf import open_by_id
+    from .source import open_source
+
+    if EsgfBackend().guess_can_open(place):
+        return open_by_id(place)
+    return open_source(place)
 
 
 def open_parsed(

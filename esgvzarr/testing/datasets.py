@@ -277,3 +277,23 @@ def _create(
 ) -> Any:
     endian: Any = {"<": "little", ">": "big"}.get(dtype[0], "native")
     return file.createVariable(name, dtype, dims, endian=endian, **options)
+
+
+def write_planet(directory: Path) -> list[Path]:
+    """Two files of ten years of monthly temperatures that look like those of a planet: warm at the
+    equator, with seasons and a few waves. No model made them, and the title says so.
+    """
+    specs = specs_of((60, 60), grid=(96, 144), compression="zlib", shuffle=True)
+    files = write_files(directory, specs)
+    for spec, file in zip(specs, files, strict=True):
+        with netCDF4.Dataset(file, "a") as opened:
+            opened.title = "Air temperature made by esgvzarr demo, no output of a model"
+            opened["tas"].long_name = "Near-Surface Air Temperature"
+            latitude = np.deg2rad(opened["lat"][:])[:, None]
+            longitude = np.deg2rad(opened["lon"][:])[None, :]
+            zonal = 300 - 55 * np.sin(latitude) ** 2
+            waves = 6 * np.cos(3 * longitude) * np.cos(latitude) * np.sin(2 * latitude)
+            for step in range(spec.months):
+                season = 18 * np.cos(2 * np.pi * (spec.start + step - 6.5) / 12)
+                opened["tas"][step] = zonal + waves + season * np.sin(latitude)
+    return files

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import extras, oddities
+from . import extras, oddities, uncommon
 from .datasets import Extra
 from .recipes import Recipe, Spoil
 
@@ -216,9 +216,7 @@ _TABLE = (
     Defect("bzip2", 19, _all(compression="bzip2", chunks=(1, 4, 6))),
     Defect("zstd", 19, _all(compression="zstd", chunks=(1, 4, 6))),
     Defect("szip", 19, _all(compression="szip", chunks=(1, 4, 6)), "filter-unsupported"),
-    Defect(
-        "scale_offset_filter", 19, _all_spoilt(extras.add_scale_offset_filter), "filter-unsupported"
-    ),
+    Defect("scale_offset_coordinate", 19, _all_spoilt(extras.add_scale_offset_filter)),
     Defect("zeros_without_fill_value", 20, _all(extras.add_zeros)),
     Defect("no_fill", 20, _all(fill_value=False)),
     Defect("chunks_never_written", 21, _all(fill_value=None, unwritten=(3, 7), **_DEFLATE)),
@@ -254,7 +252,8 @@ _TABLE = (
     Defect("vlen_string", 25, _all(extras.add_vlen_string)),
     Defect("odd_attributes", 25, _all(extras.add_odd_attributes)),
     Defect("no_steps_in_one_file", 26, _second(months=0, name="tas_empty.nc")),
-    Defect("groups", 27, _all(extras.add_group), "file-groups"),
+    Defect("groups", 27, _all(extras.add_group)),
+    Defect("groups_alone", 27, _all_spoilt(uncommon.add_empty_root_group), "file-groups"),
     Defect("extent_shorter_than_time", 29, _all(extras.add_shorter)),
     Defect("extent_shorter_in_chunk", 29, _all(extras.add_shorter_in_chunk)),
     Defect(
@@ -423,13 +422,13 @@ _TABLE = (
     Defect(
         "coordinates_list",
         40,
-        _all(oddities.change("tas", coordinates=["height", "lat"])),
+        _all(oddities.list_coordinates),
         "attribute-invalid",
     ),
     Defect(
         "bounds_list",
         40,
-        _all(oddities.change("time", bounds=["time_bnds", "none"])),
+        _all(oddities.list_bounds),
         "attribute-invalid",
     ),
     Defect(
@@ -456,6 +455,34 @@ _TABLE = (
     Defect("utf8_called_ascii", 34, _all(oddities.state_utf8, format="NETCDF4_CLASSIC")),
     Defect("half_precision", 25, _all_spoilt(oddities.add_half), "file-type-unsupported"),
     Defect("integers_of_24_bits", 25, _all_spoilt(oddities.add_24_bits), "file-type-unsupported"),
+    Defect("user_block", 24, _all_spoilt(uncommon.add_user_block, **_DEFLATE)),
+    Defect("user_block_contiguous", 24, _all_spoilt(uncommon.add_user_block, unlimited=False)),
+    Defect("blosc", 19, _all(uncommon.add_blosc)),
+    Defect("szip_coordinate", 19, _all(uncommon.add_szip_coordinate)),
+    Defect("checksum_before_shuffle", 19, _all_spoilt(uncommon.put_checksum_first)),
+    Defect("fixed_length_strings", 25, _all_spoilt(uncommon.add_fixed_strings)),
+    Defect("booleans", 31, _all_spoilt(uncommon.add_booleans)),
+    Defect("characters_with_encoding", 25, _all(uncommon.state_encoding)),
+    Defect("link_to_data", 19, _all_spoilt(uncommon.link_to_data)),
+    Defect(
+        "link_to_nothing",
+        19,
+        _all_spoilt(uncommon.link_to_nothing),
+        "file-layout-unsupported",
+    ),
+    Defect(
+        "link_to_other_file",
+        19,
+        _all_spoilt(uncommon.link_to_other_file),
+        "file-layout-unsupported",
+    ),
+    Defect("link_to_dimension", 19, _all_spoilt(uncommon.link_to_dimension), "file-name-invalid"),
+    Defect(
+        "two_record_dimensions",
+        14,
+        _all(uncommon.add_second_record_dimension),
+        "coordinate-differs",
+    ),
     Defect("attributes_per_file", 16, _all(oddities.add_attribute_per_file)),
     Defect("odd_names", 17, _all(oddities.add_odd_names)),
     Defect("bare_dimensions", 17, _all(oddities.add_bare_dimensions)),

@@ -185,7 +185,7 @@ def add_compact(path: Path) -> None:
 
 
 def add_scale_offset_filter(path: Path) -> None:
-    """A variable behind HDF5's own scale-offset filter, which no reader of references decodes."""
+    """A field behind HDF5's own scale-offset filter, which no reader of references decodes."""
     with h5py.File(path, "r+") as file:
         grid = (len(file["lat"]), len(file["lon"]))
         counts = file.create_dataset(
@@ -213,8 +213,9 @@ def store_chunk_unfiltered(path: Path) -> None:
 
 
 def change_one_value(path: Path) -> None:
-    """The last number of the sixth step is another one."""
+    """The last number of the sixth step is another one, as stored."""
     with netCDF4.Dataset(path, "a") as file:
+        file.set_auto_maskandscale(False)
         file["tas"][5, -1, -1] += 1
 
 

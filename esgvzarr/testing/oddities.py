@@ -336,12 +336,20 @@ def change(variable: str, **attributes: Any) -> Extra:
         if variable not in file.variables:
             return
         for name, value in attributes.items():
-            if isinstance(value, list):
-                file[variable].setncattr_string(name, value)
-            else:
-                file[variable].setncattr(name, value)
+            file[variable].setncattr(name, value)
 
     return add
+
+
+def list_coordinates(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """``coordinates`` as a list of strings, where CF has one text."""
+    if "tas" in file.variables:
+        file["tas"].setncattr_string("coordinates", ["height", "lat"])
+
+
+def list_bounds(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """``bounds`` as a list of strings, where CF has one text."""
+    file["time"].setncattr_string("bounds", ["time_bnds", "none"])
 
 
 def count_time(units: str, calendar: str, first: float, step: float) -> Extra:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import extras, oddities
+from . import extras, oddities, uncommon
 from .datasets import Extra, FileSpec, write_files
 
 Spoil = Callable[[Path], None]
@@ -28,6 +28,11 @@ _NETCDF4_ONLY = {
     oddities.add_enum,
     oddities.add_attribute_types,
     oddities.add_bare_dimensions,
+    uncommon.add_blosc,
+    uncommon.add_szip_coordinate,
+    uncommon.add_second_record_dimension,
+    oddities.list_coordinates,
+    oddities.list_bounds,
     extras.add_shorter_in_chunk,
     extras.add_shorter_inside,
     extras.add_shorter_without_fill,

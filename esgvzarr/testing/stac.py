@@ -5,6 +5,7 @@ the loopback.
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import socket
 import struct
@@ -110,6 +111,8 @@ class StacServer:
     def __enter__(self) -> Self:
         import uvicorn
 
+        logging.getLogger("stac_fastapi.types.config").setLevel(logging.ERROR)
+        # while it is imported, it complains of the names of an API that is never served
         from .stac_app import make_app
 
         self._socket = socket.create_server(("127.0.0.1", 0))

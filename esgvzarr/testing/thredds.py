@@ -21,6 +21,8 @@ from .loopback import Asked, FileSlice, LoopbackServer, Response, text_response
 
 _CATALOG = "/thredds/catalog/"
 _SINGLE_RANGE = re.compile(r"bytes=(\d+)-(\d*)\Z")
+_CONTENT_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}
+"""Of what is served; other files are NetCDF."""
 
 
 class ThreddsServer(LoopbackServer):
@@ -153,7 +155,7 @@ def answer_file(root: Path, relative: str, range_header: str | None) -> Response
         return text_response(400, "not a file")
     stat = path.stat()
     headers = {
-        "Content-Type": "application/json" if path.suffix == ".json" else "application/x-netcdf",
+        "Content-Type": _CONTENT_TYPES.get(path.suffix, "application/x-netcdf"),
         "Accept-Ranges": "bytes",
         "Last-Modified": formatdate(stat.st_mtime, usegmt=True),
     }

@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 from esgvzarr.backfill import REST_AFTER, Job, Turns, backfill, plan_path
-from esgvzarr.backfill.listing import Survey
+from esgvzarr.backfill.listing import Survey, names_in_query
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
-from esgvzarr.backfill.report import Summary, explanation, html
+from esgvzarr.backfill.report import ERRORS_PAGE, Summary, explanation, html
 from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.task import IndexAddress
-from esgvzarr.outcome import Absent, Failed, Verb
+from esgvzarr.outcome import Absent, Failed, State, Verb
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -590,6 +590,24 @@ def test_two_runs_do_not_do_a_dataset_twice(tmp_path: Path) -> None:
         assert (summary.counts["written"], summary.finished) == (10, 0)
 
 
+def test_a_served_directory_gets_pages_and_an_index_of_them(tmp_path: Path) -> None:
+    """Served by what the settings say of the directory; what is not served gets none."""
+    archive = write_archive(tmp_path / "data", 2)
+    out = tmp_path / "out"
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(
+            ledger=tmp_path / "ledger.sqlite", data_paths={str(out): "https://node.example/zarr"}
+        )
+        backfill(Job((server.catalog_url,), output_dir=out), settings, jobs=1)
+        unserved = Job((server.catalog_url,), output_dir=tmp_path / "unserved")
+        backfill(unserved, settings, jobs=1)
+    index = (out / "index.html").read_text()
+    for name in archive:
+        assert f"{name}.html" in index
+        assert f"https://node.example/zarr/{name}.json" in (out / f"{name}.html").read_text()
+    assert {path.suffix for path in (tmp_path / "unserved").iterdir()} == {".json"}
+
+
 def test_a_plan_alone_reads_no_data(tmp_path: Path) -> None:
     write_archive(tmp_path / "data", 3)
     with ThreddsServer(tmp_path / "data") as server:
@@ -598,6 +616,7 @@ def test_a_plan_alone_reads_no_data(tmp_path: Path) -> None:
             Job((server.catalog_url,), output_dir=tmp_path / "out"), settings, plan_only=True
         )
         assert summary.counts == {"open": 3}
+        assert [state for _, _, state in summary.listed] == ["open"] * 3
         assert not [request for request in server.requests if request.path.endswith(".nc")]
     assert plan_path(settings).exists()
 
@@ -684,6 +703,43 @@ def test_the_report_takes_nobodys_word_for_html(tmp_path: Path, plan: Plan) -> N
         plan.finish(row, Result("refused", "time-overlap", evil, "", 1.0))
     page = html(Summary.of(plan, "job", 2, 1.0, [], ""))
     check_stands_alone(page)
-    assert re.findall(r'href="([^"]*)', page) == ["https://x.org/&quot;&gt;&lt;script&gt;"]
-    assert explanation("time-overlap").startswith("The files of a dataset cannot be combined")
-    assert explanation("transport-unreachable").startswith("Bytes cannot be had")
+    links = [link for link in re.findall(r'href="([^"]*)', page) if ERRORS_PAGE not in link]
+    assert links == ["https://x.org/&quot;&gt;&lt;script&gt;"]
+    assert f'href="{ERRORS_PAGE}#refused"' in page
+    assert explanation("time-overlap").startswith("two files state the same time")
+    assert explanation("transport-of-tomorrow").startswith("Bytes cannot be had")
+
+
+def test_a_filter_that_matches_nothing_is_no_success(
+    tmp_path: Path, stac_server: StacServer
+) -> None:
+    """It names the property that was meant."""
+    item = make_item(DATASET_ID, data_node=HOST)
+    item["properties"]["cmip6:experiment_id"] = "historical"
+    stac_server.add_item(item)
+    settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(stac_server.host,))
+    job = Job((stac_server.url,), "experiment_id = 'historical'", output_dir=tmp_path / "out")
+    with pytest.raises(SourceError, match="Did you mean 'cmip6:experiment_id'") as caught:
+        backfill(job, settings, plan_only=True)
+    assert caught.value.code == "source-none"
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("\"cmip6:experiment_id\" = 'a and b' AND year > 3", ["cmip6:experiment_id", "year"]),
+        ("experiment_id=historical&project=CMIP6", ["experiment_id", "project"]),
+        ("project=CMIP6", ["project"]),
+    ],
+)
+def test_names_in_a_query(query: str, names: list[str]) -> None:
+    assert names_in_query(query) == names
+
+
+def test_a_link_that_was_taken_back_is_not_counted_as_linked(plan: Plan) -> None:
+    plan.keep_page(Page("here"), [Planned(DATASET_ID, HOST, "here")], ())
+    linked = Result(State.LINKED, "", "is shown", "https://node/a.json", 1.0)
+    plan.finish(Planned(DATASET_ID, HOST, "here"), linked)
+    plan.follow(DATASET_ID, "withdrawn", "moved")
+    assert plan.counts() == {"withdrawn": 1}
+    assert plan.withdrawn() == {DATASET_ID}

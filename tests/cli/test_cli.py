@@ -99,13 +99,20 @@ class TestStatus:
     def test_shows_each_dataset_once(
         self, config: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """State, code, time and href, whole, on one line each; 1, for one is not done."""
+        """State, code, time, href and message, whole, on one line each; 1, for one is not done."""
         assert run("status", "--config", config) == 1
         lines = capsys.readouterr().out.splitlines()
         (linked,) = [line for line in lines if DATASET_ID in line]
         (pending,) = [line for line in lines if OTHER in line]
         assert linked.split() == [DATASET_ID, "linked", LINKED.created, LINKED.href]
-        assert pending.split() == [OTHER, "pending", "index-pending", LINKED.created, LINKED.href]
+        assert pending.split() == [
+            OTHER,
+            "pending",
+            "index-pending",
+            LINKED.created,
+            LINKED.href,
+            *PENDING.detail.split(),
+        ]
 
     def test_of_what_is_done_is_0(self, config: Path) -> None:
         assert run("status", DATASET_ID, "--config", config) == 0

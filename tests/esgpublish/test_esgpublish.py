@@ -18,7 +18,7 @@ import yaml
 from esgvzarr.errors import LinkError, PublisherError
 from esgvzarr.esgpublish import Registration, check_config, config_path, run_esgpublish
 from esgvzarr.esgpublish.hook import _paths
-from esgvzarr.link.lifecycle import publish_with_esgcet
+from esgvzarr.link.with_esgcet import publish_with_esgcet
 from esgvzarr.outcome import State
 from esgvzarr.settings import Settings
 from esgvzarr.testing.faults import Problem

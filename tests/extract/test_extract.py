@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from esgvzarr import cli
 from esgvzarr.errors import SourceError, StoreError
 from esgvzarr.extract import Box, Request, extract
+from esgvzarr.pages import write_page
 from esgvzarr.testing import DATASET_ID, Latency, ThreddsServer
 from esgvzarr.testing.datasets import FileSpec, specs_of, write_files
 
@@ -222,6 +224,23 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     assert not parts.exists()
     whole = np.concatenate([values(file, "tas") for file in files])
     np.testing.assert_array_equal(values(out, "tas"), whole)
+
+
+def test_show_opens_the_page_where_there_is_one(
+    three: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the browser that the user has: here a program that keeps the address."""
+    reference = three[0]
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    command = [sys.executable, "-m", "esgvzarr", "show", "--page", str(reference)]
+    environment = {**os.environ, "BROWSER": f"{browser} %s"}
+    without = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (without.returncode, "has no page" in without.stderr) == (1, True)
+    page = write_page(reference).as_uri()
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert (tmp_path / "opened").read_text().strip() == page
 
 
 def test_show_says_what_it_is_and_how_to_open_it(

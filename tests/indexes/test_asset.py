@@ -56,7 +56,10 @@ def test_asset_has_the_fields_that_the_field_agreed_on(item: dict[str, Any]) -> 
         "href": LINK.href,
         "type": "application/vnd.zarr+kerchunk",
         "title": "Virtual Zarr (kerchunk references)",
-        "description": "VirtualZarr Link",
+        "description": (
+            "VirtualZarr Link. Open it with: "
+            f'xarray.open_dataset("{LINK.href}", engine="kerchunk", chunks={{}})'
+        ),
         "roles": ["data", "virtual", "references"],
         "alternate:name": NODE,
         "created": "2026-11-20T00:00:00.000000Z",

@@ -17,8 +17,9 @@ from esgvzarr.doctor import examine
 from esgvzarr.errors import SettingsError
 from esgvzarr.generate import make_transport
 from esgvzarr.indexes import connect, kinds
-from esgvzarr.link.lifecycle import link_source, publish_with_esgcet
+from esgvzarr.link.lifecycle import link_source
 from esgvzarr.link.remove import unpublish
+from esgvzarr.link.with_esgcet import publish_with_esgcet
 from esgvzarr.model import DatasetId
 from esgvzarr.outcome import State
 from esgvzarr.settings import Settings, read_settings

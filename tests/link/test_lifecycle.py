@@ -45,6 +45,8 @@ pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # esgcet's own
 
 NAME = f"{DATASET_ID}.json"
+MADE = {NAME, f"{DATASET_ID}.html"}
+"""What a linked dataset has beside its NetCDF files."""
 OTHER_NODE = "replica.example.org"
 
 
@@ -115,7 +117,7 @@ def state(node: DataNode, server: StacServer) -> dict[str, Any]:
 
 
 UNDISTURBED = {
-    "beside": {NAME},
+    "beside": MADE,
     "alternates": None,
     "href": True,
     "size": True,
@@ -249,7 +251,7 @@ def check_as_undisturbed(
     if verb == "link":
         assert (kind.links(node, server), beside(node), last.state) == (
             [node.url_of(DATASET_ID)],
-            {NAME},
+            MADE,
             "linked",
         )
     else:
@@ -435,7 +437,7 @@ class TestResume:
         """What was written is for other files: it goes, for nothing leads there."""
         stac_server.fault(Status(503), methods=("PATCH",))
         publish(node)
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         stac_server.heal()
         (file, *_) = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
         file.write_bytes(file.read_bytes()[:-100])
@@ -469,14 +471,14 @@ class TestResume:
             node.directory_of(DATASET_ID),
             *arguments[-2:],
         )
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         stac_server.fault(Status(503), methods=("PATCH",))
         run("link", *arguments)
         stac_server.heal()
         stac_server.fault(Status(403), methods=("PATCH",))
         status, said = run("resume", "--config", node.config)
         assert (status, "index-http-403" in said) == (1, True), said
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
 
     def test_the_file_stays_while_a_queue_may_still_make_the_link(
         self, node: DataNode, stac_server: StacServer
@@ -488,7 +490,7 @@ class TestResume:
         stac_server.heal()
         stac_server.fault(Status(403), methods=("PATCH",))
         assert "index-http-403" in run("resume", "--config", node.config)[1]
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
 
     def test_unknown_datasets_are_named(self, node: DataNode) -> None:
         status, said = run("resume", DATASET_ID, "--config", node.config)
@@ -579,7 +581,7 @@ class TestUnpublish:
         node.write_config(esgcet={"data_roots": {}})  # `data_paths` follow from them
         status, said = run("unpublish", DATASET_ID, "--config", node.config)
         assert (status, "settings-reference-dir" in said) == (1, True), said
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         assert "reference_file" in assets(stac_server)
         source(node)
         assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
@@ -595,11 +597,11 @@ class TestUnpublish:
         publish(node)
         stac_server.fault(Status(503), methods=("PATCH",))
         assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 1
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         stac_server.heal()
         stac_server.queue_loses = True
         assert "pending [index-pending]" in run("resume", "--config", node.config)[1]
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         stac_server.heal()
         assert run("resume", "--config", node.config)[0] == 0
         assert beside(node) == set()
@@ -659,7 +661,7 @@ class TestChangesThatMayStillCome:
             "pending [index-earlier-change]"
             in run("unpublish", DATASET_ID, "--config", node.config)[1]
         )
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         stac_server.delay_s = 0
         wait_for(lambda: "reference_file" in assets(stac_server))
         assert run("resume", "--config", node.config)[0] == 0
@@ -705,7 +707,7 @@ class TestChangesThatMayStillCome:
         stac_server.heal()
         stac_server.fault(Status(403), methods=("PATCH",))
         assert "failed [index-http-403]" in run("resume", "--config", node.config)[1]
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
         wait_for(lambda: "reference_file" in assets(stac_server))
 
 
@@ -862,9 +864,39 @@ def test_a_new_version_leaves_the_older_ones_link_and_file(
     )  # on an API that changes at once, esgcet 5.5.3 fails while it marks the older one
     run("resume", "--config", node.config)
     assert assets(stac_server) == before
-    assert beside(node) == {NAME}
+    assert beside(node) == MADE
     assert assets(stac_server, newer)["reference_file"]["href"] == node.url_of(newer)
-    assert beside(node, newer) == {f"{newer}.json"}
+    assert beside(node, newer) == {f"{newer}.json", f"{newer}.html"}
+
+
+def test_a_page_lies_beside_and_the_asset_leads_to_it(
+    node: DataNode, stac_server: StacServer
+) -> None:
+    """It says what was proved, and the asset how the dataset is opened in one line."""
+    register(node, stac_server)
+    assert run("link", *source(node))[0] == 0
+    asset = assets(stac_server)["reference_file"]
+    href = node.url_of(DATASET_ID)
+    line = f'xarray.open_dataset("{href}", engine="kerchunk", chunks={{}})'
+    assert line in asset["description"]
+    assert asset["description"].endswith(href.replace(".json", ".html"))
+    page = (node.directory_of(DATASET_ID) / f"{DATASET_ID}.html").read_text()
+    assert "all passed" in page
+    assert href in page
+
+
+def test_a_page_that_cannot_be_written_hinders_nothing(
+    node: DataNode, stac_server: StacServer
+) -> None:
+    """What lies in its place stays, and goes with no link."""
+    register(node, stac_server)
+    in_the_way = node.directory_of(DATASET_ID) / f"{DATASET_ID}.html" / "in the way"
+    in_the_way.mkdir(parents=True)
+    status, said = run("link", *source(node))
+    assert status == 0, said
+    assert "Look at it" not in assets(stac_server)["reference_file"]["description"]
+    assert run("unpublish", DATASET_ID, "--config", node.config)[0] == 0
+    assert in_the_way.exists()
 
 
 def test_the_same_version_again_changes_nothing(node: DataNode, stac_server: StacServer) -> None:
@@ -1078,7 +1110,7 @@ def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: Sta
     node.thredds.heal()
     ledger.execute("ROLLBACK")
     ledger.close()
-    assert beside(node) == {NAME}
+    assert NAME in beside(node)
     assert [step.step for step in Ledger(node.directory / "esgvzarr.sqlite").entries()] == [
         "decided"
     ]

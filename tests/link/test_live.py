@@ -20,9 +20,11 @@ from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport
 from esgvzarr.link import ledger as ledger_module
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import link_source, publish_with_esgcet, resume
+from esgvzarr.link.lifecycle import link_source
 from esgvzarr.link.remove import unpublish
+from esgvzarr.link.resume import resume
 from esgvzarr.link.states import State, Step
+from esgvzarr.link.with_esgcet import publish_with_esgcet
 from esgvzarr.model import DatasetId, DatasetRecord
 from esgvzarr.outcome import Outcome
 from esgvzarr.settings import Settings, read_settings
@@ -408,7 +410,8 @@ class TestResume:
     def test_takes_first_what_was_tried_longest_ago(self, node: DataNode) -> None:
         """A dataset that ends the process each time is last the next time."""
         from esgvzarr.link.attempt import Attempt
-        from esgvzarr.link.lifecycle import decide, unfinished
+        from esgvzarr.link.decision import decide
+        from esgvzarr.link.resume import unfinished
         from esgvzarr.link.states import Verb
         from esgvzarr.link.task import IndexAddress
         from esgvzarr.model import DatasetRecord

@@ -18,8 +18,9 @@ import pytest
 
 from esgvzarr.link.attempt import Attempt
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import link_source, resume
+from esgvzarr.link.lifecycle import link_source
 from esgvzarr.link.remove import unpublish
+from esgvzarr.link.resume import resume
 from esgvzarr.link.states import (
     LINKING,
     MAKING,
@@ -40,7 +41,7 @@ from esgvzarr.testing.oddities import forget_member
 pytest.importorskip("esgcet", reason="esgcet's STAC client is in the extra `publisher`")
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_HEAVY = ["esgvzarr.link.lifecycle", "netCDF4", "kerchunk.xarray_backend", "esgvzarr.proof"]
+_HEAVY = ["esgvzarr.link.resume", "netCDF4", "kerchunk.xarray_backend", "esgvzarr.proof"]
 ANNOUNCE = "announce"
 LINK = "link"
 UNPUBLISH = "unpublish"
@@ -180,7 +181,7 @@ def _begin(verb: str, name: str, mapfile: str, config: Path) -> None:
 
     from esgvzarr.generate import make_transport
     from esgvzarr.link.address import address_of_config
-    from esgvzarr.link.lifecycle import decide
+    from esgvzarr.link.decision import decide
     from esgvzarr.link.remove import withdraw
     from esgvzarr.sources import read_source
 

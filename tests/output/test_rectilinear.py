@@ -24,6 +24,7 @@ from esgvzarr.output import known_outputs, named
 from esgvzarr.output.icechunk import open_store
 from esgvzarr.output.zarr_v3 import knows_rectilinear
 from esgvzarr.settings import Settings
+from esgvzarr.stage import stage
 from esgvzarr.testing import DATASET_ID, FileSpec, write_files
 
 from . import skip_unless_installed
@@ -42,14 +43,18 @@ def output(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def record_of(paths: list[Path]) -> DatasetRecord:
+    files = tuple(FileRecord(path.name, str(path), path.stat().st_size) for path in paths)
+    return DatasetRecord(ID, "", files)
+
+
 def make(
     paths: list[Path], directory: Path, output: str, **settings: Any
 ) -> tuple[Written, np.ndarray[Any, Any]]:
     """The references of some files, and the values of ``tas`` in them."""
-    files = tuple(FileRecord(path.name, str(path), path.stat().st_size) for path in paths)
     chosen = Settings(output=output, **{"copied_fraction": 1.0, **settings})
     with Transport() as transport:
-        made = generate(DatasetRecord(ID, "", files), directory, transport, chosen)
+        made = generate(record_of(paths), directory, transport, chosen)
         assert verify_published(made.reference.path, (), transport, chosen, full=True).passed
     values = []
     for path in paths:
@@ -112,7 +117,9 @@ def test_runs_of_equal_kind_are_joined_as_far_as_they_go(output: str, tmp_path: 
 def test_a_copied_end_that_is_wrong_fails_the_proof(
     output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them: no sample is drawn, and the one in the middle of the grid is spoilt."""
+    """Each of them: no sample is drawn, and the one in the middle of the grid is spoilt. Staged in
+    this process, where the disturbance is planted.
+    """
 
     class Spoilt:
         def __getattr__(self, name: str) -> Any:
@@ -125,8 +132,10 @@ def test_a_copied_end_that_is_wrong_fails_the_proof(
     monkeypatch.setitem(known_outputs(), output, Spoilt())  # type: ignore[arg-type]
     monkeypatch.setattr("esgvzarr.proof.comparison._WHOLE", 100)
     specs = [replace(spec, chunks=(5, 1, 1)) for spec in FIVES]
-    with pytest.raises(ProofError, match="values of tas"):
-        make(write_files(tmp_path / "in", specs), tmp_path / "out", output, proof_samples=0)
+    record = record_of(write_files(tmp_path / "in", specs))
+    chosen = Settings(output=output, copied_fraction=1.0, proof_samples=0)
+    with Transport() as transport, pytest.raises(ProofError, match="values of tas"):
+        generate(record, tmp_path / "out", transport, chosen, stager=stage)
 
 
 def _with_a_wrong_end(references: ReferenceSet) -> ReferenceSet:

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+import zarr
 from trust import oracle
 
 from esgvzarr import open_dataset
 from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
-from esgvzarr.link.lifecycle import carry_out, decide
+from esgvzarr.link.decision import decide
+from esgvzarr.link.lifecycle import carry_out
 from esgvzarr.link.task import IndexAddress
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.outcome import Outcome, Verb
@@ -97,6 +99,15 @@ def tas_of(paths: list[Path]) -> np.ndarray[Any, Any]:
     return np.concatenate(parts)
 
 
+def _by_stock_zarr(href: str) -> xarray.Dataset:
+    """As the asset's description tells those who have no esgvzarr."""
+    options = {"fo": href, "remote_protocol": "http", "remote_options": {"asynchronous": True}}
+    with zarr.config.set({"array.rectilinear_chunks": True}):
+        return xarray.open_dataset(
+            "reference://", engine="zarr", consolidated=False, chunks={}, storage_options=options
+        )
+
+
 def test_a_published_output_opens_over_http_as_its_link_says(
     output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
 ) -> None:
@@ -112,6 +123,8 @@ def test_a_published_output_opens_over_http_as_its_link_says(
         open_store(link.href) if output == "icechunk" else link.href, **link.open_kwargs
     )
     assert np.array_equal(opened["tas"].values, tas_of(paths))
+    if output == "zarr3":
+        assert np.array_equal(_by_stock_zarr(link.href)["tas"].values, tas_of(paths))
     assert (link.size, link.sha256) == (
         (0, "") if named(output).directory else measure(made.references[0].path)
     )

@@ -198,14 +198,18 @@ def test_what_is_too_large_to_travel_is_said(record: DatasetRecord, tmp_path: Pa
     assert caught.value.code == "worker-result-large"
 
 
+def test_two_outputs_of_one_asset_are_refused_before_anything_is_read(
+    record: DatasetRecord, tmp_path: Path
+) -> None:
+    with Transport() as transport, pytest.raises(SettingsError, match="asset") as caught:
+        generate(record, tmp_path, transport, Settings(outputs=("json", "json.zst")))
+    assert caught.value.code == "settings-output"
+
+
 def test_several_outputs_are_each_written_and_proved(record: DatasetRecord, tmp_path: Path) -> None:
-    """Two of one asset are refused before anything is read."""
+    skip_unless_installed("icechunk")
+    both = Settings(outputs=("json", "icechunk"))
     with Transport() as transport:
-        with pytest.raises(SettingsError, match="asset") as caught:
-            generate(record, tmp_path, transport, Settings(outputs=("json", "json.zst")))
-        assert caught.value.code == "settings-output"
-        skip_unless_installed("icechunk")
-        both = Settings(outputs=("json", "icechunk"))
         made = generate(record, tmp_path / "out", transport, both)
     assert [Path(one.path).name for one in made.references] == [
         f"{ID}.json",

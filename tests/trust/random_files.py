@@ -109,6 +109,15 @@ class Dataset:
             for file in self.files
         )
 
+    @property
+    def mixed(self) -> bool:
+        """Whether two files state different ``cell_methods`` of a variable, as texts."""
+        for versions in zip(*(file.fields for file in self.files), strict=True):
+            methods = [field.attrs.get("cell_methods") for field in versions]
+            if len({method for method in methods if isinstance(method, str)}) > 1:
+                return True
+        return False
+
 
 def _fills(dtype: str) -> st.SearchStrategy[Any]:
     kind = np.dtype(dtype)

@@ -1,0 +1,89 @@
+"""Link anew what was taken back, from what the index says of it now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import EsgvzarrError
+from ..generate import Progress, make_transport
+from ..model import Finding, ReferenceFile
+from ..outcome import Linked, Outcome, Pending, failure
+from ..output import of_place
+from ..settings import Settings
+from ..transport.checksums import can_be_checked, check_checksum
+from ..transport.hosts import allow_hosts
+from .attempt import Attempt
+from .decision import decide_anew
+from .ledger import Ledger
+from .lifecycle import carry_on
+from .remove import WITHDRAWN
+from .states import Verb
+from .task import Task
+
+
+def link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+    """Link what was taken back, as the index describes it now. Its files must have the checksums
+    that the index says.
+    """
+    name = str(task.record.id)
+    try:
+        fresh = decide_anew(task, settings)
+        progress(name, "reading its files whole")
+        _check_bytes(fresh, settings)
+    except EsgvzarrError as error:
+        attempt = Attempt(task, ledger)
+        attempt.resume()
+        return attempt.finish(failure(name, Verb.RELINK, error))
+    served = next(
+        (
+            step.sha256
+            for step in reversed(ledger.entries(name))
+            if step.sha256 and step.href == fresh.href
+        ),
+        "",
+    )
+    attempt = Attempt(fresh, ledger)
+    attempt.decide()
+    outcome = carry_on(attempt, settings, None, progress)
+    if not isinstance(outcome, Linked | Pending):
+        return outcome
+    made = outcome.reference
+    if made is None or not served or made.sha256 == served or _reads_as_before(made, settings):
+        return outcome
+    replaced = Finding(
+        "store-replaced",
+        0,
+        fresh.href,
+        "what was served before",
+        "other references",
+        "Caches may hold the old file for years.",
+        refuse=False,
+    )
+    return replace(outcome, warnings=(*outcome.warnings, replaced))
+
+
+def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
+    """Whether readers see the same in the reference file that was taken away."""
+    path = Path(made.path)
+    before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
+    return before.exists() and of_place(path.name).same(before, path)
+
+
+def _check_bytes(task: Task, settings: Settings) -> None:
+    """Compare each file with its record's checksum: a file may have other bytes, and the size of
+    then.
+
+    Raises:
+        TransportError: it has; or it cannot be read.
+    """
+    with make_transport(settings) as transport:
+        allow_hosts(transport, task.record, named=task.verb is Verb.PUBLISH)
+        for file in filter(can_be_checked, task.record.files):
+            here = (
+                file.path
+                if file.path and settings.read != "http" and os.path.isfile(file.path)
+                else None
+            )
+            check_checksum(file, here or file.url, transport)

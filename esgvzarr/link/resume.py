@@ -1,0 +1,139 @@
+"""Finish what was interrupted, is pending, or failed for a reason that may have passed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import BusyError, EsgvzarrError, SourceError
+from ..generate import Progress
+from ..model import DatasetId
+from ..outcome import Outcome, Skipped, failure, unexpected
+from ..settings import Settings
+from .attempt import Attempt
+from .decision import decide_again, decide_anew, kept_task
+from .dry_run import preview
+from .ledger import Ledger
+from .lifecycle import carry_on
+from .relink import link_anew
+from .remove import withdraw
+from .states import DONE, MAKING, REMOVING, State, Verb
+from .task import Entry, Task
+
+
+def resume(
+    dataset_ids: Sequence[str],
+    settings: Settings,
+    *,
+    every: bool = False,
+    code: str = "",
+    dry_run: bool = False,
+    progress: Progress = lambda *_: None,
+) -> list[Outcome]:
+    """Finish what was interrupted, is pending, or failed in a way that may have passed.
+
+    Args:
+        dataset_ids: which datasets, whatever they failed for; all that may be finished if empty.
+            Where a named dataset's reference file goes is decided again, by these settings.
+        settings: with the ledger.
+        every: all that is not finished, whatever it failed for, decided again.
+        code: only what ended with this code.
+        dry_run: only say what would be done.
+        progress: told of each step.
+
+    Returns:
+        What became of each; datasets on which another process is at work are skipped.
+
+    Raises:
+        SourceError: the ledger does not know a dataset that was named.
+        StoreError: the ledger cannot be read or written. Nothing was done.
+    """
+    ledger = Ledger(settings.ledger)
+    anew = every or bool(dataset_ids)
+    taken = [
+        last for last in unfinished(ledger, dataset_ids, every=every) if code in ("", last.code)
+    ]
+    if dry_run:
+        return [_preview(last, ledger, settings, anew, progress) for last in taken]
+    if taken:
+        ledger.check()
+    return [_resume_one(last, ledger, settings, anew, progress) for last in taken]
+
+
+def unfinished(
+    ledger: Ledger, dataset_ids: Sequence[str] = (), *, every: bool = False
+) -> list[Entry]:
+    """The last steps of the datasets that ``resume`` takes. What was tried longest ago comes first,
+    so that a dataset that ends the process each time holds up no other.
+
+    Raises:
+        SourceError: the ledger does not know a dataset that was named.
+    """
+    latest = {last.dataset_id: last for last in ledger.latest()}
+    if not dataset_ids:
+        left = [
+            last
+            for last in latest.values()
+            if last.state not in DONE and (last.retryable or every) and last.verb not in MAKING
+        ]
+        return sorted(left, key=lambda last: last.number)
+    names = [str(DatasetId.parse(dataset_id)) for dataset_id in dataset_ids]
+    for name in names:
+        if name not in latest:
+            raise SourceError(
+                name,
+                f"is not in the ledger {ledger.path}",
+                expected="a dataset that was published or linked from here",
+                todo="esgvzarr link links a registered dataset.",
+                code="source-not-in-ledger",
+            )
+    return [latest[name] for name in names if latest[name].state not in DONE]
+
+
+def _resume_one(
+    last: Entry, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
+) -> Outcome:
+    name = last.dataset_id
+    try:
+        with ledger.claimed(name, wait=False):
+            now = ledger.last(name)
+            if now is not None and now.state in DONE:  # since we looked
+                return Skipped(name, now.verb, f"another process finished it: {now.detail}")
+            return _go_on(kept_task(ledger, name), ledger, settings, anew, progress)
+    except BusyError as error:
+        return Skipped(name, last.verb, str(error), error.code, error.retryable)
+    except EsgvzarrError as error:
+        return failure(name, last.verb, error)
+    except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+        return unexpected(name, last.verb, error)
+
+
+def _go_on(
+    task: Task, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
+) -> Outcome:
+    attempt = Attempt(task, ledger, resumed=True)
+    if task.verb in REMOVING:
+        attempt.resume()
+        taken_back = withdraw(attempt, settings, progress)
+        if taken_back.state is not State.QUEUED:
+            return taken_back
+        return link_anew(task, ledger, settings, progress)
+    fresh = decide_again(task, settings) if anew else task
+    if fresh == task:
+        attempt.resume()
+    else:
+        attempt.decide(fresh)
+    return carry_on(attempt, settings, None, progress)
+
+
+def _preview(
+    last: Entry, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
+) -> Outcome:
+    try:
+        task = kept_task(ledger, last.dataset_id)
+        if task.verb is Verb.RELINK:
+            task = decide_anew(task, settings)
+        elif anew and task.verb not in REMOVING:
+            task = decide_again(task, settings)
+    except EsgvzarrError as error:
+        return failure(last.dataset_id, last.verb, error)
+    return preview(task, settings, progress=progress)

@@ -1,0 +1,38 @@
+"""Headers of netCDF-3 files that are damaged."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from esgvzarr import FileRecord
+from esgvzarr.errors import FormatError
+from esgvzarr.formats.content import SparseContent
+from esgvzarr.formats.netcdf3 import NetCDF3
+
+NO_RECORDS = struct.pack(">Q", 0)
+DIMENSIONS = struct.pack(">IQ", 10, 2**40)
+NONE = struct.pack(">IQ", 0, 0)
+AN_ATTRIBUTE = struct.pack(">Q4sIQI", 1, b"a", 1, 1, 0)
+
+
+def test_a_header_of_zeros_is_refused_at_its_first_bytes() -> None:
+    """However many entries it claims, and however long the file is."""
+    head = b"CDF\x05" + NO_RECORDS + DIMENSIONS
+    content = SparseContent(2**26)
+    content.add(0, head.ljust(2**17, b"\0"))
+    with pytest.raises(FormatError) as caught:
+        next(NetCDF3.scan(FileRecord("zeros.nc", "zeros.nc"), content))
+    assert caught.value.code == "file-name-invalid"
+
+
+def test_an_attribute_that_is_there_twice_is_refused() -> None:
+    """Readers show the first or the last of the two."""
+    attributes = struct.pack(">IQ", 12, 2) + 2 * AN_ATTRIBUTE
+    data = b"CDF\x05" + NO_RECORDS + NONE + attributes + NONE
+    content = SparseContent(len(data))
+    content.add(0, data)
+    with pytest.raises(FormatError) as caught:
+        next(NetCDF3.scan(FileRecord("twice.nc", "twice.nc"), content))
+    assert caught.value.code == "file-name-invalid"
