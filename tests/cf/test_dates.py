@@ -183,8 +183,12 @@ def test_what_is_rebased_is_the_same_time_or_nothing(
 def test_whole_days_stay_whole_numbers() -> None:
     found = rebased(np.array([0, 15], "i4"), "days since 1850-01-01", "days since 1850-02-01")
     assert found is not None
-    assert found.dtype == np.int64
+    assert found.dtype == np.int32
     assert found.tolist() == [-31, -16]
+    far = rebased(np.array([0], "i2"), "days since 1970-01-01", "days since 0001-01-01")
+    assert far is not None
+    assert far.dtype == np.int64  # int16 does not hold it
+    assert far.tolist() == [719_164]
 
 
 def test_numbers_of_one_reference_are_left_as_they_are() -> None:
