@@ -162,7 +162,7 @@ def _places(root: Path, base: str, paths: list[Path], name: str) -> dict[str, ob
         "zarr": f"{base}/A.zarr",
         "files": [str(path) for path in paths],
         "keywords": keywords,
-        "chunks": keywords["open_dataset_options"]["chunks"],
+        "chunks": keywords["chunks"],
     }
 
 

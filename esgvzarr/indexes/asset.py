@@ -99,11 +99,7 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     if link.page:
         asset["description"] += f" | Look at it: {link.page}"
     if asset["protocol"] == "kerchunk":
-        asset["open_zarr_kwargs"] = {
-            name: value
-            for name, value in link.open_kwargs.items()
-            if name in ("storage_options", "open_dataset_options")
-        }  # ceda-datapoint gives them to engine="kerchunk"
+        asset["open_zarr_kwargs"] = _for_datapoint(link.open_kwargs)
     if link.sha256:  # a directory has neither
         asset |= {"file:size": link.size, "file:checksum": _multihash(link)}
     if link.data_node:
@@ -113,6 +109,16 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     if item.get("collection") in TRACKING_IDS:
         asset[_tracking_key(item)] = _tracking_id(item)
     return asset
+
+
+def _for_datapoint(open_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What ceda-datapoint gives to ``engine="kerchunk"``, with no chunks besides."""
+    options: dict[str, Any] = {}
+    if "open_dataset_options" in open_kwargs:
+        options["open_dataset_options"] = {"chunks": open_kwargs.get("chunks", {})}
+    if "storage_options" in open_kwargs:
+        options["storage_options"] = open_kwargs["storage_options"]
+    return options
 
 
 def _fields_of(link: AccessLink) -> Mapping[str, Any]:

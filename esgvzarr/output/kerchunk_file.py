@@ -21,6 +21,13 @@ from .stock import OpenGroup, opener
 if TYPE_CHECKING:
     from ..transport import Transport
 
+NO_DASK_INSIDE = {"chunked_array_type": "none"}
+"""Options that let xarray alone make dask arrays, and not kerchunk's engine before it.
+
+The engine would make its own, and dask would open the references twice more to find a name for
+them. Of a type of lazy arrays that is not installed, ``xarray.open_zarr`` makes none, as with
+``chunks=None``, which JSON has as a null: some STAC servers drop nulls.
+"""
 ASSET_FIELDS = {
     "title": "Virtual Zarr (kerchunk references)",
     "description": "VirtualZarr Link",
@@ -154,9 +161,11 @@ def kerchunk_kwargs(options: Mapping[str, Any], reading: Reading) -> dict[str, A
     if reading.segments:
         kwargs: dict[str, Any] = dict(OURS)
     else:
-        # chunks inside: with chunks outside, dask arrays are put around dask arrays
-        inside = {"chunks": reading.chunks}
-        kwargs = {"engine": "kerchunk", "open_dataset_options": inside}
+        kwargs = {
+            "engine": "kerchunk",
+            "chunks": reading.chunks,
+            "open_dataset_options": dict(NO_DASK_INSIDE),
+        }
     if options:
         kwargs["storage_options"] = dict(options)
     return kwargs

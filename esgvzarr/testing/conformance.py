@@ -53,7 +53,11 @@ LINK = AccessLink(
     roles=("data", "virtual", "references"),
     size=123456,
     sha256="0123456789abcdef" * 4,
-    open_kwargs={"engine": "kerchunk", "open_dataset_options": {"chunks": {"time": 120}}},
+    open_kwargs={
+        "engine": "kerchunk",
+        "chunks": {"time": 120},
+        "open_dataset_options": {"chunked_array_type": "none"},
+    },
     local_path=f"{str(DATASET).replace('.', '/')}/{DATASET}.json",
 )
 CHANGED = replace(LINK, size=123457, sha256="fedcba9876543210" * 4)

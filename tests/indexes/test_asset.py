@@ -24,7 +24,9 @@ from esgvzarr.testing.conformance import CHANGED, LINK, NODE, OTHER_NODES, RECOR
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 LATER = datetime(2026, 12, 24, 12, 30, 1, 5, tzinfo=UTC)
-INSIDE = {"open_dataset_options": {"chunks": {"time": 120}}}
+CHUNKS = {"time": 120}
+OPENING = {"chunks": CHUNKS, "open_dataset_options": {"chunked_array_type": "none"}}
+FOR_DATAPOINT = {"open_dataset_options": {"chunks": CHUNKS}}
 """Dask chunks that the engine makes by itself."""
 UUID = "489253f7-f169-3594-ba92-5c7acdd7ae3b"
 
@@ -68,9 +70,9 @@ def test_asset_has_the_fields_that_the_field_agreed_on(item: dict[str, Any]) -> 
         "file:size": 123456,
         "file:checksum": "1220" + LINK.sha256,
         "file:local_path": LINK.local_path,
-        "xarray:open_kwargs": {"engine": "kerchunk", **INSIDE},
+        "xarray:open_kwargs": {"engine": "kerchunk", **OPENING},
         "cloud_format": "kerchunk",
-        "open_zarr_kwargs": INSIDE,
+        "open_zarr_kwargs": FOR_DATAPOINT,
     }
 
 
@@ -88,9 +90,9 @@ def test_an_asset_in_segments_names_the_engine_in_title_text_and_keywords(
 def test_datapoint_is_told_what_fsspec_needs(item: dict[str, Any]) -> None:
     """ceda-datapoint gives these, and no others, to xarray besides the engine."""
     options = {"target_options": {"compression": "zstd"}}
-    link = replace(LINK, open_kwargs={"engine": "kerchunk", **INSIDE, "storage_options": options})
+    link = replace(LINK, open_kwargs={"engine": "kerchunk", **OPENING, "storage_options": options})
     told = make_asset(link, item, NOW)["open_zarr_kwargs"]
-    assert told == {"storage_options": options, **INSIDE}
+    assert told == {"storage_options": options, **FOR_DATAPOINT}
 
 
 def test_first_link_becomes_the_asset(item: dict[str, Any]) -> None:

@@ -212,14 +212,12 @@ class TestRealFiles:
         } == {asset.href}
 
     def test_opening_takes_one_request(self, published: Published) -> None:
-        """The reference file is fetched once, unless kerchunk is let nest dask arrays; fsspec asks
-        for its length first.
+        """The reference file is fetched once by the call that its asset states; fsspec asks for its
+        length first.
         """
-        href = published.node.url_of(MONTHLY_65)
+        asset = find(published.node.stac_url, MONTHLY_65).assets["reference_file"]
         published.node.thredds.clear()
-        with xarray.open_dataset(
-            href, engine="kerchunk", chunks={}, open_dataset_options={"chunks": None}
-        ) as opened:
+        with open_asset(asset) as opened:
             opened.time_bnds.load()
         assert [request.method for request in published.node.thredds.requests] == ["HEAD", "GET"]
 
