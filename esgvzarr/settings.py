@@ -404,17 +404,11 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
         )
     with open(config, encoding="utf-8") as file:
         root = yaml.compose(file, Loader=yaml.SafeLoader)
-    nodes = (
-        [value for key, value in root.value if key.value == SECTION]
-        if isinstance(root, yaml.MappingNode)
-        else []
-    )
-    lines = {
-        str(key.value): key.start_mark.line + 1
-        for node in nodes
-        if isinstance(node, yaml.MappingNode)
-        for key, _ in node.value
-    }
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    lines = {}
+    for name, node in pairs:
+        if name.value == SECTION and isinstance(node, yaml.MappingNode):
+            lines.update({str(key.value): key.start_mark.line + 1 for key, _ in node.value})
     return {str(key): value for key, value in section.items()}, lines
 
 

@@ -208,14 +208,16 @@ def staging_places(
     """
     check_outputs(settings)
     directory = absolute(directory)
-    prefix = f"{href.rpartition('/')[0]}/" if href else ""
+    public = f"{href.rpartition('/')[0]}/" if href else ""
     with ExitStack() as stack:
         places = []
         for number, name in enumerate(settings.all_outputs):
             path = directory / f"{dataset_id}{named(name).suffix}"
-            location = href if number == 0 else f"{prefix}{path.name}" if prefix else ""
+            location = f"{public}{path.name}" if public else str(path)
+            if href and number == 0:
+                location = href
             staged = stack.enter_context(staging(path, aside=aside))
-            places.append(Place(name, str(staged), str(path), location or str(path)))
+            places.append(Place(name, str(staged), str(path), location))
         yield tuple(places)
 
 
@@ -266,7 +268,10 @@ def staged_apart(
 
 def places_of(files: Sequence[FileRecord]) -> list[str]:
     """Wherever files may be read."""
-    return [place for file in files for place in (file.url, file.path) if place]
+    places: list[str] = []
+    for file in files:
+        places += filter(None, (file.url, file.path))
+    return places
 
 
 def stage_references(

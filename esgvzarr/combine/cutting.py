@@ -22,6 +22,10 @@ class Part:
     times: np.ndarray
     """(time,) int64 microseconds since 1970-01-01 of the calendar."""
 
+    def meets(self, other: Part) -> bool:
+        """Whether the times of both overlap."""
+        return bool(self.times[0] <= other.times[-1] and self.times[-1] >= other.times[0])
+
     def between(self, first: int, last: int) -> slice:
         """Its steps from one time to another, both included."""
         return slice(

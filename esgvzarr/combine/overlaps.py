@@ -9,27 +9,27 @@ is decided by where chunks begin.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from .. import cf
-from ..formats import location_of
-from ..formats.values import decode
-from ..model import ChunkTable, FileReferences, Finding, Series, Variable
-from ..transport import Range, Transport
-from .chunks import cut, cut_shape
+from ..model import FileReferences, Finding, Series, Variable
+from ..transport import Transport
 from .cutting import Part, chunk_length, steps_of
 from .interleaved import in_stretches
-from .runs import can_cut, packing
+from .runs import packing
+from .stored_steps import StoredSteps, first_difference
 
-_AT_ONCE = 32 * 2**20
-"""Bytes of each file that are compared at a time; more where a single chunk is larger."""
-_Box = tuple[slice, ...]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Span:
+    """Steps of a file that another file has too."""
+
+    file: FileReferences
+    steps: slice
 
 
 def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> Series:
@@ -53,21 +53,17 @@ def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> S
     apart = in_stretches(series)
     if apart is not None:
         return apart
+    unlike = partial(first_difference, transport, read)
     kept: list[Part] = []
     findings = []
     for part in map(Part, series.files, series.times):
-        earlier = [
-            known
-            for known in kept
-            if known.times[0] <= part.times[-1] and known.times[-1] >= part.times[0]
-        ]
-        finding = (
-            _judge(part, earlier, series.time, partial(_unlike, transport, read))
-            if earlier
-            else None
-        )
-        kept = _join(kept, part, series.time) if finding and not finding.refuse else [*kept, part]
-        findings += [finding] if finding else []
+        earlier = [known for known in kept if known.meets(part)]
+        if not earlier:
+            kept.append(part)
+            continue
+        finding = _judge(part, earlier, series.time, unlike)
+        findings.append(finding)
+        kept = [*kept, part] if finding.refuse else _join(kept, part, series.time)
     shown = {part.file.file.url for part in kept}
     return replace(
         series,
@@ -88,7 +84,8 @@ def _overlapping(times: Sequence[np.ndarray]) -> bool:
     return any(steps[0] <= end for steps, end in zip(times[1:], ends, strict=False))
 
 
-_Unlike = Callable[["_Stored", "_Stored", int], "int | None"]
+_Unlike = Callable[[StoredSteps, StoredSteps, int], int | None]
+"""Finds the first step at which stored numbers differ."""
 
 
 def _judge(part: Part, earlier: Sequence[Part], time: str, unlike: _Unlike) -> Finding:
@@ -115,7 +112,8 @@ def _judge(part: Part, earlier: Sequence[Part], time: str, unlike: _Unlike) -> F
     begin = 0
     for known, span in zip(earlier, spans, strict=True):
         stop = begin + span.stop - span.start
-        name, reason = _difference(known, span, part, slice(begin, stop), time, unlike)
+        here = _Span(known.file, span)
+        name, reason = _difference(here, _Span(part.file, slice(begin, stop)), time, unlike)
         if name:
             found = (
                 f"other values, first at {date(begin + reason)}"
@@ -146,42 +144,48 @@ def _overlap(part: Part, expected: str, found: str, todo: str = _TODO) -> Findin
     return Finding("time-overlap", 11, part.file.file.url, expected, found, todo)
 
 
-def _difference(
-    known: Part, span: slice, part: Part, own: slice, time: str, unlike: _Unlike
-) -> tuple[str, str | int]:
+def _difference(known: _Span, own: _Span, time: str, unlike: _Unlike) -> tuple[str, str | int]:
     """The first variable that is not the same in both files, and why, or the step from where on;
     empty if there is none.
     """
-    one = known.file
-    other = part.file
-    for name in sorted(one.variables.keys() | other.variables.keys()):
-        a = one.variables.get(name)
-        b = other.variables.get(name)
+    names = known.file.variables.keys() | own.file.variables.keys()
+    for name in sorted(names - {time}):
+        a = known.file.variables.get(name)
+        b = own.file.variables.get(name)
         if a is None or b is None:
             return name, "no such variable"
-        if name == time or (time not in a.dims and time not in b.dims):
-            continue  # compared already, or by the rules for what does not change with time
-        if a.dims != b.dims or _beside(a, time) != _beside(b, time):
-            return name, f"dimensions {b.dims} of {b.shape}"
-        if name in cf.dates_along(one.variables, time):
-            same = _same_dates([(one, span), (other, own)], name, time)
-            if same:
-                continue
-            if (
-                len(cf.time_references([one.variables, other.variables], time, name)) > 1
-            ):  # equal numbers mean other dates
-                return name, "other dates" if same is False else "dates that cannot be compared"
-        if a.dtype.newbyteorder("=") != b.dtype.newbyteorder("=") or packing(a) != packing(b):
-            return name, "another type, packing or fill value"
-        axis = a.dims.index(time)
-        step = unlike(
-            _Stored(a, axis, span.start, one),
-            _Stored(b, axis, own.start, other),
-            own.stop - own.start,
-        )
-        if step is not None:
-            return name, step
+        if time in a.dims or time in b.dims:  # what is fixed is compared by other rules
+            reason = _variable_difference(name, known, own, time, unlike)
+            if reason is not None:
+                return name, reason
     return "", ""
+
+
+def _variable_difference(
+    name: str, known: _Span, own: _Span, time: str, unlike: _Unlike
+) -> str | int | None:
+    """Why a variable along time is not the same in both files, or the step from where on; None if
+    it is.
+    """
+    a = known.file.variables[name]
+    b = own.file.variables[name]
+    if a.dims != b.dims or _beside(a, time) != _beside(b, time):
+        return f"dimensions {b.dims} of {b.shape}"
+    if name in cf.dates_along(known.file.variables, time):
+        same = _same_dates(known, own, name, time)
+        if same:
+            return None
+        stated = cf.time_references([known.file.variables, own.file.variables], time, name)
+        if len(stated) > 1:  # equal numbers mean other dates
+            return "other dates" if same is False else "dates that cannot be compared"
+    if a.dtype.newbyteorder("=") != b.dtype.newbyteorder("=") or packing(a) != packing(b):
+        return "another type, packing or fill value"
+    axis = a.dims.index(time)
+    return unlike(
+        StoredSteps(a, axis, known.steps.start, known.file),
+        StoredSteps(b, axis, own.steps.start, own.file),
+        own.steps.stop - own.steps.start,
+    )
 
 
 def _beside(variable: Variable, time: str) -> tuple[int, ...]:
@@ -190,140 +194,22 @@ def _beside(variable: Variable, time: str) -> tuple[int, ...]:
     )
 
 
-def _same_dates(
-    places: Sequence[tuple[FileReferences, slice]], name: str, time: str
-) -> bool | None:
+def _same_dates(known: _Span, own: _Span, name: str, time: str) -> bool | None:
     """Whether bounds of time mean the same dates, in whatever units; None where they cannot be
     decoded.
     """
     dates = []
-    for file, span in places:
-        variable = file.variables[name]
-        attrs = cf.companion_attrs(file.variables, name, time)
+    for span in (known, own):
+        variable = span.file.variables[name]
+        attrs = cf.companion_attrs(span.file.variables, name, time)
         if variable.values is None:
             return None
-        values = np.moveaxis(variable.values, variable.dims.index(time), 0)[span]
+        values = np.moveaxis(variable.values, variable.dims.index(time), 0)[span.steps]
         try:
             dates.append(cf.to_microseconds(values, str(attrs.get("units")), cf.calendar_of(attrs)))
         except ValueError:
             return None
     return all(np.array_equal(dates[0], found) for found in dates)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stored:
-    """A variable in a file, whose steps are counted from ``begin``."""
-
-    variable: Variable
-    axis: int
-    begin: int
-    file: FileReferences
-
-    def chunks_of(self, box: _Box) -> tuple[Variable, _Box]:
-        """The chunks that hold a box, as a variable of their own, and where the box is in it."""
-        moved = [
-            (s.start + self.begin * (dim == self.axis), s.stop + self.begin * (dim == self.axis))
-            for dim, s in enumerate(box)
-        ]
-        if self.variable.values is not None:
-            return self.variable, tuple(slice(*places) for places in moved)
-        starts, stops = np.array(moved, np.int64).T
-        size = np.maximum(self.variable.chunk_shape, 1)
-        low = starts // size
-        high = -(-stops // size)
-        table = self.variable.chunks
-        inline = self.variable.inline.items()
-        inside = ((table.keys >= low) & (table.keys < high)).all(axis=1)
-        own = replace(
-            self.variable,
-            shape=tuple((np.minimum(high * size, self.variable.shape) - low * size).tolist()),
-            chunks=ChunkTable(table.keys[inside] - low, table.offsets[inside], table.sizes[inside]),
-            inline={
-                tuple((key - low).tolist()): data
-                for key, data in inline
-                if ((key >= low) & (key < high)).all()
-            },
-        )
-        return own, tuple(map(slice, (starts - low * size).tolist(), (stops - low * size).tolist()))
-
-
-def _unlike(transport: Transport, read: str, a: _Stored, b: _Stored, count: int) -> int | None:
-    """The first of ``count`` steps at which two variables hold other numbers; None if there is
-    none.
-    """
-    a, b = (replace(one, variable=_in_pieces(one.variable)) for one in (a, b))
-    for steps, boxes in itertools.groupby(_boxes(a, b, count), key=lambda box: box[a.axis].start):
-        found = []
-        for box in boxes:
-            one, other = (
-                _by_step(values, a.axis) for values in _read([a, b], box, transport, read)
-            )
-            found += np.flatnonzero((one != other).any(axis=1))[:1].tolist()
-        if found:
-            return int(steps + min(found))
-    return None
-
-
-def _in_pieces(variable: Variable) -> Variable:
-    """What is stored in one large piece is read by parts."""
-    if not can_cut(variable, 0) or variable.values is not None:
-        return variable
-    smaller = cut_shape(variable.chunk_shape, variable.dtype.itemsize)
-    return replace(
-        variable,
-        chunk_shape=smaller,
-        chunks=cut(variable.chunks, variable.chunk_shape, smaller, variable.shape),
-    )
-
-
-def _boxes(a: _Stored, b: _Stored, count: int) -> Iterator[_Box]:
-    """The repeated steps of both in parts of as many chunks as are read at once, in the order of
-    time.
-    """
-    shape = [count if dim == a.axis else size for dim, size in enumerate(a.variable.shape)]
-    box = [
-        min(max(sizes), n)
-        for *sizes, n in zip(a.variable.chunk_shape, b.variable.chunk_shape, shape, strict=True)
-    ]
-    for dim in (*(dim for dim in reversed(range(len(shape))) if dim != a.axis), a.axis):
-        room = _AT_ONCE // max(math.prod(box) * a.variable.dtype.itemsize, 1)
-        box[dim] = min(box[dim] * max(room, 1), shape[dim])
-    steps, *others = [
-        _slices(shape[dim], box[dim])
-        for dim in (a.axis, *(dim for dim in range(len(shape)) if dim != a.axis))
-    ]
-    for first, *rest in itertools.product(steps, *others):
-        yield (*rest[: a.axis], first, *rest[a.axis :])
-
-
-def _slices(length: int, part: int) -> list[slice]:
-    return [slice(first, min(first + part, length)) for first in range(0, length, max(part, 1))]
-
-
-def _read(
-    stored: Sequence[_Stored], box: _Box, transport: Transport, read: str
-) -> Iterator[np.ndarray]:
-    """The numbers of a box as they are stored; all in one batch of requests."""
-    chosen = [one.chunks_of(box) for one in stored]
-    wanted = [
-        Range(location_of(one.file.file, read), offset, offset + size)
-        for one, (own, _) in zip(stored, chosen, strict=True)
-        if own.values is None
-        for offset, size in zip(own.chunks.offsets.tolist(), own.chunks.sizes.tolist(), strict=True)
-    ]
-    bodies = iter(transport.read_ranges(wanted))
-    for one, (own, within) in zip(stored, chosen, strict=True):
-        values = own.values
-        if values is None:
-            values = decode(own, list(itertools.islice(bodies, len(own.chunks))), one.file.file.url)
-        yield values[within]
-
-
-def _by_step(values: np.ndarray, axis: int) -> np.ndarray:
-    """(step, byte) in this machine's byte order; strings as they are."""
-    moved = np.moveaxis(values, axis, 0)
-    rows = np.ascontiguousarray(moved.astype(moved.dtype.newbyteorder("="))).reshape(len(moved), -1)
-    return rows if rows.dtype.kind == "O" else rows.view(np.uint8)
 
 
 def _join(kept: Sequence[Part], part: Part, time: str) -> list[Part]:
