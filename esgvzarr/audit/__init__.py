@@ -151,7 +151,9 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     """
     ledger = Ledger(settings.ledger)
     places = [name for name in named if is_url(name) or os.path.exists(name)]
-    targets = [target for place in places for target in _targets_at(place, settings)]
+    targets: list[Target] = []
+    for place in places:
+        targets += _targets_at(place, settings)
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
         known = _known_targets(ledger)
