@@ -9,7 +9,6 @@ Only what that does not decide is read.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from ..errors import (
 )
 from ..generate import limits_of, make_transport, storage_options
 from ..indexes import Index
+from ..indexes.item_references import references_at
 from ..link.address import open_index
 from ..link.ledger import Ledger
 from ..link.states import MAKING, Verb
@@ -151,7 +151,9 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     """
     ledger = Ledger(settings.ledger)
     places = [name for name in named if is_url(name) or os.path.exists(name)]
-    targets = list(itertools.chain.from_iterable(map(_targets_at, places)))
+    targets: list[Target] = []
+    for place in places:
+        targets += _targets_at(place, settings)
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
         known = _known_targets(ledger)
@@ -169,8 +171,13 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     return targets
 
 
-def _targets_at(place: str) -> list[Target]:
-    if is_url(place) or not os.path.isdir(place) or of_place(place).directory:
+def _targets_at(place: str, settings: Settings) -> list[Target]:
+    if is_url(place) or not os.path.isdir(place):
+        with make_transport(settings) as transport:
+            if is_url(place):
+                transport.allow(host_of(place), named=True)
+            return [Target(shown) for shown in references_at(place, transport)]
+    if of_place(place).directory:
         return [Target(place)]
     found = []
     for path in Path(place).rglob("[!.]*"):
