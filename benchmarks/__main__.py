@@ -39,6 +39,8 @@ class Run:
     status: int
     requests: int = 0
     sent: int = 0
+    cpu_s: float = 0.0
+    """Of the process and its children, user and system."""
 
 
 def run(tool: str, data: str, where: str, out: Path, locations: list[str], limit_s: float) -> Run:
@@ -59,7 +61,9 @@ def run(tool: str, data: str, where: str, out: Path, locations: list[str], limit
                 process.kill()
             time.sleep(0.005)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Run(data, where, tool, seconds, usage.ru_maxrss / 1024, process.returncode)
+    peak_mib = usage.ru_maxrss / 1024
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Run(data, where, tool, seconds, peak_mib, process.returncode, cpu_s=cpu_s)
 
 
 def measure(options: argparse.Namespace, stack: ExitStack) -> list[Run]:
@@ -201,7 +205,8 @@ def table(runs: list[Run]) -> str:
         "long. Serial rounds: (time at 100 ms - time at 20 ms) / 80 ms. `esgvzarr` makes "
         "references, as the others do, and `end_to_end` is the command `esgvzarr generate`: scan, "
         "proof and write. `esgvzarr_proof` is `esgvzarr verify`, which knows nothing of a scan. "
-        "What took longer than its limit was not run at every latency.\n",
+        "What took longer than its limit was not run at every latency. CPU: of the process and its "
+        "children, median over all places.\n",
         "Over HTTP time goes into the number of dependent round trips: kerchunk and VirtualiZarr "
         "let libhdf5 read one node of a chunk index after the other, esgvzarr fetches those of "
         "one level, of all variables and files, together. With small data sets most of its time "
@@ -222,8 +227,8 @@ def _rows(runs: list[Run]) -> list[str]:
     rows = [
         "| | "
         + " | ".join(f"{place}, s | ratio" for place in places)
-        + " | requests | MB moved | serial rounds | peak MiB |",
-        "|---" * (2 * len(places) + 5) + "|",
+        + " | CPU, s | requests | MB moved | serial rounds | peak MiB |",
+        "|---" * (2 * len(places) + 6) + "|",
     ]
     for tool in tools:
         cells = []
@@ -239,6 +244,7 @@ def _rows(runs: list[Run]) -> list[str]:
         slow = _median(runs, tool, "100 ms")
         fast = _median(runs, tool, "20 ms")
         cells += [
+            _cpu(runs, tool),
             str(served[-1].requests) if served else "",
             f"{served[-1].sent / 1e6:.1f}" if served else "",
             f"{(slow - fast) / 0.08:.0f}" if slow and fast and served else "",
@@ -261,6 +267,14 @@ def _proof_costs(runs: list[Run]) -> list[str]:
     requests = whole.requests - scan.requests
     moved = (whole.sent - scan.sent) / 1e6
     return [f"\nThe proof in `end_to_end`: {requests} requests, {moved:.1f} MB moved."]
+
+
+def _cpu(runs: list[Run], tool: str) -> str:
+    """CPU seconds of a tool, over all places: the median, which depends less on what else the
+    machine does than times do.
+    """
+    times = [run.cpu_s for run in runs if run.tool == tool and run.cpu_s and not run.status]
+    return f"{statistics.median(times):.2f}" if times else ""
 
 
 def _median(runs: list[Run], tool: str, place: str) -> float | None:
