@@ -6,10 +6,12 @@ bytes that were fetched. HDF5's own count of chunks comes from libhdf5, by h5py.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -239,6 +241,17 @@ def _dataset(path: str, **options: Any) -> Any:
     return file
 
 
+@cache
+def _no_indexes() -> dict[str, Any]:
+    """The option of xarray to make no pandas indexes, of which the proof has no use, and which take
+    part of the time of opening a file; nothing for versions without it.
+    """
+    import xarray
+
+    known = inspect.signature(xarray.open_dataset).parameters
+    return {"create_default_indexes": False} if "create_default_indexes" in known else {}
+
+
 @contextmanager
 def _opened(file: Any) -> Iterator[xarray.Dataset]:
     """One file as it is: nothing decoded, nothing masked."""
@@ -248,7 +261,8 @@ def _opened(file: Any) -> Iterator[xarray.Dataset]:
         file.set_auto_maskandscale(False)
         file.set_auto_chartostring(False)
         store = xarray.backends.NetCDF4DataStore(file)  # type: ignore[no-untyped-call, unused-ignore]
-        with xarray.open_dataset(store, decode_cf=False, cache=False) as dataset:
+        options = _no_indexes()
+        with xarray.open_dataset(store, decode_cf=False, cache=False, **options) as dataset:
             yield dataset
     finally:
         if file.isopen():

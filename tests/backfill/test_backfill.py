@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -44,6 +45,10 @@ from esgvzarr.workers import Limits
 
 NAMES = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 6)]
 HOST = "data.example.org"
+MOST_REQUESTS = 15
+"""To the data node, for a dataset of two files."""
+MOST_OF_THE_LEDGER = 3000
+"""Bytes of a proof; what else the ledger keeps of a dataset has less than 1,000."""
 
 
 @pytest.fixture
@@ -606,6 +611,24 @@ def test_a_served_directory_gets_pages_and_an_index_of_them(tmp_path: Path) -> N
         assert f"{name}.html" in index
         assert f"https://node.example/zarr/{name}.json" in (out / f"{name}.html").read_text()
     assert {path.suffix for path in (tmp_path / "unserved").iterdir()} == {".json"}
+
+
+def test_a_small_dataset_takes_few_requests_and_little_of_the_ledger(tmp_path: Path) -> None:
+    """There may be millions of them."""
+    archive = write_archive(tmp_path / "data", 3)
+    with ThreddsServer(tmp_path / "data") as server:
+        settings = Settings(
+            ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,), read="http"
+        )
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        summary = backfill(job, settings, jobs=1)
+        reads = [request for request in server.requests if request.path.endswith(".nc")]
+    assert summary.counts["written"] == len(archive)
+    assert len(reads) <= MOST_REQUESTS * len(archive)
+    ledger = sqlite3.connect(settings.ledger)
+    (bytes_of_proofs,) = ledger.execute("SELECT SUM(LENGTH(report)) FROM proof").fetchone()
+    ledger.close()
+    assert 0 < bytes_of_proofs <= MOST_OF_THE_LEDGER * len(archive)
 
 
 def test_a_plan_alone_reads_no_data(tmp_path: Path) -> None:
