@@ -29,7 +29,7 @@ import zarr
 from esgvzarr import cli, indexes, proof, settings
 from esgvzarr.errors import EsgvzarrError
 from esgvzarr.link import lifecycle, remove
-from esgvzarr.link.resume import resume
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId
 from esgvzarr.output import placing
 
@@ -124,13 +124,13 @@ def _do(order: Order) -> list[Done]:
     own = settings.read_settings(order.config)
     source = [str(order.directory)]
     if order.verb.startswith("resume"):
-        outcomes = resume([] if order.verb == "resume all" else [order.dataset_id], own)
+        outcomes = resume(Selection([] if order.verb == "resume all" else [order.dataset_id]), own)
         return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
     dataset_id = DatasetId.parse(order.dataset_id)
     if order.verb in ("link", "force"):
         outcomes = [
             lifecycle.link_source(
-                source, dataset_id, order.config, own, force=order.verb == "force"
+                lifecycle.Order(source, order.config, dataset_id, order.verb == "force"), own
             )
         ]
     else:

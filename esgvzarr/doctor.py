@@ -37,7 +37,7 @@ from .link.states import DONE
 from .link.task import IndexAddress
 from .model import DatasetId, DatasetRecord, FileRecord
 from .output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
-from .settings import Settings, read_config, served_roots
+from .settings import Settings, read_config
 from .transport import Answer, Transport, host_of, is_url
 
 _MOST_DIRECTORIES = 5000
@@ -155,12 +155,9 @@ class Node:
         return None
 
     def _roots(self) -> Iterator[tuple[str, str]]:
-        """(directory, URL prefix), neither with a ``/`` at its end: the operator's own, then what
-        esgcet makes URLs of.
-        """
+        """(directory, URL prefix), neither with a ``/`` at its end."""
         for directory, prefix in self.settings.data_paths.items():
             yield directory.rstrip("/"), prefix.rstrip("/")
-        yield from served_roots(self.document, str(self.config)).items()
 
 
 Check = Callable[[Node], Iterator[Diagnosis]]

@@ -218,9 +218,15 @@ class Settings(BaseModel):
         """The outputs of each dataset."""
         return self.outputs or (self.output,)
 
-    def with_output(self, name: str) -> Settings:
-        """The same settings for one output alone."""
-        return self.model_copy(update={"output": name, "outputs": ()})
+    def outputs_from(self, name: str) -> tuple[str, ...]:
+        """An output, and those that are named after it; it alone where it is not named."""
+        if name not in self.all_outputs:
+            return (name,)
+        return self.all_outputs[self.all_outputs.index(name) :]
+
+    def with_outputs(self, names: tuple[str, ...]) -> Settings:
+        """The same settings for these outputs."""
+        return self.model_copy(update={"output": names[0], "outputs": names})
 
     @model_validator(mode="after")
     def _outputs_are_known(self) -> Settings:

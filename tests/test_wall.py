@@ -15,9 +15,10 @@ from esgvzarr.audit.judgement import State
 from esgvzarr.documents import combine, read_spec
 from esgvzarr.errors import EsgvzarrError, Fault, WorkerError
 from esgvzarr.generate import generate, verify_published
-from esgvzarr.link.dry_run import plan_file
-from esgvzarr.link.lifecycle import link_source
-from esgvzarr.link.resume import resume
+from esgvzarr.link.dry_run import Target, plan_files
+from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.means import Means
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly
@@ -106,7 +107,7 @@ def test_a_hang_ends_at_the_time_limit(
     settings = limited(tmp_path).model_copy(update={"worker_time_s": 3.0})
     record = record_of(spiteful(tmp_path, "HANG"))
     with Transport() as transport, pytest.raises(WorkerError, match="while scanning") as caught:
-        plan_file(record, tmp_path / "out", transport, settings)
+        plan_files(record, Target(tmp_path / "out"), transport, Means(settings))
     assert (caught.value.code, caught.value.fault) == ("worker-time", Fault.DATA)
 
 
@@ -123,14 +124,14 @@ def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
         (tmp_path / "new").mkdir()
         bad = node.add_dataset(DATASET_ID, [spiteful(tmp_path / "new", "ABORT")])
         stac_server.add_item(_item(node, DATASET_ID))
-        outcome = link_source([str(bad)], None, node.config, settings)
+        outcome = link_source(Order([str(bad)], node.config), settings)
         assert (outcome.state, outcome.code) == ("failed", "worker-died")
-        (again,) = resume([DATASET_ID], settings)
+        (again,) = resume(Selection([DATASET_ID]), settings)
         assert again.code == "worker-died"
         other = f"{DATASET_ID.rpartition('.v')[0]}.v20200101"
         good = node.add_dataset(other, write_monthly(tmp_path / "good"))
         stac_server.add_item(_item(node, other))
-        outcome = link_source([str(good)], None, node.config, settings)
+        outcome = link_source(Order([str(good)], node.config), settings)
         assert outcome.state == "linked", outcome
 
 

@@ -34,6 +34,7 @@ from ..link.attempt import Attempt, keep_made
 from ..link.decision import decide
 from ..link.ledger import Ledger
 from ..link.lifecycle import carry_on
+from ..link.means import Means
 from ..link.states import DONE, MAKING, State, Verb
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
@@ -423,7 +424,7 @@ class _Run:
             task = decide(Verb.LINK, record, self._address, self._settings)
             attempt = Attempt(task, self._ledger, resumed=True)
             attempt.decide()
-            return carry_on(attempt, self._settings, None, lambda *_: None, stager)
+            return carry_on(attempt, Means(self._settings, stager=stager))
 
     def _generate(self, record: DatasetRecord, directory: Path, stager: Stager) -> Outcome:
         outcome: Outcome

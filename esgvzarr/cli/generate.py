@@ -103,18 +103,14 @@ def _planned(
     settings: Settings,
     progress: Progress,
 ) -> Outcome:
-    from ..link.dry_run import plan_file
+    from ..link.dry_run import Target, plan_files
+    from ..link.means import Means
     from ..outcome import Planned, Verb
 
-    planned = plan_file(
-        record,
-        options.output_dir,
-        transport,
-        settings,
-        force=options.force,
-        progress=progress,
-    )[1]
-    detail = f"dry run: nothing was written. {planned}"
+    target = Target(options.output_dir, force=options.force)
+    planned = plan_files(record, target, transport, Means(settings, progress))
+    said = "\n".join(map(str, planned))
+    detail = f"dry run: nothing was written. {said}"
     return Planned(str(record.id), Verb.GENERATE, detail)
 
 

@@ -166,7 +166,7 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
 
 
 def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: Settings) -> Linked:
-    """Show a reference file in a static STAC catalogue on disk.
+    """Show the references of all outputs in a static STAC catalogue on disk.
 
     Raises:
         LinkError: the catalogue cannot be read or written.
@@ -174,6 +174,7 @@ def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: S
     directory = absolute(directory)
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
-    index.add_link(record.id, access_link(record, made.reference, settings))
+    for reference in made.references:
+        index.add_link(record.id, access_link(record, reference, settings))
     detail = f"{made.detail}, and is shown by {directory / 'catalog.json'}"
     return Linked(made.dataset_id, made.verb, detail, made.reference, made.warnings)

@@ -228,9 +228,10 @@ def keep_made(outcome: Outcome, ledger: Ledger) -> None:
     path = sha256 = report = ""
     if isinstance(outcome, Written):
         report = report_text(outcome.report)
-    for reference in outcome.references:
-        path = reference.path
-        sha256 = reference.sha256
+    if outcome.references:
+        first = outcome.references[0]
+        path = first.path
+        sha256 = first.sha256
     entry = Entry(
         outcome.dataset_id,
         outcome.verb,

@@ -1,9 +1,8 @@
 """A reference file, or a directory of references, on the data node: whole or not at all.
 
 ESGF servers cache what they serve for years, so bytes under a published name never change: equal
-    bytes are left alone, others
-are refused unless forced. What is not whole yet has a name that begins with a dot, which ESGF
-servers hide.
+bytes are left alone, others are refused unless forced. What is not whole yet has a name that begins
+with a dot, which ESGF servers hide.
 """
 
 from __future__ import annotations
@@ -136,6 +135,17 @@ def write_reference(
         with writing(path):
             _put(staged, Path(path))
     return planned
+
+
+def write_document(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a small file, whole or not at all, in place of what is there.
+
+    Raises:
+        StoreError: it cannot be written; what was there is still there.
+    """
+    with staging(path) as staged, writing(path):
+        staged.write_bytes(content)
+        _put(staged, Path(path))
 
 
 def plan_reference(

@@ -20,9 +20,9 @@ from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport
 from esgvzarr.link import ledger as ledger_module
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import link_source
+from esgvzarr.link.lifecycle import Order, link_source
 from esgvzarr.link.remove import unpublish
-from esgvzarr.link.resume import resume
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.link.states import State, Step
 from esgvzarr.link.with_esgcet import publish_with_esgcet
 from esgvzarr.model import DatasetId, DatasetRecord
@@ -71,7 +71,9 @@ def register(node: DataNode, server: StacServer, dataset_id: str = DATASET_ID) -
 
 def link(node: DataNode, dataset_id: str = DATASET_ID, **options: Any) -> Outcome:
     mapfile = str(node.maps / f"{dataset_id}.map")
-    return link_source([mapfile], None, node.config, settings_of(node), **options)
+    force = bool(options.pop("force", False))
+    order = Order([mapfile], node.config, force=force)
+    return link_source(order, settings_of(node), **options)
 
 
 def read_record(node: DataNode) -> DatasetRecord:
@@ -262,9 +264,9 @@ def two_nodes(directory: Path, server: StacServer) -> Iterator[tuple[DataNode, D
         yield original, replica
 
 
-def link_item(node: DataNode, server: StacServer) -> Outcome:
+def link_item(node: DataNode, server: StacServer, *, force: bool = False) -> Outcome:
     url = f"{server.url}/collections/CMIP6/items/{DATASET_ID}"
-    return link_source([url], None, node.config, settings_of(node))
+    return link_source(Order([url], node.config, force=force), settings_of(node))
 
 
 class TestWithoutALedger:
@@ -313,7 +315,7 @@ class TestWithoutALedger:
         assert (last.state, last.retryable) == (State.OPEN, True)
         if moment != "linking":
             assert shown(stac_server) == {}
-        (resumed,) = resume([], settings_of(linked))
+        (resumed,) = resume(Selection(), settings_of(linked))
         assert resumed.state is State.LINKED
         assert len(ledger_of(linked).live()) == 1
 
@@ -330,7 +332,7 @@ class TestWithoutALedger:
         for verb in (
             lambda: link(linked),
             lambda: unpublish(ID, linked.config, settings),
-            lambda: resume([], settings),
+            lambda: resume(Selection(), settings),
         ):
             with pytest.raises(StoreError) as caught:
                 verb()
@@ -363,9 +365,9 @@ class TestResume:
         use_paths(node, reference_dir=place, reference_url=f"{base}/misspelt")
         assert link(node).code == "transport-http-404"
         use_paths(node, reference_dir=place, reference_url=f"{base}/zarr")
-        assert resume([], settings_of(node)) == []
-        assert resume([], settings_of(node), every=True, code="index-pending") == []
-        (outcome,) = resume([DATASET_ID], settings_of(node))
+        assert resume(Selection(), settings_of(node)) == []
+        assert resume(Selection(every=True, code="index-pending"), settings_of(node)) == []
+        (outcome,) = resume(Selection([DATASET_ID]), settings_of(node))
         assert outcome.state is State.LINKED, outcome
         assert shown(stac_server) == {node.thredds.host: f"{base}/zarr/{NAME}"}
 
@@ -377,8 +379,8 @@ class TestResume:
         use_paths(node)
         assert link(node).code == "index-http-403"
         stac_server.heal()
-        assert resume([], settings_of(node)) == []
-        (outcome,) = resume([], settings_of(node), every=True, code="index-http-403")
+        assert resume(Selection(), settings_of(node)) == []
+        (outcome,) = resume(Selection(every=True, code="index-http-403"), settings_of(node))
         assert outcome.state is State.LINKED
 
     def test_is_not_starved_by_a_dataset_that_ends_in_a_fault_each_time(
@@ -397,7 +399,7 @@ class TestResume:
             if name == DATASET_ID:
                 raise AttributeError("a fault of ours")
 
-        first, second = resume([], settings_of(node), progress=progress)
+        first, second = resume(Selection(), settings_of(node), progress=progress)
         assert (first.dataset_id, first.state, first.code) == (
             DATASET_ID,
             State.FAILED,

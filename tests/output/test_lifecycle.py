@@ -10,7 +10,10 @@ import pytest
 from link.test_lifecycle import DATASET_ID, assets, beside, register, run, source
 
 from esgvzarr.link.ledger import Ledger
+from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.model import DatasetId
 from esgvzarr.output import named
+from esgvzarr.settings import read_settings
 from esgvzarr.testing import NginxServer, StacServer, Status
 from esgvzarr.testing.nginx import available
 from esgvzarr.testing.node import DataNode
@@ -119,3 +122,27 @@ def test_several_outputs_are_linked_audited_and_taken_back(
     assert status == 0, said
     assert not {"reference_file", outside_output} & set(assets(stac_server))
     assert beside(node) == set()
+
+
+def test_several_outputs_are_scanned_once(
+    node: DataNode, stac_server: StacServer, outside_output: str
+) -> None:
+    """Each is staged, placed and linked by itself."""
+    files, _, name, *_ = source(node, outputs=["json", outside_output])
+    register(node, stac_server)
+    settings = read_settings(node.config)
+    order = Order([str(files)], node.config, DatasetId.parse(str(name)))
+    told: list[str] = []
+
+    def progress(_: str, step: str) -> None:
+        told.append(step.split()[0])
+
+    planned = link_source(order, settings, dry_run=True, progress=progress)
+    assert planned.detail.count("would be written") == 2
+    assert told == ["scanning", "proving", "proving"]
+    told.clear()
+    done = link_source(order, settings, progress=progress)
+    assert done.state == "linked", done.detail
+    assert told.count("scanning") == 1
+    assert told.count("proving") == told.count("linking") == 2
+    assert len(Ledger(settings.ledger).live(DATASET_ID)) == 2
