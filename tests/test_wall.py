@@ -12,16 +12,18 @@ import pytest
 
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
+from esgvzarr.backfill import Job, backfill
 from esgvzarr.documents import combine, read_spec
 from esgvzarr.errors import EsgvzarrError, Fault, WorkerError
 from esgvzarr.generate import generate, verify_published
 from esgvzarr.link.dry_run import Target, plan_files
+from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.lifecycle import Order, link_source
 from esgvzarr.link.means import Means
 from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.settings import Settings, read_settings
-from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly
+from esgvzarr.testing import DATASET_ID, StacServer, ThreddsServer, make_item, write_monthly
 from esgvzarr.testing.node import DataNode
 from esgvzarr.transport import Transport
 
@@ -133,6 +135,24 @@ def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
         stac_server.add_item(_item(node, other))
         outcome = link_source(Order([str(good)], node.config), settings)
         assert outcome.state == "linked", outcome
+
+
+def test_a_dataset_that_kills_its_worker_is_kept_once_and_starves_no_other_of_a_backfill(
+    spiteful: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    files = write_monthly(tmp_path / "good", lengths=(2,), format="NETCDF3_CLASSIC")
+    with ThreddsServer(tmp_path / "data") as server:
+        for number, paths in enumerate(([spiteful(tmp_path, "ABORT")], files, files)):
+            directory = tmp_path / "data" / str(number)
+            directory.mkdir()
+            copies = [Path(shutil.copy2(path, directory)) for path in paths]
+            server.add_dataset(DATASET_ID.replace("r1i1p1f2", f"r{number}i1p1f2"), copies)
+        settings = limited(tmp_path).model_copy(update={"allowed_hosts": (server.host,)})
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        summary = backfill(job, settings, jobs=1)
+    assert (summary.counts["failed"], summary.counts["written"]) == (1, 2)
+    bad = DATASET_ID.replace("r1i1p1f2", "r0i1p1f2")
+    assert [step.code for step in Ledger(settings.ledger).entries(bad)] == ["worker-died"]
 
 
 def _item(node: DataNode, dataset: str) -> dict[str, Any]:

@@ -216,6 +216,7 @@ class TestGenerate:
                 settings,
             )
         assert "values of tas in" in caught.value.found
+        assert caught.value.code == "proof-failed"
         assert not (tmp_path / "out").exists()
 
     def test_a_busy_data_node_is_asked_again(

@@ -16,7 +16,6 @@ from .test_live import (
     beside,
     link,
     link_item,
-    reference,
     register,
     settings_of,
     shown,
@@ -100,7 +99,6 @@ def test_a_dataset_that_is_retracted_after_it_was_decided_is_not_linked_by_resum
     (outcome,) = resume(Selection(), settings_of(node))
     assert (outcome.state, outcome.code) == (State.FAILED, "source-retracted")
     assert shown(stac_server) == {}
-    assert not reference(node).exists()
 
 
 def test_force_replaces_no_link_of_another_data_node(

@@ -85,6 +85,10 @@ DISTURB: dict[str, Callable[[Path], None]] = {
 }
 
 
+def cut_short(place: Path) -> None:
+    place.write_bytes(place.read_bytes()[:-20])
+
+
 class Disturbed:
     """An output that writes something else than it should, once it has written."""
 
@@ -131,6 +135,16 @@ def test_a_disturbance_of_what_was_staged_fails_the_proof_and_nothing_is_placed(
     with Transport() as transport, pytest.raises(ProofError):
         generate(record, tmp_path / "out", transport, Settings(output=output), stager=stage)
     assert len(planted.written) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_read_back_is_not_placed(
+    record: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, "json", cut_short)
+    with Transport() as transport, pytest.raises(ProofError) as caught:
+        generate(record, tmp_path / "out", transport, Settings(), stager=stage)
+    assert caught.value.code == "proof-not-written"
     assert not (tmp_path / "out").exists()
 
 
