@@ -119,9 +119,10 @@ def test_a_scale_that_is_no_number_cannot_be_written_as_json(tmp_path: Path) -> 
 
 
 def test_data_in_units_of_dates_that_stock_xarray_does_not_decode(tmp_path: Path) -> None:
-    record = record_of([write(tmp_path / "a.nc")])
-    with netCDF4.Dataset(tmp_path / "a.nc", "a") as file:
+    path = write(tmp_path / "a.nc")
+    with netCDF4.Dataset(path, "a") as file:
         file["tas"].units = "days since foo"
+    record = record_of([path])
     settings = Settings(ledger=tmp_path / "ledger.sqlite")
     with (
         staging_places(ID, tmp_path / "out", settings) as places,
