@@ -20,7 +20,7 @@ MOST = {
     "tuple assignment of unlike things": 2,
     "conditional in a conditional": 10,
     "fmt: skip": 0,
-    "module far over 400 lines": 18,
+    "module far over 400 lines": 16,
 }
 """How many there may be. The numbers only shrink."""
 

@@ -311,12 +311,12 @@ def audit(
         config: as in `link`.
         settings: settings by name.
     """
+    from .audit import Thoroughness, find_targets
     from .audit import audit as audit_targets
-    from .audit import find_targets
 
     known = _settings(_config_if_any(config), settings)
     found = find_targets(_texts(targets), known)
-    return list(audit_targets(found, known, checksums=checksums, samples=samples))
+    return list(audit_targets(found, known, Thoroughness(checksums, samples)))
 
 
 @naming_extras("esgvzarr.inspect")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.audit import audit, find_targets
+from esgvzarr.audit import Thoroughness, audit, find_targets
 from esgvzarr.audit.judgement import State
 from esgvzarr.backfill import Job, backfill
 from esgvzarr.documents import combine, read_spec
@@ -200,7 +200,7 @@ def test_combine_ends_at_its_limits(
 def test_an_audit_says_that_files_cannot_be_read_back(published: Path, tmp_path: Path) -> None:
     settings = limited(tmp_path).model_copy(update={"worker_time_s": 0.01})
     targets = find_targets([str(published)], settings)
-    (found,) = audit(targets, settings, samples=True)
+    (found,) = audit(targets, settings, Thoroughness(samples=True))
     assert found.state is State.UNREADABLE
     assert "was ended after 0.01 s" in found.detail
 
