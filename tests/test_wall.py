@@ -144,7 +144,7 @@ def test_a_dataset_that_kills_its_worker_is_kept_once_and_starves_no_other_of_a_
     with ThreddsServer(tmp_path / "data") as server:
         for number, paths in enumerate(([spiteful(tmp_path, "ABORT")], files, files)):
             directory = tmp_path / "data" / str(number)
-            directory.mkdir()
+            directory.mkdir(parents=True)
             copies = [Path(shutil.copy2(path, directory)) for path in paths]
             server.add_dataset(DATASET_ID.replace("r1i1p1f2", f"r{number}i1p1f2"), copies)
         settings = limited(tmp_path).model_copy(update={"allowed_hosts": (server.host,)})

@@ -85,10 +85,6 @@ DISTURB: dict[str, Callable[[Path], None]] = {
 }
 
 
-def cut_short(place: Path) -> None:
-    place.write_bytes(place.read_bytes()[:-20])
-
-
 class Disturbed:
     """An output that writes something else than it should, once it has written."""
 
@@ -141,7 +137,7 @@ def test_a_disturbance_of_what_was_staged_fails_the_proof_and_nothing_is_placed(
 def test_an_output_that_cannot_be_read_back_is_not_placed(
     record: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(monkeypatch, "json", cut_short)
+    plant(monkeypatch, "json", Path.unlink)
     with Transport() as transport, pytest.raises(ProofError) as caught:
         generate(record, tmp_path / "out", transport, Settings(), stager=stage)
     assert caught.value.code == "proof-not-written"
