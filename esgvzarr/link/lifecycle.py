@@ -96,8 +96,9 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
     settings = means.settings
     own = of_place(task.path).name if task.path else settings.all_outputs[0]
     with Bench(means) as bench:
-        outcome = _carry_on(attempt, bench)
-        for name in settings.outputs_from(own)[1:]:
+        names = settings.outputs_from(own)
+        outcome = _carry_on(attempt, bench, is_last=len(names) == 1)
+        for name in names[1:]:
             if not outcome.done:
                 break
             following = decide(
@@ -105,11 +106,11 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
             )
             attempt = Attempt(following, Ledger(settings.ledger))
             attempt.decide()
-            outcome = _carry_on(attempt, bench)
+            outcome = _carry_on(attempt, bench, is_last=name == names[-1])
     return outcome
 
 
-def _carry_on(attempt: Attempt, bench: Bench) -> Outcome:
+def _carry_on(attempt: Attempt, bench: Bench, *, is_last: bool) -> Outcome:
     """Do what was decided for one output."""
     task = attempt.task
     means = bench.means
@@ -130,6 +131,8 @@ def _carry_on(attempt: Attempt, bench: Bench) -> Outcome:
         outcome = failure(name, task.verb, error)
     except Exception as error:  # noqa: BLE001  (a wall around each dataset)
         outcome = unexpected(name, task.verb, error)
+    if isinstance(outcome, Linked) and not is_last:
+        return attempt.shown(outcome)
     return attempt.finish(outcome)
 
 

@@ -84,8 +84,7 @@ def runs_of(row: Transition) -> list[Run] | None:
 
 def of_several(row: Transition) -> bool:
     """Whether only a dataset with several outputs makes the transition."""
-    twice = (row.before, row.step) == (Step.WRITTEN, Step.WRITTEN)
-    return twice or Step.SHOWN in (row.before, row.step)
+    return Step.SHOWN in (row.before, row.step)
 
 
 def runs_before(step: Step | None, removes: bool) -> list[Run]:

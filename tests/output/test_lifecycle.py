@@ -11,6 +11,7 @@ from link.test_lifecycle import DATASET_ID, assets, beside, register, run, sourc
 
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId
 from esgvzarr.output import named
 from esgvzarr.settings import read_settings
@@ -146,3 +147,26 @@ def test_several_outputs_are_scanned_once(
     assert told.count("scanning") == 1
     assert told.count("proving") == told.count("linking") == 2
     assert len(Ledger(settings.ledger).live(DATASET_ID)) == 2
+
+
+def test_a_run_that_ends_between_two_outputs_is_resumed_with_the_second(
+    node: DataNode, stac_server: StacServer, outside_output: str
+) -> None:
+    files, _, name, *_ = source(node, outputs=["json", outside_output])
+    register(node, stac_server)
+    settings = read_settings(node.config)
+    order = Order([str(files)], node.config, DatasetId.parse(str(name)))
+
+    def end_at_the_second(_: str, step: str) -> None:
+        if step == f"writing {DATASET_ID}.notes.json":
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        link_source(order, settings, progress=end_at_the_second)
+    ledger = Ledger(settings.ledger)
+    steps = ["decided", "written", "shown", "decided"]
+    assert [entry.step for entry in ledger.entries(DATASET_ID)] == steps
+    assert len(ledger.live(DATASET_ID)) == 1
+    (outcome,) = resume(Selection(), settings)
+    assert outcome.state == "linked", outcome.detail
+    assert len(ledger.live(DATASET_ID)) == 2
