@@ -16,11 +16,11 @@ ROOTS = ("esgvzarr", "benchmarks", "docs")
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 MOST_LINES = 420
 MOST = {
-    "comprehension in a comprehension": 67,
+    "comprehension in a comprehension": 64,
     "tuple assignment of unlike things": 2,
-    "conditional in a conditional": 10,
+    "conditional in a conditional": 9,
     "fmt: skip": 0,
-    "module far over 400 lines": 16,
+    "module far over 400 lines": 14,
 }
 """How many there may be. The numbers only shrink."""
 

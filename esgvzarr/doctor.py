@@ -27,6 +27,7 @@ from typing import Any, Literal
 from . import esgpublish
 from .drs import PROJECTS
 from .errors import EsgvzarrError, SettingsError, SourceError
+from .esg_yaml import read_config
 from .formats import recognise
 from .generate import make_transport
 from .indexes import Index
@@ -37,7 +38,7 @@ from .link.states import DONE
 from .link.task import IndexAddress
 from .model import DatasetId, DatasetRecord, FileRecord
 from .output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
-from .settings import Settings, read_config
+from .settings import Settings
 from .transport import Answer, Transport, host_of, is_url
 
 _MOST_DIRECTORIES = 5000

@@ -23,7 +23,8 @@ from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
 from ..outcome import Outcome, failure
 from ..settings import Settings
-from ..stage import Staged, Stager, Work, receive, stage, stage_and_send
+from ..stage import Staged, Stager, Work, stage
+from ..stage.sending import receive, stage_and_send
 from ..transport import Transport
 from .job import Job, Standing, Watch
 from .listing import Survey

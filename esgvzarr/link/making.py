@@ -21,7 +21,7 @@ from ..output import of_place
 from ..output.placing import remove_leftovers
 from ..proof import read_artefact
 from ..stage import Place, Staged, Work, staged_apart, staging_places
-from ..transport import Head, Transport
+from ..transport import Transport
 from .add import place
 from .attempt import Attempt
 from .decision import decide
@@ -126,15 +126,14 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
     urls = [file.url for file in record.files]
     transport.forget(urls)
     heads = transport.read_heads(urls, 8)
-    return all(
-        file.size in (None, head.size)
-        and all(made_from.get(file.url, {}).get(name, said) == said for name, said in _said(head))
-        for file, head in zip(record.files, heads, strict=True)
-    )
-
-
-def _said(head: Head) -> tuple[tuple[str, object], ...]:
-    return ("size", head.size), ("etag", head.etag), ("last_modified", head.last_modified)
+    for file, head in zip(record.files, heads, strict=True):
+        before = made_from.get(file.url, {})
+        now = {"size": head.size, "etag": head.etag, "last_modified": head.last_modified}
+        if file.size not in (None, head.size):
+            return False
+        if any(before.get(name, said) != said for name, said in now.items()):
+            return False
+    return True
 
 
 def _is_ours_alone(task: Task, index: Index) -> bool:

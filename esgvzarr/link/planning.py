@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LinkError, SourceError
+from ..esg_yaml import read_config
 from ..indexes import Index, is_retracted, record_in
 from ..model import AccessLink
 from ..outcome import Absent, Outcome
 from ..output import of_place
-from ..settings import Settings, read_config
+from ..settings import Settings
 from ..transport import host_of, is_url
 from .attempt import Attempt
 from .remove import links_of, may_come

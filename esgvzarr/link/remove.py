@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import EsgvzarrError, LinkError, SettingsError
+from ..esg_yaml import read_config
 from ..generate import Progress, make_transport, reference_name
 from ..indexes import Index, LinkState
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
@@ -19,7 +20,7 @@ from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failur
 from ..output import suffixes
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
 from ..pages import remove_page
-from ..settings import Settings, read_config
+from ..settings import Settings
 from ..sources import with_local_paths
 from .address import address_of_config, open_index
 from .attempt import Attempt

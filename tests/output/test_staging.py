@@ -20,7 +20,8 @@ from esgvzarr.outcome import Verb
 from esgvzarr.output import known_outputs, named
 from esgvzarr.output.kerchunk import compress, read
 from esgvzarr.settings import Settings
-from esgvzarr.stage import Work, receive, stage, stage_and_send, staging_places
+from esgvzarr.stage import Work, stage, staging_places
+from esgvzarr.stage.sending import receive, stage_and_send
 from esgvzarr.testing import DATASET_ID, write_monthly
 
 from . import skip_unless_installed
