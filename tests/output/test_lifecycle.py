@@ -4,6 +4,7 @@ dataset beside each other.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,16 @@ def test_a_run_that_ends_between_two_outputs_is_resumed_with_the_second(
     (outcome,) = resume(Selection(), settings)
     assert outcome.state == "linked", outcome.detail
     assert len(ledger.live(DATASET_ID)) == 2
+
+
+def test_a_static_catalogue_shows_all_outputs_and_the_ledger_names_the_first(
+    node: DataNode, tmp_path: Path, outside_output: str
+) -> None:
+    arguments = source(node, outputs=["json", outside_output])
+    places = ["--output-dir", tmp_path / "zarr", "--catalog", tmp_path / "stac"]
+    status, said = run("generate", *arguments, *places)
+    assert status == 0, said
+    (item,) = (tmp_path / "stac").glob("CMIP6/*/*.json")
+    assert {"reference_file", outside_output} <= set(json.loads(item.read_text())["assets"])
+    (kept,) = Ledger(node.directory / "esgvzarr.sqlite").latest()
+    assert (kept.path, kept.href) == (str(tmp_path / "zarr" / f"{DATASET_ID}.json"),) * 2
