@@ -29,7 +29,7 @@ from ..transport import Transport
 from .job import Job, Standing, Watch
 from .listing import Survey
 from .queue import Known, Plan, Planned, Result
-from .report import Summary
+from .report import LastRun, Summary
 from .turns import Turns
 from .workers import Workers
 
@@ -129,9 +129,8 @@ class Run:
     def summary(self) -> Summary:
         """What became of all, by the plan."""
         seconds = time.monotonic() - self._began
-        return Summary.of(
-            self._plan, str(self._job), self._finished, seconds, self._turns.resting, self._trouble
-        )
+        last = LastRun(self._finished, seconds, self._turns.resting, self._trouble)
+        return Summary.of(self._plan, str(self._job), last)
 
     def _standing(self) -> Standing:
         with self._changed:

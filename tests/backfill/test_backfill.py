@@ -22,7 +22,7 @@ import pytest
 from esgvzarr.backfill import Job, backfill, plan_path
 from esgvzarr.backfill.listing import Survey, names_in_query
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
-from esgvzarr.backfill.report import ERRORS_PAGE, Summary, explanation, html
+from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation, html
 from esgvzarr.backfill.turns import REST_AFTER, Turns
 from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
@@ -752,7 +752,7 @@ def test_the_report_takes_nobodys_word_for_html(tmp_path: Path, plan: Plan) -> N
     plan.keep_page(Page("root"), rows, [])
     for row in rows:
         plan.finish(row, Result("refused", "time-overlap", evil, "", 1.0))
-    page = html(Summary.of(plan, "job", 2, 1.0, [], ""))
+    page = html(Summary.of(plan, "job", LastRun(2, 1.0)))
     check_stands_alone(page)
     links = [link for link in re.findall(r'href="([^"]*)', page) if ERRORS_PAGE not in link]
     assert links == ["https://x.org/&quot;&gt;&lt;script&gt;"]
