@@ -25,6 +25,7 @@ from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, StacServer, ThreddsServer, make_item, write_monthly
 from esgvzarr.testing.node import DataNode
+from esgvzarr.testing.oddities import forget_member
 from esgvzarr.transport import Transport
 
 FUZZED = os.environ.get("ESGVZARR_FUZZED")
@@ -140,7 +141,9 @@ def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
 def test_a_dataset_that_kills_its_worker_is_kept_once_and_starves_no_other_of_a_backfill(
     spiteful: Callable[[Path, str], Path], tmp_path: Path
 ) -> None:
-    files = write_monthly(tmp_path / "good", lengths=(2,), format="NETCDF3_CLASSIC")
+    files = write_monthly(
+        tmp_path / "good", lengths=(2,), format="NETCDF3_CLASSIC", extra=(forget_member,)
+    )
     with ThreddsServer(tmp_path / "data") as server:
         for number, paths in enumerate(([spiteful(tmp_path, "ABORT")], files, files)):
             directory = tmp_path / "data" / str(number)

@@ -133,6 +133,7 @@ def _carry_on(attempt: Attempt, bench: Bench, *, is_last: bool) -> Outcome:
         outcome = unexpected(name, task.verb, error)
     if isinstance(outcome, Linked) and not is_last:
         return attempt.shown(outcome)
+    bench.close()  # nothing lies hidden any more when it is kept that the work has ended
     return attempt.finish(outcome)
 
 

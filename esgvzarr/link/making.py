@@ -20,7 +20,7 @@ from ..outcome import Verb, Written
 from ..output import of_place
 from ..output.placing import remove_leftovers
 from ..proof import read_artefact
-from ..stage import Place, Staged, Work, staged_apart, staging_places
+from ..stage import Place, Staged, Work, held, places_for, staged_apart
 from ..transport import Transport
 from .add import place
 from .attempt import Attempt
@@ -35,13 +35,11 @@ class Bench:
 
     Args:
         means: which outputs, and who stages them.
-        aside: stage elsewhere, and leave the directories of the outputs alone.
     """
 
-    def __init__(self, means: Means, *, aside: bool = False) -> None:
+    def __init__(self, means: Means) -> None:
         self.means = means
-        self._aside = aside
-        self._held = ExitStack()
+        self._held: dict[str, ExitStack] = {}
         self._staged: dict[str, tuple[Staged, Place]] = {}
 
     def __enter__(self) -> Self:
@@ -53,7 +51,18 @@ class Bench:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._held.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all that was staged and not placed."""
+        for path in tuple(self._held):
+            self.release(path)
+
+    def release(self, path: str) -> None:
+        """Let go of what was staged for a path: it is in its place, or is not to be."""
+        self._staged.pop(path, None)
+        if path in self._held:
+            self._held.pop(path).close()
 
     def staged(self, task: Task, transport: Transport) -> tuple[Staged, Place]:
         """The output of a task, staged and proved; with it, where that was not done yet, those that
@@ -70,11 +79,12 @@ class Bench:
         settings = self.means.settings
         settings = settings.with_outputs(settings.outputs_from(of_place(task.path).name))
         directory = Path(task.path).parent
-        held = staging_places(
-            task.record.id, directory, settings, href=task.href, aside=self._aside
-        )
-        places = self._held.enter_context(held)
-        work = Work(task.record, places, settings)
+        places = []
+        for place_of_one in places_for(task.record.id, directory, settings, href=task.href):
+            self.release(place_of_one.path)
+            stack = self._held[place_of_one.path] = ExitStack()
+            places.append(stack.enter_context(held(place_of_one)))
+        work = Work(task.record, tuple(places), settings)
         if self.means.stager is not None:
             staged = self.means.stager(work)
         else:
@@ -111,6 +121,7 @@ def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> 
     staged, at = bench.staged(task, transport)
     bench.means.progress(str(task.record.id), f"writing {Path(at.path).name}")
     made = place_staged(Verb.GENERATE, task.record.id, staged, (at,), force=force)
+    bench.release(at.path)
     attempt.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)
     return replace(made, verb=task.verb, reference=reference)

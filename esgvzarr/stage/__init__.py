@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,6 +188,43 @@ def check_outputs(settings: Settings) -> None:
         named(name).check_installed()
 
 
+def places_for(
+    dataset_id: DatasetId | str, directory: Path, settings: Settings, *, href: str = ""
+) -> tuple[Place, ...]:
+    """Where the outputs of a dataset go; nothing is staged yet.
+
+    Args:
+        dataset_id: the dataset, or the name of a document.
+        directory: where the outputs go.
+        settings: which outputs.
+        href: public URL of the first output, if it has one. The others lie beside it.
+    """
+    check_outputs(settings)
+    directory = absolute(directory)
+    prefix = f"{href.rpartition('/')[0]}/" if href else ""
+    places = []
+    for number, name in enumerate(settings.all_outputs):
+        path = directory / f"{dataset_id}{named(name).suffix}"
+        location = f"{prefix}{path.name}" if prefix else ""
+        if number == 0:
+            location = href
+        places.append(Place(name, "", str(path), location or str(path)))
+    return tuple(places)
+
+
+@contextmanager
+def held(place: Place, *, aside: bool = False) -> Iterator[Place]:
+    """A place with its hidden directory, made and locked by this process. What is left in it in the
+    end goes.
+
+    Args:
+        place: where the output goes.
+        aside: stage elsewhere, and leave its directory alone.
+    """
+    with staging(place.path, aside=aside) as staged:
+        yield replace(place, staged=str(staged))
+
+
 @contextmanager
 def staging_places(
     dataset_id: DatasetId | str,
@@ -197,29 +234,10 @@ def staging_places(
     href: str = "",
     aside: bool = False,
 ) -> Iterator[tuple[Place, ...]]:
-    """A hidden directory for each output, made and locked by this process. What is left in them in
-    the end goes.
-
-    Args:
-        dataset_id: the dataset, or the name of a document.
-        directory: where the outputs go.
-        settings: which outputs.
-        href: public URL of the first output, if it has one. The others lie beside it.
-        aside: stage elsewhere, and leave ``directory`` alone.
-    """
-    check_outputs(settings)
-    directory = absolute(directory)
-    prefix = f"{href.rpartition('/')[0]}/" if href else ""
+    """All places of a dataset, held meanwhile. Arguments as those of `places_for` and `held`."""
+    places = places_for(dataset_id, directory, settings, href=href)
     with ExitStack() as stack:
-        places = []
-        for number, name in enumerate(settings.all_outputs):
-            path = directory / f"{dataset_id}{named(name).suffix}"
-            location = f"{prefix}{path.name}" if prefix else ""
-            if number == 0:
-                location = href
-            staged = stack.enter_context(staging(path, aside=aside))
-            places.append(Place(name, str(staged), str(path), location or str(path)))
-        yield tuple(places)
+        yield tuple(stack.enter_context(held(place, aside=aside)) for place in places)
 
 
 def stage(work: Work) -> Staged:
