@@ -271,7 +271,7 @@ def _show_epochs(console: Console, node: DataNode) -> None:
 def _serve(console: Console, node: DataNode, index: StacServer) -> None:
     """Link a dataset that gives a map, and print where to look, until Ctrl-C."""
     from .generate import index_pages
-    from .link.lifecycle import link_source
+    from .link.lifecycle import Order, link_source
     from .settings import read_settings
     from .testing.datasets import write_planet
     from .testing.items import make_item
@@ -284,7 +284,7 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         hrefs = {file.name: node.thredds.url_of(directory / file.name) for file in files}
         index.add_item(make_item(MAP, hrefs, data_node=node.thredds.host))
         item = f"{node.stac_url}/collections/CMIP6/items/{MAP}"
-        link_source([item], None, node.config, settings)
+        link_source(Order([item], node.config), settings)
         search_page = index_pages(node.data, settings)
     for text, href in (
         ("a map", node.url_of(MAP).replace(".json", ".html")),

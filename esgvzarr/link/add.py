@@ -61,6 +61,8 @@ def access_link(
     media_type = output.media_type
     if media_type == KERCHUNK_TYPE:
         media_type = settings.media_type
+    is_planned = reading is not None and settings.pages
+    has_page = is_planned or page_path(reference.path).is_file()
     return AccessLink(
         href=reference.href,
         data_node=record.data_node,
@@ -71,7 +73,7 @@ def access_link(
         open_kwargs=output.open_kwargs(protocol, reading or reading_of(_provenance_of(reference))),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{output.suffix}",
         asset_key=output.asset_key,
-        page=page_href(reference.href) if page_path(reference.path).is_file() else "",
+        page=page_href(reference.href) if has_page else "",
     )
 
 

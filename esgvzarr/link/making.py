@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..generate import place_staged
+from ..generate import add_page, place_staged
 from ..indexes import Index
 from ..model import DatasetRecord
 from ..outcome import Verb, Written
@@ -122,6 +122,8 @@ def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> 
     bench.means.progress(str(task.record.id), f"writing {Path(at.path).name}")
     made = place_staged(Verb.GENERATE, task.record.id, staged, (at,), force=force)
     bench.release(at.path)
+    if settings.pages:
+        add_page(made, settings)
     attempt.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)
     return replace(made, verb=task.verb, reference=reference)
