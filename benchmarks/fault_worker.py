@@ -162,7 +162,9 @@ def _unlist(order: Order) -> list[Done]:
     dataset_id = DatasetId.parse(order.dataset_id)
     for link in index.links(dataset_id):
         index.remove_link(dataset_id, link)
-    placing.remove_reference(order.directory / f"{order.dataset_id}.json")
+    path = order.directory / f"{order.dataset_id}.json"
+    placing.remove_leftovers(path)  # of a generate that was killed, as unpublish does it
+    placing.remove_reference(path)
     return [(order.dataset_id, "deleted", "")]
 
 

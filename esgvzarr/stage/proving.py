@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..settings import Settings  # pydantic costs a quarter of a second
 
 
+SEGMENTS = "segments"
+"""Code of the finding that stock readers see an empty root."""
+
+
 def advice(
     references: ReferenceSet, output: str, path: str, settings: Settings
 ) -> Iterator[Finding]:
@@ -26,7 +30,7 @@ def advice(
     segments = reading_of(references.provenance).segments
     if segments:
         yield Finding(
-            "segments",
+            SEGMENTS,
             2,
             path,
             "files that form one array",

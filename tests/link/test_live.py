@@ -46,6 +46,7 @@ pytest.importorskip("esgcet", reason="esgcet's STAC client is in the extra `publ
 ID = DatasetId.parse(DATASET_ID)
 OTHER = DATASET_ID.replace("r1i1p1f2", "r2i1p1f2")
 NAME = f"{DATASET_ID}.json"
+MADE = {NAME, f"{DATASET_ID}.html"}
 
 
 def settings_of(node: DataNode) -> Settings:
@@ -126,7 +127,7 @@ class TestLink:
         assert {request.method for request in stac_server.requests} == {"GET"}
 
     @pytest.mark.parametrize(
-        ("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"]
+        ("status", "left"), [(403, set()), (503, MADE)], ids=["definite", "may pass"]
     )
     def test_keeps_what_it_wrote_only_where_trying_again_can_help(
         self, node: DataNode, stac_server: StacServer, status: int, left: set[str]
@@ -149,7 +150,7 @@ class TestLink:
             generate(record, node.directory_of(DATASET_ID), transport, settings_of(node))
         stac_server.fault(Status(403), methods=("PATCH",))
         assert link(node).code == "index-http-403"
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
 
     @pytest.mark.parametrize(
         ("fault", "code"),
