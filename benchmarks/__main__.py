@@ -164,7 +164,9 @@ def main() -> None:
     )
     parser.add_argument("--page", help="Markdown file to write")
     options = parser.parse_args()
-    runs = [Run(**run) for path in options.add for run in json.loads(path.read_text())]
+    runs = []
+    for path in options.add:
+        runs += [Run(**run) for run in json.loads(path.read_text())]
     with ExitStack() as stack:
         runs += measure(options, stack) if options.tools else []
     page = table(runs)

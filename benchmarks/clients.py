@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -142,12 +143,8 @@ def main() -> None:
             server = stack.enter_context(ThreddsServer(root, prefix="/data"))
             server.fault(Latency(latency / 1000))
             places[f"{latency} ms"] = f"{server.url}/data"
-        lines += [
-            "| connections | "
-            + " | ".join(f"{n} at {p}" for p in places for n in (16, 32, 64))
-            + " |",
-            "|---" * 10 + "|",
-        ]
+        heads = [f"{n} at {place}" for place, n in product(places, (16, 32, 64))]
+        lines += [f"| connections | {' | '.join(heads)} |", "|---" * 10 + "|"]
         for client in CLIENTS:
             cells = []
             for base in places.values():

@@ -7,6 +7,7 @@ fields.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,7 +154,8 @@ def _write_steps(
         return
     field = np.random.default_rng(number).normal(280, 10, shape.grid).astype("f4")
     for step in range(shape.steps):
-        time[step], bounds[step] = days[step] + 15, (days[step], days[step] + 30)
+        time[step] = days[step] + 15
+        bounds[step] = (days[step], days[step] + 30)
         for variable in range(shape.variables):
             file[f"v{variable:02}"][step] = field + variable + step
 
@@ -169,10 +171,10 @@ def _write_chunks(shape: Shape, path: Path, number: int) -> None:
     with h5py.File(path, "r+") as file:
         data = file["tas"]
         data.resize(shape.steps, 0)
-        tiles = [
-            tuple(int(k) * c for k, c in zip(key, shape.chunk, strict=True))
-            for key in np.ndindex(*(n // c for n, c in zip(shape.grid, shape.chunk, strict=True)))
+        starts = [
+            range(0, length, chunk) for length, chunk in zip(shape.grid, shape.chunk, strict=True)
         ]
+        tiles = list(itertools.product(*starts))
         for step in range(shape.steps):
             for place, tile in enumerate(tiles):
                 data.id.write_direct_chunk((step, *tile), stock[(step * 7 + place) % _STOCK])

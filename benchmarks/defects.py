@@ -186,12 +186,9 @@ def table(results: dict[str, dict[str, str]]) -> str:
         "|---" * (len(names) + 1) + "|",
     ]
     for kind in (RIGHT, REFUSED, FAILS, WRONG):
-        counts = Counter(
-            name
-            for row in results.values()
-            for name, value in row.items()
-            if value.startswith(kind)
-        )
+        counts = Counter[str]()
+        for row in results.values():
+            counts.update(name for name, value in row.items() if value.startswith(kind))
         lines.append(f"| {kind} | " + " | ".join(str(counts[name]) for name in names) + " |")
     lines += [
         "",

@@ -8,7 +8,8 @@ same time as what else, no seed can say.
 
 After the storm, and again after everything was healed and resumed, each dataset is looked at. The
 exit status is 1 if anything is broken: a link without its file, a file or temporary file that is
-nobody's, a ledger that says otherwise than the index, a wrong value, a crash, a process that hangs.
+of no owner, a ledger that says otherwise than the index, a wrong value, a crash, a process that
+hangs.
 """
 
 from __future__ import annotations
@@ -290,11 +291,9 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
     with run.lock:
         run.faults.update(kind for kind in kinds if kind in (*DISKS, *OTHERS[:1]))
         run.faults["SIGKILL at an instant"] += said == "killed" and bool(kill_after_s)
-        said_of = (
-            [state if not code else f"{state} [{code}]" for _, state, code in result]
-            if said == "done"
-            else [said]
-        )
+        said_of = [said]
+        if said == "done":
+            said_of = [f"{state} [{code}]" if code else state for _, state, code in result]
         run.outcomes.update(f"{operation.verb}: {what}" for what in said_of)
         warned = order in run.warned
         run.warned.discard(order)
@@ -413,11 +412,9 @@ def look_after_storm(run: Run) -> Counter[str]:
         there = site.path(name).exists()
         last = latest(site).get(name)
         check_no_dangling_link(run, site, name, "after the storm")
-        said = (
-            "not in the ledger"
-            if last is None
-            else last.state + (f" [{last.code}]" if last.code else "")
-        )
+        said = "not in the ledger"
+        if last is not None:
+            said = f"{last.state} [{last.code}]" if last.code else last.state
         states[f"{said}, {'link' if links else 'no link'}, {'file' if there else 'no file'}"] += 1
         if kind == "catalog":  # its references are kept as written, not as linked
             continue

@@ -97,7 +97,8 @@ def main() -> None:
                         / options.rounds
                     )
                     sums.add(found[0][2])
-                    opened, read = (min(one[n] for one in found) for n in (0, 1))
+                    opened = min(one[0] for one in found)
+                    read = min(one[1] for one in found)
                     print(
                         f"| {name} | `{output_name}` | {measure(place)[0] / 1e6:.2f} | "
                         f"{len(files_of(place))} | {written:.2f} | {opened:.2f} | {requests:.0f} "

@@ -81,7 +81,10 @@ def ask(way: str, only_open: bool = False, **places: object) -> dict[str, float]
 def median(rounds: int, way: str, **options: object) -> dict[str, float]:
     """Medians of several processes."""
     results = [ask(way, **options) for _ in range(rounds)]  # type: ignore[arg-type]
-    return {key: statistics.median(result[key] for result in results) for key in results[0]}
+    medians = {}
+    for key in results[0]:
+        medians[key] = statistics.median([result[key] for result in results])
+    return medians
 
 
 def write_native(paths: list[Path], store: Path) -> None:
@@ -113,10 +116,7 @@ def variants(document: bytes) -> dict[str, bytes]:
     """The same references, written otherwise."""
     parsed = json.loads(document)
     refs = parsed["refs"]
-    urls = {
-        value[0]: f"u{number}"
-        for number, value in enumerate(v for v in refs.values() if isinstance(v, list))
-    }
+    urls = dict.fromkeys(value[0] for value in refs.values() if isinstance(value, list))
     short = {url: f"u{number}" for number, url in enumerate(urls)}
     templated = {
         key: ["{{" + short[v[0]] + "}}", *v[1:]] if isinstance(v, list) else v

@@ -126,8 +126,11 @@ class StacSite(Site):
     def links(self, dataset_id: str) -> list[str]:
         """Each place in the item at which a user finds the reference file."""
         assets = (self._item(dataset_id) or {"assets": {}})["assets"].values()
-        every = [one for asset in assets for one in (asset, *asset.get("alternate", {}).values())]
-        return [one["href"] for one in every if one["href"].endswith(".json")]
+        hrefs = []
+        for asset in assets:
+            hrefs.append(asset["href"])
+            hrefs += [one["href"] for one in asset.get("alternate", {}).values()]
+        return [href for href in hrefs if href.endswith(".json")]
 
     def _item(self, dataset_id: str) -> dict[str, Any] | None:
         found, _ = self.server._store.search(Query(ids=[dataset_id]))
@@ -169,8 +172,11 @@ class _LegacySite(Site):
 
     def links(self, dataset_id: str) -> list[str]:
         """Each place in the item at which a user finds the reference file."""
-        urls = [url for document in self.documents(dataset_id) for url in document.get("url", ())]
-        return [url.split("|")[0] for url in urls if url.endswith("|VirtualZarr")]
+        hrefs = []
+        for document in self.documents(dataset_id):
+            urls = document.get("url", ())
+            hrefs += [url.split("|")[0] for url in urls if url.endswith("|VirtualZarr")]
+        return hrefs
 
     def is_whole(self, dataset_id: str, *, linked: bool) -> bool:
         (document,) = self.documents(dataset_id)

@@ -183,7 +183,7 @@ class _Meanwhile:
 
 @dataclass(frozen=True, slots=True)
 class _Kill:
-    """SIGKILL to whoever asks, before or after the server has acted."""
+    """SIGKILL to the process that asks, before or after the server has acted."""
 
     kill: Callable[[], None]
     after: bool
@@ -224,7 +224,7 @@ class SmallDisk:
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Let nobody write, not even root."""
+        """Let no user write, not even root."""
         _run("mount", "-o", "remount,ro", self.directory)
         try:
             yield

@@ -14,7 +14,7 @@ import ssl
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,25 +177,29 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
     """
     with make_transport(settings) as transport:
         node = Node(config, settings, transport, url)
-        rows = [row for check in (_esgcet, _ledger) for row in _rows(check, node)]
+        rows = _rows((_esgcet, _ledger), node)
         try:
             rows.append(Diagnosis("file", "good", f"{node.file.url} is tried"))
         except EsgvzarrError as error:
             rows.append(_bad("file", error))
         else:
             checks = (_head, _ranges, _encoding, _tls, _clock, _latency, _browsers, _directory)
-            rows += [row for check in checks for row in _rows(check, node)]
+            rows += _rows(checks, node)
         if config is not None:
             of_index = (_vocabulary, _index, _login, _endpoints)
-            rows += [row for check in of_index for row in _rows(check, node)]
+            rows += _rows(of_index, node)
     return rows
 
 
-def _rows(check: Check, node: Node) -> Iterator[Diagnosis]:
-    try:
-        yield from check(node)
-    except EsgvzarrError as error:
-        yield _bad(check.__name__.strip("_"), error)
+def _rows(checks: Sequence[Check], node: Node) -> list[Diagnosis]:
+    """What the checks say. One that raises is a row too."""
+    rows = []
+    for check in checks:
+        try:
+            rows += list(check(node))
+        except EsgvzarrError as error:
+            rows.append(_bad(check.__name__.strip("_"), error))
+    return rows
 
 
 def _bad(check: str, error: EsgvzarrError) -> Diagnosis:

@@ -68,6 +68,10 @@ second of CPU time.
 """
 
 
+_THREADED = {"icechunk"}
+"""Libraries that start threads which Python does not count, and wait for ever in a copy."""
+
+
 class Ending(StrEnum):
     """How a child ended."""
 
@@ -134,7 +138,7 @@ class ForkServer:
     def _send(self, request: bytes, handles: Sequence[int]) -> None:
         try:
             socket.send_fds(self._connected(), [request], handles)
-        except (BrokenPipeError, ConnectionResetError):  # somebody killed it
+        except (BrokenPipeError, ConnectionResetError):  # it was killed
             self._let_go()
             socket.send_fds(self._connected(), [request], handles)
 
@@ -184,7 +188,7 @@ def _start(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        alone = threading.active_count() == 1
+        alone = threading.active_count() == 1 and not _THREADED & sys.modules.keys()
         wait_for_end = _fork(theirs, run_child) if alone else _spawn(theirs, run_child)
     return ours, wait_for_end
 

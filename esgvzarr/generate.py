@@ -1,7 +1,7 @@
 """Make references: stage and prove them, and only then put them in their place. No index is
 touched.
 
-``verify_published`` looks again at what was made, by whomever.
+``verify_published`` looks again at what was made, by esgvzarr or another tool.
 """
 
 from __future__ import annotations

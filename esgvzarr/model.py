@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -272,7 +273,8 @@ class ReferenceSet:
     @property
     def chunk_count(self) -> int:
         """All chunks, of all arrays of all groups."""
-        return sum(array.chunk_count for group in self.groups for array in group.arrays)
+        arrays = chain.from_iterable(group.arrays for group in self.groups)
+        return sum(array.chunk_count for array in arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Verb(StrEnum):
-    """What somebody asked for. The values are kept in ledgers."""
+    """What a user asked for. The values are kept in ledgers."""
 
     PUBLISH = "publish"
     LINK = "link"

@@ -43,8 +43,8 @@ def remove_empty(directories: Iterable[Path]) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file that nobody else may read, where there is none, and the directory that it
-    is in.
+    """Make an empty file that no other user may read, where there is none, and the directory
+    that it is in.
 
     Raises:
         OSError: it cannot be made.

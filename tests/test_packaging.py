@@ -53,6 +53,7 @@ EXTRA_OF = {
     "output/kerchunk.py": "zstd",
     "output/parquet.py": "parquet",
     "output/icechunk.py": "icechunk",
+    "output/icechunk_writing.py": "icechunk",
     "backfill/workers.py": "dask",
     "cli/completion.py": "completion",
     "demo.py": "demo",

@@ -161,7 +161,7 @@ class Published:
                 "collection": case.project,
                 "variable": case.variable,
                 "source_id": case.source_id,
-                "urls": [self._node.thredds.url_of(path) for path in self.files(case)],
+                "urls": list(map(self._node.thredds.url_of, self.files(case))),
             }
             for case in cases_in(index)
         ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SourceError
+from ..generate import make_transport
+from ..indexes.item_references import references_at
 from ..link.ledger import Ledger
 from ..link.states import MAKING
 from ..link.states import State as LinkState
@@ -16,7 +17,7 @@ from ..link.task import AuditEntry, Entry, Live, Task
 from ..model import DatasetId
 from ..output import of_place, suffixes
 from ..settings import Settings
-from ..transport import is_url
+from ..transport import host_of, is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,9 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     """
     ledger = Ledger(settings.ledger)
     places = [name for name in named if is_url(name) or os.path.exists(name)]
-    targets = list(itertools.chain.from_iterable(map(_targets_at, places)))
+    targets: list[Target] = []
+    for place in places:
+        targets += _targets_at(place, settings)
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
         known = _known_targets(ledger)
@@ -72,8 +75,13 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     return targets
 
 
-def _targets_at(place: str) -> list[Target]:
-    if is_url(place) or not os.path.isdir(place) or of_place(place).directory:
+def _targets_at(place: str, settings: Settings) -> list[Target]:
+    if is_url(place) or not os.path.isdir(place):
+        with make_transport(settings) as transport:
+            if is_url(place):
+                transport.allow(host_of(place), named=True)
+            return [Target(shown) for shown in references_at(place, transport)]
+    if of_place(place).directory:
         return [Target(place)]
     found = []
     for path in Path(place).rglob("[!.]*"):

@@ -26,7 +26,9 @@ _MICROSECONDS = {
     3_600_000_000: ("hour", "hours", "hr", "hrs", "h"),
     _DAY_US: ("day", "days", "d"),
 }
-_UNIT_US = {name: size for size, names in _MICROSECONDS.items() for name in names}
+_UNIT_US = dict[str, int]()
+for _size, _names in _MICROSECONDS.items():
+    _UNIT_US.update(dict.fromkeys(_names, _size))
 _OF_CALENDAR = {
     "360_day": {"month": 30 * _DAY_US, "months": 30 * _DAY_US},
     "noleap": {"common_year": 365 * _DAY_US, "common_years": 365 * _DAY_US},

@@ -21,16 +21,11 @@ def meaning(variable: Variable) -> dict[str, Any]:
 
 def missing(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """Where stored ``values`` are the ``_FillValue``, a ``missing_value`` or NaN."""
-    marks = [
-        mark
-        for name in ("_FillValue", "missing_value")
-        if name in attrs
-        for mark in np.ravel(attrs[name])
-    ]
     found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-    for mark in marks:
-        if np.asarray(mark).dtype.kind in "iuf":
-            found = found | (values == mark)
+    for name in ("_FillValue", "missing_value"):
+        for mark in np.ravel(attrs.get(name, ())):
+            if np.asarray(mark).dtype.kind in "iuf":
+                found = found | (values == mark)
     return found
 
 

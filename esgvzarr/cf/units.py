@@ -31,7 +31,9 @@ _NAMES = {
     "degrees_north": "degree_north degree_n degrees_n degreen degreesn degreenorth",
     "degrees_east": "degree_east degree_e degrees_e degreee degreese degreeeast",
 }
-_SYMBOL_OF = {name: symbol for symbol, names in _NAMES.items() for name in names.split()}
+_SYMBOL_OF = dict[str, str]()
+for _symbol, _names in _NAMES.items():
+    _SYMBOL_OF.update(dict.fromkeys(_names.split(), _symbol))
 _FACTOR = re.compile(r"(/?)\s*([A-Za-z_%]+)(?:(?:\^|\*\*)?([+-]?\d+))?(?=[\s.*/]|$)[\s.*]*")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +213,8 @@ def _add_verify(commands: Any) -> None:
     parser.add_argument(
         "target",
         metavar="HREF|DSID",
-        help="URL or path of the reference file, or the id of a dataset in the ledger",
+        help="URL or path of the reference file or of a STAC item that shows it, or the id of a "
+        "dataset in the ledger",
     )
     parser.add_argument(
         "--source",
@@ -254,22 +256,28 @@ def _dataset_id_or_file(target: str) -> str:
 
 def _verify(options: argparse.Namespace) -> int:
     from ..generate import make_transport, verify_published
+    from ..indexes.item_references import references_at
     from ..link.ledger import Ledger
-    from ..transport import is_url
+    from ..transport import host_of, is_url
 
     settings = settings_of(options, options.config)
     target: str = options.target
     if not is_url(target) and not Path(target).exists():
         target = Ledger(settings.ledger).href_of(_dataset_id_or_file(target))
     with make_transport(settings) as transport:
-        verified = verify_published(target, options.sources, transport, settings, full=options.full)
-    if options.json:
-        from dataclasses import asdict
-
-        print(json.dumps({**asdict(verified), "passed": verified.passed}, indent=1))
-    else:
-        _print_report(verified, verbose=options.verbose)
-    return ExitStatus.DONE if verified.passed else ExitStatus.REFUSED
+        if is_url(target):
+            transport.allow(host_of(target), named=True)
+        reports = [
+            verify_published(place, options.sources, transport, settings, full=options.full)
+            for place in references_at(target, transport)
+        ]
+    for verified in reports:
+        if options.json:
+            print(json.dumps({**asdict(verified), "passed": verified.passed}, indent=1))
+        else:
+            _print_report(verified, verbose=options.verbose)
+    is_passed = all(verified.passed for verified in reports)
+    return ExitStatus.DONE if is_passed else ExitStatus.REFUSED
 
 
 def _print_report(verified: Report, *, verbose: bool) -> None:

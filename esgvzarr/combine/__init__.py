@@ -8,7 +8,7 @@ chunk keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,7 +74,24 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     facts = _provenance(series, dataset_id, common)
     if reading:
         facts["reading"] = reading
-    return ReferenceSet(dataset_id, series.files, groups, facts, series.warnings)
+    return _each_file_once(ReferenceSet(dataset_id, series.files, groups, facts, series.warnings))
+
+
+def _each_file_once(references: ReferenceSet) -> ReferenceSet:
+    """The same, where several stretches are of one file: the file is in the list once."""
+    numbers: dict[str, int] = {}
+    for file in references.files:
+        numbers.setdefault(file.file.url, len(numbers))
+    if len(numbers) == len(references.files):
+        return references
+    of_stretch = np.array([numbers[file.file.url] for file in references.files], np.int64)
+    files = {file.file.url: file for file in references.files}
+    groups = []
+    for group in references.groups:
+        arrays = [replace(one, file_index=of_stretch[one.file_index]) for one in group.arrays]
+        indices = dict.fromkeys(of_stretch[list(group.file_indices)].tolist())
+        groups.append(replace(group, arrays=tuple(arrays), file_indices=tuple(indices)))
+    return replace(references, files=tuple(files[url] for url in numbers), groups=tuple(groups))
 
 
 def _for_tasks(array: Array, time: str, steps: int) -> Array:
@@ -173,12 +190,20 @@ def _provenance(
         "generator": f"esgvzarr {__version__}",
         "dataset_id": str(dataset_id),
         "files": [
-            _file_provenance(file, times, series, common)
-            for file, times in zip(series.files, series.times, strict=True)
+            _file_provenance(file, times, series, common) for file, times in _whole_files(series)
         ],
         "left_out": [file.file.url for file in series.left_out],
         "warnings": [str(finding) for finding in series.warnings],
     }
+
+
+def _whole_files(series: Series) -> Iterator[tuple[FileReferences, np.ndarray]]:
+    """Each file once, with all of its steps that are served."""
+    found: dict[str, tuple[FileReferences, list[np.ndarray]]] = {}
+    for file, times in zip(series.files, series.times, strict=True):
+        found.setdefault(file.file.url, (file, []))[1].append(times)
+    for file, stretches in found.values():
+        yield file, np.concatenate(stretches)
 
 
 def _file_provenance(

@@ -28,18 +28,16 @@ def check_units(series: Series) -> Iterator[Finding]:
                 if _same_meaning(attr, here, there):
                     continue
                 absent = attr == "units" and (here is None or there is None)
-                fixed = series.time not in variable.dims
-                yield Finding(
-                    "units-absent" if absent and fixed else "units-differ",
-                    7,
-                    file.file.url,
-                    f"{name}:{attr} = {here!r}, as in {first.file.name}",
-                    repr(there),
-                    "The numbers are equal, and taken for the same."
-                    if absent and fixed
-                    else "The numbers mean different things.",
-                    refuse=not (absent and fixed),
-                )
+                expected = f"{name}:{attr} = {here!r}, as in {first.file.name}"
+                place = file.file.url
+                if absent and series.time not in variable.dims:
+                    todo = "The numbers are equal, and taken for the same."
+                    yield Finding(
+                        "units-absent", 7, place, expected, repr(there), todo, refuse=False
+                    )
+                else:
+                    todo = "The numbers mean different things."
+                    yield Finding("units-differ", 7, place, expected, repr(there), todo)
 
 
 def _same_meaning(attr: str, a: Any, b: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .. import cf
-from ..model import Finding, Series
+from ..model import FileReferences, Finding, Series
 from .fixed import check_dimensions, check_fixed
 from .meaning import check_units
 
@@ -21,11 +21,40 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
     Nothing is filled, cut or aligned: what does not fit is a finding.
     """
     if first.time is None:
-        first, second = second, first
+        return _misfits(second, first)
+    return _misfits(first, second)
+
+
+def _misfits(first: Series, second: Series) -> Iterator[Finding]:
+    """As ``misfits``. The first has time, if one of them has."""
+    one = first.files[0]
+    other = second.files[0]
+    yield from _check_shared_variables(first, second)
+    pair = Series((one, other), first.time, ())
+    yield from check_dimensions(pair)
+    yield from check_fixed(pair)
+    yield from check_units(pair)
+    if first.time is not None and second.time is not None:
+        yield from _check_one_axis(first, second)
+        scalars = [_scalar_coordinates(one), _scalar_coordinates(other)]
+        if scalars[0] != scalars[1]:
+            yield Finding(
+                "coordinate-differs",
+                1,
+                other.file.url,
+                f"the scalar coordinates {scalars[0]} of {one.file.name}",
+                str(scalars[1]),
+                "Readers would take the coordinate of one variable for another's.",
+            )
+
+
+def _check_shared_variables(first: Series, second: Series) -> Iterator[Finding]:
+    """A name that both have is one variable: of the same shape and type, and no data along time."""
     one = first.files[0]
     other = second.files[0]
     times = _time_names(first) | _time_names(second)
-    for name in [name for name in other.variables if name in one.variables]:
+    shared = [name for name in other.variables if name in one.variables]
+    for name in shared:
         here = one.variables[name]
         there = other.variables[name]
         if name not in times and (first.time in here.dims or second.time in there.dims):
@@ -48,33 +77,16 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
                 f"{there.dims} of {there.dtype}",
                 "Show them in groups of their own.",
             )
-    pair = Series((one, other), first.time, ())
-    yield from check_dimensions(pair)
-    yield from check_fixed(pair)
-    yield from check_units(pair)
-    if first.time is not None and second.time is not None:
-        yield from _check_one_axis(first, second, times)
-        scalars = [
-            sorted(
-                name
-                for name in cf.coordinate_names(file.variables)
-                if not file.variables[name].dims
-            )
-            for file in (one, other)
-        ]
-        if scalars[0] != scalars[1]:
-            yield Finding(
-                "coordinate-differs",
-                1,
-                other.file.url,
-                f"the scalar coordinates {scalars[0]} of {one.file.name}",
-                str(scalars[1]),
-                "Readers would take the coordinate of one variable for another's.",
-            )
 
 
-def _check_one_axis(first: Series, second: Series, names: set[str]) -> Iterator[Finding]:
+def _scalar_coordinates(file: FileReferences) -> list[str]:
+    names = cf.coordinate_names(file.variables)
+    return sorted(name for name in names if not file.variables[name].dims)
+
+
+def _check_one_axis(first: Series, second: Series) -> Iterator[Finding]:
     """The same times, with the same bounds."""
+    names = _time_names(first) | _time_names(second)
     if first.time != second.time:
         different = [f"{second.time!r}, not {first.time!r}"]
     else:

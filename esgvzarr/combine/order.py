@@ -44,15 +44,17 @@ def _dates(files: Sequence[FileReferences], time: str) -> tuple[str, ...]:
     """What is dates along time in any of the files. Bounds that no attribute names are told by
     their numbers, where the files state time by different references.
     """
-    names = [name for file in files for name in cf.dates_along(file.variables, time)]
+    names = dict[str, None]()
+    for file in files:
+        names.update(dict.fromkeys(cf.dates_along(file.variables, time)))
     if len(cf.time_references([file.variables for file in files], time, time)) > 1:
-        candidates = [name for file in files for name in cf.unnamed_bounds(file.variables, time)]
-        names += [
-            name
-            for name in candidates
-            if all(is_unnamed_bounds(file, name, time) for file in files)
-        ]
-    return tuple(dict.fromkeys(names))
+        candidates = dict[str, None]()
+        for file in files:
+            candidates.update(dict.fromkeys(cf.unnamed_bounds(file.variables, time)))
+        for name in candidates:
+            if all(is_unnamed_bounds(file, name, time) for file in files):
+                names[name] = None
+    return tuple(names)
 
 
 def is_unnamed_bounds(file: FileReferences, name: str, time: str) -> bool:

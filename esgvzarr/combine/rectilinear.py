@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -164,16 +164,18 @@ def _kind(segment: Group, time: str) -> Any:
             continue
         axis = array.dims.index(time)
         others = (*array.chunk_shape[:axis], *array.chunk_shape[axis + 1 :])
-        codecs = tuple(
-            tuple(sorted((key, value) for key, value in codec.items() if key != "level"))
-            for codec in array.codecs
-        )
+        codecs = tuple(map(_without_level, array.codecs))
         held = _is_held(array)
         layout = () if held else (codecs, others)
         units = (array.attrs.get("units"), array.attrs.get("calendar"))
         meaning = (array.dtype.str, packing(array), str(units))
         kinds.append((array.name, array.dims, meaning, held, layout))
     return tuple(kinds)
+
+
+def _without_level(codec: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """A codec as its decoder knows it: each level of compression is decoded the same way."""
+    return tuple(sorted((key, value) for key, value in codec.items() if key != "level"))
 
 
 def _is_held(array: Array) -> bool:

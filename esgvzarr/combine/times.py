@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,14 +57,13 @@ def _alone(series: Series, name: str) -> bool:
 
 
 def _common(series: Series, names: Sequence[str], time: str) -> Reference:
-    stated = [
-        cf.companion_attrs(file.variables, name, time) for file in series.files for name in names
-    ]
+    parts = list(itertools.product(series.files, names))
+    stated = [cf.companion_attrs(file.variables, name, time) for file, name in parts]
     since = cf.reference_date(str(stated[0].get("units")))
-    finer = [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")]
-    for candidate in dict.fromkeys([*(str(attrs.get("units")) for attrs in stated), *finer]):
+    candidates = [str(attrs.get("units")) for attrs in stated]
+    candidates += [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")]
+    for candidate in dict.fromkeys(candidates):
         target = {**stated[0], "units": candidate}
-        parts = [(file, name) for file in series.files for name in names]
         if all(_moved(file, name, time, target) is not None for file, name in parts):
             return target
     raise FormatError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,20 +125,20 @@ def _stage(
 ) -> Staged:
     """Scan the inputs, and stage and prove the document."""
     inputs = gather(spec, transport, settings.data_paths)
-    files = [file for one in inputs.all() for file in one.files]
+    files = list(chain.from_iterable(one.files for one in inputs.all()))
     progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
     served = check_served(files, transport, read=settings.read)
     reading = Reading(settings.read, served, bounds=inputs.share_time)
     every, fetched = scan_and_keep(files, transport, reading)
     found = iter(every)
-    scanned = {one.name: [next(found) for _ in one.files] for one in inputs.all()}
-    check_dropped(spec, [file for of_one in scanned.values() for file in of_one])
+    scanned = {one.name: list(islice(found, len(one.files))) for one in inputs.all()}
+    check_dropped(spec, every)
     references = _join(
         spec, inputs, scanned, partial(serve_once, transport=transport, read=settings.read)
     )
-    proved = {
-        url for dataset in references.provenance["datasets"].values() for url in dataset["files"]
-    }
+    proved = set[str]()
+    for dataset in references.provenance["datasets"].values():
+        proved.update(dataset["files"])
     files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
     destination = Destination(places, settings)
     return stage_references(
@@ -185,5 +186,7 @@ def _member(
     trimmed = [trim(file, drop, static=static) for file in files]
     known = one.name if drs.facets(one.name) is not None else ""  # a stream is no dataset
     series = check([file for file, _ in trimmed], one.name, once, dataset_id=known)
-    dropped = sorted({name for _, names in trimmed for name in names})
-    return Member(one.name, series, combine_files(series, one.id or one.name), tuple(dropped))
+    dropped = set[str]().union(*(names for _, names in trimmed))
+    return Member(
+        one.name, series, combine_files(series, one.id or one.name), tuple(sorted(dropped))
+    )

@@ -1,4 +1,4 @@
-"""What belongs together in one document, as somebody says it in YAML: parsed here, at the door."""
+"""What belongs together in one document, as its author states it in YAML."""
 
 from __future__ import annotations
 
@@ -148,16 +148,11 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
 
 def _from(base: str, sources: Sequence[Source]) -> tuple[Source, ...]:
     """Local paths as seen from ``base``."""
-    return tuple(
-        source.model_copy(
-            update={
-                "sources": tuple(
-                    text if is_url(text) else os.path.join(base, text) for text in source.sources
-                )
-            }
-        )
-        for source in sources
-    )
+    seen = []
+    for source in sources:
+        places = [text if is_url(text) else os.path.join(base, text) for text in source.sources]
+        seen.append(source.model_copy(update={"sources": tuple(places)}))
+    return tuple(seen)
 
 
 def _place(node: Any, keys: Sequence[str]) -> tuple[int, str]:

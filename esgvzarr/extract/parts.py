@@ -98,8 +98,7 @@ def read_part(variable: xarray.Variable, selection: Selection, part: Part) -> np
 
 def _read_runs(variable: xarray.Variable, runs: list[list[slice]]) -> np.ndarray:
     """Read each combination of runs, and put the pieces beside each other."""
-    lengths = [sum(run.stop - run.start for run in along) for along in runs]
-    result = np.empty(lengths, variable.dtype)
+    lengths = []
     places = []
     for along in runs:
         start = 0
@@ -109,6 +108,8 @@ def _read_runs(variable: xarray.Variable, runs: list[list[slice]]) -> np.ndarray
             placed.append((run, slice(start, stop)))
             start = stop
         places.append(placed)
+        lengths.append(start)
+    result = np.empty(lengths, variable.dtype)
     for combination in product(*places):
         source = tuple(run for run, _ in combination)
         target = tuple(place for _, place in combination)

@@ -141,7 +141,7 @@ def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: st
     ):
         return walked
     if walked is not None:
-        _log.debug("%s: %s: libhdf5 counts other chunks than the walk", subject, dataset.name)
+        _log.debug("%s: %s: libhdf5 counts other chunks than the walk", subject, path)
     infos: list[Any] = []
     dataset.chunk_iter(infos.append)
     index = ChunkIndex(
@@ -153,8 +153,7 @@ def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: st
     if len(infos) != dataset.get_num_chunks() or index.sizes.sum() != stored:
         raise FormatError(
             subject,
-            f"libhdf5 lists {len(infos)} chunks of {dataset.name!r} and counts "
-            f"{dataset.get_num_chunks()}",
+            f"libhdf5 lists {len(infos)} chunks of {path!r} and counts {dataset.get_num_chunks()}",
             todo="The chunk index is damaged: rewrite the file.",
             code="file-unreadable",
         )

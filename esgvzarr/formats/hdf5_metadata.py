@@ -89,37 +89,9 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     Raises:
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
-    listed = tolerate(missed, lambda: list(file))
-    if listed is None:
-        return None
-    check_names(listed, subject)
-    followed = [tolerate(missed, partial(_check_link, file, name, subject)) for name in listed]
-    nodes = {
-        name: node
-        for name, there in zip(listed, followed, strict=True)
-        if there
-        and not isinstance(node := tolerate(missed, partial(file.__getitem__, name)), h5py.Datatype)
-    }
-    groups = tuple(name for name, node in nodes.items() if isinstance(node, h5py.Group))
-    nodes = {name: node for name, node in nodes.items() if name not in groups}
-    if groups and not nodes and not missed:
-        raise FormatError(
-            subject,
-            f"holds the groups {list(groups)} alone",
-            expected="variables in the root group",
-            todo="Write each group to a file of its own.",
-            code="file-groups",
-        )
-    headers = {
-        name: tolerate(missed, partial(_header, node.id))
-        for name, node in nodes.items()
-        if node is not None
-    }
-    scales = {
-        name: tolerate(missed, partial(_scale, node))
-        for name, node in nodes.items()
-        if node is not None
-    }
+    nodes, groups = _nodes(file, subject, missed)
+    headers = _of_each(nodes, lambda node: _header(node.id), missed)
+    scales = _of_each(nodes, _scale, missed)
     if missed:
         return None
     named = {name: scale for name, scale in scales.items() if scale}
@@ -128,19 +100,15 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
         {header or 0: name for name, header in headers.items()},
         {scale[0]: name for name, scale in named.items()},
     )
-    described = [
-        tolerate(missed, partial(_describe, node, name, headers[name] or 0, names, subject))
-        for name, node in nodes.items()
-        if not (name in named and named[name][1].startswith(_NOT_A_VARIABLE))
-    ]
+    described = []
+    for name, node in nodes.items():
+        if name not in named or not named[name][1].startswith(_NOT_A_VARIABLE):
+            work = partial(_describe, node, name, headers[name] or 0, names, subject)
+            described.append(tolerate(missed, work))
     attrs = tolerate(missed, lambda: read_attrs(file, subject))
     if missed or attrs is None:
         return None
-    dimensions = {
-        _plain(name): _length(node, name, subject)
-        for name, node in nodes.items()
-        if node is not None and name in named
-    }
+    dimensions = {_plain(name): _length(nodes[name], name, subject) for name in named}
     datasets = [dataset for dataset in described if dataset is not None]
     for dataset in datasets:
         for dim, size in zip(dataset.dims, dataset.extent, strict=True):
@@ -230,6 +198,43 @@ def _as_variable(dataset: Dataset) -> Variable:
         codecs=(),
         chunks=no_chunks,
     )
+
+
+def _nodes(
+    file: h5py.File, subject: str, missed: Sequence[object]
+) -> tuple[dict[str, h5py.Dataset], tuple[str, ...]]:
+    """The datasets of the root group, and the names of the groups beside them. What is not there
+    yet is in neither.
+
+    Raises:
+        FormatError: names that no reader can tell apart, links that lead nowhere, or groups alone.
+    """
+    listed = tolerate(missed, lambda: list(file)) or []
+    check_names(listed, subject)
+    found = {}
+    for name in listed:
+        if tolerate(missed, partial(_check_link, file, name, subject)):
+            found[name] = tolerate(missed, partial(file.__getitem__, name))
+    groups = tuple(name for name, node in found.items() if isinstance(node, h5py.Group))
+    nodes = {name: node for name, node in found.items() if isinstance(node, h5py.Dataset)}
+    if groups and not nodes and not missed:
+        raise FormatError(
+            subject,
+            f"holds the groups {list(groups)} alone",
+            expected="variables in the root group",
+            todo="Write each group to a file of its own.",
+            code="file-groups",
+        )
+    return nodes, groups
+
+
+def _of_each(
+    nodes: Mapping[str, h5py.Dataset],
+    work: Callable[[h5py.Dataset], _T],
+    missed: Sequence[object],
+) -> dict[str, _T | None]:
+    """What ``work`` says of each dataset; None where bytes are not there yet."""
+    return {name: tolerate(missed, partial(work, node)) for name, node in nodes.items()}
 
 
 def _length(node: h5py.Dataset, name: str, subject: str) -> int:

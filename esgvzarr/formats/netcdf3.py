@@ -103,6 +103,23 @@ class _Place:
     begin: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Where the bytes of a variable lie: pieces of one size, each a stride after the last."""
+
+    begin: int
+    count: int
+    size: int
+    stride: int
+    interleaved: bool = False
+    """Whether each record is a piece, with other variables' records between."""
+
+    @property
+    def stop(self) -> int:
+        """The byte after the last piece."""
+        return self.begin + max(self.count - 1, 0) * self.stride + self.size
+
+
 def _damaged(subject: str, found: str, code: str = "file-unreadable") -> FormatError:
     return FormatError(
         subject,
@@ -217,31 +234,33 @@ class _Header:
         for attrs in (self.attrs, *(place.attrs for place in self.places)):
             check_names(attrs, self._subject)
 
+    def _pieces(self, place: _Place) -> _Pieces:
+        size = self._bytes(place)
+        if not self._is_record(place):
+            return _Pieces(place.begin, int(size > 0), size, 0)
+        stride = self._record_stride()
+        if self.records > 1 and stride != size:
+            return _Pieces(place.begin, self.records if size else 0, size, stride, interleaved=True)
+        whole = size * self.records
+        return _Pieces(place.begin, int(whole > 0), whole, stride)
+
     def variable(self, place: _Place, file_size: int) -> Variable:
         """Where the variable's bytes lie: in one piece, or a piece per record where records are
         interleaved.
         """
         dtype = self._dtype(place.kind)
-        size = self._bytes(place)
-        record = self._is_record(place)
-        shape = tuple(
-            self.records if n == 0 else n for _, n in (self.dimensions[dim] for dim in place.dims)
-        )
-        stride = self._record_stride() if record else 0
-        interleaved = record and self.records > 1 and stride != size
-        count = self.records if interleaved else 1
-        piece = size if interleaved or not record else size * self.records
-        count = count if piece else 0
-        stop = place.begin + max(count - 1, 0) * stride + piece
-        if count and stop > file_size:  # before any memory is taken for what the header claims
+        stated = [self.dimensions[dim][1] for dim in place.dims]
+        shape = tuple(self.records if length == 0 else length for length in stated)
+        pieces = self._pieces(place)
+        if pieces.count and pieces.stop > file_size:  # before memory is taken for what it claims
             raise _damaged(
                 self._subject,
-                f"has {file_size} bytes, and {place.name!r} reaches to byte {stop}",
+                f"has {file_size} bytes, and {place.name!r} reaches to byte {pieces.stop}",
                 "file-truncated",
             )
-        offsets = (place.begin if count else 0) + np.arange(count, dtype=np.int64) * stride
+        offsets = pieces.begin + np.arange(pieces.count, dtype=np.int64) * pieces.stride
         keys = np.zeros((len(offsets), len(shape)), np.int64)
-        if record:
+        if self._is_record(place):
             keys[:, 0] = np.arange(len(offsets))
         attrs = dict(place.attrs)
         fill = attrs.pop("_FillValue", None)
@@ -252,8 +271,8 @@ class _Header:
             dtype=dtype,
             attrs=attrs,
             fill_value=check_fill(fill, dtype, place.name, self._subject),
-            chunk_shape=(1, *shape[1:]) if interleaved else shape,
+            chunk_shape=(1, *shape[1:]) if pieces.interleaved else shape,
             codecs=(),
-            chunks=ChunkTable(keys, offsets, np.full(len(offsets), piece, np.int64)),
+            chunks=ChunkTable(keys, offsets, np.full(len(offsets), pieces.size, np.int64)),
             unwritten=_FILLS[_TYPES[place.kind]] if fill is None else fill,
         )

@@ -87,7 +87,9 @@ def _dates_beside(
 def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | None]) -> bool:
     """Whether time or other dates along it have more than one unit or calendar over all files."""
     timed = [(file.variables, time) for file, time in zip(files, times, strict=True) if time]
-    names = {(time, name) for variables, time in timed for name in cf.dates_along(variables, time)}
+    names = set[tuple[str, str]]()
+    for variables, time in timed:
+        names.update((time, name) for name in cf.dates_along(variables, time))
     for time, name in names:
         same_axis = [variables for variables, own in timed if own == time and name in variables]
         if len(cf.time_references(same_axis, time, name)) > 1:

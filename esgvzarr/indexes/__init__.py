@@ -106,7 +106,7 @@ class Index(Protocol):
 
     @classmethod
     def opened(cls, address: IndexAddress, opening: Opening) -> Index:
-        """The index at an address. Nothing is sent, and nobody logs in, before a change."""
+        """The index at an address. Nothing is sent, and no login is used, before a change."""
         ...
 
     @classmethod
@@ -128,7 +128,7 @@ class Index(Protocol):
         ...
 
     def check_login(self) -> Login:
-        """What is kept of a login; nobody is asked for one.
+        """What is kept of a login. No login is started.
 
         Raises:
             EsgvzarrError: a change would not be let through.

@@ -311,11 +311,11 @@ def apply(item: Item, operation: Operation) -> dict[str, Any]:
 
 def read_links(item: Item) -> tuple[AccessLink, ...]:
     """The reference links that the item shows. What another publisher left out is empty or 0."""
-    return tuple(
-        _read_link(key, node, asset)
-        for key in asset_keys()
-        for node, asset in present_nodes(item, key).items()
-    )
+    links = []
+    for key in asset_keys():
+        for node, asset in present_nodes(item, key).items():
+            links.append(_read_link(key, node, asset))
+    return tuple(links)
 
 
 def _read_link(key: str, node: str, asset: Asset) -> AccessLink:
@@ -394,8 +394,8 @@ def _file_nodes(item: Item) -> set[str]:
     """
     ours = asset_keys()
     assets = [asset for name, asset in _objects(item.get("assets")).items() if name not in ours]
-    names = [str(asset["alternate:name"]) for asset in assets if "alternate:name" in asset]
-    return {*names, *(node for asset in assets for node in _objects(asset.get("alternate")))}
+    names = {str(asset["alternate:name"]) for asset in assets if "alternate:name" in asset}
+    return names.union(*(_objects(asset.get("alternate")) for asset in assets))
 
 
 def _check_with_pystac(asset: Asset, item: Item, key: str) -> None:

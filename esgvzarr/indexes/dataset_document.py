@@ -24,7 +24,7 @@ SERVICE = "VirtualZarr"
 """The one service name that a client knows."""
 TITLE = "Virtual Zarr (kerchunk) reference"
 MEDIA_TYPES = ("application/vnd.zarr+kerchunk", "application/json")
-"""Of reference files. Whoever serves something else under the same service name has a link of
+"""Of reference files. What another publisher serves under the same service name has a link of
 another kind.
 """
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from urllib.parse import parse_qs
 
 from ..errors import LinkError, SettingsError
@@ -135,9 +136,8 @@ class DocumentIndex(IndexDefaults, ABC):
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """The reference links on the Dataset documents of all data nodes."""
-        return tuple(
-            link for document in self._read_all(dataset_id) for link in read_links(document)
-        )
+        documents = self._read_all(dataset_id)
+        return tuple(chain.from_iterable(map(read_links, documents)))
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
         """Let the data node's Dataset document show the link. A dataset that was registered just

@@ -216,8 +216,8 @@ def globus_login() -> Any:
     uses.
 
     That is the client in ``GLOBUS_CLI_CLIENT_ID`` and ``GLOBUS_CLI_CLIENT_SECRET``, where both are
-    set, else whoever ran ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT`` hold.
-    Renewed tokens are kept where that program finds them.
+    set, else the user who ran ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT``
+    hold. Renewed tokens are kept where that program finds them.
 
     Raises:
         PublisherError: there is no login.
@@ -262,7 +262,7 @@ def globus_login() -> Any:
 
 
 def check_login() -> None:
-    """Make sure that Globus still takes the login that is kept; nobody is asked for one.
+    """Make sure that Globus still takes the login that is kept. No login is started.
 
     Raises:
         PublisherError: there is no login, or it has ended.

@@ -55,7 +55,7 @@ class Contents:
     elsewhere: tuple[str, ...] = ()
     """URLs under keys that are no chunk."""
     counted: bool = True
-    """Whether the output tells where its chunks are. Icechunk tells nobody."""
+    """Whether the output tells where its chunks are. Icechunk does not."""
 
     def groups(self) -> list[str]:
         """Paths of the groups that hold arrays."""

@@ -17,6 +17,8 @@ from .contents import Contents, ContentsBuilder
 START = b'{"version":1,"refs":{'
 PROVENANCE = b'},"provenance":'
 """What stands around the references in a document that esgvzarr wrote."""
+_METADATA = re.compile(r"(\.zgroup|\.zmetadata|\.zarray|zarr\.json)\Z")
+"""Keys without which references are none."""
 _TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
 _LARGEST_COORDINATE = 2**30
 """Bytes along one dimension: 134 million times."""
@@ -43,25 +45,14 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
         ProofError: not strict JSON, not kerchunk references, or ones that lead a reader on, or out
             of its memory.
     """
-    try:
-        parsed = orjson.loads(document)
-        if isinstance(parsed, dict) and isinstance(
-            parsed.get("provenance"), str
-        ):  # as esgvzarr writes it
-            parsed["provenance"] = orjson.loads(parsed["provenance"])
-    except orjson.JSONDecodeError as error:
-        raise _no_json(subject, error) from error
-    refs = (
-        (parsed.get("refs") if parsed.get("version") == 1 else parsed)
-        if isinstance(parsed, dict)
-        else None
-    )
-    if not isinstance(refs, dict) or not any(
-        key.endswith((".zgroup", ".zmetadata", ".zarray", "zarr.json")) for key in refs
-    ):
+    parsed = _loaded(document, subject)
+    versioned = isinstance(parsed, dict) and parsed.get("version") == 1
+    around = parsed if versioned else {}
+    refs = parsed.get("refs") if versioned else parsed
+    if not isinstance(refs, dict) or not any(map(_METADATA.search, refs)):
         raise _no_references(subject, "holds no references")
-    plain = _Plain(subject, {} if refs is parsed else parsed.get("templates") or {})
-    if refs is not parsed and parsed.get("gen"):
+    plain = _Plain(subject, around.get("templates") or {})
+    if around.get("gen"):
         raise _no_references(
             subject, "holds `gen`, which readers leave out unless they are told to run templates"
         )
@@ -70,8 +61,19 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
     return {
         "version": 1,
         "refs": shown,
-        "provenance": {} if refs is parsed else parsed.get("provenance"),
+        "provenance": around.get("provenance") if versioned else {},
     }
+
+
+def _loaded(document: bytes, subject: str) -> Any:
+    """The document from JSON; and its provenance, which esgvzarr writes as a text."""
+    try:
+        parsed = orjson.loads(document)
+        if isinstance(parsed, dict) and isinstance(parsed.get("provenance"), str):
+            parsed["provenance"] = orjson.loads(parsed["provenance"])
+    except orjson.JSONDecodeError as error:
+        raise _no_json(subject, error) from error
+    return parsed
 
 
 def contents_of(parsed: Mapping[str, Any], zarr_format: int = 2) -> Contents:

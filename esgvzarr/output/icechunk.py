@@ -11,24 +11,21 @@ bytes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 
 from ..errors import ProofError, SettingsError, StoreError
-from ..model import ICECHUNK_TYPE, Array, ReferenceSet
-from . import kerchunk, zarr_v3
+from ..model import ICECHUNK_TYPE, ReferenceSet
+from . import zarr_v3
 from .contents import Contents, ContentsBuilder
+from .icechunk_writing import BRANCH, location_of, metadata_of, urls_in_use, write_repository
 from .protocol import ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, OURS, Reading
 from .requirements import require
@@ -39,16 +36,8 @@ if TYPE_CHECKING:
 
     from ..transport import Transport
 
-BRANCH = "main"
-INLINE = 32 * 1024
-"""Bytes of a chunk up to which it is in the manifest, and needs no request of its own: most
-coordinates.
-"""
-_AT_ONCE = 8
-_PART = 8 * 2**20
-"""Requests for parts of one object at a time, and bytes from which on it is fetched in parts."""
 _BATCH = 100_000
-"""References that are handed over at once."""
+"""Places of chunks that are read at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +98,7 @@ class IcechunkRepository:
         if present is not None and present.exists():
             shutil.copytree(present, staged, copy_function=_link)
         try:
-            _write(references, staged)
+            write_repository(references, staged)
         except icechunk.IcechunkError as error:
             raise StoreError(
                 str(present or staged),
@@ -163,7 +152,7 @@ class IcechunkRepository:
     def same(self, a: Path, b: Path) -> bool:
         """The newest snapshots show the same."""
         try:
-            said = [_metadata(open_repository(str(place))).get("sha256") for place in (a, b)]
+            said = [metadata_of(open_repository(str(place))).get("sha256") for place in (a, b)]
         except ValueError:  # damaged
             return False
         return said[0] is not None and said[0] == said[1]
@@ -182,7 +171,7 @@ class IcechunkRepository:
 
     def provenance(self, place: Path) -> dict[str, Any]:
         """Of the newest snapshot."""
-        return dict(_metadata(open_repository(str(place))).get("provenance", {}))
+        return dict(metadata_of(open_repository(str(place))).get("provenance", {}))
 
 
 def _opener(href: str) -> OpenGroup:
@@ -198,66 +187,6 @@ def _opener(href: str) -> OpenGroup:
         return opened
 
     return open_group
-
-
-def _write(references: ReferenceSet, path: Path) -> None:
-    """Make the repository, or a snapshot more; nothing where the newest shows the same."""
-    import icechunk
-
-    digest = _digest(references)
-    config = _config(references)
-    storage = icechunk.local_filesystem_storage(str(path))
-    needed = 2 if _has_lengths(references) else 1
-    if path.exists():
-        repository = icechunk.Repository.open(storage, config)
-        if _metadata(repository).get("sha256") == digest:
-            return
-        repository.save_config()
-        if repository.spec_version < needed:
-            icechunk.upgrade_icechunk_repository(
-                repository, dry_run=False, delete_unused_v1_files=False
-            )
-            repository = icechunk.Repository.open(storage, config)
-    else:
-        repository = icechunk.Repository.create(storage, config, spec_version=needed)
-    session = repository.writable_session(BRANCH)
-    _write_groups(session.store, references)
-    said = kerchunk.json_value(references.provenance)
-    session.commit(
-        f"{said['generator']}: {said['dataset_id']}", {"sha256": digest, "provenance": said}
-    )
-
-
-def _has_lengths(references: ReferenceSet) -> bool:
-    """Whether chunks of an array differ in length, which takes specification version 2."""
-    return any(array.lengths for group in references.groups for array in group.arrays)
-
-
-def _config(references: ReferenceSet) -> Any:
-    """What readers are told: how they ask servers, and which they may ask."""
-    import icechunk
-
-    config = icechunk.RepositoryConfig.default()
-    config.inline_chunk_threshold_bytes = INLINE
-    # kept for readers, who would else ask HTTP as one asks a disk: 4 KiB, and once
-    config.storage = icechunk.StorageSettings(
-        concurrency=icechunk.StorageConcurrencySettings(_AT_ONCE, _PART),
-        retries=icechunk.StorageRetriesSettings(
-            max_tries=4, initial_backoff_ms=100, max_backoff_ms=10_000
-        ),
-    )
-    for prefix, store in _containers(_urls_in_use(references)):
-        config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(prefix, store))
-    return config
-
-
-def _urls_in_use(references: ReferenceSet) -> set[str]:
-    """The files that at least one chunk lies in."""
-    numbers: set[int] = set()
-    for group in references.groups:
-        for array in group.arrays:
-            numbers.update(np.unique(array.file_index).tolist())
-    return {references.files[number].file.url for number in numbers}
 
 
 def open_store(href: str) -> Any:
@@ -308,7 +237,7 @@ def open_repository(href: str) -> Any:
 
 
 def _read_contents(href: str) -> Contents:
-    """What a repository shows, without the chunks, of which Icechunk tells nobody where they are.
+    """What a repository shows, without its chunks: Icechunk does not tell where they are.
 
     Raises:
         ValueError: not there, or no repository.
@@ -323,7 +252,7 @@ def _read_contents(href: str) -> Contents:
             if isinstance(array, zarr.Array):
                 described = _described(array.shape, _longest(array), array.dtype)
                 builder.add_metadata({f"{name}/zarr.json": described})
-    said = _metadata(repository).get("provenance", {})
+    said = metadata_of(repository).get("provenance", {})
     return builder.finish(said, counted=False)
 
 
@@ -374,7 +303,7 @@ def _compared(href: str, references: ReferenceSet) -> Contents:
                 array.chunks.sizes,
             )
             builder.add_inline(path, places)
-    expected = {_location(url) for url in _urls_in_use(references)}
+    expected = {location_of(url) for url in urls_in_use(references)}
     found = set(session.all_virtual_chunk_locations())
     if found != expected:
         other = sorted(found ^ expected)
@@ -418,69 +347,12 @@ def read_provenance(href: str) -> dict[str, Any]:
     Raises:
         ValueError: not there, or no repository.
     """
-    return dict(_metadata(open_repository(href)).get("provenance", {}))
+    return dict(metadata_of(open_repository(href)).get("provenance", {}))
 
 
 def named_places(href: str) -> list[str]:
     """The hosts and directories that a repository has its readers ask: ``https://host/``."""
     return list((open_repository(href).config.virtual_chunk_containers) or ())
-
-
-def _metadata(repository: Any) -> dict[str, Any]:
-    """What the newest snapshot says of itself."""
-    return dict(repository.lookup_snapshot(repository.lookup_branch(BRANCH)).metadata)
-
-
-def _digest(references: ReferenceSet) -> str:
-    """Of all that readers see: the references, and which state of the files they are of."""
-    digest = hashlib.sha256()
-    said = [(file.file.url, file.last_modified) for file in references.files]
-    digest.update(orjson.dumps(said))
-    for group in references.groups:
-        for key, value in kerchunk.metadata(group, {}):
-            digest.update(orjson.dumps([key, value]))
-        for array in group.arrays:
-            digest.update(repr(sorted(array.lengths.items())).encode())
-            table = array.chunks
-            for column in (table.keys, table.offsets, table.sizes, array.file_index):
-                digest.update(np.ascontiguousarray(column, "<i8").data)
-            for place, data in array.inline.items():
-                digest.update(repr(place).encode() + data)
-    return digest.hexdigest()
-
-
-def _changed(references: ReferenceSet) -> list[datetime | None]:
-    """When each file was last modified, as its server said."""
-    return [
-        parsedate_to_datetime(file.last_modified)
-        if file.last_modified and "://" in file.file.url
-        else None
-        for file in references.files
-    ]
-
-
-def _containers(urls: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """What the references lead to: each host, and the directory that has all files of this
-    machine.
-    """
-    import icechunk
-
-    hosts = {
-        f"{parts.scheme}://{parts.netloc}/"
-        for url in urls
-        if "://" in url and (parts := urlsplit(url))
-    }
-    for host in sorted(hosts):
-        yield host, icechunk.http_store({"allow_http": "true"} if host.startswith("http:") else {})
-    paths = [os.path.dirname(url) for url in urls if "://" not in url]
-    if paths:
-        directory = os.path.commonpath(paths)
-        yield f"{Path(directory).as_uri()}/", icechunk.local_filesystem_store(directory)
-
-
-def _location(url: str) -> str:
-    """Of a file, as Icechunk names it."""
-    return url if "://" in url else Path(url).as_uri()
 
 
 def _link(source: str, target: str) -> None:
@@ -489,59 +361,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _write_groups(store: Any, references: ReferenceSet) -> None:
-    changed = _changed(references)
-    locations = [_location(file.file.url) for file in references.files]
-    zarr_v3.create_groups(store, references, {})
-    for group in references.groups:
-        for array in group.arrays:
-            name = zarr_v3.path_of(group.path, array)
-            _write_inline(store, name, array)
-            _write_chunks(store, name, array, lambda index: (locations[index], changed[index]))
-
-
-def _write_inline(store: Any, name: str, array: Array) -> None:
-    """Chunks whose bytes are held here, as they are."""
-    from zarr.core.buffer import default_buffer_prototype
-    from zarr.core.sync import sync
-
-    make = default_buffer_prototype().buffer.from_bytes
-    for place, data in array.inline.items():
-        sync(store.set("/".join([name, "c", *map(str, place)]), make(data)))
-
-
-def _write_chunks(
-    store: Any, name: str, array: Array, source: Callable[[int], tuple[str, datetime | None]]
-) -> None:
-    """References, some at a time. ``source`` says of a file's number where it is, and its state."""
-    import icechunk
-
-    for first in range(0, len(array.chunks), _BATCH):
-        part = slice(first, first + _BATCH)
-        rows = zip(
-            array.chunks.keys[part].tolist(),
-            array.file_index[part].tolist(),
-            array.chunks.offsets[part].tolist(),
-            array.chunks.sizes[part].tolist(),
-            strict=True,
-        )
-        specs = []
-        for key, file, offset, size in rows:
-            where, changed = source(file)
-            specs.append(
-                icechunk.VirtualChunkSpec(
-                    key, where, offset, size, last_updated_at_checksum=changed
-                )
-            )
-        _check_taken(name, store.set_virtual_refs(f"/{name}", specs))
-
-
-def _check_taken(name: str, refused: Sequence[Any] | None) -> None:
-    if refused:
-        raise StoreError(
-            name,
-            f"Icechunk did not take {len(refused)} references, first {refused[0]}",
-            code="store-failed",
-        )

@@ -160,7 +160,7 @@ def _listing(groups: Sequence[Group], options: Mapping[str, Any]) -> Iterator[by
     for it each name below the root stands once more behind two strokes, with no value.
     """
     if len(groups) > 1:
-        described = {key: value for group in groups for key, value in metadata(group, options)}
+        described = dict(chain.from_iterable(metadata(group, options) for group in groups))
         yield pair(".zmetadata", _text({"zarr_consolidated_format": 1, "metadata": described}))
         below = dict.fromkeys(key.rpartition("/")[0] for key in described)
         yield from (pair(f"//{path}", "") for path in below if "/" in path)
@@ -266,5 +266,6 @@ def json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+        words = {math.inf: "Infinity", -math.inf: "-Infinity"}
+        return words.get(value, "NaN")
     return value

@@ -90,7 +90,7 @@ class KerchunkJson:
         return self.parse(transport.read_document(location, limit=LARGEST), location)
 
     def parse(self, data: bytes, location: str) -> References:
-        """The bytes of such a file, whoever wrote them.
+        """The bytes of such a file, written by any tool.
 
         Raises:
             ProofError: they are no kerchunk references, or lead readers astray.

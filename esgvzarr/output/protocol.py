@@ -141,7 +141,7 @@ class Output(Protocol):
         ...
 
     def read(self, location: str, transport: Transport) -> Artefact:
-        """What lies at a URL or path, whoever wrote it.
+        """What lies at a URL or path, written by any tool.
 
         Raises:
             TransportError: it cannot be read.
@@ -150,7 +150,7 @@ class Output(Protocol):
         ...
 
     def parse(self, data: bytes, location: str) -> Artefact:
-        """The bytes of an output that is one file, whoever wrote them.
+        """The bytes of an output that is one file, written by any tool.
 
         Raises:
             ProofError: they are none, or lead readers astray; or the output is a directory.

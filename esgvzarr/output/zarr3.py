@@ -71,7 +71,7 @@ class KerchunkZarr3(KerchunkJson):
         return self.parse(transport.read_document(location, limit=LARGEST), location)
 
     def parse(self, data: bytes, location: str) -> References:
-        """The bytes of such a file, whoever wrote them."""
+        """The bytes of such a file, written by any tool."""
         self.check_installed()
         parsed = parse(data, location)
         return _references(contents_of(parsed, ZARR_FORMAT), parsed)

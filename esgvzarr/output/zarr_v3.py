@@ -113,6 +113,9 @@ def create_array(store: Any, name: str, array: Array) -> None:
             )
         fill = fill if text else np.asarray(fill).astype(dtype)[()]
         attrs["_FillValue"] = _encoded(fill, dtype)
+    if fill is None:
+        fill = "" if text else 0
+    endian = "big" if dtype.byteorder == ">" else "little"
     zarr.create_array(
         store,
         name=name,
@@ -121,11 +124,9 @@ def create_array(store: Any, name: str, array: Array) -> None:
         dtype=str if text else dtype.newbyteorder("="),
         attributes=attrs,
         dimension_names=list(array.dims),
-        fill_value=("" if text else 0) if fill is None else fill,
+        fill_value=fill,
         filters=(),
-        serializer=VLenUTF8Codec()
-        if text
-        else BytesCodec(endian="big" if dtype.byteorder == ">" else "little"),
+        serializer=VLenUTF8Codec() if text else BytesCodec(endian=endian),
         compressors=[_codec(codec) for codec in array.codecs if codec["id"] != "vlen-utf8"],
         zarr_format=3,
     )

@@ -38,7 +38,7 @@ FIRST_LOOK = 8
 
 
 def read_artefact(location: str, transport: Transport) -> Artefact:
-    """References by URL or path, whatever output they are, and whoever wrote them.
+    """References by URL or path, of any output, written by any tool.
 
     Raises:
         TransportError: they cannot be read.

@@ -31,6 +31,8 @@ from .sample import Box, choose
 if TYPE_CHECKING:
     import xarray
 
+_MOST_PLACES = 1000
+"""Stretches in which the steps of one file are shown at most."""
 _WHOLE = 2**20
 """Bytes per file up to which a variable that is no data is compared whole."""
 
@@ -266,7 +268,7 @@ class Comparison:
             return Described(file, names, (Check("time", file.name, True, "no time steps"),))
         places = _find(shown, times) if len(times) or time is None else []
         if not places:
-            found = f"its {len(times)} time steps are not shown one after the other"
+            found = f"its {len(times)} time steps are not all shown in their order"
             return Described(file, names, (Check("time", file.name, False, found),))
         pairs = [
             _Pair(file, truth, place, time, *date_names(truth, place.group.dataset, time))
@@ -507,21 +509,19 @@ def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
 
 
 def _find(shown: Sequence[Shown], times: np.ndarray) -> list[_Place]:
-    """Where these times are shown one after the other: in one group, or in several; empty if they
-    are not.
+    """Where these times are shown: as stretches of one group or of several; empty if some are not,
+    or are shown in another order.
     """
     if not len(times):
         return [_Place(group, 0, 0, 0) for group in shown if not len(group.times)][:1]
     places: list[_Place] = []
-    groups = list(shown)
     first = 0
-    while first < len(times) and groups:
-        found = [_Place(group, first, *_stretch(group.times, times[first:])) for group in groups]
+    while first < len(times) and len(places) <= _MOST_PLACES:
+        found = [_Place(group, first, *_stretch(group.times, times[first:])) for group in shown]
         best = max(found, key=lambda place: place.count)
         if not best.count:
             break
         places.append(best)
-        groups.remove(best.group)
         first += best.count
     return places if first == len(times) else []
 
@@ -597,6 +597,7 @@ def _counts(
     variable = pairs[0].truth.variables[name]
     axis = variable.dims.index(pairs[0].time) if pairs[0].time in variable.dims else None
     found = size = inline = copied = 0
+    counted = set[tuple[str, str]]()
     for pair in (pair for pair in pairs if name in pair.group.dataset.variables):
         steps = pair.shown_steps
         chunk_shape = pair.group.chunk_shape(name, steps.start)
@@ -605,8 +606,10 @@ def _counts(
         chunks = stated.inline_within(pair.group.path, name, axis, (steps.start, steps.stop), ends)
         inline = inline + chunks
         copied = copied + chunks * math.prod(chunk_shape) * variable.dtype.itemsize
-        found = found + stated.chunks.get(place, 0)
-        size = size + stated.sizes.get(place, 0)
+        if place not in counted:  # a group may show several stretches of the file
+            found = found + stated.chunks.get(place, 0)
+            size = size + stated.sizes.get(place, 0)
+        counted.add(place)
     return Counts(
         url=file.url,
         subject=pairs[0].of(name),

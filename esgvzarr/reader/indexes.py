@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -142,8 +143,8 @@ def _is(found: str, asked: str) -> bool:
 
 def _merged(entries: Sequence[Entry]) -> Entry:
     """What all indexes show of one dataset, that of the first one first."""
-    hrefs = dict.fromkeys(href for entry in entries for href in entry.hrefs)
-    files = dict.fromkeys(url for entry in entries for url in entry.files)
+    hrefs = dict.fromkeys(chain.from_iterable(entry.hrefs for entry in entries))
+    files = dict.fromkeys(chain.from_iterable(entry.files for entry in entries))
     mirrors = dict[str, tuple[str, ...]]()
     for entry in entries:
         for url, others in entry.mirrors.items():
@@ -198,8 +199,8 @@ async def _ask_globus(session: aiohttp.ClientSession, uuid: str, dataset_id: str
     one = {"type": "match_any", "field_name": _field(dataset_id), "values": [dataset_id]}
     query = {"q": "", "filters": [one], "limit": _MOST_ENTRIES}
     found = await _json(session.post(f"{service}/v1/index/{uuid}/search", json=query))
-    contents = [part["content"] for hit in found["gmeta"] for part in hit["entries"]]
-    return [_entry_of_document(document) for document in contents]
+    parts = chain.from_iterable(hit["entries"] for hit in found["gmeta"])
+    return [_entry_of_document(part["content"]) for part in parts]
 
 
 async def _ask_catalogue(
@@ -250,9 +251,10 @@ async def _json(request: Any) -> Any:
 def entry_of_item(item: Mapping[str, Any]) -> Entry:
     """A dataset as a STAC item shows it."""
     assets = {key: one for key, one in (item.get("assets") or {}).items() if _is_asset(one)}
-    hrefs = [
-        str(version["href"]) for key in _KEYS if key in assets for version in _versions(assets[key])
-    ]
+    hrefs = []
+    for key in _KEYS:
+        if key in assets:
+            hrefs += [str(version["href"]) for version in _versions(assets[key])]
     mirrors = dict[str, tuple[str, ...]]()
     files = []
     for key, asset in assets.items():

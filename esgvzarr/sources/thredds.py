@@ -345,7 +345,7 @@ def _find(
     """The dataset on a page that states the DSID, or is the folder of it.
 
     A page of one folder and no further links that states no DSID at all is taken at the word of its
-    address, or, where it ``may_be_unnamed``, at the word of whoever gave the page.
+    address, or, where it ``may_be_unnamed``, at the word of the user who gave the page.
     """
     datasets = list(catalogue.walk())
     stating = _outermost(dataset for dataset in datasets if dataset.dataset_id == asked)

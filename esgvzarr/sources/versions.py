@@ -37,7 +37,7 @@ def of_own_version(record: DatasetRecord, transport: Transport) -> DatasetRecord
     for file in record.files:
         for place in filter(None, (file.url, file.path)):
             _check_version(place, record.id)
-    if not any(_moves(place) for file in record.files for place in (file.url, file.path or "")):
+    if not any(_moves(file.url) or _moves(file.path or "") for file in record.files):
         return record
     allow_hosts(transport, record)
     files = tuple(_fixed(file, record.id, transport) for file in record.files)

@@ -182,7 +182,7 @@ class IndexTests:
         assert index.links(DATASET) == (self.shown(CHANGED),)
 
     def test_keeps_the_links_of_other_nodes(self, index: Index) -> None:
-        """Whoever adds or changes a link leaves all others as they are."""
+        """Adding or changing a link leaves all others as they are."""
         index.add_link(DATASET, OTHER_NODES)
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         assert index.add_link(DATASET, MOVED) is LinkState.ADDED
@@ -193,7 +193,7 @@ class IndexTests:
 
     @pytest.mark.parametrize("first", [LINK, OTHER_NODES], ids=["ours-first", "theirs-first"])
     def test_removes_its_own_link_only(self, index: Index, first: AccessLink) -> None:
-        """The record stays, and so do the other nodes' links, whoever came first."""
+        """The record stays, and so do the other nodes' links, in any order of registration."""
         index.add_link(DATASET, first)
         index.add_link(DATASET, LINK if first is OTHER_NODES else OTHER_NODES)
         assert index.remove_link(DATASET, LINK) is LinkState.REMOVED

@@ -57,6 +57,8 @@ class FileSpec:
     units: str = "days since 1850-01-01"
     """Of time and its bounds."""
     calendar: str = "standard"
+    step: int = 1
+    """Months from one step to the next; each step is a mean of one month."""
     grid: tuple[int, int] = (4, 6)
     """Latitudes, longitudes."""
     format: FileFormat = "NETCDF4"
@@ -105,7 +107,7 @@ class FileSpec:
     @property
     def file_name(self) -> str:
         """``name``, or the DRS' own."""
-        span = f"{_stamp(self.start)}-{_stamp(self.start + self.months - 1)}"
+        span = f"{_stamp(self.start)}-{_stamp(self.start + (self.months - 1) * self.step)}"
         return self.name or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{span}.nc"
 
     @property
@@ -157,10 +159,9 @@ def write_file(directory: Path, spec: FileSpec) -> Path:
 
 def values_of(spec: FileSpec) -> np.ndarray[Any, np.dtype[np.float64]]:
     """What ``tas`` holds before it is packed or rounded to its dtype."""
-    months = range(spec.start, spec.start + spec.months)
     steps = [
         280 + 10 * np.random.default_rng([spec.seed, month]).standard_normal(spec.grid)
-        for month in months
+        for month in _months(spec)
     ]
     return np.array(steps).reshape(spec.months, *spec.grid)
 
@@ -176,11 +177,8 @@ def _global_attributes(spec: FileSpec) -> dict[str, str]:
 def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     file.createDimension("time", None if spec.unlimited else spec.months)
     file.createDimension("bnds", 2)
-    edges = [
-        cftime.datetime(FIRST_YEAR + month // 12, month % 12 + 1, 1, calendar=spec.calendar)
-        for month in _edges(spec)
-    ]
-    numbers = np.array(cftime.date2num(edges, spec.units, spec.calendar), dtype="f8")
+    begins = _first_days(spec, 0)
+    ends = _first_days(spec, 1)
     chunks = (spec.time_chunk,) if spec.time_chunk else None
     time = _create(
         file, "time", spec.time_dtype, ("time",), chunksizes=chunks, fill_value=spec.time_fill
@@ -194,19 +192,28 @@ def _add_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
             **({"bounds": spec.bounds} if spec.bounds else {}),
         }
     )
-    time[:] = _whole((numbers[:-1] + numbers[1:]) / 2, spec)
+    time[:] = _whole((begins + ends) / 2, spec)
     if "time_bnds" in spec.omit:
         return
     bounds = _create(file, "time_bnds", spec.time_dtype, ("time", "bnds"))
-    bounds[:] = np.stack([numbers[:-1], numbers[1:]], axis=1)
+    bounds[:] = np.stack([begins, ends], axis=1)
 
 
 def _whole(numbers: np.ndarray[Any, Any], spec: FileSpec) -> np.ndarray[Any, Any]:
     return numbers if spec.time_dtype[-2] == "f" else np.floor(numbers)
 
 
-def _edges(spec: FileSpec) -> range:
-    return range(spec.start, spec.start + spec.months + 1)
+def _months(spec: FileSpec) -> range:
+    return range(spec.start, spec.start + spec.months * spec.step, spec.step)
+
+
+def _first_days(spec: FileSpec, later: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The first days of the months so many months later than each step's."""
+    dates = []
+    for step in _months(spec):
+        years, month = divmod(step + later, 12)
+        dates.append(cftime.datetime(FIRST_YEAR + years, month + 1, 1, calendar=spec.calendar))
+    return np.array(cftime.date2num(dates, spec.units, spec.calendar), dtype="f8")
 
 
 def _add_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:

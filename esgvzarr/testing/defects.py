@@ -88,6 +88,8 @@ _DEFLATE: dict[str, Any] = {"compression": "zlib", "shuffle": True, "chunks": (1
 _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
 _INTEGER_HOURS: dict[str, Any] = {"time_dtype": "i4", "units": "hours since 1850-01-01"}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
+_ALTERNATING: tuple[Mapping[str, Any], ...] = ({"step": 2}, {"start": 1, "step": 2})
+"""Each file has every other month."""
 _LARGE: dict[str, Any] = {
     "grid": (600, 600),
     "dtype": "f4",
@@ -186,6 +188,16 @@ _TABLE = (
         _files({"months": 18}, {"start": 6, "months": 18}, {"start": 12, "months": 24}),
     ),
     Defect("file_within_another", 11, _files({"months": 24}, {"start": 6}, {"start": 24})),
+    Defect("interleaved", 36, replace(_files(*_ALTERNATING), every=_DEFLATE)),
+    Defect(
+        "interleaved_contiguous", 36, replace(_files(*_ALTERNATING), every={"unlimited": False})
+    ),
+    Defect(
+        "interleaved_in_chunks",
+        36,
+        replace(_files(*_ALTERNATING), every={"compression": "zlib", **_FIVE}),
+        "time-overlap",
+    ),
     Defect("same_file_twice", 11, Recipe(listed_twice=True)),
     Defect("time_gap", 12, _files({}, {"start": 24})),
     Defect("variable_missing", 13, _second(omit=("tas",)), "variable-missing"),

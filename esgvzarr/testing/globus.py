@@ -45,9 +45,9 @@ class GlobusServer(LoopbackServer):
     """Serve one index while the context is open: subject, search, scroll, ingest, task, and tokens
     for ``environment``'s client.
 
-    Everybody sees entries that are ``visible_to`` the public; whoever is logged in sees all, and
-    may write. Nobody is told who sees an entry. Ingests are carried out in order, ``delay_s`` after
-    they were taken.
+    Entries that are ``visible_to`` the public are shown to all; a client that is logged in sees
+    all entries, and may write. Who sees an entry is not told. Ingests are
+    carried out in order, ``delay_s`` after they were taken.
 
     >>> with GlobusServer() as server:
     ...     os.environ.update(server.environment)

@@ -101,7 +101,7 @@ class ItemStore:
     def patch(self, collection: str, item_id: str, operations: Sequence[Mapping[str, Any]]) -> Item:
         """Apply a JSON Patch (RFC 6902).
 
-        As in pgstac, nobody looks at what it makes of the item: an asset may become a string.
+        As in pgstac, the result is not checked: an asset may become a string.
             ``remove`` fails as it does in the
         ESGF transaction API; pgstac serves it.
 

@@ -101,21 +101,14 @@ def write_mom6(
         time_units: of time and its bounds.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    streams = {
-        stream: tuple(
-            _write_month(
-                directory / f"{CASE}.{stream}_{1 + month // 12:04}_{month % 12 + 1:02}.nc",
-                month,
-                variables,
-                depth,
-                grid,
-                format,
-                time_units,
-            )
-            for month in range(files)
-        )
-        for stream, variables, depth in (("sfc", SURFACE, 0), ("h", LAYERS, layers))
-    }
+    streams = {}
+    for stream, variables, depth in (("sfc", SURFACE, 0), ("h", LAYERS, layers)):
+        paths = []
+        for month in range(files):
+            year = f"{1 + month // 12:04}"
+            path = directory / f"{CASE}.{stream}_{year}_{month % 12 + 1:02}.nc"
+            paths.append(_write_month(path, month, variables, depth, grid, format, time_units))
+        streams[stream] = tuple(paths)
     return Mom6Files(streams, _write_static(directory / f"{CASE}.static.nc", grid, format))
 
 

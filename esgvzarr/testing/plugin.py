@@ -70,7 +70,7 @@ def solr_server() -> Iterator[SolrServer]:
 @pytest.fixture
 def globus_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
     """An empty index of Globus Search, to which the environment leads, and a home directory in
-    which nobody is logged in.
+    which there is no login.
     """
     from .globus import GlobusServer
 

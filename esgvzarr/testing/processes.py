@@ -17,7 +17,7 @@ _START_TIMEOUT_S = 60.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """A port of 127.0.0.1 on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -55,7 +55,7 @@ def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], lo
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections on a port of 127.0.0.1."""
+    """Whether a process takes connections on a port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:

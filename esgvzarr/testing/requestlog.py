@@ -23,8 +23,8 @@ NOTED = (
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request, kept before the first byte of its answer leaves: whoever has the answer finds it
-    in the log.
+    """One request, kept before the first byte of its answer leaves: a client that has the answer
+    finds it in the log.
     """
 
     method: str

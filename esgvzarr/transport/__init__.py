@@ -255,7 +255,7 @@ class Transport:
             self._states.compare(path, state_of_path(path))
 
     def compare(self, location: str, state: State) -> None:
-        """Compare what somebody else was told of a file with what this transport was told first.
+        """Compare what another reader was told of a file with what this transport was told first.
 
         Raises:
             TransportError: ``transport-changed``.

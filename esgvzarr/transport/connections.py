@@ -23,7 +23,7 @@ from .public_addresses import check_address, check_name
 
 _LONGEST_HEAD = 2**20
 _LONGEST_BODY = 4 * 2**30
-"""Bytes of an answer that are received at all, whoever asked for them."""
+"""Bytes of an answer that are received at all."""
 _BUFFER = 64 * 1024
 SLOWEST = 16 * 1024
 """Bytes a second, from the time on that a server may take to answer. No answer takes longer in all,

@@ -15,8 +15,8 @@ _UNICAST = IPv6Network("2000::/3")
 
 
 def check_name(host: str, port: int) -> None:
-    """Refuse a host of which any address is not public. One that has none is left to whoever
-    connects.
+    """Refuse a host of which any address is not public. One that has none is left to
+    the code that connects.
 
     Raises:
         TransportError: ``transport-address-private``.

@@ -2,7 +2,7 @@
 
 Parsers disagree on URLs that are out of the ordinary: urllib's takes the host of
 ``http://a\\@b/`` for ``b``, urllib3's for ``a``. So only a URL that every parser reads alike is a
-URL here, and whoever connects gets host and port from `parse_url`, not the text.
+URL here, and each connection takes host and port from `parse_url`, not the text.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -14,12 +15,14 @@ import xarray
 from rich.console import Console
 
 from esgvzarr import cli
+from esgvzarr.audit import find_targets
 from esgvzarr.cli.doctor import _print_diagnoses
 from esgvzarr.cli.printing import step_bar
 from esgvzarr.doctor import Diagnosis
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.link.task import Entry
+from esgvzarr.settings import Settings
 from esgvzarr.testing import DATASET_ID, write_monthly
 
 COLUMNS = 100
@@ -135,3 +138,17 @@ class TestOfReferences:
         failures = [line for line in lines if line.startswith("WRONG")]
         assert len(failures) == len(lines) - 2  # the heading, and the counts
         assert "units" in failures[0]
+
+    def test_verify_takes_the_item_that_shows_references(
+        self, made: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As esg-publisher's pull request 353 writes them."""
+        asset = {"href": str(made[0]), "type": "vnd.zarr+kerchunk"}
+        item = {"type": "Feature", "id": DATASET_ID, "assets": {"reference_file": asset}}
+        path = tmp_path / "item.json"
+        path.write_text(json.dumps(item))
+        assert run("verify", path) == 0
+        assert capsys.readouterr().out.startswith(str(made[0]))
+        assert [target.location for target in find_targets([str(path)], Settings())] == [
+            str(made[0])
+        ]

@@ -18,7 +18,7 @@ from proof.test_proof import virtualizarr_references
 from trust import oracle
 
 from esgvzarr import RefusedError, Transport
-from esgvzarr.combine import overlaps, rules
+from esgvzarr.combine import cutting, overlaps, rules, stored_steps
 from esgvzarr.formats import scan
 from esgvzarr.formats.values import decode
 from esgvzarr.model import ChunkTable, FileReferences, Series, Variable
@@ -133,7 +133,7 @@ def test_the_first_date_is_named_that_differs(
     order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the parts lie in which it was found."""
-    monkeypatch.setattr(overlaps, "_AT_ONCE", 8 * 4 * 6)
+    monkeypatch.setattr(stored_steps, "_AT_ONCE", 8 * 4 * 6)
 
     def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
         values = file.createVariable("other", "f8", order, chunksizes=(2, 2, 2), zlib=True)
@@ -154,7 +154,7 @@ def test_the_first_date_is_named_that_differs(
 def test_comparing_by_parts_finds_the_one_other_value_wherever_it_is(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overlaps, "_AT_ONCE", at_once)
+    monkeypatch.setattr(stored_steps, "_AT_ONCE", at_once)
     changed = {
         "compressed": LARGE,
         "contiguous": replace(LARGE, chunks=None, compression=None, unlimited=False),
@@ -179,7 +179,7 @@ def test_comparing_by_parts_finds_the_one_other_value_wherever_it_is(
 def test_the_repeated_steps_are_read_in_parts_of_bounded_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overlaps, "_AT_ONCE", 2**20)
+    monkeypatch.setattr(stored_steps, "_AT_ONCE", 2**20)
     largest = 0
 
     class Measuring(Transport):
@@ -289,7 +289,7 @@ def test_a_cut_variable_holds_the_steps_that_were_asked_for(
 ) -> None:
     start, stop = min(start, length - 1), max(min(stop, length), min(start, length - 1) + 1)
     file = _one_variable(chunk, length)
-    cut = overlaps._cut_variable(file, 0, start, stop)
+    cut = cutting._cut_variable(file, 0, start, stop)
     values = np.arange(length * 2, dtype="i2")
     stored = np.concatenate([values, np.full(2 * (-length % chunk), -1, "i2")]).tobytes()
     pieces = [stored[o : o + s] for o, s in zip(cut.chunks.offsets, cut.chunks.sizes, strict=True)]

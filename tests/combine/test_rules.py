@@ -134,6 +134,27 @@ def test_what_is_harmless_is_told_and_served(name: str, code: str, tmp_path: Pat
     assert len(series.left_out) == (0 if name == "latitude_rounding" else 1)
 
 
+def test_a_copy_of_a_file_is_told_by_its_checksum_and_by_nothing_less(tmp_path: Path) -> None:
+    """Files of one size and one kind of checksum are two files."""
+    plain = scanned("plain", tmp_path)
+    size = plain[0].size
+
+    def with_sums(*sums: str) -> list[FileReferences]:
+        files = []
+        for file, checksum in zip(plain, sums, strict=True):
+            record = replace(file.file, checksum=checksum, checksum_type="SHA256")
+            files.append(replace(file, file=record, size=size))
+        return files
+
+    def kept(files: Sequence[FileReferences]) -> int:
+        found: list[Finding] = []
+        return len(list(rules._drop_repeated(files, found)))
+
+    assert kept(with_sums("a", "b", "c")) == 3
+    assert kept(with_sums("a", "b", "a")) == 2
+    assert kept(with_sums("", "", "")) == 3
+
+
 def test_files_come_in_the_order_of_their_times_whatever_their_names(tmp_path: Path) -> None:
     series = rules.check(scanned("order_not_by_name", tmp_path), "test")
     assert [file.file.name for file in series.files] == ["tas_b.nc", "tas_a.nc"]

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esgvzarr.errors import EsgvzarrError
-from esgvzarr.formats import scan
+from esgvzarr.formats import hdf5, scan
 from esgvzarr.model import FileRecord, FileReferences
 from esgvzarr.testing import ThreddsServer
 from esgvzarr.transport import Transport
@@ -231,3 +232,21 @@ def test_a_file_cut_short_is_refused(small: Path, tmp_path: Path, kept: int) -> 
     with pytest.raises(EsgvzarrError) as caught:
         scanned(path)
     assert caught.value.code in ("file-not-netcdf", "file-truncated", "file-unreadable")
+
+
+@pytest.mark.parametrize("lost", ["one chunk", "one byte"])
+def test_a_walk_that_libhdf5_counts_differently_is_not_believed(lost: str, tmp_path: Path) -> None:
+    path = write_daily(tmp_path / "tas.nc", 5)
+    with h5py.File(path) as opened:
+        whole = hdf5._agreed(opened, "tas", None, "tas.nc")
+        assert hdf5._agreed(opened, "tas", whole, "tas.nc") is whole
+        sizes = whole.sizes.copy()
+        if lost == "one chunk":
+            sizes = np.append(sizes[:3], sizes[3:].sum())  # as many bytes
+        else:
+            sizes[2] -= 1  # as many chunks
+        wrong = replace(whole, sizes=sizes)
+        found = hdf5._agreed(opened, "tas", wrong, "tas.nc")
+    assert found is not wrong
+    assert found.sizes.tolist() == whole.sizes.tolist()
+    assert found.offsets.tolist() == whole.offsets.tolist()

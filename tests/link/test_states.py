@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 
 import pytest
@@ -28,6 +29,7 @@ from esgvzarr.link.states import (
 STAGES = [Stage(verb, step, state) for verb, step, state in product(Verb, Step, State)]
 
 
+@cache
 def reached() -> set[Stage]:
     """All stages to which the table leads from nothing."""
     known: set[Stage] = set()
@@ -45,9 +47,6 @@ def reached() -> set[Stage]:
     return known
 
 
-REACHED = reached()
-
-
 def test_every_row_is_reached_and_none_is_there_twice() -> None:
     rows = set()
     for row in TRANSITIONS:
@@ -55,7 +54,7 @@ def test_every_row_is_reached_and_none_is_there_twice() -> None:
             key = (verb, row.before, row.step, state)
             assert key not in rows, key
             rows.add(key)
-            assert Stage(verb, row.step, state) in REACHED
+            assert Stage(verb, row.step, state) in reached()
 
 
 def test_a_link_is_live_only_after_its_file_was_written() -> None:
@@ -83,7 +82,7 @@ def test_an_attempt_that_fails_changes_nothing_of_what_is_live() -> None:
 
 def test_from_every_stage_the_work_can_go_on() -> None:
     """Whatever was killed: both kinds of work may begin, and what is not done may be resumed."""
-    for stage in REACHED:
+    for stage in reached():
         for verb in (Verb.LINK, Verb.UNPUBLISH):
             find_transition(stage, Stage(verb, Step.DECIDED, State.OPEN), "a dataset")
         if stage.verb in LINKING | REMOVING and stage.state not in DONE:
@@ -93,7 +92,7 @@ def test_from_every_stage_the_work_can_go_on() -> None:
 def test_what_is_open_is_never_the_end() -> None:
     assert all(
         (stage.state is State.OPEN) == (stage.step is not Step.DONE)
-        for stage in REACHED
+        for stage in reached()
         if stage.verb not in MAKING
     )
 

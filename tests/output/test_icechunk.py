@@ -238,3 +238,16 @@ def test_icechunk_1_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delattr(icechunk, "http_storage")
     with pytest.raises(SettingsError, match=r"Python 3\.12"):
         named("icechunk").check_installed()
+
+
+def test_the_command_line_makes_a_repository(tmp_path: Path) -> None:
+    """Icechunk has threads of its own, and the process that reads files must not be a copy."""
+    paths = write_monthly(tmp_path / "files")
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "esgvzarr", "generate", *map(str, paths)]
+    options = ["--dataset-id", str(ID), "--output-dir", str(out), "--output", "icechunk"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    with esgvzarr.open_dataset(str(out / f"{ID}.icechunk")) as shown:
+        assert np.array_equal(shown["tas"].values, tas_of(paths))

@@ -1,0 +1,64 @@
+"""Files of which each has steps between those of another, and no step twice: served in the order of
+time, as the stretches in which each file has all steps (rule 36).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ..model import Series
+from .cutting import Part, chunk_length, steps_of
+
+MOST_STRETCHES = 1000
+"""Of all files together. Each takes time in the proof."""
+
+
+def in_stretches(series: Series) -> Series | None:
+    """The series with each file cut into its stretches, in the order of time; None where some steps
+    are in two files, or a stretch begins inside of a chunk that cannot be cut.
+
+    Args:
+        series: in the order of first times, with some times of one file between those of another.
+    """
+    if series.time is None:
+        return None
+    owners = np.repeat(np.arange(len(series.files)), [len(times) for times in series.times])
+    times = np.concatenate(series.times)
+    order = np.argsort(times, kind="stable")
+    if (np.diff(times[order]) == 0).any():
+        return None
+    owners = owners[order]
+    borders = np.flatnonzero(np.diff(owners)) + 1
+    if len(borders) >= MOST_STRETCHES:
+        return None
+    parts = [Part(*one) for one in zip(series.files, series.times, strict=True)]
+    lengths = [chunk_length(part, series.time) for part in parts]
+    stretches = []
+    for part, length, start, stop in _spans(parts, lengths, owners, [0, *borders.tolist()]):
+        if start % length:
+            return None
+        stretch = steps_of(part, series.time, start, stop)
+        whole = replace(stretch.file, repeated=part.file.repeated)
+        stretches.append(replace(stretch, file=whole))
+    return replace(
+        series,
+        files=tuple(part.file for part in stretches),
+        times=tuple(part.times for part in stretches),
+    )
+
+
+def _spans(
+    parts: list[Part], lengths: list[int], owners: np.ndarray, begins: list[int]
+) -> Iterator[tuple[Part, int, int, int]]:
+    """Each stretch in the order of time: its file, the length of that file's chunks, the first step
+    and the one after the last.
+    """
+    taken = [0] * len(parts)
+    for begin, end in zip(begins, [*begins[1:], len(owners)], strict=True):
+        number = int(owners[begin])
+        start = taken[number]
+        taken[number] += end - begin
+        yield parts[number], lengths[number], start, taken[number]

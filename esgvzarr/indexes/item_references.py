@@ -1,0 +1,98 @@
+"""The references that a STAC item shows, in the forms in which the field writes them.
+
+Sources: STAC Zarr best practices (``application/vnd.zarr+kerchunk``); esg-publisher pull request
+353 (keys ``reference_file``, ``icechunk``, ``zarr``, ``cfa``; types without ``application/``); the
+items that ORNL migrated (type ``kerchunk``); esgcet 5.5.3 (``reference_file`` is the bare URL).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from ..errors import SourceError
+from ..transport import Transport, is_url
+
+_KEYS = ("reference_file", "kerchunk", "icechunk")
+"""Of assets that are references, whatever their type is."""
+_TYPES = ("kerchunk", "vnd.zarr+kerchunk", "vnd.icechunk")
+"""Of references, whatever their key is; with ``application/`` before them or not."""
+_CFA = "cfa"
+_MOST_BYTES = 16 * 2**20
+"""Of an item."""
+
+
+def references_of_item(item: Mapping[str, Any], subject: str) -> list[str]:
+    """The URLs of the references that an item shows, those of all data nodes.
+
+    Args:
+        item: as the index gives it.
+        subject: its URL or path, for messages.
+
+    Raises:
+        SourceError: it shows none that can be read here.
+    """
+    hrefs = list(dict.fromkeys(_hrefs(item)))
+    if hrefs:
+        return hrefs
+    assets = item.get("assets") or {}
+    is_cfa = any(_is_cfa(str(key), asset) for key, asset in assets.items())
+    found = "shows a CFA aggregation, which is not read here" if is_cfa else "shows no references"
+    raise SourceError(
+        subject,
+        found,
+        expected=f"an asset {', '.join(_KEYS)}, or one of type {', '.join(_TYPES)}",
+        code="source-no-link",
+    )
+
+
+def references_at(place: str, transport: Transport) -> list[str]:
+    """The references that a STAC item at a URL or path shows; of anything else, the place itself.
+
+    Raises:
+        SourceError: the item shows none.
+        TransportError: it cannot be read.
+    """
+    if not _may_be_item(place):
+        return [place]
+    data = transport.read_document(place, limit=_MOST_BYTES)
+    try:
+        item = orjson.loads(data)
+    except ValueError:
+        return [place]
+    if not isinstance(item, dict) or item.get("type") != "Feature":
+        return [place]
+    return references_of_item(item, place)
+
+
+def _may_be_item(place: str) -> bool:
+    """Whether it is worth a look: references may be large."""
+    if is_url(place):
+        return "/items/" in urlsplit(place).path
+    return os.path.isfile(place) and place.endswith(".json") and os.path.getsize(place) < 2**20
+
+
+def _hrefs(item: Mapping[str, Any]) -> Iterator[str]:
+    for key, asset in (item.get("assets") or {}).items():
+        if isinstance(asset, str) and key in _KEYS:
+            yield asset
+        if not isinstance(asset, Mapping):
+            continue
+        others = asset.get("alternate")
+        for one in (asset, *(others.values() if isinstance(others, Mapping) else ())):
+            href = one.get("href") if isinstance(one, Mapping) else None
+            if isinstance(href, str) and _is_reference(key, one):
+                yield href
+
+
+def _is_reference(key: str, asset: Mapping[str, Any]) -> bool:
+    media_type = str(asset.get("type") or "").removeprefix("application/").partition(";")[0]
+    return key in _KEYS or media_type in _TYPES
+
+
+def _is_cfa(key: str, asset: Any) -> bool:
+    return key == _CFA or (isinstance(asset, Mapping) and _CFA in str(asset.get("type")))

@@ -1,0 +1,60 @@
+"""The forms in which items of the field show references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esgvzarr.errors import SourceError
+from esgvzarr.indexes.item_references import references_at, references_of_item
+from esgvzarr.transport import Transport
+
+HREF = "https://node.example/a.json"
+
+
+def item_of(**assets: Any) -> dict[str, Any]:
+    data = {"href": "https://node.example/a.nc", "type": "application/netcdf"}
+    return {"type": "Feature", "id": "a", "assets": {"data0000": data, **assets}}
+
+
+@pytest.mark.parametrize(
+    "assets",
+    [
+        {"reference_file": {"href": HREF, "type": "application/vnd.zarr+kerchunk"}},
+        {"reference_file": {"href": HREF, "type": "vnd.zarr+kerchunk"}},
+        {"reference_file": {"href": HREF, "type": "kerchunk"}},
+        {"reference_file": {"href": HREF, "type": "application/json"}},
+        {"reference_file": HREF},
+        {"icechunk": {"href": HREF, "type": "vnd.icechunk"}},
+        {"icechunk": {"href": HREF, "type": "application/vnd.icechunk"}},
+        {"zarr": {"href": HREF, "type": "vnd.icechunk"}},
+        {"anything": {"href": HREF, "type": "application/vnd.zarr+kerchunk; profile=x"}},
+    ],
+    ids=["best practice", "353", "ORNL", "JSON", "esgcet", "353 icechunk", "ours", "zarr", "key"],
+)
+def test_each_form_is_read(assets: dict[str, Any]) -> None:
+    assert references_of_item(item_of(**assets), "item") == [HREF]
+
+
+def test_those_of_all_data_nodes_are_read() -> None:
+    other = {"href": "https://other.example/a.json", "type": "kerchunk"}
+    asset = {"href": HREF, "type": "kerchunk", "alternate": {"other.example": other}}
+    item = item_of(reference_file=asset)
+    assert references_of_item(item, "item") == [HREF, other["href"]]
+
+
+def test_an_aggregation_is_said_not_to_be_read() -> None:
+    asset = {"href": "https://node.example/a.nca", "type": "application/vnd.cfa"}
+    with pytest.raises(SourceError, match="CFA aggregation") as caught:
+        references_of_item(item_of(cfa=asset), "item")
+    assert caught.value.code == "source-no-link"
+
+
+def test_what_is_no_item_is_its_own_reference(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"version": 1, "refs": {}}))
+    with Transport() as transport:
+        assert references_at(str(path), transport) == [str(path)]

@@ -1,0 +1,64 @@
+"""The documentation as it is built, and as a browser shows it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEAD_ANCHORS = """
+() => Array.from(document.querySelectorAll("a[href*='#']"))
+  .filter((link) => link.pathname === location.pathname && link.hash.length > 1)
+  .filter((link) => !document.getElementById(decodeURIComponent(link.hash.slice(1))))
+  .map((link) => link.hash)
+"""
+WIDE_TABLES = """
+() => Array.from(document.querySelectorAll(".md-typeset__scrollwrap"))
+  .filter((frame) => frame.scrollWidth > frame.clientWidth + 1)
+  .map((frame) => frame.textContent.trim().slice(0, 80))
+"""
+TOGGLES = "document.querySelectorAll('[data-md-component=palette] input').length"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site; building it gave no warning."""
+    pytest.importorskip("mkdocs", reason="mkdocs is in the extra `docs`")
+    site = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return site
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    yield page
+    page.close()
+
+
+def test_no_heading_shows_the_mark_of_its_name(built: Path) -> None:
+    for page in built.rglob("*.html"):
+        assert "{ #" not in page.read_text(), page
+
+
+def test_links_within_pages_lead_somewhere_and_tables_fit(built: Path, window: Any) -> None:
+    """At 1400 pixels, on every page; each has the switch between light and dark."""
+    for page in sorted(built.rglob("index.html")):
+        window.goto(page.as_uri())
+        assert window.evaluate(DEAD_ANCHORS) == [], page
+        assert window.evaluate(WIDE_TABLES) == [], page
+        assert window.evaluate(TOGGLES) == 2, page
