@@ -74,7 +74,7 @@ def run(console: Console, directory: Path | None = None, *, keep_serving: bool =
         _show_epochs(console, node)
         if keep_serving:
             _serve(console, node, index)
-    _keep_local(console, node)
+    _keep_local(console, node, 6 if keep_serving else 5)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 
@@ -298,7 +298,7 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         threading.Event().wait()
 
 
-def _keep_local(console: Console, node: DataNode) -> None:
+def _keep_local(console: Console, node: DataNode, number: int) -> None:
     """References to the files as they lie here, in a static STAC catalogue: the servers end, these
     stay.
     """
@@ -310,7 +310,7 @@ def _keep_local(console: Console, node: DataNode) -> None:
     settings = read_settings(node.config)
     references = node.directory / "references"
     with (
-        _step(console, 5, "A static STAC catalogue on disk, which needs no server"),
+        _step(console, number, "A static STAC catalogue on disk, which needs no server"),
         make_transport(settings) as transport,
     ):
         for name in DATASETS:

@@ -95,7 +95,11 @@ class CatalogIndex(IndexDefaults):
         return [item] if item is not None else []
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """All datasets, on one page: files on disk take no queries."""
+        """All datasets, on one page: files on disk take no queries.
+
+        Raises:
+            SettingsError: there is a query.
+        """
         if query:
             raise SettingsError(
                 repr(query),

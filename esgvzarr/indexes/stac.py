@@ -136,7 +136,11 @@ class StacIndex(IndexDefaults):
         return url.rstrip("/") if is_api else ""
 
     def check(self) -> None:
-        """Look at the landing page, and ask for a dataset that no index has."""
+        """Look at the landing page, and ask for a dataset that no index has.
+
+        Raises:
+            LinkError: the index cannot be reached, or is no STAC API.
+        """
         try:
             page = json.loads(self._transport.read_document(self._api_url))
         except (ValueError, RecursionError):

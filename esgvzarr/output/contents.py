@@ -142,7 +142,15 @@ class ContentsBuilder:
         offsets: np.ndarray,
         sizes: np.ndarray,
     ) -> None:
-        """Take in chunks of an array that lie in files."""
+        """Take in chunks of an array that lie in files.
+
+        Args:
+            path: of the array.
+            keys: (chunk, dimension): positions in the chunk grid.
+            files: (chunk,): numbers that ``file_number`` gave.
+            offsets: (chunk,): first byte in the file.
+            sizes: (chunk,): bytes.
+        """
         rows = self._rows.setdefault(path, _Rows())
         rows.keys.append(keys)
         rows.file_index.append(files)
@@ -242,18 +250,23 @@ def _joined(rows: _Rows) -> StoredChunks:
     """One table of all batches. Rows of another rank than the first are no chunks of the array."""
     rank = (rows.keys or rows.inline or [np.empty((0, 0), np.int64)])[0].shape[1]
     fitting = [number for number, keys in enumerate(rows.keys) if keys.shape[1] == rank]
+    rows.inline = [keys for keys in rows.inline if keys.shape[1] == rank]
     nothing = np.empty(0, np.int64)
+    no_keys = np.empty((0, rank), np.int64)
     return StoredChunks(
-        keys=_concatenated([rows.keys[n] for n in fitting], np.empty((0, rank), np.int64)),
-        file_index=_concatenated([rows.file_index[n] for n in fitting], nothing),
-        offsets=_concatenated([rows.offsets[n] for n in fitting], nothing),
-        sizes=_concatenated([rows.sizes[n] for n in fitting], nothing),
-        inline=_concatenated(
-            [keys for keys in rows.inline if keys.shape[1] == rank], np.empty((0, rank), np.int64)
-        ),
+        keys=_drained(rows.keys, fitting, no_keys),
+        file_index=_drained(rows.file_index, fitting, nothing),
+        offsets=_drained(rows.offsets, fitting, nothing),
+        sizes=_drained(rows.sizes, fitting, nothing),
+        inline=_drained(rows.inline, range(len(rows.inline)), no_keys),
     )
 
 
-def _concatenated(parts: Iterable[np.ndarray], empty: np.ndarray) -> np.ndarray:
-    found = list(parts)
-    return np.concatenate(found) if found else empty
+def _drained(batches: list[np.ndarray], fitting: Iterable[int], empty: np.ndarray) -> np.ndarray:
+    """The chosen batches as one array. They are let go of: memory for one column is there twice,
+    and not that for all of them.
+    """
+    chosen = [batches[number] for number in fitting]
+    joined = np.concatenate(chosen) if chosen else empty
+    batches.clear()
+    return joined

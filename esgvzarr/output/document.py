@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
@@ -121,6 +122,8 @@ def _blocks(document: Any, start: int, end: int) -> Iterator[bytes]:
             stop = cut.start() + 1 if cut else end
         yield b"{" + document[start:stop] + b"}"
         start = stop + 1
+        if isinstance(document, mmap.mmap):  # its pages count as memory of this process
+            document.madvise(mmap.MADV_DONTNEED, 0, start - start % mmap.PAGESIZE)
 
 
 class _Plain:

@@ -158,6 +158,13 @@ def plan_reference(
 ) -> ReferenceFile:
     """What ``write_reference`` would leave there. Nothing is touched.
 
+    Args:
+        staged: what was written beside its place.
+        path: its place.
+        href: under which it will be read; empty where it is not served.
+        force: whether other bytes may be replaced.
+        sha256: of what was proved; empty where nothing was.
+
     Raises:
         StoreError: other bytes are there, or what is staged is not what was proved.
     """
