@@ -20,7 +20,7 @@ from ..cf import dates_along, time_name
 from ..inflate import chunks_of
 from ..model import Check, FileRecord
 from ..transport.fsspec_guard import raise_transport_error
-from .attributes import MARKS, OF_FILES, unlike, wrong_attrs
+from .attributes import MARKS, OF_FILES, not_finite, unlike, wrong_attrs
 from .closeness import EQUAL, ROUNDING, closeness
 from .counts import Counts, judge
 from .dates import Steps, check_dates, date_names
@@ -487,8 +487,18 @@ def _check_attributes(
         "attributes",
         f"{name or 'global'} in /{group.path}",
         not wrong,
-        f"differ: {wrong}" if wrong else f"{len(shown)}",
+        f"differ: {wrong}" if wrong else _told(shown, versions),
     )
+
+
+def _told(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> str:
+    """How many attributes are shown; and which of them are numbers in the files and words here."""
+    words = sorted(
+        key
+        for key in shown
+        if key not in MARKS and any(not_finite(attrs.get(key)) for attrs in versions)
+    )
+    return f"{len(shown)}; NaN or infinity shown as text: {words}" if words else f"{len(shown)}"
 
 
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
