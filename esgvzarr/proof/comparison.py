@@ -493,12 +493,15 @@ def _check_attributes(
 
 def _told(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> str:
     """How many attributes are shown; and which of them are numbers in the files and words here."""
-    words = sorted(
-        key
-        for key in shown
-        if key not in MARKS and any(not_finite(attrs.get(key)) for attrs in versions)
+    words = set[str]()
+    for attrs in versions:
+        words |= {key for key in shown if not_finite(attrs.get(key))}
+    words -= set(MARKS)
+    return (
+        f"{len(shown)}; NaN or infinity shown as text: {sorted(words)}"
+        if words
+        else f"{len(shown)}"
     )
-    return f"{len(shown)}; NaN or infinity shown as text: {words}" if words else f"{len(shown)}"
 
 
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
