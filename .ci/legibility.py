@@ -16,11 +16,11 @@ ROOTS = ("esgvzarr", "benchmarks", "docs")
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 MOST_LINES = 420
 MOST = {
-    "comprehension in a comprehension": 18,
+    "comprehension in a comprehension": 17,
     "tuple assignment of unlike things": 0,
-    "conditional in a conditional": 3,
+    "conditional in a conditional": 2,
     "fmt: skip": 0,
-    "module far over 400 lines": 17,
+    "module far over 400 lines": 13,
 }
 """How many there may be. The numbers only shrink."""
 

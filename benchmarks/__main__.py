@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 from esgvzarr.testing import Latency, NginxServer, ThreddsServer
@@ -43,14 +44,26 @@ class Run:
     """Of the process and its children, user and system."""
 
 
-def run(tool: str, data: str, where: str, out: Path, locations: list[str], limit_s: float) -> Run:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One tool on one dataset at one place."""
+
+    data: str
+    where: str
+    tool: str
+
+    def is_of(self, run: Run) -> bool:
+        """Whether a run was one of this case."""
+        return (run.data, run.where, run.tool) == (self.data, self.where, self.tool)
+
+
+def run(case: Case, out: Path, locations: list[str], limit_s: float) -> Run:
     """Run one tool and wait for it."""
     started = time.perf_counter()
+    program = [sys.executable, "-W", "ignore", "-m", "benchmarks.tools"]
     with open(out.with_suffix(".log"), "a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "benchmarks.tools", tool, str(out), *locations],
-            stdout=log,
-            stderr=log,
+            [*program, case.tool, str(out), *locations], stdout=log, stderr=log
         )
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -63,72 +76,64 @@ def run(tool: str, data: str, where: str, out: Path, locations: list[str], limit
     process.returncode = os.waitstatus_to_exitcode(status)
     peak_mib = usage.ru_maxrss / 1024
     cpu_s = usage.ru_utime + usage.ru_stime
-    return Run(data, where, tool, seconds, peak_mib, process.returncode, cpu_s=cpu_s)
+    return Run(case.data, case.where, case.tool, seconds, peak_mib, process.returncode, cpu_s=cpu_s)
 
 
-def measure(options: argparse.Namespace, stack: ExitStack) -> list[Run]:
-    """All runs, round after round, the tools in turn."""
-    root = Path(options.root)
-    runs = []
-    places = {"local": ""}
-    if 0 in options.latency:
-        places["0 ms"] = stack.enter_context(NginxServer(root, prefix="")).url
-    servers = {}
-    for latency in filter(None, options.latency):
-        server = servers[f"{latency} ms"] = stack.enter_context(ThreddsServer(root, prefix="/data"))
-        server.fault(Latency(latency / 1000))
-        places[f"{latency} ms"] = f"{server.url}/data"
-    out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    for name in options.data:
-        paths = build(SHAPES[name], root)
-        for round_number in range(options.rounds):
-            for where, base in places.items():
-                for tool in options.tools:
-                    if (tool == "esgcet" and base) or (
-                        round_number
-                        and any(
-                            r.status
-                            for r in runs
-                            if (r.data, r.where, r.tool) == (name, where, tool)
-                        )
-                    ):
-                        continue
-                    if round_number and any(
-                        r.seconds > options.once_s
-                        for r in runs
-                        if (r.data, r.where, r.tool) == (name, where, tool)
-                    ):
-                        continue
-                    locations = [
-                        f"{base}/{path.relative_to(root)}" if base else str(path) for path in paths
-                    ]
-                    if where in servers:
-                        servers[where].clear()
-                    made = tool.removesuffix("_proof")
-                    done = run(
-                        tool,
-                        name,
-                        where,
-                        out / f"{name}-{made}-{where.replace(' ', '')}.json",
-                        locations,
-                        options.limit_s,
-                    )
-                    if where in servers:
-                        log = servers[where].requests.snapshot()
-                        done = Run(
-                            **{
-                                **asdict(done),
-                                "requests": len(log),
-                                "sent": sum(entry.sent for entry in log),
-                            }
-                        )
-                    print(done, flush=True)
-                    runs.append(done)
-                    if options.keep:
-                        Path(options.keep).write_text(
-                            json.dumps([asdict(r) for r in runs], indent=1)
-                        )
-    return runs
+class Measurement:
+    """The servers, and the runs so far."""
+
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        self._options = options
+        self._root = Path(options.root)
+        self._out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self._servers: dict[str, ThreddsServer] = {}
+        self._places = {"local": ""}
+        self.runs: list[Run] = []
+        if 0 in options.latency:
+            self._places["0 ms"] = stack.enter_context(NginxServer(self._root, prefix="")).url
+        for latency in filter(None, options.latency):
+            server = stack.enter_context(ThreddsServer(self._root, prefix="/data"))
+            server.fault(Latency(latency / 1000))
+            self._servers[f"{latency} ms"] = server
+            self._places[f"{latency} ms"] = f"{server.url}/data"
+
+    def measure(self) -> list[Run]:
+        """All runs, round after round, the tools in turn."""
+        for name in self._options.data:
+            paths = build(SHAPES[name], self._root)
+            for _ in range(self._options.rounds):
+                for where, tool in product(self._places, self._options.tools):
+                    case = Case(name, where, tool)
+                    if self._is_wanted(case):
+                        self._run(case, paths)
+        return self.runs
+
+    def _is_wanted(self, case: Case) -> bool:
+        """A tool that failed, or took too long, is not tried in further rounds."""
+        if case.tool == "esgcet" and self._places[case.where]:
+            return False  # it reads local files only
+        before = [run for run in self.runs if case.is_of(run)]
+        return not any(run.status or run.seconds > self._options.once_s for run in before)
+
+    def _run(self, case: Case, paths: list[Path]) -> None:
+        base = self._places[case.where]
+        locations = list(map(str, paths))
+        if base:
+            locations = [f"{base}/{path.relative_to(self._root)}" for path in paths]
+        made = case.tool.removesuffix("_proof")
+        out = self._out / f"{case.data}-{made}-{case.where.replace(' ', '')}.json"
+        server = self._servers.get(case.where)
+        if server:
+            server.clear()
+        done = run(case, out, locations, self._options.limit_s)
+        if server:
+            log = server.requests.snapshot()
+            done = replace(done, requests=len(log), sent=sum(entry.sent for entry in log))
+        print(done, flush=True)
+        self.runs.append(done)
+        if self._options.keep:
+            kept = [asdict(run) for run in self.runs]
+            Path(self._options.keep).write_text(json.dumps(kept, indent=1))
 
 
 def main() -> None:
@@ -172,7 +177,8 @@ def main() -> None:
     for path in options.add:
         runs += [Run(**run) for run in json.loads(path.read_text())]
     with ExitStack() as stack:
-        runs += measure(options, stack) if options.tools else []
+        if options.tools:
+            runs += Measurement(options, stack).measure()
     page = table(runs)
     print(page)
     if options.page:
@@ -224,34 +230,39 @@ def table(runs: list[Run]) -> str:
 def _rows(runs: list[Run]) -> list[str]:
     tools = list(dict.fromkeys(run.tool for run in runs))
     places = list(dict.fromkeys(run.where for run in runs))
-    rows = [
-        "| | "
-        + " | ".join(f"{place}, s | ratio" for place in places)
-        + " | CPU, s | requests | MB moved | serial rounds | peak MiB |",
-        "|---" * (2 * len(places) + 6) + "|",
-    ]
+    heads = [f"{place}, s | ratio" for place in places]
+    heads += ["CPU, s", "requests", "MB moved", "serial rounds", "peak MiB"]
+    rows = [f"| | {' | '.join(heads)} |", "|---" * (2 * len(places) + 6) + "|"]
     for tool in tools:
         cells = []
         for place in places:
-            median = _median(runs, tool, place)
-            ours = _median(runs, "esgvzarr", place)
-            failed = any(run.status for run in runs if (run.tool, run.where) == (tool, place))
-            cells += [
-                "fails" if failed else f"{median:.2f}" if median else "",
-                f"{median / ours:.1f}" if median and ours and not failed else "",
-            ]
-        served = [run for run in runs if run.tool == tool and run.requests and not run.status]
-        slow = _median(runs, tool, "100 ms")
-        fast = _median(runs, tool, "20 ms")
-        cells += [
-            _cpu(runs, tool),
-            str(served[-1].requests) if served else "",
-            f"{served[-1].sent / 1e6:.1f}" if served else "",
-            f"{(slow - fast) / 0.08:.0f}" if slow and fast and served else "",
-            f"{max(run.peak_mib for run in runs if run.tool == tool):.0f}",
-        ]
-        rows.append(f"| {tool} | " + " | ".join(cells) + " |")
+            cells += _times(runs, tool, place)
+        cells += [_cpu(runs, tool), *_costs(runs, tool)]
+        rows.append(f"| {tool} | {' | '.join(cells)} |")
     return rows
+
+
+def _times(runs: list[Run], tool: str, place: str) -> list[str]:
+    """The median, and how many times ours it is."""
+    if any(run.status for run in runs if (run.tool, run.where) == (tool, place)):
+        return ["fails", ""]
+    median = _median(runs, tool, place)
+    if not median:
+        return ["", ""]
+    ours = _median(runs, "esgvzarr", place)
+    return [f"{median:.2f}", f"{median / ours:.1f}" if ours else ""]
+
+
+def _costs(runs: list[Run], tool: str) -> list[str]:
+    """Requests, megabytes, rounds that wait for each other, and the most memory."""
+    peak = f"{max(run.peak_mib for run in runs if run.tool == tool):.0f}"
+    served = [run for run in runs if run.tool == tool and run.requests and not run.status]
+    if not served:
+        return ["", "", "", peak]
+    slow = _median(runs, tool, "100 ms")
+    fast = _median(runs, tool, "20 ms")
+    rounds = f"{(slow - fast) / 0.08:.0f}" if slow and fast else ""
+    return [str(served[-1].requests), f"{served[-1].sent / 1e6:.1f}", rounds, peak]
 
 
 def _proof_costs(runs: list[Run]) -> list[str]:

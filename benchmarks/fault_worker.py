@@ -29,7 +29,7 @@ import zarr
 from esgvzarr import cli, indexes, proof, settings
 from esgvzarr.errors import EsgvzarrError
 from esgvzarr.link import lifecycle, remove
-from esgvzarr.link.resume import resume
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId
 from esgvzarr.output import placing
 
@@ -124,13 +124,13 @@ def _do(order: Order) -> list[Done]:
     own = settings.read_settings(order.config)
     source = [str(order.directory)]
     if order.verb.startswith("resume"):
-        outcomes = resume([] if order.verb == "resume all" else [order.dataset_id], own)
+        outcomes = resume(Selection([] if order.verb == "resume all" else [order.dataset_id]), own)
         return [(outcome.dataset_id, outcome.state, outcome.code) for outcome in outcomes]
     dataset_id = DatasetId.parse(order.dataset_id)
     if order.verb in ("link", "force"):
         outcomes = [
             lifecycle.link_source(
-                source, dataset_id, order.config, own, force=order.verb == "force"
+                lifecycle.Order(source, order.config, dataset_id, order.verb == "force"), own
             )
         ]
     else:
@@ -162,7 +162,9 @@ def _unlist(order: Order) -> list[Done]:
     dataset_id = DatasetId.parse(order.dataset_id)
     for link in index.links(dataset_id):
         index.remove_link(dataset_id, link)
-    placing.remove_reference(order.directory / f"{order.dataset_id}.json")
+    path = order.directory / f"{order.dataset_id}.json"
+    placing.remove_leftovers(path)  # of a generate that was killed, as unpublish does it
+    placing.remove_reference(path)
     return [(order.dataset_id, "deleted", "")]
 
 

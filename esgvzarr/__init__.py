@@ -104,7 +104,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what is asked for, and only that."""
     if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        found = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        if _HOMES[name] == "verbs":
+            # ``import esgvzarr.link.states as states`` looks for the last part below what it finds
+            # here: as an attribute, else as the module of this name and that part.
+            found.__name__ = f"{__name__}.{name}"
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -74,7 +74,7 @@ def run(console: Console, directory: Path | None = None, *, keep_serving: bool =
         _show_epochs(console, node)
         if keep_serving:
             _serve(console, node, index)
-    _keep_local(console, node)
+    _keep_local(console, node, 6 if keep_serving else 5)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 
@@ -271,7 +271,7 @@ def _show_epochs(console: Console, node: DataNode) -> None:
 def _serve(console: Console, node: DataNode, index: StacServer) -> None:
     """Link a dataset that gives a map, and print where to look, until Ctrl-C."""
     from .generate import index_pages
-    from .link.lifecycle import link_source
+    from .link.lifecycle import Order, link_source
     from .settings import read_settings
     from .testing.datasets import write_planet
     from .testing.items import make_item
@@ -284,7 +284,7 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         hrefs = {file.name: node.thredds.url_of(directory / file.name) for file in files}
         index.add_item(make_item(MAP, hrefs, data_node=node.thredds.host))
         item = f"{node.stac_url}/collections/CMIP6/items/{MAP}"
-        link_source([item], None, node.config, settings)
+        link_source(Order([item], node.config), settings)
         search_page = index_pages(node.data, settings)
     for text, href in (
         ("a map", node.url_of(MAP).replace(".json", ".html")),
@@ -298,7 +298,7 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         threading.Event().wait()
 
 
-def _keep_local(console: Console, node: DataNode) -> None:
+def _keep_local(console: Console, node: DataNode, number: int) -> None:
     """References to the files as they lie here, in a static STAC catalogue: the servers end, these
     stay.
     """
@@ -310,7 +310,7 @@ def _keep_local(console: Console, node: DataNode) -> None:
     settings = read_settings(node.config)
     references = node.directory / "references"
     with (
-        _step(console, 5, "A static STAC catalogue on disk, which needs no server"),
+        _step(console, number, "A static STAC catalogue on disk, which needs no server"),
         make_transport(settings) as transport,
     ):
         for name in DATASETS:

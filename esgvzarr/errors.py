@@ -202,7 +202,7 @@ class SettingsError(EsgvzarrError):
 class SourceError(EsgvzarrError):
     """What should describe a dataset (record, catalogue, mapfile, STAC item, DSID) does not."""
 
-    code = "source-invalid"
+    code = "source-record"
     usual = Traits(Fault.DATA)
 
 

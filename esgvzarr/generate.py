@@ -129,6 +129,13 @@ def place_staged(
 ) -> Written:
     """Rename what was proved into its place; what says the same already stays.
 
+    Args:
+        verb: what the user asked for, for the outcome.
+        dataset_id: the dataset, or the name of a document.
+        staged: what was proved.
+        places: where each output is staged, and where it goes.
+        force: replace other bytes under the same name.
+
     Raises:
         StoreError: it cannot be written, other bytes are there, or what is staged is not what was
             proved.

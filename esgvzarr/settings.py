@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,15 +15,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
+from .esg_yaml import SECTION, URL_PREFIX, read_config, read_section, served_roots
 
-SECTION = "esgvzarr"
 ENVIRONMENT_PREFIX = "ESGVZARR_"
 _OF_TESTS = "test_"
 """What variables of the environment begin with that steer tests."""
-_NEAR = 0.75
-"""How alike a key of ``esg.yaml`` is to the section's name when it is taken for a misspelt one."""
-_URL_PREFIX = r"^https?://[^\s?#@/]+(/[^\s?#]*)?$"
-_UrlPrefix = Annotated[str, Field(pattern=_URL_PREFIX)]
+_UrlPrefix = Annotated[str, Field(pattern=URL_PREFIX)]
 _Directory = Annotated[str, Field(pattern=r"^/")]
 
 
@@ -43,7 +39,7 @@ class Settings(BaseModel):
     )
     reference_url: str | None = Field(
         default=None,
-        pattern=_URL_PREFIX,
+        pattern=URL_PREFIX,
         description=(
             "Public URL prefix under which `reference_dir` is served. Needed with, and only "
             "with, `reference_dir`."
@@ -218,9 +214,15 @@ class Settings(BaseModel):
         """The outputs of each dataset."""
         return self.outputs or (self.output,)
 
-    def with_output(self, name: str) -> Settings:
-        """The same settings for one output alone."""
-        return self.model_copy(update={"output": name, "outputs": ()})
+    def outputs_from(self, name: str) -> tuple[str, ...]:
+        """An output, and those that are named after it; it alone where it is not named."""
+        if name not in self.all_outputs:
+            return (name,)
+        return self.all_outputs[self.all_outputs.index(name) :]
+
+    def with_outputs(self, names: tuple[str, ...]) -> Settings:
+        """The same settings for these outputs."""
+        return self.model_copy(update={"output": names[0], "outputs": names})
 
     @model_validator(mode="after")
     def _outputs_are_known(self) -> Settings:
@@ -300,51 +302,6 @@ def _with_own_node(settings: Settings, config: str | os.PathLike[str] | None) ->
     )
 
 
-def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
-    """Local directory -> public URL prefix, as esgcet makes URLs of its ``data_roots``.
-
-    Raises:
-        SettingsError: ``https_url`` is no template of a URL.
-    """
-    roots = document.get("data_roots")
-    node = document.get("data_node")
-    template = str(document.get("https_url") or "").partition("|")[0]
-    if not template and isinstance(node, str) and node:
-        template = f"https://{node}/thredds/fileServer/{{}}/{{}}"
-    if not template or not isinstance(roots, Mapping):
-        return {}
-    found = {}
-    for directory, name in roots.items():
-        try:
-            prefix = template.format(name, "").rstrip("/")
-        except (IndexError, KeyError, ValueError) as error:
-            raise SettingsError(
-                f"{subject}, key https_url",
-                f"is {template!r}, which is no template",
-                expected="a URL with {} for the data root and {} for the path",
-                todo="See esgcet's documentation of https_url.",
-            ) from error
-        if str(directory).startswith("/") and re.match(_URL_PREFIX, prefix):
-            found[str(directory).rstrip("/") or "/"] = prefix
-    return found
-
-
-def _check_names(document: Mapping[str, Any], subject: str) -> None:
-    """A misspelt section, or variable of the environment, would be without effect, and unnoticed.
-
-    Raises:
-        SettingsError: one of them is near a right one, or has our prefix.
-    """
-    for key in document:
-        near = difflib.get_close_matches(str(key).lower(), [SECTION], n=1, cutoff=_NEAR)
-        if near and key != SECTION:
-            raise SettingsError(
-                f"{subject}, key {key}",
-                "no such section",
-                todo=f"Did you mean {SECTION!r}?",
-            )
-
-
 def _check_environment() -> None:
     for variable in os.environ:
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
@@ -383,59 +340,3 @@ def _todo(problem: Mapping[str, Any], key: str) -> str:
     return (
         "docs/reference/settings.md has them all." if problem["type"] == "extra_forbidden" else ""
     )
-
-
-def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Our section of ``esg.yaml`` and the line of each of its keys; both empty where there is none.
-
-    esgcet drops top-level keys that it does not know, so the file is read again.
-
-    Raises:
-        SettingsError: the file cannot be read, is not YAML, or the section is not a mapping.
-    """
-    document = read_config(config)
-    _check_names(document, str(config))
-    section = {} if document.get(SECTION) is None else document[SECTION]
-    if not isinstance(section, dict):
-        raise SettingsError(
-            f"{config}, key {SECTION}",
-            f"is a {type(section).__name__}",
-            expected="a mapping of settings",
-        )
-    with open(config, encoding="utf-8") as file:
-        root = yaml.compose(file, Loader=yaml.SafeLoader)
-    pairs = root.value if isinstance(root, yaml.MappingNode) else []
-    lines = {}
-    for name, node in pairs:
-        if name.value == SECTION and isinstance(node, yaml.MappingNode):
-            lines.update({str(key.value): key.start_mark.line + 1 for key, _ in node.value})
-    return {str(key): value for key, value in section.items()}, lines
-
-
-def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:
-    """The whole of ``esg.yaml`` as a mapping.
-
-    Raises:
-        SettingsError: the file cannot be read, or is not a YAML mapping; the line is named where
-            there is one.
-    """
-    try:
-        with open(config, encoding="utf-8") as file:
-            document = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            str(config), f"cannot be read: {error}", todo="Give the path of esg.yaml with --config."
-        ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{config}, line {mark.line + 1}" if mark else str(config)
-        raise SettingsError(where, f"is not YAML: {getattr(error, 'problem', error)}") from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise SettingsError(
-            str(config),
-            f"holds a {type(document).__name__}",
-            expected="a mapping, as esgcet's esg.yaml",
-        )
-    return document

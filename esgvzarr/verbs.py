@@ -131,17 +131,11 @@ def link(
         SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing
             was done.
     """
-    from .link.lifecycle import link_source
+    from .link.lifecycle import Order, link_source
 
     place = _config_of_esgpublish(config)
-    return link_source(
-        _texts(sources),
-        _parsed(dataset_id),
-        place,
-        _settings(place, settings),
-        force=force,
-        dry_run=dry_run,
-    )
+    order = Order(_texts(sources), place, _parsed(dataset_id), force)
+    return link_source(order, _settings(place, settings), dry_run=dry_run)
 
 
 @naming_extras("esgvzarr.resume")
@@ -167,13 +161,12 @@ def resume(
         config: as in `link`.
         settings: settings by name.
     """
+    from .link.resume import Selection
     from .link.resume import resume as resume_from_ledger
 
     return resume_from_ledger(
-        _names(dataset_ids),
+        Selection(_names(dataset_ids), every, code),
         _settings(_config_if_any(config), settings),
-        every=every,
-        code=code,
         dry_run=dry_run,
     )
 
@@ -218,6 +211,7 @@ def unpublish(
         settings: settings by name.
     """
     from .link.dry_run import preview
+    from .link.means import Means
     from .link.remove import decide_withdrawal
     from .link.remove import unpublish as unpublish_now
     from .model import DatasetId
@@ -226,7 +220,7 @@ def unpublish(
     known = _settings(place, settings)
     parsed = DatasetId.parse(str(dataset_id))
     if dry_run:
-        return preview(decide_withdrawal(parsed, place, known, delete=delete), known)
+        return preview(decide_withdrawal(parsed, place, known, delete=delete), Means(known))
     return unpublish_now(parsed, place, known, delete=delete)
 
 
@@ -317,12 +311,12 @@ def audit(
         config: as in `link`.
         settings: settings by name.
     """
+    from .audit import Thoroughness, find_targets
     from .audit import audit as audit_targets
-    from .audit import find_targets
 
     known = _settings(_config_if_any(config), settings)
     found = find_targets(_texts(targets), known)
-    return list(audit_targets(found, known, checksums=checksums, samples=samples))
+    return list(audit_targets(found, known, Thoroughness(checksums, samples)))
 
 
 @naming_extras("esgvzarr.inspect")

@@ -65,6 +65,7 @@ READER = {
     "__main__.py",
     "cli",
     "errors.py",
+    "esg_yaml.py",
     "extras.py",
     "model.py",
     "outcome.py",

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from esgvzarr.errors import SettingsError
-from esgvzarr.settings import ENVIRONMENT_PREFIX, Settings, read_config, read_section, read_settings
+from esgvzarr.esg_yaml import read_config, read_section
+from esgvzarr.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 
 CONFIG = Path(__file__).parents[1] / "config"
 WRITE_SCHEMA = (

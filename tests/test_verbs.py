@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,14 @@ def test_a_setting_that_there_is_not_is_an_error() -> None:
 def test_one_file_as_a_path_will_do(tmp_path: Path) -> None:
     (path,) = write_monthly(tmp_path, lengths=(2,))
     assert len(esgvzarr.references(path, dataset_id=DATASET_ID).record.files) == 1
+
+
+@pytest.mark.parametrize(
+    "module", ["link.states", "combine.rules", "audit.judgement", "extract.parts", "doctor.node"]
+)
+def test_a_module_of_a_room_is_imported_by_its_whole_name(module: str) -> None:
+    """Though the room's name is that of a function."""
+    names: dict[str, object] = {}
+    exec(f"import esgvzarr.{module} as found", names)  # noqa: S102
+    assert names["found"] is sys.modules[f"esgvzarr.{module}"]
+    assert not inspect.ismodule(getattr(esgvzarr, module.partition(".")[0]))

@@ -10,18 +10,22 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.audit import audit, find_targets
+from esgvzarr.audit import Thoroughness, audit, find_targets
 from esgvzarr.audit.judgement import State
+from esgvzarr.backfill import Job, backfill
 from esgvzarr.documents import combine, read_spec
 from esgvzarr.errors import EsgvzarrError, Fault, WorkerError
 from esgvzarr.generate import generate, verify_published
-from esgvzarr.link.dry_run import plan_file
-from esgvzarr.link.lifecycle import link_source
-from esgvzarr.link.resume import resume
+from esgvzarr.link.dry_run import Target, plan_files
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.means import Means
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.settings import Settings, read_settings
-from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly
+from esgvzarr.testing import DATASET_ID, StacServer, ThreddsServer, make_item, write_monthly
 from esgvzarr.testing.node import DataNode
+from esgvzarr.testing.oddities import forget_member
 from esgvzarr.transport import Transport
 
 FUZZED = os.environ.get("ESGVZARR_FUZZED")
@@ -106,7 +110,7 @@ def test_a_hang_ends_at_the_time_limit(
     settings = limited(tmp_path).model_copy(update={"worker_time_s": 3.0})
     record = record_of(spiteful(tmp_path, "HANG"))
     with Transport() as transport, pytest.raises(WorkerError, match="while scanning") as caught:
-        plan_file(record, tmp_path / "out", transport, settings)
+        plan_files(record, Target(tmp_path / "out"), transport, Means(settings))
     assert (caught.value.code, caught.value.fault) == ("worker-time", Fault.DATA)
 
 
@@ -123,15 +127,35 @@ def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
         (tmp_path / "new").mkdir()
         bad = node.add_dataset(DATASET_ID, [spiteful(tmp_path / "new", "ABORT")])
         stac_server.add_item(_item(node, DATASET_ID))
-        outcome = link_source([str(bad)], None, node.config, settings)
+        outcome = link_source(Order([str(bad)], node.config), settings)
         assert (outcome.state, outcome.code) == ("failed", "worker-died")
-        (again,) = resume([DATASET_ID], settings)
+        (again,) = resume(Selection([DATASET_ID]), settings)
         assert again.code == "worker-died"
         other = f"{DATASET_ID.rpartition('.v')[0]}.v20200101"
         good = node.add_dataset(other, write_monthly(tmp_path / "good"))
         stac_server.add_item(_item(node, other))
-        outcome = link_source([str(good)], None, node.config, settings)
+        outcome = link_source(Order([str(good)], node.config), settings)
         assert outcome.state == "linked", outcome
+
+
+def test_a_dataset_that_kills_its_worker_is_kept_once_and_starves_no_other_of_a_backfill(
+    spiteful: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    files = write_monthly(
+        tmp_path / "good", lengths=(2,), format="NETCDF3_CLASSIC", extra=(forget_member,)
+    )
+    with ThreddsServer(tmp_path / "data") as server:
+        for number, paths in enumerate(([spiteful(tmp_path, "ABORT")], files, files)):
+            directory = tmp_path / "data" / str(number)
+            directory.mkdir(parents=True)
+            copies = [Path(shutil.copy2(path, directory)) for path in paths]
+            server.add_dataset(DATASET_ID.replace("r1i1p1f2", f"r{number}i1p1f2"), copies)
+        settings = limited(tmp_path).model_copy(update={"allowed_hosts": (server.host,)})
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        summary = backfill(job, settings, jobs=1)
+    assert (summary.counts["failed"], summary.counts["written"]) == (1, 2)
+    bad = DATASET_ID.replace("r1i1p1f2", "r0i1p1f2")
+    assert [step.code for step in Ledger(settings.ledger).entries(bad)] == ["worker-died"]
 
 
 def _item(node: DataNode, dataset: str) -> dict[str, Any]:
@@ -179,7 +203,7 @@ def test_combine_ends_at_its_limits(
 def test_an_audit_says_that_files_cannot_be_read_back(published: Path, tmp_path: Path) -> None:
     settings = limited(tmp_path).model_copy(update={"worker_time_s": 0.01})
     targets = find_targets([str(published)], settings)
-    (found,) = audit(targets, settings, samples=True)
+    (found,) = audit(targets, settings, Thoroughness(samples=True))
     assert found.state is State.UNREADABLE
     assert "was ended after 0.01 s" in found.detail
 

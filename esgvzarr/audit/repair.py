@@ -10,6 +10,7 @@ from ..generate import Progress
 from ..link.attempt import Attempt
 from ..link.dry_run import preview
 from ..link.ledger import Ledger
+from ..link.means import Means, tell_no_one
 from ..link.remove import withdraw
 from ..link.states import Verb
 from ..outcome import Outcome, Skipped
@@ -30,7 +31,7 @@ def repair(
     settings: Settings,
     *,
     dry_run: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: Progress = tell_no_one,
 ) -> Outcome | None:
     """Unlink a dataset that gives wrong data, move its reference file out of what is served, and
     queue it to be linked anew.
@@ -55,9 +56,8 @@ def repair(
             found.code,
         )
     if dry_run:
-        return preview(
-            replace(target.task, verb=Verb.UNPUBLISH, delete=False), settings, progress=progress
-        )
+        taken_back = replace(target.task, verb=Verb.UNPUBLISH, delete=False)
+        return preview(taken_back, Means(settings, progress))
     ledger = Ledger(settings.ledger)
     with ledger.claimed(target.dataset_id):
         last = ledger.last(target.dataset_id)

@@ -83,6 +83,20 @@ class Kept(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """How the last run of a job went."""
+
+    finished: int
+    """Datasets that it was through with."""
+    seconds: float
+    """That it took."""
+    resting: tuple[str, ...] = ()
+    """Data nodes that gave no answer."""
+    trouble: str = ""
+    """Why it ended early; empty if it did not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What became of all datasets of a job, in all runs so far."""
 
@@ -113,22 +127,14 @@ class Summary:
     """Dataset id, data node, state of all, where they were only to be listed."""
 
     @classmethod
-    def of(
-        cls,
-        kept: Kept,
-        job: str,
-        finished: int,
-        seconds: float,
-        resting: Iterable[str],
-        trouble: str,
-    ) -> Summary:
+    def of(cls, kept: Kept, job: str, last: LastRun) -> Summary:
         """What is kept of a job, with how its last run went."""
         return cls(
             job,
-            finished,
-            seconds,
-            tuple(resting),
-            trouble,
+            last.finished,
+            last.seconds,
+            last.resting,
+            last.trouble,
             dict(kept.counts()),
             tuple(kept.counts_by_reason()),
             tuple(kept.counts_by_node()),

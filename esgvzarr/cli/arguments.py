@@ -25,7 +25,15 @@ Run = Callable[[argparse.Namespace], int]
 def add_command(
     commands: Any, name: str, run: Run, help: str, epilog: str = EXIT_STATUS
 ) -> argparse.ArgumentParser:
-    """Add a command without arguments."""
+    """Add a command without arguments.
+
+    Args:
+        commands: the subparsers of ``esgvzarr``.
+        name: of the command.
+        run: carries it out, and returns its exit status.
+        help: one line for the list of commands; it begins the command's own help too.
+        epilog: stands at the end of the command's own help.
+    """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
@@ -120,7 +128,11 @@ def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") 
 
 
 def positive_count(text: str) -> int:
-    """Parse a number of things, at least 1."""
+    """Parse a number of things, at least 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is less.
+    """
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")

@@ -98,14 +98,12 @@ def _audit(options: argparse.Namespace) -> int:
 def _audit_all(
     options: argparse.Namespace, targets: Sequence[Target], settings: Settings, console: Console
 ) -> list[Audited]:
-    from ..audit import audit
+    from ..audit import Thoroughness, audit
 
     audited = audit(
         targets,
         settings,
-        checksums=options.checksums,
-        samples=options.samples,
-        decide=options.repair,
+        Thoroughness(options.checksums, options.samples, options.repair),
         keep=not options.dry_run,
     )
     found = []

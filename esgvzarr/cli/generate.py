@@ -91,8 +91,10 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _line_that_opens(path: str, outcome: Outcome) -> str:
     """A line of Python that opens a reference file."""
+    from ..stage.proving import SEGMENTS
+
     is_stock = path.endswith(".json") and not path.endswith(".zarr3.json")
-    is_whole = all(warning.code != "segments" for warning in outcome.warnings)
+    is_whole = all(warning.code != SEGMENTS for warning in outcome.warnings)
     engine = "kerchunk" if is_stock and is_whole else "esgvzarr"
     return f'xarray.open_dataset("{path}", engine="{engine}", chunks={{}})'
 
@@ -104,18 +106,14 @@ def _planned(
     settings: Settings,
     progress: Progress,
 ) -> Outcome:
-    from ..link.dry_run import plan_file
+    from ..link.dry_run import Target, plan_files
+    from ..link.means import Means
     from ..outcome import Planned, Verb
 
-    planned = plan_file(
-        record,
-        options.output_dir,
-        transport,
-        settings,
-        force=options.force,
-        progress=progress,
-    )[1]
-    detail = f"dry run: nothing was written. {planned}"
+    target = Target(options.output_dir, force=options.force)
+    planned = plan_files(record, target, transport, Means(settings, progress))
+    said = "\n".join(map(str, planned))
+    detail = f"dry run: nothing was written. {said}"
     return Planned(str(record.id), Verb.GENERATE, detail)
 
 

@@ -109,21 +109,14 @@ def _add_link(commands: Any) -> None:
 
 
 def _link(options: argparse.Namespace) -> int:
-    from ..link.lifecycle import link_source
+    from ..link.lifecycle import Order, link_source
 
     config = config_of_esgpublish(options)
     console = make_console()
     settings = settings_of(options, config)
+    order = Order(options.sources, config, dataset_id_of(options), options.force)
     with step_bar(console) as progress:
-        outcome = link_source(
-            options.sources,
-            dataset_id_of(options),
-            config,
-            settings,
-            force=options.force,
-            dry_run=options.dry_run,
-            progress=progress,
-        )
+        outcome = link_source(order, settings, dry_run=options.dry_run, progress=progress)
     return report(console, [outcome])
 
 
@@ -154,19 +147,13 @@ def _add_resume(commands: Any) -> None:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from ..link.resume import resume
+    from ..link.resume import Selection, resume
 
     console = make_console()
     settings = settings_of(options, config_if_any(options))
+    selection = Selection(options.dataset_ids, options.all, options.code)
     with step_bar(console) as progress:
-        outcomes = resume(
-            options.dataset_ids,
-            settings,
-            every=options.all,
-            code=options.code,
-            dry_run=options.dry_run,
-            progress=progress,
-        )
+        outcomes = resume(selection, settings, dry_run=options.dry_run, progress=progress)
     if not outcomes:
         console.print("[dim]nothing to resume[/dim]")
     return report(console, outcomes)
@@ -281,6 +268,7 @@ def _add_unpublish(commands: Any) -> None:
 
 def _unpublish(options: argparse.Namespace) -> int:
     from ..link.dry_run import preview
+    from ..link.means import Means
     from ..link.remove import decide_withdrawal, unpublish
     from ..model import DatasetId
 
@@ -290,7 +278,7 @@ def _unpublish(options: argparse.Namespace) -> int:
     dataset_id = DatasetId.parse(options.dataset_id)
     if options.dry_run:
         task = decide_withdrawal(dataset_id, config, settings, delete=options.delete)
-        return report(console, [preview(task, settings)])
+        return report(console, [preview(task, Means(settings))])
     with step_bar(console) as progress:
         outcome = unpublish(dataset_id, config, settings, delete=options.delete, progress=progress)
     return report(console, [outcome])

@@ -50,6 +50,37 @@ def _same_meaning(attr: str, a: Any, b: Any) -> bool:
     return same_value(a, b)
 
 
+_OF_PACKING = ("scale_factor", "add_offset", "missing_value")
+"""Attributes of which other rules speak."""
+
+
+def check_finite(series: Series) -> Iterator[Finding]:
+    """Rule 25: attributes that are NaN or infinite are shown as text, since strict JSON has no such
+    numbers and stock readers turn no word back; a warning.
+    """
+    for file in series.files[:1]:
+        owners = {"": file.attrs} | {name: one.attrs for name, one in file.variables.items()}
+        found = []
+        for name, attrs in owners.items():
+            words = [key for key, value in attrs.items() if _not_finite(value)]
+            found += [f"{name}:{key}" for key in words if key not in _OF_PACKING]
+        if found:
+            yield Finding(
+                "attribute-not-finite",
+                25,
+                file.file.url,
+                "attributes that are finite numbers or text",
+                f"NaN or infinity in {', '.join(found[:10])}",
+                "Readers see the words 'NaN', 'Infinity' and '-Infinity'.",
+                refuse=False,
+            )
+
+
+def _not_finite(value: Any) -> bool:
+    numbers = np.asarray(value)
+    return numbers.dtype.kind == "f" and not np.isfinite(numbers).all()
+
+
 def check_attributes(series: Series) -> Iterator[Finding]:
     """Rule 40: attributes by which stock xarray decodes are of a kind that it can use."""
     for file in series.files:

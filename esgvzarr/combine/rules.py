@@ -15,7 +15,7 @@ from ..errors import RefusedError
 from ..model import FileReferences, Finding, Series
 from .fixed import check_dimensions, check_fixed, check_variables
 from .identity import check_identity, check_methods, confirm_id
-from .meaning import check_attributes, check_packing, check_units
+from .meaning import check_attributes, check_finite, check_packing, check_units
 from .order import arrange
 from .time_rules import check_bounds, check_calendars, check_gaps, check_overlap
 
@@ -115,6 +115,7 @@ _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_identity,
     check_methods,
     check_groups,
+    check_finite,
 )
 _ALONG_TIME = (check_overlap, check_gaps)
 """Rules about the steps that are served; the others are about all files."""

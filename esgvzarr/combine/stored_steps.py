@@ -61,8 +61,14 @@ class StoredSteps:
 def first_difference(
     transport: Transport, read: str, a: StoredSteps, b: StoredSteps, count: int
 ) -> int | None:
-    """The first of ``count`` steps at which two variables hold other numbers; None if there is
-    none.
+    """The first step at which two variables hold other numbers; None if there is none.
+
+    Args:
+        transport: reads the chunks of both.
+        read: ``http``, ``local`` or ``auto``, as the setting of that name.
+        a: the steps in one file.
+        b: the same steps in another file.
+        count: of steps.
     """
     a, b = (replace(one, variable=_in_pieces(one.variable)) for one in (a, b))
     for steps, boxes in itertools.groupby(_boxes(a, b, count), key=lambda box: box[a.axis].start):

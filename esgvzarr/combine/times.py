@@ -82,7 +82,15 @@ def joined_times(
     target: Reference | None,
     attrs: Mapping[str, Any],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The values over all files, and attributes that say so; as stored where ``target`` is None."""
+    """The values over all files, and attributes that say so.
+
+    Args:
+        files: in the order of time.
+        name: of time, or of dates along it.
+        time: name of the time coordinate.
+        target: units and calendar that the values are brought to; None leaves them as stored.
+        attrs: of the variable in the first file.
+    """
     parts = [
         file.variables[name].values if target is None else _moved(file, name, time, target)
         for file in files

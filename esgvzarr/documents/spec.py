@@ -176,7 +176,11 @@ def _place(node: Any, keys: Sequence[str]) -> tuple[int, str]:
 
 
 def check_dropped(spec: Spec, files: Sequence[FileReferences]) -> None:
-    """Raise SettingsError where a variable is to be dropped that no file has."""
+    """Make sure that each variable that is to be dropped is in a file.
+
+    Raises:
+        SettingsError: no file has one of them.
+    """
     unknown = set(spec.drop).difference(*(file.variables for file in files))
     if unknown:
         raise SettingsError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from ..errors import PublisherError
-from ..settings import read_config
+from ..esg_yaml import read_config
 
 log = logging.getLogger(__name__)
 

@@ -124,7 +124,11 @@ class SparseFile(ReadOnlyFile):
         self.size = content.size
 
     def bytes_between(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``."""
+        """The bytes from ``start`` to ``stop``.
+
+        Raises:
+            OSError: they are not here yet, and are noted as missed.
+        """
         if not self._content.has(start, stop):
             self._content.missed.append((start, stop))
             raise OSError(f"bytes {start} to {stop} are not here yet")
@@ -134,10 +138,13 @@ class SparseFile(ReadOnlyFile):
 
 
 def check_heaps(data: bytes) -> None:
-    """Raise OSError where an HDF5 global heap collection in ``data`` is damaged.
+    """Look for damage in the HDF5 global heap collections in ``data``.
 
     libhdf5 (2.0 and before) never ends where an object is stated to be of no size, or of one beyond
     the collection. Rule: HDF5 File Format Specification version 3.0, section III.E (global heap).
+
+    Raises:
+        OSError: a collection is damaged.
     """
     place = data.find(_HEAP)
     while place >= 0:

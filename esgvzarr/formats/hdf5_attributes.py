@@ -67,6 +67,9 @@ def netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
 def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
     """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
     NumPy array.
+
+    Raises:
+        FormatError: it is of a type that netCDF libraries cannot read.
     """
     value = raw_attr(attrs, name)
     if isinstance(value, h5py.Empty):
@@ -92,8 +95,10 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
 
 
 def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
-    """An attribute as h5py has it; OSError where it claims a size that only damage explains, which
-    HDF5 would read for hours.
+    """An attribute as h5py has it.
+
+    Raises:
+        OSError: it claims a size that only damage explains, which HDF5 would read for hours.
     """
     attribute = attrs.get_id(name)
     shape = attribute.shape

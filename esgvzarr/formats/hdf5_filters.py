@@ -41,6 +41,12 @@ def readable_codecs(
 ) -> Codecs:
     """The codecs of a dataset, which readers of references can undo.
 
+    Args:
+        creation: the dataset's creation property list.
+        dtype: of its elements.
+        name: of the dataset, for messages.
+        subject: the file's URL or path, for messages.
+
     Raises:
         FormatError: ``filter-unsupported``; they cannot.
     """
@@ -52,6 +58,12 @@ def readable_codecs(
 def codecs_of(creation: h5py.h5p.PropDCID, itemsize: int, name: str, subject: str) -> Codecs:
     """The codecs of a dataset, in the order of the file, whether readers can undo that order or
     not.
+
+    Args:
+        creation: the dataset's creation property list.
+        itemsize: bytes of one element.
+        name: of the dataset, for messages.
+        subject: the file's URL or path, for messages.
 
     Raises:
         FormatError: ``filter-unsupported``; readers have no decoder for one of them.

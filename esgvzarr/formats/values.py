@@ -132,6 +132,12 @@ def shown_text(data: bytes) -> str:
 def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
     """The ``_FillValue``, if Zarr can state it: readers take it as a number of the variable's type.
 
+    Args:
+        fill: the attribute; None where the file has none.
+        dtype: of the variable.
+        name: of the variable, for messages.
+        subject: the file's URL or path, for messages.
+
     Raises:
         FormatError: it is several values, or no value of the type.
     """
@@ -282,6 +288,12 @@ def decode_chunk(
     data: Any, codecs: Sequence[Mapping[str, Any]], expected: int, subject: str
 ) -> Any:
     """The bytes of one chunk, decoded, and never more of them than there should be.
+
+    Args:
+        data: the bytes as stored.
+        codecs: in the order of encoding.
+        expected: bytes that a chunk decodes to.
+        subject: the chunk's file and variable, for messages.
 
     Raises:
         FormatError: ``file-chunk-expands`` where there are more, ``file-unreadable`` where it does

@@ -140,7 +140,11 @@ class Index(Protocol):
         ...
 
     def with_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any] | None:
-        """The record as ``add_link`` would leave it; None if it would change nothing. Pure."""
+        """The record as ``add_link`` would leave it; None if it would change nothing. Pure.
+
+        Raises:
+            LinkError: ``add_link`` would not send this.
+        """
         ...
 
     def without_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any]:
@@ -233,6 +237,15 @@ def record_in(index: Index, record: DatasetRecord) -> Mapping[str, Any] | None:
     """
     documents = index.documents(record.id, record.data_node)
     return documents[-1] if documents else None
+
+
+def is_retracted(record: Mapping[str, Any]) -> bool:
+    """Whether an item or a Dataset document says that its dataset is retracted."""
+    properties = record.get("properties")
+    of_item = properties.get("retracted") if isinstance(properties, Mapping) else None
+    said = record.get("retracted") if of_item is None else of_item
+    value = said[0] if isinstance(said, list) and said else said
+    return str(value).lower() == "true"
 
 
 def kinds() -> list[str]:

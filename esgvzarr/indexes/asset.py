@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import LinkError
-from ..model import AccessLink
+from ..model import AccessLink, DatasetRecord
 from ..output import asset_keys, known_outputs, of_place
 
 DEFAULT_KEY = "reference_file"
@@ -180,6 +180,24 @@ def _objects(value: Any) -> dict[str, Asset]:
     )
 
 
+def bare_item(record: DatasetRecord, now: datetime) -> dict[str, Any]:
+    """As much of the item of a dataset that is not registered yet as a link is made from."""
+    project = record.id.project
+    properties = {"datetime": timestamp(now)}
+    if record.pid:
+        properties[f"{project.lower()}:pid"] = record.pid
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "id": str(record.id),
+        "collection": project,
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {},
+    }
+
+
 def data_node_of(item: Item) -> str:
     """Of the item's files; empty where it does not say."""
     assets = item.get("assets") or {}
@@ -227,6 +245,19 @@ def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
         "path": f"/assets/{key}",
         "value": {**asset, "alternate": others} if others else asset,
     }
+
+
+def plan_checked(item: Item, link: AccessLink, now: datetime) -> Operation | None:
+    """The operation of `plan`, after a check of the asset that it puts there.
+
+    Raises:
+        LinkError: names the field, what it holds and what it must hold.
+    """
+    operation = plan(item, link, now)
+    if operation is not None:
+        shown = present_nodes(apply(item, operation), link.asset_key)
+        check_asset(shown[link.data_node], item, link.asset_key)
+    return operation
 
 
 def plan_removal(item: Item, link: AccessLink) -> Operation | None:

@@ -13,25 +13,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import LinkError, SettingsError
+from ..errors import LinkError, SettingsError, StoreError
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from ..output.placing import remove_leftovers, write_document
 from ..permissions import make_directory, make_private_file
 from . import Hits, IndexAddress, IndexDefaults, LinkState, Opening
 from .asset import (
     Operation,
     apply,
-    check_asset,
+    bare_item,
     data_node_of,
-    plan,
+    plan_checked,
     plan_removal,
-    present_nodes,
     read_links,
     timestamp,
 )
@@ -42,7 +41,6 @@ EXTENSIONS = (
 )
 MULTIHASHES = {"SHA256": "1220", "MD5": "d50110"}
 """checksum_type -> what a multihash of that kind begins with."""
-_TEMPORARY = ".esgvzarr-"
 
 
 def _utc_now() -> datetime:
@@ -71,16 +69,11 @@ class CatalogIndex(IndexDefaults):
 
     def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
         """An item without assets."""
-        return {
-            "id": str(record.id),
-            "collection": record.id.project,
-            "properties": {},
-            "assets": {},
-        }
+        return bare_item(record, self._now())
 
     def with_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any] | None:
-        """The item with its asset."""
-        operation = plan(record, link, self._now())
+        """The item with its asset; it is checked as `add_link` checks it."""
+        operation = plan_checked(record, link, self._now())
         return apply(record, operation) if operation else None
 
     def without_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any]:
@@ -102,7 +95,11 @@ class CatalogIndex(IndexDefaults):
         return [item] if item is not None else []
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """All datasets, on one page: files on disk take no queries."""
+        """All datasets, on one page: files on disk take no queries.
+
+        Raises:
+            SettingsError: there is a query.
+        """
         if query:
             raise SettingsError(
                 repr(query),
@@ -156,15 +153,10 @@ class CatalogIndex(IndexDefaults):
                     todo="Add the dataset first.",
                     code="index-item-missing",
                 )
-            operation = plan(item, link, self._now())
+            operation = plan_checked(item, link, self._now())
             if operation is None:
-                _clear(self._item_path(dataset_id).parent)
+                _clear(self._item_path(dataset_id))
                 return LinkState.UNCHANGED
-            check_asset(
-                present_nodes(apply(item, operation), link.asset_key)[link.data_node],
-                item,
-                link.asset_key,
-            )
             self._change(dataset_id, item, operation)
             return LinkState.ADDED
 
@@ -174,7 +166,7 @@ class CatalogIndex(IndexDefaults):
             item = self.find(dataset_id)
             operation = plan_removal(item, link) if item is not None else None
             if item is None or operation is None:
-                _clear(self._item_path(dataset_id).parent)
+                _clear(self._item_path(dataset_id))
                 return LinkState.UNCHANGED
             self._change(dataset_id, item, operation)
             return LinkState.REMOVED
@@ -359,34 +351,25 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def _clear(directory: Path) -> None:
-    """Delete what killed writers left hidden. There is one writer: others are dead."""
-    for left in directory.glob(f"{_TEMPORARY}*"):
-        try:
-            left.unlink()
-        except OSError as error:
-            raise _unwritable(left, error) from error
+def _clear(path: Path) -> None:
+    """Delete what killed writers of a document left hidden beside it."""
+    try:
+        remove_leftovers(path)
+    except StoreError as error:
+        raise _not_written(error) from error
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Whole or not at all: a dot-file in the same directory, then a rename."""
+    """Write a document, whole or not at all."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        make_directory(path.parent)
-        _clear(path.parent)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
-    except OSError as error:
-        raise _unwritable(path, error) from error
+        write_document(path, text.encode())
+    except StoreError as error:
+        raise _not_written(error) from error
+
+
+def _not_written(error: StoreError) -> LinkError:
+    return LinkError(error.subject, error.found, todo=error.todo, code="index-write-failed")
 
 
 def _unwritable(path: Path, error: OSError) -> LinkError:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from ..errors import LinkError, SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord
-from . import Hits, IndexDefaults, LinkState
+from . import Hits, IndexDefaults, LinkState, is_retracted
 from .dataset_document import (
     Change,
     Document,
@@ -75,7 +75,8 @@ class DocumentIndex(IndexDefaults, ABC):
         return {"id": document_id(record.id, record.data_node), "access": ["HTTPServer"]}
 
     def with_link(self, record: Document, link: AccessLink) -> Document | None:
-        """The document with its link."""
+        """The document with its link; it is checked as `add_link` checks it."""
+        check_link(link)
         change = plan(record, link)
         return apply(record, change) if change else None
 
@@ -103,9 +104,7 @@ class DocumentIndex(IndexDefaults, ABC):
                 code="settings-filter",
             ) from error
         documents, next_page = self._read_page(facets, page)
-        live = [
-            document for document in documents if str(document.get("retracted")).lower() != "true"
-        ]
+        live = [document for document in documents if not is_retracted(document)]
         return Hits(
             tuple((str(one.get("instance_id")), str(one.get("data_node"))) for one in live),
             next_page,

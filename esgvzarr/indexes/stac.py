@@ -17,16 +17,16 @@ from .. import esgpublish
 from ..errors import LinkError, Obstacle, TransportError
 from ..model import AccessLink, DatasetId, DatasetRecord
 from ..transport import Transport, is_url
-from . import Hits, IndexAddress, IndexDefaults, LinkState, Login, Opening
+from . import Hits, IndexAddress, IndexDefaults, LinkState, Login, Opening, is_retracted
 from .asset import (
     Item,
     Operation,
     apply,
-    check_asset,
+    bare_item,
     check_schema,
     data_node_of,
-    plan,
     plan_access,
+    plan_checked,
     plan_removal,
     present_nodes,
     read_links,
@@ -136,7 +136,11 @@ class StacIndex(IndexDefaults):
         return url.rstrip("/") if is_api else ""
 
     def check(self) -> None:
-        """Look at the landing page, and ask for a dataset that no index has."""
+        """Look at the landing page, and ask for a dataset that no index has.
+
+        Raises:
+            LinkError: the index cannot be reached, or is no STAC API.
+        """
         try:
             page = json.loads(self._transport.read_document(self._api_url))
         except (ValueError, RecursionError):
@@ -156,19 +160,23 @@ class StacIndex(IndexDefaults):
 
     def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
         """An item without assets."""
-        project = record.id.project
-        properties = {f"{project.lower()}:pid": record.pid} if record.pid else {}
-        return {
-            "id": str(record.id),
-            "collection": project,
-            "properties": properties,
-            "assets": {},
-        }
+        return bare_item(record, self._now())
 
     def with_link(self, record: Item, link: AccessLink) -> Item | None:
-        """The item with its asset."""
-        operation = plan(record, link, self._now())
+        """The item with its asset; it is checked as `add_link` checks it."""
+        operation = self._checked(record, link)
         return apply(record, operation) if operation else None
+
+    def _checked(self, item: Item, link: AccessLink) -> Operation | None:
+        """What lets the item show the link; None if it does.
+
+        Raises:
+            LinkError: it would break a rule of ESGF's, of the field's readers or of the project.
+        """
+        operation = plan_checked(item, link, self._now())
+        if operation is not None:
+            self._check_schema(item, operation)
+        return operation
 
     def without_link(self, record: Item, link: AccessLink) -> Item:
         """The item without its asset."""
@@ -248,7 +256,7 @@ class StacIndex(IndexDefaults):
         url = page or f"{self._api_url}/search?limit={_PAGE}{asked}"
         found = self._read(url)
         items = _items_of(found, url)
-        live = [item for item in items if not (item.get("properties") or {}).get("retracted")]
+        live = [item for item in items if not is_retracted(item)]
         hits = tuple((str(item.get("id")), data_node_of(item)) for item in live)
         return Hits(hits, _next_page(found, url) if items else "")  # an empty page is the last one
 
@@ -270,16 +278,10 @@ class StacIndex(IndexDefaults):
                 the links at the same moment.
         """
         item = self._wait_for_item(dataset_id)
-        operation = plan(item, link, self._now())
+        operation = self._checked(item, link)
         if operation is None:
             self._keep_access(item)
             return LinkState.UNCHANGED
-        check_asset(
-            present_nodes(apply(item, operation), link.asset_key)[link.data_node],
-            item,
-            link.asset_key,
-        )
-        self._check_schema(item, operation)
         self._patch(item, operation)
         done = self._confirm(
             dataset_id, item, link, lambda shown: shown is not None and shows(shown, link)

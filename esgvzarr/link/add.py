@@ -61,6 +61,8 @@ def access_link(
     media_type = output.media_type
     if media_type == KERCHUNK_TYPE:
         media_type = settings.media_type
+    is_planned = reading is not None and settings.pages
+    has_page = is_planned or page_path(reference.path).is_file()
     return AccessLink(
         href=reference.href,
         data_node=record.data_node,
@@ -71,7 +73,7 @@ def access_link(
         open_kwargs=output.open_kwargs(protocol, reading or reading_of(_provenance_of(reference))),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{output.suffix}",
         asset_key=output.asset_key,
-        page=page_href(reference.href) if page_path(reference.path).is_file() else "",
+        page=page_href(reference.href) if has_page else "",
     )
 
 
@@ -166,7 +168,7 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
 
 
 def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: Settings) -> Linked:
-    """Show a reference file in a static STAC catalogue on disk.
+    """Show the references of all outputs in a static STAC catalogue on disk.
 
     Raises:
         LinkError: the catalogue cannot be read or written.
@@ -174,6 +176,7 @@ def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: S
     directory = absolute(directory)
     index: Any = connect("catalog", directory=directory)
     index.add_dataset(record)
-    index.add_link(record.id, access_link(record, made.reference, settings))
+    for reference in made.references:
+        index.add_link(record.id, access_link(record, reference, settings))
     detail = f"{made.detail}, and is shown by {directory / 'catalog.json'}"
     return Linked(made.dataset_id, made.verb, detail, made.reference, made.warnings)

@@ -12,8 +12,9 @@ from typing import Any
 
 from .. import esgpublish
 from ..errors import SettingsError
+from ..esg_yaml import read_config
 from ..indexes import Index, Opening, address_in, kinds, open_at
-from ..settings import Settings, read_config
+from ..settings import Settings
 from ..transport import Transport, host_of, is_url
 from .task import IndexAddress
 

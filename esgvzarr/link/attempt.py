@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from ..errors import StoreError
 from ..model import ReferenceFile, Report
-from ..outcome import Failed, Outcome, Written
+from ..outcome import Failed, Linked, Outcome, Written
 from ..output.placing import measure
 from .ledger import Ledger, fingerprint
 from .schema import ENDED
@@ -81,17 +81,19 @@ class Attempt:
         self._add(Step.RESUMED, "", self.task)
 
     def written(self, made: Written) -> None:
-        """The reference files of all outputs are in their places, and were proved."""
+        """The reference file is in its place, and was proved."""
         self._sha256 = made.reference.sha256
-        for reference, report in zip(made.others, made.other_reports, strict=True):
-            entry = self._entry_of(Step.WRITTEN, reference)
-            self._ledger.add(entry, self.task, report_text(report))
-        first = replace(self._entry(Step.WRITTEN, made.detail), sha256=self._sha256)
-        self._ledger.add(first, self.task, report_text(made.report))
+        step = replace(self._entry(Step.WRITTEN, made.detail), sha256=self._sha256)
+        self._ledger.add(step, self.task, report_text(made.report))
 
-    def shown(self, reference: ReferenceFile) -> None:
-        """The index shows the link of one of several outputs."""
-        self._ledger.add(self._entry_of(Step.SHOWN, reference), self.task)
+    def shown(self, outcome: Linked) -> Outcome:
+        """The index shows the link, and other outputs are still to come.
+
+        Returns:
+            As `finish`.
+        """
+        step = replace(self._entry(Step.SHOWN, outcome.detail), sha256=self._sha256)
+        return self._keep_end(step, outcome)
 
     def unlinked(self) -> None:
         """The index does not show the link."""
@@ -112,6 +114,9 @@ class Attempt:
             unsure=outcome.unsure,
             sha256=self._sha256,
         )
+        return self._keep_end(last, outcome)
+
+    def _keep_end(self, last: Entry, outcome: Outcome) -> Outcome:
         try:
             self._ledger.add(last, self.task)
         except StoreError as error:
@@ -178,14 +183,6 @@ class Attempt:
             fingerprint=self._fingerprint,
         )
 
-    def _entry_of(self, step: Step, reference: ReferenceFile) -> Entry:
-        return replace(
-            self._entry(step, reference.path),
-            path=reference.path,
-            href=reference.href,
-            sha256=reference.sha256,
-        )
-
     def _add(self, step: Step, detail: str, task: Task | None = None) -> None:
         self._ledger.add(self._entry(step, detail), task)
 
@@ -228,9 +225,10 @@ def keep_made(outcome: Outcome, ledger: Ledger) -> None:
     path = sha256 = report = ""
     if isinstance(outcome, Written):
         report = report_text(outcome.report)
-    for reference in outcome.references:
-        path = reference.path
-        sha256 = reference.sha256
+    if outcome.references:
+        first = outcome.references[0]
+        path = first.path
+        sha256 = first.sha256
     entry = Entry(
         outcome.dataset_id,
         outcome.verb,

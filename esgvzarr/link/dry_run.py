@@ -1,5 +1,7 @@
 """What a verb would do, without doing it: nothing is sent but what reads, nothing is written, the
 ledger included.
+
+The plan is the one that the act follows. What would be written is staged and proved elsewhere.
 """
 
 from __future__ import annotations
@@ -7,122 +9,146 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import EsgvzarrError
-from ..generate import Progress, make_transport, plan_staged
+from ..generate import make_transport, plan_staged
 from ..indexes import Index, record_in
-from ..model import AccessLink, DatasetRecord, ReferenceFile
+from ..model import DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
-from ..output import Reading
-from ..settings import Settings
+from ..output import Reading, of_place
 from ..stage import Work, staged_apart, staging_places
 from ..transport import Transport
 from .add import access_link, place
 from .address import open_index
-from .remove import links_of, reference_paths
+from .attempt import Attempt
+from .ledger import Ledger
+from .means import Means
+from .planning import Plan, plan_link
+from .remove import plan_withdrawal
 from .states import REMOVING
 from .task import Task
 
 Record = Mapping[str, Any]
+_SAID = "dry run: nothing was sent or written"
 
 
-def preview(
-    task: Task, settings: Settings, *, registered: bool = True, progress: Progress = lambda *_: None
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A reference file that would be written, or is there already."""
+
+    reference: ReferenceFile
+    reading: Reading
+    """How it is best read."""
+
+    def __str__(self) -> str:
+        written = self.reference.written
+        verb = "would be written" if written else "is there already, with equal bytes"
+        return f"{self.reference.path}: {self.reference.size} bytes {verb}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where references would be written."""
+
+    directory: Path
+    href: str = ""
+    """Public URL of the first output, if it has one."""
+    force: bool = False
+    """Other bytes under the same name may be replaced."""
+
+
+def preview(task: Task, means: Means, *, registered: bool = True) -> Outcome:
     """Scan and prove as ever, and show what would be written and linked, or unlinked and removed.
 
     Args:
         task: what was decided.
-        settings: as for doing it.
-        registered: False for a dataset that would only be registered: the index is not asked.
-        progress: told of each step.
+        means: as for doing it.
+        registered: False for a dataset that would only be registered: the index need not show it.
 
     Returns:
         ``planned`` with the plan as its detail, or why nothing would come of it.
     """
     name = str(task.record.id)
     try:
-        with make_transport(settings) as transport:
+        with make_transport(means.settings) as transport:
             transport.allow(
                 task.record.data_node, named=task.verb is Verb.PUBLISH
             )  # by esgcet, whose record it is then
-            index = open_index(task.index, transport, settings)
+            index = open_index(task.index, transport, means.settings)
+            attempt = Attempt(task, Ledger(means.settings.ledger), resumed=True)
             if task.verb in REMOVING:
-                lines = _plan_withdrawal(task, index, settings)
-            else:
-                if not task.path:
-                    place(task.record, settings)  # says why there is none
-                references, written, reading = plan_file(
-                    task.record,
-                    Path(task.path).parent,
-                    transport,
-                    settings,
-                    href=task.href,
-                    force=task.force,
-                    progress=progress,
-                )
-                lines = [written]
-                for reference in references:
-                    lines += _plan_link(
-                        task,
-                        access_link(task.record, reference, settings, reading),
-                        index,
-                        registered=registered,
-                    )
+                return _preview_withdrawal(attempt, index, means)
+            plan = plan_link(attempt, index, means.settings, registered=registered)
+            if plan.hindrance is not None:
+                return replace(plan.hindrance, detail=f"{_SAID}\n{plan.hindrance.detail}")
+            lines = _link_lines(task, plan, index, transport, means)
     except EsgvzarrError as error:
         return failure(name, task.verb, error)
-    return Planned(name, task.verb, "\n".join(["dry run: nothing was sent or written", *lines]))
+    return Planned(name, task.verb, "\n".join([_SAID, *lines]))
 
 
-def plan_file(
-    record: DatasetRecord,
-    directory: Path,
-    transport: Transport,
-    settings: Settings,
-    *,
-    href: str = "",
-    force: bool = False,
-    progress: Progress = lambda *_: None,
-) -> tuple[tuple[ReferenceFile, ...], str, Reading]:
-    """What ``generate`` would leave in the directory, that in words, and how it is best read.
+def plan_files(
+    record: DatasetRecord, target: Target, transport: Transport, means: Means
+) -> tuple[PlannedFile, ...]:
+    """What ``generate`` would leave in a directory.
 
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
     """
-    with staging_places(record.id, directory, settings, href=href, aside=True) as places:
-        staged = staged_apart(Work(record, places, settings), transport, progress=progress)
-        references = plan_staged(staged, places, force=force)
-    said = []
-    for reference in references:
-        verb = "would be written" if reference.written else "is there already, with equal bytes"
-        said.append(f"{reference.path}: {reference.size} bytes {verb}")
-    return references, "\n".join(said), staged.outputs[0].reading
+    with staging_places(
+        record.id, target.directory, means.settings, href=target.href, aside=True
+    ) as places:
+        work = Work(record, places, means.settings)
+        staged = staged_apart(work, transport, progress=means.progress)
+        references = plan_staged(staged, places, force=target.force)
+    readings = [proved.reading for proved in staged.outputs]
+    return tuple(map(PlannedFile, references, readings))
 
 
-def _plan_link(task: Task, link: AccessLink, index: Index, *, registered: bool) -> list[str]:
-    record = record_in(index, task.record) if registered else None
-    if registered and record is None:
-        return [f"{task.index.location} does not show the dataset: nothing would be linked"]
-    before = record or index.to_be(task.record)
-    after = index.with_link(before, link)
-    when = "" if record else ", once the dataset is registered"
-    change = "the link is there already" if after is None else "would change"
-    return [f"{task.index.location}{when}: {change}", *diff(before, after or before)]
+def _link_lines(
+    task: Task, plan: Plan, index: Index, transport: Transport, means: Means
+) -> list[str]:
+    """What would be written, and how the index would change.
+
+    Raises:
+        EsgvzarrError: the act would fail as well.
+    """
+    settings = means.settings
+    if not task.path:
+        place(task.record, settings)  # says why there is none
+    outputs = settings.outputs_from(of_place(task.path).name)
+    means = replace(means, settings=settings.with_outputs(outputs))
+    target = Target(Path(task.path).parent, task.href, task.force)
+    files = plan_files(task.record, target, transport, means)
+    before: Record = plan.record or index.to_be(task.record)
+    after = before
+    for file in files:
+        link = access_link(task.record, file.reference, settings, file.reading)
+        after = index.with_link(after, link) or after
+    when = "" if plan.record else ", once the dataset is registered"
+    change = "the link is there already" if after == before else "would change"
+    said = f"{task.index.location}{when}: {change}"
+    return [*map(str, files), said, *diff(before, after)]
 
 
-def _plan_withdrawal(task: Task, index: Index, settings: Settings) -> list[str]:
-    own = links_of(index, task)
-    paths = reference_paths(own, task, settings)
+def _preview_withdrawal(attempt: Attempt, index: Index, means: Means) -> Outcome:
+    task = attempt.task
+    name = str(task.record.id)
+    plan = plan_withdrawal(attempt, index, means.settings)
+    if plan.hindrance is not None:
+        return replace(plan.hindrance, detail=f"{_SAID}\n{plan.hindrance.detail}")
     before: Record = record_in(index, task.record) or {}
     after = before
-    for link in own:
+    for link in plan.links:
         after = index.without_link(after, link)
-    said = "would change" if own else "shows no link of ours"
+    said = "would change" if plan.links else "shows no link of ours"
     verb = "would be deleted" if task.delete else "would be moved away"
-    files = [f"{path}: {verb if Path(path).exists() else 'is not there'}" for path in paths]
-    return [f"{task.index.location}: {said}", *diff(before, after), *files]
+    files = [f"{path}: {verb if Path(path).exists() else 'is not there'}" for path in plan.paths]
+    lines = [_SAID, f"{task.index.location}: {said}", *diff(before, after), *files]
+    return Planned(name, task.verb, "\n".join(lines))
 
 
 def diff(before: Record, after: Record) -> list[str]:

@@ -1,42 +1,112 @@
-"""The reference files of a dataset in their places: those of an earlier run, or new ones."""
+"""The reference files of a dataset in their places: those of an earlier run, or new ones.
+
+The outputs of a dataset are staged and proved together, so that its files are scanned once; then
+each is put in its place when its turn comes.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from ..generate import Progress, Stager, generate
+from ..generate import add_page, place_staged
 from ..indexes import Index
 from ..model import DatasetRecord
-from ..outcome import Written
+from ..outcome import Verb, Written
+from ..output import of_place
 from ..output.placing import remove_leftovers
 from ..proof import read_artefact
-from ..settings import Settings
-from ..transport import Head, Transport
+from ..stage import Place, Staged, Work, held, places_for, staged_apart
+from ..transport import Transport
 from .add import place
 from .attempt import Attempt
 from .decision import decide
+from .means import Means
 from .task import Task
 
 
-def make(
-    attempt: Attempt,
-    index: Index,
-    transport: Transport,
-    settings: Settings,
-    progress: Progress,
-    stager: Stager | None,
-) -> Written:
-    """The reference file in its place: the one of an earlier run, or a new one."""
+class Bench:
+    """Where the outputs of one dataset lie from their proof until they are put in their places.
+    What is left in the end goes.
+
+    Args:
+        means: which outputs, and who stages them.
+    """
+
+    def __init__(self, means: Means) -> None:
+        self.means = means
+        self._held: dict[str, ExitStack] = {}
+        self._staged: dict[str, tuple[Staged, Place]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all that was staged and not placed."""
+        for path in tuple(self._held):
+            self.release(path)
+
+    def release(self, path: str) -> None:
+        """Let go of what was staged for a path: it is in its place, or is not to be."""
+        self._staged.pop(path, None)
+        if path in self._held:
+            self._held.pop(path).close()
+
+    def staged(self, task: Task, transport: Transport) -> tuple[Staged, Place]:
+        """The output of a task, staged and proved; with it, where that was not done yet, those that
+        follow it.
+
+        Raises:
+            EsgvzarrError: the reason why there is none.
+        """
+        if task.path not in self._staged:
+            self._stage(task, transport)
+        return self._staged[task.path]
+
+    def _stage(self, task: Task, transport: Transport) -> None:
+        settings = self.means.settings
+        settings = settings.with_outputs(settings.outputs_from(of_place(task.path).name))
+        directory = Path(task.path).parent
+        places = []
+        for place_of_one in places_for(task.record.id, directory, settings, href=task.href):
+            self.release(place_of_one.path)
+            stack = self._held[place_of_one.path] = ExitStack()
+            places.append(stack.enter_context(held(place_of_one)))
+        work = Work(task.record, tuple(places), settings)
+        if self.means.stager is not None:
+            staged = self.means.stager(work)
+        else:
+            staged = staged_apart(work, transport, progress=self.means.progress)
+        for proved, one in zip(staged.outputs, places, strict=True):
+            self._staged[one.path] = (replace(staged, outputs=(proved,)), one)
+
+
+def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> Written:
+    """Put the reference file of a task in its place, and keep that it is there.
+
+    Raises:
+        EsgvzarrError: nothing was written; the error says why.
+    """
+    settings = bench.means.settings
     task = attempt.task
     if not task.path:
         place(task.record, settings)  # says why there is none
         attempt.decide(decide(task.verb, task.record, task.index, settings, force=task.force))
         task = attempt.task
     remove_leftovers(task.path)
-    several = len(settings.all_outputs) > 1  # each is made again: only one is known to be there
-    earlier = None if several else attempt.reusable()
+    earlier = attempt.reusable()
     if earlier is not None and _are_as_recorded(task.record, task.path, transport):
         found = Written(
             str(task.record.id),
@@ -48,16 +118,12 @@ def make(
         attempt.written(found)
         return found
     force = task.force or _is_ours_alone(task, index)
-    made = generate(
-        task.record,
-        Path(task.path).parent,
-        transport,
-        settings,
-        href=task.href,
-        force=force,
-        progress=progress,
-        stager=stager,
-    )
+    staged, at = bench.staged(task, transport)
+    bench.means.progress(str(task.record.id), f"writing {Path(at.path).name}")
+    made = place_staged(Verb.GENERATE, task.record.id, staged, (at,), force=force)
+    bench.release(at.path)
+    if settings.pages:
+        add_page(made, settings)
     attempt.written(made)
     reference = replace(made.reference, written=made.reference.written or not task.before)
     return replace(made, verb=task.verb, reference=reference)
@@ -73,15 +139,14 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
     urls = [file.url for file in record.files]
     transport.forget(urls)
     heads = transport.read_heads(urls, 8)
-    return all(
-        file.size in (None, head.size)
-        and all(made_from.get(file.url, {}).get(name, said) == said for name, said in _said(head))
-        for file, head in zip(record.files, heads, strict=True)
-    )
-
-
-def _said(head: Head) -> tuple[tuple[str, object], ...]:
-    return ("size", head.size), ("etag", head.etag), ("last_modified", head.last_modified)
+    for file, head in zip(record.files, heads, strict=True):
+        before = made_from.get(file.url, {})
+        now = {"size": head.size, "etag": head.etag, "last_modified": head.last_modified}
+        if file.size not in (None, head.size):
+            return False
+        if any(before.get(name, said) != said for name, said in now.items()):
+            return False
+    return True
 
 
 def _is_ours_alone(task: Task, index: Index) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import EsgvzarrError
-from ..generate import Progress, make_transport
+from ..generate import make_transport
 from ..model import Finding, ReferenceFile
 from ..outcome import Linked, Outcome, Pending, failure
 from ..output import of_place
@@ -18,19 +18,21 @@ from .attempt import Attempt
 from .decision import decide_anew
 from .ledger import Ledger
 from .lifecycle import carry_on
+from .means import Means
 from .remove import WITHDRAWN
 from .states import Verb
 from .task import Task
 
 
-def link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progress) -> Outcome:
+def link_anew(task: Task, ledger: Ledger, means: Means) -> Outcome:
     """Link what was taken back, as the index describes it now. Its files must have the checksums
     that the index says.
     """
     name = str(task.record.id)
+    settings = means.settings
     try:
         fresh = decide_anew(task, settings)
-        progress(name, "reading its files whole")
+        means.progress(name, "reading its files whole")
         _check_bytes(fresh, settings)
     except EsgvzarrError as error:
         attempt = Attempt(task, ledger)
@@ -46,7 +48,7 @@ def link_anew(task: Task, ledger: Ledger, settings: Settings, progress: Progress
     )
     attempt = Attempt(fresh, ledger)
     attempt.decide()
-    outcome = carry_on(attempt, settings, None, progress)
+    outcome = carry_on(attempt, means)
     if not isinstance(outcome, Linked | Pending):
         return outcome
     made = outcome.reference

@@ -6,11 +6,13 @@ Links of other data nodes, and everything else that the index shows of the datas
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import EsgvzarrError, LinkError, SettingsError
+from ..esg_yaml import read_config
 from ..generate import Progress, make_transport, reference_name
 from ..indexes import Index, LinkState
 from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
@@ -18,11 +20,12 @@ from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failur
 from ..output import suffixes
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
 from ..pages import remove_page
-from ..settings import Settings, read_config
+from ..settings import Settings
 from ..sources import with_local_paths
 from .address import address_of_config, open_index
 from .attempt import Attempt
 from .ledger import Ledger
+from .means import tell_no_one
 from .states import Change, Step
 from .task import Task
 
@@ -38,7 +41,7 @@ def unpublish(
     settings: Settings,
     *,
     delete: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: Progress = tell_no_one,
 ) -> Outcome:
     """Unlink a dataset, then move its reference file out of what is served, or delete it. It may be
     run twice.
@@ -96,17 +99,15 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
     try:
         with make_transport(settings) as transport:
             index = open_index(task.index, transport, settings)
-            own = links_of(index, task)
-            paths = reference_paths(own, task, settings)
-            until = attempt.may_come(Change.LINK, settings.poll_timeout_s) if not own else None
+            plan = plan_withdrawal(attempt, index, settings)
             progress(str(task.record.id), "unlinking")
             pending = [
                 link.href
-                for link in own
+                for link in plan.links
                 if index.remove_link(task.record.id, link) == LinkState.PENDING
             ]
-        if until:
-            outcome = may_come(task, "the link", until)
+        if plan.hindrance is not None:
+            outcome = plan.hindrance
         elif pending:
             detail = (
                 f"{task.index.location} took the removal of {', '.join(pending)}, and shows it "
@@ -115,7 +116,7 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
             outcome = Pending(str(task.record.id), task.verb, detail)
         else:
             attempt.unlinked()
-            outcome = _remove(task, paths, settings)
+            outcome = _remove(task, plan.paths, settings)
             if task.verb is Verb.RELINK:
                 detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
                 outcome = Queued(outcome.dataset_id, task.verb, detail)
@@ -124,6 +125,33 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
     except Exception as error:  # noqa: BLE001  (a wall around each dataset)
         outcome = unexpected(str(task.record.id), task.verb, error)
     return attempt.finish(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What is to be taken back."""
+
+    links: Sequence[AccessLink]
+    """The data node's own links that the index shows."""
+    paths: Sequence[str]
+    """The files on this machine that go."""
+    hindrance: Outcome | None = None
+    """Why nothing is done now."""
+
+
+def plan_withdrawal(attempt: Attempt, index: Index, settings: Settings) -> Withdrawal:
+    """Look what is to be unlinked and removed. Nothing is sent but what reads.
+
+    Raises:
+        SettingsError: the index leads to a file for which no local path is known.
+        LinkError: it leads to what is no reference file of the dataset, or cannot be asked.
+    """
+    task = attempt.task
+    own = links_of(index, task)
+    paths = reference_paths(own, task, settings)
+    until = attempt.may_come(Change.LINK, settings.poll_timeout_s) if not own else None
+    hindrance = may_come(task, "the link", until) if until else None
+    return Withdrawal(own, paths, hindrance)
 
 
 def may_come(task: Task, change: str, until: datetime) -> Pending:
@@ -188,7 +216,7 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
     return paths
 
 
-def _remove(task: Task, paths: list[str], settings: Settings) -> Withdrawn | Deleted:
+def _remove(task: Task, paths: Sequence[str], settings: Settings) -> Withdrawn | Deleted:
     name = str(task.record.id)
     away = settings.ledger.expanduser().parent / WITHDRAWN
     for path in paths:

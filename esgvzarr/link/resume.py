@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import BusyError, EsgvzarrError, SourceError
 from ..generate import Progress
@@ -14,29 +15,42 @@ from .decision import decide_again, decide_anew, kept_task
 from .dry_run import preview
 from .ledger import Ledger
 from .lifecycle import carry_on
+from .means import Means, tell_no_one
 from .relink import link_anew
 from .remove import withdraw
 from .states import DONE, MAKING, REMOVING, State, Verb
 from .task import Entry, Task
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which unfinished datasets are meant."""
+
+    dataset_ids: Sequence[str] = ()
+    """These, whatever they failed for; all that may be finished if empty."""
+    every: bool = False
+    """All that is not finished, whatever it failed for."""
+    code: str = ""
+    """Only what ended with this code."""
+
+    @property
+    def anew(self) -> bool:
+        """Whether what was decided is decided again, by today's settings."""
+        return self.every or bool(self.dataset_ids)
+
+
 def resume(
-    dataset_ids: Sequence[str],
+    selection: Selection,
     settings: Settings,
     *,
-    every: bool = False,
-    code: str = "",
     dry_run: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: Progress = tell_no_one,
 ) -> list[Outcome]:
     """Finish what was interrupted, is pending, or failed in a way that may have passed.
 
     Args:
-        dataset_ids: which datasets, whatever they failed for; all that may be finished if empty.
-            Where a named dataset's reference file goes is decided again, by these settings.
+        selection: which datasets.
         settings: with the ledger.
-        every: all that is not finished, whatever it failed for, decided again.
-        code: only what ended with this code.
         dry_run: only say what would be done.
         progress: told of each step.
 
@@ -48,15 +62,16 @@ def resume(
         StoreError: the ledger cannot be read or written. Nothing was done.
     """
     ledger = Ledger(settings.ledger)
-    anew = every or bool(dataset_ids)
-    taken = [
-        last for last in unfinished(ledger, dataset_ids, every=every) if code in ("", last.code)
-    ]
+    taken = []
+    for last in unfinished(ledger, selection.dataset_ids, every=selection.every):
+        if selection.code in ("", last.code):
+            taken.append(last)
+    means = Means(settings, progress)
     if dry_run:
-        return [_preview(last, ledger, settings, anew, progress) for last in taken]
+        return [_preview(last, ledger, means, anew=selection.anew) for last in taken]
     if taken:
         ledger.check()
-    return [_resume_one(last, ledger, settings, anew, progress) for last in taken]
+    return [_resume_one(last, ledger, means, anew=selection.anew) for last in taken]
 
 
 def unfinished(
@@ -89,16 +104,14 @@ def unfinished(
     return [latest[name] for name in names if latest[name].state not in DONE]
 
 
-def _resume_one(
-    last: Entry, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
-) -> Outcome:
+def _resume_one(last: Entry, ledger: Ledger, means: Means, *, anew: bool) -> Outcome:
     name = last.dataset_id
     try:
         with ledger.claimed(name, wait=False):
             now = ledger.last(name)
             if now is not None and now.state in DONE:  # since we looked
                 return Skipped(name, now.verb, f"another process finished it: {now.detail}")
-            return _go_on(kept_task(ledger, name), ledger, settings, anew, progress)
+            return _go_on(kept_task(ledger, name), ledger, means, anew=anew)
     except BusyError as error:
         return Skipped(name, last.verb, str(error), error.code, error.retryable)
     except EsgvzarrError as error:
@@ -107,33 +120,29 @@ def _resume_one(
         return unexpected(name, last.verb, error)
 
 
-def _go_on(
-    task: Task, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
-) -> Outcome:
+def _go_on(task: Task, ledger: Ledger, means: Means, *, anew: bool) -> Outcome:
     attempt = Attempt(task, ledger, resumed=True)
     if task.verb in REMOVING:
         attempt.resume()
-        taken_back = withdraw(attempt, settings, progress)
+        taken_back = withdraw(attempt, means.settings, means.progress)
         if taken_back.state is not State.QUEUED:
             return taken_back
-        return link_anew(task, ledger, settings, progress)
-    fresh = decide_again(task, settings) if anew else task
+        return link_anew(task, ledger, means)
+    fresh = decide_again(task, means.settings) if anew else task
     if fresh == task:
         attempt.resume()
     else:
         attempt.decide(fresh)
-    return carry_on(attempt, settings, None, progress)
+    return carry_on(attempt, means)
 
 
-def _preview(
-    last: Entry, ledger: Ledger, settings: Settings, anew: bool, progress: Progress
-) -> Outcome:
+def _preview(last: Entry, ledger: Ledger, means: Means, *, anew: bool) -> Outcome:
     try:
         task = kept_task(ledger, last.dataset_id)
         if task.verb is Verb.RELINK:
-            task = decide_anew(task, settings)
+            task = decide_anew(task, means.settings)
         elif anew and task.verb not in REMOVING:
-            task = decide_again(task, settings)
+            task = decide_again(task, means.settings)
     except EsgvzarrError as error:
         return failure(last.dataset_id, last.verb, error)
-    return preview(task, settings, progress=progress)
+    return preview(task, means)

@@ -11,12 +11,11 @@ The rules of the order:
    reference file is in its place and proved.
 4. A link is removed in the order ``decided``, ``unlinked``, ``done``: no reference file is removed
    before the index no longer shows its link.
-   Several outputs are each ``written`` before the first link is sent, and each but the last link
-   is kept as ``shown``.
-5. ``done`` ends an attempt with a state. Only ``shown``, and ``linked`` after ``written`` or
-   ``shown``, make a link live, and only ``unlinked`` ends its life: an attempt that fails changes
-   nothing of what is live. A dataset that was announced while its link is live may end as
-   ``linked`` too, which changes nothing.
+5. ``done`` ends an attempt with a state. Each of several outputs is decided and written by itself;
+   each but the last ends as ``shown`` instead, after which work is left. Only ``shown``, and
+   ``linked`` after ``written``, make a link live, and only ``unlinked`` ends its life: an attempt
+   that fails changes nothing of what is live. A dataset that was announced while its link is live
+   may end as ``linked`` too, which changes nothing.
 6. Any attempt may end as refused, failed or pending at any step, and then begin again.
 
 `TRANSITIONS` has each allowed pair of steps, with the states in which the second may leave the
@@ -45,9 +44,9 @@ class Step(StrEnum):
     RESUMED = "resumed"
     """An earlier decision is taken up again."""
     WRITTEN = "written"
-    """The reference file of an output is in its place, and was proved."""
+    """The reference file is in its place, and was proved."""
     SHOWN = "shown"
-    """The index shows the link of one of several outputs; the links of others are still to come."""
+    """The index shows the link of one of several outputs; the next is to be decided."""
     UNLINKED = "unlinked"
     """The index does not show the link."""
     DONE = "done"
@@ -131,17 +130,15 @@ def _rows() -> Iterator[Transition]:
             yield Transition(LINKING, before, Step.RESUMED, _OPEN, Deed.MAKE)
             yield Transition(REMOVING, before, Step.RESUMED, _OPEN, Deed.UNLINK)
         yield Transition(MAKING, before, Step.DONE, _MADE, Deed.NOTHING)
-    for before in (Step.DECIDED, Step.RESUMED, Step.WRITTEN):
+    for before in (Step.DECIDED, Step.RESUMED):
         yield Transition(LINKING, before, Step.WRITTEN, _OPEN, Deed.LINK)
-    for before in (Step.WRITTEN, Step.SHOWN):
-        yield Transition(LINKING, before, Step.SHOWN, _OPEN, Deed.LINK, Effect.SET)
+    yield Transition(LINKING, Step.WRITTEN, Step.SHOWN, _OPEN, Deed.NOTHING, Effect.SET)
     for before in (Step.DECIDED, Step.RESUMED):
         yield Transition(REMOVING, before, Step.UNLINKED, _OPEN, Deed.REMOVE, Effect.CLEAR)
-    for before in (Step.ANNOUNCED, Step.DECIDED, Step.RESUMED, Step.WRITTEN, Step.SHOWN):
+    for before in (Step.ANNOUNCED, Step.DECIDED, Step.RESUMED, Step.WRITTEN):
         yield Transition(LINKING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
     linked = frozenset((State.LINKED,))
-    for before in (Step.WRITTEN, Step.SHOWN):
-        yield Transition(LINKING, before, Step.DONE, linked, Deed.NOTHING, Effect.SET)
+    yield Transition(LINKING, Step.WRITTEN, Step.DONE, linked, Deed.NOTHING, Effect.SET)
     publish = frozenset((Verb.PUBLISH,))  # the link was live already, and is shown
     yield Transition(publish, Step.ANNOUNCED, Step.DONE, linked, Deed.NOTHING)
     for before in (Step.DECIDED, Step.RESUMED, Step.UNLINKED):
@@ -207,5 +204,5 @@ def may_be_sent_after(step: Step, change: Change) -> bool:
     A resumed attempt may send it at once: the reference file may be in its place already.
     """
     if change is Change.LINK:
-        return step in (Step.WRITTEN, Step.SHOWN, Step.RESUMED)
+        return step in (Step.WRITTEN, Step.RESUMED)
     return step in (Step.DECIDED, Step.RESUMED)

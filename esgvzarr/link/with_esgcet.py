@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from .. import esgpublish
@@ -23,6 +24,7 @@ from .decision import decide
 from .dry_run import preview
 from .ledger import Ledger
 from .lifecycle import carry_on, carry_out
+from .means import Means, tell_no_one
 from .remove import links_of
 from .states import Verb
 from .task import Task
@@ -35,7 +37,7 @@ def publish_with_esgcet(
     settings: Settings,
     *,
     force: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: Progress = tell_no_one,
 ) -> tuple[int, list[Outcome]]:
     """Run the real esgpublish, and publish the references of each dataset that it registers.
 
@@ -53,7 +55,7 @@ def publish_with_esgcet(
     """
     config = esgpublish.config_path(arguments)
     esgpublish.check_config(config)
-    run = _Run(config, settings, force, progress)
+    run = _Run(config, Means(settings, progress), force=force)
     status = esgpublish.run_esgpublish(arguments, run.registered, run.registering, run.unregistered)
     run.close()
     return status, run.outcomes
@@ -62,11 +64,11 @@ def publish_with_esgcet(
 class _Run:
     """What becomes of the datasets of one run of esgpublish."""
 
-    def __init__(self, config: Path, settings: Settings, force: bool, progress: Progress) -> None:
+    def __init__(self, config: Path, means: Means, *, force: bool) -> None:
         self._config = config
-        self._settings = settings
+        self._means = means
+        self._settings = means.settings
         self._force = force
-        self._progress = progress
         self._announced: tuple[Attempt, ExitStack] | None = None
         """The attempt of the dataset that esgcet is at, and the claim of the dataset."""
         self.outcomes: list[Outcome] = []
@@ -94,12 +96,7 @@ class _Run:
         outcome: Outcome
         try:
             if registration.dry_run:
-                outcome = preview(
-                    self._task(registration),
-                    self._settings,
-                    registered=False,
-                    progress=self._progress,
-                )
+                outcome = preview(self._task(registration), self._means, registered=False)
             else:
                 outcome = self._carry_out(registration)
         except EsgvzarrError as error:
@@ -110,13 +107,14 @@ class _Run:
 
     def _carry_out(self, registration: esgpublish.Registration) -> Outcome:
         task = self._task(registration)
+        means = replace(self._means, registration=registration)
         if self._announced is None:
-            return carry_out(task, self._settings, registration, progress=self._progress)
+            return carry_out(task, means)
         attempt, claim = self._announced
         self._announced = None
         with claim:
             attempt.decide(task)
-            return carry_on(attempt, self._settings, registration, self._progress)
+            return carry_on(attempt, means)
 
     def close(self) -> None:
         """Say what became of a dataset that was announced and that esgcet did not register, as far

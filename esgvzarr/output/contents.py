@@ -142,7 +142,15 @@ class ContentsBuilder:
         offsets: np.ndarray,
         sizes: np.ndarray,
     ) -> None:
-        """Take in chunks of an array that lie in files."""
+        """Take in chunks of an array that lie in files.
+
+        Args:
+            path: of the array.
+            keys: (chunk, dimension): positions in the chunk grid.
+            files: (chunk,): numbers that ``file_number`` gave.
+            offsets: (chunk,): first byte in the file.
+            sizes: (chunk,): bytes.
+        """
         rows = self._rows.setdefault(path, _Rows())
         rows.keys.append(keys)
         rows.file_index.append(files)

@@ -71,7 +71,11 @@ class IcechunkRepository:
     roles = ROLES
 
     def check_installed(self) -> None:
-        """It needs Icechunk 2."""
+        """It needs Icechunk 2.
+
+        Raises:
+            SettingsError: it is not installed.
+        """
         module = require(self.name, "icechunk", "icechunk")
         if not hasattr(module, "http_storage"):
             raise SettingsError(
@@ -120,6 +124,10 @@ class IcechunkRepository:
     def read(self, location: str, transport: Transport) -> Repository:
         """The newest snapshot, without the places of its chunks. Icechunk asks servers by itself:
         only where it may.
+
+        Raises:
+            ProofError: it cannot be read.
+            TransportError: it leads to a host that is not allowed.
         """
         from ..transport import is_url
 
@@ -215,7 +223,11 @@ def open_store(href: str) -> Any:
 
 
 def open_repository(href: str) -> Any:
-    """A repository by path or URL, with access to all that its configuration names."""
+    """A repository by path or URL, with access to all that its configuration names.
+
+    Raises:
+        ValueError: not there, or no repository.
+    """
     import icechunk
 
     storage = (

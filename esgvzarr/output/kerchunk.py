@@ -125,7 +125,14 @@ def _group(group: Group, urls: list[str], options: Mapping[str, Any]) -> Iterato
 def array_parts(
     array: Array, path: str, urls: Sequence[str], zarr_format: int = 2
 ) -> Iterator[bytes]:
-    """The pairs of an array's chunks. ``path`` is what their keys begin with."""
+    """The pairs of an array's chunks, as JSON.
+
+    Args:
+        array: whose chunks.
+        path: what their keys begin with.
+        urls: of the files, by the numbers in ``array.file_index``.
+        zarr_format: version of Zarr that the keys are of.
+    """
     separator = "." if zarr_format == 2 else "/"
     for place, data in array.inline.items():
         name = separator.join(map(str, place)) or ("0" if zarr_format == 2 else "")
@@ -236,6 +243,9 @@ def _fill_value(array: Array) -> Any:
 def attributes(array: Array) -> dict[str, Any]:
     """The array's attributes. A missing_value of NaN says nothing of floating point data, and JSON
     has no word for it.
+
+    Raises:
+        FormatError: an attribute that readers decode by is not finite, which JSON cannot say.
     """
     attrs = dict(array.attrs)
     for name in ("scale_factor", "add_offset", "missing_value"):

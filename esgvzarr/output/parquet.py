@@ -92,6 +92,9 @@ class KerchunkParquet:
     def read(self, location: str, transport: Transport) -> References:
         """The tables by path or URL. Those at a URL are fetched once, and opened as they were
         read.
+
+        Raises:
+            ProofError: they cannot be read.
         """
         from ..transport import is_url
         from ..transport.fsspec_guard import remote_options

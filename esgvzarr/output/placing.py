@@ -1,9 +1,8 @@
 """A reference file, or a directory of references, on the data node: whole or not at all.
 
 ESGF servers cache what they serve for years, so bytes under a published name never change: equal
-    bytes are left alone, others
-are refused unless forced. What is not whole yet has a name that begins with a dot, which ESGF
-servers hide.
+bytes are left alone, others are refused unless forced. What is not whole yet has a name that begins
+with a dot, which ESGF servers hide.
 """
 
 from __future__ import annotations
@@ -138,6 +137,17 @@ def write_reference(
     return planned
 
 
+def write_document(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a small file, whole or not at all, in place of what is there.
+
+    Raises:
+        StoreError: it cannot be written; what was there is still there.
+    """
+    with staging(path) as staged, writing(path):
+        staged.write_bytes(content)
+        _put(staged, Path(path))
+
+
 def plan_reference(
     staged: Path,
     path: str | os.PathLike[str],
@@ -147,6 +157,13 @@ def plan_reference(
     sha256: str = "",
 ) -> ReferenceFile:
     """What ``write_reference`` would leave there. Nothing is touched.
+
+    Args:
+        staged: what was written beside its place.
+        path: its place.
+        href: under which it will be read; empty where it is not served.
+        force: whether other bytes may be replaced.
+        sha256: of what was proved; empty where nothing was.
 
     Raises:
         StoreError: other bytes are there, or what is staged is not what was proved.

@@ -186,12 +186,14 @@ def linked_data(facts: PageFacts, href: str) -> dict[str, Any]:
 
 def size_text(size: int) -> str:
     """Bytes as people say them, in powers of 1000."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            return f"{amount:.3g} {unit}" if unit != "B" else f"{size} B"
+    if size < 1000:
+        return f"{size} B"
+    amount = size / 1000
+    for unit in ("kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
         amount /= 1000
-    raise AssertionError("the loop returns")
+    return f"{amount:.3g} TB"
 
 
 def _policy(script: str, origins: Sequence[str]) -> str:

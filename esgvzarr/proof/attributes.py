@@ -110,6 +110,12 @@ def same(a: Any, b: Any) -> bool:
     return len(ours) == len(theirs) and all(map(_same_item, ours, theirs))
 
 
+def not_finite(value: Any) -> bool:
+    """Whether a file's attribute has numbers for which strict JSON has words only."""
+    items = [item for item in _items(value) if isinstance(item, (float, np.floating))]
+    return bool(items) and not np.isfinite(np.asarray(items, np.float64)).all()
+
+
 def _items(value: Any) -> list[Any]:
     """An attribute as a flat list. JSON may hold lists of unequal length, which are no array."""
     if isinstance(value, (list, tuple)):

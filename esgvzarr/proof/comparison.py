@@ -20,7 +20,7 @@ from ..cf import dates_along, time_name
 from ..inflate import chunks_of
 from ..model import Check, FileRecord
 from ..transport.fsspec_guard import raise_transport_error
-from .attributes import MARKS, OF_FILES, unlike, wrong_attrs
+from .attributes import MARKS, OF_FILES, not_finite, unlike, wrong_attrs
 from .closeness import EQUAL, ROUNDING, closeness
 from .counts import Counts, judge
 from .dates import Steps, check_dates, date_names
@@ -487,7 +487,20 @@ def _check_attributes(
         "attributes",
         f"{name or 'global'} in /{group.path}",
         not wrong,
-        f"differ: {wrong}" if wrong else f"{len(shown)}",
+        f"differ: {wrong}" if wrong else _told(shown, versions),
+    )
+
+
+def _told(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> str:
+    """How many attributes are shown; and which of them are numbers in the files and words here."""
+    words = set[str]()
+    for attrs in versions:
+        words |= {key for key in shown if not_finite(attrs.get(key))}
+    words -= set(MARKS)
+    return (
+        f"{len(shown)}; NaN or infinity shown as text: {sorted(words)}"
+        if words
+        else f"{len(shown)}"
     )
 
 

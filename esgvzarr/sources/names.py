@@ -38,7 +38,7 @@ def check_all_netcdf(names: Iterable[str], subject: str) -> None:
     if left:
         raise SourceError(
             subject,
-            f"holds {left[0]}, which is no NetCDF file as it is",
+            f"holds {left[0]}, which is not a plain NetCDF file",
             expected="NetCDF files only",
             todo="References show all of a dataset or none: name the files, or unpack this one.",
             code="source-incomplete",

@@ -328,6 +328,12 @@ def from_mapfile(
     checksum_type=..``; ``.v<version>`` serves as well. A file's URL is its path under the longest
     of `data_paths` that holds it, else the path itself.
 
+    Args:
+        text: of the mapfile.
+        data_paths: directory -> URL under which its files are served.
+        dataset_id: which dataset is meant; needed where the mapfile lists several.
+        name: of the mapfile, for messages.
+
     Raises:
         SourceError: names the mapfile and the line.
     """

@@ -166,7 +166,7 @@ def parse_catalogue(xml: bytes, url: str) -> Catalogue:
         references = tuple(map(page.reference, root.findall(".//{*}catalogRef")))
     except ValueError as error:
         raise SourceError(
-            url, f"holds an address that is none: {error}", code="source-catalogue"
+            url, f"holds an address that is invalid: {error}", code="source-catalogue"
         ) from error
     return Catalogue(url, datasets, tuple(ref for ref in references if is_url(ref.url)))
 
@@ -465,7 +465,7 @@ def _check_nothing_left(dataset_id: DatasetId, dataset: CatalogueDataset, page: 
             )
         raise SourceError(
             page,
-            f"lists {name} as data of {dataset_id}, which is no NetCDF file as it is",
+            f"lists {name} as data of {dataset_id}, which is not a plain NetCDF file",
             expected="NetCDF files only",
             todo="References show all of a dataset or none: publish the file as plain NetCDF.",
             code="source-incomplete",

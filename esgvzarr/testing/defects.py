@@ -327,6 +327,11 @@ _TABLE = (
     ),
     Defect("chars_along_time", 25, _all(oddities.add_chars_along_time)),
     Defect("strings_along_time", 25, _all(oddities.add_strings_along_time)),
+    Defect(
+        "attribute_not_finite",
+        25,
+        _all(oddities.state_globally(limit=np.inf), oddities.change("lat", gap=np.float32("nan"))),
+    ),
     Defect("attribute_types", 25, _all(oddities.add_attribute_types)),
     Defect(
         "attribute_number_and_text",

@@ -150,7 +150,11 @@ class Transport:
         return host_of(url) in self._named
 
     def check_allowed(self, location: str) -> None:
-        """Raise TransportError unless ``location`` is a path, or its host was allowed."""
+        """Make sure that ``location`` is a path, or that its host was allowed.
+
+        Raises:
+            TransportError: ``transport-host-refused``.
+        """
         if is_url(location) and (host := host_of(location)) not in self._allowed:
             raise TransportError(
                 location,

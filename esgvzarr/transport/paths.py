@@ -23,6 +23,12 @@ def state_of_path(path: str) -> State:
 def read_path(path: str, start: int, stop: int, states: States) -> bytes:
     """The bytes from ``start`` to ``stop`` of a file, which must be the one that was seen before.
 
+    Args:
+        path: of the file.
+        start: first byte.
+        stop: the byte after the last.
+        states: what was seen of files before.
+
     Raises:
         TransportError: it cannot be read, was replaced, or ends before.
     """

@@ -43,7 +43,7 @@ def check_address(address: str, host: str) -> None:
         raise TransportError(
             host,
             f"is at {address}, which is no public address",
-            expected="one, since others named this host: a record or a page",
+            expected="a public address, since a record or page named this host",
             todo="If you trust it, name it yourself: --allow-host, or `allowed_hosts`.",
             code="transport-address-private",
         )

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.audit import Audited, audit, find_targets
-from esgvzarr.link.lifecycle import link_source
+from esgvzarr.audit import Audited, Thoroughness, audit, find_targets
+from esgvzarr.link.lifecycle import Order, link_source
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, NginxServer, StacServer, make_item, write_monthly
 from esgvzarr.testing.nginx import available
@@ -49,7 +49,7 @@ class Archive:
         for file in self.files(name):
             os.utime(file, (OLD, OLD))
         self.index.add_item(self.item(name))
-        outcome = link_source([str(mapfile)], None, self.node.config, self.settings)
+        outcome = link_source(Order([str(mapfile)], self.node.config), self.settings)
         assert outcome.state == "linked", outcome
         return dataset
 
@@ -94,7 +94,7 @@ class Archive:
         settings = settings or self.settings
         targets = find_targets([self.ids[name] for name in names], settings)
         short = {dataset: name for name, dataset in self.ids.items()}
-        return {short[one.name]: one for one in audit(targets, settings, **options)}
+        return {short[one.name]: one for one in audit(targets, settings, Thoroughness(**options))}
 
 
 @contextmanager

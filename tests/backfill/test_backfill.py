@@ -13,16 +13,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from esgvzarr.backfill import REST_AFTER, Job, Turns, backfill, plan_path
+from esgvzarr.backfill import Job, backfill, plan_path
 from esgvzarr.backfill.listing import Survey, names_in_query
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
-from esgvzarr.backfill.report import ERRORS_PAGE, Summary, explanation, html
+from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation, html
+from esgvzarr.backfill.turns import REST_AFTER, Turns
 from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
 from esgvzarr.link.ledger import Ledger
@@ -39,6 +41,8 @@ from esgvzarr.testing import (
     make_item,
 )
 from esgvzarr.testing.archive import register, write_archive
+from esgvzarr.testing.faults import Answer
+from esgvzarr.testing.loopback import Asked, Response
 from esgvzarr.testing.node import DataNode, command, map_line
 from esgvzarr.transport import Transport
 from esgvzarr.workers import Limits
@@ -369,6 +373,53 @@ class TestWorkers:
         with pytest.raises(SettingsError) as caught:
             connect_workers("tcp://127.0.0.1:9", 0, Limits())
         assert caught.value.code == "settings-scheduler"
+
+    def test_of_a_cluster_outlive_a_job_that_is_killed_and_say_when_the_cluster_is_gone(
+        self,
+    ) -> None:
+        pytest.importorskip("distributed", reason="distributed is in the extra `dask`")
+        from esgvzarr.testing.cluster import dask_cluster
+
+        with dask_cluster(1) as scheduler:
+            workers = connect_workers(scheduler, 0, Limits())
+            for number in (signal.SIGKILL, signal.SIGSEGV):
+                with pytest.raises(WorkerError) as caught:
+                    workers.run(signal.raise_signal, number)
+                retryable = number is signal.SIGKILL
+                assert (caught.value.code, caught.value.retryable) == ("worker-died", retryable)
+            assert workers.run(abs, -2) == 2
+        with pytest.raises(WorkerError) as gone:
+            workers.run(abs, -2)
+        assert gone.value.code == "worker-cluster-lost"
+        workers.close()
+
+
+@dataclass(frozen=True)
+class Stops:
+    """Sets an event when the first request comes, a second later."""
+
+    event: threading.Event
+
+    def apply(self, asked: Asked, answer: Answer) -> Response:
+        if not self.event.is_set():
+            time.sleep(1)  # the other datasets have come as far as the queue for a worker
+            self.event.set()
+        return answer(asked)
+
+
+def test_what_waits_for_a_worker_when_the_run_is_stopped_stays_open(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with ThreddsServer(tmp_path / "data") as server:
+        for name, files in write_archive(tmp_path / "data", 3).items():
+            server.add_dataset(name, files)
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,))
+        server.fault(Stops(stop), "*.nc")
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        summary = backfill(job, settings, jobs=1, stop=stop)
+        plan = Plan(plan_path(settings), str(job))
+        assert summary.counts["open"] >= 1
+        assert {(row[0], row[1]) for row in plan.counts_by_reason()} == {("open", "worker-stopped")}
+        plan.close()
 
 
 def soon(done: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -724,7 +775,7 @@ def test_the_report_takes_nobodys_word_for_html(tmp_path: Path, plan: Plan) -> N
     plan.keep_page(Page("root"), rows, [])
     for row in rows:
         plan.finish(row, Result("refused", "time-overlap", evil, "", 1.0))
-    page = html(Summary.of(plan, "job", 2, 1.0, [], ""))
+    page = html(Summary.of(plan, "job", LastRun(2, 1.0)))
     check_stands_alone(page)
     links = [link for link in re.findall(r'href="([^"]*)', page) if ERRORS_PAGE not in link]
     assert links == ["https://x.org/&quot;&gt;&lt;script&gt;"]

@@ -65,8 +65,10 @@ def test_a_unit_has_its_length(units: str, size: int) -> None:
 
 
 def test_a_common_year_and_a_month_have_a_length_in_one_calendar_only() -> None:
-    assert microseconds(2, "common_years since 1970-01-01", "noleap") == 730 * DAY_US
-    assert microseconds(2, "months since 1970-01-01", "360_day") == 60 * DAY_US
+    for unit in ("common_year", "common_years"):
+        assert microseconds(2, f"{unit} since 1970-01-01", "noleap") == 730 * DAY_US
+    for unit in ("month", "months"):
+        assert microseconds(2, f"{unit} since 1970-01-01", "360_day") == 60 * DAY_US
     for calendar in ("standard", "360_day"):
         with pytest.raises(ValueError, match="no fixed length"):
             microseconds(2, "common_years since 1970-01-01", calendar)
@@ -230,6 +232,8 @@ def test_a_date_is_told_to_the_second(calendar: str) -> None:
     units = "seconds since 1970-01-01"
     assert cf.date_text(microseconds(3661.9, units, calendar), calendar) == "1970-01-01T01:01:01"
     assert cf.date_text(microseconds(-1, units, calendar), calendar).endswith("T23:59:59")
+    noon = microseconds(12, "hours since 2900-03-01", calendar)
+    assert cf.date_text(noon, calendar) == "2900-03-01T12:00:00"
 
 
 def test_the_reference_date_is_what_follows_since() -> None:

@@ -78,3 +78,10 @@ def test_the_range_of_packed_numbers_says_nothing() -> None:
     attrs = {"valid_range": np.array([0, 1]), "scale_factor": 0.1}
     assert usual_step(LATITUDES, attrs) == 10.0
     assert usual_step(LATITUDES, {"valid_range": np.array([0, 1])}) == 0.0
+
+
+def test_720_degrees_are_a_longitude_and_more_are_a_filler() -> None:
+    degrees = {"units": "degrees_east"}
+    assert usual_step(np.array([700.0, 710.0, 720.0]), degrees) == 10.0
+    assert usual_step(np.array([700.0, 720.0]), degrees) == 20.0
+    assert usual_step(np.array([700.0, 720.5]), degrees) == 0.0

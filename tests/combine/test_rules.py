@@ -33,6 +33,7 @@ BY_RULE = {
     "check_attributes": ("scale_factor_text", "attribute-invalid", True),
     "check_identity": ("variant_label_differs", "dataset-mixed", True),
     "check_methods": ("cell_methods_differ", "dataset-mixed", True),
+    "check_finite": ("attribute_not_finite", "attribute-not-finite", False),
     "check_groups": ("groups", "file-groups-not-shown", False),
 }
 """Rule -> (defect, the finding's code, whether it refuses)."""

@@ -660,6 +660,11 @@ def test_datasets_of_two_simulations_are_refused(tmp_path: Path) -> None:
     pr = write_dataset(tmp_path, "pr", specs_of((12,)), source_id="HadGEM3-GC31-LL")
     assert refusal(tmp_path, datasets=sources(tas, pr)) == "source-several"
     assert refusal(tmp_path, datasets=sources(tas, tas)) == "source-duplicate"
+    for path in tas.iterdir():
+        with netCDF4.Dataset(path, "a") as file:
+            for attr in {"table_id", "realm"} & set(file.ncattrs()):
+                file.delncattr(attr)
+    assert refusal(tmp_path, datasets=sources(tas)) == "source-table"
 
 
 def test_datasets_of_another_time_axis_are_refused_where_one_stream_is_asked_for(
@@ -673,6 +678,8 @@ def test_datasets_of_another_time_axis_are_refused_where_one_stream_is_asked_for
 def test_a_dataset_in_segments_stands_alone(tmp_path: Path) -> None:
     tas = write_dataset(tmp_path, "tas", specs_of((12, 12)))
     pr = write_dataset(tmp_path, "pr", packed((12, 12)))
+    together = {"atmos": sources(tas, pr)}
+    assert refusal(tmp_path, streams=together) == "chunks-segmented"
     make(tmp_path, datasets=sources(tas, pr))
     href = str(tmp_path / "doc.json")
     assert xarray.open_dataset(href, engine="kerchunk").attrs["esgvzarr_groups"] == [

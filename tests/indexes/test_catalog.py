@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -86,13 +88,25 @@ def test_a_dataset_is_added_once(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
+def left_by_a_killed_writer(path: Path) -> Path:
+    """The hidden directory of a process that was killed when it wrote half of a document."""
+    before = set(path.parent.iterdir())
+    code = (
+        "import os, sys; from esgvzarr.output.placing import staging\n"
+        "with staging(sys.argv[1]) as staged:\n"
+        " staged.write_text('{'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    (left,) = set(path.parent.iterdir()) - before
+    return left
+
+
 def test_what_a_killed_writer_left_goes_where_nothing_is_to_be_changed(tmp_path: Path) -> None:
     """It was killed before the item was in its place, and the item is as it shall be."""
     index = catalog_at(tmp_path)
     index.add_dataset(RECORD)
     index.add_link(DATASET, LINK)
-    left = tmp_path / "CMIP6" / str(DATASET) / ".esgvzarr-abcdefgh"
-    left.write_text('{"type": "Feat')
+    left = left_by_a_killed_writer(tmp_path / "CMIP6" / str(DATASET) / f"{DATASET}.json")
     assert index.add_link(DATASET, LINK) is LinkState.UNCHANGED
     assert not left.exists()
 
@@ -160,7 +174,7 @@ def test_a_run_that_was_killed_half_way_is_made_good(tmp_path: Path) -> None:
     before = tree(tmp_path)
     for listing in ("catalog.json", "CMIP6/collection.json"):
         (tmp_path / listing).unlink()
-    (tmp_path / "CMIP6" / ".esgvzarr-abcdefgh").write_text('{"type": "Coll')
+    left_by_a_killed_writer(tmp_path / "CMIP6" / "collection.json")
     assert not catalog_at(tmp_path).add_dataset(RECORD)
     assert tree(tmp_path) == before
     assert {path.name for path in tmp_path.rglob(".*")} == {".lock"}

@@ -273,8 +273,9 @@ def test_an_environment_that_globus_sdk_does_not_take_is_named(
 ) -> None:
     """The variables are globus-sdk's own."""
     monkeypatch.setenv("GLOBUS_SDK_VERIFY_SSL", "/no/such/file")
-    with pytest.raises(LinkError, match="GLOBUS_SDK_"):
+    with pytest.raises(LinkError, match="GLOBUS_SDK_") as caught:
         index.find(DATASET)
+    assert caught.value.code == "index-failed"
 
 
 def keep_login(

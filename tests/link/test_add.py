@@ -180,6 +180,20 @@ class TestGenerate:
             generate(record, tmp_path / "out", transport, settings)
         assert not (tmp_path / "out").exists()
 
+    def test_a_directory_that_cannot_be_made_is_found_before_files_are_read(
+        self,
+        record: DatasetRecord,
+        transport: Transport,
+        settings: Settings,
+        thredds_server: ThreddsServer,
+        tmp_path: Path,
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError) as caught:
+            generate(record, tmp_path / "file" / "out", transport, settings)
+        assert caught.value.code == "store-unwritable"
+        assert not list(thredds_server.requests)
+
     def test_what_is_refused_leaves_nothing(
         self,
         thredds_server: ThreddsServer,
@@ -216,6 +230,7 @@ class TestGenerate:
                 settings,
             )
         assert "values of tas in" in caught.value.found
+        assert caught.value.code == "proof-failed"
         assert not (tmp_path / "out").exists()
 
     def test_a_busy_data_node_is_asked_again(

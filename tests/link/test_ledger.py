@@ -162,31 +162,30 @@ class TestLive:
         assert [live.output for live in ledger.live()] == ["icechunk", "parquet"]
 
 
-def test_an_attempt_keeps_each_of_several_outputs_and_goes_on_with_the_same_task(
+def test_several_outputs_are_decided_one_after_the_other_and_work_is_left_until_the_last(
     ledger: Ledger,
 ) -> None:
-    """Each is live when the index shows it. A run that is killed between two links knows which task
-    it was.
+    """Each is live when the index shows it. A run that is killed between two knows that it was not
+    through.
     """
-    first = ReferenceFile(TASK.path, TASK.href, 1, "ab")
-    second = ReferenceFile(f"/data/{ID}.icechunk", f"https://node/{ID}.icechunk", 1, "cd")
+    second = replace(TASK, path=f"/data/{ID}.icechunk", href=f"https://node/{ID}.icechunk")
     report = Report(str(ID), TASK.href, (), {}, "2026")
-    attempt = Attempt(TASK, ledger)
-    attempt.decide()
-    attempt.written(
-        Written(str(ID), Verb.PUBLISH, "", first, report, others=(second,), other_reports=(report,))
-    )
-    attempt.shown(second)
+    for task in (TASK, second):
+        reference = ReferenceFile(task.path, task.href, 1, "ab")
+        attempt = Attempt(task, ledger)
+        attempt.decide()
+        attempt.written(Written(str(ID), Verb.PUBLISH, "", reference, report))
+        assert ledger.task(str(ID)) == task
+        linked = Linked(str(ID), Verb.PUBLISH, "", reference)
+        if task is TASK:
+            assert attempt.shown(linked) == linked
+            (last,) = ledger.latest()
+            assert (last.step, last.state, last.retryable) == (Step.SHOWN, State.OPEN, True)
+        else:
+            attempt.finish(linked)
     assert [(live.output, live.href, live.task) for live in ledger.live()] == [
-        ("icechunk", second.href, TASK)
-    ]
-    assert ledger.task(str(ID)) == TASK
-    attempt.resume()
-    attempt.written(Written(str(ID), Verb.PUBLISH, "", first))
-    attempt.finish(Linked(str(ID), Verb.PUBLISH, "", first))
-    assert [(live.output, live.href) for live in ledger.live()] == [
-        ("icechunk", second.href),
-        ("json", TASK.href),
+        ("icechunk", second.href, second),
+        ("json", TASK.href, TASK),
     ]
     with sqlite3.connect(ledger.path) as connection:
         assert connection.execute("SELECT COUNT(*) FROM proof").fetchone() == (1,)

@@ -20,9 +20,9 @@ from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport
 from esgvzarr.link import ledger as ledger_module
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import link_source
+from esgvzarr.link.lifecycle import Order, link_source
 from esgvzarr.link.remove import unpublish
-from esgvzarr.link.resume import resume
+from esgvzarr.link.resume import Selection, resume
 from esgvzarr.link.states import State, Step
 from esgvzarr.link.with_esgcet import publish_with_esgcet
 from esgvzarr.model import DatasetId, DatasetRecord
@@ -46,6 +46,7 @@ pytest.importorskip("esgcet", reason="esgcet's STAC client is in the extra `publ
 ID = DatasetId.parse(DATASET_ID)
 OTHER = DATASET_ID.replace("r1i1p1f2", "r2i1p1f2")
 NAME = f"{DATASET_ID}.json"
+MADE = {NAME, f"{DATASET_ID}.html"}
 
 
 def settings_of(node: DataNode) -> Settings:
@@ -71,7 +72,9 @@ def register(node: DataNode, server: StacServer, dataset_id: str = DATASET_ID) -
 
 def link(node: DataNode, dataset_id: str = DATASET_ID, **options: Any) -> Outcome:
     mapfile = str(node.maps / f"{dataset_id}.map")
-    return link_source([mapfile], None, node.config, settings_of(node), **options)
+    force = bool(options.pop("force", False))
+    order = Order([mapfile], node.config, force=force)
+    return link_source(order, settings_of(node), **options)
 
 
 def read_record(node: DataNode) -> DatasetRecord:
@@ -124,7 +127,7 @@ class TestLink:
         assert {request.method for request in stac_server.requests} == {"GET"}
 
     @pytest.mark.parametrize(
-        ("status", "left"), [(403, set()), (503, {NAME})], ids=["definite", "may pass"]
+        ("status", "left"), [(403, set()), (503, MADE)], ids=["definite", "may pass"]
     )
     def test_keeps_what_it_wrote_only_where_trying_again_can_help(
         self, node: DataNode, stac_server: StacServer, status: int, left: set[str]
@@ -147,7 +150,7 @@ class TestLink:
             generate(record, node.directory_of(DATASET_ID), transport, settings_of(node))
         stac_server.fault(Status(403), methods=("PATCH",))
         assert link(node).code == "index-http-403"
-        assert beside(node) == {NAME}
+        assert beside(node) == MADE
 
     @pytest.mark.parametrize(
         ("fault", "code"),
@@ -262,9 +265,9 @@ def two_nodes(directory: Path, server: StacServer) -> Iterator[tuple[DataNode, D
         yield original, replica
 
 
-def link_item(node: DataNode, server: StacServer) -> Outcome:
+def link_item(node: DataNode, server: StacServer, *, force: bool = False) -> Outcome:
     url = f"{server.url}/collections/CMIP6/items/{DATASET_ID}"
-    return link_source([url], None, node.config, settings_of(node))
+    return link_source(Order([url], node.config, force=force), settings_of(node))
 
 
 class TestWithoutALedger:
@@ -313,7 +316,7 @@ class TestWithoutALedger:
         assert (last.state, last.retryable) == (State.OPEN, True)
         if moment != "linking":
             assert shown(stac_server) == {}
-        (resumed,) = resume([], settings_of(linked))
+        (resumed,) = resume(Selection(), settings_of(linked))
         assert resumed.state is State.LINKED
         assert len(ledger_of(linked).live()) == 1
 
@@ -330,7 +333,7 @@ class TestWithoutALedger:
         for verb in (
             lambda: link(linked),
             lambda: unpublish(ID, linked.config, settings),
-            lambda: resume([], settings),
+            lambda: resume(Selection(), settings),
         ):
             with pytest.raises(StoreError) as caught:
                 verb()
@@ -363,9 +366,9 @@ class TestResume:
         use_paths(node, reference_dir=place, reference_url=f"{base}/misspelt")
         assert link(node).code == "transport-http-404"
         use_paths(node, reference_dir=place, reference_url=f"{base}/zarr")
-        assert resume([], settings_of(node)) == []
-        assert resume([], settings_of(node), every=True, code="index-pending") == []
-        (outcome,) = resume([DATASET_ID], settings_of(node))
+        assert resume(Selection(), settings_of(node)) == []
+        assert resume(Selection(every=True, code="index-pending"), settings_of(node)) == []
+        (outcome,) = resume(Selection([DATASET_ID]), settings_of(node))
         assert outcome.state is State.LINKED, outcome
         assert shown(stac_server) == {node.thredds.host: f"{base}/zarr/{NAME}"}
 
@@ -377,8 +380,8 @@ class TestResume:
         use_paths(node)
         assert link(node).code == "index-http-403"
         stac_server.heal()
-        assert resume([], settings_of(node)) == []
-        (outcome,) = resume([], settings_of(node), every=True, code="index-http-403")
+        assert resume(Selection(), settings_of(node)) == []
+        (outcome,) = resume(Selection(every=True, code="index-http-403"), settings_of(node))
         assert outcome.state is State.LINKED
 
     def test_is_not_starved_by_a_dataset_that_ends_in_a_fault_each_time(
@@ -397,7 +400,7 @@ class TestResume:
             if name == DATASET_ID:
                 raise AttributeError("a fault of ours")
 
-        first, second = resume([], settings_of(node), progress=progress)
+        first, second = resume(Selection(), settings_of(node), progress=progress)
         assert (first.dataset_id, first.state, first.code) == (
             DATASET_ID,
             State.FAILED,

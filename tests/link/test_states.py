@@ -60,7 +60,7 @@ def test_every_row_is_reached_and_none_is_there_twice() -> None:
 def test_a_link_is_live_only_after_its_file_was_written() -> None:
     for row in TRANSITIONS:
         if row.effect is Effect.SET:
-            assert row.before in (Step.WRITTEN, Step.SHOWN)
+            assert row.before is Step.WRITTEN
             assert (row.step, set(row.states)) in (
                 (Step.DONE, {State.LINKED}),
                 (Step.SHOWN, {State.OPEN}),
@@ -141,4 +141,4 @@ def test_a_killed_process_may_have_sent_what_its_last_step_allows() -> None:
         }
         told = {step for step in Step if may_be_sent_after(step, change)}
         assert told == allowed | {Step.RESUMED}
-        assert told - {Step.WRITTEN, Step.SHOWN} <= BEGINNINGS
+        assert told - {Step.WRITTEN} <= BEGINNINGS

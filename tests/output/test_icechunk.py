@@ -130,8 +130,9 @@ def test_a_damaged_repository_is_said_and_left_as_it_is(
     for snapshot in (path / "snapshots").iterdir():
         snapshot.write_bytes(b"spoilt")
     before = measure(path)
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match="damaged") as caught:
         generate(record, tmp_path / "out", transport, settings)
+    assert caught.value.code == "store-failed"
     assert measure(path) == before
     assert [left.name for left in (tmp_path / "out").iterdir()] == [path.name]
 

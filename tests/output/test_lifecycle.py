@@ -4,13 +4,18 @@ dataset beside each other.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from link.test_lifecycle import DATASET_ID, assets, beside, register, run, source
 
 from esgvzarr.link.ledger import Ledger
+from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.resume import Selection, resume
+from esgvzarr.model import DatasetId
 from esgvzarr.output import named
+from esgvzarr.settings import read_settings
 from esgvzarr.testing import NginxServer, StacServer, Status
 from esgvzarr.testing.nginx import available
 from esgvzarr.testing.node import DataNode
@@ -18,6 +23,11 @@ from esgvzarr.testing.node import DataNode
 from . import OTHERS, skip_unless_installed
 
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
+
+
+def references(node: DataNode) -> set[str]:
+    """What lies beside the NetCDF files, less the pages for people."""
+    return {name for name in beside(node) if not name.endswith(".html")}
 
 
 @pytest.mark.parametrize("output", OTHERS)
@@ -77,7 +87,7 @@ def test_kerchunk_and_icechunk_are_linked_side_by_side_and_go_together(
     status, said = run("link", *arguments, "--output", "icechunk")
     assert status == 0, said
     assert {"reference_file", "icechunk"} <= set(assets(stac_server))
-    assert beside(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.icechunk"}
+    assert references(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.icechunk"}
     status, said = run("unpublish", DATASET_ID, "--delete", "--config", node.config)
     assert status == 0, said
     assert not {"reference_file", "icechunk"} & set(assets(stac_server))
@@ -95,7 +105,7 @@ def test_another_output_takes_the_place_of_the_first_in_the_index(
     assert run("link", *arguments)[0] == 0
     assert run("link", *arguments, "--output", "json.zst")[0] == 0
     assert assets(stac_server)["reference_file"]["href"].endswith(".json.zst")
-    assert beside(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.json.zst"}
+    assert references(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.json.zst"}
     status, said = run("unpublish", DATASET_ID, "--delete", "--config", node.config)
     assert status == 0, said
     assert beside(node) == set()
@@ -110,7 +120,7 @@ def test_several_outputs_are_linked_audited_and_taken_back(
     assert status == 0, said
     assert {"reference_file", outside_output} <= set(assets(stac_server)), said
     names = {f"{DATASET_ID}.json", f"{DATASET_ID}.notes.json"}
-    assert beside(node) == names
+    assert references(node) == names
     live = Ledger(node.directory / "esgvzarr.sqlite").live(DATASET_ID)
     assert {Path(one.path).name for one in live} == names
     status, said = run("audit", "--config", node.config)
@@ -119,3 +129,63 @@ def test_several_outputs_are_linked_audited_and_taken_back(
     assert status == 0, said
     assert not {"reference_file", outside_output} & set(assets(stac_server))
     assert beside(node) == set()
+
+
+def test_several_outputs_are_scanned_once(
+    node: DataNode, stac_server: StacServer, outside_output: str
+) -> None:
+    """Each is staged, placed and linked by itself."""
+    files, _, name, *_ = source(node, outputs=["json", outside_output])
+    register(node, stac_server)
+    settings = read_settings(node.config)
+    order = Order([str(files)], node.config, DatasetId.parse(str(name)))
+    told: list[str] = []
+
+    def progress(_: str, step: str) -> None:
+        told.append(step.split()[0])
+
+    planned = link_source(order, settings, dry_run=True, progress=progress)
+    assert planned.detail.count("would be written") == 2
+    assert told == ["scanning", "proving", "proving"]
+    told.clear()
+    done = link_source(order, settings, progress=progress)
+    assert done.state == "linked", done.detail
+    assert told.count("scanning") == 1
+    assert told.count("proving") == told.count("linking") == 2
+    assert len(Ledger(settings.ledger).live(DATASET_ID)) == 2
+
+
+def test_a_run_that_ends_between_two_outputs_is_resumed_with_the_second(
+    node: DataNode, stac_server: StacServer, outside_output: str
+) -> None:
+    files, _, name, *_ = source(node, outputs=["json", outside_output])
+    register(node, stac_server)
+    settings = read_settings(node.config)
+    order = Order([str(files)], node.config, DatasetId.parse(str(name)))
+
+    def end_at_the_second(_: str, step: str) -> None:
+        if step == f"writing {DATASET_ID}.notes.json":
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        link_source(order, settings, progress=end_at_the_second)
+    ledger = Ledger(settings.ledger)
+    steps = ["decided", "written", "shown", "decided"]
+    assert [entry.step for entry in ledger.entries(DATASET_ID)] == steps
+    assert len(ledger.live(DATASET_ID)) == 1
+    (outcome,) = resume(Selection(), settings)
+    assert outcome.state == "linked", outcome.detail
+    assert len(ledger.live(DATASET_ID)) == 2
+
+
+def test_a_static_catalogue_shows_all_outputs_and_the_ledger_names_the_first(
+    node: DataNode, tmp_path: Path, outside_output: str
+) -> None:
+    arguments = source(node, outputs=["json", outside_output])
+    places = ["--output-dir", tmp_path / "zarr", "--catalog", tmp_path / "stac"]
+    status, said = run("generate", *arguments, *places)
+    assert status == 0, said
+    (item,) = (tmp_path / "stac").glob("CMIP6/*/*.json")
+    assert {"reference_file", outside_output} <= set(json.loads(item.read_text())["assets"])
+    (kept,) = Ledger(node.directory / "esgvzarr.sqlite").latest()
+    assert (kept.path, kept.href) == (str(tmp_path / "zarr" / f"{DATASET_ID}.json"),) * 2

@@ -22,6 +22,7 @@ from esgvzarr.generate import generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.link.decision import decide
 from esgvzarr.link.lifecycle import carry_out
+from esgvzarr.link.means import Means
 from esgvzarr.link.task import IndexAddress
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.outcome import Outcome, Verb
@@ -78,7 +79,7 @@ def record_of(server: NginxServer, paths: list[Path]) -> DatasetRecord:
 def publish(record: DatasetRecord, catalogue: Path, settings: Settings) -> Outcome:
     """Link a dataset in the static catalogue of a directory, which shows it already."""
     address = IndexAddress("catalog", str(catalogue))
-    return carry_out(decide(Verb.PUBLISH, record, address, settings), settings)
+    return carry_out(decide(Verb.PUBLISH, record, address, settings), Means(settings))
 
 
 def settings_of(tmp_path: Path, output: str) -> Settings:
@@ -193,13 +194,12 @@ def test_a_damaged_file_is_not_taken_for_equal(
 def test_dry_run_touches_nothing(
     output: str, server: NginxServer, paths: list[Path], transport: Transport, tmp_path: Path
 ) -> None:
-    from esgvzarr.link.dry_run import plan_file
+    from esgvzarr.link.dry_run import Target, plan_files
 
-    (reference,), said, _ = plan_file(
-        record_of(server, paths), tmp_path / "out", transport, settings_of(tmp_path, output)
-    )
-    assert reference.written
-    assert "would be written" in said
+    means = Means(settings_of(tmp_path, output))
+    (planned,) = plan_files(record_of(server, paths), Target(tmp_path / "out"), transport, means)
+    assert planned.reference.written
+    assert "would be written" in str(planned)
     assert not (tmp_path / "out").exists()
 
 

@@ -20,7 +20,8 @@ from esgvzarr.outcome import Verb
 from esgvzarr.output import known_outputs, named
 from esgvzarr.output.kerchunk import compress, read
 from esgvzarr.settings import Settings
-from esgvzarr.stage import Work, receive, stage, stage_and_send, staging_places
+from esgvzarr.stage import Work, stage, staging_places
+from esgvzarr.stage.sending import receive, stage_and_send
 from esgvzarr.testing import DATASET_ID, write_monthly
 
 from . import skip_unless_installed
@@ -131,6 +132,16 @@ def test_a_disturbance_of_what_was_staged_fails_the_proof_and_nothing_is_placed(
     with Transport() as transport, pytest.raises(ProofError):
         generate(record, tmp_path / "out", transport, Settings(output=output), stager=stage)
     assert len(planted.written) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_read_back_is_not_placed(
+    record: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, "json", Path.unlink)
+    with Transport() as transport, pytest.raises(ProofError) as caught:
+        generate(record, tmp_path / "out", transport, Settings(), stager=stage)
+    assert caught.value.code == "proof-not-written"
     assert not (tmp_path / "out").exists()
 
 

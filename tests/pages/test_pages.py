@@ -143,6 +143,16 @@ class TestWords:
 
 
 class TestPolicy:
+    def test_a_long_licence_does_not_push_the_map_away(self, node: NginxServer, tab: Any) -> None:
+        files = write_files(node.root / "licensed", specs_of((12,), grid=(4, 6)))
+        with netCDF4.Dataset(files[0], "a") as file:
+            file.license = "This licence is long. " * 60
+        open_page(tab, make_site(node, files, "licensed-zarr").page)
+        assert tab.evaluate("document.getElementById('map').getBoundingClientRect().top") < 900
+        assert not tab.is_visible(".license p")
+        tab.click(".license summary")
+        assert tab.is_visible(".license p")
+
     def test_an_injected_script_does_not_run(self, site: Site, tab: Any) -> None:
         open_page(tab, site.page)
         tab.evaluate(

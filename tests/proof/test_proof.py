@@ -253,3 +253,11 @@ def test_the_proof_passes_only_where_something_was_checked(tmp_path: Path) -> No
     paths = DEFECTS["plain"].make(tmp_path)
     _, document = oracle.make(paths)
     assert not oracle.proof(document, []).passed
+
+
+def test_attributes_that_are_shown_as_words_are_named(tmp_path: Path) -> None:
+    paths = DEFECTS["attribute_not_finite"].make(tmp_path)
+    _, document = oracle.make(paths)
+    said = {check.subject: check.detail for check in oracle.proof(document, paths).checks}
+    assert said["global in /"].endswith("shown as text: ['limit']")
+    assert said["lat in /"].endswith("shown as text: ['gap']")

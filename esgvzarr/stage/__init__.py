@@ -7,34 +7,35 @@ is one call, ``stage``, which can be pickled and run in any process.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .combine import combine
-from .combine.overlaps import serve_once
-from .combine.rectilinear import Bound, join_segments
-from .combine.rules import check
-from .errors import ProofError, SettingsError, WorkerError
-from .formats import Fetched, check_served, location_of, scan_and_keep
-from .formats import Reading as Scanning
-from .model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
-from .output import Artefact, Reading, named, reading_of
-from .output.placing import clear, files_of, measure, staging, writing
-from .output.protocol import UNREADABLE
-from .permissions import absolute
-from .proof import DECODED, verify
-from .proof.stack import import_readers
-from .transport import Range, Transport, host_of, is_url
-from .transport.hosts import allow_hosts
-from .workers import Limits, in_a_worker
+from ..combine import combine
+from ..combine.overlaps import serve_once
+from ..combine.rectilinear import Bound, join_segments
+from ..combine.rules import check
+from ..errors import ProofError, SettingsError
+from ..formats import Fetched, check_served, location_of, scan_and_keep
+from ..formats import Reading as Scanning
+from ..model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
+from ..output import Artefact, Reading, named, reading_of
+from ..output.placing import clear, measure, staging, writing
+from ..output.protocol import UNREADABLE
+from ..permissions import absolute
+from ..proof.stack import import_readers
+from ..transport import Range, Transport, host_of
+from ..transport.hosts import allow_hosts
+from ..workers import Limits, in_a_worker
+from .proving import advice as advice_on
+from .proving import prove
+from .proving import storage_options as storage_options
 
 if TYPE_CHECKING:
-    from .settings import Settings  # pydantic costs a quarter of a second
+    from ..settings import Settings  # pydantic costs a quarter of a second
 
 Progress = Callable[[str, str], None]
 """Told the dataset id and what is being done."""
@@ -187,6 +188,43 @@ def check_outputs(settings: Settings) -> None:
         named(name).check_installed()
 
 
+def places_for(
+    dataset_id: DatasetId | str, directory: Path, settings: Settings, *, href: str = ""
+) -> tuple[Place, ...]:
+    """Where the outputs of a dataset go; nothing is staged yet.
+
+    Args:
+        dataset_id: the dataset, or the name of a document.
+        directory: where the outputs go.
+        settings: which outputs.
+        href: public URL of the first output, if it has one. The others lie beside it.
+    """
+    check_outputs(settings)
+    directory = absolute(directory)
+    prefix = f"{href.rpartition('/')[0]}/" if href else ""
+    places = []
+    for number, name in enumerate(settings.all_outputs):
+        path = directory / f"{dataset_id}{named(name).suffix}"
+        location = f"{prefix}{path.name}" if prefix else ""
+        if number == 0:
+            location = href
+        places.append(Place(name, "", str(path), location or str(path)))
+    return tuple(places)
+
+
+@contextmanager
+def held(place: Place, *, aside: bool = False) -> Iterator[Place]:
+    """A place with its hidden directory, made and locked by this process. What is left in it in the
+    end goes.
+
+    Args:
+        place: where the output goes.
+        aside: stage elsewhere, and leave its directory alone.
+    """
+    with staging(place.path, aside=aside) as staged:
+        yield replace(place, staged=str(staged))
+
+
 @contextmanager
 def staging_places(
     dataset_id: DatasetId | str,
@@ -196,29 +234,10 @@ def staging_places(
     href: str = "",
     aside: bool = False,
 ) -> Iterator[tuple[Place, ...]]:
-    """A hidden directory for each output, made and locked by this process. What is left in them in
-    the end goes.
-
-    Args:
-        dataset_id: the dataset, or the name of a document.
-        directory: where the outputs go.
-        settings: which outputs.
-        href: public URL of the first output, if it has one. The others lie beside it.
-        aside: stage elsewhere, and leave ``directory`` alone.
-    """
-    check_outputs(settings)
-    directory = absolute(directory)
-    public = f"{href.rpartition('/')[0]}/" if href else ""
+    """All places of a dataset, held meanwhile. Arguments as those of `places_for` and `held`."""
+    places = places_for(dataset_id, directory, settings, href=href)
     with ExitStack() as stack:
-        places = []
-        for number, name in enumerate(settings.all_outputs):
-            path = directory / f"{dataset_id}{named(name).suffix}"
-            location = f"{public}{path.name}" if public else str(path)
-            if href and number == 0:
-                location = href
-            staged = stack.enter_context(staging(path, aside=aside))
-            places.append(Place(name, str(staged), str(path), location))
-        yield tuple(places)
+        yield tuple(stack.enter_context(held(place, aside=aside)) for place in places)
 
 
 def stage(work: Work) -> Staged:
@@ -268,9 +287,9 @@ def staged_apart(
 
 def places_of(files: Sequence[FileRecord]) -> list[str]:
     """Wherever files may be read."""
-    places: list[str] = []
+    places = []
     for file in files:
-        places += filter(None, (file.url, file.path))
+        places += [place for place in (file.url, file.path) if place]
     return places
 
 
@@ -305,7 +324,7 @@ def stage_references(
             location=place.location,
             scanned=scanned,
         )
-        advice += _advice(own, place, destination.settings)
+        advice += advice_on(own, place.output, place.path, destination.settings)
         reading = reading_of(own.provenance)
         outputs.append(Proved(place.output, size, sha256, report, reading))
     return Staged(
@@ -372,168 +391,3 @@ def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int
             todo="Nothing was published. Is the disk sound? Try again.",
             code="proof-not-written",
         ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What was staged on another machine, with all its bytes."""
-
-    staged: Staged
-    files: tuple[Mapping[str, bytes], ...]
-    """For each output: path below its place, empty for a single file -> bytes."""
-
-
-def stage_and_send(work: Work, most_bytes: int) -> Sent:
-    """``stage`` on a machine that shares no disk with the one that places the outputs.
-
-    Args:
-        work: what is to be made.
-        most_bytes: of all outputs together.
-
-    Raises:
-        WorkerError: the outputs are larger.
-        EsgvzarrError: the reason why there are no references.
-    """
-    with tempfile.TemporaryDirectory(prefix="esgvzarr-") as directory:
-        places = []
-        for number, place in enumerate(work.places):
-            own = Path(directory) / str(number)
-            own.mkdir()
-            places.append(replace(place, staged=str(own / Path(place.staged).name)))
-        staged = stage(replace(work, places=tuple(places)))
-        size = sum(proved.size for proved in staged.outputs)
-        if size > most_bytes:
-            raise WorkerError(
-                str(work.record.id),
-                f"its references have {size} bytes",
-                expected=f"at most {most_bytes}, to be sent back",
-                todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
-                code="worker-result-large",
-            )
-        return Sent(staged, tuple(_bytes_below(Path(place.staged)) for place in places))
-
-
-def _bytes_below(place: Path) -> dict[str, bytes]:
-    if place.is_file():
-        return {"": place.read_bytes()}
-    return {file.relative_to(place).as_posix(): file.read_bytes() for file in files_of(place)}
-
-
-def receive(sent: Sent, places: Sequence[Place]) -> Staged:
-    """Put what was sent into the staged places; it is the same artefact if its SHA-256 is, which
-    placing checks.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    for place, files in zip(places, sent.files, strict=True):
-        staged = Path(place.staged)
-        with writing(place.path):
-            for below, data in files.items():
-                target = staged / below if below else staged
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-    return sent.staged
-
-
-def _advice(references: ReferenceSet, place: Place, settings: Settings) -> Iterator[Finding]:
-    """What is right of one output, and yet not what every reader opens at once."""
-    segments = reading_of(references.provenance).segments
-    if segments:
-        yield Finding(
-            "segments",
-            2,
-            place.path,
-            "files that form one array",
-            f"{segments} segments",
-            'Readers open it with engine="esgvzarr"; stock xarray shows an empty root that says '
-            "so. See what `esgvzarr inspect` says of the files.",
-            refuse=False,
-        )
-    if references.chunk_count > settings.many_chunks and not named(place.output).directory:
-        yield Finding(
-            "chunks-many",
-            0,
-            place.path,
-            f"at most {settings.many_chunks} chunks",
-            str(references.chunk_count),
-            "Readers load the whole file to open it; set `output: parquet`.",
-            refuse=False,
-        )
-
-
-def prove(
-    artefact: Artefact,
-    name: str,
-    files: Sequence[FileRecord],
-    transport: Transport,
-    settings: Settings,
-    *,
-    location: str,
-    scanned: Mapping[str, Fetched] | None = None,
-) -> Report:
-    """The report of a passed proof.
-
-    Raises:
-        ProofError: the references do not read back as the files do.
-        TransportError: they do not, for the data node does not answer as it should.
-    """
-    try:
-        report = verify(
-            artefact,
-            _nearest(files, settings.read),
-            transport,
-            location=location,
-            dataset_id=name,
-            samples=settings.proof_samples,
-            storage_options=storage_options(files, settings),
-            scanned=scanned,
-        )
-    except ProofError:
-        _check_answers(files, transport)
-        raise
-    if not report.passed:
-        _check_answers(files, transport)
-        if {check.name for check in report.failures} == {DECODED}:
-            raise ProofError(
-                name,
-                f"{report.failures[0].subject}: {report.failures[0].detail}",
-                expected="a dataset that stock xarray decodes",
-                todo="Correct the attribute of the files that it stumbles over.",
-                code="proof-not-decoded",
-            )
-        first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
-        raise ProofError(
-            name,
-            f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
-            expected="what the NetCDF files hold, value for value",
-            todo="Nothing was published. Please report this as a bug.",
-        )
-    return report
-
-
-def _check_answers(files: Sequence[FileRecord], transport: Transport) -> None:
-    """Whether not the references are to blame, but the data node: fsspec does not tell a busy
-    server from a missing file.
-    """
-    transport.read_heads([file.url for file in files if is_url(file.url)], 1)
-
-
-def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
-    """The files without paths that may not be used."""
-    return [replace(file, path=None) for file in files] if read == "http" else list(files)
-
-
-def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:
-    """What the reader's side of the proof needs beyond the defaults: a private certificate
-    authority.
-    """
-    if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in files):
-        return {}
-    import ssl
-
-    return {
-        "remote_options": {
-            "ssl": ssl.create_default_context(cafile=str(settings.ca_bundle.expanduser()))
-        }
-    }

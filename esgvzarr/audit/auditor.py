@@ -1,0 +1,364 @@
+"""Gathers evidence: what is served, what servers say of the files, what the index shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from ..errors import (
+    EsgvzarrError,
+    LinkError,
+    Obstacle,
+    ProofError,
+    SourceError,
+    TransportError,
+    WorkerError,
+)
+from ..generate import limits_of, storage_options
+from ..indexes import Index
+from ..link.address import open_index
+from ..link.states import Verb
+from ..link.task import IndexAddress
+from ..model import FileRecord, Report
+from ..output import Artefact, of_place
+from ..proof import LARGEST, read_artefact, verify
+from ..settings import Settings
+from ..sources import from_index, local_path, named_by_version
+from ..transport import Head, Transport, host_of, is_url
+from ..transport.checksums import can_be_checked, check_checksum
+from ..workers import in_a_worker
+from .findings import Audited, Proofs, proofs_before
+from .judgement import (
+    Kept,
+    State,
+    Verdict,
+    judge_end,
+    judge_failure,
+    judge_file,
+    judge_hash,
+    judge_links,
+    judge_record,
+    judge_reference,
+    worst,
+)
+from .served import Served, is_asked, kept_of, read_served
+from .targets import Target
+
+_MAGIC = 8
+"""Bytes by which a file's format is known."""
+
+
+_INDEX_REQUESTS = 8
+"""In flight to an index."""
+_WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
+"""States in which there is something to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thoroughness:
+    """How much an audit reads."""
+
+    checksums: bool = False
+    """Every file whole, from disk where it is there."""
+    samples: bool = False
+    """A sample through each reference file, as `verify` does."""
+    decide: bool = False
+    """Those files whole that nothing else decides, over HTTP too."""
+
+
+class Auditor:
+    """Gathers evidence."""
+
+    def __init__(
+        self, transport: Transport, settings: Settings, thoroughness: Thoroughness
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._checksums = thoroughness.checksums
+        self._samples = thoroughness.samples
+        self._fetch_whole = thoroughness.checksums or thoroughness.decide
+        self._indexes: dict[IndexAddress, Index | LinkError] = {}
+
+    def look_at(self, targets: Sequence[Target]) -> list[Audited]:
+        """What is found of each target, in their order."""
+        for target in targets:
+            if is_url(target.location):
+                self._transport.allow(
+                    host_of(target.location), named=not target.step
+                )  # by the operator
+            if target.task:
+                self._transport.allow(
+                    target.task.record.data_node, named=target.task.verb is Verb.PUBLISH
+                )
+        served = self._fetch([target.location for target in targets])
+        kept = [kept_of(target, one) for target, one in zip(targets, served, strict=True)]
+        heads = self._heads(targets, kept)
+        shown = self._ask_indexes(targets, served, kept)
+        return [
+            self._judge(target, one, files, heads, said)
+            for target, one, files, said in zip(targets, served, kept, shown, strict=True)
+        ]
+
+    def _fetch(self, locations: Sequence[str]) -> list[Served]:
+        """The reference files, all at once; directories, which their own readers fetch, one after
+        the other.
+        """
+        for location in locations:
+            of_place(location).check_installed()
+        files = [location for location in locations if not of_place(location).directory]
+        bodies = self._transport.try_each(
+            files, lambda at: self._transport.read_document(at, limit=LARGEST)
+        )
+        found = dict(zip(files, map(read_served, files, bodies), strict=True))
+        return [
+            found[location] if location in found else self._fetch_directory(location)
+            for location in locations
+        ]
+
+    def _fetch_directory(self, location: str) -> Served:
+        try:
+            return Served(read_artefact(location, self._transport))
+        except (TransportError, ProofError) as error:
+            return Served(error)
+
+    def _heads(
+        self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]
+    ) -> dict[str, Head | TransportError]:
+        files = []
+        for target, found in zip(targets, kept, strict=True):
+            if isinstance(found, list):
+                files += [(target, one) for one in found]
+        urls = list(dict.fromkeys(one.file.url for target, one in files if is_asked(target, one)))
+        return dict(
+            zip(
+                urls,
+                self._transport.try_each(urls, lambda url: self._transport.read_head(url, _MAGIC)),
+                strict=True,
+            )
+        )
+
+    def _judge(
+        self,
+        target: Target,
+        served: Served,
+        kept: list[Kept] | ProofError,
+        heads: Mapping[str, Head | TransportError],
+        shown: list[Verdict],
+    ) -> Audited:
+        verdicts = list(shown)
+        artefact = served.artefact
+        sha256 = served.sha256
+        if target.step and sha256:
+            verdicts += judge_hash(target.location, sha256, target.sha256, "the ledger")
+        if isinstance(artefact, TransportError | ProofError):
+            verdicts += judge_reference(target.location, artefact)
+        if isinstance(kept, ProofError):
+            return Audited(
+                target,
+                (
+                    *verdicts,
+                    *(judge_reference(target.location, kept) if kept is not artefact else ()),
+                ),
+                sha256,
+            )
+        proofs = proofs_before(target, sha256)
+        judged = []
+        for one in kept:
+            if not is_asked(target, one):
+                judged.append(
+                    Verdict(State.UNPROVEN, one.file.url, "is no URL that is asked for here")
+                )
+                continue
+            judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
+        if isinstance(artefact, TransportError | ProofError):
+            return Audited(target, (*verdicts, *judged), sha256, proofs)
+        if self._is_to_be_read_back(kept, judged, heads):
+            judged = self._read_back(target, artefact, kept, judged)
+        return Audited(target, (*verdicts, *judged), sha256, proofs)
+
+    def _judge_file(
+        self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs
+    ) -> Verdict:
+        url = kept.file.url
+        etag, date, right = proofs.get(url, (kept.etag, kept.last_modified, True))
+        verdict = judge_file(replace(kept, etag=etag, last_modified=date), head)
+        if isinstance(head, TransportError) or verdict.state not in _WHOLE:
+            return verdict
+        if not right and verdict.state is not State.UNPROVEN:
+            verdict = Verdict(
+                State.CHANGED,
+                url,
+                "had other bytes than its record says, and was not touched since",
+                "checksum",
+            )
+        if verdict.state in (State.UNPROVEN, State.CHANGED) or self._checksums:
+            verdict = self._check_bytes(kept.file, head, verdict, target)
+        if verdict.evidence == "checksum":
+            proofs[url] = (head.etag, head.last_modified, verdict.state is not State.CHANGED)
+        return verdict
+
+    def _check_bytes(
+        self, file: FileRecord, head: Head, verdict: Verdict, target: Target
+    ) -> Verdict:
+        """By the checksum: of the file on disk, or, if that was asked for, of all that is
+        served.
+        """
+        if not can_be_checked(file):
+            return verdict
+        here = self._path_of(file, head, target)
+        if here is None and not self._fetch_whole:
+            return replace(verdict, detail=f"{verdict.detail}; --checksums reads it whole")
+        try:
+            check_checksum(file, here or file.url, self._transport)
+        except TransportError as error:
+            if error.obstacle is Obstacle.OTHER_BYTES:
+                return Verdict(
+                    State.CHANGED,
+                    file.url,
+                    f"{error.found}; its record says {file.checksum}",
+                    "checksum",
+                )
+            return judge_failure(error, file.url)
+        state = State.MOVED if verdict.state is State.MOVED else State.FINE
+        return Verdict(state, file.url, "has the bytes of its record", "checksum")
+
+    def _path_of(self, file: FileRecord, head: Head, target: Target) -> str | None:
+        """Where the file is on this machine, if one of its size is."""
+        if self._settings.read == "http":
+            return None
+        recorded = {one.url: one.path for one in target.task.record.files} if target.task else {}
+        places = (
+            recorded.get(file.url),
+            local_path(file.url, self._settings.data_paths),
+            None if is_url(file.url) else file.url,
+        )
+        return next(
+            (at for at in places if at and os.path.isfile(at) and os.path.getsize(at) == head.size),
+            None,
+        )
+
+    def _is_to_be_read_back(
+        self,
+        kept: Sequence[Kept],
+        judged: Sequence[Verdict],
+        heads: Mapping[str, Head | TransportError],
+    ) -> bool:
+        """If it was asked for, or nothing else is to decide by; and only where all files can be
+        had.
+        """
+        undecided = (
+            one.file
+            for one, verdict in zip(kept, judged, strict=True)
+            if verdict.state is State.UNPROVEN
+        )
+        wanted = self._samples or not all(map(can_be_checked, undecided))
+        return (
+            wanted
+            and worst(judged) in _WHOLE
+            and all(isinstance(heads.get(one.file.url), Head) for one in kept)
+        )
+
+    def _read_back(
+        self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
+    ) -> list[Verdict]:
+        """The proof again, through what is served."""
+        files = [one.file for one in kept]
+        try:
+            report = in_a_worker(
+                _compare,
+                target,
+                artefact,
+                files,
+                self._transport,
+                self._settings,
+                limits=limits_of(self._settings),
+            )
+        except TransportError as error:
+            return [*judged, judge_failure(error, error.subject)]
+        except WorkerError as error:
+            return [*judged, judge_end(error, target.location)]
+        except ProofError as error:
+            return [*judged, Verdict(State.CHANGED, target.location, error.found, "sample")]
+        if not report.passed:
+            wrong = report.failures[0]
+            said = (
+                f"does not read back as its files: {wrong.name} of {wrong.subject}: {wrong.detail}"
+            )
+            return [*judged, Verdict(State.CHANGED, target.location, said, "sample")]
+        checkable = {
+            file.url for file in files if can_be_checked(file)
+        }  # what has a checksum is not let off for less
+        return [
+            Verdict(State.FINE, one.subject, "reads back as the references say", "sample")
+            if one.state is State.UNPROVEN and one.subject not in checkable
+            else one
+            for one in judged
+        ]
+
+    def _ask_indexes(
+        self,
+        targets: Sequence[Target],
+        served: Sequence[Served],
+        kept: Sequence[list[Kept] | ProofError],
+    ) -> list[list[Verdict]]:
+        with ThreadPoolExecutor(_INDEX_REQUESTS, thread_name_prefix="esgvzarr-audit") as threads:
+            for address in {
+                target.task.index for target in targets if target.task
+            } - self._indexes.keys():
+                self._indexes[address] = self._open(address)
+            return list(threads.map(self._ask_index, targets, [one.sha256 for one in served], kept))
+
+    def _open(self, address: IndexAddress) -> Index | LinkError:
+        try:
+            return open_index(address, self._transport, self._settings)
+        except EsgvzarrError as error:
+            return LinkError(address.location, error.found, code="index-unreachable")
+
+    def _ask_index(
+        self, target: Target, sha256: str, kept: list[Kept] | ProofError
+    ) -> list[Verdict]:
+        task = target.task
+        if task is None:
+            return []
+        index = self._indexes[task.index]
+        where = task.index.location
+        if isinstance(index, LinkError):
+            return [Verdict(State.UNREACHABLE, where, index.found)]
+        try:
+            verdicts = judge_links(task, index.links(task.record.id), sha256)
+            documents = index.documents(task.record.id, task.record.data_node)
+        except LinkError as error:
+            if error.retryable:
+                self._indexes[task.index] = error  # the others need not wait for it
+            return [Verdict(State.UNREACHABLE, where, error.found)]
+        if not documents:
+            return [Verdict(State.MISSING, where, "does not show the dataset")]
+        try:
+            record = named_by_version(from_index(documents, task.record.id))
+        except SourceError as error:
+            return [*verdicts, *judge_record(task, error, [])]
+        return [
+            *verdicts,
+            *judge_record(task, record, [] if isinstance(kept, ProofError) else kept),
+        ]
+
+
+def _compare(
+    target: Target,
+    artefact: Artefact,
+    files: Sequence[FileRecord],
+    transport: Transport,
+    settings: Settings,
+) -> Report:
+    """The proof of what is served, in a process of its own."""
+    return verify(
+        artefact,
+        files,
+        transport,
+        location=target.location,
+        dataset_id=target.dataset_id,
+        samples=settings.proof_samples,
+        storage_options=storage_options(files, settings),
+    )

@@ -1,0 +1,100 @@
+"""What an audit found, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..errors import StoreError
+from ..link.ledger import Ledger
+from ..link.task import AuditEntry
+from ..settings import Settings
+from .judgement import CODES, State, Verdict, worst
+from .targets import Target
+
+_log = logging.getLogger(__name__)
+Proofs = dict[str, tuple[str | None, str | None, bool]]
+"""URL -> ETag and date under which the checksum of a file was looked at, and whether it was that of
+the record. It need not be looked at again while the server says the same.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What was found of one dataset."""
+
+    target: Target
+    verdicts: tuple[Verdict, ...]
+    sha256: str = ""
+    """Of the reference file as it is served."""
+    proofs: Proofs | None = None
+
+    @property
+    def name(self) -> str:
+        """The dataset, or, where it is not known, its reference file."""
+        return self.target.dataset_id or self.target.location
+
+    @property
+    def state(self) -> State:
+        """The gravest of what was found."""
+        return worst(self.verdicts)
+
+    @property
+    def code(self) -> str:
+        """Stable code; empty if all is fine."""
+        return CODES[self.state]
+
+    @property
+    def problems(self) -> tuple[Verdict, ...]:
+        """What is not fine, the gravest first."""
+        found = [verdict for verdict in self.verdicts if verdict.state is not State.FINE]
+        return tuple(sorted(found, key=lambda verdict: -list(State).index(verdict.state)))
+
+    @property
+    def detail(self) -> str:
+        """The gravest problem, and how many more there are."""
+        if not self.problems:
+            return f"{len(self.verdicts)} checks"
+        first, *others = self.problems
+        return f"{first.subject}: {first.detail}" + (f"; and {len(others)} more" if others else "")
+
+
+def keep_found(found: Sequence[Audited], settings: Settings) -> None:
+    """Keep what was found in the ledger. A ledger that cannot be written is not an error here."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entries = [_entry(one, now) for one in found if one.target.step]
+    if not entries:
+        return
+    try:
+        Ledger(settings.ledger).add_audits(entries)
+    except StoreError as error:
+        _log.warning("%s", error)
+
+
+def _entry(found: Audited, now: str) -> AuditEntry:
+    target = found.target
+    return AuditEntry(
+        target.dataset_id,
+        str(found.state),
+        found.code,
+        found.detail,
+        target.location,
+        target.path,
+        found.sha256,
+        json.dumps(found.proofs or {}),
+        now,
+        retryable=found.state is State.UNREACHABLE,
+    )
+
+
+def proofs_before(target: Target, sha256: str) -> Proofs:
+    """Those of the last audit, if the reference file is still the same."""
+    if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.proofs:
+        return {}
+    return {
+        url: (etag, date, right)
+        for url, (etag, date, right) in json.loads(target.earlier.proofs).items()
+    }

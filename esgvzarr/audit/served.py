@@ -1,0 +1,59 @@
+"""A reference file as readers have it, and the files that it leads to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from ..errors import ProofError, TransportError
+from ..output import Artefact, of_place
+from ..proof import stated
+from ..transport import is_url
+from .judgement import Kept, kept_files, stated_files
+from .targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A reference file as readers have it."""
+
+    artefact: Artefact | TransportError | ProofError
+    """What is there, or why it cannot be read."""
+    sha256: str = ""
+    """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many
+    files.
+    """
+
+
+def read_served(location: str, body: bytes | TransportError) -> Served:
+    """What a location serves, by the bytes or the error that a request for it gave."""
+    if isinstance(body, TransportError):
+        return Served(body)
+    sha256 = hashlib.sha256(body).hexdigest()
+    try:
+        return Served(of_place(location).parse(body, location), sha256)
+    except ProofError as error:
+        return Served(error, sha256)
+
+
+def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
+    """The files that a reference file leads to, with what was said of them when it was made."""
+    artefact = served.artefact
+    if isinstance(artefact, ProofError):
+        return artefact
+    if isinstance(artefact, TransportError):
+        return []  # nobody can be led to the files
+    contents = artefact.contents
+    try:
+        if "files" in contents.provenance:
+            return kept_files(contents.provenance, target.location)
+        return stated_files(stated(contents).reach)
+    except ProofError as error:
+        return error
+
+
+def is_asked(target: Target, kept: Kept) -> bool:
+    """Whether a file is looked at: by URL; by path only where the reference file, too, lies on this
+    machine.
+    """
+    return is_url(kept.file.url) or ("://" not in kept.file.url and not is_url(target.location))

@@ -1,0 +1,134 @@
+"""What an audit looks at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SourceError
+from ..generate import make_transport
+from ..indexes.item_references import references_at
+from ..link.ledger import Ledger
+from ..link.states import MAKING
+from ..link.states import State as LinkState
+from ..link.task import AuditEntry, Entry, Live, Task
+from ..model import DatasetId
+from ..output import of_place, suffixes
+from ..settings import Settings
+from ..transport import host_of, is_url
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be looked at."""
+
+    location: str
+    """URL of the reference file, or its path where none is served."""
+    dataset_id: str = ""
+    """Empty for references that the ledger does not know."""
+    path: str = ""
+    """Of the reference file on this machine, by the ledger."""
+    sha256: str = ""
+    """Of the reference file as it was linked or written, by the ledger."""
+    step: int = 0
+    """The last step of the dataset in the ledger; 0 for references that it does not know."""
+    task: Task | None = None
+    """How it was linked, by the ledger; None where it is in no index."""
+    earlier: AuditEntry | None = None
+    """What the last audit found, if nothing was done since."""
+
+
+def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
+    """What the operator means.
+
+    Args:
+        named: dataset ids that the ledger knows, URLs and paths of reference files, directories of
+            such; if empty, all that was ever linked and not unpublished, whatever was tried since,
+            and all that was only written.
+        settings: with the ledger.
+
+    Raises:
+        SourceError: the ledger does not know a dataset, or that it was linked or written; or a
+            directory has no reference files.
+    """
+    ledger = Ledger(settings.ledger)
+    places = [name for name in named if is_url(name) or os.path.exists(name)]
+    targets: list[Target] = []
+    for place in places:
+        targets += _targets_at(place, settings)
+    ids = [str(DatasetId.parse(name)) for name in named if name not in places]
+    if ids or not named:
+        known = _known_targets(ledger)
+        for name in ids:
+            if name not in known:
+                raise SourceError(
+                    name,
+                    f"is not linked or written, by the ledger {ledger.path}",
+                    expected="a dataset published from here",
+                    todo="Give the URL of its reference file; esgvzarr status says how it stands.",
+                    code="source-not-in-ledger",
+                )
+        for name in ids or known:
+            targets += known[name]
+    return targets
+
+
+def _targets_at(place: str, settings: Settings) -> list[Target]:
+    if is_url(place) or not os.path.isdir(place):
+        with make_transport(settings) as transport:
+            if is_url(place):
+                transport.allow(host_of(place), named=True)
+            return [Target(shown) for shown in references_at(place, transport)]
+    if of_place(place).directory:
+        return [Target(place)]
+    found = []
+    for path in Path(place).rglob("[!.]*"):
+        is_inside_one = any(of_place(part).directory for part in path.parts[:-1])
+        if path.name.endswith(tuple(suffixes())) and not is_inside_one:
+            found.append(path)
+    if not found:
+        expected = ", ".join(f"*{suffix}" for suffix in suffixes())
+        raise SourceError(
+            place, "has no reference files in it", expected=expected, code="source-none"
+        )
+    return [Target(str(path)) for path in sorted(found)]
+
+
+def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:
+    """Dataset -> each of its links that is live; or its references, if they were only written."""
+    latest = {last.dataset_id: last for last in ledger.latest()}
+    earlier = ledger.audits()
+    known: dict[str, list[Target]] = {}
+    for live in ledger.live():
+        name = live.dataset_id
+        target = _target_of_link(live, latest[name], earlier.get(name))
+        known.setdefault(name, []).append(target)
+    for name, last in latest.items():
+        only_written = last.verb in MAKING and last.state in (LinkState.LINKED, LinkState.WRITTEN)
+        if only_written and name not in known:
+            location = last.href or last.path
+            known[name] = [
+                Target(
+                    location,
+                    name,
+                    last.path,
+                    last.sha256,
+                    last.number,
+                    earlier=earlier.get(name),
+                )
+            ]
+    return dict(sorted(known.items()))
+
+
+def _target_of_link(live: Live, last: Entry, earlier: AuditEntry | None) -> Target:
+    return Target(
+        live.href or live.path,
+        live.dataset_id,
+        live.path,
+        live.sha256,
+        last.number,
+        live.task,
+        earlier,
+    )

@@ -1,0 +1,298 @@
+"""One run of a backfill over its plan."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from ..errors import EsgvzarrError, SettingsError, StoreError, WorkerError, kind_of, traits_of
+from ..generate import generate
+from ..link.attempt import Attempt, keep_made
+from ..link.decision import decide
+from ..link.ledger import Ledger
+from ..link.lifecycle import carry_on
+from ..link.means import Means
+from ..link.states import DONE, MAKING, State, Verb
+from ..link.task import IndexAddress
+from ..model import DatasetId, DatasetRecord
+from ..outcome import Outcome, failure
+from ..settings import Settings
+from ..stage import Staged, Stager, Work, stage
+from ..stage.sending import receive, stage_and_send
+from ..transport import Transport
+from .job import Job, Standing, Watch
+from .listing import Survey
+from .queue import Known, Plan, Planned, Result
+from .report import LastRun, Summary
+from .turns import Turns
+from .workers import Workers
+
+_log = logging.getLogger(__name__)
+MOST_BYTES = 256 * 2**20
+"""Of the references of one dataset: more is not sent from process to process."""
+
+
+STOP_AFTER = 5
+"""Datasets in a row that failed for what stands in the way of all of them (the index, the login,
+the disk), after which the run ends. It is held against none of them. A setting ends it at once.
+"""
+_TICK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run works with."""
+
+    plan: Plan
+    survey: Survey
+    transport: Transport
+    address: IndexAddress | None
+    """The index in which to link; None where nothing is linked."""
+    workers: Workers | None
+    """None where datasets are only listed."""
+    per_node: int
+    """Datasets that are read from one data node at once."""
+
+
+class Run:
+    """One run over one plan."""
+
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        tools: Tools,
+        stop: threading.Event,
+        watch: Watch,
+    ) -> None:
+        self._job = job
+        self._settings = settings
+        self._plan = tools.plan
+        self._survey = tools.survey
+        self._transport = tools.transport
+        self._address = tools.address
+        self._workers = tools.workers
+        self._stop = stop
+        self._watch = watch
+        self._ledger = Ledger(settings.ledger)
+        shares = {
+            "connections": max(1, settings.connections // tools.per_node),
+            "connections_at_first": max(1, settings.connections_at_first // tools.per_node),
+        }
+        self._of_workers = settings.model_copy(update=shares)
+        self._turns = Turns(tools.plan, tools.per_node)
+        self._slots = threading.BoundedSemaphore(tools.workers.count if tools.workers else 1)
+        self._changed = threading.Condition()
+        self._in_flight = self._finished = self._troubled = 0
+        self._listing = True
+        self._began = time.monotonic()
+        self._trouble = ""
+        self._counts: Counter[str] = Counter()
+        self._fatal: BaseException | None = None
+
+    def work(self) -> None:
+        """List, and do, until nothing is left, or the run is to end."""
+        most = (
+            2 * self._workers.count + 8 if self._workers else 0
+        )  # some compute, some wait for the index
+        with ThreadPoolExecutor(1) as lister, ThreadPoolExecutor(most or 1) as threads:
+            self._counts = self._plan.counts()
+            listed = lister.submit(self._list)
+            listed.add_done_callback(self._end_of_list)
+            while not self._stop.is_set() and self._fatal is None:
+                with self._changed:
+                    listing = self._listing
+                    planned = self._turns.take() if self._in_flight < most else None
+                    if planned is None:
+                        if not self._in_flight and not listing:
+                            break
+                        self._changed.wait(_TICK_S)
+                    else:
+                        self._in_flight += 1
+                if planned is not None:
+                    started = time.monotonic()
+                    threads.submit(self._do, planned).add_done_callback(
+                        partial(self._end, planned, started)
+                    )
+                self._watch(self._standing())
+            self._stop.set()
+        self._watch(self._standing())
+        if self._fatal is not None:
+            raise self._fatal
+
+    def summary(self) -> Summary:
+        """What became of all, by the plan."""
+        seconds = time.monotonic() - self._began
+        last = LastRun(self._finished, seconds, self._turns.resting, self._trouble)
+        return Summary.of(self._plan, str(self._job), last)
+
+    def _standing(self) -> Standing:
+        with self._changed:
+            seconds = time.monotonic() - self._began
+            return Standing(
+                Counter(self._counts), self._finished, seconds, self._listing, self._turns.resting
+            )
+
+    # ---- in the thread that lists
+
+    def _list(self) -> None:
+        while not self._stop.is_set() and (page := self._plan.next_page()):
+            try:
+                listing = self._survey.read(page)
+            except EsgvzarrError as error:
+                self._plan.keep_unread(page, error.code, str(error))
+                continue
+            new = self._plan.keep_page(page, listing.datasets, listing.pages)
+            with self._changed:
+                self._counts[State.OPEN] += new
+                self._changed.notify_all()
+
+    def _end_of_list(self, listed: Future[None]) -> None:
+        with self._changed:
+            self._listing = False
+            self._fatal = self._fatal or listed.exception()
+            self._changed.notify_all()
+
+    # ---- in the thread of one dataset
+
+    def _do(self, planned: Planned) -> Outcome | Known | None:
+        """What became of a dataset; None where the run was stopped before it was begun."""
+        if self._stop.is_set():
+            return None
+        name = str(DatasetId.parse(planned.dataset_id))
+        job = self._job
+        with self._ledger.claimed(name, wait=False):
+            before = self._done_before(name)
+            if before is not None:
+                return before
+            record = self._survey.record(planned)
+            stager = self._stager(planned)
+            if job.output_dir is not None:
+                return self._generate(record, job.output_dir, stager)
+            assert self._address is not None  # noqa: S101  (no job without a place for its links)
+            task = decide(Verb.LINK, record, self._address, self._settings)
+            attempt = Attempt(task, self._ledger, resumed=True)
+            attempt.decide()
+            return carry_on(attempt, Means(self._settings, stager=stager))
+
+    def _generate(self, record: DatasetRecord, directory: Path, stager: Stager) -> Outcome:
+        outcome: Outcome
+        try:
+            outcome = generate(record, directory, self._transport, self._settings, stager=stager)
+        except EsgvzarrError as error:
+            outcome = failure(str(record.id), Verb.GENERATE, error)
+        keep_made(outcome, self._ledger)
+        return outcome
+
+    def _done_before(self, name: str) -> Known | None:
+        """What an earlier run, or another command, did for the dataset, if that is all."""
+        directory = self._job.output_dir
+        steps = [
+            step
+            for step in self._ledger.entries(name)
+            if (step.verb in MAKING) == (directory is not None)
+        ]
+        if not steps or steps[-1].state not in DONE:
+            return None
+        last = steps[-1]
+        if directory is not None and (
+            Path(last.path).parent != directory or not Path(last.path).exists()
+        ):
+            return None
+        return Known(last.state, f"since {last.created}: {last.detail}", last.href)
+
+    def _stager(self, planned: Planned) -> Stager:
+        def stager(work: Work) -> Staged:
+            assert self._workers is not None  # noqa: S101
+            try:
+                with self._slots:
+                    if self._stop.is_set():
+                        todo = "Run the same command again."
+                        raise WorkerError(
+                            str(work.record.id),
+                            "the run was stopped",
+                            todo=todo,
+                            code="worker-stopped",
+                            retryable=True,
+                        )
+                    return _staged_by(self._workers, replace(work, settings=self._of_workers))
+            finally:
+                self._free(planned)
+
+        return stager
+
+    def _free(self, planned: Planned) -> None:
+        with self._changed:
+            self._turns.read(planned)
+            self._changed.notify_all()
+
+    def _end(
+        self, planned: Planned, started: float, future: Future[Outcome | Known | None]
+    ) -> None:
+        error = future.exception()
+        outcome: Outcome | Known | None
+        if error is None:
+            outcome = future.result()
+            if outcome is None:
+                self._leave(planned)
+                return
+        elif isinstance(error, EsgvzarrError):
+            outcome = failure(planned.dataset_id, Verb.BACKFILL, error)
+        else:
+            _log.error("%s: please report this as a bug", planned.dataset_id, exc_info=error)
+            fault = WorkerError(
+                planned.dataset_id,
+                f"{type(error).__name__}: {error}",
+                todo="Please report this as a bug.",
+            )
+            outcome = failure(planned.dataset_id, Verb.BACKFILL, fault)
+        self._keep(planned, outcome, time.monotonic() - started)
+
+    def _leave(self, planned: Planned) -> None:
+        with self._changed:
+            self._in_flight -= 1
+            self._turns.read(planned)
+            self._changed.notify_all()
+
+    def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
+        blocks_all = not outcome.done and traits_of(outcome.code).blocks_all
+        settled = outcome.done or not (outcome.retryable or blocks_all)
+        result = Result(
+            outcome.state if settled else State.OPEN,
+            outcome.code,
+            outcome.detail,
+            outcome.href,
+            seconds,
+        )
+        try:
+            self._plan.finish(planned, result)
+        except StoreError as error:
+            self._fatal = error
+        with self._changed:
+            self._in_flight -= 1
+            self._finished += 1
+            self._counts[State.OPEN] -= 1
+            self._counts[result.state] += 1
+            self._turns.read(planned)
+            self._turns.judge(planned.data_node, outcome)
+            self._troubled = self._troubled + 1 if blocks_all else 0
+            at_once = issubclass(kind_of(outcome.code), SettingsError)
+            if at_once or self._troubled >= STOP_AFTER:
+                self._trouble = outcome.detail
+                self._stop.set()
+            self._changed.notify_all()
+
+
+def _staged_by(workers: Workers, work: Work) -> Staged:
+    """What one of the workers staged: on the disk that it shares with this process, or sent from
+    another machine.
+    """
+    if workers.shares_disk:
+        return workers.run(stage, work)
+    return receive(workers.run(stage_and_send, work, MOST_BYTES), work.places)

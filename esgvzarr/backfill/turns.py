@@ -1,0 +1,85 @@
+"""Whose turn it is among the data nodes of a backfill."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+
+from ..errors import Fault, traits_of
+from ..outcome import Outcome
+from .queue import Known, Plan, Planned
+
+REST_AFTER = 3
+"""Datasets in a row for which a data node gave no answer, after which it is left in peace."""
+
+
+REST_S = 600.0
+_BUFFER = 100
+
+
+@dataclass
+class Turns:
+    """Whose turn it is: fair between data nodes, bounded for each, and without those that give no
+    answer.
+    """
+
+    plan: Plan
+    per_node: int
+    _reading: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _silent: Counter[str] = field(default_factory=Counter)
+    _rests_until: dict[str, float] = field(default_factory=dict)
+    _waiting: dict[str, deque[tuple[int, Planned]]] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
+    """Number of the dataset that was read last from the plan: one that stays open has its next turn
+    in the next run.
+    """
+    _order: deque[str] = field(default_factory=deque)
+
+    def take(self) -> Planned | None:
+        """The next dataset; None if there is none now."""
+        return self._next() or (self._next() if self._look_again() else None)
+
+    def read(self, planned: Planned) -> None:
+        """A dataset has been read: the node's next may be."""
+        self._reading[planned.data_node].discard(planned.dataset_id)
+
+    def judge(self, data_node: str, outcome: Outcome | Known) -> None:
+        """Let a node rest that does not answer; one that answers rests no longer."""
+        fault = traits_of(outcome.code).fault
+        if fault is Fault.DATA_NODE and outcome.retryable:
+            self._silent[data_node] += 1
+            if self._silent[data_node] >= REST_AFTER:
+                self._rests_until[data_node] = time.monotonic() + REST_S
+        elif fault not in (Fault.MACHINE, Fault.OURS):
+            self._silent[data_node] = 0
+            self._rests_until.pop(data_node, None)
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Nodes that give no answer."""
+        return tuple(sorted(self._rests_until))
+
+    def _next(self) -> Planned | None:
+        for _ in range(len(self._order)):
+            node = self._order[0]
+            self._order.rotate(-1)
+            if (
+                len(self._reading[node]) >= self.per_node
+                or self._rests_until.get(node, 0.0) > time.monotonic()
+            ):
+                continue
+            if not self._waiting.get(node):
+                self._waiting[node] = deque(
+                    self.plan.open_datasets(node, self._last.get(node, 0), _BUFFER)
+                )
+            if self._waiting[node]:
+                self._last[node], planned = self._waiting[node].popleft()
+                self._reading[node].add(planned.dataset_id)
+                return planned
+        return None
+
+    def _look_again(self) -> bool:
+        new = [node for node in self.plan.open_nodes() if node not in self._order]
+        self._order.extend(new)
+        return bool(new)

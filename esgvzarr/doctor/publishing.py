@@ -1,0 +1,222 @@
+"""What publishing needs: esgcet, the ledger, a served directory, vocabulary, index and login."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .. import esgpublish
+from ..drs import PROJECTS
+from ..errors import EsgvzarrError, SettingsError
+from ..indexes import Index
+from ..link.add import place
+from ..link.address import address_of_config, open_index
+from ..link.ledger import Ledger
+from ..link.states import DONE
+from ..link.task import IndexAddress
+from ..model import DatasetId, DatasetRecord
+from ..output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
+from ..transport import Answer, host_of, is_url
+from .node import Check, Diagnosis, Health, Node, as_diagnosis, days_left
+
+_LITTLE_ROOM = 2**30
+_ENDPOINTS = ("scope_endpoint", "token_endpoint", "device_endpoint")
+
+
+def _esgcet(node: Node) -> Iterator[Diagnosis]:
+    if node.config is None:
+        yield Diagnosis(
+            "esgcet", "note", "there is no esg.yaml: only esgvzarr generate and verify can be used"
+        )
+        return
+    esgpublish.check_config(node.config)
+    yield Diagnosis("esgcet", "good", f"esgcet {version('esgcet')}, {node.config}")
+    with suppress(PackageNotFoundError):
+        if tuple(map(int, version("pandas").split(".")[:2])) >= (3, 1):
+            yield Diagnosis(
+                "esgcet",
+                "note",
+                f"pandas {version('pandas')}: esglogin and esgunpublish fail",
+                "pip install 'pandas<3.1'",
+            )
+
+
+def _ledger(node: Node) -> Iterator[Diagnosis]:
+    ledger = Ledger(node.settings.ledger)
+    if not ledger.path.exists():  # looking makes no file
+        yield _ledger_to_be(ledger.path)
+        return
+    with ledger.claimed("esgvzarr doctor"):
+        pass
+    latest = ledger.latest()
+    unfinished = [last for last in latest if last.state not in DONE]
+    if unfinished:
+        found = f"{len(unfinished)} of {len(latest)} datasets are not finished"
+        yield Diagnosis(
+            "ledger",
+            "note",
+            found,
+            "esgvzarr status lists them; esgvzarr resume goes on with them.",
+        )
+    else:
+        yield Diagnosis("ledger", "good", f"{ledger.path}, {len(latest)} datasets")
+
+
+def _ledger_to_be(path: Path) -> Diagnosis:
+    """Whether a ledger can be made; a file without a name is tried in the nearest directory."""
+    parent = next(above for above in path.parents if above.exists())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        found = f"{path} cannot be made: {error.strerror}"
+        return Diagnosis("ledger", "bad", found, "Set `ledger` to a path of this user.")
+    return Diagnosis("ledger", "good", f"{path} will be made")
+
+
+def _directory(node: Node) -> Iterator[Diagnosis]:
+    """Writes, fetches and removes a file, as publishing would."""
+    probe = DatasetId("esgvzarr.doctor", f"{time.time_ns()}")
+    try:
+        directory, href = place(
+            DatasetRecord(probe, host_of(node.file.url), (node.file,)), node.settings
+        )
+    except SettingsError as error:
+        yield as_diagnosis("directory", error)
+        return
+    if not directory.is_dir():
+        yield Diagnosis(
+            "directory",
+            "bad",
+            f"{directory} is not a directory",
+            "Make it, or set reference_dir and reference_url.",
+        )
+        return
+    data = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode()
+    path = directory / href.rpartition("/")[2]
+    try:
+        with staging(path) as staged, writing(path):
+            staged.write_bytes(data)
+            write_reference(staged, path, href=href)
+        answer = node.transport.ask(href)
+    finally:
+        with suppress(EsgvzarrError):  # nothing was written
+            remove_reference(path)
+            remove_leftovers(path)
+    free = shutil.disk_usage(directory).free
+    if answer.status != 200 or answer.data != data:
+        found = f"what is written to {directory} is not served as {href}: status {answer.status}"
+        yield Diagnosis(
+            "directory",
+            "bad",
+            found,
+            "Set reference_dir and reference_url to a directory that is writable and served.",
+        )
+    elif free < _LITTLE_ROOM:
+        yield Diagnosis(
+            "directory", "note", f"{directory} has room for {free >> 20} MiB more", "Make room."
+        )
+    else:
+        yield Diagnosis("directory", "good", f"{directory} can be written, and is served")
+    if answer.status == 200:
+        yield _caching(answer)
+
+
+def _caching(answer: Answer) -> Diagnosis:
+    said = answer.headers.get("Cache-Control") or answer.headers.get("Expires") or ""
+    if "no-store" in said:
+        todo = "Readers fetch a reference file anew each time."
+        return Diagnosis(
+            "caching", "note", f"reference files are sent with Cache-Control: {said}", todo
+        )
+    return Diagnosis(
+        "caching",
+        "good",
+        f"caches are told: {said}"
+        if said
+        else "caches are told nothing; ETag and Last-Modified serve",
+    )
+
+
+def _vocabulary(node: Node) -> Iterator[Diagnosis]:
+    """esgcet cannot make a STAC item of a project whose schema version esgvoc does not know."""
+    if esgpublish.index_kind(node.document) != "stac":
+        return
+    named = str(node.document.get("project"))
+    project = named if named in PROJECTS else "CMIP6"
+    version = esgpublish.schema_version(project)
+    if version:
+        yield Diagnosis("vocabulary", "good", f"{project} is registered with schema {version}")
+        return
+    found = f"esgvoc has no vocabulary of {project}: esgpublish cannot register its datasets"
+    yield Diagnosis("vocabulary", "bad", found, f"esgvoc use {project.lower()}@latest")
+
+
+def _index(node: Node) -> Iterator[Diagnosis]:
+    """Whether the index answers as such an index does."""
+    address, index = _opened(node)
+    index.check()
+    yield Diagnosis("index", "good", f"{address.kind}: {address.location} answers")
+
+
+def _opened(node: Node) -> tuple[IndexAddress, Index]:
+    assert node.config is not None  # noqa: S101
+    address = address_of_config(node.config)
+    return address, open_index(address, node.transport, node.settings)
+
+
+def _login(node: Node) -> Iterator[Diagnosis]:
+    """What is kept of a login; no login is started."""
+    _, index = _opened(node)
+    login = index.check_login()
+    if not login.kept:
+        yield Diagnosis("login", "note", login.found, login.todo)
+    elif login.ends is None:
+        yield Diagnosis("login", "good", f"{login.found} holds")
+    else:
+        yield days_left("login", login.found, login.ends, login.todo)
+
+
+def _endpoints(node: Node) -> Iterator[Diagnosis]:
+    stac = node.document.get("stac_config")
+    api = stac.get("stac_transaction_api") if isinstance(stac, Mapping) else None
+    if not isinstance(stac, Mapping) or not isinstance(api, Mapping):
+        return
+    if api.get("verify") is False:
+        yield Diagnosis(
+            "endpoints",
+            "bad",
+            "stac_transaction_api.verify is off: tokens go to any server that answers",
+            "Remove the key.",
+        )
+    taken = (
+        sorted(set(_ENDPOINTS) - set(api))
+        if "base_url" in api and "globus" not in str(stac.get("stac_client"))
+        else []
+    )
+    if taken:
+        found = (
+            f"stac_transaction_api has a base_url of its own, but no {', '.join(taken)}: esgcet "
+            "takes those of the production index"
+        )
+        yield Diagnosis("endpoints", "note", found, "Set all of them, if this is another index.")
+    base = str(api.get("base_url") or "")
+    if is_url(base):
+        node.transport.allow(host_of(base), named=True)
+        status = node.transport.ask(base).status
+        health: Health = "bad" if status >= 500 else "good"
+        yield Diagnosis("endpoints", health, f"the transaction API {base} answers with {status}")
+
+
+MACHINE_CHECKS: tuple[Check, ...] = (_esgcet, _ledger)
+"""Need no published file."""
+DIRECTORY_CHECKS: tuple[Check, ...] = (_directory,)
+"""Need a published file, whose place tells where its references go."""
+INDEX_CHECKS: tuple[Check, ...] = (_vocabulary, _index, _login, _endpoints)
+"""Need esgcet's ``esg.yaml``."""
