@@ -41,6 +41,30 @@ def check_variables(series: Series) -> Iterator[Finding]:
                 )
 
 
+def of_several_variables(series: Series) -> Iterator[Finding]:
+    """Rule 39: the files are not those of several variables, each in files of its own."""
+    if series.time is None:
+        return
+    data = [frozenset(cf.data_names(file.variables, series.time)) for file in series.files]
+    distinct = list(dict.fromkeys(data))
+    everything = frozenset[str]().union(*distinct)
+    apart = all(distinct) and sum(map(len, distinct)) == len(everything)
+    if len(distinct) < 2 or not apart:
+        return
+    first = series.files[0]
+    for names in distinct[1:]:
+        file = series.files[data.index(names)]
+        yield Finding(
+            "variable-missing",
+            39,
+            file.file.url,
+            f"{sorted(distinct[0])}, as in {first.file.name}",
+            f"{sorted(names)}, as a dataset of several variables has them in files of their own",
+            "Nothing is wrong with the files: give each variable an id of its own, or show them "
+            "side by side with `esgvzarr combine`.",
+        )
+
+
 def check_dimensions(series: Series) -> Iterator[Finding]:
     """Rule 14: dimensions other than time have one size."""
     for first, file in with_first(series):

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..errors import RefusedError
 from ..model import FileReferences, Finding, Series
-from .fixed import check_dimensions, check_fixed, check_variables
+from .fixed import check_dimensions, check_fixed, check_variables, of_several_variables
 from .identity import check_identity, check_methods, confirm_id
 from .meaning import check_attributes, check_finite, check_packing, check_units
 from .order import arrange
@@ -42,6 +42,9 @@ def check(
     findings: list[Finding] = []
     unique = list(_drop_repeated(files, findings))
     series = arrange(unique, findings)
+    several = list(of_several_variables(series))
+    if several:  # all other rules are about files of one dataset
+        raise RefusedError(subject, several)
     served = serve_once(series)
     findings += served.warnings
     for rule in _RULES:

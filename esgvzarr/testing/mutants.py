@@ -286,7 +286,8 @@ def _json_value(data: bytes, chance: random.Random) -> bytes:
         case 0:
             del holder[key]
         case 1 if isinstance(holder, dict):
-            holder[chance.choice(list(holder)) + "x"] = holder.pop(key)
+            other = chance.choice(list(holder)) + "x"
+            holder[other] = holder.pop(key)
         case _:
             holder[key] = chance.choice(_VALUES)
     return json.dumps(document).encode()

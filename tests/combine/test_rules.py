@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cftime
+import netCDF4
 import numpy as np
 import pytest
 from trust.oracle import record_of
@@ -17,7 +18,7 @@ from esgvzarr import RefusedError, Transport
 from esgvzarr.combine import rules, time_rules
 from esgvzarr.formats import scan
 from esgvzarr.model import FileReferences, Finding, Series
-from esgvzarr.testing import DEFECTS
+from esgvzarr.testing import DEFECTS, write_monthly
 
 Rule = Callable[[Series], object]
 BY_RULE = {
@@ -208,3 +209,18 @@ def test_a_gap_is_told_by_the_calendar_and_no_gap_is_not(frequency: str, calenda
 def test_one_step_or_none_has_no_gap() -> None:
     assert len(time_rules._too_wide(np.empty(0, np.int64), "fx", "standard")) == 0
     assert len(time_rules._too_wide(np.zeros(1, np.int64), "mon", "360_day")) == 0
+
+
+def test_variables_in_files_of_their_own_are_no_overlap_to_retract(tmp_path: Path) -> None:
+    tas = write_monthly(tmp_path / "tas", lengths=(12, 12))
+    pr = write_monthly(tmp_path / "pr", lengths=(12, 12))
+    for path in pr:
+        with netCDF4.Dataset(path, "a") as file:
+            file.renameVariable("tas", "pr")
+    with Transport() as transport:
+        files = scan(record_of([*tas, *pr]).files, transport)
+    with pytest.raises(RefusedError) as refused:
+        rules.check(files, "test")
+    (finding,) = refused.value.findings
+    assert (finding.code, finding.rule) == ("variable-missing", 39)
+    assert "esgvzarr combine" in finding.todo
