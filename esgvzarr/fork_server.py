@@ -188,7 +188,8 @@ def _start(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        alone = threading.active_count() == 1 and not _THREADED & sys.modules.keys()
+        threaded = any(sys.modules.get(name) for name in _THREADED)
+        alone = threading.active_count() == 1 and not threaded
         wait_for_end = _fork(theirs, run_child) if alone else _spawn(theirs, run_child)
     return ours, wait_for_end
 

@@ -207,7 +207,7 @@ VARIABLE = Variable(
     TABLE,
 )
 REFERENCES = FileReferences(
-    FILE, "hdf5", {"time": 2}, {"title": "x"}, {"tas": VARIABLE}, 100, '"etag"'
+    FILE, "hdf5", {"time": 2}, {"title": "x"}, {"tas": VARIABLE}, 100, etag='"etag"'
 )
 ARRAY = Array(
     "tas",
