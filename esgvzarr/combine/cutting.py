@@ -47,7 +47,14 @@ def chunk_length(part: Part, time: str) -> int:
 
 
 def steps_of(part: Part, time: str, start: int, stop: int) -> Part:
-    """A file as if it had only the steps from ``start`` to ``stop``."""
+    """A file as if it had only some of its steps.
+
+    Args:
+        part: the file, with its times.
+        time: name of the time coordinate.
+        start: the first step.
+        stop: the step after the last.
+    """
     count = len(part.times)
     if (start, stop) == (0, count):
         return part
