@@ -52,7 +52,7 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     references = common_references(series)
     inlined = _inlined(series, references)
     runs = split(series, inlined)
-    common = equal_attrs([file.attrs for file in series.files])
+    common = _global_attrs(series)
     reading: dict[str, Any] = {}
     if len(runs) == 1:
         arrays = _arrays(series, runs[0], inlined, references)
@@ -75,6 +75,18 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
     if reading:
         facts["reading"] = reading
     return _each_file_once(ReferenceSet(dataset_id, series.files, groups, facts, series.warnings))
+
+
+_OURS = ("esgvzarr_segments", "esgvzarr_concat_dim", "esgvzarr_recipe")
+"""Global attributes by which readers know segments. Files that state them, such as copies of what
+was read from references, do not mean theirs.
+"""
+
+
+def _global_attrs(series: Series) -> dict[str, Any]:
+    """What all files state, but for our own facts (rule 16)."""
+    common = equal_attrs([file.attrs for file in series.files])
+    return {name: value for name, value in common.items() if name not in _OURS}
 
 
 def _each_file_once(references: ReferenceSet) -> ReferenceSet:

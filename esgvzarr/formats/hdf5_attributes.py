@@ -105,7 +105,19 @@ def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
     size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
     if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
         raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
+    kind = attribute.get_type()
+    if shape == () and isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str():
+        return _stored_text(attribute, kind)
     return attrs[name]
+
+
+def _stored_text(attribute: h5py.h5a.AttrID, kind: h5py.h5t.TypeStringID) -> bytes:
+    """Text of fixed length as netCDF-C reads it: as stored, and on beyond a NUL, where HDF5's own
+    conversion ends.
+    """
+    stored = np.empty((), f"S{kind.get_size()}")
+    attribute.read(stored, mtype=kind)
+    return stored.tobytes().rstrip(b"\0")
 
 
 def text_of(value: Any) -> str:

@@ -447,6 +447,16 @@ def state_nul(file: netCDF4.Dataset, spec: FileSpec) -> None:
     file.note = "a\0b"
 
 
+def state_nul_in_hdf5(path: Path) -> None:
+    """A NUL inside a text of fixed length, as only damage or a bare HDF5 library writes it."""
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(8)
+    with h5py.File(path, "r+") as file:
+        space = h5py.h5s.create(h5py.h5s.SCALAR)
+        made = h5py.h5a.create(file.id, b"note", kind, space)
+        made.write(np.array(b"ab\0cdefg", "S8"), mtype=kind)
+
+
 def state_utf8(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Text in UTF-8 that HDF5 is told is ASCII, as CMOR writes it."""
     file.institution = "Météo-France 気候"

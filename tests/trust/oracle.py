@@ -324,7 +324,8 @@ def _compare_attrs(
                 yield (
                     f"{name}:{key} = {here[key]!r} is shown, the files have {versions} (raw: {raw})"
                 )
-            if agreed and key not in here and not _nothing(key, versions[0]):
+            hidden = key in _OURS or _nothing(key, versions[0]) if agreed else True
+            if key not in here and not hidden:
                 yield f"{name}:{key} = {versions[0]!r} is not shown (raw: {raw})"
 
 
