@@ -20,6 +20,7 @@ import xarray
 from esgvzarr.demo import DATASETS, MAP, MONTHLY, run
 from esgvzarr.errors import SettingsError, SourceError
 from esgvzarr.testing import samples
+from esgvzarr.testing.processes import hear_ctrl_c
 from esgvzarr.testing.samples import SHA256, sample_datasets, sample_files
 
 _LONGEST_S = 120
@@ -56,7 +57,12 @@ def kept(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
     with (
         complaints.open("w") as errors,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=hear_ctrl_c,
         ) as demo,
     ):
         assert demo.stdout is not None

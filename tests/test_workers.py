@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from esgvzarr.errors import Fault, ProofError, WorkerError
+from esgvzarr.testing.processes import hear_ctrl_c
 from esgvzarr.workers import Limits, in_a_worker
 
 LIMITS = Limits(time_s=30, memory_mib=512)
@@ -211,6 +212,7 @@ def _pids_of_both() -> tuple[int, int]:
 
 _OWNER = """
 import os, sys, threading, time
+from esgvzarr.testing.processes import hear_ctrl_c
 from esgvzarr.workers import Limits, in_a_worker
 sys.path.insert(0, {tests!r})
 from test_workers import _tell_process_and_hang
@@ -225,7 +227,11 @@ _THREAD = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
 def test_workers_end_with_their_owner(number: signal.Signals, threads: str) -> None:
     program = _OWNER.format(tests=str(Path(__file__).parent), threads=threads)
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     ) as owner:
         assert owner.stdout
         worker = int(owner.stdout.readline())

@@ -22,6 +22,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def hear_ctrl_c() -> None:
+    """For ``preexec_fn``: SIGINT ends the program, also where the tests run in the background of a
+    shell, which ignores it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(
     command: list[str], log: Path, stack: ExitStack, *, stop: signal.Signals, **options: Any
 ) -> subprocess.Popen[bytes]:

@@ -58,9 +58,11 @@ def make_site(server: NginxServer, files: list[Path], name: str) -> Site:
     return Site(server, tuple(files), reference)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium."""
+    """Debian's Chromium. While playwright is on, this thread has a running event loop: it is off
+    before tests of other modules.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     program = shutil.which("chromium")
     if program is None:
