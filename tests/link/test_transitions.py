@@ -83,7 +83,9 @@ def runs_of(row: Transition) -> list[Run] | None:
 
 
 def of_several(row: Transition) -> bool:
-    """Whether only a dataset with several outputs makes the transition."""
+    """Whether only a dataset with several outputs makes the transition. Tests of the outputs' life
+    kill at these.
+    """
     return Step.SHOWN in (row.before, row.step)
 
 

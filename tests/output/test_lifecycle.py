@@ -5,6 +5,10 @@ dataset beside each other.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,6 +180,56 @@ def test_a_run_that_ends_between_two_outputs_is_resumed_with_the_second(
     (outcome,) = resume(Selection(), settings)
     assert outcome.state == "linked", outcome.detail
     assert len(ledger.live(DATASET_ID)) == 2
+
+
+_DIES = """
+import os, signal, sys
+from esgvzarr.cli import main
+from esgvzarr.link.ledger import Ledger
+
+keep = Ledger.add
+steps = []
+
+def keep_and_die(ledger, entry, *more, **others):
+    keep(ledger, entry, *more, **others)
+    steps.append(entry.step.value)
+    if len(steps) == int(sys.argv[1]):
+        print(*steps)
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Ledger.add = keep_and_die
+main(sys.argv[2:])
+"""
+_STEPS = ["decided", "written", "shown", "decided", "written", "done"]
+"""Of a dataset with two outputs."""
+
+
+@pytest.mark.parametrize("kept", range(1, len(_STEPS) + 1))
+def test_killed_after_each_step_of_two_outputs_resume_links_both(
+    kept: int, node: DataNode, stac_server: StacServer, outside_output: str, tmp_path: Path
+) -> None:
+    """The transitions that only a dataset with several outputs makes."""
+    arguments = source(node, outputs=["json", outside_output])
+    register(node, stac_server)
+    words = [sys.executable, "-c", _DIES, kept, "link", *arguments]
+    killed = subprocess.run(
+        [str(word) for word in words],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "package")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert killed.stdout.splitlines()[-1].split() == _STEPS[:kept]
+    for key, name in (("reference_file", ".json"), (outside_output, ".notes.json")):
+        assert key not in assets(stac_server) or f"{DATASET_ID}{name}" in beside(node)
+    settings = read_settings(node.config)
+    outcomes = resume(Selection([DATASET_ID]), settings)
+    assert {outcome.state for outcome in outcomes} <= {"linked"}
+    assert {"reference_file", outside_output} <= set(assets(stac_server))
+    assert references(node) == {f"{DATASET_ID}.json", f"{DATASET_ID}.notes.json"}
+    assert len(Ledger(settings.ledger).live(DATASET_ID)) == 2
 
 
 def test_a_static_catalogue_shows_all_outputs_and_the_ledger_names_the_first(
