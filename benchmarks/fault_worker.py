@@ -139,7 +139,9 @@ def _do(order: Order) -> list[Done]:
 
 
 def _generate(order: Order) -> list[Done]:
-    """The program's own way, for there is no other: by what it prints."""
+    """The program's own way, for there is no other: by what it prints, which goes to no file that
+    the limit would hold.
+    """
     arguments = [
         order.directory,
         "--dataset-id",
@@ -150,7 +152,11 @@ def _generate(order: Order) -> list[Done]:
         order.directory,
     ]
     said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(said),
+        contextlib.suppress(SystemExit),
+    ):
         force = ["--force"] if order.verb == "force" else []
         cli.main(["generate", *map(str, arguments), "--catalog", str(order.catalog), *force])
     code = re.search(r"\[([a-z0-9-]+)\]", said.getvalue())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ..errors import SourceError
+from .source import json_of
 
 if TYPE_CHECKING:
     from .source import Source
@@ -117,17 +118,17 @@ def group_attrs(source: Source, path: str) -> dict[str, Any]:
     prefix = f"{path}/" if path else ""
     if source.zarr_format == 2:
         text = source.read_keys([f"{prefix}.zattrs"])[0]
-        return dict(orjson.loads(text)) if text else {}
+        return dict(json_of(text)) if text else {}
     text = source.read_keys([f"{prefix}zarr.json"])[0]
-    return dict(orjson.loads(text).get("attributes", {})) if text else {}
+    return dict(json_of(text).get("attributes", {})) if text else {}
 
 
 def _facts(name: str, text: Sequence[bytes | None], seen: dict[Any, Any]) -> ArrayFacts:
     """From ``.zarray`` and ``.zattrs``, or from ``zarr.json``."""
-    meta = orjson.loads(text[0] or b"{}")
+    meta = json_of(text[0] or b"{}")
     if len(text) > 1:
         if text[1] not in seen:
-            seen[text[1]] = orjson.loads(text[1] or b"{}")
+            seen[text[1]] = json_of(text[1] or b"{}")
         attrs = seen[text[1]]
         dims = attrs["_ARRAY_DIMENSIONS"]
         how = [meta["dtype"], meta["fill_value"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -183,13 +184,26 @@ def _again(
     return _OPEN[key]
 
 
+def json_of(text: bytes | str) -> Any:
+    """JSON as stock readers take it, with the NaN that kerchunk and VirtualiZarr write in
+    attributes. Strict JSON has none.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
 def _open_json(
     href: str, options: dict[str, Any], mirrors: Mapping[str, tuple[str, ...]]
 ) -> Source:
     from ..output.kerchunk import read
 
     raw = _read_whole(href, options)
-    return _of_json(orjson.loads(read(raw)), raw, href, options, mirrors)
+    return _of_json(json_of(read(raw)), raw, href, options, mirrors)
 
 
 def _of_json(
