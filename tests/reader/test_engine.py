@@ -173,6 +173,21 @@ def test_references_in_memory_open_too(tmp_path: Path) -> None:
     assert again.equals(xarray.open_dataset(href))
 
 
+@pytest.mark.parametrize("name", ["tas/.zattrs", ".zattrs"])
+def test_nan_in_the_json_of_strangers_is_read_as_stock_readers_do(
+    name: str, tmp_path: Path
+) -> None:
+    """kerchunk and VirtualiZarr write it into attributes, where strict JSON has no such number."""
+    href = published(fives(tmp_path)[:1], tmp_path)
+    document = json.loads(Path(href).read_bytes())
+    document["refs"][name] = json.dumps({**json.loads(document["refs"][name]), "odd": float("nan")})
+    Path(href).write_text(json.dumps({**document, "also": float("nan")}))
+    ours = xarray.open_dataset(href, engine="esgvzarr")
+    stock = xarray.open_dataset(href, engine="kerchunk")
+    assert ours.identical(stock)
+    assert "NaN" in document["refs"][name]
+
+
 def test_opening_takes_one_get_and_one_step_takes_one_chunk(
     tmp_path: Path, thredds_server: ThreddsServer
 ) -> None:
