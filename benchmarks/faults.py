@@ -434,6 +434,29 @@ def look_after_storm(run: Run) -> Counter[str]:
     return states
 
 
+def what_is_wrong(site: Site, name: str, wanted: str, last: Entry | None) -> list[str]:
+    """Where index, disk and ledger are not as was last asked for. The ledger knows the files of a
+    catalogue by their paths alone.
+    """
+    linked = wanted == "linked"
+    path = site.path(name)
+    href = str(path) if site.kind == "catalog" else site.node.url_of(name)
+    wrong = []
+    if not site.is_whole(name, linked=linked):
+        wrong.append("the record is not whole")
+    if site.links(name) != [href] * linked:
+        wrong.append(f"links {site.links(name)}")
+    if path.exists() != linked:
+        wrong.append(f"file {path.exists()}")
+    if site.kind == "catalog":
+        return wrong
+    if last is None or last.state != wanted:
+        wrong.append(f"ledger {last and (last.state, last.code)}")
+    elif linked and path.exists() and last.sha256 != sha256(path):
+        wrong.append(f"the ledger has {last.sha256}, the file {sha256(path)}")
+    return wrong
+
+
 def look_at_end(run: Run) -> Counter[str]:
     """Each dataset is what was last asked for: linked once and proved value for value, or without
     link and file.
@@ -442,29 +465,14 @@ def look_at_end(run: Run) -> Counter[str]:
     for (kind, name), wanted in run.wanted.items():
         site = run.sites[kind]
         linked = wanted == "linked"
-        path = site.path(name)
-        last = latest(site).get(name)
-        if kind == "catalog":  # its files are known by their paths
-            right = site.is_whole(name, linked=linked) and site.links(name) == [str(path)] * linked
-        else:
-            right = (
-                site.is_whole(name, linked=linked)
-                and site.links(name) == [site.node.url_of(name)] * linked
-            )
-            right = right and last is not None and last.state == wanted
-        if linked and right:
+        wrong = what_is_wrong(site, name, wanted, latest(site).get(name))
+        if linked and not wrong:
             settings = read_settings(site.node.config)
             with make_transport(settings) as transport:
-                right = verify_published(str(path), [], transport, settings, full=True).passed
-            right = right and (
-                kind == "catalog" or (last is not None and last.sha256 == sha256(path))
-            )
-        if not right or path.exists() != linked:
-            kept = last and (last.state, last.code, last.sha256)
-            run.breaks(
-                f"{kind} {name} should be {wanted}: {site.links(name)}, file {path.exists()}, "
-                f"ledger {kept}"
-            )
+                report = verify_published(str(site.path(name)), [], transport, settings, full=True)
+            wrong = [f"{check.name} {check.subject}: {check.detail}" for check in report.failures]
+        if wrong:
+            run.breaks(f"{kind} {name} should be {wanted}: {'; '.join(wrong)}")
         template = [
             sha256(file)
             for file in sorted(
