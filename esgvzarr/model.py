@@ -9,7 +9,7 @@ find).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -245,6 +245,17 @@ class Array:
     def chunk_count(self) -> int:
         """Chunks that the reference file states, inline ones included."""
         return len(self.chunks) + len(self.inline)
+
+    def rows(self, start: int, stop: int) -> Iterator[tuple[list[int], int, int, int]]:
+        """Place in the chunk grid, file, offset and size of some chunks, as Python's numbers."""
+        part = slice(start, stop)
+        return zip(
+            self.chunks.keys[part].tolist(),
+            self.file_index[part].tolist(),
+            self.chunks.offsets[part].tolist(),
+            self.chunks.sizes[part].tolist(),
+            strict=True,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -177,16 +177,8 @@ def _write_chunks(
     import icechunk
 
     for first in range(0, len(array.chunks), _BATCH):
-        part = slice(first, first + _BATCH)
-        rows = zip(
-            array.chunks.keys[part].tolist(),
-            array.file_index[part].tolist(),
-            array.chunks.offsets[part].tolist(),
-            array.chunks.sizes[part].tolist(),
-            strict=True,
-        )
         specs = []
-        for key, file, offset, size in rows:
+        for key, file, offset, size in array.rows(first, first + _BATCH):
             where, changed = source(file)
             specs.append(
                 icechunk.VirtualChunkSpec(

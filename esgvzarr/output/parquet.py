@@ -287,15 +287,7 @@ def _references(array: Array, urls: Sequence[str]) -> Iterator[tuple[str, Any]]:
         text = base64.b64encode(data).decode()
         yield ".".join(map(str, place)) or "0", f"base64:{text}"
     for first in range(0, len(array.chunks), RECORD_SIZE):
-        part = slice(first, first + RECORD_SIZE)
-        rows = zip(
-            array.chunks.keys[part].tolist(),
-            array.file_index[part].tolist(),
-            array.chunks.offsets[part].tolist(),
-            array.chunks.sizes[part].tolist(),
-            strict=True,
-        )
-        for key, file, offset, size in rows:
+        for key, file, offset, size in array.rows(first, first + RECORD_SIZE):
             yield ".".join(map(str, key)) or "0", [urls[file], offset, size]
 
 
