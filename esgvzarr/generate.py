@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .errors import EsgvzarrError
 from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
+from .output import is_stock_json
 from .output.placing import plan_reference, write_reference
 from .pages import page_path, write_page, write_pages
 from .permissions import absolute
@@ -78,7 +79,7 @@ def add_page(made: Written, settings: Settings) -> None:
     """
     reports = (made.report, *made.other_reports)
     for reference, report in zip(made.references, reports, strict=False):
-        if not reference.path.endswith(".json") or reference.path.endswith(".zarr3.json"):
+        if not is_stock_json(reference.path):
             continue
         if not reference.written and page_path(reference.path).exists():
             continue

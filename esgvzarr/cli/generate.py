@@ -91,11 +91,11 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _line_that_opens(path: str, outcome: Outcome) -> str:
     """A line of Python that opens a reference file."""
+    from ..output import is_stock_json
     from ..stage.proving import SEGMENTS
 
-    is_stock = path.endswith(".json") and not path.endswith(".zarr3.json")
     is_whole = all(warning.code != SEGMENTS for warning in outcome.warnings)
-    engine = "kerchunk" if is_stock and is_whole else "esgvzarr"
+    engine = "kerchunk" if is_stock_json(path) and is_whole else "esgvzarr"
     return f'xarray.open_dataset("{path}", engine="{engine}", chunks={{}})'
 
 

@@ -66,6 +66,13 @@ def of_place(place: str) -> Output:
     return max(fitting, key=lambda output: len(output.suffix))
 
 
+def is_stock_json(place: str) -> bool:
+    """Whether a place is plain JSON of Zarr version 2, by its name: kerchunk's own engine opens it,
+    and browsers do.
+    """
+    return place.endswith(".json") and not place.endswith(".zarr3.json")
+
+
 def provenance_at(path: Path) -> dict[str, Any]:
     """What an output on disk says of the files that it was made from.
 
