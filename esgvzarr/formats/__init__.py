@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -54,9 +55,14 @@ class Format(Protocol):
         ...
 
 
-@cache
 def known_formats() -> tuple[type[Format], ...]:
     """All formats that are installed."""
+    return _formats_on(tuple(sys.path))
+
+
+@cache
+def _formats_on(_import_path: tuple[str, ...]) -> tuple[type[Format], ...]:
+    """Looked up once for an import path: a worker's path is set after its server was started."""
     return tuple(point.load() for point in entry_points(group="esgvzarr.formats"))
 
 

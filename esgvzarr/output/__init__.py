@@ -8,6 +8,7 @@ is.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -29,9 +30,14 @@ DEFAULT = "json"
 """The output of references whose name says nothing else."""
 
 
-@cache
 def known_outputs() -> Mapping[str, Output]:
     """All outputs that are installed, by name."""
+    return _outputs_on(tuple(sys.path))
+
+
+@cache
+def _outputs_on(_import_path: tuple[str, ...]) -> Mapping[str, Output]:
+    """Looked up once for an import path: a worker's path is set after its server was started."""
     found: dict[str, Output] = {}
     for point in entry_points(group=GROUP):
         found[point.name] = point.load()()

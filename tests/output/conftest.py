@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from esgvzarr.output import known_outputs
-
 OUTSIDE = """
 from esgvzarr.output.kerchunk_file import KerchunkJson
 
@@ -31,7 +29,5 @@ def outside_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     (about / "METADATA").write_text("Name: someones-output\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[esgvzarr.outputs]\nnotes=someones_output:Notes\n")
     monkeypatch.syspath_prepend(str(package))
-    known_outputs.cache_clear()
     yield "notes"
-    known_outputs.cache_clear()
     sys.modules.pop("someones_output", None)

@@ -243,3 +243,24 @@ def test_a_static_catalogue_shows_all_outputs_and_the_ledger_names_the_first(
     assert {"reference_file", outside_output} <= set(json.loads(item.read_text())["assets"])
     (kept,) = Ledger(node.directory / "esgvzarr.sqlite").latest()
     assert (kept.path, kept.href) == (str(tmp_path / "zarr" / f"{DATASET_ID}.json"),) * 2
+
+
+_APPEARS = """
+import sys
+from esgvzarr.output import known_outputs, named
+from esgvzarr.workers import Limits, in_a_worker
+
+before = sorted(known_outputs())
+assert sorted(in_a_worker(known_outputs, limits=Limits())) == before
+sys.path.insert(0, sys.argv[1])
+print(in_a_worker(named, "notes", limits=Limits()).suffix)
+"""
+
+
+def test_an_output_that_appears_after_the_first_job_is_known_to_the_next(
+    outside_output: str, tmp_path: Path
+) -> None:
+    """The workers are copies of a process that had looked for outputs already."""
+    words = [sys.executable, "-c", _APPEARS, str(tmp_path / "package")]
+    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert said == f".{outside_output}.json\n"
