@@ -234,7 +234,7 @@ def test_the_prefix_of_variables_is_the_section() -> None:
 
 @pytest.mark.parametrize("variable", ["ESGVZARR_TIMEOUT", "ESGVZARR_REFERNCE_DIR", "ESGVZARR_X"])
 def test_a_misspelt_variable_is_told(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was without effect, and nobody noticed."""
+    """It was without effect, silently."""
     monkeypatch.setenv(variable, "1")
     with pytest.raises(SettingsError, match=f"{variable}: no such setting") as error:
         read_settings()

@@ -5,9 +5,9 @@ Evidence, from the cheapest to the dearest, and what it is worth:
 size
     Another size is another file. An equal size says nothing.
 ETag, Last-Modified
-    The server's word that the file is the one of then (RFC 9110, section 8.8). A strong ETag is
-    worth more than the date, and is believed alone; a weak one goes with the date. Another one
-    accuses, and proves nothing: a copy, a touch or a new server changes it, too.
+    The server says with them that the file is unchanged (RFC 9110, section 8.8). A strong ETag is
+    believed alone; a weak one is believed together with the date. A different ETag or date is a
+    suspicion and no proof: a copy, a touch or a new server changes them, too.
 checksum
     Proves that the bytes are those of the record, or that they are not.
 sample
@@ -249,8 +249,13 @@ def judge_reference(location: str, error: TransportError | ProofError) -> list[V
 
 
 def judge_hash(location: str, served: str, linked: str, who: str) -> list[Verdict]:
-    """Whether the reference file that is served is the one that the ledger or the index says
-    (SHA-256; empty where unknown).
+    """Compare the served reference file with the one that the ledger or the index names.
+
+    Args:
+        location: URL of the reference file.
+        served: SHA-256 of the file that is served.
+        linked: SHA-256 that was recorded for the link; empty where unknown.
+        who: the ledger or the index, as the verdict names it.
     """
     if linked in ("", served):
         return []

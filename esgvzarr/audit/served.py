@@ -42,7 +42,7 @@ def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
     if isinstance(artefact, ProofError):
         return artefact
     if isinstance(artefact, TransportError):
-        return []  # nobody can be led to the files
+        return []  # no reader can be led to the files
     contents = artefact.contents
     try:
         if "files" in contents.provenance:

@@ -284,7 +284,7 @@ def _ids(content: bytes) -> list[str] | None:
 
 
 def _named_in(content: bytes, kind: str) -> list[str]:
-    """The datasets of a mapfile, an item, or records; whoever reads their records says what is
+    """The datasets of a mapfile, an item, or records; the reader of their records says what is
     wrong with them.
     """
     if kind == "mapfile":

@@ -120,7 +120,11 @@ class DaskWorkers:
         self._executor = self._client.get_executor(pure=False)
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """As in `Workers`."""
+        """As in `Workers`.
+
+        Raises:
+            WorkerError: a worker died with the task, or the connection to the cluster is lost.
+        """
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 

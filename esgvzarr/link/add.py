@@ -35,6 +35,13 @@ def link(
 ) -> LinkState:
     """Let the index show the reference file, after a look at it as a user has it.
 
+    Args:
+        record: the dataset.
+        reference: its reference file, which is served.
+        index: the index that gets the link.
+        transport: fetches the reference file.
+        settings: the media type of the link, and whether pages are made.
+
     Raises:
         TransportError, LinkError: no link was added.
     """
@@ -136,6 +143,13 @@ def show(
 ) -> Linked | Pending:
     """Link what was made, and say what became of it.
 
+    Args:
+        made: the reference file, as it was written.
+        record: the dataset.
+        index: the index that gets the link.
+        transport: fetches the reference file.
+        settings: the media type of the link, and whether pages are made.
+
     Raises:
         EsgvzarrError: no link was added.
     """
@@ -150,8 +164,15 @@ def show(
 
 
 def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
-    """Delete a reference file that was made for a link that is not to be, unless the index does
-    show one, or cannot be asked.
+    """Delete a reference file whose link was not added.
+
+    The file stays if the index does show a link to it, or cannot be asked.
+
+    Args:
+        path: the reference file on disk.
+        href: its public URL.
+        record: the dataset.
+        index: the index that was to get the link.
     """
     if not os.path.exists(path):
         return
@@ -169,6 +190,12 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
 
 def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: Settings) -> Linked:
     """Show the references of all outputs in a static STAC catalogue on disk.
+
+    Args:
+        made: the reference files, as they were written.
+        record: the dataset.
+        directory: the catalogue's directory.
+        settings: the media type of the links, and whether pages are made.
 
     Raises:
         LinkError: the catalogue cannot be read or written.

@@ -19,7 +19,7 @@ from ..transport import Transport, host_of, is_url
 from .task import IndexAddress
 
 _USER = re.compile(r"(?<=://)[^/?#]*@")
-"""User and password in a URL: the location is kept and shown, and nobody logs in with them."""
+"""User and password in a URL. The location is kept and shown without them; no login uses them."""
 
 
 def address_of_config(config: str | os.PathLike[str]) -> IndexAddress:
@@ -72,8 +72,8 @@ def open_index(
     settings: Settings,
     registration: esgpublish.Registration | None = None,
 ) -> Index:
-    """The index at an address. Its host may be fetched from hereafter. Nothing is sent, and nobody
-    logs in, before a change.
+    """The index at an address. The transport may fetch from its host afterwards. Nothing is sent,
+    and no login is made, before a change.
 
     Args:
         address: of the index.

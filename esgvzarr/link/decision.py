@@ -26,8 +26,16 @@ def decide(
     *,
     force: bool = False,
 ) -> Task:
-    """What is to be done to link a dataset. Where its reference file has no place, whoever does it
-    says why.
+    """What is to be done to link a dataset.
+
+    A task whose reference file has no place has an empty path; `make` raises the reason.
+
+    Args:
+        verb: publish, link, or resume.
+        record: the dataset.
+        index: where its index is.
+        settings: where reference files go.
+        force: replace a file that is in the place already.
     """
     try:
         directory, href = place(record, settings)

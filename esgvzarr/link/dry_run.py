@@ -95,6 +95,12 @@ def plan_files(
 ) -> tuple[PlannedFile, ...]:
     """What ``generate`` would leave in a directory.
 
+    Args:
+        record: the dataset.
+        target: the directory, and the public URL of the reference file.
+        transport: reads the dataset's files.
+        means: settings, and who is told of each step.
+
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
     """

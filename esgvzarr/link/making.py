@@ -96,6 +96,12 @@ class Bench:
 def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> Written:
     """Put the reference file of a task in its place, and keep that it is there.
 
+    Args:
+        attempt: the task, and its steps in the ledger.
+        index: asked whether a file in the place is linked.
+        transport: reads the dataset's files.
+        bench: where the file is staged.
+
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
@@ -150,9 +156,7 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
 
 
 def _is_ours_alone(task: Task, index: Index) -> bool:
-    """Whether what lies in the place was put there by earlier runs for this link, and nobody is led
-    to it.
-    """
+    """Whether an earlier run put the file in the place for this link, and no link leads to it."""
     if task.before or not os.path.exists(task.path):
         return False
     return not any(link.href == task.href for link in index.links(task.record.id))

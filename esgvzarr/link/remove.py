@@ -73,6 +73,12 @@ def decide_withdrawal(
     have been sent; else what ``esg.yaml`` and the settings say.
 
     A decision that never came as far as a link says nothing of what is to be taken back.
+
+    Args:
+        dataset_id: the dataset.
+        config: esgpublish's ``esg.yaml``, read where the ledger does not know the dataset.
+        settings: the ledger, and where reference files go.
+        delete: remove the dataset's record from the index as well.
     """
     ledger = Ledger(settings.ledger)
     name = str(dataset_id)

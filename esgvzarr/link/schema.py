@@ -206,6 +206,8 @@ def keep_decision(
     """Keep what was decided, once: an equal decision of the same dataset is found again.
 
     Args:
+        connection: the ledger.
+        dataset: number of the dataset.
         place: fingerprint of the inputs, path and URL of the reference file.
         task: as JSON; None where it is not known.
     """

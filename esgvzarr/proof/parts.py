@@ -47,7 +47,13 @@ def scenes(
     sources: Sequence[FileRecord],
     subject: str,
 ) -> list[Scene]:
-    """Who shows what.
+    """Which groups show which files.
+
+    Args:
+        provenance: what the document says of its sources.
+        shown: the groups with arrays.
+        sources: every file that the document was made of.
+        subject: the document, as errors name it.
 
     Raises:
         ProofError: the provenance contradicts itself.

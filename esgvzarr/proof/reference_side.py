@@ -128,8 +128,14 @@ class Stated:
         steps: tuple[int, int],
         ends: np.ndarray,
     ) -> int:
-        """How many inline chunks of a variable lie within these steps along ``axis``, whose chunks
-        end at ``ends``.
+        """Count the inline chunks of a variable that lie within some steps.
+
+        Args:
+            path: the group.
+            name: the variable.
+            axis: the axis of the steps; None counts all inline chunks.
+            steps: first step, and the step after the last.
+            ends: where each chunk along the axis ends.
         """
         table = self.contents.arrays.get(place_of(path, name))
         if table is None:

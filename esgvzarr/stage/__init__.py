@@ -234,7 +234,15 @@ def staging_places(
     href: str = "",
     aside: bool = False,
 ) -> Iterator[tuple[Place, ...]]:
-    """All places of a dataset, held meanwhile. Arguments as those of `places_for` and `held`."""
+    """All places of a dataset, held meanwhile.
+
+    Args:
+        dataset_id: the dataset, or the name of a document.
+        directory: where the outputs go.
+        settings: which outputs.
+        href: public URL of the first output, if it has one.
+        aside: stage elsewhere, and leave the directory alone.
+    """
     places = places_for(dataset_id, directory, settings, href=href)
     with ExitStack() as stack:
         yield tuple(stack.enter_context(held(place, aside=aside)) for place in places)
@@ -302,8 +310,15 @@ def stage_references(
     progress: Progress = lambda *_: None,
     scanned: Mapping[str, Fetched] | None = None,
 ) -> Staged:
-    """Write references to ``files`` into each of the places, and prove each through what was
-    written. ``scanned`` is what the scan has read over HTTP.
+    """Write references into each of the places, and prove each through what was written.
+
+    Args:
+        references: what is written.
+        files: the files that they were made of.
+        destination: the places and the settings.
+        transport: reads the files.
+        progress: told of each step.
+        scanned: what the scan has read over HTTP.
 
     Raises:
         ProofError: what was written does not read back as the files do.

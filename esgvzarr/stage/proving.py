@@ -26,7 +26,14 @@ SEGMENTS = "segments"
 def advice(
     references: ReferenceSet, output: str, path: str, settings: Settings
 ) -> Iterator[Finding]:
-    """What is right of one output, and yet not what every reader opens at once."""
+    """Advise on an output that is right, but that not every reader opens at once.
+
+    Args:
+        references: what was written.
+        output: name of the output.
+        path: where it goes, as the findings name it.
+        settings: from how many chunks on to advise.
+    """
     segments = reading_of(references.provenance).segments
     if segments:
         yield Finding(
@@ -62,6 +69,15 @@ def prove(
     scanned: Mapping[str, Fetched] | None = None,
 ) -> Report:
     """The report of a passed proof.
+
+    Args:
+        artefact: what was written.
+        name: the dataset, or the name of a document.
+        files: the files that the references were made of.
+        transport: reads the files.
+        settings: how many samples are compared, and where files are read.
+        location: where the output will be.
+        scanned: what the scan has read over HTTP.
 
     Raises:
         ProofError: the references do not read back as the files do.

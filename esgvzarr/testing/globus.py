@@ -21,9 +21,9 @@ from .faults import Fault, FaultPlan
 from .loopback import Asked, LoopbackServer, Response, text_response
 
 CLIENT_ID = "b4c0a2a6-5d5d-4a4e-9d0a-4f6a3c3f2d11"
-CLIENT_SECRET = "secret-that-nobody-must-see"  # noqa: S105
-TOKEN = "token-that-nobody-must-see"  # noqa: S105
-REFRESH_TOKEN = "refresh-token-that-nobody-must-see"  # noqa: S105
+CLIENT_SECRET = "secret-that-stays-hidden"  # noqa: S105
+TOKEN = "token-that-stays-hidden"  # noqa: S105
+REFRESH_TOKEN = "refresh-token-that-stays-hidden"  # noqa: S105
 RESOURCE_SERVER = "search.api.globus.org"
 SCOPE = f"urn:globus:auth:scope:{RESOURCE_SERVER}:all"
 _ROUTE = re.compile(r"/v1/(index|task)/([0-9a-f-]{36})(?:/(\w+))?\Z")

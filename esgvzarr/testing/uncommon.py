@@ -1,5 +1,5 @@
-"""Ways in which HDF5 stores what netCDF-C reads, and few programs write; and links that nobody can
-follow. For files that were written, and for ``FileSpec.extra``.
+"""Ways in which HDF5 stores what netCDF-C reads, and few programs write; and links that lead
+nowhere. For files that were written, and for ``FileSpec.extra``.
 """
 
 from __future__ import annotations

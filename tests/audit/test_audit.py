@@ -197,7 +197,7 @@ def test_an_index_that_is_down_hides_nothing_graver(
 def test_only_checksums_find_a_change_that_the_server_hides(
     any_archive: Archive, small_files: list[Path]
 ) -> None:
-    """The size and the date of then, and another byte: no header tells."""
+    """One byte changed, size and date did not: no header shows it."""
     archive = any_archive
     archive.add("forged", small_files)
     archive.add("fine", small_files)
@@ -340,7 +340,7 @@ def test_what_is_no_target_is_said(archive: Archive, tmp_path: Path) -> None:
 def test_a_stranger_cannot_let_files_of_this_machine_be_read(
     archive: Archive, small_files: list[Path]
 ) -> None:
-    """References that are served, and lead to a path: nobody looks there."""
+    """References that are served, and lead to a path: the path is not opened."""
     archive.add("a", small_files)
     document = json.loads(archive.reference("a").read_bytes())
     provenance = json.loads(document["provenance"])

@@ -319,7 +319,7 @@ def test_a_repair_that_is_killed_is_finished_by_resume(
 class TestCommand:
     """Exit status, and what is printed where."""
 
-    def test_says_nothing_where_all_is_fine_and_nobody_watches(
+    def test_says_nothing_where_all_is_well_and_output_is_no_terminal(
         self, archive: Archive, small_files: list[Path]
     ) -> None:
         archive.add("fine", small_files)

@@ -1,4 +1,4 @@
-"""Back catalogues: listed from whatever lists them, done once, whoever is killed on the way. Real
+"""Back catalogues: listed from any kind of list, done once, also if processes are killed. Real
 processes, files and servers.
 """
 
@@ -171,7 +171,7 @@ class TestSurvey:
             record = Survey(Settings(), transport).record(Planned(NAMES[0], *found[NAMES[0]]))
             assert len(record.files) == 2
 
-    def test_follows_no_catalogue_to_a_host_that_nobody_named(self, tmp_path: Path) -> None:
+    def test_follows_no_catalogue_to_an_unnamed_host(self, tmp_path: Path) -> None:
         """Not by its name either: it is tried, refused, and said."""
         ref = f'<catalogRef xlink:href="http://10.0.0.1/{DATASET_ID}.xml"/>'
         (tmp_path / "catalog.xml").write_text(
@@ -527,7 +527,9 @@ class TestBackfill:
         with Back(tmp_path, stac_server, 30) as back:
             yield back
 
-    def test_survives_whoever_is_killed(self, back: Back, tmp_path: Path) -> None:
+    def test_survives_kills_of_workers_and_of_the_coordinator(
+        self, back: Back, tmp_path: Path
+    ) -> None:
         """A worker by kill -9, then the coordinator; the next run does what is left, and no
         more.
         """
@@ -599,7 +601,7 @@ def check_stands_alone(page: str) -> None:
     assert "@import" not in page
 
 
-def test_a_dead_node_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_dead_node_does_not_delay_the_other_nodes(tmp_path: Path) -> None:
     """Its datasets are left for the next run, its name is said; those of others are done."""
     archive = write_archive(tmp_path / "data", 12)
     with ThreddsServer(tmp_path / "data") as fine, ThreddsServer(tmp_path / "data") as silent:
@@ -764,7 +766,7 @@ def test_a_job_without_an_index_or_a_place_says_so(tmp_path: Path) -> None:
         backfill(Job(("x",)), Settings(ledger=tmp_path / "ledger.sqlite"))
 
 
-def test_the_report_takes_nobodys_word_for_html(tmp_path: Path, plan: Plan) -> None:
+def test_the_report_escapes_html_in_what_it_shows(tmp_path: Path, plan: Plan) -> None:
     """Names, details and addresses come from strangers."""
     evil = "<script>alert(1)</script>"
     plan.begin(["root"])

@@ -272,7 +272,7 @@ class TestRun:
     def test_a_dry_run_is_told_as_one(
         self, write_map: Any, write_config: Any, stac_server: StacServer
     ) -> None:
-        """esgcet says that a dry run went well; whoever hears of it must know that nothing is
+        """esgcet says that a dry run went well; its caller must know that nothing is
         there.
         """
         heard = Heard()
@@ -393,7 +393,7 @@ def test_importing_the_bridge_is_light() -> None:
 
 class TestCheckConfig:
     def test_takes_a_config_without_references_of_esgcets_own(self, tmp_path: Path) -> None:
-        """No key, or a key that is off, stands in nobody's way."""
+        """No key, or a key that is off, changes nothing."""
         for text in ("", "kerchunk:\n", "kerchunk: {generation: false}\n"):
             (tmp_path / "esg.yaml").write_text(text)
             check_config(tmp_path / "esg.yaml")

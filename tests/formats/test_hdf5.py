@@ -25,7 +25,7 @@ from esgvzarr.testing import ThreddsServer
 from esgvzarr.transport import Transport
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-"""Looks for what nobody thought of; the other runs are the same every time."""
+"""Draws new examples; the other profiles draw the same ones every time."""
 
 
 def write_daily(path: Path, steps: int, *, first: int = 0, spread: int = 0) -> Path:

@@ -143,7 +143,7 @@ def test_files_are_named_as_esgf_names_them(tmp_path: Path) -> None:
     }
 
 
-def test_files_that_nobody_serves(tmp_path: Path) -> None:
+def test_files_that_are_not_served(tmp_path: Path) -> None:
     """Local files have no data node, and neither has the link to their reference."""
     record = DatasetRecord(DATASET, "", (FileRecord("a.nc", "/data/a.nc", 10),))
     local = replace(LINK, href="/data/x.json", data_node="", local_path=None)

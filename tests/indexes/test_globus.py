@@ -154,7 +154,7 @@ def test_sends_the_entry_in_esgcets_form(index: GlobusIndex, server: GlobusServe
 
 
 def test_what_not_all_may_see_is_not_made_public(index: GlobusIndex, server: GlobusServer) -> None:
-    """Globus Search tells nobody who may see an entry, so what is not seen without a login is not
+    """Globus Search does not say who may see an entry, so what is not seen without a login is not
     written.
     """
     for document in documents():
@@ -168,7 +168,7 @@ def test_what_not_all_may_see_is_not_made_public(index: GlobusIndex, server: Glo
 def test_reads_without_a_login(
     index: GlobusIndex, server: GlobusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever changes nothing need not be logged in."""
+    """Reading needs no login."""
     index.add_link(DATASET, LINK)
     server.clear()
     monkeypatch.delenv("GLOBUS_CLI_CLIENT_SECRET")
@@ -202,7 +202,7 @@ def test_says_pending_when_the_queue_is_long(index: GlobusIndex, server: GlobusS
     assert index.add_link(DATASET, LINK) is LinkState.PENDING
 
 
-def test_a_task_that_nobody_may_look_at_is_not_a_failed_one(
+def test_a_task_that_may_not_be_looked_at_is_not_a_failed_one(
     index: GlobusIndex, server: GlobusServer
 ) -> None:
     """The ingest was taken, and may be done later."""
@@ -310,7 +310,7 @@ class TestLogin:
     """Of the ``globus`` program, which esgcet uses."""
 
     @pytest.fixture(autouse=True)
-    def _nobody(self, server: GlobusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _no_login(self, server: GlobusServer, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("GLOBUS_CLI_CLIENT_ID", "GLOBUS_CLI_CLIENT_SECRET"):
             monkeypatch.delenv(name)
 
@@ -369,14 +369,14 @@ class TestLogin:
     ) -> None:
         """The client's secret is not repeated."""
         monkeypatch.setenv("GLOBUS_CLI_CLIENT_ID", CLIENT_ID)
-        monkeypatch.setenv("GLOBUS_CLI_CLIENT_SECRET", "wrong-secret-that-nobody-must-see")
+        monkeypatch.setenv("GLOBUS_CLI_CLIENT_SECRET", "wrong-secret-that-stays-hidden")
         with pytest.raises(PublisherError, match="HTTP 401") as caught:
             index.add_link(DATASET, LINK)
         assert not _secrets(caught.value)
 
 
 def _secrets(error: EsgvzarrError) -> bool:
-    return "nobody-must-see" in f"{error} {error.__cause__!r}"
+    return "that-stays-hidden" in f"{error} {error.__cause__!r}"
 
 
 def test_connects_by_name(server: GlobusServer) -> None:

@@ -25,7 +25,7 @@ from esgvzarr.transport import Transport
 
 pytest.importorskip("esgcet", reason="esgcet's client is in the extra `publisher`")
 
-TOKEN = "token-that-nobody-must-see"
+TOKEN = "token-that-stays-hidden"
 THIRD = replace(LINK, href="https://third.example.org/x.json", data_node="third.example.org")
 
 

@@ -121,7 +121,7 @@ class TestPlace:
         assert caught.value.code == "settings-reference-dir"
 
     def test_needs_files_on_this_machine(self, record: DatasetRecord, settings: Settings) -> None:
-        """Of files that are only served, nobody knows a directory."""
+        """Files that are only served have no known directory."""
         with pytest.raises(SettingsError):
             place(
                 replace(record, files=tuple(replace(file, path=None) for file in record.files)),
@@ -170,7 +170,7 @@ class TestGenerate:
     def test_other_hosts_are_not_asked(
         self, record: DatasetRecord, settings: Settings, tmp_path: Path
     ) -> None:
-        """Files on a host that nobody allowed are refused before a byte is read, though they lie on
+        """Files on a host that is not allowed are refused before a byte is read, though they lie on
         this machine too.
         """
         with (

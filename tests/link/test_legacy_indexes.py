@@ -105,7 +105,7 @@ def two(sample_root: Path) -> dict[str, list[Path]]:
 
 
 class OnlyWithCertificate:
-    """401 to whoever shows none."""
+    """401 to a client that shows none."""
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
         return answer(asked) if asked.client else text_response(401)

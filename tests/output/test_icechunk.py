@@ -176,7 +176,7 @@ def test_a_reader_goes_on_in_its_snapshot_while_a_new_one_comes(
 def test_a_file_that_was_replaced_is_an_error_and_not_garbage(
     server: NginxServer, transport: Transport, tmp_path: Path
 ) -> None:
-    """Equal size, other values: through kerchunk nobody notices. A new snapshot is right again."""
+    """Equal size, other values: kerchunk does not notice. A new snapshot is right again."""
     paths = write(tmp_path, seed=1)
     settings = settings_of(tmp_path, "icechunk")
     record = record_of(server, paths)

@@ -236,7 +236,7 @@ def test_stock_readers_are_tried_again(fault: Fault, tmp_path: Path, server: Thr
 
 
 def test_stock_readers_ask_for_what_was_not_fetched(tmp_path: Path, server: ThreddsServer) -> None:
-    """Of files that the judge reads here, and whose size nobody said, they fetch what they want."""
+    """If the judge reads the files here, and their size is unknown, they fetch what they want."""
     (path,) = write_monthly(tmp_path, lengths=(30,), **GRID)
     url = server.url_of(path)
     with Transport(allowed_hosts=[server.host]) as transport:

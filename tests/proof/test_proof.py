@@ -1,4 +1,4 @@
-"""The proof fails on references that mislead, whoever made them and however they are spoilt, and
+"""The proof fails on references that mislead, of any maker and in any way, and
 passes on right ones of others.
 """
 

@@ -1,5 +1,5 @@
 """Reference files of strangers, given to ``verify``: nothing is run, and nothing is read that
-nobody named.
+is not named.
 """
 
 from __future__ import annotations
@@ -175,13 +175,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[ThreddsServer]:
-    """Another server, which nobody named."""
+    """Another server, which is not named anywhere."""
     with ThreddsServer(tmp_path) as server:
         yield server
 
 
 @pytest.mark.parametrize("sources", [True, False], ids=["with sources", "without"])
-def test_references_do_not_lead_to_hosts_that_nobody_named(
+def test_references_do_not_lead_to_unnamed_hosts(
     sources: bool,
     proven: tuple[dict[str, Any], list[Path]],
     thredds_server: ThreddsServer,

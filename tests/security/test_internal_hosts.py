@@ -25,7 +25,7 @@ NODE = "node.example"
 
 @pytest.fixture
 def internal() -> Iterator[socket.socket]:
-    """A server that nobody may connect to: a test that leads there fails."""
+    """A server that must get no connection: a test that leads there fails."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
         listening.setblocking(False)

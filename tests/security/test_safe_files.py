@@ -67,7 +67,7 @@ def write(
 
 @pytest.fixture(params=[0o077, 0o000], ids=["077", "000"])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """That of whoever publishes."""
+    """That of the publishing user."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -80,7 +80,7 @@ def mode(path: Path) -> int:
 def test_reference_files_are_readable_and_directories_writable_by_their_owner_alone(
     umask: int, tmp_path: Path
 ) -> None:
-    """Whatever the umask: a web server reads them, and nobody else writes there."""
+    """With any umask: a web server reads them, and no other user writes there."""
     target = write(tmp_path / "made" / "on the way")
     assert mode(target) == 0o644
     assert {mode(path) for path in (tmp_path / "made", target.parent)} == {0o755}
@@ -96,7 +96,7 @@ def test_reference_files_are_readable_and_directories_writable_by_their_owner_al
     assert {mode(path) for path in made if path.is_file()} == {
         0o644,
         0o600,
-    }  # the lock is nobody else's
+    }  # the lock is the owner's alone
 
 
 def test_the_ledger_is_its_owners_alone(umask: int, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_link_to_a_directory_is_removed_and_the_directory_stays(tmp_path: Path
 
 
 def test_names_of_what_is_being_written_cannot_be_foreseen(tmp_path: Path) -> None:
-    """And nobody else may look into it before it is in its place."""
+    """And no other user may look into it before it is in its place."""
     names = set()
     for _ in range(5):
         with staging(tmp_path / NAME) as staged:
@@ -289,7 +289,7 @@ def test_an_entry_of_a_mapfile_outside_the_data_paths_has_no_public_url() -> Non
     ],
 )
 def test_an_index_cannot_make_unpublish_remove_other_files(href: str, tmp_path: Path) -> None:
-    """Whoever may write an item could name the data themselves, or their directory, as our
+    """A writer of items could name the data themselves, or their directory, as our
     reference file.
     """
     settings = Settings(ledger=tmp_path / "ledger.sqlite", data_paths={"/data": PREFIX})

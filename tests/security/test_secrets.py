@@ -1,5 +1,5 @@
 """No token, key, password or signature is in logs, ledger, error texts, reports or reference files,
-whoever sends it back to us.
+also if a server sends it back to us.
 """
 
 from __future__ import annotations
@@ -224,10 +224,10 @@ def test_linking_in_globus_search_tells_no_token(
         check_secret(node, said, caplog, TOKEN, CLIENT_SECRET)
 
 
-def test_passwords_and_signatures_in_urls_are_told_to_nobody(
+def test_passwords_and_signatures_in_urls_are_not_shown(
     node: DataNode, stac_server: StacServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of sources, of the index, of settings. Nobody logs in with them: restricted data are not for
+    """Of sources, of the index, of settings. No login uses them: restricted data are not for
     references.
     """
     query = f"?X-Amz-Signature={SIGNATURE}&token={SIGNATURE}"

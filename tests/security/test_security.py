@@ -115,7 +115,7 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
 def test_a_host_that_only_a_record_names_is_not_fetched_from_at_a_private_address(
     scheme: str, name: str
 ) -> None:
-    """In whatever way it is written. Nobody is connected to."""
+    """In any spelling. No connection is made."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         Transport(retries=0, timeout_s=2) as transport,
@@ -225,7 +225,7 @@ def test_an_item_cannot_make_the_operator_fetch_from_his_own_network(
 
 
 class Hostile:
-    """A server that sends what it likes, to whoever asks, for as long as he listens.
+    """A server that sends any bytes, to every client, until the client closes.
 
     Args:
         start: bytes that are sent at once.

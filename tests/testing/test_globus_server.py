@@ -107,7 +107,7 @@ def test_a_task_may_fail(server: GlobusServer) -> None:
     assert server.content(SUBJECT) == CONTENT
 
 
-def test_nobody_writes_without_a_login(server: GlobusServer) -> None:
+def test_writing_needs_a_login(server: GlobusServer) -> None:
     """Neither without a token, nor with the wrong secret."""
     with pytest.raises(globus_sdk.SearchAPIError) as caught:
         globus_sdk.SearchClient().ingest(server.index_uuid, ingest_of(CONTENT))

@@ -146,7 +146,7 @@ def test_searches_follow_later(server: SolrServer) -> None:
     assert search(server)["docs"][0]["latest"] is False
 
 
-def test_whoever_has_no_certificate_may_only_read(server: SolrServer) -> None:
+def test_a_client_without_a_certificate_may_only_read(server: SolrServer) -> None:
     """Where the index authorizes, it says whom."""
     server.authorize = True
     url = f"{server.url}/esg-search/ws/update"

@@ -460,8 +460,8 @@ def test_nothing_is_posted_to_other_hosts() -> None:
 
 
 def test_a_client_certificate_is_shown_with_its_own_request_only(tmp_path: Path) -> None:
-    """Whoever reads data shows nobody who he is. A certificate that cannot be used is named,
-    without asking for a password.
+    """Requests for data show no certificate. A certificate that cannot be used is named, without
+    asking for a password.
     """
     with (
         Echo(tls=True) as server,

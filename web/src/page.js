@@ -6,7 +6,7 @@ import { PageError, References } from "./references.js";
 
 const element = (id) => document.getElementById(id);
 
-/** Values of the last map and series, for whoever checks the page. */
+/** Values of the last map and series, for tests of the page. */
 const shown = { map: null, series: null };
 window.esgvzarr = shown;
 
