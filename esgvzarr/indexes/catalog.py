@@ -133,9 +133,7 @@ class CatalogIndex(IndexDefaults):
             new = not path.exists()
             if new:
                 _write_json(path, make_item(record, self._now(), time_range))
-            self._list_in_collection(
-                record.id
-            )  # it may be that of a run which ended before it was listed
+            self._list_in_collection(record.id)
         return new
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
@@ -154,6 +152,7 @@ class CatalogIndex(IndexDefaults):
                     code="index-item-missing",
                 )
             operation = plan_checked(item, link, self._now())
+            self._list_in_collection(dataset_id)
             if operation is None:
                 _clear(self._item_path(dataset_id))
                 return LinkState.UNCHANGED
@@ -164,8 +163,12 @@ class CatalogIndex(IndexDefaults):
         """Take the link off the item; the item stays."""
         with self._locked():
             item = self.find(dataset_id)
-            operation = plan_removal(item, link) if item is not None else None
-            if item is None or operation is None:
+            if item is None:
+                _clear(self._item_path(dataset_id))
+                return LinkState.UNCHANGED
+            self._list_in_collection(dataset_id)
+            operation = plan_removal(item, link)
+            if operation is None:
                 _clear(self._item_path(dataset_id))
                 return LinkState.UNCHANGED
             self._change(dataset_id, item, operation)
@@ -180,6 +183,9 @@ class CatalogIndex(IndexDefaults):
         return self._root / dataset_id.project / str(dataset_id) / f"{dataset_id}.json"
 
     def _list_in_collection(self, dataset_id: DatasetId) -> None:
+        """Make sure that readers find the item. A run may have ended after it had written the item,
+        so whatever meets an item lists it.
+        """
         project = dataset_id.project
         collection = self._root / project / "collection.json"
         href = f"./{dataset_id}/{dataset_id}.json"

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pystac
 import pytest
@@ -168,14 +169,20 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     assert sorted(item.id for item in catalog.get_items(recursive=True)) == sorted(map(str, ids))
 
 
-def test_a_run_that_was_killed_half_way_is_made_good(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["add_dataset", "add_link", "remove_link"])
+def test_a_run_that_was_killed_half_way_is_made_good(verb: str, tmp_path: Path) -> None:
     """The item was written, and not listed; beside it lies what was being written."""
     catalog_at(tmp_path).add_dataset(RECORD)
+    arguments: tuple[Any, ...] = (RECORD,)
+    if verb != "add_dataset":
+        arguments = (RECORD.id, LINK)
+    if verb == "add_link":
+        catalog_at(tmp_path).add_link(RECORD.id, LINK)
     before = tree(tmp_path)
     for listing in ("catalog.json", "CMIP6/collection.json"):
         (tmp_path / listing).unlink()
     left_by_a_killed_writer(tmp_path / "CMIP6" / "collection.json")
-    assert not catalog_at(tmp_path).add_dataset(RECORD)
+    assert getattr(catalog_at(tmp_path), verb)(*arguments) in (False, LinkState.UNCHANGED)
     assert tree(tmp_path) == before
     assert {path.name for path in tmp_path.rglob(".*")} == {".lock"}
 
