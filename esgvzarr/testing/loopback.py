@@ -299,7 +299,10 @@ class _Handler(BaseHTTPRequestHandler):
         noted = MappingProxyType(
             {name: self.headers[name] for name in NOTED if name in self.headers}
         )
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError("the client went away before it had sent its whole request")
         shown = (
             self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
         )
