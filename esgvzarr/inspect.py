@@ -87,28 +87,34 @@ def inspect(places: Sequence[str], transport: Transport) -> Inspection:
     records = [_record(place) for place in places]
     scanned, obstacles = _scan(records, transport)
     layouts = tuple(_layout(file, transport) for file in scanned)
-    series: Series | None = None
+    series = None
     if scanned and not obstacles:
-        try:
-            series = check(scanned, "these files")
-        except RefusedError as error:
-            obstacles += [Obstacle(one.file, one.code, str(one)) for one in error.findings]
-        except FormatError as error:
-            obstacles.append(Obstacle(error.subject, error.code, str(error)))
-    found = borders(series) if series else []
+        series = _checked(scanned, obstacles)
+    notes = tuple(_notes(layouts))
+    if series is None:
+        return Inspection(layouts, tuple(obstacles), notes, 0, 0, ())
+    found = borders(series)
     for border in found:
-        url = series.files[border.file].file.url if series else ""
+        url = series.files[border.file].file.url
         obstacles.append(Obstacle(url, "segments", f"{border.variable}: {border.difference}"))
-    segments = len({border.file for border in found}) + 1 if series else 0
-    steps = suggested_chunk(series) if series and segments > 1 else 0
-    return Inspection(
-        layouts,
-        tuple(obstacles),
-        tuple(_notes(layouts)),
-        segments,
-        steps,
-        tuple(_repacking(series, steps)) if series and segments > 1 else (),
-    )
+    segments = len({border.file for border in found}) + 1
+    steps = 0
+    repacking: tuple[str, ...] = ()
+    if segments > 1:
+        steps = suggested_chunk(series)
+        repacking = tuple(_repacking(series, steps))
+    return Inspection(layouts, tuple(obstacles), notes, segments, steps, repacking)
+
+
+def _checked(scanned: Sequence[FileReferences], obstacles: list[Obstacle]) -> Series | None:
+    """The files in their order; None where a rule refuses them, which is one obstacle more."""
+    try:
+        return check(scanned, "these files")
+    except RefusedError as error:
+        obstacles += [Obstacle(one.file, one.code, str(one)) for one in error.findings]
+    except FormatError as error:
+        obstacles.append(Obstacle(error.subject, error.code, str(error)))
+    return None
 
 
 def _record(place: str) -> FileRecord:

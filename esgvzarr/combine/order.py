@@ -14,14 +14,38 @@ def arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series:
     """Order by decoded time (rule 10). What cannot be ordered keeps the order of the URLs, and a
     finding.
     """
+    time = _common_time(files, findings)
+    if time is None:
+        return Series(tuple(files), None, tuple(np.empty(0, np.int64) for _ in files))
+    timed = _with_times(files, time, findings)
+    timed.sort(key=lambda pair: (int(pair[0][0]), -int(pair[0][-1]), pair[1].file.url))
+    if not timed and not any(finding.refuse for finding in findings):
+        findings.append(_empty(files[0], "", refuse=True))
+    ordered = tuple(file for _, file in timed)
+    return Series(ordered, time, tuple(times for times, _ in timed), dates=_dates(ordered, time))
+
+
+def _common_time(files: Sequence[FileReferences], findings: list[Finding]) -> str | None:
+    """The name of the time coordinate, and a finding for each file that has no such; None where no
+    file has one.
+    """
     names = {file.file.url: cf.time_name(file.variables) for file in files}
-    found = {name for name in names.values() if name}
+    found = sorted(filter(None, names.values()))
     if not found:
         if len(files) > 1:
             findings.append(_no_time(files[1]))
-        return Series(tuple(files), None, tuple(np.empty(0, np.int64) for _ in files))
-    time = sorted(found)[0]
-    findings += [_no_time(file) for file in files if names[file.file.url] != time]
+        return None
+    time = found[0]
+    for file in files:
+        if names[file.file.url] != time:
+            findings.append(_no_time(file))
+    return time
+
+
+def _with_times(
+    files: Sequence[FileReferences], time: str, findings: list[Finding]
+) -> list[tuple[np.ndarray, FileReferences]]:
+    """The files that have time steps, with them."""
     timed = []
     for file in files:
         times = _times(file, time, findings, alone=len(files) == 1)
@@ -29,11 +53,7 @@ def arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series:
             findings.append(_empty(file, "The file adds nothing.", refuse=False))
         elif times is not None:
             timed.append((times, file))
-    timed.sort(key=lambda pair: (int(pair[0][0]), -int(pair[0][-1]), pair[1].file.url))
-    if not timed and not any(finding.refuse for finding in findings):
-        findings.append(_empty(files[0], "", refuse=True))
-    ordered = tuple(file for _, file in timed)
-    return Series(ordered, time, tuple(times for times, _ in timed), dates=_dates(ordered, time))
+    return timed
 
 
 def _empty(file: FileReferences, todo: str, *, refuse: bool) -> Finding:

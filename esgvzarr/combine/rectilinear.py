@@ -228,50 +228,42 @@ def _values(array: Array) -> np.ndarray:
     return np.frombuffer(data, array.dtype).reshape(array.shape)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """The chunks of one segment, by their places in the joined array."""
+
+    table: ChunkTable
+    owners: np.ndarray
+    """Number of the file of each chunk."""
+    inline: Mapping[tuple[int, ...], bytes]
+
+
 def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_End]) -> Array:
     """Chunks of several segments, one after the other, with their own lengths."""
     first = versions[0]
     lengths: list[int] = []
-    tables = []
-    owners = []
+    pieces = []
     inline: dict[tuple[int, ...], bytes] = {}
     for place, array in enumerate(versions):
         begin = len(lengths)
         step = array.chunk_shape[axis]
         whole, rest = divmod(array.shape[axis], step)
-        lengths += [step] * whole + ([rest] if rest else [])
-        is_cut = bool(rest) and place < len(versions) - 1
-        shift = np.zeros(len(first.dims), np.int64)
-        shift[axis] = begin
-        table = ChunkTable(array.chunks.keys + shift, array.chunks.offsets, array.chunks.sizes)
-        own = array.file_index
-        moved = {_moved(key, axis, begin): data for key, data in array.inline.items()}
-        if is_cut:
-            last = begin + whole
-            at_end = table.keys[:, axis] == last
-            if _can_shorten(array, axis):
-                size = math.prod(array.chunk_shape) // step * rest * array.dtype.itemsize
-                table = replace(table, sizes=np.where(at_end, size, table.sizes))
-                held = {key: data[:size] for key, data in moved.items() if key[axis] == last}
-                moved.update(held)
-            else:
-                kind = _End(number, first.name, (), rest, None)
-                ends += _ends(kind, table, own, at_end)
-                for key in [key for key in moved if key[axis] == last]:
-                    ends.append(_End(number, first.name, key, rest, None, moved.pop(key)))
-                table = ChunkTable(
-                    table.keys[~at_end], table.offsets[~at_end], table.sizes[~at_end]
-                )
-                own = own[~at_end]
-        inline.update(moved)
-        tables.append(table)
-        owners.append(own)
+        lengths += [step] * whole
+        piece = _piece(array, axis, begin)
+        if rest:
+            lengths.append(rest)
+        if rest and place < len(versions) - 1:
+            end = _End(number, first.name, (begin + whole,), rest, None)
+            piece = _without_end(piece, array, axis, end, ends)
+        inline.update(piece.inline)
+        pieces.append(piece)
     shape = list(first.shape)
     shape[axis] = sum(array.shape[axis] for array in versions)
     lengths[-1] = versions[-1].chunk_shape[axis]  # the last one may reach beyond the array
     longest = max(lengths)
     chunk_shape = (*first.chunk_shape[:axis], longest, *first.chunk_shape[axis + 1 :])
     regular = all(length == longest for length in lengths)
+    tables = [piece.table for piece in pieces]
     return replace(
         first,
         shape=tuple(shape),
@@ -282,10 +274,47 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_En
             np.concatenate([table.offsets for table in tables]),
             np.concatenate([table.sizes for table in tables]),
         ),
-        file_index=np.concatenate(owners),
+        file_index=np.concatenate([piece.owners for piece in pieces]),
         inline=dict(sorted(inline.items())),
         lengths={} if regular else {axis: tuple(lengths)},
     )
+
+
+def _piece(array: Array, axis: int, begin: int) -> _Piece:
+    """The chunks of a segment that begins at the chunk ``begin`` of the joined array."""
+    shift = np.zeros(len(array.dims), np.int64)
+    shift[axis] = begin
+    table = ChunkTable(array.chunks.keys + shift, array.chunks.offsets, array.chunks.sizes)
+    moved = {_moved(key, axis, begin): data for key, data in array.inline.items()}
+    return _Piece(table, array.file_index, moved)
+
+
+def _without_end(piece: _Piece, array: Array, axis: int, end: _End, ends: list[_End]) -> _Piece:
+    """A segment whose last chunks along ``axis`` are cut to what is shown of them.
+
+    Args:
+        piece: the segment's chunks.
+        array: the segment.
+        axis: of time.
+        end: the place of the last chunks along the axis, as ``key``, and the length to cut to.
+        ends: grows by the chunks that have to be encoded again.
+    """
+    (last,) = end.key
+    at_end = piece.table.keys[:, axis] == last
+    held = {key: data for key, data in piece.inline.items() if key[axis] == last}
+    if _can_shorten(array, axis):
+        step = math.prod(array.chunk_shape) // array.chunk_shape[axis]
+        size = step * end.length * array.dtype.itemsize
+        shorter = {key: data[:size] for key, data in held.items()}
+        table = replace(piece.table, sizes=np.where(at_end, size, piece.table.sizes))
+        return _Piece(table, piece.owners, {**piece.inline, **shorter})
+    ends += _ends(end, piece.table, piece.owners, at_end)
+    ends += [replace(end, key=key, data=data) for key, data in held.items()]
+    table = ChunkTable(
+        piece.table.keys[~at_end], piece.table.offsets[~at_end], piece.table.sizes[~at_end]
+    )
+    kept = {key: data for key, data in piece.inline.items() if key not in held}
+    return _Piece(table, piece.owners[~at_end], kept)
 
 
 def _moved(key: tuple[int, ...], axis: int, begin: int) -> tuple[int, ...]:

@@ -91,32 +91,45 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     """
     nodes, groups = _nodes(file, subject, missed)
     headers = _of_each(nodes, lambda node: _header(node.id), missed)
-    scales = _of_each(nodes, _scale, missed)
+    found = _of_each(nodes, _scale, missed)
     if missed:
         return None
-    named = {name: scale for name, scale in scales.items() if scale}
-    _check_aliases([name for name in named if headers[name]], headers, subject)
+    scales = {name: scale for name, scale in found.items() if scale}
+    _check_aliases([name for name in scales if headers[name]], headers, subject)
     names = _Names(
         {header or 0: name for name, header in headers.items()},
-        {scale[0]: name for name, scale in named.items()},
+        {number: name for name, (number, _) in scales.items()},
     )
     described = []
     for name, node in nodes.items():
-        if name not in named or not named[name][1].startswith(_NOT_A_VARIABLE):
+        if name not in scales or not scales[name][1].startswith(_NOT_A_VARIABLE):
             work = partial(_describe, node, name, headers[name] or 0, names, subject)
             described.append(tolerate(missed, work))
     attrs = tolerate(missed, lambda: read_attrs(file, subject))
     if missed or attrs is None:
         return None
-    dimensions = {_plain(name): _length(nodes[name], name, subject) for name in named}
-    datasets = [dataset for dataset in described if dataset is not None]
+    datasets = tuple(dataset for dataset in described if dataset is not None)
+    lengths = {_plain(name): _length(nodes[name], name, subject) for name in scales}
+    dimensions = _dimensions(lengths, datasets, subject)
+    _check_data(datasets)
+    return Contents(dimensions, attrs, datasets, groups)
+
+
+def _dimensions(
+    lengths: Mapping[str, int], datasets: Sequence[Dataset], subject: str
+) -> dict[str, int]:
+    """The length of each dimension: that of its scale, or of the longest variable along it.
+
+    Raises:
+        FormatError: a variable does not fit its dimensions.
+    """
+    dimensions = dict(lengths)
     for dataset in datasets:
         for dim, size in zip(dataset.dims, dataset.extent, strict=True):
             dimensions[dim] = max(dimensions.get(dim, 0), size)
     for dataset in datasets:
         _check_extent(dataset, dimensions, subject)
-    _check_data(datasets)
-    return Contents(dimensions, attrs, tuple(datasets), groups)
+    return dimensions
 
 
 def _check_link(file: h5py.File, name: str, subject: str) -> bool:
