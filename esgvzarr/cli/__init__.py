@@ -23,13 +23,15 @@ from . import audit, backfill, doctor, extract, generate, inspect, link, pages
 from .arguments import EXIT_STATUS
 from .completion import add_completion
 from .exit_status import ExitStatus
+from .standard_streams import PipeClosedError, messages_shown, results_printed
 
 __all__ = ["main", "make_parser"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status."""
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    with messages_shown():
+        sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -58,10 +60,13 @@ def make_parser() -> argparse.ArgumentParser:
 def _run(arguments: Sequence[str]) -> int:
     """Run the command, and translate its error into an exit status."""
     try:
-        options = _parse(arguments)
-        _log_to_stderr(logging.DEBUG if options.debug else logging.WARNING)
-        with naming_extras(f"esgvzarr {options.command}"):
-            return int(options.run(options))
+        with results_printed():
+            options = _parse(arguments)
+            _log_to_stderr(logging.DEBUG if options.debug else logging.WARNING)
+            with naming_extras(f"esgvzarr {options.command}"):
+                return int(options.run(options))
+    except PipeClosedError:
+        return ExitStatus.PIPE_CLOSED
     except (SettingsError, PublisherError) as error:
         _print_error(error)
         return ExitStatus.USAGE

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXIT_STATUS = (
     "Exit status: 0 done, 1 refused or failed (the last line says why), 2 usage or configuration, "
-    "130 interrupted."
+    "130 interrupted, 141 the reader of the output has ended."
 )
 """The last line of a command's help, unless the command says more."""
 CONFIG_OF_ESGPUBLISH = "that of esgpublish"

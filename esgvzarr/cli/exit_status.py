@@ -15,3 +15,5 @@ class ExitStatus(IntEnum):
     """The command line or the configuration cannot be used."""
     INTERRUPTED = 130
     """Ctrl-C."""
+    PIPE_CLOSED = 141
+    """The program that read the output has ended, as in ``esgvzarr status | head``."""

@@ -175,3 +175,48 @@ def test_a_configuration_without_an_index_is_2(
 ) -> None:
     assert run("link", DATASET_ID, "--config", config) == 2
     assert "names no index" in capsys.readouterr().err
+
+
+class TestFullAndClosedStreams:
+    def ended(self, command: str, *arguments: object) -> tuple[int, str]:
+        """The exit status of the first program in a pipe, and what it says on standard error."""
+        words = [sys.executable, "-m", "esgvzarr", *map(str, arguments)]
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {command}; exit ${{PIPESTATUS[0]}}', "bash", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    def test_a_full_disk_is_said_in_one_line(self, config: Path) -> None:
+        """Though all fits into memory, and is written when the program ends."""
+        status, said = self.ended("> /dev/full", "status", "--config", config)
+        assert status == 1
+        assert said.startswith("esgvzarr: [store-stdout] standard output: cannot be written: No ")
+        assert said.count("\n") == 1
+
+    def test_a_full_disk_is_noticed_by_help_texts(self) -> None:
+        status, said = self.ended("> /dev/full", "link", "--help")
+        assert (status, said.count("\n")) == (1, 1)
+        assert "store-stdout" in said
+
+    def test_a_reader_that_ends_early_ends_the_command_quietly(self, config: Path) -> None:
+        """A JSON line for each of 2,000 datasets is more than a pipe and a buffer hold."""
+        ledger = Ledger(config.parent / "ledger.sqlite")
+        for number in range(2000):
+            name = DATASET_ID.replace("r1i1p1f2", f"r{number}i1p1f2")
+            ledger.add(replace(LINKED, dataset_id=name, state=State.OPEN, step=Step.DECIDED))
+        status, said = self.ended("| head -n 1", "status", "--json", "--config", config)
+        assert (status, said) == (141, "")
+
+    def test_a_full_standard_error_changes_no_exit_status(self, tmp_path: Path) -> None:
+        status, _ = self.ended("2> /dev/full", "status", "--config", tmp_path / "none")
+        assert status == 2
+
+    def test_closed_streams_are_as_good_as_any(self, config: Path) -> None:
+        """What is closed receives nothing, neither a traceback nor what goes to the other one."""
+        assert self.ended(">&-", "status", DATASET_ID, "--config", config) == (0, "")
+        without = self.ended(">&- 2>&-", "status", "--config", config.parent / "none")
+        assert without == (2, "")

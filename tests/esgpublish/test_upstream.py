@@ -1,4 +1,4 @@
-"""The patch that is ready to send to esgcet: it applies, and the bridge uses what it adds."""
+"""The patches that are ready to send: each applies, and the bridge uses what esgcet's adds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("esgcet", reason="esgcet is in the extra `publisher`")
 
 HERE = Path(__file__).parent
-PATCH = HERE.parents[1] / "docs" / "upstream" / "esgcet-5.5.3-published.patch"
+UPSTREAM = HERE.parents[1] / "docs" / "upstream"
+PATCH = UPSTREAM / "esgcet-5.5.3-published.patch"
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,21 @@ def test_without_the_patch_it_is_not_there() -> None:
     from esgvzarr.esgpublish.hook import has_entry_point
 
     assert not has_entry_point(pub_internal)
+
+
+def test_the_patch_of_intake_esgf_applies_to_the_release_that_it_names(tmp_path: Path) -> None:
+    """What it does is seen by `.ci/run clients`, for that release needs Python 3.12."""
+    (patch,) = UPSTREAM.glob("intake-esgf-*.patch")
+    release = patch.name.split("-")[2]
+    download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", tmp_path]
+    target = ["--only-binary=:all:", "--python-version=3.12", f"intake-esgf=={release}"]
+    done = subprocess.run([*download, *target], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"PyPI does not give intake-esgf: {done.stderr.strip()[-100:]}")
+    (wheel,) = tmp_path.glob("*.whl")
+    shutil.unpack_archive(wheel, tmp_path, "zip")
+    subprocess.run(["git", "apply", "-p1", patch], cwd=tmp_path, check=True)
+    for module in ("base.py", "catalog.py", "core/stac.py"):
+        text = (tmp_path / "intake_esgf" / module).read_text()
+        assert "VirtualLink" in text
+        compile(text, module, "exec")
