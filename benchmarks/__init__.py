@@ -1,3 +1,9 @@
-"""Speed and memory against kerchunk, VirtualiZarr and esgcet, as ratios in the same run. ``python
--m benchmarks`` does it all.
+"""Benchmarks and long trials. Their processes keep bytecode, as an installed package does: else
+esgvzarr alone would be compiled in every one of them.
 """
+
+from __future__ import annotations
+
+import os
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

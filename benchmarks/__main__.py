@@ -8,6 +8,7 @@ requests and bytes.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+import esgvzarr
 from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 
 from .data import SHAPES, build
@@ -173,6 +175,7 @@ def main() -> None:
     )
     parser.add_argument("--page", help="Markdown file to write")
     options = parser.parse_args()
+    compileall.compile_dir(esgvzarr.__path__[0], quiet=1)
     runs = []
     for path in options.add:
         runs += [Run(**run) for run in json.loads(path.read_text())]
