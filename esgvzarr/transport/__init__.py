@@ -460,10 +460,10 @@ class Transport:
         """A GET that follows redirects within the host only, and where they led; the body is still
         to be read.
         """
-        started = time.perf_counter()
+        sent_at = time.monotonic()
         response = self._open(url, headers)
         if in_flight is not None and response.status not in (429, 503):
-            in_flight.answered(time.perf_counter() - started)
+            in_flight.answered(sent_at, time.monotonic() - sent_at)
         target = ""
         for followed in range(_MOST_REDIRECTS + 1):
             place = response.get_redirect_location()
