@@ -97,9 +97,8 @@ def compare(out: Path, paths: list[str], defect: Defect) -> str:
         return f"{FAILS} ({type(error).__name__})"
     if defect.outcome != EQUAL:
         return WRONG
-    wrong = sorted(
-        {re.split("[ :]", text)[0] for text in joined_differences(shown, [Path(p) for p in paths])}
-    )
+    found = joined_differences(shown, [Path(path) for path in paths])
+    wrong = sorted({re.split("[ :]", text)[0] for text in found})
     return f"{WRONG}: {', '.join(wrong[:4])}" if wrong else RIGHT
 
 
@@ -147,7 +146,7 @@ class Results:
         differing = {
             defect: row
             for defect, row in self.rows.items()
-            if len({kind_of(cell) for cell in row.values()}) > 1
+            if len(set(map(kind_of, row.values()))) > 1
         }
         lines = [
             "# What becomes of ordinary trouble\n",
@@ -157,10 +156,8 @@ class Results:
             *self._head(""),
         ]
         for kind in KINDS:
-            counts = [
-                sum(kind_of(row[name]) == kind for row in self.rows.values()) for name in self.names
-            ]
-            lines.append(f"| {kind} | " + " | ".join(str(count) for count in counts) + " |")
+            counts = [str(self._count(name, kind)) for name in self.names]
+            lines.append(f"| {kind} | " + " | ".join(counts) + " |")
         lines += [
             "",
             "## Where the tools differ\n",
@@ -170,8 +167,8 @@ class Results:
             *self._head("defect | rule"),
         ]
         for defect, row in differing.items():
-            cells = [MARKS[kind_of(row[name])] for name in self.names]
-            lines.append(_row(defect, cells))
+            kinds = [kind_of(row[name]) for name in self.names]
+            lines.append(_row(defect, [MARKS[kind] for kind in kinds]))
         return "\n".join(lines) + "\n"
 
     def whole(self) -> str:
@@ -181,10 +178,12 @@ class Results:
             f"{self._made()} What the words mean, and the counts: [Comparison](comparison.md).\n",
             *self._head("defect | rule"),
         ]
-        lines += [
-            _row(defect, [row[name] for name in self.names]) for defect, row in self.rows.items()
-        ]
+        for defect, row in self.rows.items():
+            lines.append(_row(defect, [row[name] for name in self.names]))
         return "\n".join(lines) + "\n"
+
+    def _count(self, tool: str, kind: str) -> int:
+        return [kind_of(row[tool]) for row in self.rows.values()].count(kind)
 
     def _made(self) -> str:
         return (

@@ -100,7 +100,8 @@ def _differs(name: str, shown: xarray.Dataset, file: xarray.Dataset, time: str) 
     a = np.asarray(here.values)
     b = np.asarray(there.values)
     if name == UNNAMED_BOUNDS and a.dtype.kind == b.dtype.kind == "f":
-        a, b = dates_of(a, shown, time), dates_of(b, file, time)
+        a = dates_of(a, shown, time)
+        b = dates_of(b, file, time)
     if b.dtype.kind in "iuf" and a.dtype.kind in "iuf":
         b = b.astype(a.dtype)
     return not equal(a, b, static=time not in there.dims)
