@@ -1,0 +1,62 @@
+"""Files on a data node: what is legal ends in references that the proof confirms, or in a refusal
+before it. A failed proof is left for what is not foreseen.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esgvzarr import DatasetId, DatasetRecord, EsgvzarrError, FileRecord, RefusedError, Transport
+from esgvzarr.formats import Fetched
+from esgvzarr.generate import make_references
+from esgvzarr.output import named
+from esgvzarr.output.kerchunk import encode
+from esgvzarr.proof import verify
+from esgvzarr.testing import DATASET_ID, DEFECTS, ThreddsServer
+from esgvzarr.testing.defects import EQUAL
+
+SHARE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 6
+"""One in so many defects is tried; nightly all."""
+CHOSEN = [name for name in DEFECTS if zlib.crc32(name.encode()) % SHARE == 0]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreddsServer]:
+    with ThreddsServer(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_served_defect_is_proved_or_refused_before_the_proof(
+    name: str, server: ThreddsServer
+) -> None:
+    paths = DEFECTS[name].make(server.root / name)
+    files = tuple(
+        FileRecord(path.name, server.url_of(path), size=path.stat().st_size) for path in paths
+    )
+    record = DatasetRecord(DatasetId.parse(DATASET_ID), "", files)
+    with Transport(allowed_hosts=[server.host]) as transport:
+        fetched: dict[str, Fetched] = {}
+        try:
+            references = make_references(record, transport, keep=fetched)
+        except RefusedError as error:
+            assert DEFECTS[name].outcome in {finding.code for finding in error.findings}
+            return
+        except EsgvzarrError as error:
+            assert error.code == DEFECTS[name].outcome
+            return
+        report = verify(
+            named("json").parse(encode(references), "references"),
+            files,
+            transport,
+            location="references",
+            dataset_id=DATASET_ID,
+            scanned=fetched,
+        )
+    assert report.failures == ()
+    assert DEFECTS[name].outcome == EQUAL
