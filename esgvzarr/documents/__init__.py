@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import drs
 from ..combine import combine as combine_files
+from ..combine.document import join
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
 from ..formats import Reading, check_served, scan_and_keep
@@ -36,7 +37,6 @@ from ..transport import Transport
 from ..workers import in_a_worker
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
-from .groups import join
 from .spec import Spec as Spec
 from .spec import check_dropped
 from .spec import read_spec as read_spec

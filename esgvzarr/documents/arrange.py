@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from .. import cf
-from ..combine.misfits import misfits
+from ..combine.several import misfits_in, place
 from ..errors import RefusedError, SourceError
 from ..model import FileReferences, Finding, Member, Variable
 
@@ -69,7 +69,7 @@ def by_stream(
     for path, members in streams.items():
         group = groups.setdefault(path, [])
         for member in [*members, *_without_time(static)]:
-            found = list(_misfits(group, member))
+            found = list(misfits_in(group, member))
             if any(finding.refuse for finding in found):
                 raise RefusedError(
                     f"group {path}", [finding for finding in found if finding.refuse]
@@ -95,38 +95,12 @@ def by_table(name: str, members: Sequence[Member], companions: Sequence[Member])
     warnings = list[Finding]()
     for member in members:
         if member.series.time is not None:
-            warnings += _place(member, groups, tables.setdefault(_table(member), []))
+            warnings += place(member, groups, tables.setdefault(_table(member), []), _names(member))
     timed = dict(groups)
     for member in members:
         if member.series.time is None and not _spread(member, timed, warnings):
-            warnings += _place(member, groups, tables.setdefault(_table(member), []))
+            warnings += place(member, groups, tables.setdefault(_table(member), []), _names(member))
     return Arranged(groups, (*warnings, *_accompany(companions, timed)))
-
-
-def _place(member: Member, groups: dict[str, list[Member]], paths: list[str]) -> list[Finding]:
-    """Put a dataset into one of the groups of its table, or begin one."""
-    first = list[Finding]()
-    for path in paths:
-        found = list(_misfits(groups[path], member))
-        if not any(finding.refuse for finding in found):
-            groups[path].append(member)
-            return found
-        first = first or [finding for finding in found if finding.refuse]
-    path = next(path for path in _names(member) if path not in groups)
-    groups[path] = [member]
-    paths.append(path)
-    return [
-        Finding(
-            "variable-apart",
-            0,
-            finding.file,
-            f"{member.name} to fit into group {paths[0]}",
-            f"{finding.code}: {finding.found}",
-            f"It is in group {path}.",
-            refuse=False,
-        )
-        for finding in first[:1]
-    ]
 
 
 def _names(member: Member) -> Iterator[str]:
@@ -163,7 +137,7 @@ def _spread(fixed: Member, groups: Mapping[str, list[Member]], findings: list[Fi
     """
     placed = False
     for group in [group for group in groups.values() if _concerns(fixed, group)]:
-        found = list(_misfits(group, fixed))
+        found = list(misfits_in(group, fixed))
         if not any(finding.refuse for finding in found):
             group.append(fixed)
             findings += found
@@ -182,25 +156,6 @@ def _concerns(member: Member, group: Sequence[Member]) -> bool:
     there = set(chain.from_iterable(other.variables for other in others))
     sizes = set(chain.from_iterable(other.dimensions for other in others))
     return bool(there & set(file.variables)) and dims <= sizes
-
-
-def _misfits(group: Sequence[Member], member: Member) -> Iterator[Finding]:
-    """What stands between a dataset and those of a group."""
-    for other in group:
-        yield from misfits(other.series, member.series)
-        if (
-            other.series.time
-            and member.series.time
-            and len(other.references.groups) + len(member.references.groups) > 2
-        ):
-            yield Finding(
-                "chunks-segmented",
-                0,
-                member.series.files[0].file.url,
-                f"one grid of chunks, beside {other.name}",
-                "files that form more than one",
-                "A dataset in segments has no other dataset with time beside it.",
-            )
 
 
 def _without_time(static: Sequence[Member]) -> Sequence[Member]:

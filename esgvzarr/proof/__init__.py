@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from .. import drs
 from ..formats import Fetched, fetch_metadata
 from ..inflate import limited_codecs
 from ..model import Check, FileRecord, Report
@@ -145,7 +146,8 @@ def verify(
             but = ("coordinates",) if scene.named else ()
             own = [one for where, _, one in compared if where is scene]
             for part, one in [(part, one) for where, part, one in compared if where is scene]:
-                checks += check_identity(one.attrs, part.name or dataset_id)
+                known = drs.facets(part.name) is not None  # else a stream, or a variable
+                checks += check_identity(one.attrs, part.name if known else dataset_id)
             checks += whole(scene.shown, own, but=but)
         checks += check_documented(shown)
         transport.look_at_paths(

@@ -66,7 +66,7 @@ def scenes(
     try:
         return [
             _scene(
-                [group for group in shown if f"{group.path}/".startswith(f"{path}/")],
+                [group for group in shown if _is_below(group.path, path)],
                 {n: provenance["datasets"][n] for n in names},
                 known,
             )
@@ -79,6 +79,11 @@ def scenes(
             expected="provenance with groups and their datasets",
             code="proof-groups",
         ) from error
+
+
+def _is_below(path: str, group: str) -> bool:
+    """Whether a group is another one, or one of its segments; all are below the root."""
+    return not group or f"{path}/".startswith(f"{group}/")
 
 
 def _scene(

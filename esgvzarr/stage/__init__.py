@@ -14,10 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..combine import combine
 from ..combine.overlaps import serve_once
 from ..combine.rectilinear import Bound, join_segments
-from ..combine.rules import check
+from ..combine.several import combine_dataset
 from ..errors import ProofError, SettingsError
 from ..formats import Fetched, check_served, location_of, scan_and_keep
 from ..formats import Reading as Scanning
@@ -150,15 +149,7 @@ def make_references(
     scanned, fetched = scan_and_keep(record.files, transport, Scanning(read, served))
     if keep is not None:
         keep.update(fetched)
-    return combine(
-        check(
-            scanned,
-            str(record.id),
-            partial(serve_once, transport=transport, read=read),
-            dataset_id=str(record.id),
-        ),
-        record.id,
-    )
+    return combine_dataset(scanned, record.id, partial(serve_once, transport=transport, read=read))
 
 
 def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import numpy as np
 
 from .datasets import FileSpec, specs_of, write_files
 
@@ -18,6 +19,20 @@ CMIP7 = (
     ".glb.mon.tas.tavg-h2m-hxy-u.g100.v20260801"
 )
 INPUT4MIPS = "input4MIPs.CMIP7.CMIP.PCMDI.PCMDI-AMIP-1-1-10.atmos.mon.tas.gn.v20250807"
+CMIP5 = "cmip5.output1.MOHC.HadGEM2-ES.historical.mon.atmos.Amon.r1i1p1.v20110418"
+_CMIP5_ATTRIBUTES: dict[str, Any] = {
+    "project_id": "CMIP5",
+    "institute_id": "MOHC",
+    "model_id": "HadGEM2-ES",
+    "experiment_id": "historical",
+    "frequency": "mon",
+    "modeling_realm": "atmos",
+    "table_id": "Table Amon (27 April 2011)",
+    "realization": np.int32(1),
+    "initialization_method": np.int32(1),
+    "physics_version": np.int32(1),
+    "Conventions": "CF-1.4",
+}
 _CMIP7_ATTRIBUTES = {
     "mip_era": "CMIP7",
     "drs_specs": "MIP-DRS7",
@@ -85,3 +100,26 @@ def _write(
         replace(second, name=f"{stem}_185101-185112.nc"),
     ]
     return write_files(directory, years)
+
+
+def write_cmip5(directory: Path, **fields: Mapping[str, Any]) -> list[Path]:
+    """Write two years of each variable of the dataset ``CMIP5``, a file for each year.
+
+    Args:
+        directory: where the files go.
+        fields: variable -> the fields of its ``FileSpec``s that differ.
+    """
+    paths: list[Path] = []
+    for variable, changes in fields.items():
+        years = (f"{1850 + year}01-{1850 + year}12" for year in range(2))
+        names = [f"{variable}_Amon_HadGEM2-ES_historical_r1i1p1_{year}.nc" for year in years]
+        specs = zip(specs_of((12, 12), **{"seed": len(paths), **changes}), names, strict=True)
+        for path in write_files(directory, (replace(spec, name=name) for spec, name in specs)):
+            with netCDF4.Dataset(path, "r+") as file:
+                for name in file.ncattrs():
+                    file.delncattr(name)
+                file.setncatts({**_CMIP5_ATTRIBUTES, "tracking_id": path.stem})
+                if variable != "tas":
+                    file.renameVariable("tas", variable)
+            paths.append(path)
+    return paths

@@ -1,8 +1,8 @@
 """Several datasets as one document: a group for each, or for those that stand side by side. Pure.
 
 Each dataset was checked and combined by itself, and those of one group fit each other
-(``combine.misfits``). Here their arrays are put under the paths of their groups, and the positions
-of their files are shifted. The root shows no arrays.
+(``misfits``). Here their arrays are put under the paths of their groups, and the positions of their
+files are shifted. The root shows no arrays, unless it is the only group.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..combine.attributes import equal_attrs, variable_attrs
-from ..model import Array, FileReferences, Finding, Group, Member, ReferenceSet
+from ..model import Array, DatasetId, FileReferences, Finding, Group, Member, ReferenceSet
 from ..version import __version__
+from .attributes import equal_attrs, variable_attrs
 
 _OURS = ("esgvzarr_segments", "esgvzarr_concat_dim", "coordinates")
 """Group attributes that are no dataset's own, or not every group's."""
 
 
-def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
+def join(name: DatasetId | str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
     """The references of one document.
 
     Args:
-        name: of the document.
+        name: of the document, or the dataset whose variables the members are.
         groups: path -> the datasets that the group shows side by side. One of them may be in
-            segments, if all others are without time. A dataset may be in several groups.
+            segments, if all others are without time. A dataset may be in several groups. The path
+            is empty where all are in one group that is the root.
     """
     members = _members_once(groups)
     begins = {}
@@ -38,14 +39,16 @@ def join(name: str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
     shown = list[Group]()
     for path, group in groups.items():
         shown += _group(path, group, begins)
-    common = equal_attrs([_own_attrs(part) for part in shown])
-    root = Group("", {"esgvzarr_groups": list(groups), **common}, ())
-    above = [Group(path, {}, ()) for path in _parents(groups)]
+    if "" not in groups:
+        common = equal_attrs([_own_attrs(part) for part in shown])
+        root = Group("", {"esgvzarr_groups": list(groups), **common}, ())
+        above = [Group(path, {}, ()) for path in _parents(groups)]
+        shown = [root, *above, *shown]
     return ReferenceSet(
         name,
         tuple(files),
-        (root, *above, *shown),
-        _provenance(name, groups, members),
+        tuple(shown),
+        _provenance(str(name), groups, members),
         tuple(warnings),
     )
 

@@ -1,0 +1,68 @@
+"""A dataset of several variables, each in files of its own, is one document (rule 39)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import netCDF4
+import pytest
+from trust import oracle
+
+import esgvzarr
+from esgvzarr import RefusedError, Settings, Transport
+from esgvzarr.generate import generate, verify_published
+from esgvzarr.testing.projects import CMIP5, write_cmip5
+
+
+def test_variables_that_fit_stand_side_by_side_in_the_root(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, uas={}, vas={})
+    references, document = oracle.make(paths, CMIP5)
+    assert oracle.groups(document) == [""]
+    shown = oracle.shown(document, decode_times=oracle.CFTIME)
+    for name, other in (("uas", "vas"), ("vas", "uas")):
+        own = [path for path in paths if path.name.startswith(name)]
+        assert oracle.joined_differences(shown.drop_vars(other), own) == []
+    report = oracle.proof(document, paths, dataset_id=CMIP5)
+    assert report.passed, report.failures
+    assert references.provenance["groups"] == {"": ["uas", "vas"]}
+    assert not references.warnings
+
+
+def test_a_variable_that_does_not_fit_is_a_group_of_its_own_and_named(tmp_path: Path) -> None:
+    """Winds are at another height than temperature: one scalar cannot be both."""
+    files = tmp_path / "files"
+    paths = write_cmip5(files, tas={}, uas={"height": 10.0}, vas={"height": 10.0})
+    record = oracle.record_of(paths, CMIP5)
+    settings = Settings(ledger=tmp_path / "ledger.sqlite")
+    with Transport() as transport:
+        written = generate(record, tmp_path, transport, settings)
+        href = written.reference.path
+        again = verify_published(href, list(map(str, paths)), transport, settings)
+    assert again.passed, again.failures
+    assert [warning.code for warning in written.warnings] == ["variable-apart"]
+    tree = esgvzarr.open_datatree(href, decode_times=oracle.CFTIME)
+    assert set(tree["Amon"].data_vars) - {"time_bnds", "lat_bnds", "lon_bnds"} == {"tas"}
+    assert {"uas", "vas"} <= set(tree["Amon-uas"].data_vars)
+    assert float(tree["Amon-uas"]["height"]) == 10.0
+    own = [path for path in paths if path.name.startswith("tas")]
+    assert oracle.joined_differences(tree["Amon"].to_dataset(), own) == []
+
+
+def test_the_proof_finds_a_variable_of_another_member(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, tas={}, pr={"omit": ("height",)})
+    _, document = oracle.make(paths, CMIP5)
+    for path in paths[2:]:
+        with netCDF4.Dataset(path, "r+") as file:
+            file.realization = 2
+    report = oracle.proof(document, paths, dataset_id=CMIP5)
+    assert "identity" in {check.name for check in report.failures}
+    with pytest.raises(RefusedError) as caught:
+        oracle.make(paths, CMIP5)
+    assert {finding.code for finding in caught.value.findings} == {"dataset-id-differs"}
+
+
+def test_an_id_that_names_a_variable_stays_of_one_variable(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, tas={}, pr={"omit": ("height",)})
+    with pytest.raises(RefusedError) as caught:
+        oracle.make(paths)
+    assert {finding.code for finding in caught.value.findings} == {"variable-missing"}
