@@ -8,6 +8,7 @@ requests and bytes.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
+import esgvzarr
 from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 
 from .data import SHAPES, build
@@ -160,6 +162,7 @@ def main() -> None:
         "python docs/write_chart.py",
     )
     options = parser.parse_args()
+    compileall.compile_dir(esgvzarr.__path__[0], quiet=1)
     runs: list[Run] = []
     for path in options.add:
         runs += [Run(**run) for run in json.loads(path.read_text())]

@@ -212,6 +212,8 @@ class Run:
     wanted: dict[tuple[str, str], str] = field(default_factory=dict)
     """(Site, dataset) -> what it is to be in the end."""
     templates: dict[tuple[str, str], int] = field(default_factory=dict)
+    unheard: set[tuple[str, str]] = field(default_factory=set)
+    """(Site, dataset) whose last order was killed before the ledger had a step of it."""
     warned: set[Order] = field(default_factory=set)
     """Orders of which a process said that the ledger could not be used."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -265,6 +267,7 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
     run.wanted[site.kind, name] = _WANTED.get(
         operation.verb, run.wanted.get((site.kind, name), "linked")
     )
+    before = latest(site).get(name)
     site.storm.set(name, operation.injections, worker.kill)
     kill_after_s = next(
         (
@@ -289,6 +292,10 @@ def operate(run: Run, worker: Worker, operation: Operation) -> None:
     site.storm.calm(name)
     site.register(name)
     with run.lock:
+        if operation.verb in _WANTED:
+            run.unheard.discard((site.kind, name))
+            if said == "killed" and latest(site).get(name) == before:
+                run.unheard.add((site.kind, name))
         run.faults.update(kind for kind in kinds if kind in (*DISKS, *OTHERS[:1]))
         run.faults["SIGKILL at an instant"] += said == "killed" and bool(kill_after_s)
         said_of = [said]
@@ -355,8 +362,8 @@ def storm(run: Run, operations: Sequence[Operation], workers: int) -> None:
 
 
 def settle(run: Run) -> Counter[str]:
-    """Heal, resume, and where the reason was definite do again what was asked for; what each
-    dataset needed for that.
+    """Heal, resume, and ask again where the reason was definite, or where no ledger heard of it:
+    who sees a command killed runs it again. What each dataset needed for that.
     """
     worker = Worker(run.note)
     needed = Counter[str]()
@@ -373,7 +380,8 @@ def settle(run: Run) -> Counter[str]:
         site = run.sites[kind]
         verb = {"linked": "link", "withdrawn": "unpublish", "deleted": "delete"}[wanted]
         last = latest(site).get(name)
-        if last and last.state == wanted and kind != "catalog":
+        heard = kind != "catalog" and (kind, name) not in run.unheard
+        if heard and last and last.state == wanted:
             continue
         deadline = time.monotonic() + _SETTLES_S
         said, result = worker.do(run.order(site, verb, name))

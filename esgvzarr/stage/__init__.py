@@ -27,7 +27,7 @@ from ..output.placing import clear, measure, staging, writing
 from ..output.protocol import UNREADABLE
 from ..permissions import absolute
 from ..proof.stack import import_readers
-from ..transport import Range, Transport, host_of
+from ..transport import Range, Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
 from ..workers import Limits, in_a_worker
 from .proving import advice as advice_on
@@ -268,7 +268,7 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
         transport.check_allowed(file.url)
     transport.forget(places_of(record.files))
     progress(str(record.id), f"scanning {len(record.files)} files")
-    remote = any(location_of(file, work.settings.read) == file.url for file in record.files)
+    remote = any(is_url(location_of(file, work.settings.read)) for file in record.files)
     importing = import_readers() if remote else None
     scanned: dict[str, Fetched] = {}
     references = make_references(record, transport, read=work.settings.read, keep=scanned)

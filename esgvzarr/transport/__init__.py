@@ -88,10 +88,9 @@ class Transport:
         self.timeout_s = timeout_s
         self.retries = retries
         self._ca_bundle = ca_bundle
-        context = usual_tls_context(str(ca_bundle or ""))
-        self._pools = {
-            named: self._make_pool(connections, context, named=named) for named in (True, False)
-        }
+        if ca_bundle:
+            usual_tls_context(str(ca_bundle))  # a file that cannot be used is an error at once
+        self._pools: dict[tuple[bool, bool], urllib3.PoolManager] = {}
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
         self._disk_threads = ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="esgvzarr-disk")
 
@@ -119,8 +118,18 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
+    def _pool_for(self, url: str) -> urllib3.PoolManager:
+        """Made when it is first needed: to read all certificate authorities takes long."""
+        named = self.is_named(url)
+        tls = parse_url(url).scheme == "https"
+        with self._lock:
+            if (named, tls) not in self._pools:
+                context = usual_tls_context(str(self._ca_bundle or "")) if tls else None
+                self._pools[named, tls] = self._make_pool(self._connections, context, named=named)
+            return self._pools[named, tls]
+
     def _make_pool(
-        self, connections: int, context: ssl.SSLContext, *, named: bool
+        self, connections: int, context: ssl.SSLContext | None, *, named: bool
     ) -> urllib3.PoolManager:
         pool = urllib3.PoolManager(
             maxsize=connections,
@@ -451,10 +460,10 @@ class Transport:
         """A GET that follows redirects within the host only, and where they led; the body is still
         to be read.
         """
-        started = time.perf_counter()
+        sent_at = time.monotonic()
         response = self._open(url, headers)
         if in_flight is not None and response.status not in (429, 503):
-            in_flight.answered(time.perf_counter() - started)
+            in_flight.answered(sent_at, time.monotonic() - sent_at)
         target = ""
         for followed in range(_MOST_REDIRECTS + 1):
             place = response.get_redirect_location()
@@ -498,7 +507,7 @@ class Transport:
         self.check_allowed(url)
         with self._lock:
             self.requests += 1
-        pool = pool or self._pools[self.is_named(url)]
+        pool = pool or self._pool_for(url)
         said = {**pool.headers, **headers}
         content = body or None
         place = parse_url(url)  # urllib3 reads no URL itself: it is told the host that was checked

@@ -24,10 +24,11 @@ LONGEST_PAUSE_S = 60.0
 class InFlight:
     """The requests to one host. Threads wait here until they may ask.
 
-    Each time as many answers came as may be in flight, their median time is compared with the
-    fastest median so far. Up to ``AS_FAST`` times that, twice as many may be in flight, or one more
-    where the host had trouble before. Beyond ``SLOWER`` times that, half as many, but not fewer
-    than at first. A refusal (429, 503) halves it, too, down to one.
+    Each time as many answers came as may be in flight, to requests that were sent since that number
+    last changed, their median time is compared with the fastest median so far. Up to ``AS_FAST``
+    times that, twice as many may be in flight, or one more where the host had trouble before.
+    Beyond ``SLOWER`` times that, half as many, but not fewer than at first. A refusal (429, 503)
+    halves it, too, down to one.
 
     Args:
         at_first: requests in flight before anything is known of the host.
@@ -43,6 +44,7 @@ class InFlight:
         self._fastest_s: float | None = None
         self._window_s: list[float] = []
         self._resume_at = 0.0
+        self._limit_since = 0.0
         self._changed = threading.Condition()
 
     @contextmanager
@@ -62,9 +64,17 @@ class InFlight:
                 self._running -= 1
                 self._changed.notify()
 
-    def answered(self, seconds: float) -> None:
-        """Take note of an answer that came ``seconds`` after its request."""
+    def answered(self, sent_at: float, seconds: float) -> None:
+        """Take note of an answer that came ``seconds`` after its request.
+
+        Args:
+            sent_at: when the request was sent, by ``time.monotonic``. An answer to one that was
+                sent under an earlier limit says nothing of this one.
+            seconds: until the answer came.
+        """
         with self._changed:
+            if sent_at < self._limit_since:
+                return
             self._window_s.append(seconds)
             if len(self._window_s) < self.limit:
                 return
@@ -89,4 +99,5 @@ class InFlight:
 
     def _allow(self, limit: int) -> None:
         self.limit = min(limit, self._at_most)
+        self._limit_since = time.monotonic()
         self._changed.notify_all()

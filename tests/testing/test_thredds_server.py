@@ -1,10 +1,12 @@
 """The THREDDS test server behaves on the wire as TDS does, and goes wrong as told."""
 
 import http.client
+import socket
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -281,3 +283,16 @@ def test_headers_can_be_others(server: ThreddsServer, url: str) -> None:
         '"1"',
         False,
     )
+
+
+def test_a_request_of_a_client_that_went_away_is_not_carried_out(
+    server: ThreddsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A killed client has sent the headers, and not the body that they announce."""
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert not server.requests
+    assert capsys.readouterr().err == ""

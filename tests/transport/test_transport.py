@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import resource
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,11 @@ from esgvzarr.testing import (
     WrongContentRange,
     WrongLength,
 )
-from esgvzarr.testing.faults import FaultPlan, ReplacedAfter, SlowsDown
+from esgvzarr.testing.faults import FaultPlan, ReplacedAfter
 from esgvzarr.testing.loopback import Asked, LoopbackServer, Response, text_response
 from esgvzarr.transport import COALESCE_GAP, Range, Transport, host_of
 from esgvzarr.transport.files import RangeFile
 from esgvzarr.transport.hosts import allow_hosts
-from esgvzarr.transport.in_flight import InFlight
 from esgvzarr.transport.ranges import COALESCE_LIMIT, coalesce
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -264,50 +262,6 @@ def test_near_ranges_are_put_together_in_linear_time() -> None:
     assert time.perf_counter() - started < 10
     assert sum(len(span.members) for span in spans) == len(near)
     assert all(span.stop - span.start <= COALESCE_LIMIT for span in spans)
-
-
-def in_flight_to(host: Callable[[int], float], answers: int = 4000) -> list[int]:
-    """How many requests are in flight to a host that answers so many at once in so many seconds."""
-    flight = InFlight(16, 128)
-    limits = []
-    for _ in range(answers):
-        limits.append(flight.limit)
-        flight.answered(host(flight.limit))
-    return limits
-
-
-def test_a_host_that_keeps_up_is_asked_more_at_once() -> None:
-    limits = in_flight_to(lambda _: 0.1)
-    assert limits[0] == 16
-    assert limits[16 + 32 + 64] == 128
-    assert max(limits) == 128
-
-
-def test_a_host_that_slows_down_is_not_asked_more_at_once() -> None:
-    """No more than the 32 at once that every host was asked before, and that not for long."""
-    limits = in_flight_to(lambda at_once: 0.1 * max(1.0, (at_once / 16) ** 2))
-    assert max(limits) == 32
-    assert statistics.mean(limits[100:]) < 24
-
-
-def test_a_host_that_refuses_is_asked_less_at_once() -> None:
-    flight = InFlight(16, 128)
-    flight.refused()
-    assert flight.limit == 8
-    for _ in range(9):
-        flight.refused()
-    assert flight.limit == 1
-    for _ in range(3):
-        flight.answered(0.1)
-    assert flight.limit == 3  # one more each time as many answers came as may be in flight
-
-
-def test_no_more_requests_are_in_flight_than_set(server: ThreddsServer) -> None:
-    fast = SlowsDown(0.01, at_once=1000)
-    server.fault(fast)
-    with Transport(allowed_hosts=[server.host], connections=5) as transport:
-        transport.read_heads([server.url_of("a.nc")] * 60, 1)
-    assert max(fast.peaks) <= 5
 
 
 def test_a_process_that_may_open_no_more_files_says_so(server: ThreddsServer) -> None:
