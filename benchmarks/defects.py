@@ -1,30 +1,29 @@
 """``python -m benchmarks.defects``: every defect against esgvzarr, kerchunk, VirtualiZarr and
 esgcet's generator.
 
-Right: stock xarray reads the references, and every variable equals the files, each opened alone,
-    decoded and put into time order.
-Refused: an error while the references were made. Fails: they were made without an error, but do not
-    open or read. Silently wrong:
-they open, and show other values than the files, or values where there is no right answer.
+- Right: the references open, and every variable equals the files, each opened alone, decoded and
+  put in the order of time.
+- Refused: an error while the references were made.
+- Fails: the references were made without an error, but do not open, or cannot be read.
+- Silently wrong: they open, and show other values than the files, or values where no answer is
+  right.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, TimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from esgvzarr.testing import DEFECTS, Defect
+from esgvzarr.testing import DATASET_ID, DEFECTS, Defect
+from esgvzarr.testing.defects import EQUAL
 
 from . import tools
 
@@ -32,12 +31,20 @@ RIGHT = "right"
 REFUSED = "refused"
 FAILS = "fails"
 WRONG = "**silently wrong**"
+KINDS = (RIGHT, REFUSED, FAILS, WRONG)
+MARKS = {
+    kind: f'<span class="outcome-{kind.strip("*").split()[-1]}">{kind.strip("*")}</span>'
+    for kind in KINDS
+}
+"""Each outcome in its colour, of docs/stylesheets/extra.css."""
 _LIMIT_S = 120
 
 
 def ours(out: Path, paths: list[str]) -> None:
     """esgvzarr."""
-    tools.esgvzarr(out, paths)
+    from esgvzarr.output.kerchunk import encode
+
+    out.write_bytes(encode(tools.references_of(paths, DATASET_ID)))
 
 
 def kerchunk(out: Path, paths: list[str]) -> None:
@@ -80,72 +87,25 @@ def try_one(tool: Callable[[Path, list[str]], None], name: str) -> str:
 
 
 def compare(out: Path, paths: list[str], defect: Defect) -> str:
-    """Whether the references show what the files hold."""
+    """Whether the references show what the files hold, by the comparison that the tests use."""
     import esgvzarr
+    from esgvzarr.testing.truth import CFTIME, joined_differences
 
     try:
-        shown = esgvzarr.open_dataset(str(out), chunks=None, decode_times=_cftime()).load()
+        shown = esgvzarr.open_dataset(str(out), chunks=None, decode_times=CFTIME).load()
     except Exception as error:  # noqa: BLE001  (as above)
         return f"{FAILS} ({type(error).__name__})"
-    if defect.outcome != "equal":
+    if defect.outcome != EQUAL:
         return WRONG
-    truth = files_alone(paths)
-    wrong = sorted(
-        name
-        for name, values in truth.items()
-        if name not in shown.variables or not _equal(shown[name].values, values)
-    )
+    found = joined_differences(shown, [Path(path) for path in paths])
+    wrong = sorted({re.split("[ :]", text)[0] for text in found})
     return f"{WRONG}: {', '.join(wrong[:4])}" if wrong else RIGHT
-
-
-def files_alone(paths: list[str]) -> dict[str, np.ndarray]:
-    """Each variable as the files hold it: put one after the other by time, or the first file's
-    where it does not change.
-    """
-    import xarray
-
-    opened = [
-        xarray.open_dataset(path, engine="netcdf4", decode_times=_cftime()).load()
-        for path in dict.fromkeys(paths)
-    ]
-    opened = [file for file in opened if "time" not in file.dims or file.sizes["time"]]
-    opened.sort(key=lambda file: file["time"].values[0] if "time" in file.dims else 0)
-    steps = (
-        np.concatenate([file["time"].values for file in opened])
-        if "time" in opened[0].dims
-        else None
-    )
-    unique = np.unique(steps, return_index=True)[1] if steps is not None else None
-    found = {}
-    for name, variable in opened[0].variables.items():
-        if "time" in variable.dims:
-            axis = variable.dims.index("time")
-            found[str(name)] = np.concatenate(
-                [file.variables[name].values for file in opened], axis
-            ).take(unique, axis)
-        else:
-            found[str(name)] = variable.values
-    return found
-
-
-def _cftime() -> Any:
-    import xarray
-
-    return xarray.coders.CFDatetimeCoder(use_cftime=True)
-
-
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.shape != b.shape:
-        return False
-    if a.dtype.kind in "OSUT" or b.dtype.kind in "OSUT":
-        return [str(x) for x in a.ravel().tolist()] == [str(x) for x in b.ravel().tolist()]
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
 
 
 def main() -> None:
     """Try all, print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.defects", description=__doc__)
-    parser.add_argument("--page", type=Path, help="Markdown file to write")
+    parser.add_argument("--page", type=Path, help="Markdown file to write; beside it NAME-all.md")
     parser.add_argument(
         "--only", nargs="+", default=list(DEFECTS), choices=list(DEFECTS), metavar="DEFECT"
     )
@@ -164,44 +124,85 @@ def main() -> None:
                     process.kill()
                 pool = ProcessPoolExecutor(1)
         pool.shutdown()
-    page = table(results)
-    print(page)
+    made = Results(results)
+    print(made.summary())
     if options.page:
-        options.page.write_text(page)
+        options.page.write_text(made.summary())
+        whole = options.page.with_name(f"{options.page.stem}-all{options.page.suffix}")
+        whole.write_text(made.whole())
 
 
-def table(results: dict[str, dict[str, str]]) -> str:
-    """Counts first, then a row a defect."""
-    names = [tool.__name__ for tool in TOOLS]
-    heads = {"ours": f"esgvzarr {version('esgvzarr')}"} | {
-        name: f"{name} {version(name)}" for name in names[1:]
-    }
-    lines = [
-        "# What becomes of ordinary trouble\n",
-        "Made by `python -m benchmarks.defects --page docs/explanation/comparison.md` on "
-        f"{date.today()}, with xarray {version('xarray')} and zarr {version('zarr')}. "
-        f"{(__doc__ or '').partition(chr(10) * 2)[2]}",
-        "The defects are those of `esgvzarr.testing.DEFECTS`; [rules](trust.md) are ours.\n",
-        "| | " + " | ".join(heads[name] for name in names) + " |",
-        "|---" * (len(names) + 1) + "|",
-    ]
-    for kind in (RIGHT, REFUSED, FAILS, WRONG):
-        counts = Counter[str]()
-        for row in results.values():
-            counts.update(name for name, value in row.items() if value.startswith(kind))
-        lines.append(f"| {kind} | " + " | ".join(str(counts[name]) for name in names) + " |")
-    lines += [
-        "",
-        "| defect | rule | " + " | ".join(heads[name] for name in names) + " |",
-        "|---" * (len(names) + 2) + "|",
-    ]
-    for defect, row in results.items():
-        lines.append(
-            f"| {defect} | {DEFECTS[defect].rule or ''} | "
-            + " | ".join(row[name] for name in names)
-            + " |"
+class Results:
+    """What became of each defect with each tool, and the pages that say so."""
+
+    def __init__(self, rows: dict[str, dict[str, str]]) -> None:
+        self.rows = rows
+        self.names = [tool.__name__ for tool in TOOLS]
+        self.heads = {name: f"{name} {version(name)}" for name in self.names[1:]}
+        self.heads["ours"] = f"esgvzarr {version('esgvzarr')}"
+
+    def summary(self) -> str:
+        """The page: counts, and a row for each defect of which the tools make different things."""
+        differing = {
+            defect: row
+            for defect, row in self.rows.items()
+            if len(set(map(kind_of, row.values()))) > 1
+        }
+        lines = [
+            "# What becomes of ordinary trouble\n",
+            f"{self._made()}\n",
+            (__doc__ or "").partition("\n\n")[2],
+            "The defects are those of `esgvzarr.testing.DEFECTS`; [rules](trust.md) are ours.\n",
+            *self._head(""),
+        ]
+        for kind in KINDS:
+            counts = [str(self._count(name, kind)) for name in self.names]
+            lines.append(f"| {kind} | " + " | ".join(counts) + " |")
+        lines += [
+            "",
+            "## Where the tools differ\n",
+            f"{len(differing)} of {len(self.rows)} defects. The "
+            "[whole list](comparison-all.md) also says which variables are wrong and by which "
+            "error files were refused.\n",
+            *self._head("defect | rule"),
+        ]
+        for defect, row in differing.items():
+            kinds = [kind_of(row[name]) for name in self.names]
+            lines.append(_row(defect, [MARKS[kind] for kind in kinds]))
+        return "\n".join(lines) + "\n"
+
+    def whole(self) -> str:
+        """The second page: every defect, with details."""
+        lines = [
+            "# Every defect of the comparison\n",
+            f"{self._made()} What the words mean, and the counts: [Comparison](comparison.md).\n",
+            *self._head("defect | rule"),
+        ]
+        for defect, row in self.rows.items():
+            lines.append(_row(defect, [row[name] for name in self.names]))
+        return "\n".join(lines) + "\n"
+
+    def _count(self, tool: str, kind: str) -> int:
+        return [kind_of(row[tool]) for row in self.rows.values()].count(kind)
+
+    def _made(self) -> str:
+        return (
+            "Made by `python -m benchmarks.defects --page docs/explanation/comparison.md` on "
+            f"{date.today()}, with xarray {version('xarray')} and zarr {version('zarr')}."
         )
-    return "\n".join(lines) + "\n"
+
+    def _head(self, first: str) -> list[str]:
+        columns = [*first.split("|"), *(self.heads[name] for name in self.names)]
+        return ["| " + " | ".join(map(str.strip, columns)) + " |", "|---" * len(columns) + "|"]
+
+
+def kind_of(cell: str) -> str:
+    """The outcome that a cell begins with."""
+    return next(kind for kind in KINDS if cell.startswith(kind))
+
+
+def _row(defect: str, cells: list[str]) -> str:
+    return f"| {defect} | {DEFECTS[defect].rule or ''} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

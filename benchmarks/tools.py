@@ -24,7 +24,7 @@ def esgvzarr(out: Path, locations: list[str]) -> None:
     out.write_bytes(encode(references_of(locations)))
 
 
-def references_of(locations: list[str]) -> Any:
+def references_of(locations: list[str], dataset_id: str = "benchmark.data.v1") -> Any:
     """The references of files, with all checks but the proof."""
     from esgvzarr.generate import make_references
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
@@ -33,9 +33,8 @@ def references_of(locations: list[str]) -> Any:
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)
     hosts = {urlsplit(location).netloc for location in locations} - {""}
     with Transport(allowed_hosts=hosts) as transport:
-        return make_references(
-            DatasetRecord(DatasetId("benchmark.data", "1"), "", files), transport
-        )
+        record = DatasetRecord(DatasetId.parse(dataset_id), "", files)
+        return make_references(record, transport)
 
 
 def end_to_end(out: Path, locations: list[str]) -> None:

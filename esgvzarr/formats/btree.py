@@ -34,6 +34,10 @@ class IndexUnknown(Exception):
     """Not an index that is known here: libhdf5 has to read it."""
 
 
+class IndexDisordered(Exception):
+    """An index in which libhdf5 does not find a chunk by its place, though it lists it: damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkIndex:
     """The chunks of one dataset as its index states them."""
@@ -46,6 +50,25 @@ class ChunkIndex:
     """(chunk,) int64: bytes as stored."""
     filter_masks: np.ndarray
     """(chunk,) int64: bit n set where filter n of the pipeline was skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """All nodes of one level, in the order of the tree."""
+
+    number: int
+    """0 for the leaves."""
+    entries: np.ndarray
+    """(entry,) of all nodes, one node after the other."""
+    ends: np.ndarray
+    """(entry, dimension + 1) int64: where the part of an entry ends, by the key after it."""
+    used: np.ndarray
+    """(node,) int64: number of entries, at least 1 unless the whole index is empty."""
+
+    @property
+    def starts(self) -> np.ndarray:
+        """(entry, dimension + 1) int64: where the part of an entry begins."""
+        return _whole_keys(self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +89,60 @@ def read_index(
 
     Raises:
         IndexUnknown: the index is of another kind, or is not what the specification says.
+        IndexDisordered: its keys are not in order, so that chunks are not found by their places.
     """
     root = yield from _find_root(content, header, rank)
     if root == UNDEFINED:
         return _index(np.empty(0, _entry(rank)))
-    level = None
+    above: _Level | None = None
     addresses = np.array([root], np.int64)
     for _ in range(_DEEPEST):
-        found, entries = yield from _read_level(content, addresses, rank)
-        if level is not None and found != level - 1:
-            raise IndexUnknown(f"level {found} below level {level}")
-        if found == 0:
-            return _index(entries)
-        level = found
-        addresses = entries["child"].astype(np.int64)
+        level = yield from _read_level(content, addresses, rank)
+        if above is not None and level.number != above.number - 1:
+            raise IndexUnknown(f"level {level.number} below level {above.number}")
+        _check_order(level, above)
+        if level.number == 0:
+            return _index(level.entries)
+        above = level
+        addresses = level.entries["child"].astype(np.int64)
     raise IndexUnknown("deeper than any real index")
+
+
+def _whole_keys(entries: np.ndarray) -> np.ndarray:
+    """(entry, dimension + 1) int64: keys as they are compared. Only the last number of the key
+    that ends the index is not 0.
+    """
+    columns = (entries["starts"], entries["zero"][:, np.newaxis])
+    return np.concatenate(columns, axis=1).astype(np.int64)
+
+
+def _check_order(level: _Level, above: _Level | None) -> None:
+    """Look whether a search by place, from the root down, comes to each entry.
+
+    Raises:
+        IndexDisordered: it does not.
+    """
+    starts = level.starts
+    if not _before(starts[:-1], starts[1:]).all() or not _before(starts, level.ends).all():
+        raise IndexDisordered(f"keys of level {level.number} are not in order")
+    if above is None:
+        return
+    if len(level.used) != len(above.entries) or level.used.min() < 1:
+        raise IndexUnknown("a node without entries")
+    last = np.cumsum(level.used) - 1
+    first = last - level.used + 1
+    if _before(starts[first], above.starts).any() or not _before(starts[last], above.ends).all():
+        raise IndexDisordered(f"level {level.number} has keys that level {above.number} excludes")
+
+
+def _before(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(row,) whether a place of ``one`` comes before that of ``other`` in the order of the grid."""
+    if not one.size:
+        return np.ones(len(one), np.bool_)
+    signs = np.sign(other - one)
+    decisive = np.argmax(signs != 0, axis=1)
+    found: np.ndarray = signs[np.arange(len(signs)), decisive] > 0
+    return found
 
 
 def _index(entries: np.ndarray) -> ChunkIndex:
@@ -106,20 +168,18 @@ def _entry(rank: int) -> np.dtype[np.void]:
 
 def _read_level(
     content: SparseContent, addresses: np.ndarray, rank: int
-) -> Generator[Needs, None, tuple[int, np.ndarray]]:
-    """The level and all entries of the nodes at ``addresses``, which are of one level."""
+) -> Generator[Needs, None, _Level]:
+    """The nodes at ``addresses``, which are of one level."""
     entry = _entry(rank)
-    entries_size = _NODE_ENTRIES * entry.itemsize
-    size = (
-        _NODE_PREFIX + entries_size + entry.itemsize - 8
-    )  # one key more than children; libhdf5 reads the whole node
+    size = _NODE_PREFIX + _NODE_ENTRIES * entry.itemsize + entry.itemsize - 8
+    # one key more than children; libhdf5 reads the whole node
     if len(addresses) == 0 or addresses.min() <= 0 or addresses.max() + _NODE_PREFIX > content.size:
         raise IndexUnknown("a node lies outside the file")
     places = [(int(start), min(int(start) + size, content.size)) for start in addresses]
     yield from fetch(content, places)
     nodes = np.frombuffer(
-        b"".join(content.read(*place).ljust(size, b"\0") for place in places), np.uint8
-    ).reshape(-1, size)
+        b"".join(content.read(*place).ljust(size + 8, b"\0") for place in places), np.uint8
+    ).reshape(-1, size + 8)  # as if the last key had a child too
     heads = np.ascontiguousarray(nodes[:, :8])
     if (
         (heads[:, :4].tobytes() != b"TREE" * len(nodes))
@@ -130,8 +190,14 @@ def _read_level(
     used = heads[:, 6:8].copy().view("<u2")[:, 0]
     if used.max() > _NODE_ENTRIES:
         raise IndexUnknown("nodes larger than the default")
-    entries = np.ascontiguousarray(nodes[:, _NODE_PREFIX : _NODE_PREFIX + entries_size]).view(entry)
-    return int(heads[0, 5]), entries[np.arange(_NODE_ENTRIES) < used[:, None]]
+    keys = np.ascontiguousarray(nodes[:, _NODE_PREFIX:]).view(entry)
+    in_use = np.arange(_NODE_ENTRIES) < used[:, None]
+    return _Level(
+        int(heads[0, 5]),
+        keys[:, :-1][in_use],
+        _whole_keys(keys[:, 1:][in_use]),
+        used.astype(np.int64),
+    )
 
 
 def _find_root(content: SparseContent, header: int, rank: int) -> Generator[Needs, None, int]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
-from .btree import ChunkIndex, IndexUnknown, read_index
+from .btree import ChunkIndex, IndexDisordered, IndexUnknown, read_index
 from .content import Needs, SparseContent, SparseFile, fetch, together
 from .hdf5_metadata import HDF5_ERRORS, Dataset, check_count, read_contents, tolerate
 from .values import decode_chunk
@@ -113,6 +113,15 @@ def _walk(
     except (IndexUnknown, OverflowError) as reason:
         _log.debug("%s: %s: libhdf5 reads the chunk index: %s", subject, dataset.name, reason)
         return None
+    except IndexDisordered as reason:
+        raise FormatError(
+            subject,
+            f"the chunk index of {dataset.name!r} is out of order ({reason}): libhdf5 does not "
+            "find all chunks that it lists",
+            expected="a chunk index whose keys rise",
+            todo="If its checksum is not the record's, copy it to the node again; else rewrite it.",
+            code="file-unreadable",
+        ) from reason
 
 
 def _confirm(

@@ -264,6 +264,12 @@ _TABLE = (
     Defect("html_page", 24, _spoilt(extras.replace_by_html), "file-not-netcdf"),
     Defect("empty_file", 24, _spoilt(extras.empty), "file-not-netcdf"),
     Defect("broken_header", 24, _spoilt(extras.break_header), "file-unreadable"),
+    Defect(
+        "chunk_index_disordered",
+        24,
+        _spoilt(uncommon.exchange_chunk_keys, **_DEFLATE),
+        "file-unreadable",
+    ),
     Defect("char_array", 25, _all(extras.add_char_array)),
     Defect("char_array_netcdf3", 25, _all(extras.add_char_array, format="NETCDF3_CLASSIC")),
     Defect("vlen_string", 25, _all(extras.add_vlen_string)),

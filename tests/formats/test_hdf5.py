@@ -225,6 +225,37 @@ def test_damage_to_any_node_of_the_index_is_noticed(small: Path, tmp_path: Path)
         }
 
 
+def test_a_chunk_that_a_search_by_its_step_does_not_find_is_refused_at_the_scan(
+    small: Path, tmp_path: Path
+) -> None:
+    """A key of the leaf, a key of its parent, and the last key of a leaf, each moved by itself:
+    netCDF-C shows fill there, though libhdf5 counts and lists the chunk.
+    """
+    data = small.read_bytes()
+    size = 24 + 64 * 48 + 40
+    nodes = [at for at in range(len(data) - size) if data.startswith(b"TREE\x01", at)]
+    leaf = next(at for at in nodes if data[at + 5] == 0 and _keys(data, at)[1][0] == 1)
+    root = next(at for at in nodes if data[at + 5] == 1)
+    used = int.from_bytes(data[leaf + 6 : leaf + 8], "little")
+    for node, key, start in ((leaf, 3, 60), (leaf, used, 0), (root, 1, 90)):
+        damaged = bytearray(data)
+        damaged[node + 24 + key * 48 + 8] = start
+        path = tmp_path / "keys.nc"
+        path.write_bytes(damaged)
+        with netCDF4.Dataset(path) as file:
+            assert np.ma.is_masked(file["tas"][:])
+        with pytest.raises(EsgvzarrError, match="chunk index of 'tas' is out of order") as caught:
+            scanned(path)
+        assert caught.value.code == "file-unreadable"
+
+
+def _keys(data: bytes, node: int) -> np.ndarray:
+    """(64, 3) first elements of the chunks that a node of ``tas`` lists."""
+    entry = np.dtype([("size", "<u8"), ("starts", "<u8", (4,)), ("child", "<u8")])
+    found: np.ndarray = np.frombuffer(data, entry, 64, node + 24)["starts"][:, :3]
+    return found
+
+
 @pytest.mark.parametrize("kept", [0, 3, 8, 100, 2000, 20_000])
 def test_a_file_cut_short_is_refused(small: Path, tmp_path: Path, kept: int) -> None:
     path = tmp_path / "short.nc"

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cftime
 import numpy as np
 import orjson
 import xarray
@@ -23,8 +22,18 @@ from esgvzarr.output import Artefact, named
 from esgvzarr.output.kerchunk import encode
 from esgvzarr.proof import verify
 from esgvzarr.testing import DATASET_ID
+from esgvzarr.testing.truth import (
+    CFTIME,
+    dates_of,
+    equal,
+    joined_differences,
+    places_of,
+    steps_of,
+)
+from esgvzarr.testing.truth import open_alone as truths
 
-CFTIME = xarray.coders.CFDatetimeCoder(use_cftime=True)
+__all__ = ["CFTIME", "joined_differences", "truths"]
+
 _OURS = {"esgvzarr_segments", "esgvzarr_recipe", "esgvzarr_concat_dim"}
 _TIES = {"units", "calendar", "bounds", "coordinates"}
 """What ties variables together or may be rebased is one file's; all else that is shown, all files
@@ -95,22 +104,6 @@ def shown(document: bytes, group: str = "", **options: Any) -> xarray.Dataset:
     )  # type: ignore[arg-type]
 
 
-def truths(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
-    """Each file with time steps alone, in time order, a file listed twice once."""
-    opened = []
-    for path in sorted(set(paths)):
-        with xarray.open_dataset(path, engine="netcdf4", decode_times=CFTIME) as times:
-            first = (
-                str(times["time"].values[0])
-                if "time" in times.variables and times["time"].size
-                else ""
-            )
-            empty = "time" in times.dims and not times.sizes["time"]
-        if not empty:
-            opened.append((first, xarray.open_dataset(path, engine="netcdf4", **options)))
-    return [dataset for _, dataset in sorted(opened, key=lambda pair: pair[0])]
-
-
 def differences(
     document: bytes,
     paths: Sequence[Path],
@@ -124,10 +117,10 @@ def differences(
     """
     shown_groups = {group: show(document, group, decode_times=CFTIME) for group in groups(document)}
     places = {
-        group: _places(dataset, truths(paths, decode_times=CFTIME), time)
+        group: places_of(dataset, truths(paths, decode_times=CFTIME), time)
         for group, dataset in shown_groups.items()
     }
-    steps = [(group, _steps(dataset, time)) for group, dataset in shown_groups.items()]
+    steps = [(group, steps_of(dataset, time)) for group, dataset in shown_groups.items()]
     found = [f"/{group} shows a step twice" for group, own in steps if len(set(own)) != len(own)]
     served = _served(document)
     for options in ({"decode_times": CFTIME}, {"decode_cf": False}):
@@ -160,63 +153,6 @@ def differences(
                     "are shown"
                 )
     return found
-
-
-def joined_differences(
-    joined: xarray.Dataset, paths: Sequence[Path], time: str = "time"
-) -> list[str]:
-    """Everything in which segments joined along time are not the decoded files put one after the
-    other, each step once.
-    """
-    found = []
-    covered = set[int]()
-    files = truths(paths, decode_times=CFTIME)
-    for number, (steps, own) in _places(joined, files, time).items():
-        covered |= set(steps)
-        found += (
-            []
-            if len(own) == files[number].sizes[time]
-            else [f"{len(own)} steps of {files[number].sizes[time]}"]
-        )
-        for name in files[number].variables:
-            there = files[number].variables[name].values
-            part = joined.variables[name]
-            here = (part.isel({time: steps}) if time in part.dims else part).values
-            promoted = there.astype(here.dtype) if there.dtype.kind in "iuf" else there
-            if here.shape != there.shape or not _equal(
-                here, promoted, static=time not in part.dims
-            ):
-                found.append(f"{name} at step {steps[0]}")
-    return (
-        found
-        if len(covered) == joined.sizes[time]
-        else [*found, f"{joined.sizes[time]} steps, the files have {len(covered)}"]
-    )
-
-
-def _steps(dataset: xarray.Dataset, time: str) -> list[str]:
-    if time not in dataset.variables:
-        return []
-    values = dataset.variables[time].values
-    if values.dtype.kind in "iu":  # another file may state the same number as a floating one
-        values = values.astype(np.float64)
-    return [str(step) for step in values]
-
-
-def _places(
-    dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str
-) -> dict[int, tuple[list[int], list[int]]]:
-    """Number of a file -> the steps of the dataset and of the file that are at the same time;
-    without time all are everywhere.
-    """
-    where = {step: at for at, step in enumerate(_steps(dataset, time))}
-    places = {}
-    for number, file in enumerate(files):
-        own = _steps(file, time)
-        pairs = [(where[step], at) for at, step in enumerate(own) if step in where]
-        if pairs or not own:
-            places[number] = ([here for here, _ in pairs], [there for _, there in pairs])
-    return places
 
 
 def _served(document: bytes) -> dict[str, set[str]]:
@@ -264,33 +200,18 @@ def _compare(
         b = np.asarray(there.values)
         decoded = "units" in file.variables[time].encoding if time in file.variables else False
         if name == "time_bnds" and decoded and a.dtype.kind == b.dtype.kind == "f":
-            a, b = (_as_time(part, of, time) for part, of in ((a, dataset), (b, file)))
+            a, b = (dates_of(part, of, time) for part, of in ((a, dataset), (b, file)))
         static = time not in here.dims
         if not _same_type(a, b) and not (static and a.dtype.kind == b.dtype.kind == "f"):
             yield f"{name} is of {a.dtype}, not {b.dtype} (raw: {raw})"
-        elif not _equal(a, b, static=static):
+        elif not equal(a, b, static=static):
             yield f"{name} has other values (raw: {raw})"
-
-
-def _as_time(values: np.ndarray, dataset: xarray.Dataset, time: str) -> np.ndarray:
-    """Bounds that time does not name, which xarray leaves as numbers: in the units of time."""
-    stated = dataset.variables[time].encoding
-    dates = cftime.num2date(values, stated["units"], stated["calendar"])
-    return np.vectorize(str, otypes=[object])(dates)
 
 
 def _same_type(a: np.ndarray, b: np.ndarray) -> bool:
     if {a.dtype.kind, b.dtype.kind} <= set("OUT"):
         return True
     return a.dtype.newbyteorder("=") == b.dtype.newbyteorder("=")
-
-
-def _equal(a: np.ndarray, b: np.ndarray, static: bool) -> bool:
-    if a.dtype.kind in "OSUT":
-        return [str(x) for x in a.ravel().tolist()] == [str(x) for x in b.ravel().tolist()]
-    if static and a.dtype.kind == "f":
-        return bool(np.allclose(a, b, rtol=2**-23, atol=1e-12, equal_nan=True))
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
 
 
 def _compare_attrs(

@@ -1,0 +1,65 @@
+"""The comparison of four tools judges by the same truth as these tests do."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import orjson
+import pytest
+
+from esgvzarr.testing import DEFECTS
+
+from . import oracle
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def defects(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program, which is of the repository and not of the package."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("benchmarks.defects")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("dataset_id_differs", "refused"),
+        ("bounds_unnamed", "right"),
+        ("bounds_misnamed", "right"),
+        ("time_missing_step_alone", "right"),
+    ],
+)
+def test_what_the_tests_call_right_the_comparison_does_not_call_wrong(
+    defects: ModuleType, name: str, kind: str
+) -> None:
+    assert defects.kind_of(defects.try_one(defects.ours, name)) == kind
+
+
+def test_the_comparison_sees_one_step_in_the_place_of_another(
+    defects: ModuleType, tmp_path: Path
+) -> None:
+    defect = DEFECTS["compressed"]
+    paths = defect.make(tmp_path)
+    document = orjson.loads(oracle.make(paths)[1])
+    refs = document["refs"]
+    refs["tas/3.0.0"], refs["tas/4.0.0"] = refs["tas/4.0.0"], refs["tas/3.0.0"]
+    path = tmp_path / "references.json"
+    path.write_bytes(orjson.dumps(document))
+    found = defects.compare(path, [str(one) for one in paths], defect)
+    assert found == f"{defects.WRONG}: tas"
+
+
+def test_the_page_lists_where_tools_differ_and_the_second_page_lists_all(
+    defects: ModuleType,
+) -> None:
+    same = dict.fromkeys(("ours", "kerchunk", "virtualizarr", "esgcet"), defects.RIGHT)
+    other = {**same, "kerchunk": f"{defects.WRONG}: tas"}
+    made = defects.Results({"plain": same, "packed": other})
+    assert "| plain |" not in made.summary()
+    assert '| <span class="outcome-wrong">silently wrong</span> |' in made.summary()
+    assert "| **silently wrong** | 0 | 1 | 0 | 0 |" in made.summary()
+    assert "| plain |" in made.whole()
+    assert "| packed | 7 | right | **silently wrong**: tas |" in made.whole()
