@@ -11,16 +11,12 @@ import argparse
 import compileall
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from datetime import date
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -28,22 +24,8 @@ import esgvzarr
 from esgvzarr.testing import Latency, NginxServer, ThreddsServer
 
 from .data import SHAPES, build
-
-
-@dataclass(frozen=True)
-class Run:
-    """One process."""
-
-    data: str
-    where: str
-    tool: str
-    seconds: float
-    peak_mib: float
-    status: int
-    requests: int = 0
-    sent: int = 0
-    cpu_s: float = 0.0
-    """Of the process and its children, user and system."""
+from .page import end_to_end_table, tables, write_tables
+from .runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,129 +155,23 @@ def main() -> None:
         type=Path,
         help="files that --keep wrote, whose runs belong to the table too",
     )
-    parser.add_argument("--page", help="Markdown file to write")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help="Markdown file whose tables are replaced, between their marks; then run "
+        "python docs/write_chart.py",
+    )
     options = parser.parse_args()
     compileall.compile_dir(esgvzarr.__path__[0], quiet=1)
-    runs = []
+    runs: list[Run] = []
     for path in options.add:
         runs += [Run(**run) for run in json.loads(path.read_text())]
     with ExitStack() as stack:
         if options.tools:
             runs += Measurement(options, stack).measure()
-    page = table(runs)
-    print(page)
+    print(tables(runs), end_to_end_table(runs), sep="\n")
     if options.page:
-        Path(options.page).write_text(page)
-
-
-def table(runs: list[Run]) -> str:
-    """The results as Markdown: medians, and ratios to ours."""
-    lines = [
-        "# Benchmarks\n",
-        "Made by `python -m benchmarks --page docs/explanation/benchmarks.md` on "
-        f"{date.today()}, {os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}; "
-        + ", ".join(
-            f"{name} {version(name)}"
-            for name in (
-                "esgvzarr",
-                "kerchunk",
-                "virtualizarr",
-                "esgcet",
-                "h5py",
-                "xarray",
-                "zarr",
-                "urllib3",
-            )
-        )
-        + ".\n",
-        "Whole processes, medians, imports included. Ratio: how many times as long as esgvzarr "
-        "takes. 0 ms is nginx on the same machine; at 20 and 100 ms each request waits that "
-        "long. Serial rounds: (time at 100 ms - time at 20 ms) / 80 ms. `esgvzarr` makes "
-        "references, as the others do, and `end_to_end` is the command `esgvzarr generate`: scan, "
-        "proof and write. `esgvzarr_proof` is `esgvzarr verify`, which knows nothing of a scan. "
-        "What took longer than its limit was not run at every latency. CPU: of the process and its "
-        "children, median over all places.\n",
-        "Over HTTP time goes into the number of dependent round trips: kerchunk and VirtualiZarr "
-        "let libhdf5 read one node of a chunk index after the other, esgvzarr fetches those of "
-        "one level, of all variables and files, together. With small data sets most of its time "
-        "is Python's imports. How combining and writing scale is simulated by `python -m "
-        "benchmarks.scaling --plot FILE`:\n",
-        "![time and memory against chunks and files](scaling.svg)\n",
-    ]
-    for shape in SHAPES.values():
-        mine = [r for r in runs if r.data == shape.name]
-        if mine:
-            lines += [f"\n## {shape.name}: {shape.title}\n", *_rows(mine), *_proof_costs(mine)]
-    return "\n".join(lines) + "\n"
-
-
-def _rows(runs: list[Run]) -> list[str]:
-    tools = list(dict.fromkeys(run.tool for run in runs))
-    places = list(dict.fromkeys(run.where for run in runs))
-    heads = [f"{place}, s | ratio" for place in places]
-    heads += ["CPU, s", "requests", "MB moved", "serial rounds", "peak MiB"]
-    rows = [f"| | {' | '.join(heads)} |", "|---" * (2 * len(places) + 6) + "|"]
-    for tool in tools:
-        cells = []
-        for place in places:
-            cells += _times(runs, tool, place)
-        cells += [_cpu(runs, tool), *_costs(runs, tool)]
-        rows.append(f"| {tool} | {' | '.join(cells)} |")
-    return rows
-
-
-def _times(runs: list[Run], tool: str, place: str) -> list[str]:
-    """The median, and how many times ours it is."""
-    if any(run.status for run in runs if (run.tool, run.where) == (tool, place)):
-        return ["fails", ""]
-    median = _median(runs, tool, place)
-    if not median:
-        return ["", ""]
-    ours = _median(runs, "esgvzarr", place)
-    return [f"{median:.2f}", f"{median / ours:.1f}" if ours else ""]
-
-
-def _costs(runs: list[Run], tool: str) -> list[str]:
-    """Requests, megabytes, rounds that wait for each other, and the most memory."""
-    peak = f"{max(run.peak_mib for run in runs if run.tool == tool):.0f}"
-    served = [run for run in runs if run.tool == tool and run.requests and not run.status]
-    if not served:
-        return ["", "", "", peak]
-    slow = _median(runs, tool, "100 ms")
-    fast = _median(runs, tool, "20 ms")
-    rounds = f"{(slow - fast) / 0.08:.0f}" if slow and fast else ""
-    return [str(served[-1].requests), f"{served[-1].sent / 1e6:.1f}", rounds, peak]
-
-
-def _proof_costs(runs: list[Run]) -> list[str]:
-    """What the proof asks of the data node: the command's requests without those of the scan."""
-    counted = {}
-    for run in runs:
-        if run.requests and not run.status:
-            counted[run.tool] = run
-    if not {"esgvzarr", "end_to_end"} <= counted.keys():
-        return []
-    scan = counted["esgvzarr"]
-    whole = counted["end_to_end"]
-    requests = whole.requests - scan.requests
-    moved = (whole.sent - scan.sent) / 1e6
-    return [f"\nThe proof in `end_to_end`: {requests} requests, {moved:.1f} MB moved."]
-
-
-def _cpu(runs: list[Run], tool: str) -> str:
-    """CPU seconds of a tool, over all places: the median, which depends less on what else the
-    machine does than times do.
-    """
-    times = [run.cpu_s for run in runs if run.tool == tool and run.cpu_s and not run.status]
-    return f"{statistics.median(times):.2f}" if times else ""
-
-
-def _median(runs: list[Run], tool: str, place: str) -> float | None:
-    times = [
-        run.seconds for run in runs if (run.tool, run.where) == (tool, place) and not run.status
-    ]
-    return statistics.median(times) if times else None
+        write_tables(options.page, runs)
 
 
 if __name__ == "__main__":

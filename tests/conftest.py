@@ -1,4 +1,4 @@
-"""What all tests share: which are slow, and a data node.
+"""What all tests share: which are slow, how many examples are drawn, and a data node.
 
 Servers and files come as fixtures of ``esgvzarr.testing.plugin``.
 """
@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from esgvzarr.testing import DATASET_ID, StacServer, write_monthly
 from esgvzarr.testing.node import DataNode
@@ -53,6 +55,17 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     sys.pycache_prefix = str(HERE.parent / ".pytest_cache" / "bytecode")
     sys.dont_write_bytecode = False
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+# One profile for all modules, whichever is imported first. A loaded machine breaks no deadline.
+_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+hypothesis.settings.register_profile(
+    "ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=_QUIET
+)
+hypothesis.settings.register_profile(
+    "nightly", max_examples=3000, deadline=None, suppress_health_check=_QUIET
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..defects import files_alone
+from ..page import replace_marked
 from .environments import CannotRunError, command_of
 from .program import plain
 from .published import CASES, INDEXES, Case, Published, cases_in
@@ -36,7 +37,7 @@ FILES = "same files"
 NOTHING = "shows no variables"
 FAILS = "fails"
 _HERE = Path(__file__).parent
-_MARKS = "<!-- made by benchmarks.readers -->", "<!-- end -->"
+_MARK = "<!-- made by benchmarks.readers -->"
 
 
 @dataclass(frozen=True)
@@ -226,11 +227,8 @@ def main() -> None:
     surprises = [f"{row.client}: {row.outcomes}" for row in rows if not row.expected]
     print("\n".join([*missing, *surprises]), file=sys.stderr)
     if options.page:
-        before, start, rest = options.page.read_text().partition(_MARKS[0])
         made = f"Made by `python -m benchmarks.readers --page {options.page}` on {date.today()}."
-        options.page.write_text(
-            "\n".join([before + start, made, "", *lines, "".join(rest.partition(_MARKS[1])[1:])])
-        )
+        replace_marked(options.page, _MARK, "\n".join([made, "", *lines]))
     sys.exit(1 if surprises or missing else 0)
 
 

@@ -111,7 +111,7 @@ def place(
     return [
         Finding(
             "variable-apart",
-            0,
+            39,
             finding.file,
             f"{member.name} to fit into group {paths[0]}",
             f"{finding.code}: {finding.found}",
@@ -133,7 +133,7 @@ def misfits_in(group: Sequence[Member], member: Member) -> Iterator[Finding]:
         ):
             yield Finding(
                 "chunks-segmented",
-                0,
+                39,
                 member.series.files[0].file.url,
                 f"one grid of chunks, beside {other.name}",
                 "files that form more than one",

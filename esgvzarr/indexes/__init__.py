@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError
@@ -250,7 +252,13 @@ def is_retracted(record: Mapping[str, Any]) -> bool:
 
 def kinds() -> list[str]:
     """The names of all indexes that are installed."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    return sorted(_entry_points_on(tuple(sys.path)))
+
+
+@cache
+def _entry_points_on(_import_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Looked up once for an import path: it takes as long as to ask an index."""
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def address_in(
@@ -304,7 +312,7 @@ def connect(name: str, **options: Any) -> Index:
 
 
 def _class_of(name: str) -> Any:
-    known = {point.name: point for point in entry_points(group=GROUP)}
+    known = _entry_points_on(tuple(sys.path))
     if name not in known:
         similar = difflib.get_close_matches(name, known, n=1)
         raise SettingsError(

@@ -23,13 +23,13 @@ from ..output.local_files import local_files
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, stock_clients
 from .boxes import Desk, compare_boxes, sizes_of
-from .comparison import Comparison, Job, values_of, whole
+from .comparison import Comparison, Job, Sampling, values_of, whole
 from .documented import DECODED as DECODED
 from .documented import check_documented
 from .file_side import fetch, judge_all, local_path, sources_of
 from .hints import Hints
 from .identity import check_identity
-from .parts import Part, check_all_named, check_listing, scenes
+from .parts import Part, Scene, check_all_named, check_listing, scenes
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
 
@@ -129,26 +129,8 @@ def verify(
         shown = open_shown(artefact, options, location)
         found = scenes(contents.provenance, shown, files, location)
         checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]
-        compared = []
-        for scene in found:
-            for part in scene.parts:
-                one = Comparison(
-                    part.shown,
-                    places,
-                    seed=dataset_id or location,
-                    samples=samples,
-                    full=full,
-                    alone=not scene.named,
-                )
-                compared.append((scene, part, one))
-        checks += _compare([(part, one) for _, part, one in compared], desk)
-        for scene in found:
-            but = ("coordinates",) if scene.named else ()
-            own = [one for where, _, one in compared if where is scene]
-            for part, one in [(part, one) for where, part, one in compared if where is scene]:
-                known = drs.facets(part.name) is not None  # else a stream, or a variable
-                checks += check_identity(one.attrs, part.name if known else dataset_id)
-            checks += whole(scene.shown, own, but=but)
+        sampling = Sampling(dataset_id or location, samples, full)
+        checks += _check_scenes(found, desk, sampling, dataset_id)
         checks += check_documented(shown)
         transport.look_at_paths(
             source.path for source in desk.sources.values() if source.path is not None
@@ -161,6 +143,33 @@ def verify(
         _tools(),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _check_scenes(
+    found: Sequence[Scene], desk: Desk, sampling: Sampling, dataset_id: str
+) -> Iterator[Check]:
+    """Compare each dataset with its files, then what the groups of a scene show in all.
+
+    Args:
+        found: which groups show which files.
+        desk: reads the files, and the groups.
+        sampling: how much is compared.
+        dataset_id: the dataset, where the document does not name it.
+    """
+    compared: list[tuple[Scene, Part, Comparison]] = []
+    for scene in found:
+        for part in scene.parts:
+            one = Comparison(part.shown, desk.stated, sampling, alone=not scene.named)
+            compared.append((scene, part, one))
+    yield from _compare([(part, one) for _, part, one in compared], desk)
+    for scene in found:
+        own = []
+        for where, part, one in compared:
+            if where is scene:
+                own.append(one)
+                known = drs.facets(part.name) is not None  # else a stream, or a variable
+                yield from check_identity(one.attrs, part.name if known else dataset_id)
+        yield from whole(scene.shown, own, but=("coordinates",) if scene.named else ())
 
 
 def _prepare(
@@ -194,9 +203,12 @@ def _prepare(
 
 def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
     """All files of all datasets."""
+    firsts = []
+    others = []
+    for part, one in parts:
+        firsts += [(part, one, file) for file in part.files[:1]]
+        others += [(part, one, file) for file in part.files[1:]]
     jobs: list[Job] = []
-    firsts = [(part, one, file) for part, one in parts for file in part.files[:1]]
-    others = [(part, one, file) for part, one in parts for file in part.files[1:]]
     for some in (firsts, others):  # the first file of a dataset says which variables are its own
         works = [
             (desk.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
@@ -208,13 +220,20 @@ def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[C
             jobs += found.jobs
     compare_boxes(jobs, desk)
     yield from values_of(jobs)
-    again = [(part, one, file) for part, one in parts for file in one.shared()]
-    works_again = [
-        (desk.sources[file.url], one.repeated(file, part.dropped)) for part, one, file in again
-    ]
-    repeated = [job for own in judge_all(works_again, desk.transport) for job in own]
-    compare_boxes(repeated, desk)
-    yield from values_of(repeated)
+    yield from _compare_repeated(parts, desk)
+
+
+def _compare_repeated(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
+    """All numbers of the time steps that several files hold."""
+    works = []
+    for part, one in parts:
+        for file in one.shared():
+            works.append((desk.sources[file.url], one.repeated(file, part.dropped)))
+    jobs: list[Job] = []
+    for own in judge_all(works, desk.transport):
+        jobs += own
+    compare_boxes(jobs, desk)
+    yield from values_of(jobs)
 
 
 def _tools() -> dict[str, str]:

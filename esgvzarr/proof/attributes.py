@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -86,18 +87,20 @@ def wrong_attrs(
         versions: the same of each file.
         but: not these.
     """
-    for name in {*shown, *(key for attrs in versions for key in attrs)}:
-        if name in _APART or name in but:
-            continue
+    for name in set(shown).union(*versions).difference(_APART, but):
         values = [attrs[name] for attrs in versions if name in attrs]
-        in_all = len(values) == len(versions) and all(
-            same(values[0], value) for value in values[1:]
-        )
         if name in shown:
             if not any(same(shown[name], value) for value in values):
                 yield name
-        elif in_all and not (name in MARKS and _all_nan(values[0])):
+        elif len(values) == len(versions) and _is_lost(name, values):
             yield name
+
+
+def _is_lost(name: str, values: Sequence[Any]) -> bool:
+    """Whether it says something that an attribute of all files, with these values, is not shown."""
+    if name in MARKS and _all_nan(values[0]):
+        return False
+    return all(same(values[0], value) for value in values[1:])
 
 
 def same(a: Any, b: Any) -> bool:
@@ -119,7 +122,7 @@ def not_finite(value: Any) -> bool:
 def _items(value: Any) -> list[Any]:
     """An attribute as a flat list. JSON may hold lists of unequal length, which are no array."""
     if isinstance(value, (list, tuple)):
-        return [item for part in value for item in _items(part)]
+        return list(itertools.chain.from_iterable(map(_items, value)))
     return value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
 
 

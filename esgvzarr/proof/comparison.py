@@ -185,6 +185,17 @@ class Described:
     """(time,) of the file, in microseconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much of each data variable is compared."""
+
+    seed: str
+    count: int
+    """Random chunks per data variable and file."""
+    full: bool
+    """All chunks."""
+
+
 class Comparison:
     """One run of the proof over all files of a dataset, and the groups that show it."""
 
@@ -192,10 +203,8 @@ class Comparison:
         self,
         shown: Sequence[Shown],
         places: Stated,
+        sampling: Sampling,
         *,
-        seed: str,
-        samples: int,
-        full: bool,
         alone: bool = True,
     ) -> None:
         """Args: ``alone``: the groups show no other dataset; else only what is in the first file's
@@ -203,9 +212,8 @@ class Comparison:
         """
         self._shown = shown
         self._stated = places
-        self._seed = seed
-        self._samples = samples
-        self._full = full
+        self._sampling = sampling
+        self._full = sampling.full
         self._alone = alone
         self.attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         """Variable -> its attributes in each file; ``""`` for the global ones."""
@@ -267,19 +275,17 @@ class Comparison:
         if time is not None and not truth.sizes[time]:
             return Described(file, names, (Check("time", file.name, True, "no time steps"),))
         places = _find(shown, times) if len(times) or time is None else []
+        checks = [_check_places(file, places, len(times), timed=time is not None)]
         if not places:
-            found = f"its {len(times)} time steps are not all shown in their order"
-            return Described(file, names, (Check("time", file.name, False, found),))
-        pairs = [
-            _Pair(file, truth, place, time, *date_names(truth, place.group.dataset, time))
-            for place in places
-        ]
-        where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
-        said = f"{len(times)} steps, {where}" if time else "fixed fields"
-        checks = [Check("time", file.name, True, said)]
+            return Described(file, names, tuple(checks))
+        pairs = []
+        for place in places:
+            dates = date_names(truth, place.group.dataset, time)
+            pairs.append(_Pair(file, truth, place, time, *dates))
         fixed: list[tuple[str, str]] = []
         types: list[tuple[str, bool]] = []
         jobs: list[Job] = []
+        attrs = {str(name): variable.attrs for name, variable in truth.variables.items()}
         for pair in pairs:
             checks += _structure(pair)
             for name in pair.names():
@@ -290,10 +296,7 @@ class Comparison:
             names,
             tuple(checks),
             tuple(places),
-            {
-                **{str(name): variable.attrs for name, variable in truth.variables.items()},
-                "": truth.attrs,
-            },
+            {**attrs, "": truth.attrs},
             fixed,
             types,
             tuple(_counts(pairs, name, self._stated, stored) for name in names),
@@ -303,12 +306,12 @@ class Comparison:
 
     def shared(self) -> list[FileRecord]:
         """The files some of whose steps other files hold too, and that were compared by samples."""
-        files = () if self._full else self._places.values()
-        return [
-            file
-            for file, places in files
-            if any((self._times_seen(place) > 1).any() for place in places)
-        ]
+        if self._full:
+            return []
+        return [file for file, places in self._places.values() if self._are_shared(places)]
+
+    def _are_shared(self, places: Sequence[_Place]) -> bool:
+        return any((self._times_seen(place) > 1).any() for place in places)
 
     def repeated(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[list[Job]]:
         """All numbers of a file at the steps that other files hold too: whichever is shown, it has
@@ -387,9 +390,9 @@ class Comparison:
         shape = (*variable.shape[:axis], pair.place.count, *variable.shape[axis + 1 :])
         stored = pair.group.chunk_shape(name, pair.place.begin)
         chunks = stored if variable.nbytes > _WHOLE or full else shape
-        seed = f"{self._seed} {pair.file.name} {name}"
+        seed = f"{self._sampling.seed} {pair.file.name} {name}"
         first = pair.place.first
-        boxes = choose(shape, chunks, samples=self._samples, seed=seed, full=full)
+        boxes = choose(shape, chunks, samples=self._sampling.count, seed=seed, full=full)
         if chunks is stored and pair.group.is_irregular(name):
             known = set(map(str, boxes))
             copied = self._copied(pair, name, axis)
@@ -435,26 +438,16 @@ def whole(
     results = defaultdict[str, list[str]](list)
     types = defaultdict[str, list[bool]](list)
     attrs = defaultdict[str, list[Mapping[str, Any]]](list)
-    owners = [
-        one for one in compared if one.timed
-    ] or compared  # fixed fields beside them have no say in global attributes
+    timed = [one for one in compared if one.timed]
     for one in compared:
         for name, found in one.fixed.items():
             results[name] += found
             types[name] += one.types[name]
         for name, versions in one.attrs.items():
-            attrs[name] += versions if name or one in owners else []
-    for name, equal_types in types.items():
-        if not any(equal_types):
-            yield Check("type", name, False, "is shown with a type that no file has")
-    for name, found in results.items():
-        right = EQUAL in found and set(found) <= {EQUAL, ROUNDING}
-        yield Check(
-            "values",
-            name,
-            right,
-            f"fixed, compared with {len(found)} files: {', '.join(sorted(set(found)))}",
-        )
+            # fixed fields beside data along time have no say in global attributes
+            if name or one.timed or not timed:
+                attrs[name] += versions
+    yield from _judge_fixed(results, types)
     for group in shown:
         there = attrs.keys() - {""}
         here = set(map(str, group.dataset.variables))
@@ -466,6 +459,28 @@ def whole(
         )
         for name, versions in attrs.items():
             yield from _check_attributes(group, name, versions, but)
+
+
+def _judge_fixed(
+    results: Mapping[str, Sequence[str]], types: Mapping[str, Sequence[bool]]
+) -> Iterator[Check]:
+    """Whether variables without time are those of a file, in type and values.
+
+    Args:
+        results: variable -> how near that of each file is to what is shown.
+        types: variable -> whether the type of each file is the one that is shown.
+    """
+    for name, equal_types in types.items():
+        if not any(equal_types):
+            yield Check("type", name, False, "is shown with a type that no file has")
+    for name, found in results.items():
+        right = EQUAL in found and set(found) <= {EQUAL, ROUNDING}
+        yield Check(
+            "values",
+            name,
+            right,
+            f"fixed, compared with {len(found)} files: {', '.join(sorted(set(found)))}",
+        )
 
 
 def _check_attributes(
@@ -519,6 +534,17 @@ def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
             known = np.isin(own_times, times)
             np.maximum.at(allowed, np.searchsorted(times, own_times[known]), own_counts[known])
     return int(np.maximum(counts - allowed, 0).sum())
+
+
+def _check_places(file: FileRecord, places: Sequence[_Place], count: int, *, timed: bool) -> Check:
+    """That all of a file's time steps are shown in their order, and where."""
+    if not places:
+        found = f"its {count} time steps are not all shown in their order"
+        return Check("time", file.name, False, found)
+    if not timed:
+        return Check("time", file.name, True, "fixed fields")
+    where = ", ".join(f"from step {place.begin} of /{place.group.path}" for place in places)
+    return Check("time", file.name, True, f"{count} steps, {where}")
 
 
 def _find(shown: Sequence[Shown], times: np.ndarray) -> list[_Place]:

@@ -47,18 +47,22 @@ def date_names(
     unclear = []
     for key, variable in truth.variables.items():
         name = str(key)
-        apart = tuple(size for dim, size in variable.sizes.items() if dim != time)
-        if name in named or "units" in variable.attrs or variable.dims[:1] != (time,):
-            continue
-        if apart not in ((), (2,)) or variable.dtype.kind not in "iuf":
+        if name in named or not _may_be_dates(variable, time):
             continue
         beside = _beside(variable.values, truth.variables[time].values)
-        called = apart == (2,) and _BOUNDS_WORDS.search(name.lower()) is not None
+        called = variable.ndim == 2 and _BOUNDS_WORDS.search(name.lower()) is not None
         if beside and called:
             bounds.append(name)
         elif beside or called:
             unclear.append(name)
     return (*named, *bounds), tuple(unclear)
+
+
+def _may_be_dates(variable: xarray.Variable, time: str) -> bool:
+    """Whether it has numbers without units, one or two for each time step."""
+    if "units" in variable.attrs or variable.dtype.kind not in "iuf":
+        return False
+    return variable.dims[:1] == (time,) and variable.shape[1:] in ((), (2,))
 
 
 def _moved(truth: xarray.Dataset, shown: xarray.Dataset, time: str) -> bool:

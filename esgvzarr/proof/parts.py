@@ -64,14 +64,12 @@ def scenes(
         return [Scene(tuple(shown), (part,))]
     known = {file.url: file for file in sources}
     try:
-        return [
-            _scene(
-                [group for group in shown if _is_below(group.path, path)],
-                {n: provenance["datasets"][n] for n in names},
-                known,
-            )
-            for path, names in provenance["groups"].items()
-        ]
+        found = []
+        for path, names in provenance["groups"].items():
+            below = [group for group in shown if _is_below(group.path, path)]
+            datasets = {one: provenance["datasets"][one] for one in names}
+            found.append(_scene(below, datasets, known))
+        return found
     except (KeyError, TypeError, AttributeError) as error:
         raise ProofError(
             subject,
@@ -95,9 +93,11 @@ def _scene(
     for name, dataset in datasets.items():
         files = tuple(known[url] for url in dataset["files"] if url in known)
         # fixed fields are whole in each segment, other files each in one of them
-        for groups in [shown] if dataset["time"] else [[group] for group in shown]:
-            dropped = tuple(map(str, dataset["dropped"]))
-            parts.append(Part(files, tuple(groups), dropped, name))
+        dropped = tuple(map(str, dataset["dropped"]))
+        if dataset["time"]:
+            parts.append(Part(files, tuple(shown), dropped, name))
+        else:
+            parts += [Part(files, (group,), dropped, name) for group in shown]
     return Scene(tuple(shown), tuple(parts), named=True)
 
 
@@ -105,22 +105,25 @@ def check_all_named(
     found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]
 ) -> Iterator[Check]:
     """That each group and each file has its place."""
-    groups = {group.path for scene in found for group in scene.shown}
-    files = {file.url for scene in found for part in scene.parts for file in part.files}
+    groups = set()
+    files = set()
+    for scene in found:
+        groups |= {group.path for group in scene.shown}
+        for part in scene.parts:
+            files |= {file.url for file in part.files}
+        if not scene.shown or not all(part.files for part in scene.parts):
+            yield Check(
+                "groups",
+                ", ".join(f"/{group.path}" for group in scene.shown),
+                False,
+                "named for files or groups that are not there",
+            )
     for group in shown:
         if group.path not in groups:
             yield Check("groups", f"/{group.path}", False, "no dataset is named for it")
     for file in sources:
         if file.url not in files:
             yield Check("groups", file.name, False, "no group shows it")
-    for scene in found:
-        if not scene.shown or not all(part.files for part in scene.parts):
-            yield Check(
-                "groups",
-                ", ".join(f"/{g.path}" for g in scene.shown),
-                False,
-                "named for files or groups that are not there",
-            )
 
 
 def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:

@@ -34,19 +34,29 @@ def choose(
     if full:
         numbers = set(range(total))
     else:
-        corners = (
-            itertools.product(*({0, n - 1} for n in grid))
-            if len(grid) <= 3
-            else [(0,) * len(grid), tuple(n - 1 for n in grid)]
-        )
-        numbers = {int(np.ravel_multi_index(corner, grid)) if grid else 0 for corner in corners}
+        numbers = _corners(grid)
         random = np.random.default_rng(zlib.crc32(seed.encode()))
-        numbers |= {int(number) for number in random.integers(0, total, samples)}
-    keys = [np.unravel_index(number, grid) if grid else () for number in sorted(numbers)]
-    return [
-        tuple(
-            slice(int(k) * c, min((int(k) + 1) * c, n))
-            for k, c, n in zip(key, chunks, shape, strict=True)
-        )
-        for key in keys
-    ]
+        numbers |= set(random.integers(0, total, samples).tolist())
+    return [_box(number, grid, shape, chunks) for number in sorted(numbers)]
+
+
+def _corners(grid: Sequence[int]) -> set[int]:
+    """Numbers of the chunks at the corners of a grid; beyond three dimensions the first and the
+    last.
+    """
+    if not grid:
+        return {0}
+    if len(grid) > 3:
+        return {0, math.prod(grid) - 1}
+    corners = itertools.product(*[(0, count - 1) for count in grid])
+    return {int(np.ravel_multi_index(corner, grid)) for corner in corners}
+
+
+def _box(number: int, grid: Sequence[int], shape: Sequence[int], chunks: Sequence[int]) -> Box:
+    """The elements of a chunk, which ends where the variable ends."""
+    key = np.unravel_index(number, grid) if grid else ()
+    box = []
+    for place, length, size in zip(key, chunks, shape, strict=True):
+        begin = int(place) * length
+        box.append(slice(begin, min(begin + length, size)))
+    return tuple(box)

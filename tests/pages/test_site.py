@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -62,3 +63,40 @@ def test_links_within_pages_lead_somewhere_and_tables_fit(built: Path, window: A
         assert window.evaluate(DEAD_ANCHORS) == [], page
         assert window.evaluate(WIDE_TABLES) == [], page
         assert window.evaluate(TOGGLES) == 2, page
+
+
+BARE_PICTURES = """
+() => Array.from(document.querySelectorAll("article img[src$='.svg']"))
+  .filter((image) => image.naturalWidth === 0 || image.clientWidth < 600)
+  .map((image) => image.src)
+"""
+REDS = """
+async (picture) => {
+  const image = new Image();
+  image.src = picture;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, image.width, image.height).data;
+  const reds = pixels.filter((_, place) => place % 4 === 0).sort();
+  return [reds[0], reds[reds.length >> 1], reds[reds.length - 1]];
+}
+"""
+
+
+@pytest.mark.parametrize(("scheme", "ground"), [("default", 255), ("slate", 40)])
+def test_charts_are_readable_on_light_and_dark_pages(
+    built: Path, window: Any, scheme: str, ground: int
+) -> None:
+    """They are drawn at their size, so that text has 13 pixels, and on the ground of the page."""
+    window.goto((built / "explanation" / "benchmarks" / "index.html").as_uri())
+    window.evaluate(f"document.body.dataset.mdColorScheme = '{scheme}'")
+    assert window.evaluate(BARE_PICTURES) == []
+    charts = window.locator("article img[src*='benchmarks-']")
+    assert charts.count() == 2
+    for number in range(2):
+        shown = base64.b64encode(charts.nth(number).screenshot()).decode()
+        darkest, median, lightest = window.evaluate(REDS, f"data:image/png;base64,{shown}")
+        assert abs(median - ground) < 20
+        assert lightest - darkest > 150

@@ -4,23 +4,15 @@ published and a code says why.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 
 from esgvzarr import EsgvzarrError, RefusedError
 
 from . import oracle
 from .random_files import Dataset, datasets, write
-
-_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-settings.register_profile(
-    "ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=_QUIET
-)
-settings.register_profile("nightly", max_examples=3000, deadline=None, suppress_health_check=_QUIET)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 REFUSALS = {"filter-unsupported", "file-unwritten"}
 """Codes with which such files may be refused. They are all legal; netCDF-C puts the checksum before

@@ -1,0 +1,104 @@
+"""What an attempt knows of changes that earlier runs sent, and that the index may still make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from esgvzarr.link.attempt import Attempt
+from esgvzarr.link.ledger import Ledger
+from esgvzarr.link.states import Change, Verb
+from esgvzarr.link.task import Task
+from esgvzarr.model import ReferenceFile
+from esgvzarr.outcome import Failed, Linked, Pending, Written
+
+from .test_ledger import ID, TASK
+
+A_DAY_S = 1440.0
+"""A poll timeout, sixty of which are a day."""
+REFERENCE = ReferenceFile(TASK.path, TASK.href, 1, "ab" * 32, written=True)
+WRITTEN = Written(str(ID), Verb.LINK, "detail", REFERENCE)
+REMOVAL = replace(TASK, verb=Verb.UNPUBLISH)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.sqlite")
+
+
+def decided(ledger: Ledger, task: Task) -> Attempt:
+    """A run that has kept its decision."""
+    attempt = Attempt(task, ledger)
+    attempt.decide()
+    return attempt
+
+
+def linked(ledger: Ledger) -> None:
+    attempt = decided(ledger, TASK)
+    attempt.written(WRITTEN)
+    attempt.finish(Linked(str(ID), Verb.PUBLISH, "", REFERENCE))
+
+
+def may_come(ledger: Ledger, change: Change, poll_timeout_s: float = A_DAY_S) -> bool:
+    """As the next run sees it."""
+    return Attempt(TASK, ledger, resumed=True).may_come(change, poll_timeout_s) is not None
+
+
+def test_nothing_may_come_of_a_run_that_was_killed_before_the_file_was_written(
+    ledger: Ledger,
+) -> None:
+    decided(ledger, TASK)
+    assert not may_come(ledger, Change.LINK)
+
+
+def test_a_run_that_was_killed_after_the_file_was_written_may_have_sent_the_link(
+    ledger: Ledger,
+) -> None:
+    decided(ledger, TASK).written(WRITTEN)
+    assert may_come(ledger, Change.LINK)
+    assert not may_come(ledger, Change.UNLINK)
+
+
+def test_a_resumed_run_that_was_killed_may_have_sent_the_link(ledger: Ledger) -> None:
+    decided(ledger, TASK)
+    Attempt(TASK, ledger, resumed=True).resume()
+    assert may_come(ledger, Change.LINK)
+
+
+def test_a_withdrawal_that_was_killed_at_once_may_have_sent_the_removal(ledger: Ledger) -> None:
+    linked(ledger)
+    decided(ledger, REMOVAL)
+    assert may_come(ledger, Change.UNLINK)
+    assert not may_come(ledger, Change.LINK)
+
+
+def test_a_later_run_does_not_change_what_a_killed_one_may_have_sent(ledger: Ledger) -> None:
+    decided(ledger, TASK).written(WRITTEN)
+    decided(ledger, TASK)
+    assert may_come(ledger, Change.LINK)
+
+
+def test_a_change_that_the_index_has_not_shown_yet_may_come(ledger: Ledger) -> None:
+    attempt = decided(ledger, TASK)
+    attempt.written(WRITTEN)
+    attempt.finish(Pending(str(ID), Verb.PUBLISH, "", reference=REFERENCE))
+    assert may_come(ledger, Change.LINK)
+
+
+def test_a_change_that_the_index_refused_does_not_come(ledger: Ledger) -> None:
+    attempt = decided(ledger, TASK)
+    attempt.written(WRITTEN)
+    attempt.finish(Failed(str(ID), Verb.PUBLISH, "refused", "index-refused"))
+    assert not may_come(ledger, Change.LINK)
+
+
+def test_a_change_that_the_index_shows_does_not_come_again(ledger: Ledger) -> None:
+    linked(ledger)
+    assert not may_come(ledger, Change.LINK)
+
+
+def test_after_sixty_poll_timeouts_a_change_is_taken_for_lost(ledger: Ledger) -> None:
+    decided(ledger, TASK).written(WRITTEN)
+    assert not may_come(ledger, Change.LINK, poll_timeout_s=0)
