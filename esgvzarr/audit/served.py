@@ -26,8 +26,8 @@ class Served:
 
 
 def read_served(location: str, body: bytes | TransportError, transport: Transport) -> Served:
-    """What a location serves, by the bytes or the error that a request for it gave, and by a look at
-    what else belongs to it.
+    """What a location serves, by the bytes or the error that a request for it gave, and by a look
+    at what else belongs to it.
     """
     if isinstance(body, TransportError):
         return Served(body)

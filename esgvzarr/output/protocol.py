@@ -92,8 +92,8 @@ class Output(Protocol):
     directory: bool
     """Whether it is a directory of files, not one file."""
     side_suffix: str
-    """How the name of a file ends that may lie beside a place and belong to it: ``<DSID>`` and this.
-    It is put there before, and removed after. Empty where there is none.
+    """How the name of a file ends that may lie beside a place and belong to it: ``<DSID>`` and
+    this. It is put there before, and removed after. Empty where there is none.
     """
     keeps_snapshots: bool
     """Whether a new state may follow the one that is published: readers keep what they opened."""

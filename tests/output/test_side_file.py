@@ -5,7 +5,6 @@ document, and gone after it.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import signal
 import subprocess
