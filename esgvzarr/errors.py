@@ -302,6 +302,7 @@ EXCEPTIONS = {
     "proof-not-references": Traits(Fault.DATA),
     "proof-place-refused": Traits(Fault.DATA),
     "proof-not-written": Traits(Fault.MACHINE),
+    "proof-ends-differ": Traits(Fault.MACHINE),
     "proof-groups": Traits(Fault.DATA),
     "proof-unguarded": Traits(Fault.MACHINE),
     "proof-not-found": Traits(Fault.INDEX),

@@ -47,6 +47,55 @@ SLOW = {
     "trust/test_real_datasets.py": "references real datasets",
 }
 """Directories and modules that `pytest -m "not slow"` leaves out, with the reason."""
+SLOW_TESTS = {
+    "cli/test_printing.py": [
+        "TestOfReferences::test_generate_ends_with_the_line_that_opens_its_file",
+        "TestOfReferences::test_verify_counts_and_prints_all_only_with_verbose",
+    ],
+    "combine/test_combine.py": ["test_equal_input_gives_equal_bytes_in_any_order_of_files"],
+    "combine/test_overlaps.py": ["test_a_chunk_that_neither_file_is_stated_for_is_missed"],
+    "formats/test_hdf5.py": [
+        "test_a_damaged_file_gives_an_error_or_libhdf5s_own_index",
+        "test_no_more_bytes_than_the_metadata_and_the_head",
+        "test_rounds_do_not_grow_with_the_number_of_files",
+        "test_the_walk_finds_what_libhdf5_finds",
+    ],
+    "indexes/test_plugin.py": ["test_goes_through_the_life_of_a_link"],
+    "link/test_add.py": [
+        "TestGenerate::test_equal_input_gives_equal_bytes",
+        "test_a_file_made_by_another_version_is_left_alone",
+    ],
+    "proof/test_imports.py": ["test_the_proof_makes_no_lazy_arrays"],
+    "proof/test_proof.py": [
+        "test_a_chunk_that_was_dropped_is_missed_by_the_count_wherever_it_lies",
+        "test_a_spoilt_reference_fails",
+        "test_every_single_swap_of_neighbouring_chunks_is_found_in_full",
+    ],
+    "reader/test_engine.py": [
+        "test_a_dataset_goes_to_another_process_and_reads_there",
+        "test_any_selection_is_that_of_the_whole",
+        "test_every_step_is_what_its_file_alone_decodes_to",
+        "test_looking_for_an_engine_imports_next_to_nothing_of_ours",
+        "test_readers_need_nothing_that_makes_references",
+        "test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning",
+    ],
+    "security/test_fuzz.py": ["test_each_damaged_input_ends_in_an_outcome_with_a_code"],
+    "security/test_hostile_documents.py": [
+        "test_a_page_of_too_many_elements_is_refused",
+        "test_any_json_is_a_dataset_or_a_typed_error",
+    ],
+    "security/test_hostile_references.py": [
+        "test_whatever_json_is_given_the_answer_is_a_report_or_a_typed_error"
+    ],
+    "sources/test_thredds.py": ["test_a_page_of_many_files_is_read_in_time"],
+    "security/test_security.py": ["test_what_expands_on_arrival_is_refused"],
+    "test_docs.py": ["test_the_recipes_for_readers_run"],
+    "test_packaging.py": [
+        "test_a_reader_needs_no_extra",
+        "test_the_source_distribution_is_complete_and_its_tests_run",
+    ],
+}
+"""Single tests that take a second of CPU or more, or many times half of one."""
 
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
@@ -69,10 +118,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow modules. Single slow tests are marked where they stand."""
+    """Mark what is slow."""
     for item in items:
         name = item.path.relative_to(HERE).as_posix()
-        if name in SLOW or name.split("/")[0] in SLOW:
+        test = item.nodeid.partition("::")[2].partition("[")[0]
+        is_slow_module = name in SLOW or name.split("/")[0] in SLOW
+        if is_slow_module or test in SLOW_TESTS.get(name, ()):
             item.add_marker(pytest.mark.slow)
 
 

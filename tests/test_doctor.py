@@ -185,6 +185,26 @@ class TestDirectory:
         assert "404" in text
         assert not list(tmp_path.glob("esgvzarr.doctor*"))
 
+    def test_that_hides_the_file_ends_of_zarr3(self, node: DataNode, tmp_path: Path) -> None:
+        """A document would lead to nothing: what lies beside it is written and fetched too."""
+        if available():
+            pytest.skip(available())
+        served = tmp_path / "served"
+        served.mkdir()
+        hidden = 'if ($uri ~ "[.]ends$") { return 404; }'
+        for lines, health in ((hidden, "bad"), ("", "good")):
+            with NginxServer(served, lines=lines) as server:
+                node.write_config(
+                    reference_dir=str(served),
+                    reference_url=f"{server.url}{server.prefix}",
+                    outputs=["json", "zarr3"],
+                    allowed_hosts=[server.host],
+                )
+                found, text = told(rows_of(node.config), "directory")
+            assert found == health, text
+            assert (".ends" in text) is (lines == hidden)
+            assert not list(served.iterdir())
+
     def test_that_cannot_be_written(self, node: DataNode) -> None:
         """The process file system takes no files, even from root."""
         node.write_config(reference_dir="/proc", reference_url=f"{node.thredds.url}/elsewhere")

@@ -111,7 +111,11 @@ class Auditor:
         bodies = self._transport.try_each(
             files, lambda at: self._transport.read_document(at, limit=LARGEST)
         )
-        found = dict(zip(files, map(read_served, files, bodies), strict=True))
+        served = [
+            read_served(location, body, self._transport)
+            for location, body in zip(files, bodies, strict=True)
+        ]
+        found = dict(zip(files, served, strict=True))
         return [
             found[location] if location in found else self._fetch_directory(location)
             for location in locations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import ProofError, TransportError
 from ..output import Artefact, of_place
 from ..proof import stated
-from ..transport import is_url
+from ..transport import Transport, is_url
 from .judgement import Kept, kept_files, stated_files
 from .targets import Target
 
@@ -25,14 +25,16 @@ class Served:
     """
 
 
-def read_served(location: str, body: bytes | TransportError) -> Served:
-    """What a location serves, by the bytes or the error that a request for it gave."""
+def read_served(location: str, body: bytes | TransportError, transport: Transport) -> Served:
+    """What a location serves, by the bytes or the error that a request for it gave, and by a look
+    at what else belongs to it.
+    """
     if isinstance(body, TransportError):
         return Served(body)
     sha256 = hashlib.sha256(body).hexdigest()
     try:
-        return Served(of_place(location).parse(body, location), sha256)
-    except ProofError as error:
+        return Served(of_place(location).parse(body, location, transport), sha256)
+    except (ProofError, TransportError) as error:
         return Served(error, sha256)
 
 

@@ -21,7 +21,16 @@ from ..link.ledger import Ledger
 from ..link.states import DONE
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
-from ..output.placing import remove_leftovers, remove_reference, staging, write_reference, writing
+from ..output import named
+from ..output.placing import (
+    remove_leftovers,
+    remove_reference,
+    side_path,
+    staging,
+    write_reference,
+    writing,
+)
+from ..settings import Settings
 from ..transport import Answer, host_of, is_url
 from .node import Check, Diagnosis, Health, Node, as_diagnosis, days_left
 
@@ -80,8 +89,20 @@ def _ledger_to_be(path: Path) -> Diagnosis:
     return Diagnosis("ledger", "good", f"{path} will be made")
 
 
+def _probes(probe: DatasetId, directory: Path, settings: Settings) -> list[Path]:
+    """Paths of the files to write: as the first output has it, and of each output that may have a
+    file beside its own.
+    """
+    paths = []
+    for number, name in enumerate(settings.all_outputs):
+        output = named(name)
+        if number == 0 or output.side_suffix:
+            paths.append(directory / f"{probe}{output.suffix}")
+    return paths
+
+
 def _directory(node: Node) -> Iterator[Diagnosis]:
-    """Writes, fetches and removes a file, as publishing would."""
+    """Writes, fetches and removes a file, as publishing would, and what may lie beside it."""
     probe = DatasetId("esgvzarr.doctor", f"{time.time_ns()}")
     try:
         directory, href = place(
@@ -99,23 +120,31 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
         )
         return
     data = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode()
-    path = directory / href.rpartition("/")[2]
-    try:
-        with staging(path) as staged, writing(path):
-            staged.write_bytes(data)
-            write_reference(staged, path, href=href)
-        answer = node.transport.ask(href)
-    finally:
-        with suppress(EsgvzarrError):  # nothing was written
-            remove_reference(path)
-            remove_leftovers(path)
+    answers = {}
+    for path in _probes(probe, directory, node.settings):
+        side = side_path(path)
+        try:
+            with staging(path) as staged, writing(path):
+                staged.write_bytes(data)
+                if side is not None:
+                    staged.with_name(side.name).write_bytes(data)
+                write_reference(staged, path)
+            for file in filter(None, (path, side)):
+                url = f"{href.rpartition('/')[0]}/{file.name}"
+                answers[url] = node.transport.ask(url)
+        finally:
+            with suppress(EsgvzarrError):  # nothing was written
+                remove_reference(path)
+                remove_leftovers(path)
     free = shutil.disk_usage(directory).free
-    if answer.status != 200 or answer.data != data:
-        found = f"what is written to {directory} is not served as {href}: status {answer.status}"
+    bad = [url for url, got in answers.items() if got.status != 200 or got.data != data]
+    answer = answers[href]
+    if bad:
+        found = f"what is written to {directory} is not served as {bad[0]}"
         yield Diagnosis(
             "directory",
             "bad",
-            found,
+            f"{found}: status {answers[bad[0]].status}",
             "Set reference_dir and reference_url to a directory that is writable and served.",
         )
     elif free < _LITTLE_ROOM:

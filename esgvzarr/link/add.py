@@ -16,7 +16,7 @@ from ..indexes import Index, LinkState, connect
 from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Linked, Pending, Verb, Written
 from ..output import Reading, of_place, provenance_at, reading_of
-from ..output.placing import files_of, remove_reference
+from ..output.placing import parts_of, remove_reference
 from ..output.protocol import KERCHUNK_TYPE
 from ..pages import page_href, page_path, remove_page
 from ..permissions import absolute
@@ -97,12 +97,15 @@ def _provenance_of(reference: ReferenceFile) -> dict[str, Any]:
 
 
 def _probe(reference: ReferenceFile, transport: Transport) -> None:
-    """Fetch the reference file, or each file of its directory, by its public URL."""
+    """Fetch the reference file and what belongs to it, or each file of its directory, by its public
+    URL.
+    """
     if not is_url(reference.href):
         return
-    for file in files_of(reference.path):
-        below = file.relative_to(reference.path).as_posix()
-        href = reference.href if below == "." else f"{reference.href}/{below}"
+    path = Path(reference.path)
+    for file in parts_of(path):
+        below = file.relative_to(path.parent).as_posix()
+        href = reference.href.removesuffix(path.name) + below
         written = file.read_bytes()
         served = transport.read_document(href, limit=2**31)
         if served != written:

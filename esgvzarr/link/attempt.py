@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from ..errors import StoreError
 from ..model import ReferenceFile, Report
 from ..outcome import Failed, Linked, Outcome, Written
+from ..output import of_place
 from ..output.placing import measure
 from .ledger import Ledger, fingerprint
 from .schema import ENDED
@@ -136,8 +138,9 @@ class Attempt:
         for step in reversed(self._earlier if self._resumed else []):
             known = (step.step, step.path, step.fingerprint)
             if known == (Step.WRITTEN, self.task.path, self._fingerprint):
-                size, sha256 = _read_sha256(self.task.path)
-                if sha256 != step.sha256:
+                path = self.task.path
+                size, sha256 = _read_sha256(path)
+                if sha256 != step.sha256 or not of_place(path).is_whole(Path(path)):
                     return None
                 written = not self.task.before
                 return ReferenceFile(self.task.path, self.task.href, size, sha256, written)

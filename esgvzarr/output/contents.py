@@ -91,7 +91,14 @@ class _Batch:
 class ContentsBuilder:
     """Collects references, batch by batch, into tables."""
 
-    def __init__(self, zarr_format: int = 2) -> None:
+    def __init__(self, zarr_format: int = 2, own_file: str = "") -> None:
+        """Begin with nothing.
+
+        Args:
+            zarr_format: version of Zarr that the keys of chunks are of.
+            own_file: URL of a file that is part of the output: its chunks count as held.
+        """
+        self._own_file = own_file
         self._chunk_key = _CHUNK_KEYS[zarr_format]
         self._urls: dict[str, int] = {}
         self._rows: dict[str, _Rows] = {}
@@ -111,7 +118,7 @@ class ContentsBuilder:
             batch = batches.get(path)
             if batch is None:
                 batch = batches[path] = _Batch()
-            if isinstance(value, list):
+            if isinstance(value, list) and value[0] != self._own_file:
                 batch.names.append(name)
                 batch.files.append(self.file_number(value[0]))
                 batch.offsets.append(value[1] if len(value) == 3 else 0)

@@ -77,20 +77,21 @@ def _loaded(document: bytes, subject: str) -> Any:
     return parsed
 
 
-def contents_of(parsed: Mapping[str, Any], zarr_format: int = 2) -> Contents:
-    """The tables of a parsed document."""
-    builder = ContentsBuilder(zarr_format)
+def contents_of(parsed: Mapping[str, Any], zarr_format: int = 2, own_file: str = "") -> Contents:
+    """The tables of a parsed document. Arguments as those of `ContentsBuilder`."""
+    builder = ContentsBuilder(zarr_format, own_file)
     builder.add(parsed["refs"])
     return builder.finish(parsed["provenance"])
 
 
-def read_own(document: Any, subject: str, zarr_format: int = 2) -> Contents:
+def read_own(document: Any, subject: str, zarr_format: int = 2, own_file: str = "") -> Contents:
     """The tables of a document that esgvzarr wrote, parsed block by block.
 
     Args:
         document: bytes, or a memory map of the file.
         subject: for messages.
         zarr_format: version of Zarr that its keys are of.
+        own_file: URL of a file that is part of the output: its chunks count as held.
 
     Raises:
         ProofError: it is no such document, or states a chunk twice.
@@ -98,7 +99,7 @@ def read_own(document: Any, subject: str, zarr_format: int = 2) -> Contents:
     end = document.rfind(PROVENANCE)
     if document[: len(START)] != START or end < 0:
         raise _no_references(subject, "does not begin and end as esgvzarr writes it")
-    builder = ContentsBuilder(zarr_format)
+    builder = ContentsBuilder(zarr_format, own_file)
     try:
         for block in _blocks(document, len(START), end):
             builder.add(orjson.loads(block))

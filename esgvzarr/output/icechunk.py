@@ -59,6 +59,7 @@ class IcechunkRepository:
     suffix = ".icechunk"
     form = Form.REPOSITORY
     directory = True
+    side_suffix = ""
     keeps_snapshots = True
     joins_segments = True
     media_type = ICECHUNK_TYPE
@@ -86,7 +87,13 @@ class IcechunkRepository:
                 code="settings-output",
             )
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+    def write(
+        self,
+        references: ReferenceSet,
+        staged: Path,
+        present: Path | None = None,
+        location: str = "",
+    ) -> None:
         """A repository, or one more snapshot of the one that is present. Where that shows the same
         already, the staged one is its copy.
 
@@ -153,9 +160,13 @@ class IcechunkRepository:
                 code="proof-not-references",
             ) from error
 
-    def parse(self, data: bytes, location: str) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
         """It is a directory."""
         raise no_file(self.name, location)
+
+    def is_whole(self, place: Path) -> bool:
+        """A directory comes and goes as a whole."""
+        return True
 
     def same(self, a: Path, b: Path) -> bool:
         """The newest snapshots show the same."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, BinaryIO
@@ -76,7 +77,7 @@ def same_references(a: bytes, b: bytes) -> bool:
     return end > 0 and end == b.rfind(PROVENANCE) and memoryview(a)[:end] == memoryview(b)[:end]
 
 
-def provenance(document: bytes) -> dict[str, Any]:
+def provenance(document: bytes | mmap.mmap) -> dict[str, Any]:
     """What a document of ``encode`` says of the files that it was made from."""
     begin = document.rfind(PROVENANCE) + len(PROVENANCE)
     return dict(orjson.loads(orjson.loads(document[begin:-1])))

@@ -13,7 +13,7 @@ from ..model import ReferenceSet
 from . import kerchunk
 from .contents import Contents
 from .document import contents_of, parse, read_own
-from .protocol import KERCHUNK_TYPE, LARGEST, ROLES, Form
+from .protocol import KERCHUNK_TYPE, LARGEST, ROLES, Artefact, Form
 from .reading import NO_ADVICE, OURS, Reading
 from .requirements import require
 from .stock import OpenGroup, opener
@@ -60,6 +60,7 @@ class KerchunkJson:
     suffix = ".json"
     form = Form.DOCUMENT
     directory = False
+    side_suffix = ""
     keeps_snapshots = False
     joins_segments = False
     media_type = KERCHUNK_TYPE
@@ -70,12 +71,18 @@ class KerchunkJson:
     def check_installed(self) -> None:
         """It needs nothing that the base install lacks."""
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+    def write(
+        self,
+        references: ReferenceSet,
+        staged: Path,
+        present: Path | None = None,
+        location: str = "",
+    ) -> None:
         """One file, written part by part."""
         with staged.open("wb") as file:
             kerchunk.write(references, file, self.storage_options(""))
 
-    def staged(self, place: Path, references: ReferenceSet) -> References:
+    def staged(self, place: Path, references: ReferenceSet) -> Artefact:
         """The file, parsed block by block, and opened by its path."""
         with (
             place.open("rb") as file,
@@ -84,12 +91,12 @@ class KerchunkJson:
             contents = read_own(document, str(place))
         return References(contents, str(place))
 
-    def read(self, location: str, transport: Transport) -> References:
+    def read(self, location: str, transport: Transport) -> Artefact:
         """The document is fetched once, checked, and opened as it was parsed."""
         transport.check_allowed(location)
-        return self.parse(transport.read_document(location, limit=LARGEST), location)
+        return self.parse(transport.read_document(location, limit=LARGEST), location, transport)
 
-    def parse(self, data: bytes, location: str) -> References:
+    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
         """The bytes of such a file, written by any tool.
 
         Raises:
@@ -107,6 +114,10 @@ class KerchunkJson:
             ) from error
         parsed = parse(document, location)
         return References(contents_of(parsed), parsed)
+
+    def is_whole(self, place: Path) -> bool:
+        """One file is."""
+        return True
 
     def same(self, a: Path, b: Path) -> bool:
         """All but the provenance is equal, byte for byte."""
@@ -140,12 +151,18 @@ class KerchunkZstd(KerchunkJson):
         """It needs zstandard."""
         require(self.name, "zstandard", "zstd")
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+    def write(
+        self,
+        references: ReferenceSet,
+        staged: Path,
+        present: Path | None = None,
+        location: str = "",
+    ) -> None:
         """One frame, which says its size."""
         document = kerchunk.encode(references, self.storage_options(""))
         staged.write_bytes(kerchunk.compress(document))
 
-    def staged(self, place: Path, references: ReferenceSet) -> References:
+    def staged(self, place: Path, references: ReferenceSet) -> Artefact:
         """The file, decompressed and parsed block by block, and opened by its path."""
         document = kerchunk.read(place.read_bytes())
         contents = read_own(document, str(place))

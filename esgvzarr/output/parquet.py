@@ -48,6 +48,7 @@ class KerchunkParquet:
     suffix = ".parq"
     form = Form.TABLES
     directory = True
+    side_suffix = ""
     keeps_snapshots = False
     joins_segments = False
     media_type = KERCHUNK_TYPE
@@ -59,7 +60,13 @@ class KerchunkParquet:
         """It needs fastparquet."""
         require(self.name, "fastparquet", "parquet")
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+    def write(
+        self,
+        references: ReferenceSet,
+        staged: Path,
+        present: Path | None = None,
+        location: str = "",
+    ) -> None:
         """The directory, its provenance included.
 
         Raises:
@@ -115,9 +122,13 @@ class KerchunkParquet:
                 code="proof-not-references",
             ) from error
 
-    def parse(self, data: bytes, location: str) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
         """It is a directory."""
         raise no_file(self.name, location)
+
+    def is_whole(self, place: Path) -> bool:
+        """A directory comes and goes as a whole."""
+        return True
 
     def same(self, a: Path, b: Path) -> bool:
         """All files but the one of the provenance are equal, byte for byte."""

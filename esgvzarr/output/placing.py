@@ -179,11 +179,19 @@ def plan_reference(
             todo="Nothing was published. Is the disk sound? Try again.",
             code="store-staged-changed",
         )
+    if not output.is_whole(staged):
+        raise StoreError(
+            str(staged),
+            f"does not go with its {output.side_suffix} any more",
+            expected="what was proved",
+            todo="Nothing was published. Is the disk sound? Try again.",
+            code="store-staged-changed",
+        )
     present = measure(target)
     equal = present[1] and (present == new or (not force and output.same(target, staged)))
-    if equal:
+    if equal and output.is_whole(target):
         return ReferenceFile(str(target), href or str(target), *present, written=False)
-    if present[1] and not force and not output.keeps_snapshots:
+    if present[1] and not equal and not force and not output.keeps_snapshots:
         raise StoreError(
             str(target),
             f"is there already, with {present[0]} other bytes",
@@ -235,8 +243,28 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     )
 
 
+def side_path(path: Path) -> Path | None:
+    """Where the file lies that belongs to a reference file, beside it; None where its output has no
+    such file.
+    """
+    output = of_place(path.name)
+    if not output.side_suffix or not path.name.endswith(output.suffix):
+        return None
+    return path.with_name(path.name.removesuffix(output.suffix) + output.side_suffix)
+
+
+def parts_of(path: str | os.PathLike[str]) -> list[Path]:
+    """All files of a reference file or directory: its own, and what belongs to it beside it."""
+    side = side_path(Path(path))
+    beside = [side] if side is not None and side.is_file() else []
+    return [*beside, *files_of(path)]
+
+
 def clear(path: Path) -> None:
     """Delete whatever lies at a staged place."""
+    side = side_path(path)
+    if side is not None:
+        side.unlink(missing_ok=True)
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -245,7 +273,7 @@ def clear(path: Path) -> None:
 
 def remove_reference(path: str | os.PathLike[str]) -> bool:
     """Delete a reference file or directory of references; False where there was none. A directory
-    is hidden first, as a whole.
+    is hidden first, as a whole. A file that belongs to it goes after it.
 
     Raises:
         StoreError: it cannot be deleted.
@@ -256,11 +284,12 @@ def remove_reference(path: str | os.PathLike[str]) -> bool:
             with staging(target) as hidden:
                 os.rename(target, hidden)
             return True
-        try:
-            target.unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        was_there = target.exists()
+        target.unlink(missing_ok=True)
+        side = side_path(target)
+        if side is not None:
+            side.unlink(missing_ok=True)
+        return was_there
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> int:
@@ -269,6 +298,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
     """
     target = Path(path)
     removed = 0
+    is_being_written = False
     with writing(target):
         for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
             with suppress(FileNotFoundError):  # its writer is through with it
@@ -283,8 +313,15 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
                     if _lock(handle):
                         shutil.rmtree(left)
                         removed += 1
+                    else:
+                        is_being_written = True
                 finally:
                     os.close(handle)
+        side = side_path(target)
+        is_alone = side is not None and side.is_file() and not target.exists()
+        if side is not None and is_alone and not is_being_written:
+            side.unlink(missing_ok=True)
+            removed += 1
     return removed
 
 
@@ -302,9 +339,13 @@ def withdraw_reference(
     source = Path(path)
     target = Path(directory) / Path(path).name
     if not source.exists():
+        remove_reference(source)  # what belongs to it may be there still
         return None
     with staging(target) as staged, writing(target):
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, staged)
+        side = side_path(source)
+        if side is not None and side.is_file():
+            shutil.copyfile(side, staged.with_name(side.name))
         _put(staged, target)
     remove_reference(source)
     return target
@@ -317,8 +358,23 @@ def _temporary_prefix(path: Path) -> str:
 
 def _put(staged: Path, path: Path) -> None:
     """All of it on the disk, readable by all, then in its place. A directory that lies there is
-    hidden first.
+    hidden first. A file that belongs to it comes before it, and goes after it.
     """
+    side = side_path(path)
+    staged_side = staged.with_name(side.name) if side else None
+    if side is not None and staged_side is not None and staged_side.is_file():
+        staged_side.chmod(0o644)
+        _sync(staged_side)
+        os.replace(staged_side, side)
+        _sync(path.parent)
+        side = None
+    _put_alone(staged, path)
+    if side is not None:
+        side.unlink(missing_ok=True)
+
+
+def _put_alone(staged: Path, path: Path) -> None:
+    """A file or directory without what belongs to it."""
     for item in (*staged.rglob("*"), staged):
         item.chmod(0o755 if item.is_dir() else 0o644)
         _sync(item)

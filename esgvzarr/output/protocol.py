@@ -91,6 +91,10 @@ class Output(Protocol):
     """What lies there."""
     directory: bool
     """Whether it is a directory of files, not one file."""
+    side_suffix: str
+    """How the name of a file ends that may lie beside a place and belong to it: ``<DSID>`` and
+    this. It is put there before, and removed after. Empty where there is none.
+    """
     keeps_snapshots: bool
     """Whether a new state may follow the one that is published: readers keep what they opened."""
     joins_segments: bool
@@ -112,7 +116,13 @@ class Output(Protocol):
         """
         ...
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
+    def write(
+        self,
+        references: ReferenceSet,
+        staged: Path,
+        present: Path | None = None,
+        location: str = "",
+    ) -> None:
         """Write references.
 
         Args:
@@ -120,6 +130,7 @@ class Output(Protocol):
             staged: where nothing is yet.
             present: what lies in its place, which is not touched. An output that keeps snapshots
                 goes on with it.
+            location: URL or path under which readers will have it; its place if empty.
 
         Raises:
             FormatError: it cannot show that.
@@ -149,12 +160,21 @@ class Output(Protocol):
         """
         ...
 
-    def parse(self, data: bytes, location: str) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
         """The bytes of an output that is one file, written by any tool.
+
+        Args:
+            data: the bytes.
+            location: where they are from.
+            transport: reads what else belongs to the output.
 
         Raises:
             ProofError: they are none, or lead readers astray; or the output is a directory.
         """
+        ...
+
+    def is_whole(self, place: Path) -> bool:
+        """Whether all that belongs to an output on disk is there, as far as it says by itself."""
         ...
 
     def same(self, a: Path, b: Path) -> bool:

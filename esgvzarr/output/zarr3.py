@@ -8,31 +8,67 @@ engine reads version 2 alone.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ..errors import ProofError
 from ..model import ReferenceSet
-from . import kerchunk, zarr_v3
+from . import kerchunk, side_file, zarr_v3
 from .contents import Contents
 from .document import contents_of, parse, read_own
 from .kerchunk_file import KerchunkJson, References
-from .protocol import LARGEST
+from .protocol import LARGEST, Artefact
 from .reading import NO_ADVICE, OURS, Reading
+from .side_file import SideFile, SidePart
+from .stock import OpenGroup, opener
 
 if TYPE_CHECKING:
     from ..transport import Transport
 
 ZARR_FORMAT = 3
+INLINE = 256 * 1024
+"""Bytes of copied file ends that a document holds itself. Beyond it they are in a side file: every
+reader loads the whole document, and few read all ends.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WithSideFile:
+    """References with a side file, whose bytes are read when they are opened."""
+
+    contents: Contents
+    fo: str | dict[str, Any]
+    """The parsed document, or its path."""
+    options: Mapping[str, Any]
+    side: SideFile
+
+    def opener(self, options: Mapping[str, Any]) -> OpenGroup:
+        """By stock xarray, Zarr and fsspec; the side file is read once, whole, and compared.
+
+        Raises:
+            ProofError: it has other bytes than the document says.
+            TransportError: it cannot be had.
+        """
+        parsed = self.fo
+        if isinstance(parsed, str):
+            parsed = parse(Path(parsed).read_bytes(), parsed)
+        filled = side_file.put_in(parsed["refs"], self.side.part, self.side.read())
+        return opener({**parsed, "refs": filled}, {**self.options, **options}, ZARR_FORMAT)
 
 
 class KerchunkZarr3(KerchunkJson):
-    """One file of references with metadata of Zarr version 3; what was copied is in it."""
+    """One file of references with metadata of Zarr version 3. What was copied is in it, or in a
+    file beside it.
+    """
 
     name = "zarr3"
     suffix = ".zarr3.json"
+    side_suffix = side_file.SUFFIX
     joins_segments = True
     asset_key = "zarr3"
     asset_fields: Mapping[str, Any] = {
@@ -51,30 +87,94 @@ class KerchunkZarr3(KerchunkJson):
         """It needs a zarr-python that reads chunks of different lengths."""
         zarr_v3.require_rectilinear(self.name)
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
-        """One file, written part by part."""
+    def write(
+        self,
+        references: ReferenceSet,
+        staged: Path,
+        present: Path | None = None,
+        location: str = "",
+    ) -> None:
+        """One file, written part by part; before it a side file, where the copies are many."""
+        urls = [file.file.url for file in references.files]
+        at = self.beside(location or str(present or staged))
+        if side_file.held_size(references) > INLINE and _are_fetched_alike(at, urls):
+            earlier = Path(self.beside(str(present or staged)))
+            beside = Path(self.beside(str(staged)))
+            references = side_file.write_side_file(references, at, beside, earlier)
+            urls.append(at)
         with staged.open("wb") as file:
-            kerchunk.write_parts(_parts(references), references.provenance, file)
+            kerchunk.write_parts(_parts(references, urls), references.provenance, file)
 
-    def staged(self, place: Path, references: ReferenceSet) -> References:
+    def staged(self, place: Path, references: ReferenceSet) -> Artefact:
         """The file, parsed block by block, and opened by its path."""
         with (
             place.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as document,
         ):
-            contents = read_own(document, str(place), ZARR_FORMAT)
-        return _references(contents, str(place))
+            part = side_file.stated_part(kerchunk.provenance(document))
+            own_file = part.url if part else ""
+            contents = read_own(document, str(place), ZARR_FORMAT, own_file)
+        beside = SideFile(part, self.beside(str(place))) if part else None
+        return _artefact(contents, str(place), beside)
 
-    def read(self, location: str, transport: Transport) -> References:
+    def read(self, location: str, transport: Transport) -> Artefact:
         """The document is fetched once, checked, and opened as it was parsed."""
         transport.check_allowed(location)
-        return self.parse(transport.read_document(location, limit=LARGEST), location)
+        return self.parse(transport.read_document(location, limit=LARGEST), location, transport)
 
-    def parse(self, data: bytes, location: str) -> References:
-        """The bytes of such a file, written by any tool."""
+    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
+        """The bytes of such a file, written by any tool. Its side file is looked at, not read."""
         self.check_installed()
         parsed = parse(data, location)
-        return _references(contents_of(parsed, ZARR_FORMAT), parsed)
+        part = _part_of(parsed, location)
+        if part is None:
+            return _artefact(contents_of(parsed, ZARR_FORMAT), parsed, None)
+        beside = SideFile(part, self._place_of(part, location), transport)
+        transport.check_allowed(beside.place)
+        beside.check_there()
+        return _artefact(contents_of(parsed, ZARR_FORMAT, part.url), parsed, beside)
+
+    def beside(self, place: str) -> str:
+        """Where the side file of a document is, by path or URL."""
+        return place.removesuffix(self.suffix) + self.side_suffix
+
+    def _place_of(self, part: SidePart, location: str) -> str:
+        """Where the side file of a document is read: beside a document on this machine, where it is
+        there; else where the document says.
+
+        Raises:
+            ProofError: a document from elsewhere leads to a file of this machine, or to another
+                file than its own.
+        """
+        from ..transport import is_url
+
+        own = self.beside(location)
+        if not is_url(location) and os.path.exists(own):
+            return own
+        is_own = os.path.basename(part.url) == os.path.basename(own)
+        if not is_own or (is_url(location) and not is_url(part.url)):
+            raise ProofError(
+                location,
+                f"leads readers to {part.url}",
+                expected=f"its side file {own}",
+                code="proof-place-refused",
+            )
+        return part.url
+
+    def is_whole(self, place: Path) -> bool:
+        """Whether the side file holds what the document says, where it says anything of one."""
+        try:
+            part = side_file.stated_part(self.provenance(place))
+        except (OSError, ValueError):
+            return True
+        return part is None or side_file.is_whole(part, Path(self.beside(str(place))))
+
+    def same(self, a: Path, b: Path) -> bool:
+        """All but the provenance is equal, and so are the bytes in side files."""
+        if not super().same(a, b):
+            return False
+        parts = [side_file.stated_part(self.provenance(place)) for place in (a, b)]
+        return parts[0] == parts[1]
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
         """By our engine, which takes the file's own URL. Stock readers open ``reference://`` and
@@ -83,13 +183,38 @@ class KerchunkZarr3(KerchunkJson):
         return dict(OURS)
 
 
-def _references(contents: Contents, fo: str | dict[str, Any]) -> References:
+def _artefact(contents: Contents, fo: str | dict[str, Any], side: SideFile | None) -> Artefact:
     protocols = [url.partition("://")[0] for url in contents.urls if "://" in url]
     options = {"remote_protocol": protocols[0]} if protocols else {}
-    return References(contents, fo, options, ZARR_FORMAT)
+    if side is None:
+        return References(contents, fo, options, ZARR_FORMAT)
+    return WithSideFile(contents, fo, options, side)
 
 
-def _parts(references: ReferenceSet) -> Iterator[bytes]:
+def _part_of(parsed: Mapping[str, Any], location: str) -> SidePart | None:
+    """Of the side file that a document says it has.
+
+    Raises:
+        ProofError: it does not say which part of it.
+    """
+    try:
+        return side_file.stated_part(parsed["provenance"])
+    except ValueError as error:
+        raise ProofError(
+            location, str(error), expected="URL, offset, size, SHA-256", code="proof-ends-differ"
+        ) from error
+
+
+def _are_fetched_alike(side: str, urls: list[str]) -> bool:
+    """Whether the side file has the protocol of the NetCDF files: stock readers fetch all
+    references of a document by one.
+    """
+    return {side.partition("://")[0] if "://" in side else ""} == {
+        url.partition("://")[0] if "://" in url else "" for url in urls
+    }
+
+
+def _parts(references: ReferenceSet, urls: list[str]) -> Iterator[bytes]:
     """``"key":value`` pairs of JSON, comma-separated; several to a part."""
     from zarr.storage import MemoryStore
 
@@ -97,7 +222,6 @@ def _parts(references: ReferenceSet) -> Iterator[bytes]:
     zarr_v3.create_groups(MemoryStore(metadata), references, {})
     for key, value in sorted(metadata.items()):
         yield kerchunk.pair(key, orjson.dumps(orjson.loads(value.to_bytes())).decode())
-    urls = [file.file.url for file in references.files]
     for group in references.groups:
         for array in group.arrays:
             path = f"{zarr_v3.path_of(group.path, array)}/c"

@@ -385,7 +385,7 @@ def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int
     staged = Path(place.staged)
     with writing(place.path):
         clear(staged)  # a process that was killed may have begun
-        output.write(references, staged, Path(place.path))
+        output.write(references, staged, Path(place.path), place.location)
     size, sha256 = measure(staged)
     try:
         return output.staged(staged, references), size, sha256

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import WorkerError
-from ..output.placing import files_of, writing
+from ..output.placing import parts_of, writing
 from . import Place, Staged, Work, stage
 
 
@@ -20,7 +20,7 @@ class Sent:
 
     staged: Staged
     files: tuple[Mapping[str, bytes], ...]
-    """For each output: path below its place, empty for a single file -> bytes."""
+    """For each output: path below the directory of its place -> bytes."""
 
 
 def stage_and_send(work: Work, most_bytes: int) -> Sent:
@@ -41,7 +41,8 @@ def stage_and_send(work: Work, most_bytes: int) -> Sent:
             own.mkdir()
             places.append(replace(place, staged=str(own / Path(place.staged).name)))
         staged = stage(replace(work, places=tuple(places)))
-        size = sum(proved.size for proved in staged.outputs)
+        paths = [Path(place.staged) for place in places]
+        size = sum(file.stat().st_size for path in paths for file in parts_of(path))
         if size > most_bytes:
             raise WorkerError(
                 str(work.record.id),
@@ -50,13 +51,12 @@ def stage_and_send(work: Work, most_bytes: int) -> Sent:
                 todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
                 code="worker-result-large",
             )
-        return Sent(staged, tuple(_bytes_below(Path(place.staged)) for place in places))
+        return Sent(staged, tuple(map(_bytes_of, paths)))
 
 
-def _bytes_below(place: Path) -> dict[str, bytes]:
-    if place.is_file():
-        return {"": place.read_bytes()}
-    return {file.relative_to(place).as_posix(): file.read_bytes() for file in files_of(place)}
+def _bytes_of(place: Path) -> dict[str, bytes]:
+    files = parts_of(place)
+    return {file.relative_to(place.parent).as_posix(): file.read_bytes() for file in files}
 
 
 def receive(sent: Sent, places: Sequence[Place]) -> Staged:
@@ -70,7 +70,7 @@ def receive(sent: Sent, places: Sequence[Place]) -> Staged:
         staged = Path(place.staged)
         with writing(place.path):
             for below, data in files.items():
-                target = staged / below if below else staged
+                target = staged.parent / below
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
     return sent.staged

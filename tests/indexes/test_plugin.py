@@ -156,6 +156,7 @@ def test_goes_through_the_life_of_a_link(
 
 @NEEDS_SERVER
 def test_is_diagnosed_in_its_own_words(configured: DataNode) -> None:
+    pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
     rows = examine(configured.config, read_settings(configured.config))
     said = {row.check: row.found for row in rows if row.check in ("index", "login")}
     assert said["index"].startswith("shelf: ")

@@ -125,8 +125,8 @@ def test_a_copied_end_that_is_wrong_fails_the_proof(
         def __getattr__(self, name: str) -> Any:
             return getattr(named_output, name)
 
-        def write(self, references: ReferenceSet, staged: Path, present: Path | None) -> None:
-            named_output.write(_with_a_wrong_end(references), staged, present)
+        def write(self, references: ReferenceSet, staged: Path, *place: Any) -> None:
+            named_output.write(_with_a_wrong_end(references), staged, *place)
 
     named_output = named(output)
     monkeypatch.setitem(known_outputs(), output, Spoilt())  # type: ignore[arg-type]

@@ -97,8 +97,8 @@ class Disturbed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._output, name)
 
-    def write(self, references: ReferenceSet, staged: Path, present: Path | None = None) -> None:
-        self._output.write(references, staged, present)
+    def write(self, references: ReferenceSet, staged: Path, *place: Any) -> None:
+        self._output.write(references, staged, *place)
         self.written.append(staged)
         self._disturb(staged)
 

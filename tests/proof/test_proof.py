@@ -40,6 +40,7 @@ def kerchunk_references(paths: list[Path]) -> bytes:
 
 def virtualizarr_references(paths: list[Path]) -> bytes:
     """What VirtualiZarr's documentation tells people to do."""
+    pytest.importorskip("virtualizarr", reason="VirtualiZarr is in the extra `test`")
     import obstore
     import xarray
     from obspec_utils.registry import ObjectStoreRegistry

@@ -19,7 +19,7 @@ from esgvzarr.testing.recipes import Recipe
 
 from . import oracle
 
-SHARE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 40
+SHARE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 120
 """One in so many pairs is tried; nightly all."""
 
 
