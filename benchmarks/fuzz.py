@@ -49,7 +49,7 @@ def outcome_of_file(path: str) -> str:
     try:
         with Transport() as transport:
             document = encode(make_references(record, transport))
-            artefact = named("json").parse(document, "references")
+            artefact = named("json").parse(document, "references", transport)
             report = verify(artefact, [file], transport, location="references", full=True)
     except EsgvzarrError as error:
         return error.code

@@ -59,7 +59,7 @@ def esgvzarr_proof(out: Path, locations: list[str]) -> None:
     hosts = {urlsplit(location).netloc for location in locations} - {""}
     with Transport(allowed_hosts=hosts) as transport:
         files = [FileRecord(location.rsplit("/", 1)[-1], location) for location in locations]
-        artefact = named("json").parse(out.read_bytes(), str(out))
+        artefact = named("json").parse(out.read_bytes(), str(out), transport)
         report = verify(artefact, files, transport, location=str(out))
     if not report.passed:
         sys.exit(f"proof failed: {report.failures[:3]}")

@@ -22,7 +22,7 @@ with Transport() as transport:
     references = make_references(
         DatasetRecord(DatasetId.parse(sys.argv[1]), "", files), transport
     )
-    artefact = named("json").parse(encode(references), "test")
+    artefact = named("json").parse(encode(references), "test", transport)
     report = verify(artefact, files, transport, location="test")
 print(report.passed, "dask.array" in sys.modules)
 """

@@ -34,7 +34,7 @@ def verdict_on(files: Sequence[FileRecord], transport: Transport) -> set[str]:
     try:
         document = encode(make_references(record, transport, keep=fetched))
         report = verify(
-            named("json").parse(document, "test"),
+            named("json").parse(document, "test", transport),
             files,
             transport,
             location="test",
@@ -193,8 +193,8 @@ def test_a_file_that_netcdf_c_cannot_read_is_named(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[-4000:-3000] = bytes(1000)
     path.write_bytes(damaged)
-    artefact = named("json").parse(document, "test")
     with Transport() as transport, pytest.raises(FormatError) as caught:
+        artefact = named("json").parse(document, "test", transport)
         verify(artefact, files, transport, location="test", full=True)
     assert caught.value.code == "file-unreadable"
     assert "netCDF-C cannot read it" in str(caught.value)

@@ -58,7 +58,7 @@ def scanned(
     fetched: dict[str, Fetched] = {}
     record = DatasetRecord(DatasetId.parse(DATASET_ID), "", tuple(files))
     document = encode(make_references(record, transport, keep=fetched))
-    return named("json").parse(document, "test"), fetched
+    return named("json").parse(document, "test", transport), fetched
 
 
 def proved(files: Sequence[FileRecord], transport: Transport, **options: bool) -> Report:

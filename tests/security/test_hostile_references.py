@@ -356,7 +356,7 @@ def test_whatever_json_is_given_the_answer_is_a_report_or_a_typed_error(
         whole = {"version": 1, "refs": data.draw(st.dictionaries(KEYS, VALUES, max_size=8))}
     with Transport(retries=0, timeout_s=1) as transport, contextlib.suppress(EsgvzarrError):
         verify(
-            named("json").parse(json.dumps(whole).encode(), "test"),
+            named("json").parse(json.dumps(whole).encode(), "test", transport),
             oracle.record_of(paths).files,
             transport,
             location="test",

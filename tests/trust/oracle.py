@@ -56,7 +56,9 @@ def make(paths: Sequence[Path], dataset_id: str = DATASET_ID) -> tuple[Reference
 
 def proof(document: bytes, paths: Sequence[Path], **options: Any) -> Report:
     """What ``esgvzarr.proof`` says of a document."""
-    return proof_of(named("json").parse(document, "test"), paths, **options)
+    with Transport() as transport:
+        artefact = named("json").parse(document, "test", transport)
+    return proof_of(artefact, paths, **options)
 
 
 def proof_of(artefact: Artefact, paths: Sequence[Path], **options: Any) -> Report:

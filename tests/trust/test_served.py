@@ -40,7 +40,7 @@ def outcome_of(record: DatasetRecord, transport: Transport) -> tuple[set[str], R
         return {finding.code for finding in error.findings}, None
     except EsgvzarrError as error:
         return {error.code}, None
-    artefact = named("json").parse(encode(references), "references")
+    artefact = named("json").parse(encode(references), "references", transport)
     place = {"location": "references", "dataset_id": str(record.id)}
     return set(), verify(artefact, record.files, transport, scanned=fetched, **place)
 
