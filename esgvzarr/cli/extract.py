@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..pages.facts import PageFacts
     from ..transport import Transport
 
-_SOURCE = "the id of a dataset, or the URL or path of a reference file"
+_SOURCE = "the id of a dataset, or the URL or path of a reference file or of its STAC item"
 
 
 def add_commands(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
         _extract,
         "write a part of a dataset to a NetCDF file, fetching only the chunks that it needs",
     )
-    parser.add_argument("source", metavar="DSID|HREF", help=_SOURCE)
+    parser.add_argument("source", metavar="DSID|HREF|ITEM", help=_SOURCE)
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=Path, required=True, help="the file to write"
     )
@@ -65,7 +65,7 @@ def add_commands(commands: Any) -> None:
         _show,
         "print what a dataset is and how to open it",
     )
-    show.add_argument("source", metavar="DSID|HREF", help=_SOURCE)
+    show.add_argument("source", metavar="DSID|HREF|ITEM", help=_SOURCE)
     show.add_argument("--page", action="store_true", help="open its page in a browser, too")
 
 
@@ -99,6 +99,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from ..indexes.item_references import references_at
     from ..pages.facts import read_facts
     from ..proof import read_artefact
     from ..reader import open_named
@@ -109,6 +110,9 @@ def _show(options: argparse.Namespace) -> int:
     if not is_url(place) and not Path(place).exists():
         place = open_named(place).href
     with Transport(timeout_s=Settings().timeout_s) as transport:
+        if is_url(place):
+            transport.allow(host_of(place), named=True)
+        place = references_at(place, transport)[0]
         if is_url(place):
             transport.allow(host_of(place), named=True)
         contents = read_artefact(place, transport).contents

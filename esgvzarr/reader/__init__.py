@@ -61,19 +61,26 @@ def open_named(place: str) -> Source:
     """Open the document of a dataset, once for all that is read of it.
 
     Args:
-        place: the id of a dataset, with or without its version; or the URL or path of references.
+        place: the id of a dataset, with or without its version; or the URL or path of references
+            or of a STAC item.
 
     Raises:
         SourceError: there is no such dataset, or what is there is no references.
         SettingsError: a package is missing that reads this output.
     """
+    from ..errors import SourceError
     from .backends import EsgfBackend
-    from .esgf import open_by_id
+    from .esgf import is_item_at, open_by_id
     from .source import open_source
 
     if EsgfBackend().guess_can_open(place):
         return open_by_id(place)
-    return open_source(place)
+    try:
+        return open_source(place)
+    except SourceError:
+        if is_item_at(place):
+            return open_by_id(place)
+        raise
 
 
 def open_parsed(

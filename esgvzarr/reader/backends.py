@@ -126,8 +126,11 @@ class EsgfBackend(EsgvzarrBackend):
     _own = ("storage_options", "indexes")
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether this is the id of a dataset, and no file."""
+        """Whether this is the id of a dataset, and no file or address of one."""
         if not isinstance(filename_or_obj, str) or os.path.exists(filename_or_obj):
+            return False
+        is_address = "://" in filename_or_obj and not filename_or_obj.startswith("esgf://")
+        if is_address or filename_or_obj.endswith((*_SUFFIXES, ".nc")):
             return False
         return bool(_DATASET.fullmatch(dataset_id_of(filename_or_obj)))
 

@@ -52,6 +52,14 @@ def open_by_id(
     )
 
 
+def is_item_at(place: str) -> bool:
+    """Whether a STAC item is at a URL or path; no where nothing can be read."""
+    try:
+        return "assets" in _read_item(place)
+    except SourceError:
+        return False
+
+
 def _entry(place: Any, indexes: str | Iterable[str] | None) -> Entry:
     if isinstance(place, Mapping):
         return _of_item(place)

@@ -33,9 +33,10 @@ SETTINGS_FILE = Path("esgvzarr") / "indexes"
 """Below the user's directory of settings: one index a line."""
 DEFAULTS = (
     "globus:a8ef4320-9e5a-4793-837b-c45161ca1845",
-    "https://api.stac.ceda.ac.uk",
+    "https://discovery.east.esgf.io",
+    "https://discovery.west.esgf.io",
 )
-"""Those of intake-esgf 2025.10: the Globus index ESGF2-US-1.5-Catalog, and CEDA's STAC API."""
+"""Those of intake-esgf 2026.9.28: the Globus index ESGF2-US-1.5-Catalog, and ESGF's STAC APIs."""
 TIMEOUT_S = 30.0
 """For one index. The others do not wait longer for it."""
 _MOST_BYTES = 64 * 2**20

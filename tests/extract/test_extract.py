@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +23,7 @@ from esgvzarr import cli
 from esgvzarr.errors import SourceError, StoreError
 from esgvzarr.extract import Box, Request, extract
 from esgvzarr.pages import write_page
-from esgvzarr.testing import DATASET_ID, Latency, ThreddsServer
+from esgvzarr.testing import DATASET_ID, Latency, StacServer, ThreddsServer, make_item
 from esgvzarr.testing.datasets import FileSpec, specs_of, write_files
 
 CDO = shutil.which("cdo")
@@ -75,6 +79,74 @@ class TestAgainstCDO:
         np.testing.assert_allclose(values(own, "lat"), values(theirs, "lat"))
         np.testing.assert_allclose(values(own, "lon"), values(theirs, "lon"))
         assert values(own, "tas").size > 0
+
+    def test_the_same_by_id_href_and_item(
+        self, tmp_path: Path, stac_server: StacServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The id with and without its version is looked up in an index; files lie on a server."""
+        files = write_files(tmp_path / "files", specs_of((12, 12), grid=(18, 36)))
+        theirs = tmp_path / "cdo.nc"
+        self.cut(files, theirs, "-sellonlatbox,-40,30,-10,60", "-seldate,1850-11-01,1851-02-28")
+        with ThreddsServer(tmp_path) as node:
+            reference = refer(tmp_path, [node.url_of(file) for file in files])
+            href = node.url_of(reference)
+            item = make_item(DATASET_ID)
+            item["assets"]["reference_file"] = {"href": href, "roles": ["references"]}
+            stac_server.add_item(item)
+            monkeypatch.setenv("ESGF_INDEXES", stac_server.url)
+            (tmp_path / "item.json").write_text(json.dumps(item))
+            shown_at = f"{stac_server.url}/collections/CMIP6/items/{DATASET_ID}"
+            master = DATASET_ID.rpartition(".v")[0]
+            places = [DATASET_ID, master, href, shown_at, str(tmp_path / "item.json")]
+            for number, place in enumerate(places):
+                own = tmp_path / f"own{number}.nc"
+                command = ["extract", place, "-o", str(own), "--variable", "tas"]
+                command += ["--time", "1850-11/1851-02", "--bbox", "-40", "-10", "30", "60"]
+                with pytest.raises(SystemExit) as stop:
+                    cli.main(command)
+                assert stop.value.code == 0, place
+                np.testing.assert_array_equal(values(own, "tas"), values(theirs, "tas"), place)
+
+    def test_latitudes_from_north_to_south_stay_in_their_order(self, tmp_path: Path) -> None:
+        specs = specs_of((12, 12), grid=(18, 36), latitude_step=-1.0)
+        reference, files = references(tmp_path, specs)
+        extract(str(reference), tmp_path / "own.nc", Request(("tas",), box=Box(20, -30, 200, 45)))
+        self.cut(files, tmp_path / "cdo.nc", "-sellonlatbox,20,200,-30,45")
+        for name in ("tas", "lat"):
+            own = values(tmp_path / "own.nc", name)
+            np.testing.assert_array_equal(own, values(tmp_path / "cdo.nc", name))
+        assert np.all(np.diff(values(tmp_path / "own.nc", "lat")) < 0)
+
+    def test_levels(self, tmp_path: Path) -> None:
+        path = tmp_path / "levels.nc"
+        with netCDF4.Dataset(path, "w") as file:
+            for name, length in (("time", None), ("plev", 5), ("lat", 3), ("lon", 4)):
+                file.createDimension(name, length)
+            attributes = {
+                "time": {"units": "days since 2000-01-01", "standard_name": "time"},
+                "plev": {"units": "Pa", "positive": "down", "standard_name": "air_pressure"},
+                "lat": {"units": "degrees_north", "standard_name": "latitude"},
+                "lon": {"units": "degrees_east", "standard_name": "longitude"},
+            }
+            numbers = {
+                "time": [15.0, 45.0],
+                "plev": [100000.0, 85000.0, 50000.0, 25000.0, 1000.0],
+                "lat": [-45.0, 0.0, 45.0],
+                "lon": [0.0, 90.0, 180.0, 270.0],
+            }
+            for name, said in attributes.items():
+                made = file.createVariable(name, "f8", (name,))
+                made.setncatts(said)
+                made[:] = numbers[name]
+            data = file.createVariable("ta", "f4", ("time", "plev", "lat", "lon"))
+            data.units = "K"
+            data[:] = np.arange(120).reshape(2, 5, 3, 4)
+        reference = refer(tmp_path, [str(path)])
+        extract(str(reference), tmp_path / "own.nc", Request(("ta",), level="25000/85000"))
+        self.cut([path], tmp_path / "cdo.nc", "-sellevel,85000,50000,25000")
+        for name in ("ta", "plev"):
+            own = values(tmp_path / "own.nc", name)
+            np.testing.assert_array_equal(own, values(tmp_path / "cdo.nc", name))
 
     def test_a_calendar_of_360_days(self, tmp_path: Path) -> None:
         specs = specs_of((12, 12), grid=(4, 6), calendar="360_day")
@@ -226,6 +298,31 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values(out, "tas"), whole)
 
 
+def test_a_terminal_shows_a_bar_with_bytes_and_a_log_shows_nothing(
+    three: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    def run(target: int, name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "esgvzarr", "extract", str(three[0]), "-o"]
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+        return subprocess.Popen([*command, str(tmp_path / name)], stderr=target, env=environment)
+
+    master, terminal = pty.openpty()
+    with run(terminal, "first.nc"):
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(master, 2**16):
+                said += part
+    os.close(master)
+    done, total = re.findall(r"([\d.]+)/([\d.]+) kB", said.decode())[-1]
+    assert done == total
+    assert float(total) >= 36 * 18 * 36 * 4 / 1000
+    with (tmp_path / "log").open("wb") as log, run(log.fileno(), "second.nc"):
+        pass
+    assert (tmp_path / "log").read_text() == ""
+    assert (tmp_path / "second.nc").exists()
+
+
 def test_show_opens_the_page_where_there_is_one(
     three: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,11 +340,18 @@ def test_show_opens_the_page_where_there_is_one(
     assert (tmp_path / "opened").read_text().strip() == page
 
 
+@pytest.mark.parametrize("by", ["path", "item"])
 def test_show_says_what_it_is_and_how_to_open_it(
-    three: tuple[Path, list[Path]], capsys: pytest.CaptureFixture[str]
+    three: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str
 ) -> None:
+    place = str(three[0])
+    if by == "item":
+        item = make_item(DATASET_ID)
+        item["assets"]["reference_file"] = {"href": place, "roles": ["references"]}
+        place = str(tmp_path / "item.json")
+        Path(place).write_text(json.dumps(item))
     with pytest.raises(SystemExit):
-        cli.main(["show", str(three[0])])
+        cli.main(["show", place])
     said = capsys.readouterr().out
     assert "model: UKESM1-0-LL" in said
     assert "tas (time, lat, lon) 36 x 18 x 36 K" in said

@@ -17,6 +17,7 @@ import xarray
 from trust import oracle
 
 from esgvzarr.errors import SourceError, TransportError
+from esgvzarr.reader import open_named
 from esgvzarr.testing import (
     DATASET_ID,
     FileSpec,
@@ -86,6 +87,20 @@ def test_an_id_opens_without_naming_an_engine(
     stac_server.add_item(published.item())
     monkeypatch.setenv("ESGF_INDEXES", stac_server.url)
     assert is_whole(xarray.open_dataset(DATASET_ID), published.paths)
+
+
+def test_the_address_of_a_file_is_no_id(published: Published) -> None:
+    """Though it ends as an id does; it opens as the file that it is."""
+    from esgvzarr.reader.backends import EsgfBackend
+
+    named = f"https://data.example.org/zarr/{DATASET_ID}"
+    for place in (named, f"{named}.json", f"{DATASET_ID}.json", f"missing/{DATASET_ID}.nc"):
+        assert not EsgfBackend().guess_can_open(place), place
+    assert EsgfBackend().guess_can_open(f"esgf://{DATASET_ID}")
+    reference = published.paths[0].with_name(f"{DATASET_ID}.json")
+    (reference.parent / "references.json").rename(reference)
+    opened_from = open_named(published.second.url_of(reference)).href
+    assert opened_from == published.second.url_of(reference)
 
 
 def test_an_id_without_a_version_is_the_newest_one(
