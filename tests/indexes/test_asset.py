@@ -76,6 +76,22 @@ def test_asset_has_the_fields_that_the_field_agreed_on(item: dict[str, Any]) -> 
     }
 
 
+def test_no_client_could_read_cube_fields(item: dict[str, Any]) -> None:
+    """pystac reads what the item declares, and an item of ESGF cannot declare this extension:
+    docs/internals/decisions/0017.
+    """
+    from pystac import Item
+    from pystac.errors import ExtensionNotImplemented
+    from pystac.extensions.datacube import DatacubeExtension
+
+    made = make_asset(LINK, item, NOW)
+    assert [name for name in made if name.startswith("cube:")] == []
+    made["cube:dimensions"] = {"lat": {"type": "spatial", "axis": "y", "extent": [-90, 90]}}
+    shown = Item.from_dict({**item, "assets": {LINK.asset_key: made}})
+    with pytest.raises(ExtensionNotImplemented):
+        DatacubeExtension.ext(shown.assets[LINK.asset_key])
+
+
 def test_an_asset_in_segments_names_the_engine_in_title_text_and_keywords(
     item: dict[str, Any],
 ) -> None:
