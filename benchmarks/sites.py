@@ -260,7 +260,9 @@ class CatalogSite(Site):
         ]
 
     def is_whole(self, dataset_id: str, *, linked: bool) -> bool:
-        """The item must be found from the top, too, once it was made."""
+        """An item that shows a link must be found from the top, too. One that shows none may not be
+        listed: its run was killed before that, and the next run lists it.
+        """
         there = (self.directory / "catalog" / "CMIP6" / dataset_id / f"{dataset_id}.json").exists()
         collection = json.loads(
             (self.directory / "catalog" / "CMIP6" / "collection.json").read_text()
@@ -269,11 +271,8 @@ class CatalogSite(Site):
         listed = [link["href"] for link in collection["links"] if link["rel"] == "item"].count(
             f"./{dataset_id}/{dataset_id}.json"
         )
-        return (
-            listed == int(there)
-            and len(top["links"]) == 2
-            and super().is_whole(dataset_id, linked=linked)
-        )
+        found = listed == int(there) if linked else listed <= int(there)
+        return found and len(top["links"]) == 2 and super().is_whole(dataset_id, linked=linked)
 
 
 @contextmanager

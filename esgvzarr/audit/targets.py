@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
     ids = [str(DatasetId.parse(name)) for name in named if name not in places]
     if ids or not named:
         known = _known_targets(ledger)
-        for name in ids:
+        for name in ids or known:
             if name not in known:
                 raise SourceError(
                     name,
@@ -70,7 +70,6 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
                     todo="Give the URL of its reference file; esgvzarr status says how it stands.",
                     code="source-not-in-ledger",
                 )
-        for name in ids or known:
             targets += known[name]
     return targets
 
@@ -83,17 +82,21 @@ def _targets_at(place: str, settings: Settings) -> list[Target]:
             return [Target(shown) for shown in references_at(place, transport)]
     if of_place(place).directory:
         return [Target(place)]
-    found = []
-    for path in Path(place).rglob("[!.]*"):
-        is_inside_one = any(of_place(part).directory for part in path.parts[:-1])
-        if path.name.endswith(tuple(suffixes())) and not is_inside_one:
-            found.append(path)
+    found = sorted(_outputs_below(Path(place)))
     if not found:
         expected = ", ".join(f"*{suffix}" for suffix in suffixes())
         raise SourceError(
             place, "has no reference files in it", expected=expected, code="source-none"
         )
-    return [Target(str(path)) for path in sorted(found)]
+    return [Target(str(path)) for path in found]
+
+
+def _outputs_below(directory: Path) -> Iterator[Path]:
+    """Outputs by their suffixes, those inside of outputs that are directories left out."""
+    for path in directory.rglob("[!.]*"):
+        is_inside_one = any(of_place(part).directory for part in path.parts[:-1])
+        if path.name.endswith(tuple(suffixes())) and not is_inside_one:
+            yield path
 
 
 def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:

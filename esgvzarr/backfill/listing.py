@@ -288,21 +288,24 @@ def _named_in(content: bytes, kind: str) -> list[str]:
     wrong with them.
     """
     if kind == "mapfile":
-        cells = (
-            line.partition("|")[0].strip()
-            for line in content.decode("utf-8", "replace").splitlines()
-            if line.strip()
-        )
+        lines = content.decode("utf-8", "replace").splitlines()
+        cells = [line.partition("|")[0].strip() for line in lines if line.strip()]
         return [str(_dsid(cell) or cell) for cell in cells]
     document = json.loads(content)
     if kind == "item":
         return [str(document.get("id"))]
-    documents: Sequence[Any] = (
-        list(document.values()) if isinstance(document, Mapping) else document
-    )
-    inner = [one.get("dataset", one) if isinstance(one, Mapping) else {} for one in documents]
-    names = [one.get("instance_id") for one in inner if one.get("type") in ("Dataset", ["Dataset"])]
-    return [str(name[0] if isinstance(name, list) else name) for name in names]
+    return _named_in_records(list(document.values()) if isinstance(document, Mapping) else document)
+
+
+def _named_in_records(documents: Sequence[Any]) -> list[str]:
+    """The datasets of publication records."""
+    names = []
+    for document in documents:
+        record = document.get("dataset", document) if isinstance(document, Mapping) else {}
+        if record.get("type") in ("Dataset", ["Dataset"]):
+            name = record.get("instance_id")
+            names.append(str(name[0] if isinstance(name, list) else name))
+    return names
 
 
 def _folder_id(dataset: CatalogueDataset) -> DatasetId | None:

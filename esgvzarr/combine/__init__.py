@@ -121,27 +121,24 @@ def _inlined(series: Series, rebased: Mapping[str, Reference]) -> set[str]:
     data = cf.data_names(first.variables, series.time)
     names = set()
     for name, variable in first.variables.items():
-        versions = (
-            [file.variables[name] for file in series.files]
-            if series.time in variable.dims
-            else [variable]
-        )
-        if any(version.values is None for version in versions):
+        versions = [variable]
+        limit = INLINE_FIXED
+        if series.time in variable.dims:
+            versions = [file.variables[name] for file in series.files]
+            limit = INLINE_MOVING
+        values = [version.values for version in versions if version.values is not None]
+        if len(values) < len(versions):
             continue
-        size = sum(version.values.nbytes for version in versions if version.values is not None)
-        unreferable = any(
-            version.values is not None and version.values.size and not len(version.chunks)
-            for version in versions
-        )
-        limit = INLINE_MOVING if series.time in variable.dims else INLINE_FIXED
-        if (
-            unreferable
-            or variable.dims == (name,)
-            or (name not in data and size <= limit)
-            or name in rebased
-        ):
+        is_small = name not in data and sum(value.nbytes for value in values) <= limit
+        is_needed = variable.dims == (name,) or name in rebased
+        if is_small or is_needed or any(map(_is_unreferable, versions)):
             names.add(name)
     return names
+
+
+def _is_unreferable(variable: Variable) -> bool:
+    """Whether there are values, and no chunks that hold them."""
+    return variable.values is not None and variable.values.size > 0 and not len(variable.chunks)
 
 
 def _arrays(

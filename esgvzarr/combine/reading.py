@@ -36,21 +36,25 @@ def steps_together(arrays: Sequence[Array], time: str | None, lengths: Sequence[
     unit = math.lcm(*(array.chunk_shape[array.dims.index(str(time))] for array in moving))
     step = max(_bytes_of_step(array, str(time)) for array in moving)
     total = sum(lengths)
-    if unit >= total or unit * step >= MOST:
-        return unit if unit <= total else 0
+    if unit > total:
+        return 0
+    if unit == total or unit * step >= MOST:
+        return unit
     least = -(-LEAST // step)
     if total <= least:
         return total
-    file = _common_length(lengths)
-    if file and file % unit == 0:
-        steps = _by_whole_files(file, unit, least)
-        if steps * step <= MOST:
-            return min(steps, total)
+    steps = _by_whole_files(_common_length(lengths), unit, least)
+    if steps and steps * step <= MOST:
+        return min(steps, total)
     return -(-least // unit) * unit
 
 
 def _by_whole_files(file: int, unit: int, least: int) -> int:
-    """The fewest steps, at least so many, that are whole files, or divide one."""
+    """The fewest steps, at least so many, that are whole files, or divide one; 0 where files do
+    not end where chunks end.
+    """
+    if not file or file % unit:
+        return 0
     if file <= least:
         return -(-least // file) * file
     return next(

@@ -61,22 +61,16 @@ def split(
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
     inline = set(inlined)
-    brought_into_line = set(series.dates) & inline  # their types may differ
-    names = [
-        n
-        for n, v in series.files[0].variables.items()
-        if series.time in v.dims and n not in brought_into_line
-    ]
+    names = _gridded(series, inline)
     runs: list[Run] = []
     current: list[int] = []
     grids: dict[str, _Grid] = {}
     for number, file in enumerate(series.files):
         begun = {name: _begin(file.variables[name], series.time, name in inline) for name in names}
-        grown = {name: _grow(grids[name], begun[name]) for name in names} if current else begun
-        joined = {name: grid for name, grid in grown.items() if grid is not None}
+        joined = _grown(grids, begun) if current else begun
         if len(joined) < len(names):
-            for name in (name for name in names if name not in joined):
-                if on_border is not None:
+            if on_border is not None:
+                for name in (name for name in names if name not in joined):
                     on_border(Border(number, name, _difference(grids[name], begun[name])))
             runs.append(_run(current, grids, inline))
             current = []
@@ -84,6 +78,25 @@ def split(
         current = [*current, number]
         grids = joined
     return [*runs, _run(current, grids, inline)]
+
+
+def _gridded(series: Series, inline: set[str]) -> list[str]:
+    """The variables along time that have to fit together. Dates that the references hold need not:
+    they are brought into line, and their types may differ.
+    """
+    dates = set(series.dates) & inline
+    variables = series.files[0].variables.items()
+    return [name for name, one in variables if series.time in one.dims and name not in dates]
+
+
+def _grown(grids: Mapping[str, _Grid], begun: Mapping[str, _Grid]) -> dict[str, _Grid]:
+    """The grids of a run with one more file; those of variables that do not fit are left out."""
+    grown = {}
+    for name, grid in begun.items():
+        longer = _grow(grids[name], grid)
+        if longer is not None:
+            grown[name] = longer
+    return grown
 
 
 def _run(files: Sequence[int], grids: Mapping[str, _Grid], inline: set[str]) -> Run:

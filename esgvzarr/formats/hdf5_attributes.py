@@ -77,7 +77,7 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
     if isinstance(value, (str, bytes)):
         return text_of(value)
     array = np.asarray(value)
-    if array.dtype.kind in "SO" and all(isinstance(item, (str, bytes)) for item in array.flat):
+    if _is_text(array):
         texts = [text_of(item) for item in array.ravel()]
         return texts[0] if len(texts) == 1 else texts
     if array.dtype.kind not in "iuf" or array.ndim > 1:
@@ -89,9 +89,13 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
             todo="netCDF libraries cannot read it: write the attribute again.",
             code="file-type-unsupported",
         )
-    if array.ndim == 0:
-        return array[()]
-    return array[0] if array.size == 1 else array
+    return array.ravel()[0] if array.size == 1 else array
+
+
+def _is_text(array: np.ndarray) -> bool:
+    if array.dtype.kind not in "SO":
+        return False
+    return all(isinstance(item, (str, bytes)) for item in array.flat)
 
 
 def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:

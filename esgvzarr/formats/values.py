@@ -52,24 +52,25 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
     names = []
     for file, time in zip(files, times, strict=True):
         companions = _dates_beside(file, time, other_references=bounds)
-        needed = {name for name, variable in file.variables.items() if variable.dims == (name,)}
-        needed |= set(companions) if bounds else set()
-        needed |= {
-            name for name in shared & file.variables.keys() if time not in file.variables[name].dims
-        }
-        others = file.variables.keys() - cf.data_names(file.variables, time) - needed
-        needed |= {
-            name for name in others if len(files) > 1 and time not in file.variables[name].dims
-        }
+        fixed = {name for name, one in file.variables.items() if time not in one.dims}
+        needed = {name for name, one in file.variables.items() if one.dims == (name,)}
+        if bounds:
+            needed |= set(companions)
+        needed |= shared & fixed
+        others = file.variables.keys() - cf.data_names(file.variables, time)
+        if len(files) > 1:
+            needed |= others & fixed
         for name in others - needed:
             limit = SMALL_TIME if name in companions else SMALL
-            if (
-                _bytes(file.variables[name]) <= limit
-                and len(spans(file.variables[name])) <= FEW_READS
-            ):
+            if _is_quickly_read(file.variables[name], limit):
                 needed.add(name)
         names.append(needed)
     return names
+
+
+def _is_quickly_read(variable: Variable, limit: int) -> bool:
+    """Whether its values are at most so many bytes, in few places of the file."""
+    return _bytes(variable) <= limit and len(spans(variable)) <= FEW_READS
 
 
 def _dates_beside(

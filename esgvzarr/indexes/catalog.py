@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,15 @@ class CatalogIndex(IndexDefaults):
             new = not path.exists()
             if new:
                 _write_json(path, make_item(record, self._now(), time_range))
-            self._list_in_collection(record.id)
+            try:
+                self._list_in_collection(record.id)
+            except LinkError:
+                if (
+                    new
+                ):  # no reader would find it; where it cannot be removed, the next run lists it
+                    with suppress(OSError):
+                        path.unlink()
+                raise
         return new
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:

@@ -171,6 +171,14 @@ def from_records(
     )
 
 
+def _unwrapped(document: Any) -> Any:
+    """A document without the key ``file`` or ``dataset`` around it, if there is one."""
+    if not isinstance(document, Mapping):
+        return document
+    inner = [document[key] for key in ("file", "dataset") if key in document]
+    return inner[0] if len(inner) == 1 and isinstance(inner[0], Mapping) else document
+
+
 def _documents(
     documents: Sequence[Any] | Mapping[str, Any],
 ) -> tuple[list[_DatasetDocument], list[_FileDocument]]:
@@ -182,12 +190,7 @@ def _documents(
     files = []
     for number, document in numbered:
         subject = f"record {number}"
-        inner = (
-            [document[key] for key in ("file", "dataset") if key in document]
-            if isinstance(document, Mapping)
-            else []
-        )
-        raw = inner[0] if len(inner) == 1 and isinstance(inner[0], Mapping) else document
+        raw = _unwrapped(document)
         if not isinstance(raw, Mapping) or not isinstance(_only(raw.get("type")), str):
             raise SourceError(
                 subject,
@@ -249,13 +252,7 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
     ]
     _check_all_taken(parsed.assets, raws, chosen)
     assets = [_parse(_Asset, raw, f"{chosen}, asset {raw.get('href')}") for raw in raws]
-    sizes = [asset.size for asset in assets if asset.size is not None]
-    if sizes and len(sizes) == len(assets) and parsed.properties.size not in (None, sum(sizes)):
-        raise _incomplete(
-            chosen,
-            f"{len(assets)} NetCDF assets of {sum(sizes)} bytes",
-            f"{parsed.properties.size} bytes",
-        )
+    _check_size(assets, parsed.properties.size, chosen)
     files = tuple(
         _file_of_asset(asset, _ending(raw, ":tracking_id"))
         for asset, raw in zip(assets, raws, strict=True)
@@ -270,6 +267,16 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
         )
     return _whole(
         DatasetRecord(chosen, "".join(nodes), files, pid=_ending(item["properties"], ":pid"))
+    )
+
+
+def _check_size(assets: Sequence[_Asset], stated: int | None, dataset_id: DatasetId) -> None:
+    """The sizes of all files together are that of the dataset, where all of them are stated."""
+    sizes = [asset.size for asset in assets if asset.size is not None]
+    if stated is None or not sizes or len(sizes) < len(assets) or stated == sum(sizes):
+        return
+    raise _incomplete(
+        dataset_id, f"{len(assets)} NetCDF assets of {sum(sizes)} bytes", f"{stated} bytes"
     )
 
 
@@ -456,25 +463,31 @@ def _name_of(url: str) -> str:
 
 def _choose(found: Sequence[DatasetId], asked: DatasetId | None, subject: str) -> DatasetId:
     """The dataset asked for, or the only one."""
-    names = ", ".join(map(str, found[:10])) + (
-        f" and {len(found) - 10} more" if len(found) > 10 else ""
-    )
-    if asked is not None and asked not in found:
+    names = ", ".join(map(str, found[:10]))
+    if len(found) > 10:
+        names += f" and {len(found) - 10} more"
+    if asked is not None:
+        if asked in found:
+            return asked
         raise SourceError(
             subject,
             f"describes {names or 'no dataset'}",
             expected=str(asked),
             code="source-mismatch",
         )
-    if asked is None and len(found) != 1:
+    if not found:
+        raise SourceError(
+            subject, "describes no dataset", expected="one dataset", code="source-none"
+        )
+    if len(found) > 1:
         raise SourceError(
             subject,
-            f"describes {len(found)} datasets: {names}" if found else "describes no dataset",
+            f"describes {len(found)} datasets: {names}",
             expected="one dataset",
-            todo="Give --dataset-id with one of them." if found else "",
-            code="source-several" if found else "source-none",
+            todo="Give --dataset-id with one of them.",
+            code="source-several",
         )
-    return asked or found[0]
+    return found[0]
 
 
 def _of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> DatasetRecord:

@@ -290,18 +290,7 @@ class _Page:
         url = self._file_url(accesses)
         if url is None or not is_netcdf_name(urlsplit(url).path):
             return None
-        try:
-            parse_url(url)
-        except TransportError as error:
-            todo = (
-                "Give the catalogue by its URL: its services are relative to it."
-                if not is_url(self.url)
-                else ""
-            )
-            found = f"file {url} is not at an http(s) URL: it {error.found}"
-            raise SourceError(
-                self.url, found, expected=error.expected, todo=todo, code="source-url"
-            ) from error
+        self._check_url(url)
         if size and not (size.isascii() and size.isdigit()):
             raise SourceError(
                 self.url,
@@ -317,6 +306,18 @@ class _Page:
             properties.get("checksum_type") or None,
             properties.get("tracking_id") or None,
         )
+
+    def _check_url(self, url: str) -> None:
+        try:
+            parse_url(url)
+        except TransportError as error:
+            todo = ""
+            if not is_url(self.url):
+                todo = "Give the catalogue by its URL: its services are relative to it."
+            found = f"file {url} is not at an http(s) URL: it {error.found}"
+            raise SourceError(
+                self.url, found, expected=error.expected, todo=todo, code="source-url"
+            ) from error
 
     def _accesses(self, element: ET.Element, service: str | None) -> list[tuple[str, str]]:
         """``urlPath`` and service, of the dataset itself and of each ``access`` in it."""
@@ -359,13 +360,11 @@ def _find(
         return folders_of_it[0]
     if catalogue.references or any(dataset.dataset_id for dataset in datasets):
         return None
-    named = _dsid(_stem(catalogue.url))
     folders = list(filter(_holds_files, datasets)) or datasets
-    return (
-        folders[0]
-        if len(folders) == 1 and (named == asked or (named is None and may_be_unnamed))
-        else None
-    )
+    named = _dsid(_stem(catalogue.url))
+    if named is None and may_be_unnamed:
+        named = asked
+    return folders[0] if len(folders) == 1 and named == asked else None
 
 
 def _outermost(datasets: Iterable[CatalogueDataset]) -> list[CatalogueDataset]:

@@ -202,6 +202,15 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "CMIP6"]
 
 
+def test_an_item_that_cannot_be_listed_is_not_left(tmp_path: Path) -> None:
+    """No reader would find it, and no verb would ask for it."""
+    collection = tmp_path / "CMIP6" / "collection.json"
+    collection.mkdir(parents=True)
+    with pytest.raises(LinkError, match="collection"):
+        catalog_at(tmp_path).add_dataset(RECORD)
+    assert [path for path in tmp_path.rglob("*.json") if path.is_file()] == []
+
+
 def test_a_broken_item_is_said(tmp_path: Path) -> None:
     """A file that is no JSON is an error that names it, not an absent dataset."""
     index = catalog_at(tmp_path)
