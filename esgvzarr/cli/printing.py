@@ -46,22 +46,34 @@ def progress_on(console: Console) -> Progress:
 
 @contextmanager
 def step_bar(console: Console) -> Iterator[Progress]:
-    """Show on a terminal which step of which dataset goes on, and for how long; nothing elsewhere,
-    so that cron sends mail about outcomes alone.
+    """Show on a terminal which step of which dataset goes on, for how long, and how much of it is
+    done, as far as that is known; nothing elsewhere, so that cron sends mail about outcomes alone.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..stage import Detailed, Doing
 
     if not console.is_terminal:
         yield lambda *_: None
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(20),
+        TextColumn("{task.fields[share]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, share="")
 
         def show_step(dataset_id: str, step: str) -> None:
-            bar.reset(task, total=None, description=f"{_short(dataset_id)}: {step}")
+            if isinstance(step, Doing):
+                share = f"{100 * step.done // step.total}%"
+                bar.update(task, total=step.total, completed=step.done, share=share)
+                return
+            description = f"{_short(dataset_id)}: {step}"
+            bar.reset(task, total=None, description=description, share="")
 
-        yield show_step
+        yield Detailed(show_step)
 
 
 def _short(dataset_id: str) -> str:

@@ -26,12 +26,15 @@ from ..model import FileReferences, Finding, Member, ReferenceFile, ReferenceSet
 from ..outcome import Verb, Written
 from ..stage import (
     Destination,
+    Detailed,
     Place,
     Progress,
     Staged,
+    begin,
     limits_of,
     stage_references,
     staging_places,
+    with_details,
 )
 from ..transport import Transport
 from ..workers import in_a_worker
@@ -112,6 +115,10 @@ def _staged_apart(
 ) -> Staged:
     """``_stage`` in a process of its own, within the limits that the settings name."""
     limits = limits_of(settings)
+    if isinstance(progress, Detailed):
+        work = (with_details, _stage, spec, places, transport, settings)
+        staged: Staged = in_a_worker(*work, limits=limits, progress=progress)
+        return staged
     return in_a_worker(_stage, spec, places, transport, settings, limits=limits, progress=progress)
 
 
@@ -126,10 +133,12 @@ def _stage(
     """Scan the inputs, and stage and prove the document."""
     inputs = gather(spec, transport, settings.data_paths)
     files = list(chain.from_iterable(one.files for one in inputs.all()))
-    progress(spec.name, f"scanning {len(files)} files of {len(inputs.all())} datasets")
+    step = f"scanning {len(files)} files of {len(inputs.all())} datasets"
+    told = begin(progress, spec.name, step)
     served = check_served(files, transport, read=settings.read)
     reading = Reading(settings.read, served, bounds=inputs.share_time)
-    every, fetched = scan_and_keep(files, transport, reading)
+    with transport.watched(told):
+        every, fetched = scan_and_keep(files, transport, reading)
     found = iter(every)
     scanned = {one.name: list(islice(found, len(one.files))) for one in inputs.all()}
     check_dropped(spec, every)

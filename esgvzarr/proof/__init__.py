@@ -7,7 +7,8 @@ JSON, ours or not. The argument is in docs/internals/proof.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -87,6 +88,7 @@ def verify(
     full: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     scanned: Mapping[str, Fetched] | None = None,
+    told: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
     """Compare a reference file with the NetCDF files that it should show.
 
@@ -106,6 +108,7 @@ def verify(
         storage_options: of fsspec's reference file system, for the reader's side.
         scanned: URL -> what a scan has read of a file over HTTP. Its bytes are not asked for again;
             what it made of them is not believed.
+        told: how much is compared, and how much there is.
 
     Returns:
         A report, passed or not.
@@ -125,7 +128,7 @@ def verify(
         options["remote_options"] = {**clients.options, **asked}
         if not any(is_url(url) for url in places.urls()):
             options["fs"] = local_files()
-        desk = _prepare(files, transport, clients, places, scanned or {})
+        desk = replace(_prepare(files, transport, clients, places, scanned or {}), told=told)
         shown = open_shown(artefact, options, location)
         found = scenes(contents.provenance, shown, files, location)
         checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]

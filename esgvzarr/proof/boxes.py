@@ -7,9 +7,10 @@ wants besides, it asks the server for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +47,33 @@ class Desk:
     """File URL -> where the judge reads it."""
     sizes: Mapping[str, int]
     """URL -> bytes of the files whose URLs readers follow."""
+    told: Callable[[int, int], None] = lambda *_: None
+    """How much is compared, and how much there is."""
+
+
+class Course:
+    """How far the comparison of some jobs is: each byte counts once when it is fetched, and once
+    when it is compared.
+
+    Args:
+        jobs: all of them.
+        told: hears of it.
+    """
+
+    def __init__(self, jobs: Sequence[Job], told: Callable[[int, int], None]) -> None:
+        self._done = 0
+        self._total = 2 * sum(job.size for job in jobs)
+        self._told = told
+
+    def fetch(self, jobs: Sequence[Job], answers: int, requests: int) -> None:
+        """So many of the requests for some jobs were answered."""
+        size = sum(job.size for job in jobs)
+        self._told(self._done + size * answers // requests, self._total)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Some jobs are through one of both."""
+        self._done += sum(job.size for job in jobs)
+        self._told(self._done, self._total)
 
 
 def sizes_of(
@@ -70,17 +98,22 @@ def compare_boxes(jobs: Sequence[Job], desk: Desk) -> None:
         FormatError: netCDF-C cannot read a box.
     """
     hints = _hints(desk.sources)
+    course = Course(jobs, desk.told)
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="esgvzarr-reader")
     try:
         for batch in _batches(jobs):
-            _compare_batch(batch, desk, hints, readers)
+            _compare_batch(batch, desk, hints, readers, course)
             desk.clients.known = {}
     finally:
         readers.shutdown(cancel_futures=True)
 
 
 def _compare_batch(
-    batch: Sequence[Job], desk: Desk, hints: Mapping[str, Hints], readers: Executor
+    batch: Sequence[Job],
+    desk: Desk,
+    hints: Mapping[str, Hints],
+    readers: Executor,
+    course: Course,
 ) -> None:
     works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
     contents = {url: source.content for url, source in works.items() if source.content is not None}
@@ -88,10 +121,12 @@ def _compare_batch(
     for job in batch:
         ranges += _ranges(job, desk.stated, hints)
     wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
-    fetch(wanted, contents, desk.transport)
+    with desk.transport.watched(partial(course.fetch, batch)):
+        fetch(wanted, contents, desk.transport)
+    course.add(batch)
     desk.clients.known = contents
     shown = {id(job): readers.submit(job.read_shown) for job in batch}
-    _judge_batch(batch, works, shown, desk.transport)
+    _judge_batch(batch, works, shown, desk.transport, course)
     _remember(wanted, contents, desk.clients)
 
 
@@ -140,6 +175,7 @@ def _judge_batch(
     sources: Mapping[str, Source],
     shown: dict[int, Future[np.ndarray]],
     transport: Transport,
+    course: Course,
 ) -> None:
     by_file: dict[str, list[Job]] = {}
     for job in batch:
@@ -149,6 +185,7 @@ def _judge_batch(
         for job, unlike in zip(own, found, strict=True):
             job.values.wrong += unlike
             del shown[id(job)]
+        course.add(own)
 
 
 def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[list[list[str]]]:

@@ -32,12 +32,14 @@ from ..workers import Limits, in_a_worker
 from .proving import advice as advice_on
 from .proving import prove
 from .proving import storage_options as storage_options
+from .telling import Detailed as Detailed
+from .telling import Doing as Doing
+from .telling import Progress as Progress
+from .telling import begin as begin
+from .telling import with_details as with_details
 
 if TYPE_CHECKING:
     from ..settings import Settings  # pydantic costs a quarter of a second
-
-Progress = Callable[[str, str], None]
-"""Told the dataset id and what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +260,12 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
     for file in record.files:
         transport.check_allowed(file.url)
     transport.forget(places_of(record.files))
-    progress(str(record.id), f"scanning {len(record.files)} files")
+    told = begin(progress, str(record.id), f"scanning {len(record.files)} files")
     remote = any(is_url(location_of(file, work.settings.read)) for file in record.files)
     importing = import_readers() if remote else None
     scanned: dict[str, Fetched] = {}
-    references = make_references(record, transport, read=work.settings.read, keep=scanned)
+    with transport.watched(told):
+        references = make_references(record, transport, read=work.settings.read, keep=scanned)
     if importing is not None:
         importing.join()  # xarray lists its engines once: not while one is still imported
     return stage_references(
@@ -279,9 +282,13 @@ def staged_apart(
         EsgvzarrError: the reason why there are no references.
         WorkerError: the process died, was ended at a limit, or has a fault.
     """
-    return in_a_worker(
-        stage_with, work, transport, limits=limits_of(work.settings), progress=progress
-    )
+    limits = limits_of(work.settings)
+    if isinstance(progress, Detailed):
+        staged: Staged = in_a_worker(
+            with_details, stage_with, work, transport, limits=limits, progress=progress
+        )
+        return staged
+    return in_a_worker(stage_with, work, transport, limits=limits, progress=progress)
 
 
 def places_of(files: Sequence[FileRecord]) -> list[str]:
@@ -319,7 +326,8 @@ def stage_references(
     joined, advice = _joined(references, destination, transport)
     for place in destination.places:
         own = joined if named(place.output).joins_segments else references
-        progress(str(references.id), f"proving {own.chunk_count} chunks as {place.output}")
+        step = f"proving {own.chunk_count} chunks as {place.output}"
+        told = begin(progress, str(references.id), step)
         artefact, size, sha256 = _write_staged(own, place)
         report = prove(
             artefact,
@@ -329,6 +337,7 @@ def stage_references(
             destination.settings,
             location=place.location,
             scanned=scanned,
+            told=told,
         )
         advice += advice_on(own, place.output, place.path, destination.settings)
         reading = reading_of(own.provenance)

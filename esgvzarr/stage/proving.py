@@ -14,6 +14,7 @@ from ..model import FileRecord, Finding, ReferenceSet, Report
 from ..output import Artefact, named, reading_of
 from ..proof import DECODED, verify
 from ..transport import Transport, is_url
+from .telling import Share
 
 if TYPE_CHECKING:
     from ..settings import Settings  # pydantic costs a quarter of a second
@@ -67,6 +68,7 @@ def prove(
     *,
     location: str,
     scanned: Mapping[str, Fetched] | None = None,
+    told: Share = lambda *_: None,
 ) -> Report:
     """The report of a passed proof.
 
@@ -78,6 +80,7 @@ def prove(
         settings: how many samples are compared, and where files are read.
         location: where the output will be.
         scanned: what the scan has read over HTTP.
+        told: how much is compared, and how much there is.
 
     Raises:
         ProofError: the references do not read back as the files do.
@@ -93,6 +96,7 @@ def prove(
             samples=settings.proof_samples,
             storage_options=storage_options(files, settings),
             scanned=scanned,
+            told=told,
         )
     except ProofError:
         _check_answers(files, transport)

@@ -80,6 +80,7 @@ class Transport:
         self._connections = connections
         self._at_first = min(connections_at_first, connections)
         self._in_flight: dict[str, InFlight] = {}
+        self._told: Callable[[int, int], None] = lambda *_: None
         self._lock = Lock()
         self.rounds = 0
         """Batches of requests so far, each sent after the one before it was answered."""
@@ -227,6 +228,20 @@ class Transport:
                 parts[member] = body[wanted.start - span.start : wanted.stop - span.start]
         return parts
 
+    @contextmanager
+    def watched(self, told: Callable[[int, int], None]) -> Iterator[None]:
+        """Tell of each answer, for the time of this context.
+
+        Args:
+            told: hears how many answers of a round are there, and how many there will be.
+        """
+        before = self._told
+        self._told = told
+        try:
+            yield
+        finally:
+            self._told = before
+
     def _each(
         self,
         wanted: Sequence[_W],
@@ -242,7 +257,11 @@ class Transport:
             for one, far in zip(wanted, remote, strict=True)
         ]
         try:
-            return [future.result() for future in started]
+            results = []
+            for future in started:
+                results.append(future.result())
+                self._told(len(results), len(started))
+            return results
         finally:
             for future in started:
                 future.cancel()

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.link.task import Entry
 from esgvzarr.settings import Settings
-from esgvzarr.testing import DATASET_ID, write_monthly
+from esgvzarr.stage import Doing
+from esgvzarr.testing import DATASET_ID, Latency, ThreddsServer, write_monthly
 
 COLUMNS = 100
 
@@ -34,19 +36,20 @@ def run(*arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
-def on_a_terminal(*arguments: object) -> list[str]:
-    """The lines that a command writes to a terminal."""
+def on_a_terminal(*arguments: object, on_error: bool = False) -> list[str]:
+    """The lines that a command writes to a terminal: its results, or its messages."""
     master, terminal = pty.openpty()
     command = [sys.executable, "-m", "esgvzarr", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": str(COLUMNS)}
-    subprocess.run(command, stdout=terminal, env=environment, check=False)
-    os.close(terminal)
-    said = b""
-    try:
-        while part := os.read(master, 65536):
-            said += part
-    except OSError:  # the other end is closed
-        pass
+    environment = {**os.environ, "COLUMNS": str(COLUMNS), "TERM": "xterm"}
+    stream = {"stderr" if on_error else "stdout": terminal}
+    with subprocess.Popen(command, env=environment, **stream):
+        os.close(terminal)
+        said = b""
+        try:
+            while part := os.read(master, 65536):
+                said += part
+        except OSError:  # the other end is closed
+            pass
     os.close(master)
     return said.decode().replace("\r\n", "\n").splitlines()
 
@@ -55,11 +58,24 @@ def test_steps_are_shown_on_a_terminal_and_nowhere_else() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=COLUMNS)
     with step_bar(terminal) as progress:
         progress(DATASET_ID, "scanning 3 files")
+        progress(DATASET_ID, Doing("scanning 3 files", 3, 12))
     log = Console(file=io.StringIO(), width=COLUMNS)
     with step_bar(log) as progress:
         progress(DATASET_ID, "scanning 3 files")
     assert f"{DATASET_ID[-40:]}: scanning 3 files" in terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "25%" in terminal.file.getvalue()  # type: ignore[attr-defined]
     assert log.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_generate_shows_a_percentage_on_a_terminal(tmp_path: Path) -> None:
+    """What is done is told from the process that scans and proves."""
+    write_monthly(tmp_path / "files")
+    with ThreddsServer(tmp_path / "files") as server:
+        server.fault(Latency(0.15))
+        urls = [server.url_of(path) for path in sorted((tmp_path / "files").rglob("*.nc"))]
+        arguments = ["generate", *urls, "--dataset-id", DATASET_ID, "--output-dir", tmp_path]
+        said = "\n".join(on_a_terminal(*arguments, on_error=True))
+    assert re.search(r"scanning 3 files.* \d+%", said), said
 
 
 def test_status_has_the_message_and_fits_a_terminal(tmp_path: Path) -> None:
