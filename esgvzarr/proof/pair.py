@@ -129,7 +129,14 @@ def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:
 
 
 def check_places(file: FileRecord, places: Sequence[Place], count: int, *, timed: bool) -> Check:
-    """That all of a file's time steps are shown in their order, and where."""
+    """That all of a file's time steps are shown in their order, and where.
+
+    Args:
+        file: one of the dataset.
+        places: where its steps are shown; none if some are not, or not in their order.
+        count: its time steps.
+        timed: whether it has a time.
+    """
     if not places:
         found = f"its {count} time steps are not all shown in their order"
         return Check("time", file.name, passed=False, detail=found)
@@ -185,7 +192,14 @@ def check_structure(pair: Pair) -> Iterator[Check]:
 def check_variable(
     pair: Pair, name: str, fixed: list[tuple[str, str]], types: list[tuple[str, bool]]
 ) -> Iterator[Check]:
-    """Times as dates; what does not change with time is compared now, and judged in the end."""
+    """Compare a variable that is no data: times as dates, and what does not change with time.
+
+    Args:
+        pair: the file and the group.
+        name: the variable.
+        fixed: grows by the variable without time, and how near it is to what is shown.
+        types: grows by the same, and whether its type is the one that is shown.
+    """
     variable = pair.truth.variables[name]
     shown = pair.group.dataset.variables[name]
     if variable.dims != shown.dims:
@@ -219,7 +233,14 @@ def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
 def count_chunks(
     pairs: Sequence[Pair], name: str, stated: Stated, stored: Mapping[str, Counted]
 ) -> Counts:
-    """A variable of one file, over all groups that show its steps."""
+    """Count the chunks of a variable of one file, over all groups that show its steps.
+
+    Args:
+        pairs: the file and each of the groups.
+        name: the variable.
+        stated: the chunks of the references.
+        stored: the chunks of the file, as netCDF-C counts them.
+    """
     file = pairs[0].file
     variable = pairs[0].truth.variables[name]
     axis = variable.dims.index(pairs[0].time) if pairs[0].time in variable.dims else None
