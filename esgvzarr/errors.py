@@ -298,6 +298,7 @@ EXCEPTIONS = {
     "transport-checksum-differs": Traits(Fault.DATA),
     "transport-checksum-invalid": Traits(Fault.DATA),
     "transport-path-differs": Traits(Fault.SETTINGS),
+    "transport-proxy": Traits(Fault.SETTINGS, retryable=True),
     "transport-not-served": Traits(Fault.SETTINGS, blocks_all=True),
     "transport-unreachable": Traits(Fault.DATA_NODE, retryable=True),
     "transport-slow": Traits(Fault.DATA_NODE, retryable=True),

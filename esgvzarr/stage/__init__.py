@@ -150,7 +150,7 @@ def make_references(
     try:
         scanned, fetched = scan_and_keep(record.files, transport, Scanning(read, served))
     except FormatError as error:
-        raise explained(error, record.files, transport, read) from error
+        raise explained(error, record.files, transport, read) from error.__cause__
     if keep is not None:
         keep.update(fetched)
     return combine_dataset(scanned, record.id, partial(serve_once, transport=transport, read=read))

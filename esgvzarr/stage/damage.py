@@ -20,7 +20,7 @@ _BLOCK = 4 * 2**20
 def explained(
     error: FormatError, files: Sequence[FileRecord], transport: Transport, read: str
 ) -> FormatError:
-    """The same error, with what to do about the file as its checksum says.
+    """A copy of an error, with what to do about the file as its checksum says, if it has one.
 
     Args:
         error: a file cannot be read.
@@ -28,12 +28,11 @@ def explained(
         transport: reads.
         read: as the setting of that name.
     """
-    if not error.todo.startswith(COPY_AGAIN):
-        return error
-    found = [file for file in files if error.subject in (file.url, file.path)]
-    todo = _todo(found[0], location_of(found[0], read), transport) if found else ""
-    if not todo:
-        return error
+    todo = error.todo
+    if todo.startswith(COPY_AGAIN):
+        for file in files:
+            if error.subject in (file.url, file.path):
+                todo = _todo(file, location_of(file, read), transport) or todo
     return FormatError(
         error.subject, error.found, expected=error.expected, todo=todo, code=error.code
     )

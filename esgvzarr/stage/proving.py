@@ -98,7 +98,7 @@ def prove(
             scanned=scanned,
         )
     except FormatError as error:
-        raise explained(error, nearest, transport, settings.read) from error
+        raise explained(error, nearest, transport, settings.read) from error.__cause__
     except ProofError:
         _check_answers(files, transport)
         raise

@@ -12,7 +12,7 @@ from trust import oracle
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Settings, Transport
 from esgvzarr.errors import FormatError, TransportError
 from esgvzarr.output.kerchunk import encode
-from esgvzarr.stage import Work, make_references, stage_with, staging_places
+from esgvzarr.stage import Work, make_references, stage_with, staged_apart, staging_places
 from esgvzarr.testing import DATASET_ID, DEFECTS, ThreddsServer, write_monthly
 from esgvzarr.transport.checksums import check_checksum
 
@@ -45,6 +45,19 @@ def test_the_advice_on_a_damaged_file_is_what_its_checksum_says(
         make_references(record, transport)
     assert caught.value.code == "file-unreadable"
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["half_precision", "broken_header"])
+def test_an_error_with_advice_comes_out_of_a_process_of_its_own(name: str, tmp_path: Path) -> None:
+    record = record_of(DEFECTS[name].make(tmp_path))
+    settings = Settings(ledger=tmp_path / "ledger.sqlite")
+    with (
+        Transport() as transport,
+        staging_places(record.id, tmp_path, settings) as places,
+        pytest.raises(FormatError) as caught,
+    ):
+        staged_apart(Work(record, places, settings), transport)
+    assert caught.value.code == DEFECTS[name].outcome
 
 
 def test_a_checksum_that_cannot_be_one_is_a_warning(tmp_path: Path) -> None:
