@@ -50,6 +50,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from .model import Finding
 
+COPY_AGAIN = "If its checksum is not the record's, copy it to the node again."
+"""What to do about a damaged file, as long as nobody has looked at its checksum."""
 _LONGEST = 20_000
 """Characters of a message; others wrote some of it."""
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
@@ -294,6 +296,9 @@ EXCEPTIONS = {
     "transport-address-private": Traits(Fault.DATA),
     "transport-size-differs": Traits(Fault.DATA),
     "transport-checksum-differs": Traits(Fault.DATA),
+    "transport-checksum-invalid": Traits(Fault.DATA),
+    "transport-path-differs": Traits(Fault.SETTINGS),
+    "transport-proxy": Traits(Fault.SETTINGS, retryable=True),
     "transport-not-served": Traits(Fault.SETTINGS, blocks_all=True),
     "transport-unreachable": Traits(Fault.DATA_NODE, retryable=True),
     "transport-slow": Traits(Fault.DATA_NODE, retryable=True),

@@ -101,6 +101,7 @@ def test_a_good_node(node: DataNode) -> None:
         "esgcet",
         "ledger",
         "file",
+        "proxy",
         "head",
         "ranges",
         "encoding",
@@ -117,6 +118,19 @@ def test_a_good_node(node: DataNode) -> None:
     ]
     assert not list(node.data.rglob("*.json"))
     assert not list(node.data.rglob(".*"))
+
+
+def test_a_proxy_of_the_environment_is_named_unless_no_proxy_excludes_the_host(
+    node: DataNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://someone:secret@proxy.example:3128")
+    health, text = told(rows_of(node.config), "proxy")
+    assert (health, "proxy.example:3128" in text) == ("note", True)
+    assert "secret" not in text
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert told(rows_of(node.config), "proxy")[0] == "good"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from ..proof import LARGEST, read_artefact, verify
 from ..settings import Settings
 from ..sources import from_index, local_path, named_by_version
 from ..transport import Head, Transport, host_of, is_url
-from ..transport.checksums import can_be_checked, check_checksum
+from ..transport.checksums import can_be_checked, check_checksum, is_well_formed
 from ..workers import in_a_worker
 from .findings import Audited, Proofs, proofs_before
 from .judgement import (
@@ -211,6 +211,9 @@ class Auditor:
         """
         if not can_be_checked(file):
             return verdict
+        if not is_well_formed(file):
+            said = f"{file.checksum!r} of its record is no {file.checksum_type}: correct the record"
+            return replace(verdict, detail=f"{verdict.detail}; {said}")
         here = self._path_of(file, head, target)
         if here is None and not self._fetch_whole:
             return replace(verdict, detail=f"{verdict.detail}; --checksums reads it whole")
@@ -221,7 +224,7 @@ class Auditor:
                 return Verdict(
                     State.CHANGED,
                     file.url,
-                    f"{error.found}; its record says {file.checksum}",
+                    f"{error.found}; its record says {file.checksum}{_hint(verdict)}",
                     "checksum",
                 )
             return judge_failure(error, file.url)
@@ -365,4 +368,14 @@ def _compare(
         dataset_id=target.dataset_id,
         samples=settings.proof_samples,
         storage_options=storage_options(files, settings),
+    )
+
+
+def _hint(before: Verdict) -> str:
+    """What other bytes than the record's may mean, where nothing else has changed."""
+    if before.state is not State.FINE:
+        return ""
+    return (
+        f", though its {before.evidence} is that of the file that was proved: the record's "
+        "checksum is wrong, or the bytes changed without a trace"
     )

@@ -156,7 +156,9 @@ def _arrays(
         axis = variable.dims.index(time)
         if name in series.dates and name in inlined:
             values, attrs = joined_times(files, name, time, rebased.get(name), attrs)
-            arrays.append(inline_array(_without_fill(versions, name in rebased), values, attrs))
+            arrays.append(
+                inline_array(_without_fill(versions, rebased=name in rebased), values, attrs)
+            )
         elif name in inlined:
             values = np.concatenate(
                 [version.values for version in versions if version.values is not None], axis
@@ -181,7 +183,7 @@ def _fixed(series: Series, name: str, inlined: set[str]) -> Array:
     return referenced_array([(0, first, variable)], None, None, attrs)
 
 
-def _without_fill(versions: Sequence[Variable], rebased: bool) -> Variable:
+def _without_fill(versions: Sequence[Variable], *, rebased: bool) -> Variable:
     """Time has no missing values: a _FillValue that only some files state, or in other units, is
     dropped.
     """

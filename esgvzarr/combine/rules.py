@@ -11,8 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from .. import cf
 from ..errors import RefusedError
 from ..model import FileReferences, Finding, Series
+from ..transport.checksums import is_well_formed
 from .fixed import check_dimensions, check_fixed, check_variables, of_several_variables
 from .identity import check_identity, check_methods, confirm_id
 from .meaning import check_attributes, check_finite, check_packing, check_units
@@ -47,6 +51,7 @@ def check(
         raise RefusedError(subject, several)
     served = serve_once(series)
     findings += served.warnings
+    findings += doubtful_checksums(series)
     for rule in _RULES:
         findings += rule(served if rule in _ALONG_TIME else series)
     if dataset_id:
@@ -69,7 +74,13 @@ def _drop_repeated(
     for file in sorted(files, key=lambda f: f.file.url):
         record = file.file
         sum_known = record.checksum and (record.checksum_type, record.checksum, file.size)
-        twin = seen.get(record.url) or (seen.get(sum_known) if sum_known else None)
+        twin = seen.get(record.url)
+        alike = seen.get(sum_known) if sum_known else None
+        if twin is None and alike is not None and is_well_formed(record):
+            if _may_be_equal(file, alike):
+                twin = alike
+            else:
+                findings.append(_checksum_of_another(file, alike))
         if twin is not None:
             findings.append(
                 Finding(
@@ -89,6 +100,35 @@ def _drop_repeated(
         yield file
 
 
+def _may_be_equal(one: FileReferences, other: FileReferences) -> bool:
+    """Whether two files of one size may be the same bytes: what a scan finds in them is equal."""
+    if one.attrs.keys() != other.attrs.keys() or one.variables.keys() != other.variables.keys():
+        return False
+    for name, here in one.variables.items():
+        there = other.variables[name]
+        same_places = np.array_equal(here.chunks.offsets, there.chunks.offsets)
+        if here.shape != there.shape or not same_places:
+            return False
+    time = cf.time_name(one.variables)
+    if time is None:
+        return True
+    return np.array_equal(
+        np.asarray(one.variables[time].values), np.asarray(other.variables[time].values)
+    )
+
+
+def _checksum_of_another(file: FileReferences, other: FileReferences) -> Finding:
+    return Finding(
+        "source-checksum",
+        28,
+        file.file.url,
+        "a checksum of its own in its record",
+        f"{file.file.checksum!r}, which is also that of {other.file.url}, whose contents differ",
+        "The record is wrong: correct the checksum. Both files are served.",
+        refuse=False,
+    )
+
+
 def check_groups(series: Series) -> Iterator[Finding]:
     """Rule 27: groups beside the variables of a file are not shown; a warning."""
     for file in series.files:
@@ -100,6 +140,22 @@ def check_groups(series: Series) -> Iterator[Finding]:
                 "variables in the root group only",
                 f"the groups {list(file.groups)} too",
                 "The root group is shown, as stock xarray opens the file.",
+                refuse=False,
+            )
+
+
+def doubtful_checksums(series: Series) -> Iterator[Finding]:
+    """Rule 28: a checksum that cannot be one of its type confirms no file; a warning."""
+    for file in series.files:
+        record = file.file
+        if not is_well_formed(record):
+            yield Finding(
+                "source-checksum",
+                28,
+                record.url,
+                f"a {record.checksum_type} in its record",
+                repr(record.checksum),
+                "The record is wrong: correct it, or nothing can tell whether the file is whole.",
                 refuse=False,
             )
 

@@ -66,7 +66,9 @@ def split(
     current: list[int] = []
     grids: dict[str, _Grid] = {}
     for number, file in enumerate(series.files):
-        begun = {name: _begin(file.variables[name], series.time, name in inline) for name in names}
+        begun = {
+            name: _begin(file.variables[name], series.time, inline=name in inline) for name in names
+        }
         joined = _grown(grids, begun) if current else begun
         if len(joined) < len(names):
             if on_border is not None:
@@ -119,10 +121,10 @@ class _Grid:
     can_cut: bool
 
 
-def _begin(variable: Variable, time: str, inline: bool) -> _Grid:
+def _begin(variable: Variable, time: str, *, inline: bool) -> _Grid:
     """The grid of one file alone."""
     axis = variable.dims.index(time)
-    kind = _kind(variable, time, inline)
+    kind = _kind(variable, time, inline=inline)
     length = variable.shape[axis]
     if inline:
         return _Grid(kind, 1, length, 0, can_cut=True)
@@ -169,7 +171,7 @@ def can_cut(variable: Variable, axis: int) -> bool:
     )
 
 
-def _kind(variable: Variable, time: str, inline: bool) -> Hashable:
+def _kind(variable: Variable, time: str, *, inline: bool) -> Hashable:
     """What has to be equal for one Zarr array. The level of a compressor is of no concern to
     readers.
     """

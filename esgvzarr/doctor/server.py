@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from ..errors import plain
 from ..formats import recognise
+from ..transport import host_of
+from ..transport.proxies import unused_proxy
 from .node import Check, Diagnosis, Node, days_left
 
 _SLOW_S = 0.3
@@ -67,6 +70,21 @@ def _head(node: Node) -> Iterator[Diagnosis]:
         )
     else:
         yield Diagnosis("head", "good", f"200, {said} bytes")
+
+
+def _proxy(node: Node) -> Iterator[Diagnosis]:
+    """Esgcet's clients take proxies from the environment, and the transport takes none."""
+    host = host_of(node.file.url)
+    proxy = unused_proxy(node.file.url)
+    if proxy:
+        yield Diagnosis(
+            "proxy",
+            "note",
+            f"the environment names the proxy {plain(proxy)} for {host}, which is not used",
+            f"Add {host} to `no_proxy`. Where only the proxy leads to it, run esgvzarr elsewhere.",
+        )
+    else:
+        yield Diagnosis("proxy", "good", f"the environment names none for {host}")
 
 
 def _ranges(node: Node) -> Iterator[Diagnosis]:
@@ -177,5 +195,14 @@ def _browsers(node: Node) -> Iterator[Diagnosis]:
         yield Diagnosis("browsers", "good", "pages of any origin can read the files (CORS)")
 
 
-SERVER_CHECKS: tuple[Check, ...] = (_head, _ranges, _encoding, _tls, _clock, _latency, _browsers)
+SERVER_CHECKS: tuple[Check, ...] = (
+    _proxy,
+    _head,
+    _ranges,
+    _encoding,
+    _tls,
+    _clock,
+    _latency,
+    _browsers,
+)
 """In the order of their rows. Each looks at ``node.file``."""

@@ -14,7 +14,7 @@ import h5py
 import numcodecs
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import COPY_AGAIN, FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .btree import ChunkIndex, IndexDisordered, IndexUnknown, read_index
 from .content import Needs, SparseContent, SparseFile, fetch, together
@@ -100,7 +100,7 @@ def _damaged(subject: str, error: Exception) -> FormatError:
         subject,
         f"libhdf5 cannot read it: {reason}",
         expected="a whole netCDF-4 file",
-        todo="If its checksum is not the record's, copy it to the node again.",
+        todo=COPY_AGAIN,
         code="file-truncated" if truncated else "file-unreadable",
     )
 
@@ -119,7 +119,7 @@ def _walk(
             f"the chunk index of {dataset.name!r} is out of order ({reason}): libhdf5 does not "
             "find all chunks that it lists",
             expected="a chunk index whose keys rise",
-            todo="If its checksum is not the record's, copy it to the node again; else rewrite it.",
+            todo=COPY_AGAIN,
             code="file-unreadable",
         ) from reason
 
@@ -224,7 +224,7 @@ def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
             subject,
             found,
             expected="a whole file",
-            todo="If its checksum is not the record's, copy it to the node again.",
+            todo=COPY_AGAIN,
             code="file-truncated",
         )
     return ChunkTable(

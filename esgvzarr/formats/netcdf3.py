@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import COPY_AGAIN, FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .content import Needs, SparseContent
 from .values import check_fill, check_names, shown_text
@@ -125,7 +125,7 @@ def _damaged(subject: str, found: str, code: str = "file-unreadable") -> FormatE
         subject,
         found,
         expected="a whole netCDF-3 file",
-        todo="If its checksum is not the record's, copy it to the node again.",
+        todo=COPY_AGAIN,
         code=code,
     )
 

@@ -442,7 +442,7 @@ def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) ->
     for place, message in sorted(
         (place, message) for (place, rule), message in after.items() if (place, rule) not in before
     ):
-        _require(False, item, place, message, f"what the schema of {item.get('collection')} allows")
+        raise _invalid(item, place, message, f"what the schema of {item.get('collection')} allows")
 
 
 def _broken_rules(errors: Iterable[Any]) -> dict[tuple[str, str], str]:
@@ -461,5 +461,9 @@ def _broken_rules(errors: Iterable[Any]) -> dict[tuple[str, str], str]:
 
 def _require(holds: bool, item: Item, name: str, found: object, expected: str) -> None:
     if not holds:
-        subject = f"{item.get('id')}, asset {name}".rstrip()
-        raise LinkError(subject, repr(found), expected=expected, code="index-asset-invalid")
+        raise _invalid(item, name, found, expected)
+
+
+def _invalid(item: Item, name: str, found: object, expected: str) -> LinkError:
+    subject = f"{item.get('id')}, asset {name}".rstrip()
+    return LinkError(subject, repr(found), expected=expected, code="index-asset-invalid")

@@ -24,12 +24,14 @@ from ..output.local_files import local_files
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, stock_clients
 from .boxes import Desk, compare_boxes, sizes_of
-from .comparison import Comparison, Job, Sampling, values_of, whole
+from .comparison import Comparison, Sampling
 from .documented import DECODED as DECODED
 from .documented import check_documented
 from .file_side import fetch, judge_all, local_path, sources_of
+from .group import whole
 from .hints import Hints
 from .identity import check_identity
+from .jobs import Job, values_of
 from .parts import Part, Scene, check_all_named, check_listing, scenes
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated

@@ -21,9 +21,9 @@ from ..inflate import ExpandsError
 from ..model import FileRecord
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, raise_transport_error
-from .comparison import Job
 from .file_side import Counted, Source, Work, fetch, judge_all
 from .hints import Hints
+from .jobs import Job
 from .reference_side import UNREADABLE, Stated
 
 if TYPE_CHECKING:

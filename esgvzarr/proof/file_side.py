@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import COPY_AGAIN, FormatError
 from ..formats import Fetched
 from ..formats.content import PAGE, SparseContent, SparseFile
 from ..model import FileRecord, FileReferences
@@ -274,7 +274,7 @@ def _unreadable(subject: str, reason: object) -> FormatError:
         subject,
         f"netCDF-C cannot read it: {reason}",
         expected="a whole NetCDF file",
-        todo="If its checksum is not the record's, copy it to the node again.",
+        todo=COPY_AGAIN,
         code="file-unreadable",
     )
 

@@ -115,15 +115,17 @@ def check_all_named(
             yield Check(
                 "groups",
                 ", ".join(f"/{group.path}" for group in scene.shown),
-                False,
-                "named for files or groups that are not there",
+                passed=False,
+                detail="named for files or groups that are not there",
             )
     for group in shown:
         if group.path not in groups:
-            yield Check("groups", f"/{group.path}", False, "no dataset is named for it")
+            yield Check(
+                "groups", f"/{group.path}", passed=False, detail="no dataset is named for it"
+            )
     for file in sources:
         if file.url not in files:
-            yield Check("groups", file.name, False, "no group shows it")
+            yield Check("groups", file.name, passed=False, detail="no group shows it")
 
 
 def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..combine.overlaps import serve_once
 from ..combine.rectilinear import Bound, join_segments
 from ..combine.several import combine_dataset
-from ..errors import ProofError, SettingsError
+from ..errors import FormatError, ProofError, SettingsError
 from ..formats import Fetched, check_served, location_of, scan_and_keep
 from ..formats import Reading as Scanning
 from ..model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
@@ -29,6 +29,7 @@ from ..proof.stack import import_readers
 from ..transport import Range, Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
 from ..workers import Limits, in_a_worker
+from .damage import explained
 from .proving import advice as advice_on
 from .proving import prove
 from .proving import storage_options as storage_options
@@ -148,7 +149,10 @@ def make_references(
         RefusedError, FormatError, TransportError: the reason why there are none.
     """
     served = check_served(record.files, transport, read=read)
-    scanned, fetched = scan_and_keep(record.files, transport, Scanning(read, served))
+    try:
+        scanned, fetched = scan_and_keep(record.files, transport, Scanning(read, served))
+    except FormatError as error:
+        raise explained(error, record.files, transport, read) from error.__cause__
     if keep is not None:
         keep.update(fetched)
     return combine_dataset(scanned, record.id, partial(serve_once, transport=transport, read=read))

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProofError
+from ..errors import FormatError, ProofError
 from ..formats import Fetched
 from ..model import FileRecord, Finding, ReferenceSet, Report
 from ..output import Artefact, named, reading_of
 from ..proof import DECODED, verify
 from ..transport import Transport, is_url
+from .damage import check_served_bytes, explained
 from .telling import Share
 
 if TYPE_CHECKING:
@@ -84,12 +85,14 @@ def prove(
 
     Raises:
         ProofError: the references do not read back as the files do.
+        FormatError: a file cannot be read.
         TransportError: they do not, for the data node does not answer as it should.
     """
+    nearest = _nearest(files, settings.read)
     try:
         report = verify(
             artefact,
-            _nearest(files, settings.read),
+            nearest,
             transport,
             location=location,
             dataset_id=name,
@@ -98,6 +101,8 @@ def prove(
             scanned=scanned,
             told=told,
         )
+    except FormatError as error:
+        raise explained(error, nearest, transport, settings.read) from error.__cause__
     except ProofError:
         _check_answers(files, transport)
         raise
@@ -111,6 +116,7 @@ def prove(
                 todo="Correct the attribute of the files that it stumbles over.",
                 code="proof-not-decoded",
             )
+        check_served_bytes(nearest, transport)
         first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
         raise ProofError(
             name,

@@ -13,6 +13,7 @@ import urllib3
 
 from ..errors import TransportError
 from .connections import TooSlowError
+from .proxies import unused_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,17 @@ def lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
             f"TLS failed: {reason}",
             todo="Set `ca_bundle` for a private certificate authority.",
             code="transport-tls",
+        )
+    proxy = unused_proxy(url)
+    if proxy:
+        return TransportError(
+            url,
+            f"no answer: {reason}. The environment names the proxy {proxy} for it, and proxies are "
+            "not used: through one no address could be checked",
+            expected="a host that this machine reaches directly",
+            todo="Run esgvzarr where it is reached without a proxy, and add it to `no_proxy`.",
+            code="transport-proxy",
+            retryable=True,
         )
     return TransportError(
         url,

@@ -5,6 +5,7 @@ is another.
 from __future__ import annotations
 
 import hashlib
+import re
 
 from ..errors import TransportError
 from ..model import FileRecord
@@ -22,6 +23,15 @@ def can_be_checked(file: FileRecord) -> bool:
     return bool(file.checksum) and _algorithm(file) is not None
 
 
+def is_well_formed(file: FileRecord) -> bool:
+    """Whether the checksum of the record can be one of its type; so can one of unknown type."""
+    algorithm = _algorithm(file)
+    if algorithm is None or not file.checksum:
+        return True
+    digits = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
+    return re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", str(file.checksum)) is not None
+
+
 def check_checksum(file: FileRecord, location: str, transport: Transport) -> None:
     """Read a whole file, and compare it with its record.
 
@@ -31,13 +41,22 @@ def check_checksum(file: FileRecord, location: str, transport: Transport) -> Non
         transport: reads; its threads must not be the caller's.
 
     Raises:
-        TransportError: ``transport-checksum-differs``; or the file cannot be read.
+        TransportError: ``transport-checksum-differs``, or ``transport-checksum-invalid`` where the
+            record has no checksum of its type; or the file cannot be read.
     """
     algorithm = _algorithm(file)
     if algorithm is None:
         raise ValueError(f"{file.checksum_type} cannot be checked")
-    size = transport.read_heads([location], 1)[0].size
     digest = hashlib.new(algorithm, usedforsecurity=False)
+    if not is_well_formed(file):
+        raise TransportError(
+            location,
+            f"has {file.checksum!r} as {file.checksum_type} in its record",
+            expected=f"{digest.digest_size * 2} hexadecimal digits",
+            todo="The record is wrong: correct its checksum.",
+            code="transport-checksum-invalid",
+        )
+    size = transport.read_heads([location], 1)[0].size
     for start in range(0, size, _BLOCK * _AT_ONCE):
         stop = min(start + _BLOCK * _AT_ONCE, size)
         for body in transport.read_ranges(

@@ -1,0 +1,111 @@
+"""What can be said of a group after all files were compared with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..cf import dates_along
+from ..model import Check
+from .attributes import MARKS, OF_FILES, not_finite, wrong_attrs
+from .closeness import EQUAL, ROUNDING
+from .comparison import Comparison
+from .reference_side import Shown, described
+
+
+def whole(
+    shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()
+) -> Iterator[Check]:
+    """What can be said after all files: fixed fields, attributes, that nothing is shown that no
+    file has.
+
+    Args:
+        shown: the groups.
+        compared: the datasets that they show, which have been compared file by file.
+        but: global attributes that are the document's own.
+    """
+    for one in compared:
+        yield from one.check_times()
+    results = defaultdict[str, list[str]](list)
+    types = defaultdict[str, list[bool]](list)
+    attrs = defaultdict[str, list[Mapping[str, Any]]](list)
+    timed = [one for one in compared if one.timed]
+    for one in compared:
+        for name, found in one.fixed.items():
+            results[name] += found
+            types[name] += one.types[name]
+        for name, versions in one.attrs.items():
+            # fixed fields beside data along time have no say in global attributes
+            if name or one.timed or not timed:
+                attrs[name] += versions
+    yield from _judge_fixed(results, types)
+    for group in shown:
+        there = attrs.keys() - {""}
+        here = set(map(str, group.dataset.variables))
+        yield Check(
+            "variables",
+            f"/{group.path}",
+            here <= there,
+            f"{len(here)}, in no file: {sorted(here - there)}",
+        )
+        for name, versions in attrs.items():
+            yield from _check_attributes(group, name, versions, but)
+
+
+def _judge_fixed(
+    results: Mapping[str, Sequence[str]], types: Mapping[str, Sequence[bool]]
+) -> Iterator[Check]:
+    """Whether variables without time are those of a file, in type and values.
+
+    Args:
+        results: variable -> how near that of each file is to what is shown.
+        types: variable -> whether the type of each file is the one that is shown.
+    """
+    for name, equal_types in types.items():
+        if not any(equal_types):
+            yield Check("type", name, passed=False, detail="is shown with a type that no file has")
+    for name, found in results.items():
+        right = EQUAL in found and set(found) <= {EQUAL, ROUNDING}
+        yield Check(
+            "values",
+            name,
+            right,
+            f"fixed, compared with {len(found)} files: {', '.join(sorted(set(found)))}",
+        )
+
+
+def _check_attributes(
+    group: Shown, name: str, versions: Sequence[Mapping[str, Any]], but: Sequence[str]
+) -> Iterator[Check]:
+    variable = group.dataset.variables.get(name)
+    if name and variable is None:
+        return  # the files' own checks have said so
+    if variable is None:
+        shown = group.dataset.attrs
+        known = but
+    else:
+        dates_shown = dates_along(described(group.dataset), group.time) if group.time else ()
+        dates = name in dates_shown
+        shown = variable.attrs
+        known = OF_FILES if dates else (() if group.time in variable.dims else MARKS)
+    wrong = sorted(wrong_attrs(shown, versions, but=known))
+    yield Check(
+        "attributes",
+        f"{name or 'global'} in /{group.path}",
+        not wrong,
+        f"differ: {wrong}" if wrong else _told(shown, versions),
+    )
+
+
+def _told(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> str:
+    """How many attributes are shown; and which of them are numbers in the files and words here."""
+    words = set[str]()
+    for attrs in versions:
+        words |= {key for key in shown if not_finite(attrs.get(key))}
+    words -= set(MARKS)
+    return (
+        f"{len(shown)}; NaN or infinity shown as text: {sorted(words)}"
+        if words
+        else f"{len(shown)}"
+    )
