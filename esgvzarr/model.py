@@ -240,6 +240,8 @@ class Array:
     """Dimension -> the lengths of the chunks along it, where they differ. The last one may reach
     beyond the array. ``chunk_shape`` has the longest.
     """
+    is_padded: bool = False
+    """Whether shorter chunks are stored as ``chunk_shape``, padded, and not at their own length."""
 
     @property
     def chunk_count(self) -> int:

@@ -143,6 +143,15 @@ class Settings(BaseModel):
             "`copied_fraction`."
         ),
     )
+    file_ends: Literal["copy", "codec"] = Field(
+        default="copy",
+        description=(
+            "What the outputs `icechunk` and `zarr3` do with the last chunks of files, which HDF5 "
+            "stores longer than they are. `copy`: encode them anew, within `copied_fraction` and "
+            "`copied_mib`. `codec`: copy nothing, and state the [codec](outputs.md#codec) "
+            "`esgvzarr.padded`, without which readers open no data: they need esgvzarr."
+        ),
+    )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
         default="application/vnd.zarr+kerchunk",
         description=(

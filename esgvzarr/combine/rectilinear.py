@@ -110,8 +110,13 @@ class Joined:
         return next(array for array in arrays if array.name == end.array)
 
 
-def join_segments(references: ReferenceSet) -> Joined | None:
+def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined | None:
     """Join the segments of one dataset as far as their types, filters and packing are equal.
+
+    Args:
+        references: in segments.
+        padded: refer to file ends as they are stored, at full length. Nothing is copied; only
+            segments of equal chunks are joined then, and readers need a codec that crops.
 
     Returns:
         What they become; None where there are no segments, or none of them fit together.
@@ -121,7 +126,7 @@ def join_segments(references: ReferenceSet) -> Joined | None:
     names = root.attrs.get("esgvzarr_segments")
     if not time or names != [segment.path for segment in segments]:
         return None
-    runs = _runs(segments, time)
+    runs = _runs(segments, time, padded=padded)
     if len(runs) == len(segments):
         return None
     common = {key: value for key, value in root.attrs.items() if key not in _FACTS}
@@ -134,29 +139,31 @@ def join_segments(references: ReferenceSet) -> Joined | None:
     else:
         paths = [""]
     for path, run in zip(paths, runs, strict=True):
-        arrays = tuple(_joined_arrays(run, time, len(groups), ends))
+        arrays = tuple(_joined_arrays(run, time, len(groups), None if padded else ends))
         files = tuple(itertools.chain.from_iterable(group.file_indices for group in run))
         groups.append(Group(path, common, arrays, files))
     reading: dict[str, Any] = {"dimension": time}
     if len(runs) > 1:
         reading["segments"] = len(runs)
+    if any(array.is_padded for group in groups for array in group.arrays):
+        reading["codec"] = True
     provenance = {**references.provenance, "reading": reading}
     joined = replace(references, groups=tuple(groups), provenance=provenance)
     return Joined(joined, time, tuple(ends))
 
 
-def _runs(segments: Sequence[Group], time: str) -> list[list[Group]]:
+def _runs(segments: Sequence[Group], time: str, *, padded: bool) -> list[list[Group]]:
     """Segments that follow each other and are of one kind."""
     runs: list[list[Group]] = []
     for segment in segments:
-        if runs and _kind(runs[-1][0], time) == _kind(segment, time):
+        if runs and _kind(runs[-1][0], time, padded=padded) == _kind(segment, time, padded=padded):
             runs[-1].append(segment)
         else:
             runs.append([segment])
     return runs
 
 
-def _kind(segment: Group, time: str) -> Any:
+def _kind(segment: Group, time: str, *, padded: bool) -> Any:
     """What has to be equal for one array of each name."""
     kinds = []
     for array in segment.arrays:
@@ -164,6 +171,8 @@ def _kind(segment: Group, time: str) -> Any:
             continue
         axis = array.dims.index(time)
         others = (*array.chunk_shape[:axis], *array.chunk_shape[axis + 1 :])
+        if padded:
+            others = array.chunk_shape
         codecs = tuple(map(_without_level, array.codecs))
         held = _is_held(array)
         layout = () if held else (codecs, others)
@@ -185,7 +194,7 @@ def _is_held(array: Array) -> bool:
 
 
 def _joined_arrays(
-    run: Sequence[Group], time: str, number: int, ends: list[_End]
+    run: Sequence[Group], time: str, number: int, ends: list[_End] | None
 ) -> Iterator[Array]:
     for first in run[0].arrays:
         versions = [_named(group, first.name) for group in run]
@@ -238,9 +247,18 @@ class _Piece:
     inline: Mapping[tuple[int, ...], bytes]
 
 
-def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_End]) -> Array:
-    """Chunks of several segments, one after the other, with their own lengths."""
+def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_End] | None) -> Array:
+    """Chunks of several segments, one after the other, with their own lengths.
+
+    Args:
+        versions: the array of each segment.
+        axis: along which they follow each other.
+        number: of the joined group.
+        ends: grows by the chunks that have to be encoded again; None where they stay as they are
+            stored.
+    """
     first = versions[0]
+    is_padded = False
     lengths: list[int] = []
     pieces = []
     inline: dict[tuple[int, ...], bytes] = {}
@@ -252,9 +270,12 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_En
         piece = _piece(array, axis, begin)
         if rest:
             lengths.append(rest)
-        if rest and place < len(versions) - 1:
+        is_cut = bool(rest) and place < len(versions) - 1
+        if is_cut and ends is None and not _can_shorten(array, axis):
+            is_padded = True
+        elif is_cut:
             end = _End(number, first.name, (begin + whole,), rest, None)
-            piece = _without_end(piece, array, axis, end, ends)
+            piece = _without_end(piece, array, axis, end, [] if ends is None else ends)
         inline.update(piece.inline)
         pieces.append(piece)
     shape = list(first.shape)
@@ -277,6 +298,7 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_En
         file_index=np.concatenate([piece.owners for piece in pieces]),
         inline=dict(sorted(inline.items())),
         lengths={} if regular else {axis: tuple(lengths)},
+        is_padded=is_padded,
     )
 
 

@@ -160,7 +160,7 @@ class IcechunkRepository:
                 code="proof-not-references",
             ) from error
 
-    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
         """It is a directory."""
         raise no_file(self.name, location)
 
@@ -182,9 +182,9 @@ class IcechunkRepository:
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
         """Of a store that has to be made of the address before, or by our engine where there are
-        segments.
+        segments, or a codec of ours.
         """
-        if reading.segments:
+        if reading.segments or reading.codec:
             return dict(OURS)
         return {"engine": "zarr", "consolidated": False, "chunks": reading.chunks}
 

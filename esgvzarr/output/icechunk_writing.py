@@ -106,7 +106,7 @@ def _digest(references: ReferenceSet) -> str:
         for key, value in kerchunk.metadata(group, {}):
             digest.update(orjson.dumps([key, value]))
         for array in group.arrays:
-            digest.update(repr(sorted(array.lengths.items())).encode())
+            digest.update(repr((sorted(array.lengths.items()), array.is_padded)).encode())
             table = array.chunks
             for column in (table.keys, table.offsets, table.sizes, array.file_index):
                 digest.update(np.ascontiguousarray(column, "<i8").data)

@@ -96,7 +96,7 @@ class KerchunkJson:
         transport.check_allowed(location)
         return self.parse(transport.read_document(location, limit=LARGEST), location, transport)
 
-    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
         """The bytes of such a file, written by any tool.
 
         Raises:

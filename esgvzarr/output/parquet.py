@@ -122,7 +122,7 @@ class KerchunkParquet:
                 code="proof-not-references",
             ) from error
 
-    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
         """It is a directory."""
         raise no_file(self.name, location)
 

@@ -160,13 +160,14 @@ class Output(Protocol):
         """
         ...
 
-    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
         """The bytes of an output that is one file, written by any tool.
 
         Args:
             data: the bytes.
             location: where they are from.
-            transport: reads what else belongs to the output.
+            transport: reads what else belongs to the output; without one, it is read from this
+                machine, when the output is opened.
 
         Raises:
             ProofError: they are none, or lead readers astray; or the output is a directory.

@@ -17,6 +17,8 @@ class Reading:
     """Time steps that make a task of 16 to 64 MiB; 0 where there is no advice."""
     segments: int = 0
     """Groups that have to be joined; 0 where the root shows everything."""
+    codec: bool = False
+    """Whether readers need the codec ``esgvzarr.padded``."""
 
     @property
     def chunks(self) -> dict[str, int]:
@@ -32,4 +34,9 @@ OURS = {"engine": "esgvzarr", "chunks": {}}
 def reading_of(provenance: Mapping[str, Any]) -> Reading:
     """How references are best read; no advice where their provenance has none."""
     said = provenance.get("reading", {})
-    return Reading(said.get("dimension") or "", said.get("steps", 0), said.get("segments", 0))
+    return Reading(
+        said.get("dimension") or "",
+        said.get("steps", 0),
+        said.get("segments", 0),
+        bool(said.get("codec", False)),
+    )

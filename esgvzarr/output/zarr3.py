@@ -122,7 +122,7 @@ class KerchunkZarr3(KerchunkJson):
         transport.check_allowed(location)
         return self.parse(transport.read_document(location, limit=LARGEST), location, transport)
 
-    def parse(self, data: bytes, location: str, transport: Transport) -> Artefact:
+    def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
         """The bytes of such a file, written by any tool. Its side file is looked at, not read."""
         self.check_installed()
         parsed = parse(data, location)
@@ -130,7 +130,8 @@ class KerchunkZarr3(KerchunkJson):
         if part is None:
             return _artefact(contents_of(parsed, ZARR_FORMAT), parsed, None)
         beside = SideFile(part, self._place_of(part, location), transport)
-        transport.check_allowed(beside.place)
+        if transport is not None:
+            transport.check_allowed(beside.place)
         beside.check_there()
         return _artefact(contents_of(parsed, ZARR_FORMAT, part.url), parsed, beside)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import struct
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -49,13 +50,44 @@ def require_rectilinear(output: str) -> None:
         )
 
 
+class _Allowance:
+    """zarr-python's setting, which all threads share: the first that needs it turns it on, and the
+    last that is through with it restores what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = ExitStack()
+
+    def take(self) -> None:
+        """Turn the setting on."""
+        import zarr
+
+        with self._lock:
+            if not self._users:
+                self._before.enter_context(zarr.config.set({_FLAG: True}))
+            self._users += 1
+
+    def give_back(self) -> None:
+        """Restore the setting, unless another thread needs it still."""
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._before.close()
+
+
+_ALLOWANCE = _Allowance()
+
+
 @contextmanager
 def rectilinear_allowed() -> Iterator[None]:
     """Let zarr-python read chunks of different lengths, which it does only if it is told to."""
-    import zarr
-
-    with zarr.config.set({_FLAG: True}):
+    _ALLOWANCE.take()
+    try:
         yield
+    finally:
+        _ALLOWANCE.give_back()
 
 
 def create_groups(store: Any, references: ReferenceSet, options: Mapping[str, Any]) -> None:
@@ -125,13 +157,22 @@ def create_array(store: Any, name: str, array: Array) -> None:
         attributes=attrs,
         dimension_names=list(array.dims),
         fill_value=fill,
-        filters=(),
+        filters=_padding(array),
         serializer=VLenUTF8Codec() if text else BytesCodec(endian=endian),
         compressors=[_codec(codec) for codec in array.codecs if codec["id"] != "vlen-utf8"],
         zarr_format=3,
     )
     if array.lengths:
         _set_lengths(store, name, array)
+
+
+def _padding(array: Array) -> tuple[Any, ...]:
+    """What crops stored chunks, where some are longer than they are shown."""
+    if not array.is_padded:
+        return ()
+    from .padded import PaddedCodec
+
+    return (PaddedCodec(stored_shape=array.chunk_shape),)
 
 
 def _codec(config: Mapping[str, Any]) -> Any:

@@ -361,10 +361,11 @@ def _joined(
     and why they are not.
     """
     places = [place for place in destination.places if named(place.output).joins_segments]
-    joined = join_segments(references) if places else None
+    settings = destination.settings
+    is_padded = settings.file_ends == "codec"
+    joined = join_segments(references, padded=is_padded) if places else None
     if joined is None:
         return references, []
-    settings = destination.settings
     most = Bound(settings.copied_fraction, settings.copied_mib * 2**20).of(references)
     if joined.copied > most:
         finding = Finding(

@@ -48,6 +48,17 @@ def advice(
             "so. See what `esgvzarr inspect` says of the files.",
             refuse=False,
         )
+    if reading_of(references.provenance).codec:
+        yield Finding(
+            "segments-codec",
+            2,
+            path,
+            "chunks as long as they are shown",
+            "file ends that are stored padded",
+            "Readers need esgvzarr, whose codec crops them. `file_ends: copy` lets stock readers "
+            "open it.",
+            refuse=False,
+        )
     if references.chunk_count > settings.many_chunks and not named(output).directory:
         yield Finding(
             "chunks-many",

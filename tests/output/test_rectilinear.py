@@ -4,6 +4,7 @@ these chunks is copied, and what is copied is proved whole.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from esgvzarr.model import ReferenceSet
 from esgvzarr.outcome import Written
 from esgvzarr.output import known_outputs, named
 from esgvzarr.output.icechunk import open_store
-from esgvzarr.output.zarr_v3 import knows_rectilinear
+from esgvzarr.output.zarr_v3 import knows_rectilinear, rectilinear_allowed
 from esgvzarr.settings import Settings
 from esgvzarr.stage import stage
 from esgvzarr.testing import DATASET_ID, FileSpec, write_files
@@ -148,6 +149,18 @@ def _with_a_wrong_end(references: ReferenceSet) -> ReferenceSet:
             array = replace(array, inline={**array.inline, **wrong})
         arrays.append(array)
     return replace(references, groups=(replace(group, arrays=tuple(arrays)),))
+
+
+def test_a_thread_that_is_through_leaves_the_setting_to_the_others() -> None:
+    """dask opens arrays in several threads: the first to end must not turn it off for the next."""
+    flag = "array.rectilinear_chunks"
+    before = zarr.config.get(flag, None)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(rectilinear_allowed())
+        second.enter_context(rectilinear_allowed())
+        first.close()
+        assert zarr.config.get(flag) is True
+    assert zarr.config.get(flag, None) == before
 
 
 @pytest.mark.skipif(knows_rectilinear(), reason="zarr-python reads chunks of different lengths")
