@@ -136,9 +136,8 @@ class CatalogIndex(IndexDefaults):
             try:
                 self._list_in_collection(record.id)
             except LinkError:
-                if (
-                    new
-                ):  # no reader would find it; where it cannot be removed, the next run lists it
+                if new:
+                    # no reader would find it; if this fails, too, the next run lists it
                     with suppress(OSError):
                         path.unlink()
                 raise
