@@ -167,6 +167,7 @@ def scan_and_keep(
         for place, content, one in zip(places, contents, found, strict=True)
         if is_url(place)
     }
+    values.check_sizes(found)
     wanted = values.wanted(found, bounds=reading.bounds)
     return _with_values(found, wanted, contents, places, transport), kept
 

@@ -26,6 +26,8 @@ SMALL_TIME = 4 * 2**20
 """Bytes per file, the same for the bounds of time: as references, one per step, they would take
 more room than as numbers.
 """
+LARGEST_WHOLE = 2**30
+"""Bytes of a variable that is compared whole, and so is in memory several times."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """What ends a name in C, and what Python has for a byte that is not UTF-8."""
 _ROOM = 64 * 2**20
@@ -66,6 +68,28 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
                 needed.add(name)
         names.append(needed)
     return names
+
+
+def check_sizes(files: Sequence[FileReferences]) -> None:
+    """Refuse what would have to be compared whole and is too large for that, before memory is
+    taken: coordinates of one dimension, and what does not change with time.
+
+    Raises:
+        FormatError: ``file-variable-large``.
+    """
+    for file in files:
+        time = cf.time_name(file.variables)
+        for name, variable in file.variables.items():
+            whole = time not in variable.dims or variable.dims == (name,)
+            if whole and _bytes(variable) > LARGEST_WHOLE:
+                raise FormatError(
+                    file.file.url,
+                    f"{name!r} has the shape {variable.shape}, {_bytes(variable)} bytes, and is "
+                    "compared whole, as what does not change with time and coordinates are",
+                    expected=f"at most {LARGEST_WHOLE} bytes",
+                    todo="Publish it as a dataset of its own that has a time, or in parts.",
+                    code="file-variable-large",
+                )
 
 
 def _is_quickly_read(variable: Variable, limit: int) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import struct
+from pathlib import Path
 
+import netCDF4
 import pytest
 
-from esgvzarr import FileRecord
+from esgvzarr import FileRecord, Transport
 from esgvzarr.errors import FormatError
+from esgvzarr.formats import scan
 from esgvzarr.formats.content import SparseContent
 from esgvzarr.formats.netcdf3 import NetCDF3
 
@@ -36,3 +40,25 @@ def test_an_attribute_that_is_there_twice_is_refused() -> None:
     with pytest.raises(FormatError) as caught:
         next(NetCDF3.scan(FileRecord("twice.nc", "twice.nc"), content))
     assert caught.value.code == "file-name-invalid"
+
+
+@pytest.mark.parametrize("name", ["weight", "cell"])
+def test_a_variable_of_more_than_a_gibibyte_is_refused_without_taking_memory(
+    name: str, tmp_path: Path
+) -> None:
+    """The file has holes: it takes no room on disk either."""
+    path = tmp_path / "large.nc"
+    with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as file:
+        file.set_fill_off()
+        file.createDimension("time", 2)
+        file.createDimension("cell", 2**27 + 1)
+        time = file.createVariable("time", "f8", ("time",))
+        time.units = "days since 1850-01-01"
+        time[:] = [0, 1]
+        file.createVariable(name, "f8", ("cell",))[-1] = 7
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Transport() as transport, pytest.raises(FormatError, match=repr(name)) as caught:
+        scan([FileRecord(path.name, str(path))], transport)
+    assert caught.value.code == "file-variable-large"
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kib < 256 * 1024
