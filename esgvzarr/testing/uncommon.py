@@ -147,3 +147,10 @@ def exchange_chunk_keys(path: Path) -> None:
             return
         at = data.find(b"TREE\x01\x00", at + 1)
     raise AssertionError(f"{path} has no chunk index of one step a chunk")
+
+
+def add_long_double(path: Path) -> None:
+    """A variable of the compiler's long double, of 80 bits in 16 bytes, which netCDF has not."""
+    with h5py.File(path, "r+") as file:
+        wide = file.create_dataset("wide", data=np.ones(4, np.longdouble))
+        wide.dims[0].attach_scale(file["lat"])
