@@ -25,7 +25,7 @@ from pathlib import Path
 from esgvzarr.testing import DATASET_ID, DEFECTS, Defect
 from esgvzarr.testing.defects import EQUAL
 
-from . import tools
+from . import sections, tools
 
 RIGHT = "right"
 REFUSED = "refused"
@@ -127,7 +127,7 @@ def main() -> None:
     made = Results(results)
     print(made.summary())
     if options.page:
-        options.page.write_text(made.summary())
+        options.page.write_text(made.summary() + sections.last(options.page, sections.CMOR))
         whole = options.page.with_name(f"{options.page.stem}-all{options.page.suffix}")
         whole.write_text(made.whole())
 

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ import numpy as np
 from esgvzarr.inspect import cmor_chunk
 from esgvzarr.testing import FileSpec, values_of, write_files
 
-from . import tools
+from . import sections, tools
 
 TABLE = Path(__file__).with_name("segments.csv")
 POINTS = 192 * 288
@@ -368,6 +369,23 @@ def _seconds(took: Sequence[float]) -> str:
     return f"{statistics.median(took):.2f}, most {max(took):.2f}"
 
 
+def comparison(tallies: dict[str, Tally], total: int) -> str:
+    """The section of the comparison page."""
+    counted = ["one array, right", "wrong numbers", "refused"]
+    lines = [
+        f"Made by `python -m benchmarks.segments` on {date.today()}: the real lengths of {total} "
+        "data sets of several files, each file in chunks as CMOR 3.14 chooses them, every number "
+        "compared. What becomes of them is explained in [One array](one-array.md).",
+        "",
+        f"| of {total} sets | right | **silently wrong** | refused, or shown in parts |",
+        "|---|---|---|---|",
+    ]
+    for name, tally in tallies.items():
+        counts = " | ".join(str(tally.outcomes[kind]) for kind in counted)
+        lines.append(f"| {name} | {counts} |")
+    return "\n".join(lines)
+
+
 def figure(tallies: dict[str, Tally], total: int) -> str:
     """A bar for each way: right, wrong, refused."""
     colours = {"one array, right": "#2a7", "wrong numbers": "#c33", "refused": "#bbb"}
@@ -407,6 +425,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, help="only the first ones of the table")
     parser.add_argument("--ways", nargs="+", default=(), help="beginnings of their names")
     parser.add_argument("--figure", type=Path, help="SVG file to write")
+    parser.add_argument("--comparison", type=Path, help="page whose last section is written")
     parser.add_argument("--years", type=int, help="yearly files of daily data, in place of these")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -430,6 +449,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         tallies = measure(sets, Path(directory), options.ways)
     print("\n".join(table(tallies, len(sets))))
+    if options.comparison:
+        text = comparison(tallies, len(sets))
+        sections.replace_last(options.comparison, sections.CMOR, text)
     if options.figure:
         options.figure.write_text(figure(tallies, len(sets)))
 
