@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d+)?\Z|https?://\[[0-9A-Fa-f:.]+\](?::\d+)?\Z")
+STAC_INDEX = "https://discovery.east.esgf.io"
+"""The index that the code for other clients asks."""
 _MOST_BARS = 300
 _PICTURE_WIDTH = 1000.0
 
@@ -133,9 +135,23 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
         ways = [Opening("xarray", needs + code)]
     by_id = f'import xarray\n\ndataset = xarray.open_dataset("{facts.dataset_id}", engine="esgf")'
     ways.append(Opening("dataset id", "# needs: pip install esgvzarr\n" + by_id))
+    ways.append(Opening("pystac-client", _by_pystac(facts)))
     if "://" in href:
         ways.append(Opening("curl", f"curl -O '{href}'"))
     return tuple(ways)
+
+
+def _by_pystac(facts: PageFacts) -> str:
+    """Code that finds the dataset in an index by its id, and opens it as the index says."""
+    engine = "esgvzarr" if facts.segments or facts.groups != ("",) else "kerchunk dask"
+    return (
+        f"# needs: pip install pystac-client xarray aiohttp cftime {engine}\n"
+        "import pystac_client\nimport xarray\n\n"
+        f'index = pystac_client.Client.open("{STAC_INDEX}")\n'
+        f'(item,) = index.search(ids=["{facts.dataset_id}"]).items()\n'
+        'asset = item.assets["reference_file"]\n'
+        'dataset = xarray.open_dataset(asset.href, **asset.extra_fields["xarray:open_kwargs"])'
+    )
 
 
 def bars(all_files: Sequence[FileFacts]) -> tuple[Bar, ...]:

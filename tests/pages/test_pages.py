@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -19,14 +22,27 @@ from esgvzarr import pages
 from esgvzarr.errors import SourceError
 from esgvzarr.model import Check, Report
 from esgvzarr.pages.facts import read_facts
-from esgvzarr.pages.html import dataset_page
-from esgvzarr.testing import DATASET_ID, NginxServer
+from esgvzarr.pages.html import dataset_page, directory_page, index_entry, openings, size_text
+from esgvzarr.testing import DATASET_ID, NginxServer, StacServer, ThreddsServer, make_item
 from esgvzarr.testing.datasets import specs_of, write_files
 
 from .conftest import Site, make_site
 
 MAP_IS_DRAWN = "window.esgvzarr && window.esgvzarr.map"
 SOURCE_ID = '"source_id\\":\\"UKESM1-0-LL\\"'
+BRIGHTNESS = """
+async (picture) => {
+  const image = new Image();
+  image.src = picture;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, image.width, image.height).data;
+  const greens = pixels.filter((_, place) => place % 4 === 1).sort();
+  return greens[greens.length >> 1];
+}
+"""
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -60,6 +76,11 @@ class TestMap:
         dataset = esgvzarr.open_dataset(str(site.reference))
         np.testing.assert_array_equal(drawn_values(tab), dataset.tas[30].values.astype(float))
         assert str(dataset.time.values[30])[:10] == "1852-07-16"
+        shown = dataset.tas[30].values.astype(float)
+        assert tab.evaluate("[window.esgvzarr.map.low, window.esgvzarr.map.high]") == [
+            shown.min(),
+            shown.max(),
+        ]
         assert tab.complaints == []
 
     def test_asks_for_the_references_once_and_for_one_chunk(self, site: Site, tab: Any) -> None:
@@ -121,6 +142,86 @@ class TestWords:
             wait_until(tab, "document.getElementById('message').classList.contains('error')")
         assert "Access-Control-Allow-Origin" in tab.inner_text("#message")
 
+    def test_says_that_browsers_block_mixed_content(
+        self, site: Site, browser: Any, tmp_path: Path
+    ) -> None:
+        """The page comes by https, and its data by http from a host that is not this machine."""
+        reference = tmp_path / site.reference.name
+        document = site.reference.read_text()
+        reference.write_text(document.replace(site.server.url, "http://data.example"))
+        pages.write_page(reference, f"https://data.example/{reference.name}")
+        with ThreddsServer(tmp_path, tls=True) as secure:
+            tab = browser.new_page(ignore_https_errors=True)
+            tab.goto(secure.url_of(pages.page_path(reference)))
+            wait_until(tab, "document.getElementById('message').classList.contains('error')")
+            said = tab.inner_text("#message")
+            tab.close()
+        assert "mixed content" in said
+        assert "should serve data.example by https" in said
+
+    def test_copies_each_way_to_open_it(self, site: Site, browser: Any) -> None:
+        """A tab for each way; arrow keys change from one to the next."""
+        tab = browser.new_page()
+        tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        open_page(tab, site.page)
+        names = tab.locator(".tabs > label").all_inner_texts()
+        assert names == ["xarray", "dataset id", "pystac-client", "curl"]
+        tab.focus("#way-1")
+        for number in range(1, len(names) + 1):
+            code = tab.inner_text(f"#code-{number}")
+            tab.click(f"#tab-{number} button.copy")
+            wait_until(
+                tab, f"document.querySelector('#tab-{number} .copy').textContent == 'Copied'"
+            )
+            assert tab.evaluate("navigator.clipboard.readText()") == code
+            tab.focus(f"#way-{number}")
+            tab.keyboard.press("ArrowRight")
+        tab.close()
+
+    def test_the_code_for_other_clients_opens_the_dataset(
+        self, site: Site, stac_server: StacServer
+    ) -> None:
+        href = site.server.url_of(site.reference)
+        kwargs = {"engine": "kerchunk", "chunks": {}}
+        item = make_item(DATASET_ID)
+        item["assets"]["reference_file"] = {"href": href, "xarray:open_kwargs": kwargs}
+        stac_server.add_item(item)
+        facts = read_facts(site.reference.read_bytes(), "here")
+        (way,) = [one for one in openings(facts, href) if one.name == "pystac-client"]
+        found: dict[str, Any] = {}
+        exec(way.code.replace(pages.html.STAC_INDEX, stac_server.url), found)  # noqa: S102
+        expected = esgvzarr.open_dataset(str(site.reference))["tas"][7].values
+        np.testing.assert_array_equal(found["dataset"]["tas"][7].values, expected)
+
+    def test_search_engines_are_told_what_the_dataset_is(self, site: Site, tab: Any) -> None:
+        """As a ``Dataset`` of schema.org."""
+        open_page(tab, site.page)
+        text = tab.evaluate("document.querySelector('[type=\"application/ld+json\"]').textContent")
+        said = json.loads(text)
+        assert (said["@context"], said["@type"]) == ("https://schema.org/", "Dataset")
+        assert said["identifier"] == DATASET_ID
+        assert said["temporalCoverage"].startswith("1850-01-16")
+        assert "tas" in said["variableMeasured"]
+        (download,) = said["distribution"]
+        assert download["contentUrl"] == site.server.url_of(site.reference)
+
+    def test_lists_files_with_sizes_and_checksums_and_draws_them(self, site: Site) -> None:
+        document = json.loads(site.reference.read_text())
+        provenance = json.loads(document["provenance"])
+        for file in provenance["files"]:
+            digest = hashlib.sha256(file["url"].encode()).hexdigest()
+            file |= {"checksum": digest, "checksum_type": "SHA256"}
+        document["provenance"] = json.dumps(provenance)
+        facts = read_facts(json.dumps(document).encode(), "here")
+        text = dataset_page(facts, "https://node/x.json", "x.json")
+        for file, path in zip(provenance["files"], site.files, strict=True):
+            assert f">{path.name}</a>" in text
+            assert size_text(path.stat().st_size) in text
+            assert f"SHA256 {file['checksum']}" in text
+        bars = re.findall(r'<rect x="([\d.]+)" y="0" width="([\d.]+)"', text)
+        assert len(bars) == len(site.files)
+        assert [float(x) for x, _ in bars] == sorted(float(x) for x, _ in bars)
+
     def test_says_what_was_proved_and_when(self, site: Site) -> None:
         checks = (Check("values", "tas", True, "equal"),)
         report = Report("id", "href", checks, {"xarray": "2026.9"}, "2026-11-28T10:00:00+00:00")
@@ -176,8 +277,12 @@ def test_fits_a_narrow_screen(site: Site, tab: Any, scheme: str) -> None:
     tab.emulate_media(color_scheme=scheme)
     open_page(tab, site.page)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
-    background = tab.evaluate("getComputedStyle(document.documentElement).colorScheme")
-    assert background == "light dark"
+    accent = "getComputedStyle(document.documentElement).getPropertyValue('--soft').trim()"
+    assert (tab.evaluate(accent) == "#f3f5f8") is (scheme == "light")
+    shown = base64.b64encode(tab.screenshot()).decode()
+    tab.goto("about:blank")  # whose policy lets it draw pictures
+    median = tab.evaluate(BRIGHTNESS, f"data:image/png;base64,{shown}")
+    assert (median > 200) if scheme == "light" else (median < 60)
 
 
 class TestDirectory:
@@ -208,6 +313,25 @@ class TestDirectory:
         assert tab.inner_text("#count") == "1 of 300 datasets"
         tab.click("#results a")
         wait_until(tab, MAP_IS_DRAWN)
+        assert tab.complaints == []
+
+    def test_thousands_of_datasets_are_searched(
+        self, node: NginxServer, site: Site, tab: Any
+    ) -> None:
+        entry = index_entry(read_facts(site.reference.read_bytes(), "here"))
+        entries = []
+        for number in range(5000):
+            name = DATASET_ID.replace("r1i1p1f2", f"r{number}i1p1f2")
+            facets = {**entry["facets"], "model": f"MODEL-{number % 50}"}
+            entries.append({**entry, "id": name, "facets": facets, "page": f"{name}.html"})
+        path = node.root / "thousands.html"
+        path.write_text(directory_page(entries, "A node"))
+        tab.goto(node.url_of(path))
+        assert tab.inner_text("#count") == "5000 of 5000 datasets, the first 200 are listed"
+        tab.select_option("select[data-facet=model]", "MODEL-7")
+        assert tab.inner_text("#count") == "100 of 5000 datasets"
+        tab.fill("#search", "r4957i")
+        assert tab.locator("#results a").all_inner_texts() == [entries[4957]["id"]]
         assert tab.complaints == []
 
     def test_a_page_is_written_again_only_when_its_references_are_newer(

@@ -5,6 +5,7 @@ down.
 from __future__ import annotations
 
 import json
+import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import xarray
 from trust import oracle
 
 from esgvzarr.errors import SourceError, TransportError
-from esgvzarr.reader import open_named
+from esgvzarr.reader import indexes, open_named
 from esgvzarr.testing import (
     DATASET_ID,
     FileSpec,
@@ -200,6 +201,20 @@ def test_an_index_that_is_down_does_not_hide_what_others_show(
     with pytest.raises(SourceError, match=r"no index answers: http://127\.0\.0\.1:9") as raised:
         opened(DATASET_ID, indexes=down)
     assert (raised.value.code, raised.value.retryable) == ("source-index-down", True)
+
+
+def test_an_index_that_never_answers_is_waited_for_no_longer_than_the_limit(
+    published: Published, stac_server: StacServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and says nothing. All indexes are asked at the same time."""
+    monkeypatch.setattr(indexes, "TIMEOUT_S", 0.5)
+    stac_server.add_item(published.item())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert opened(DATASET_ID, indexes=[address, stac_server.url]).sizes["time"] == 24
+        with pytest.raises(SourceError, match=address) as raised:
+            opened(DATASET_ID, indexes=[address] * 3)
+    assert raised.value.code == "source-index-down"
 
 
 def test_an_unknown_id_names_the_indexes_and_what_to_do(stac_server: StacServer) -> None:
