@@ -13,7 +13,6 @@ import xarray
 
 from esgvzarr.errors import (
     FormatError,
-    ProofError,
     RefusedError,
     SettingsError,
     StoreError,
@@ -208,7 +207,7 @@ class TestGenerate:
         assert caught.value.code == DEFECTS["scalar_missing"].outcome
         assert not (tmp_path / "out").exists()
 
-    def test_served_bytes_that_differ_fail_the_proof(
+    def test_served_bytes_that_differ_from_those_on_disk_are_named(
         self,
         record: DatasetRecord,
         transport: Transport,
@@ -222,15 +221,14 @@ class TestGenerate:
         other = write_monthly(tmp_path / "other", seed=1)[1]
         second = replace(record.files[1], path=str(other))
         assert other.stat().st_size == second.size
-        with pytest.raises(ProofError, match="Nothing was published") as caught:
+        with pytest.raises(TransportError, match="is served with other bytes") as caught:
             generate(
                 replace(record, files=(record.files[0], second, record.files[2])),
                 tmp_path / "out",
                 transport,
                 settings,
             )
-        assert "values of tas in" in caught.value.found
-        assert caught.value.code == "proof-failed"
+        assert caught.value.code == "transport-path-differs"
         assert not (tmp_path / "out").exists()
 
     def test_a_busy_data_node_is_asked_again(
