@@ -168,6 +168,7 @@ def scan_and_keep(
         if is_url(place)
     }
     values.check_sizes(found)
+    values.check_scalars(found)
     wanted = values.wanted(found, bounds=reading.bounds)
     return _with_values(found, wanted, contents, places, transport), kept
 

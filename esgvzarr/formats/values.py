@@ -233,6 +233,26 @@ def check_names(names: Iterable[str | bytes], subject: str) -> None:
         seen.add(name)
 
 
+def check_scalars(files: Sequence[FileReferences]) -> None:
+    """Refuse scalars that are named as a dimension is: xarray opens no such file.
+
+    Raises:
+        FormatError: ``file-name-invalid``.
+    """
+    for file in files:
+        used = set[str]().union(*(variable.dims for variable in file.variables.values()))
+        for name, variable in file.variables.items():
+            if name in used and not variable.dims:
+                raise FormatError(
+                    file.file.url,
+                    f"has the scalar {name!r} beside the dimension {name!r}, which xarray does "
+                    "not open",
+                    expected="a scalar with a name of its own",
+                    todo="Rename the scalar or the dimension.",
+                    code="file-name-invalid",
+                )
+
+
 def _is_text(name: str | bytes) -> bool:
     return isinstance(name, str) and _NO_TEXT.search(name) is None
 

@@ -484,6 +484,12 @@ _TABLE = (
     Defect("utf8_called_ascii", 34, _all(oddities.state_utf8, format="NETCDF4_CLASSIC")),
     Defect("half_precision", 25, _all_spoilt(oddities.add_half), "file-type-unsupported"),
     Defect("integers_of_24_bits", 25, _all_spoilt(oddities.add_24_bits), "file-type-unsupported"),
+    Defect(
+        "scalar_named_as_dimension",
+        24,
+        _all(uncommon.add_scalar_named_as_dimension),
+        "file-name-invalid",
+    ),
     Defect("long_double", 25, _all_spoilt(uncommon.add_long_double), "file-type-unsupported"),
     Defect("user_block", 24, _all_spoilt(uncommon.add_user_block, **_DEFLATE)),
     Defect("user_block_contiguous", 24, _all_spoilt(uncommon.add_user_block, unlimited=False)),

@@ -154,3 +154,10 @@ def add_long_double(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         wide = file.create_dataset("wide", data=np.ones(4, np.longdouble))
         wide.dims[0].attach_scale(file["lat"])
+
+
+def add_scalar_named_as_dimension(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """A scalar that says how long texts are, named as the dimension of the texts."""
+    file.createDimension("strlen", 4)
+    file.createVariable("strlen", "i4", ())[...] = 4
+    file.createVariable("code", "S1", ("strlen",))[:] = np.array(list("abcd"), "S1")
