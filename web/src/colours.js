@@ -38,3 +38,8 @@ export function numberText(value) {
   if (size >= 1e5 || size < 1e-3) return value.toExponential(3);
   return String(Number(value.toPrecision(5)));
 }
+
+/** Bytes as people say them. */
+export function sizeText(bytes) {
+  return bytes < 1e6 ? `${Number((bytes / 1e3).toPrecision(3))} kB` : `${Number((bytes / 1e6).toPrecision(3))} MB`;
+}

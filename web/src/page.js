@@ -1,6 +1,6 @@
 // The page of one dataset: tabs, copy buttons, the map of a step, and the series at a point.
 
-import { colour, numberText, rangeOf } from "./colours.js";
+import { colour, numberText, rangeOf, sizeText } from "./colours.js";
 import { Dataset } from "./dataset.js";
 import { PageError, References } from "./references.js";
 
@@ -157,7 +157,7 @@ class Viewer {
     this.field = await this.dataset.field(this.variable, this.step, this.places);
     this.paint();
     const { requests, bytes } = this.references.traffic;
-    say(`${requests} range requests so far, ${numberText(bytes / 1e6)} MB.`);
+    say(`${requests} range requests so far, ${sizeText(bytes)}.`);
   }
 
   fitRange() {
@@ -259,7 +259,7 @@ class Viewer {
     const points = await this.dataset.series(this.variable, row, this.point.column, this.places);
     this.drawSeries(points, row);
     const { requests, bytes } = this.references.traffic;
-    say(`${requests} range requests so far, ${numberText(bytes / 1e6)} MB.`);
+    say(`${requests} range requests so far, ${sizeText(bytes)}.`);
   }
 
   drawSeries(points, row) {
