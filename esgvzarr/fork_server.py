@@ -23,6 +23,7 @@ import resource
 import selectors
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -68,6 +69,9 @@ second of CPU time.
 """
 
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_HDF5_PLACES = (0, 512, 1024, 2048, 4096)
+"""Where the signature of a file is: at its begin, or behind a user block."""
 _THREADED = {"icechunk"}
 """Libraries that start threads which Python does not count, and wait for ever in a copy."""
 
@@ -184,14 +188,30 @@ def _start(
     """The socket to a new server, and what waits for its end.
 
     A process without other threads is copied, with all that it has imported. Else the server is an
-    interpreter of its own: a copy could wait for ever for a lock that a thread had.
+    interpreter of its own: a copy could wait for ever for a lock that a thread had. So it is where
+    an HDF5 file is open: a copy would take it for open too, and read zeros of it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         threaded = any(sys.modules.get(name) for name in _THREADED)
-        alone = threading.active_count() == 1 and not threaded
+        alone = threading.active_count() == 1 and not threaded and not _holds_hdf5()
         wait_for_end = _fork(theirs, run_child) if alone else _spawn(theirs, run_child)
     return ours, wait_for_end
+
+
+def _holds_hdf5() -> bool:
+    """Whether this process has an HDF5 file open. HDF5 reads a file that is opened again through
+    the handle that it has, which a copy of the process lets go of.
+    """
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                continue
+            if any(os.pread(number, len(_HDF5), place) == _HDF5 for place in _HDF5_PLACES):
+                return True
+        except OSError:  # closed meanwhile, or open for writing only
+            continue
+    return False
 
 
 def _fork(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,3 +226,34 @@ def test_a_file_of_a_fuzzer_is_referenced_or_has_a_code(path: Path, tmp_path: Pa
     shutil.copyfile(path, tmp_path / "a.nc")
     settings = limited(tmp_path).model_copy(update={"worker_time_s": 15.0})
     assert _code_of(record_of(tmp_path / "a.nc"), tmp_path / "out", settings) != "worker-failed"
+
+
+_WITH_OPEN_FILES = """
+import sys
+from pathlib import Path
+
+import xarray
+
+from esgvzarr.generate import generate
+from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+from esgvzarr.settings import Settings
+from esgvzarr.transport import Transport
+
+paths = [Path(word) for word in sys.argv[3:]]
+opened = [xarray.open_dataset(path) for path in paths]
+values = [dataset["tas"].values for dataset in opened]
+files = tuple(FileRecord(path.name, str(path), path.stat().st_size) for path in paths)
+with Transport() as transport:
+    record = DatasetRecord(DatasetId.parse(sys.argv[1]), "", files)
+    print(generate(record, Path(sys.argv[2]), transport, Settings()).reference.written)
+"""
+
+
+def test_files_that_the_process_has_open_are_proved_by_what_they_hold(tmp_path: Path) -> None:
+    """As in a notebook. A copy of the process would take them for open, and read zeros."""
+    paths = write_monthly(tmp_path / "files", lengths=(12, 12))
+    words = [sys.executable, "-W", "ignore", "-c", _WITH_OPEN_FILES, DATASET_ID, tmp_path / "out"]
+    done = subprocess.run(
+        [str(word) for word in (*words, *paths)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "True\n", done.stderr[-2000:]
