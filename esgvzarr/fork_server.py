@@ -23,7 +23,6 @@ import resource
 import selectors
 import signal
 import socket
-import stat
 import struct
 import subprocess
 import sys
@@ -35,6 +34,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+
+from .open_files import holds_hdf5
 
 _REQUEST = struct.Struct("dQ")
 """Seconds, and bytes of memory, that a child may take."""
@@ -69,9 +70,6 @@ second of CPU time.
 """
 
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_HDF5_PLACES = (0, 512, 1024, 2048, 4096)
-"""Where the signature of a file is: at its begin, or behind a user block."""
 _THREADED = {"icechunk"}
 """Libraries that start threads which Python does not count, and wait for ever in a copy."""
 
@@ -194,24 +192,9 @@ def _start(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         threaded = any(sys.modules.get(name) for name in _THREADED)
-        alone = threading.active_count() == 1 and not threaded and not _holds_hdf5()
+        alone = threading.active_count() == 1 and not threaded and not holds_hdf5()
         wait_for_end = _fork(theirs, run_child) if alone else _spawn(theirs, run_child)
     return ours, wait_for_end
-
-
-def _holds_hdf5() -> bool:
-    """Whether this process has an HDF5 file open. HDF5 reads a file that is opened again through
-    the handle that it has, which a copy of the process lets go of.
-    """
-    for number in map(int, os.listdir("/proc/self/fd")):
-        try:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                continue
-            if any(os.pread(number, len(_HDF5), place) == _HDF5 for place in _HDF5_PLACES):
-                return True
-        except OSError:  # closed meanwhile, or open for writing only
-            continue
-    return False
 
 
 def _fork(
