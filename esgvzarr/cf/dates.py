@@ -45,8 +45,10 @@ _GREGORIAN_US = -12_219_292_800 * 1_000_000
 
 
 def is_reference(units: str) -> bool:
-    """Whether units are a time since a date, or dates as numbers."""
-    return _SINCE.match(units) is not None or is_absolute(units)
+    """Whether units are a time since a date, or dates as numbers; or would be taken for the former:
+    stock xarray decodes all units that hold the word, and fails where it cannot.
+    """
+    return "since" in units or _SINCE.match(units) is not None or is_absolute(units)
 
 
 def is_absolute(units: str) -> bool:

@@ -425,6 +425,12 @@ _TABLE = (
         _all(oddities.change("time", calendar="")),
         "time-invalid",
     ),
+    Defect(
+        "time_unit_unreadable",
+        5,
+        _all(oddities.change("time", units="d-ys since 1850-01-01")),
+        "time-invalid",
+    ),
     Defect("time_absolute", 10, _all(oddities.state_absolute_time)),
     Defect(
         "time_since_year_of_model",
