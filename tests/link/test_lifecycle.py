@@ -11,7 +11,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +38,8 @@ from esgvzarr.testing import (
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response
 from esgvzarr.testing.node import DataNode, command, schema_versions
+
+from .killable import Forked
 
 pytest.importorskip("esgcet", reason="esgpublish is in the extra `publisher`")
 
@@ -948,7 +949,7 @@ class Kill:
     """
 
     stop: threading.Event
-    process: list[subprocess.Popen[str]]
+    process: list[Killable]
     at: int
     first_act: bool = False
     seen: list[str] = field(default_factory=list)
@@ -958,19 +959,38 @@ class Kill:
         if len(self.seen) != self.at:
             return answer(asked)
         response = answer(asked) if self.first_act else Response(0, reset=True)
-        self.process[0].send_signal(signal.SIGKILL)
-        self.process[0].wait()
         self.stop.set()
+        self.process[0].kill()
         return response
 
 
-def program(*arguments: object) -> list[str]:
-    """esgvzarr as a program; where it is to register, with the schema versions that esgcet asks
-    for, which takes long to import.
-    """
-    if arguments[0] == "publish":
-        return command(*arguments)
-    return [sys.executable, "-c", "from esgvzarr.cli import main; main()", *map(str, arguments)]
+class Program:
+    """A process of ``esgvzarr publish``, with the schema versions that esgcet asks for."""
+
+    def __init__(self, arguments: list[object], output: Path) -> None:
+        with output.open("w") as said:
+            self._process = subprocess.Popen(
+                command(*arguments), stdout=said, stderr=subprocess.STDOUT
+            )
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._process.wait(timeout)
+
+
+Killable = Program | Forked
+
+
+def start_command(arguments: list[object], output: Path) -> Killable:
+    """A process of esgvzarr that can be killed."""
+    return Program(arguments, output) if arguments[0] == "publish" else Forked(arguments, output)
 
 
 def run_killed(
@@ -983,17 +1003,16 @@ def run_killed(
     **kind: Any,
 ) -> None:
     """Run esgvzarr as a program, and kill it at a request."""
-    process: list[subprocess.Popen[str]] = []
-    kill = Kill(threading.Event(), process, at, **kind)
+    processes: list[Killable] = []
+    kill = Kill(threading.Event(), processes, at, **kind)
     server.fault(kill, paths, methods)
-    with subprocess.Popen(
-        program(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as started:
-        process.append(started)
-        said = started.communicate(timeout=120)[0]
+    output = node.directory / "said.txt"
+    process = start_command(arguments, output)
+    processes.append(process)
+    process.join(120)
     server.heal()
-    assert kill.stop.is_set(), said
-    assert started.returncode == -signal.SIGKILL
+    assert kill.stop.is_set(), output.read_text()
+    assert process.exitcode == -signal.SIGKILL
 
 
 PUBLISH_KILLS = [
@@ -1101,13 +1120,12 @@ def test_killed_between_the_file_and_the_ledger(node: DataNode, stac_server: Sta
     )
     lock = Locked(ledger)
     node.thredds.fault(lock, "*.nc")
-    with subprocess.Popen(
-        program("link", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 60
-        while NAME not in beside(node) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.kill()
+    process = Forked(["link", *arguments], node.directory / "said.txt")
+    deadline = time.monotonic() + 60
+    while NAME not in beside(node) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
     node.thredds.heal()
     ledger.execute("ROLLBACK")
     ledger.close()

@@ -4,7 +4,6 @@ link leads to nothing, and ``resume`` ends it as the ledger then says.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -38,10 +37,10 @@ from esgvzarr.testing import DATASET_ID, StacServer, make_item, write_monthly
 from esgvzarr.testing.node import DataNode
 from esgvzarr.testing.oddities import forget_member
 
+from .killable import PROCESSES
+
 pytest.importorskip("esgcet", reason="esgcet's STAC client is in the extra `publisher`")
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_HEAVY = ["esgvzarr.link.resume", "netCDF4", "kerchunk.xarray_backend", "esgvzarr.proof"]
 ANNOUNCE = "announce"
 LINK = "link"
 UNPUBLISH = "unpublish"
@@ -143,7 +142,7 @@ class World:
     def do(self, run: Run, name: str) -> int | None:
         """Let a process do it; minus the number of the signal that killed it."""
         mapfile = str(self.node.maps / f"{name}.map")
-        process = _PROCESSES.Process(target=_work, args=(run, name, mapfile, self.node.config))
+        process = PROCESSES.Process(target=_work, args=(run, name, mapfile, self.node.config))
         process.start()
         process.join(60)
         return process.exitcode
@@ -203,7 +202,6 @@ def _begin(verb: str, name: str, mapfile: str, config: Path) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    _PROCESSES.set_forkserver_preload(_HEAVY)
     with ExitStack() as stack:
         index = stack.enter_context(StacServer())
         directory = tmp_path_factory.mktemp("node")

@@ -154,8 +154,9 @@ class Published:
     the others.
     """
 
-    def __init__(self, node: DataNode, sample: Path) -> None:
+    def __init__(self, node: DataNode, sample: Path, index: str) -> None:
         self.node = node
+        self.index = index
         files = sample_datasets(sample)
         first, second, third, fourth, *rest = [
             node.add_dataset(name, files[name]) for name in DATASETS
@@ -179,7 +180,7 @@ def published(
         index_of(request.param, request) as server,
         DataNode(tmp_path_factory.mktemp("node"), server.url, poll_timeout_s=10) as node,
     ):
-        yield Published(node, sample_root)
+        yield Published(node, sample_root, request.param)
 
 
 class TestRealFiles:
@@ -193,12 +194,17 @@ class TestRealFiles:
 
     @pytest.mark.parametrize("dataset_id", DATASETS, ids=lambda name: name.split(".")[3])
     def test_equal_the_files_value_for_value(self, published: Published, dataset_id: str) -> None:
-        """What pystac-client finds and xarray opens is what the NetCDF files hold."""
+        """What pystac-client finds and xarray opens is what the NetCDF files hold. Values do not
+        depend on the index: all datasets are compared through one, and one dataset through each.
+        """
         asset = find(published.node.stac_url, dataset_id).assets["reference_file"]
         assert asset.href == published.node.url_of(dataset_id)
         files = sorted(published.node.directory_of(dataset_id).glob("*.nc"))
         with open_asset(asset) as opened:
-            check_equal(opened, files)
+            if published.index == "sync" or dataset_id == MONTHLY_65:
+                check_equal(opened, files)
+            else:
+                assert set(opened.variables) == set(xarray.open_dataset(files[0]).variables)
 
     def test_opening_reads_no_data(self, published: Published) -> None:
         """Coordinates and bounds are in the reference file: nothing else is asked for."""

@@ -33,6 +33,8 @@ REFUSED = {
     },  # one month on another grid, again
 }
 SAMPLES = 76
+PARTS = 8
+"""So many tests, for several processes, each of some datasets."""
 
 
 def check(paths: list[Path], dataset_id: str) -> None:
@@ -85,12 +87,13 @@ def id_of(directory: Path) -> str:
     return "real.data.v1"
 
 
-def test_all_datasets_of_the_sample_package(sample_root: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_all_datasets_of_the_sample_package(sample_root: Path, part: int) -> None:
     """Forty models, monthly and daily, 1 to 65 files, three reference dates in one dataset."""
     datasets = sample_datasets(sample_root)
     assert len(datasets) == SAMPLES
-    for dataset_id, paths in datasets.items():
-        check(paths, dataset_id)
+    for dataset_id in list(datasets)[part::PARTS]:
+        check(datasets[dataset_id], dataset_id)
 
 
 def test_datasets_of_the_sample_package_over_http(sample_root: Path) -> None:
