@@ -44,6 +44,7 @@ from esgvzarr.output.placing import (
     write_reference,
 )
 from esgvzarr.output.side_file import SidePart, stated_part
+from esgvzarr.output.zarr3 import KerchunkZarr3
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DATASET_ID, DRS_PATH, FileSpec, NginxServer, write_files
 from esgvzarr.testing.nginx import available
@@ -426,3 +427,18 @@ def test_file_ends_of_files_elsewhere_stay_in_a_document_on_this_machine(
         settings = site.settings.model_copy(update={"outputs": ("zarr3",)})
         generate(site.record, tmp_path / "out", transport, settings)
     assert names_in(tmp_path / "out") == {NAME}
+
+
+@pytest.mark.parametrize(
+    ("said", "location"),
+    [
+        (f"/data/{SIDE}", f"https://node.example/{NAME}"),
+        ("https://node.example/other.ends", f"https://node.example/{NAME}"),
+        ("/etc/passwd", f"/data/{NAME}"),
+    ],
+)
+def test_a_document_leads_to_no_side_file_but_its_own(said: str, location: str) -> None:
+    part = SidePart(said, 0, 1, "")
+    with pytest.raises(ProofError) as caught:
+        KerchunkZarr3()._place_of(part, location)
+    assert caught.value.code == "proof-place-refused"
