@@ -118,7 +118,7 @@ class ContentsBuilder:
             batch = batches.get(path)
             if batch is None:
                 batch = batches[path] = _Batch()
-            if isinstance(value, list) and value[0] != self._own_file:
+            if isinstance(value, list) and not self._is_own(value[0]):
                 batch.names.append(name)
                 batch.files.append(self.file_number(value[0]))
                 batch.offsets.append(value[1] if len(value) == 3 else 0)
@@ -136,6 +136,10 @@ class ContentsBuilder:
                 )
             for keys, _ in _tables(batch.inline):
                 self.add_inline(path, keys)
+
+    def _is_own(self, url: str) -> bool:
+        """Whether a chunk is in a file of the output itself. An empty URL is never one."""
+        return bool(self._own_file) and url == self._own_file
 
     def file_number(self, url: str) -> int:
         """The number by which the tables know a URL."""
