@@ -13,11 +13,14 @@ from typing import Any
 
 import kerchunk.combine
 import kerchunk.hdf
+import netCDF4
 import pytest
 from trust import oracle
 
-from esgvzarr import ProofError
-from esgvzarr.testing import DEFECTS
+from esgvzarr import ProofError, Settings, Transport
+from esgvzarr.output import named
+from esgvzarr.stage.proving import prove
+from esgvzarr.testing import DATASET_ID, DEFECTS
 
 Refs = dict[str, Any]
 
@@ -262,3 +265,18 @@ def test_attributes_that_are_shown_as_words_are_named(tmp_path: Path) -> None:
     said = {check.subject: check.detail for check in oracle.proof(document, paths).checks}
     assert said["global in /"].endswith("shown as text: ['limit']")
     assert said["lat in /"].endswith("shown as text: ['gap']")
+
+
+def test_references_that_do_not_read_back_are_not_published(tmp_path: Path) -> None:
+    """A latitude that the references hold is another one in the files by now."""
+    paths = DEFECTS["plain"].make(tmp_path)
+    _, document = oracle.make(paths)
+    for path in paths:
+        with netCDF4.Dataset(path, "a") as file:
+            file["lat"][0] += 1
+    with Transport() as transport:
+        artefact = named("json").parse(document, "test", transport)
+        files = oracle.record_of(paths).files
+        with pytest.raises(ProofError, match="Nothing was published") as caught:
+            prove(artefact, DATASET_ID, files, transport, Settings(), location="test")
+    assert caught.value.code == "proof-failed"
