@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import chain
 from typing import Any
 
@@ -360,6 +361,19 @@ kerchunk references.
 """
 
 
+class Layout(StrEnum):
+    """How references show a dataset."""
+
+    WHOLE = "whole"
+    """In the root, for every reader."""
+    PADDED = "padded"
+    """In the root, for readers that have the codec ``esgvzarr.padded``."""
+    SEGMENTS = "segments"
+    """In several groups, which follow each other in time. Stock readers see an empty root."""
+    GROUPS = "groups"
+    """Variables that do not fit into one dataset, in groups. Stock readers see an empty root."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessLink:
     """The link that people find in an index."""
@@ -379,3 +393,4 @@ class AccessLink:
     """Under which a STAC item has it."""
     page: str = ""
     """URL of the page for people; empty where there is none."""
+    layout: Layout = Layout.WHOLE

@@ -85,18 +85,19 @@ def _generate(options: argparse.Namespace) -> int:
             outcome = _generated(options, record, transport, settings, progress)
     status = report(console, [outcome])
     for reference in outcome.references:
-        print(_line_that_opens(reference.path, outcome))
+        print(_line_that_opens(reference.path))
     return status
 
 
-def _line_that_opens(path: str, outcome: Outcome) -> str:
+def _line_that_opens(path: str) -> str:
     """A line of Python that opens a reference file."""
-    from ..output import is_stock_json
-    from ..stage.proving import SEGMENTS
+    from ..model import Layout
+    from ..output import is_stock_json, provenance_at, reading_of
 
-    is_whole = all(warning.code != SEGMENTS for warning in outcome.warnings)
-    engine = "kerchunk" if is_stock_json(path) and is_whole else "esgvzarr"
-    return f'xarray.open_dataset("{path}", engine="{engine}", chunks={{}})'
+    layout = reading_of(provenance_at(Path(path))).layout
+    engine = "kerchunk" if is_stock_json(path) and layout is Layout.WHOLE else "esgvzarr"
+    opener = "open_datatree" if layout is Layout.GROUPS else "open_dataset"
+    return f'xarray.{opener}("{path}", engine="{engine}", chunks={{}})'
 
 
 def _planned(

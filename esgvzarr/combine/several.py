@@ -81,9 +81,11 @@ def _side_by_side(members: Sequence[Member], dataset_id: DatasetId) -> Reference
     made = join(dataset_id, groups)
     said = [*made.provenance["warnings"], *map(str, warnings)]
     facts = {**made.provenance, "warnings": said}
-    reading = [member.references.provenance.get("reading") for member in members]
-    if len(groups) == 1 and reading[0] and all(one == reading[0] for one in reading):
-        facts["reading"] = reading[0]
+    readings = [member.references.provenance.get("reading") for member in members]
+    if len(groups) > 1:
+        facts["reading"] = {"groups": list(groups)}
+    elif readings[0] and all(one == readings[0] for one in readings):
+        facts["reading"] = readings[0]
     return ReferenceSet(dataset_id, made.files, made.groups, facts, (*made.warnings, *warnings))
 
 
@@ -115,7 +117,8 @@ def place(
             finding.file,
             f"{member.name} to fit into group {paths[0]}",
             f"{finding.code}: {finding.found}",
-            f"It is in group {path}.",
+            f"It is in group {path}. Readers open the groups with "
+            'xarray.open_datatree(href, engine="esgvzarr"); stock readers see an empty root.',
             refuse=False,
         )
         for finding in first[:1]

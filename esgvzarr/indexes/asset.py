@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import LinkError
-from ..model import AccessLink, DatasetRecord
+from ..model import AccessLink, DatasetRecord, Layout
 from ..output import asset_keys, known_outputs, of_place
 
 DEFAULT_KEY = "reference_file"
@@ -54,11 +54,23 @@ _PATTERNS = {
     "file:checksum": "1220[0-9a-f]{64}",  # multihash: sha2-256, 32 bytes
 }
 
-_SEGMENTS = (
-    "The files do not form one grid: pip install esgvzarr, then "
-    'xarray.open_dataset(href, engine="esgvzarr") opens all of them as one dataset.'
-)
-"""Added to the description of an asset of which stock readers see an empty root."""
+_TITLES = {Layout.SEGMENTS: ", in segments", Layout.GROUPS: ", in groups"}
+"""Added to the title of an asset of which stock readers see an empty root."""
+_HOW_TO_OPEN = {
+    Layout.PADDED: (
+        "File ends are stored padded: pip install esgvzarr, then "
+        'xarray.open_dataset(href, engine="esgvzarr") opens it.'
+    ),
+    Layout.SEGMENTS: (
+        "The files do not form one grid: pip install esgvzarr, then "
+        'xarray.open_dataset(href, engine="esgvzarr") opens all of them as one dataset.'
+    ),
+    Layout.GROUPS: (
+        "The variables do not fit into one dataset: pip install esgvzarr, then "
+        'xarray.open_datatree(href, engine="esgvzarr") opens all of them in groups.'
+    ),
+}
+"""Added to the description of an asset that not every reader opens."""
 
 Asset = Mapping[str, Any]
 Item = Mapping[str, Any]
@@ -90,8 +102,7 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
         "xarray:open_kwargs": dict(link.open_kwargs),
     }
     asset |= _fields_of(link)
-    if link.open_kwargs.get("engine") == "esgvzarr":
-        asset["title"] += ", in segments"
+    asset["title"] += _TITLES.get(link.layout, "")
     asset["description"] += _how_to_open(link)
     if asset["protocol"] == "kerchunk":
         asset["open_zarr_kwargs"] = _for_datapoint(link.open_kwargs)
@@ -109,10 +120,9 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
 def _how_to_open(link: AccessLink) -> str:
     """What the description says to people, after the output's own words."""
     text = ""
-    engine = link.open_kwargs.get("engine")
-    if engine == "esgvzarr":
-        text = f". {_SEGMENTS}"
-    elif engine == "kerchunk" and link.href.endswith(".json"):
+    if link.layout in _HOW_TO_OPEN:
+        text = f". {_HOW_TO_OPEN[link.layout]}"
+    elif link.open_kwargs.get("engine") == "kerchunk" and link.href.endswith(".json"):
         line = f'xarray.open_dataset("{link.href}", engine="kerchunk", chunks={{}})'
         text = f". Open it with: {line}"
     if link.page:

@@ -69,6 +69,7 @@ def access_link(
     if media_type == KERCHUNK_TYPE:
         media_type = settings.media_type
     is_planned = reading is not None and settings.pages
+    advice = reading or reading_of(_provenance_of(reference))
     has_page = is_planned or page_path(reference.path).is_file()
     return AccessLink(
         href=reference.href,
@@ -77,10 +78,11 @@ def access_link(
         media_type=media_type,
         size=0 if output.directory else reference.size,
         sha256="" if output.directory else reference.sha256,
-        open_kwargs=output.open_kwargs(protocol, reading or reading_of(_provenance_of(reference))),
+        open_kwargs=output.open_kwargs(protocol, advice),
         local_path=f"{str(record.id).replace('.', '/')}/{record.id}{output.suffix}",
         asset_key=output.asset_key,
         page=page_href(reference.href) if has_page else "",
+        layout=advice.layout,
     )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 
 from ..errors import ProofError, SettingsError, StoreError
-from ..model import ICECHUNK_TYPE, ReferenceSet
+from ..model import ICECHUNK_TYPE, Layout, ReferenceSet
 from . import zarr_v3
 from .contents import Contents, ContentsBuilder
 from .icechunk_writing import BRANCH, location_of, metadata_of, urls_in_use, write_repository
@@ -184,7 +184,7 @@ class IcechunkRepository:
         """Of a store that has to be made of the address before, or by our engine where there are
         segments, or a codec of ours.
         """
-        if reading.segments or reading.codec:
+        if reading.layout is not Layout.WHOLE:
             return dict(OURS)
         return {"engine": "zarr", "consolidated": False, "chunks": reading.chunks}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProofError
-from ..model import ReferenceSet
+from ..model import Layout, ReferenceSet
 from . import kerchunk
 from .contents import Contents
 from .document import contents_of, parse, read_own
@@ -175,7 +175,7 @@ class KerchunkZstd(KerchunkJson):
 
 def kerchunk_kwargs(options: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     """With these, ``xarray.open_dataset(href, **kwargs)`` opens kerchunk references."""
-    if reading.segments:
+    if reading.layout is not Layout.WHOLE:
         kwargs: dict[str, Any] = dict(OURS)
     else:
         kwargs = {

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..model import Layout
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -19,16 +21,27 @@ class Reading:
     """Groups that have to be joined; 0 where the root shows everything."""
     codec: bool = False
     """Whether readers need the codec ``esgvzarr.padded``."""
+    groups: tuple[str, ...] = ()
+    """Paths of the groups of variables that do not fit into one dataset; none where they do."""
 
     @property
     def chunks(self) -> dict[str, int]:
         """Of dask arrays."""
         return {self.dimension: self.steps} if self.steps else {}
 
+    @property
+    def layout(self) -> Layout:
+        """How the references show the dataset."""
+        if self.groups:
+            return Layout.GROUPS
+        if self.segments:
+            return Layout.SEGMENTS
+        return Layout.PADDED if self.codec else Layout.WHOLE
+
 
 NO_ADVICE = Reading()
 OURS = {"engine": "esgvzarr", "chunks": {}}
-"""With these, ``xarray.open_dataset`` joins segments."""
+"""With these, ``xarray.open_dataset`` joins segments, and ``xarray.open_datatree`` opens groups."""
 
 
 def reading_of(provenance: Mapping[str, Any]) -> Reading:
@@ -39,4 +52,5 @@ def reading_of(provenance: Mapping[str, Any]) -> Reading:
         said.get("steps", 0),
         said.get("segments", 0),
         bool(said.get("codec", False)),
+        tuple(said.get("groups", ())),
     )

@@ -133,7 +133,8 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
         )
         needs = "# needs: pip install xarray kerchunk dask aiohttp cftime\n"
         ways = [Opening("xarray", needs + code)]
-    by_id = f'import xarray\n\ndataset = xarray.open_dataset("{facts.dataset_id}", engine="esgf")'
+    call = _call(facts)
+    by_id = f'import xarray\n\n{call}("{facts.dataset_id}", engine="esgf")'
     ways.append(Opening("dataset id", "# needs: pip install esgvzarr\n" + by_id))
     ways.append(Opening("pystac-client", _by_pystac(facts)))
     if "://" in href:
@@ -150,8 +151,14 @@ def _by_pystac(facts: PageFacts) -> str:
         f'index = pystac_client.Client.open("{STAC_INDEX}")\n'
         f'(item,) = index.search(ids=["{facts.dataset_id}"]).items()\n'
         'asset = item.assets["reference_file"]\n'
-        'dataset = xarray.open_dataset(asset.href, **asset.extra_fields["xarray:open_kwargs"])'
+        f'{_call(facts)}(asset.href, **asset.extra_fields["xarray:open_kwargs"])'
     )
+
+
+def _call(facts: PageFacts) -> str:
+    """The call that opens the dataset: one dataset, or a tree of its groups."""
+    is_tree = facts.groups != ("",) and not facts.segments
+    return "tree = xarray.open_datatree" if is_tree else "dataset = xarray.open_dataset"
 
 
 def bars(all_files: Sequence[FileFacts]) -> tuple[Bar, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import netCDF4
 import pytest
+import xarray
 from trust import oracle
 
 import esgvzarr
 from esgvzarr import RefusedError, Settings, Transport
+from esgvzarr.cli import main
+from esgvzarr.errors import SourceError
 from esgvzarr.generate import generate, verify_published
 from esgvzarr.testing.projects import CMIP5, write_cmip5
 
@@ -46,6 +50,28 @@ def test_a_variable_that_does_not_fit_is_a_group_of_its_own_and_named(tmp_path: 
     assert float(tree["Amon-uas"]["height"]) == 10.0
     own = [path for path in paths if path.name.startswith("tas")]
     assert oracle.joined_differences(tree["Amon"].to_dataset(), own) == []
+
+
+def test_a_link_to_groups_says_how_they_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stock readers see an empty root, so the link names the engine that refuses to show that."""
+    paths = write_cmip5(tmp_path / "files", tas={}, uas={"height": 10.0})
+    monkeypatch.setenv("ESGVZARR_LEDGER", str(tmp_path / "ledger.sqlite"))
+    places = ["--output-dir", str(tmp_path), "--catalog", str(tmp_path / "catalog")]
+    with pytest.raises(SystemExit, match="0"):
+        main(["generate", *map(str, paths), "--dataset-id", CMIP5, *places])
+    line = capsys.readouterr().out.splitlines()[-1]
+    opened = eval(line, {"xarray": xarray})  # noqa: S307  (our own words)
+    assert {"/Amon", "/Amon-uas"} <= set(opened.groups)
+    (item,) = (tmp_path / "catalog").glob(f"*/{CMIP5}/*.json")
+    asset = json.loads(item.read_text())["assets"]["reference_file"]
+    assert asset["title"].endswith(", in groups")
+    assert 'xarray.open_datatree(href, engine="esgvzarr")' in asset["description"]
+    tree = xarray.open_datatree(asset["href"], **asset["xarray:open_kwargs"])
+    assert set(tree.groups) == set(opened.groups)
+    with pytest.raises(SourceError, match="holds several groups"):
+        xarray.open_dataset(asset["href"], **asset["xarray:open_kwargs"])
 
 
 def test_the_proof_finds_a_variable_of_another_member(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from esgvzarr.indexes.asset import (
     read_links,
 )
 from esgvzarr.indexes.catalog import make_item
+from esgvzarr.model import Layout
 from esgvzarr.testing.conformance import CHANGED, LINK, NODE, OTHER_NODES, RECORD
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -95,12 +96,28 @@ def test_no_client_could_read_cube_fields(item: dict[str, Any]) -> None:
 def test_an_asset_in_segments_names_the_engine_in_title_text_and_keywords(
     item: dict[str, Any],
 ) -> None:
-    asset = make_asset(replace(LINK, open_kwargs={"engine": "esgvzarr", "chunks": {}}), item, NOW)
+    ours = {"engine": "esgvzarr", "chunks": {}}
+    link = replace(LINK, open_kwargs=ours, layout=Layout.SEGMENTS)
+    asset = make_asset(link, item, NOW)
     assert asset["title"] == "Virtual Zarr (kerchunk references), in segments"
     assert 'engine="esgvzarr"' in asset["description"]
     assert asset["xarray:open_kwargs"]["engine"] == "esgvzarr"
     assert asset["open_zarr_kwargs"] == {}
     check_asset(asset, item)
+
+
+def test_an_asset_that_shows_one_dataset_is_not_said_to_be_in_segments(
+    item: dict[str, Any],
+) -> None:
+    """Also where its output is opened by our engine, as zarr3 is, or needs our codec."""
+    ours = {"engine": "esgvzarr", "chunks": {}}
+    link = replace(LINK, open_kwargs=ours, href=f"{LINK.href[:-5]}.zarr3.json", asset_key="zarr3")
+    whole = make_asset(link, item, NOW)
+    assert "segments" not in whole["title"]
+    assert "do not form one grid" not in whole["description"]
+    padded = make_asset(replace(link, layout=Layout.PADDED), item, NOW)
+    assert "segments" not in padded["title"]
+    assert "File ends are stored padded" in padded["description"]
 
 
 def test_datapoint_is_told_what_fsspec_needs(item: dict[str, Any]) -> None:
