@@ -239,3 +239,9 @@ def test_a_date_is_told_to_the_second(calendar: str) -> None:
 def test_the_reference_date_is_what_follows_since() -> None:
     assert cf.reference_date("days SINCE 1850-01-01 00:00 ") == "1850-01-01 00:00"
     assert cf.reference_date("K") == ""
+
+
+def test_nanoseconds_count_from_their_reference_date() -> None:
+    found = cf.to_microseconds(np.array([2000, -1000]), "nanoseconds since 2000-01-01", "standard")
+    day = cf.to_microseconds(np.array([0]), "days since 2000-01-01", "standard")
+    assert (found - day).tolist() == [2, -1]
