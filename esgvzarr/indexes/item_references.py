@@ -16,6 +16,7 @@ import orjson
 
 from ..errors import SourceError
 from ..transport import Transport, is_url
+from .hrefs import located
 
 _KEYS = ("reference_file", "kerchunk", "icechunk")
 """Of assets that are references, whatever their type is."""
@@ -31,12 +32,13 @@ def references_of_item(item: Mapping[str, Any], subject: str) -> list[str]:
 
     Args:
         item: as the index gives it.
-        subject: its URL or path, for messages.
+        subject: its URL or path: relative hrefs are beside it.
 
     Raises:
-        SourceError: it shows none that can be read here.
+        SourceError: it shows none that can be read here; or it came from a server, and names a
+            path of this machine.
     """
-    hrefs = list(dict.fromkeys(_hrefs(item)))
+    hrefs = list(dict.fromkeys(located(href, subject) for href in _hrefs(item)))
     if hrefs:
         return hrefs
     assets = item.get("assets") or {}

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from ..errors import SettingsError, SourceError
+from ..indexes.hrefs import is_address
 from .backends import dataset_id_of
 from .indexes import Entry, chosen_indexes, entry_of_item, find
 from .source import Source, open_source
@@ -62,12 +63,13 @@ def is_item_at(place: str) -> bool:
 
 def _entry(place: Any, indexes: str | Iterable[str] | None) -> Entry:
     if isinstance(place, Mapping):
-        return _of_item(place)
+        return _of_item(place, _self_url(place))
     if hasattr(place, "to_dict"):  # pystac.Item
-        return _of_item(place.to_dict())
+        item = place.to_dict()
+        return _of_item(item, _self_url(item))
     name = os.fspath(place)
     if not name.startswith("esgf://") and ("://" in name or os.path.exists(name)):
-        return _of_item(_read_item(name))
+        return _of_item(_read_item(name), name)
     dataset_id = dataset_id_of(name)
     if not _WORDS.fullmatch(dataset_id):
         raise SourceError(
@@ -80,7 +82,18 @@ def _entry(place: Any, indexes: str | Iterable[str] | None) -> Entry:
     return find(dataset_id, chosen_indexes(indexes))
 
 
-def _of_item(item: Mapping[str, Any]) -> Entry:
+def _self_url(item: Mapping[str, Any]) -> str:
+    """Where an item in memory says that it came from; empty where that is no URL. A path is not
+    believed: a server may have written it.
+    """
+    for link in item.get("links") or ():
+        href = str(link.get("href"))
+        if link.get("rel") == "self" and is_address(href):
+            return href
+    return ""
+
+
+def _of_item(item: Mapping[str, Any], place: str) -> Entry:
     if "id" not in item or "assets" not in item:
         raise SourceError(
             str(item.get("id", "a mapping")),
@@ -88,7 +101,7 @@ def _of_item(item: Mapping[str, Any]) -> Entry:
             expected="a STAC item",
             code="source-json",
         )
-    return entry_of_item(item)
+    return entry_of_item(item, place)
 
 
 def _read_item(place: str) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 import orjson
 
 from ..errors import SourceError
+from ..indexes.hrefs import is_address, located
 
 if TYPE_CHECKING:
     import aiohttp
@@ -173,7 +174,15 @@ async def _ask(session: aiohttp.ClientSession, index: str, dataset_id: str) -> l
         if index.rstrip("/").endswith("esg-search"):
             return await _ask_solr(session, index.rstrip("/"), dataset_id)
         return await _ask_stac(session, index.rstrip("/"), dataset_id)
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        aiohttp.ClientError,
+        SourceError,
+        TimeoutError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         return str(error) or type(error).__name__
 
 
@@ -185,14 +194,14 @@ async def _ask_stac(session: aiohttp.ClientSession, api: str, dataset_id: str) -
         query["filter"] = f"title = '{dataset_id}'"
     address = f"{api}/search?filter-lang=cql2-text&{urlencode(query)}"
     found = await _json(session.get(address))
-    return [entry_of_item(item) for item in found["features"]]
+    return [entry_of_item(item, f"{api}/search") for item in found["features"]]
 
 
 async def _ask_solr(session: aiohttp.ClientSession, node: str, dataset_id: str) -> list[Entry]:
     query = {"type": "Dataset", "format": "application/solr+json", "limit": str(_MOST_ENTRIES)}
     query[_field(dataset_id)] = dataset_id
     found = await _json(session.get(f"{node}/search?{urlencode(query)}"))
-    return [_entry_of_document(document) for document in found["response"]["docs"]]
+    return [_entry_of_document(document, node) for document in found["response"]["docs"]]
 
 
 async def _ask_globus(session: aiohttp.ClientSession, uuid: str, dataset_id: str) -> list[Entry]:
@@ -201,7 +210,7 @@ async def _ask_globus(session: aiohttp.ClientSession, uuid: str, dataset_id: str
     query = {"q": "", "filters": [one], "limit": _MOST_ENTRIES}
     found = await _json(session.post(f"{service}/v1/index/{uuid}/search", json=query))
     parts = chain.from_iterable(hit["entries"] for hit in found["gmeta"])
-    return [_entry_of_document(part["content"]) for part in parts]
+    return [_entry_of_document(part["content"], service) for part in parts]
 
 
 async def _ask_catalogue(
@@ -219,13 +228,15 @@ async def _ask_catalogue(
         names = [href.rpartition("/")[2].removesuffix(".json") for href in hrefs]
         names = [name for name in names if _is(name, dataset_id)]
     addresses = [f"{root}/{collection}/{name}/{name}.json" for name in names]
-    return [entry_of_item(await _json(session.get(address))) for address in addresses]
+    return [entry_of_item(await _json(session.get(url)), url) for url in addresses]
 
 
 def _read_catalogue(directory: Path, dataset_id: str) -> list[Entry]:
     paths = directory.glob(f"{dataset_id}*/{dataset_id}*.json")
-    items = [orjson.loads(path.read_bytes()) for path in paths]
-    return [entry_of_item(item) for item in items if _is(str(item.get("id")), dataset_id)]
+    items = [(orjson.loads(path.read_bytes()), str(path)) for path in paths]
+    return [
+        entry_of_item(item, path) for item, path in items if _is(str(item.get("id")), dataset_id)
+    ]
 
 
 def _field(dataset_id: str) -> str:
@@ -249,13 +260,21 @@ async def _json(request: Any) -> Any:
     return orjson.loads(bytes(text))
 
 
-def entry_of_item(item: Mapping[str, Any]) -> Entry:
-    """A dataset as a STAC item shows it."""
+def entry_of_item(item: Mapping[str, Any], place: str) -> Entry:
+    """A dataset as a STAC item shows it.
+
+    Args:
+        item: as it was read.
+        place: its URL or path, or the URL of the index that shows it; empty if not known.
+
+    Raises:
+        SourceError: it is not on this machine, and names references that are.
+    """
     assets = {key: one for key, one in (item.get("assets") or {}).items() if _is_asset(one)}
     hrefs = []
     for key in _KEYS:
         if key in assets:
-            hrefs += [str(version["href"]) for version in _versions(assets[key])]
+            hrefs += [located(version["href"], place) for version in _versions(assets[key])]
     mirrors = dict[str, tuple[str, ...]]()
     files = []
     for key, asset in assets.items():
@@ -282,7 +301,7 @@ def _mirrors(versions: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]
     same: dict[tuple[Any, Any], list[str]] = {}
     for version in versions:
         facts = (version.get("file:size"), version.get("file:checksum"))
-        if all(facts):
+        if all(facts) and is_address(str(version["href"])):
             same.setdefault(facts, []).append(str(version["href"]))
     found = {}
     for urls in same.values():
@@ -293,8 +312,8 @@ def _mirrors(versions: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]
     return found
 
 
-def _entry_of_document(document: Mapping[str, Any]) -> Entry:
+def _entry_of_document(document: Mapping[str, Any], index: str) -> Entry:
     """A dataset as a Dataset document of Solr or Globus Search shows it."""
     parts = [str(url).split("|") for url in document.get("url", [])]
-    hrefs = [part[0] for part in parts if part[-1] == "VirtualZarr"]
+    hrefs = [located(part[0], index) for part in parts if part[-1] == "VirtualZarr"]
     return Entry(str(document["instance_id"]), tuple(hrefs), {}, ())

@@ -58,3 +58,20 @@ def test_what_is_no_item_is_its_own_reference(tmp_path: Path) -> None:
     path.write_text(json.dumps({"version": 1, "refs": {}}))
     with Transport() as transport:
         assert references_at(str(path), transport) == [str(path)]
+
+
+@pytest.mark.parametrize("name", ["/etc/a.json", "file:///etc/a.json", "local:///etc/a.json"])
+def test_an_item_from_a_server_names_no_path_of_this_machine(name: str) -> None:
+    item = item_of(reference_file={"href": name, "type": "kerchunk"})
+    with pytest.raises(SourceError, match="which is no URL") as caught:
+        references_of_item(item, "https://node.example/items/a")
+    assert caught.value.code == "source-url"
+
+
+def test_relative_hrefs_are_beside_the_item() -> None:
+    item = item_of(reference_file={"href": "../a.json", "type": "kerchunk"})
+    assert references_of_item(item, "https://node.example/items/i.json") == [HREF]
+    assert references_of_item(item, "s3://node.example/items/i.json") == [
+        "s3://node.example/a.json"
+    ]
+    assert references_of_item(item, "/data/items/i.json") == ["/data/items/../a.json"]

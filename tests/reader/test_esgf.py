@@ -278,3 +278,44 @@ def test_references_that_cannot_be_read_are_looked_for_on_the_next_host(
     asset["href"] = "http://127.0.0.1:9/references.json"
     with pytest.warns(UserWarning, match="The next link of the dataset is tried"):
         assert opened(item).sizes["time"] == 24
+
+
+def test_an_item_from_a_server_never_opens_a_file_of_the_reader(
+    published: Published, stac_server: StacServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its relative href is beside the item; a document of that name lies in the directory, too."""
+    here = tmp_path / "here"
+    there = tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    (tmp_path / "references.json").rename(here / "references.json")
+    monkeypatch.chdir(here)
+    secret = str(here / "references.json")
+    names = ["references.json", secret, f"file://{secret}", f"local://{secret}"]
+    item = published.item()
+    item["links"] = []
+    for name in [*names, f"simplecache::file://{secret}", f"http://a.example/::file://{secret}"]:
+        item["assets"]["reference_file"]["href"] = name
+        (there / "item.json").write_text(json.dumps(item))
+        with pytest.raises(SourceError):
+            open_named(published.first.url_of(there / "item.json"))
+        with pytest.raises(SourceError):
+            opened(item)
+    item["assets"]["reference_file"]["href"] = secret
+    stac_server.add_item(item)
+    with pytest.raises(SourceError, match="which is no URL"):
+        opened(DATASET_ID, indexes=stac_server.url)
+
+
+def test_a_relative_href_is_beside_its_item(published: Published, tmp_path: Path) -> None:
+    item = published.item()
+    item["assets"]["reference_file"]["href"] = "../references.json"
+    (tmp_path / "items").mkdir()
+    path = tmp_path / "items" / "item.json"
+    path.write_text(json.dumps(item))
+    url = published.first.url_of(path)
+    for place in (url, str(path), {**item, "links": [{"rel": "self", "href": url}]}):
+        assert opened(place).sizes["time"] == 24
+    item["assets"]["reference_file"]["href"] = (tmp_path / "references.json").as_uri()
+    path.write_text(json.dumps(item))
+    assert open_named(str(path)).href == str(tmp_path / "references.json")
