@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import SourceError
 from ..generate import make_transport
-from ..indexes.item_references import references_at
+from ..indexes.item_references import references_at, references_of_catalogue_file
 from ..link.ledger import Ledger
 from ..link.states import MAKING
 from ..link.states import State as LinkState
@@ -82,13 +82,23 @@ def _targets_at(place: str, settings: Settings) -> list[Target]:
             return [Target(shown) for shown in references_at(place, transport)]
     if of_place(place).directory:
         return [Target(place)]
-    found = sorted(_outputs_below(Path(place)))
+    found = _references_below(Path(place))
     if not found:
         expected = ", ".join(f"*{suffix}" for suffix in suffixes())
         raise SourceError(
             place, "has no reference files in it", expected=expected, code="source-none"
         )
-    return [Target(str(path)) for path in found]
+    return [Target(location) for location in found]
+
+
+def _references_below(directory: Path) -> list[str]:
+    """Outputs, and what the items of a static catalogue show, each once."""
+    found: dict[str, str] = {}
+    for path in sorted(_outputs_below(directory)):
+        shown = references_of_catalogue_file(str(path))
+        for location in [str(path)] if shown is None else shown:
+            found.setdefault(location if is_url(location) else os.path.abspath(location), location)
+    return list(found.values())
 
 
 def _outputs_below(directory: Path) -> Iterator[Path]:

@@ -8,13 +8,14 @@ items that ORNL migrated (type ``kerchunk``); esgcet 5.5.3 (``reference_file`` i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from ..errors import SourceError
+from ..errors import SourceError, TransportError
 from ..transport import Transport, is_url
 from .hrefs import located
 
@@ -25,6 +26,12 @@ _TYPES = ("kerchunk", "vnd.zarr+kerchunk", "vnd.icechunk")
 _CFA = "cfa"
 _MOST_BYTES = 16 * 2**20
 """Of an item."""
+_MOST_LOCAL_BYTES = 2**20
+"""Of a file that is looked at for an item: references may be large."""
+_HEAD_BYTES = 4096
+"""Of a URL that may be an item's."""
+_MARK = re.compile(rb'"type"\s*:\s*"Feature"|"stac_version"\s*:')
+_STAC_TYPES = ("Catalog", "Collection", "Feature")
 
 
 def references_of_item(item: Mapping[str, Any], subject: str) -> list[str]:
@@ -59,7 +66,7 @@ def references_at(place: str, transport: Transport) -> list[str]:
         SourceError: the item shows none.
         TransportError: it cannot be read.
     """
-    if not _may_be_item(place):
+    if not _may_be_item(place, transport):
         return [place]
     data = transport.read_document(place, limit=_MOST_BYTES)
     try:
@@ -71,11 +78,45 @@ def references_at(place: str, transport: Transport) -> list[str]:
     return references_of_item(item, place)
 
 
-def _may_be_item(place: str) -> bool:
+def references_of_catalogue_file(path: str) -> list[str] | None:
+    """The references that a file of a static STAC catalogue shows, none where it is no item or has
+    no link; None for what is no such file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not _is_small_json(path):
+        return None
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        found = orjson.loads(data)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or found.get("type") not in _STAC_TYPES:
+        return None
+    return list(dict.fromkeys(located(href, path) for href in _hrefs(found)))
+
+
+def _may_be_item(place: str, transport: Transport) -> bool:
     """Whether it is worth a look: references may be large."""
-    if is_url(place):
-        return "/items/" in urlsplit(place).path
-    return os.path.isfile(place) and place.endswith(".json") and os.path.getsize(place) < 2**20
+    if not is_url(place):
+        return _is_small_json(place)
+    path = urlsplit(place).path
+    if "/items/" in path:
+        return True
+    if not path.endswith(".json"):
+        return False
+    try:
+        head = transport.read_head(place, _HEAD_BYTES).data
+    except TransportError:  # the reader of the whole says it
+        return False
+    return _MARK.search(head) is not None
+
+
+def _is_small_json(path: str) -> bool:
+    is_json = path.endswith(".json") and os.path.isfile(path)
+    return is_json and os.path.getsize(path) < _MOST_LOCAL_BYTES
 
 
 def _hrefs(item: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ..cf.dates import is_reference
 from ..cf.roles import text_of
 from ..errors import SourceError
 from ..model import Report
+from ..output import reading_of
 
 FACETS = {
     "model": ("source_id", "model_id"),
@@ -85,6 +86,8 @@ class PageFacts:
     origins: tuple[str, ...]
     """``scheme://host`` of the servers that hold the files."""
     generator: str
+    codec: bool = False
+    """Whether readers need the codec ``esgvzarr.padded``."""
     proof: ProofFacts | None = None
 
     @property
@@ -158,6 +161,7 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
         warnings=tuple(map(str, provenance.get("warnings", ()))),
         origins=_origins(files),
         generator=str(provenance.get("generator", "")),
+        codec=reading_of(provenance).codec,
         proof=_proof(report) if report is not None else None,
     )
 

@@ -17,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..output import is_stock_json
 from .facts import FileFacts, PageFacts
 
 if TYPE_CHECKING:
@@ -126,6 +127,9 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
     elif facts.groups != ("",):
         code = f'import esgvzarr\n\ntree = esgvzarr.open_datatree("{href}")'
         ways = [Opening("xarray", "# needs: pip install esgvzarr\n" + code)]
+    elif facts.codec or not is_stock_json(href):
+        code = f'import xarray\n\ndataset = xarray.open_dataset("{href}", engine="esgvzarr")'
+        ways = [Opening("xarray", "# needs: pip install esgvzarr\n" + code)]
     else:
         code = (
             f'import xarray\n\ndataset = xarray.open_dataset(\n    "{href}", engine="kerchunk", '
@@ -136,15 +140,17 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
     call = _call(facts)
     by_id = f'import xarray\n\n{call}("{facts.dataset_id}", engine="esgf")'
     ways.append(Opening("dataset id", "# needs: pip install esgvzarr\n" + by_id))
-    ways.append(Opening("pystac-client", _by_pystac(facts)))
+    ways.append(Opening("pystac-client", _by_pystac(facts, href)))
     if "://" in href:
         ways.append(Opening("curl", f"curl -O '{href}'"))
     return tuple(ways)
 
 
-def _by_pystac(facts: PageFacts) -> str:
+def _by_pystac(facts: PageFacts, href: str) -> str:
     """Code that finds the dataset in an index by its id, and opens it as the index says."""
-    engine = "esgvzarr" if facts.segments or facts.groups != ("",) else "kerchunk dask"
+    is_one = not facts.segments and facts.groups == ("",)
+    is_stock = is_one and not facts.codec and is_stock_json(href)
+    engine = "kerchunk dask" if is_stock else "esgvzarr"
     return (
         f"# needs: pip install pystac-client xarray aiohttp cftime {engine}\n"
         "import pystac_client\nimport xarray\n\n"

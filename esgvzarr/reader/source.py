@@ -215,6 +215,8 @@ def _of_json(
 ) -> Source:
     from .store import ReferenceStore
 
+    if not isinstance(parsed, Mapping):
+        raise ValueError("it is no JSON object")
     refs = parsed.get("refs", parsed)
     if "templates" in parsed or "gen" in parsed:
         refs = _expanded(parsed)

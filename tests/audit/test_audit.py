@@ -361,3 +361,24 @@ def test_a_stranger_cannot_let_files_of_this_machine_be_read(
             find_targets([archive.server.url_of(stranger)], archive.settings), archive.settings
         )
         assert {verdict.state for verdict in found.verdicts} == {State.UNPROVEN}
+
+
+def test_a_catalogue_directory_means_what_its_items_show(
+    archive: Archive, small_files: list[Path], tmp_path: Path
+) -> None:
+    """Its own files were called stale."""
+    root = tmp_path / "published"
+    archive.add("a", small_files)
+    reference = root / "a.json"
+    place = root / "CMIP6" / "a" / "a.json"
+    place.parent.mkdir(parents=True)
+    shutil.copy(archive.reference("a"), reference)
+    asset = {"href": "../../a.json", "type": "application/vnd.zarr+kerchunk"}
+    item = {"type": "Feature", "id": "a", "assets": {"reference_file": asset}}
+    place.write_text(json.dumps(item))
+    (root / "catalog.json").write_text(json.dumps({"type": "Catalog"}))
+    (root / "CMIP6" / "collection.json").write_text(json.dumps({"type": "Collection"}))
+    for directory in (root, root / "CMIP6"):
+        targets = find_targets([str(directory)], archive.settings)
+        assert [os.path.abspath(target.location) for target in targets] == [str(reference)]
+    assert [one.state for one in audit(targets, archive.settings)] == [State.FINE]

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -23,6 +24,8 @@ from esgvzarr import cli
 from esgvzarr.errors import SourceError, StoreError
 from esgvzarr.extract import Box, Request, extract
 from esgvzarr.pages import write_page
+from esgvzarr.pages.facts import read_facts
+from esgvzarr.pages.html import openings
 from esgvzarr.testing import DATASET_ID, Latency, StacServer, ThreddsServer, make_item
 from esgvzarr.testing.datasets import FileSpec, specs_of, write_files
 
@@ -36,7 +39,7 @@ def references(directory: Path, specs: list[FileSpec]) -> tuple[Path, list[Path]
 
 
 def refer(directory: Path, sources: list[str]) -> Path:
-    command = ["generate", *sources, "--dataset-id", DATASET_ID, "--output-dir", str(directory)]
+    command = ["generate", "--dataset-id", DATASET_ID, "--output-dir", str(directory), *sources]
     with pytest.raises(SystemExit) as stop:
         cli.main(command)
     assert stop.value.code == 0
@@ -356,3 +359,37 @@ def test_show_says_what_it_is_and_how_to_open_it(
     assert "model: UKESM1-0-LL" in said
     assert "tas (time, lat, lon) 36 x 18 x 36 K" in said
     assert 'engine="kerchunk"' in said
+
+
+@pytest.mark.parametrize("output", ["json", "json.zst"])
+def test_the_code_that_show_prints_opens_what_it_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    files = write_files(tmp_path / "files", specs_of((12,)))
+    refer(tmp_path, ["--output", output, *map(str, files)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["show", str(tmp_path / f"{DATASET_ID}.{output}")])
+    said = capsys.readouterr().out
+    shown: dict[str, Any] = {}
+    exec(said[said.index("# needs") :], shown)  # noqa: S102
+    assert shown["dataset"].sizes["time"] == 12
+
+
+def test_what_kerchunk_cannot_open_is_shown_with_our_engine(three: tuple[Path, list[Path]]) -> None:
+    facts = read_facts(three[0].read_bytes(), "here")
+    assert 'engine="kerchunk"' in openings(facts, "https://node.example/a.json")[0].code
+    padded = replace(facts, codec=True)
+    for one, name in ((facts, "a.zarr3.json"), (facts, "a.parq"), (padded, "a.json")):
+        ways = openings(one, f"https://node.example/{name}")
+        assert 'engine="esgvzarr"' in ways[0].code
+        assert "kerchunk" not in "".join(way.code for way in ways)
+
+
+@pytest.mark.parametrize("content", ["null", "[1]", "7"])
+def test_json_that_is_no_object_is_said_to_be_no_references(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "n.json"
+    path.write_text(content)
+    with pytest.raises(SourceError, match="no JSON object") as raised:
+        extract(str(path), tmp_path / "out.nc", Request())
+    assert raised.value.code == "source-not-references"

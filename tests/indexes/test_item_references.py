@@ -10,6 +10,7 @@ import pytest
 
 from esgvzarr.errors import SourceError
 from esgvzarr.indexes.item_references import references_at, references_of_item
+from esgvzarr.testing import ThreddsServer
 from esgvzarr.transport import Transport
 
 HREF = "https://node.example/a.json"
@@ -75,3 +76,20 @@ def test_relative_hrefs_are_beside_the_item() -> None:
         "s3://node.example/a.json"
     ]
     assert references_of_item(item, "/data/items/i.json") == ["/data/items/../a.json"]
+
+
+def test_an_item_of_a_static_catalogue_is_known_by_its_content(tmp_path: Path) -> None:
+    """Its URL has no ``/items/``. What is no item, or not there, stays what it is."""
+    item = item_of(reference_file={"href": "../a.json", "type": "kerchunk"})
+    path = tmp_path / "CMIP6" / "i" / "i.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(item, indent=2))
+    document = tmp_path / "CMIP6" / "a.json"
+    document.write_text(json.dumps({"version": 1, "refs": {}}))
+    with ThreddsServer(tmp_path) as server, Transport() as transport:
+        transport.allow(server.host, named=True)
+        served = server.url_of(document)
+        assert references_at(server.url_of(path), transport) == [served]
+        assert references_at(served, transport) == [served]
+        missing = f"{served}.missing.json"
+        assert references_at(missing, transport) == [missing]
