@@ -303,6 +303,8 @@ EXCEPTIONS = {
     "transport-unreachable": Traits(Fault.DATA_NODE, retryable=True),
     "transport-slow": Traits(Fault.DATA_NODE, retryable=True),
     "transport-changed": Traits(Fault.DATA_NODE, retryable=True),
+    "file-filter-missing": Traits(Fault.SETTINGS),
+    "file-locked": Traits(Fault.MACHINE, retryable=True),
     "proof-not-json": Traits(Fault.DATA),
     "proof-not-references": Traits(Fault.DATA),
     "proof-place-refused": Traits(Fault.DATA),

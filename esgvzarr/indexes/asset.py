@@ -176,8 +176,19 @@ def _tracking_id(item: Item) -> str:
 def present_nodes(item: Item, key: str = DEFAULT_KEY) -> dict[str, dict[str, Any]]:
     """Data node -> its reference asset on this item, the primary one first; alternates are not
     nested.
+
+    Raises:
+        LinkError: the item's assets are no object.
     """
-    primary = item.get("assets", {}).get(key)
+    assets = item.get("assets", {})
+    if not isinstance(assets, Mapping):
+        raise LinkError(
+            str(item.get("id")),
+            f"has 'assets': {assets!r:.80}",
+            expected="an object, as STAC has it",
+            code="index-item-invalid",
+        )
+    primary = assets.get(key)
     if not isinstance(primary, Mapping):
         return {}  # absent, or the string that esgcet's own generation leaves
     nodes = {
@@ -219,8 +230,8 @@ def bare_item(record: DatasetRecord, now: datetime) -> dict[str, Any]:
 
 def data_node_of(item: Item) -> str:
     """Of the item's files; empty where it does not say."""
-    assets = item.get("assets") or {}
-    nodes = (asset.get("alternate:name") for asset in assets.values() if isinstance(asset, Mapping))
+    assets = _objects(item.get("assets"))
+    nodes = (asset.get("alternate:name") for asset in assets.values())
     return next((str(node) for node in nodes if node), "")
 
 

@@ -85,9 +85,9 @@ class CatalogIndex(IndexDefaults):
         """The item as it is on disk; None if there is none.
 
         Raises:
-            LinkError: the file is there but cannot be read.
+            LinkError: the file is there but cannot be read, or holds no item.
         """
-        return _read_json(self._item_path(dataset_id))
+        return _read_item(self._item_path(dataset_id))
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
         """The item, which is that of all data nodes."""
@@ -107,7 +107,7 @@ class CatalogIndex(IndexDefaults):
                 expected="none",
                 code="settings-filter",
             )
-        items = (_read_json(path) or {} for path in sorted(self._root.glob("*/*/*.json")))
+        items = (_read_item(path) or {} for path in sorted(self._root.glob("*/*/*.json")))
         named = [(str(item["id"]), data_node_of(item)) for item in items if "id" in item]
         return Hits(tuple(named), "")
 
@@ -340,9 +340,36 @@ def _make_catalog() -> dict[str, Any]:
 
 def _add_child(path: Path, new: dict[str, Any], link: dict[str, Any]) -> None:
     parent = _read_json(path) or new
+    _require(path, parent, "links", list)
     if link in parent["links"]:
         return
     _write_json(path, {**parent, "links": [*parent["links"], link]})
+
+
+def _read_item(path: Path) -> dict[str, Any] | None:
+    item = _read_json(path)
+    if item is not None:
+        _require(path, item, "properties", dict)
+        _require(path, item, "assets", dict)
+    return item
+
+
+def _require(path: Path, document: Mapping[str, Any], name: str, kind: type) -> None:
+    """Check the type of a member of a document, which others may have written.
+
+    Raises:
+        LinkError: names the file.
+    """
+    if not isinstance(document.get(name), kind):
+        found = f"has {name!r}: {document[name]!r:.80}" if name in document else f"has no {name!r}"
+        expected = "a list" if kind is list else "an object"
+        raise LinkError(
+            str(path),
+            found,
+            expected=f"{expected}, as STAC has it",
+            todo="Correct the file, or move it away.",
+            code="index-item-invalid",
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from .pair import (
     Pair,
     Place,
     check_places,
+    check_shown,
     check_structure,
     check_variable,
     count_chunks,
@@ -146,6 +147,8 @@ class Comparison:
     ) -> Described:
         names = tuple(map(str, truth.variables))
         shown = self._shown if self._alone else [group.only(names) for group in self._shown]
+        if not shown:
+            return Described(file, names, (check_shown(file),))
         time = time_name(described(truth))
         times = times_of(truth, time)
         if time is not None and not truth.sizes[time]:

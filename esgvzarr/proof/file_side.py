@@ -9,18 +9,19 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from traceback import format_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..errors import COPY_AGAIN, FormatError
 from ..formats import Fetched
 from ..formats.content import PAGE, SparseContent, SparseFile
 from ..model import FileRecord, FileReferences
 from ..transport import Range, Transport
+from .file_failures import ReadFailedError, locked, not_read, unreadable
 from .image import Image
 from .reference_side import UNREADABLE
 
@@ -128,7 +129,7 @@ def judge_all(
         fetch(ranges, contents, transport)
         waiting = again
     source = works[waiting[0]][0]
-    raise _unreadable(source.subject, "it leads from one place to the next without end")
+    raise unreadable(source.subject, "it leads from one place to the next without end")
 
 
 def fetch(
@@ -172,12 +173,7 @@ def _pieces(run: Range) -> Iterator[Range]:
 def _judge(source: Source, work: Work[_T], *, counts: bool) -> _T | Missed:
     """Do the work of one file, or say what it missed."""
     if source.path is not None:
-        stored = _stored_chunks(source.path) if counts else {}
-        try:
-            with _opened(_local_dataset(source.path)) as truth:
-                return work(truth, stored)
-        except UNREADABLE as error:
-            raise _unreadable(source.subject, error) from error
+        return _judge_path(source.subject, source.path, work, counts=counts)
     content = source.content
     if content is None:
         raise ValueError(f"{source.subject} is neither here nor fetched")
@@ -190,6 +186,22 @@ def _judge(source: Source, work: Work[_T], *, counts: bool) -> _T | Missed:
     return _judge_image(source, content, lambda truth: work(truth, stored))
 
 
+def _judge_path(subject: str, path: str, work: Work[_T], *, counts: bool) -> _T:
+    """Let netCDF-C read a file of this machine. What the work itself raises is left as it is."""
+    with ExitStack() as stack:
+        try:
+            stored = _stored_chunks(path) if counts else {}
+            truth = stack.enter_context(_opened(_local_dataset(path)))
+        except BlockingIOError as error:
+            raise locked(subject) from error
+        except UNREADABLE as error:
+            raise unreadable(subject, error) from error
+        try:
+            return work(truth, stored)
+        except ReadFailedError as error:
+            raise not_read(subject, error, path) from error
+
+
 def _judge_image(
     source: Source, content: SparseContent, work: Callable[[xarray.Dataset], _T]
 ) -> _T | Missed:
@@ -197,19 +209,26 @@ def _judge_image(
     image = Image(content, source.subject)
     failure: Exception | None = None
     result: _T | None = None
+    opened = False
     try:
         try:
             with _opened(_image_dataset(source.subject, image.buffer)) as truth:
+                opened = True
                 result = work(truth)
         except UNREADABLE as error:
+            error.add_note("".join(format_tb(error.__traceback__)))
             failure = error.with_traceback(None)  # or its frames hold the buffer
         missed = tuple(image.missed())
     finally:
         image.close()
     if missed:
         return Missed(missed)
+    if isinstance(failure, ReadFailedError):
+        raise not_read(source.subject, failure, SparseFile(content)) from failure
+    if failure is not None and not opened:
+        raise unreadable(source.subject, failure) from failure
     if failure is not None:
-        raise _unreadable(source.subject, failure) from failure
+        raise failure  # of the work itself: no fault of the file
     return result  # type: ignore[return-value]
 
 
@@ -257,26 +276,18 @@ def _opened(file: Any) -> Iterator[xarray.Dataset]:
     """One file as it is: nothing decoded, nothing masked."""
     import xarray
 
+    from .judged_arrays import JudgedStore
+
     try:
         file.set_auto_maskandscale(False)
         file.set_auto_chartostring(False)
-        store = xarray.backends.NetCDF4DataStore(file)  # type: ignore[no-untyped-call, unused-ignore]
+        store = JudgedStore(file)  # type: ignore[no-untyped-call, unused-ignore]
         options = _no_indexes()
         with xarray.open_dataset(store, decode_cf=False, cache=False, **options) as dataset:
             yield dataset
     finally:
         if file.isopen():
             file.close()
-
-
-def _unreadable(subject: str, reason: object) -> FormatError:
-    return FormatError(
-        subject,
-        f"netCDF-C cannot read it: {reason}",
-        expected="a whole NetCDF file",
-        todo=COPY_AGAIN,
-        code="file-unreadable",
-    )
 
 
 def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Missed:
@@ -289,7 +300,7 @@ def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Mis
     except UNREADABLE as error:
         missed = tuple(content.take_missed())
         if not missed:
-            raise _unreadable(source.subject, error) from error
+            raise unreadable(source.subject, error) from error
         return Missed(missed)
     missed = tuple(content.take_missed())
     return Missed(missed) if missed else found

@@ -99,8 +99,10 @@ class Pair:
 
 def find_places(shown: Sequence[Shown], times: np.ndarray) -> list[Place]:
     """Where these times are shown: as stretches of one group or of several; empty if some are not,
-    or are shown in another order.
+    or are shown in another order, or there is no group.
     """
+    if not shown:
+        return []
     if not len(times):
         return [Place(group, 0, 0, 0) for group in shown if not len(group.times)][:1]
     places: list[Place] = []
@@ -126,6 +128,12 @@ def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:
         count = int(unequal[0]) if len(unequal) else len(part)
         longest = max(longest, (begin, count), key=lambda place: place[1])
     return longest
+
+
+def check_shown(file: FileRecord) -> Check:
+    """That a file is shown, of which there is no group."""
+    found = f"no group shows it: the document lacks the arrays of {file.name}"
+    return Check("groups", file.name, passed=False, detail=found)
 
 
 def check_places(file: FileRecord, places: Sequence[Place], count: int, *, timed: bool) -> Check:

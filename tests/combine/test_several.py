@@ -92,3 +92,17 @@ def test_an_id_that_names_a_variable_stays_of_one_variable(tmp_path: Path) -> No
     with pytest.raises(RefusedError) as caught:
         oracle.make(paths)
     assert {finding.code for finding in caught.value.findings} == {"variable-missing"}
+
+
+def test_the_proof_names_the_file_whose_group_is_not_there(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, tas={}, uas={"height": 10.0})
+    _, document = oracle.make(paths, CMIP5)
+    cut = json.loads(document)
+    cut["refs"] = {
+        key: value
+        for key, value in cut["refs"].items()
+        if not key.startswith("Amon-uas/") and key != ".zmetadata"
+    }
+    report = oracle.proof(json.dumps(cut).encode(), paths, dataset_id=CMIP5)
+    said = {check.subject for check in report.failures if "no group shows it" in check.detail}
+    assert said == {path.name for path in paths if path.name.startswith("uas")}

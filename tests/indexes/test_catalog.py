@@ -219,3 +219,24 @@ def test_a_broken_item_is_said(tmp_path: Path) -> None:
     with pytest.raises(LinkError) as caught:
         index.find(DATASET)
     assert caught.value.code == "index-item-invalid"
+
+
+@pytest.mark.parametrize(
+    ("place", "document"),
+    [
+        ("catalog.json", {"type": "Catalog", "links": None}),
+        ("CMIP6/collection.json", {"type": "Collection"}),
+        (f"CMIP6/{DATASET}/{DATASET}.json", {"assets": []}),
+        (f"CMIP6/{DATASET}/{DATASET}.json", {"assets": {}, "properties": None}),
+    ],
+)
+def test_a_document_that_is_not_as_stac_has_it_is_named(
+    place: str, document: dict[str, object], tmp_path: Path
+) -> None:
+    index = catalog_at(tmp_path)
+    index.add_dataset(RECORD)
+    (tmp_path / place).write_text(json.dumps(document))
+    with pytest.raises(LinkError) as caught:
+        index.add_link(DATASET, LINK)
+    assert caught.value.code == "index-item-invalid"
+    assert caught.value.subject == str(tmp_path / place)
