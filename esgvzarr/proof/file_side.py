@@ -21,7 +21,7 @@ from ..formats import Fetched
 from ..formats.content import PAGE, SparseContent, SparseFile
 from ..model import FileRecord, FileReferences
 from ..transport import Range, Transport
-from .file_failures import ReadFailedError, locked, not_read, unreadable
+from .file_failures import ReadFailedError, filter_missing, locked, unreadable
 from .image import Image
 from .reference_side import UNREADABLE
 
@@ -38,6 +38,8 @@ _MOST_MISSED = 8 * 2**20
 """Bytes that one request asks for at most."""
 _WORD = 8
 """Bytes of the largest unsigned integer."""
+_LARGEST_BUILT_IN = 255
+"""Filters of libhdf5 itself have numbers up to this one; others are plugins."""
 _T = TypeVar("_T")
 
 
@@ -199,7 +201,7 @@ def _judge_path(subject: str, path: str, work: Work[_T], *, counts: bool) -> _T:
         try:
             return work(truth, stored)
         except ReadFailedError as error:
-            raise not_read(subject, error, path) from error
+            raise _not_read(subject, error, path) from error
 
 
 def _judge_image(
@@ -224,12 +226,35 @@ def _judge_image(
     if missed:
         return Missed(missed)
     if isinstance(failure, ReadFailedError):
-        raise not_read(source.subject, failure, SparseFile(content)) from failure
+        raise _not_read(source.subject, failure, SparseFile(content)) from failure
     if failure is not None and not opened:
         raise unreadable(source.subject, failure) from failure
     if failure is not None:
         raise failure  # of the work itself: no fault of the file
     return result  # type: ignore[return-value]
+
+
+def _not_read(subject: str, error: ReadFailedError, source: str | SparseFile) -> FormatError:
+    """The error for an array that netCDF-C did not read: it is damaged, or a filter is missing."""
+    if error.lacks_filter:
+        return filter_missing(subject, error.variable, _plugins_of(source, error.variable))
+    return unreadable(subject, error)
+
+
+def _plugins_of(source: str | SparseFile, variable: str) -> str:
+    """Names and numbers of the filters of a variable that are not part of libhdf5."""
+    import h5py
+
+    found = []
+    with h5py.File(source, "r") as opened:
+        node = opened.get(f"_nc4_non_coord_{variable}")
+        node = opened[variable] if node is None else node
+        properties = node.id.get_create_plist()
+        for index in range(properties.get_nfilters()):
+            number, _, _, name = properties.get_filter(index)
+            if number > _LARGEST_BUILT_IN:
+                found.append(f"{name.decode('utf-8', 'replace') or 'filter'} ({number})")
+    return ", ".join(found)
 
 
 def _local_dataset(path: str) -> Any:
