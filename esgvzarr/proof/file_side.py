@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..errors import FormatError
 from ..formats import Fetched
 from ..formats.content import PAGE, SparseContent, SparseFile
 from ..model import FileRecord, FileReferences
