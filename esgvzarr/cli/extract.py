@@ -38,7 +38,8 @@ def add_commands(commands: Any) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a variable, with its coordinates and bounds; may be given several times",
+        help="a variable, with its coordinates and bounds; may be given several times; GROUP/NAME "
+        "where several groups hold it",
     )
     parser.add_argument(
         "--time",
@@ -159,7 +160,11 @@ def _print_facts(facts: PageFacts, place: str) -> None:
     print(facts.title, summary_of(facts), sep="\n")
     for facet, value in facts.facets.items():
         print(f"{facet}: {value}")
+    group = ""
     for variable in facts.variables:
+        if variable.group != group:
+            group = variable.group
+            print(f"group {group}:")
         sizes = " x ".join(map(str, variable.shape)) or "scalar"
         print(f"  {variable.name} ({', '.join(variable.dimensions)}) {sizes} {variable.units}")
     total = sum(file.size for file in facts.files)

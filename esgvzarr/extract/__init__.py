@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..version import __version__
+from .groups import choose_group
 from .netcdf import write_netcdf
 from .parts import PartStore, parts_of, read_part, shape_of
 from .selection import Box as Box
@@ -63,8 +64,8 @@ def extract(
     """
     path = Path(out)
     _check_target(path)
-    dataset = _open(source)
-    selection = choose(dataset, request)
+    dataset, in_group = _open(source, request)
+    selection = choose(dataset, in_group)
     store = PartStore(path, {"source": source, "request": asdict(request)})
     total = _bytes_of(dataset, selection)
     done = 0
@@ -108,20 +109,29 @@ def _check_target(path: Path) -> None:
         )
 
 
-def _open(source: str) -> xarray.Dataset:
-    """The dataset as stored; as decoded where its segments are stored in different ways."""
+def _open(source: str, request: Request) -> tuple[xarray.Dataset, Request]:
+    """The dataset that is meant as stored, or as decoded where its segments are stored in different
+    ways; and the request within it.
+    """
     from ..reader import open_dataset, open_named
     from ..reader.metadata import read_group
 
     opened = open_named(source)
-    group = read_group(opened, "")
+    path, in_group = choose_group(opened, request)
+    group = read_group(opened, path)
     is_mixed = False
     for name in group.arrays[0]:
         kinds = {arrays[name].kind for arrays in group.arrays}
         is_mixed = is_mixed or len(kinds) > 1
-    return open_dataset(
-        opened, chunks=None, decode_times=False, decode_coords=False, mask_and_scale=is_mixed
+    dataset = open_dataset(
+        opened,
+        group=path,
+        chunks=None,
+        decode_times=False,
+        decode_coords=False,
+        mask_and_scale=is_mixed,
     )
+    return dataset, in_group
 
 
 def _shifted(values: np.ndarray, shift: np.ndarray | None) -> np.ndarray:

@@ -42,6 +42,8 @@ class VariableFacts:
     chunk_shape: tuple[int, ...]
     units: str
     description: str
+    group: str = ""
+    """Path of its group; empty for the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,10 @@ class PageFacts:
     @property
     def main_variable(self) -> VariableFacts | None:
         """The variable that the dataset is about: ``variable_id``, else the largest one."""
-        by_name = {variable.name: variable for variable in self.variables}
-        named = by_name.get(self.facets.get("variable", ""))
-        if named is not None or not self.variables:
-            return named
-        return max(self.variables, key=_element_count)
+        for variable in self.variables:
+            if variable.name == self.facets.get("variable"):
+                return variable
+        return max(self.variables, key=_element_count, default=None)
 
 
 def _element_count(variable: VariableFacts) -> int:
@@ -143,9 +144,14 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
         ) from error
     segments = list(root.get("esgvzarr_segments", ()))
     groups = tuple(root.get("esgvzarr_groups", ())) or ("",)
-    shown_in = segments or [groups[0]]
     attributes = root if groups == ("",) else {**root, **_attributes(refs, groups[0])}
-    time = _time_of(refs, shown_in[0], root)
+    time = ""
+    variables: list[VariableFacts] = []
+    for group in groups:
+        shown_in = segments or _attributes(refs, group).get("esgvzarr_segments") or [group]
+        own_time = _time_of(refs, shown_in[0], root)
+        time = time or own_time
+        variables += _variables(refs, shown_in, own_time, group)
     dataset_id = str(provenance["dataset_id"])
     facets = _facets(attributes)
     return PageFacts(
@@ -153,7 +159,7 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
         title=_title(attributes, dataset_id),
         facets=facets,
         attributes=attributes,
-        variables=_variables(refs, shown_in, time),
+        variables=tuple(variables),
         time=time,
         files=files,
         groups=groups,
@@ -227,9 +233,16 @@ def _time_of(refs: Mapping[str, Any], group: str, root: Mapping[str, Any]) -> st
 
 
 def _variables(
-    refs: Mapping[str, Any], groups: Sequence[str], time: str
+    refs: Mapping[str, Any], groups: Sequence[str], time: str, shown_as: str
 ) -> tuple[VariableFacts, ...]:
-    """The variables of the first group, their lengths along time summed over all of them."""
+    """The variables of the first group, their lengths along time summed over all of them.
+
+    Args:
+        refs: key -> metadata.
+        groups: the segments of a group, or the group alone.
+        time: name of the dimension.
+        shown_as: path of the group that they are segments of.
+    """
     variables = []
     for name in _array_names(refs, groups[0]):
         parts = [
@@ -249,6 +262,7 @@ def _variables(
                 chunk_shape=tuple(parts[0]["chunks"]),
                 units=str(attributes.get("units", "")),
                 description=str(attributes.get("long_name") or attributes.get("standard_name", "")),
+                group=shown_as,
             )
         )
     return tuple(variables)

@@ -190,7 +190,7 @@ def linked_data(facts: PageFacts, href: str) -> dict[str, Any]:
         "name": facts.title,
         "identifier": facts.dataset_id,
         "description": f"{facts.dataset_id}: {summary_of(facts)}",
-        "variableMeasured": [variable.name for variable in facts.variables],
+        "variableMeasured": list(dict.fromkeys(variable.name for variable in facts.variables)),
         "isAccessibleForFree": True,
     }
     licence = facts.attributes.get("license")

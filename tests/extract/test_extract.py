@@ -28,6 +28,7 @@ from esgvzarr.pages.facts import read_facts
 from esgvzarr.pages.html import openings
 from esgvzarr.testing import DATASET_ID, Latency, StacServer, ThreddsServer, make_item
 from esgvzarr.testing.datasets import FileSpec, specs_of, write_files
+from esgvzarr.testing.projects import CMIP5, write_cmip5
 
 CDO = shutil.which("cdo")
 
@@ -393,3 +394,36 @@ def test_json_that_is_no_object_is_said_to_be_no_references(tmp_path: Path, cont
     with pytest.raises(SourceError, match="no JSON object") as raised:
         extract(str(path), tmp_path / "out.nc", Request())
     assert raised.value.code == "source-not-references"
+
+
+def test_groups_are_all_shown_and_the_one_that_is_meant_is_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Winds at 10 m do not fit beside a temperature at 2 m."""
+    files = write_cmip5(tmp_path / "files", tas={}, uas={"height": 10.0})
+    place = tmp_path / f"{CMIP5}.json"
+    command = ["generate", "--dataset-id", CMIP5, "--output-dir", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        cli.main([*command, *map(str, files)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["show", str(place)])
+    _, first, second = re.split(r"group .*:\n", capsys.readouterr().out)
+    assert "  tas (time" in first
+    assert "  uas (time" in second
+    page = write_page(place).read_text()
+    assert '<td>Amon-uas</td><th scope="row">uas</th>' in page
+    for number, name in enumerate(["uas", "Amon-uas/uas"]):
+        out = tmp_path / f"{number}.nc"
+        made = extract(str(place), out, Request((name,), time="1850-03/1850-04"))
+        assert {"uas", "height"} <= set(made.variables)
+        assert values(out, "height") == 10.0
+        np.testing.assert_array_equal(values(out, "uas"), values(files[2], "uas")[2:4])
+    for names, said in (
+        (("height",), "several hold height"),
+        (("tas", "uas"), "none holds tas and uas"),
+        ((), "several hold everything"),
+    ):
+        with pytest.raises(SourceError, match=f"{said}.*Amon: .*tas.*Amon-uas: .*uas") as raised:
+            extract(str(place), tmp_path / "no.nc", Request(names))
+        assert raised.value.code == "source-group"
