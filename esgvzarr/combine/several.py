@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import cf, drs
+from ..errors import RefusedError
 from ..model import DatasetId, FileReferences, Finding, Member, ReferenceSet, Series
 from . import combine
 from .document import join
@@ -33,7 +34,7 @@ def combine_dataset(
         RefusedError: with the findings of all rules that were broken.
     """
     name = str(dataset_id)
-    variables = by_variable(files) if _names_no_variable(name) else {}
+    variables = by_variable(files, name) if _names_no_variable(name) else {}
     if len(variables) < 2:
         return combine(check(files, name, serve_once, dataset_id=name), dataset_id)
     members = []
@@ -48,23 +49,75 @@ def _names_no_variable(dataset_id: str) -> bool:
     return facets is not None and "table_id" in facets and "variable_id" not in facets
 
 
-def by_variable(files: Sequence[FileReferences]) -> dict[str, list[FileReferences]]:
-    """Names of data variables -> the files that hold them, where no variable is in files of two
-    kinds; else nothing.
+def by_variable(files: Sequence[FileReferences], subject: str) -> dict[str, list[FileReferences]]:
+    """Names of data variables -> the files that hold them. Fixed fields are variables too. Nothing
+    where a file lacks the time of its variable.
+
+    Args:
+        files: of one dataset.
+        subject: the dataset id, for messages.
+
+    Raises:
+        RefusedError: the variables cannot be told apart; the findings name the files.
     """
     found: dict[frozenset[str], list[FileReferences]] = {}
     for file in files:
-        time = cf.time_name(file.variables)
-        names = frozenset(cf.data_names(file.variables, time)) if time else frozenset[str]()
+        names = frozenset(cf.data_names(file.variables, cf.time_name(file.variables)))
         found.setdefault(names, []).append(file)
+    kinds = sorted(found.items(), key=_order)
+    findings = list(_not_told_apart(kinds)) if len(kinds) > 1 else []
+    if findings:
+        raise RefusedError(subject, findings)
     everything = frozenset[str]().union(*found)
-    if not all(found) or sum(map(len, found)) != len(everything):
-        return {}
-    return {", ".join(sorted(names)): own for names, own in sorted(found.items(), key=_sorted)}
+    if sum(map(len, found)) > len(everything):
+        return {}  # one of the files lacks its time, as the rules between files say
+    return {", ".join(sorted(names)): own for names, own in kinds}
 
 
-def _sorted(item: tuple[frozenset[str], object]) -> list[str]:
-    return sorted(item[0])
+def _not_told_apart(
+    kinds: Sequence[tuple[frozenset[str], Sequence[FileReferences]]],
+) -> Iterator[Finding]:
+    """Rule 39: files of a dataset whose id names no variable hold a variable each, or several that
+    are in no files of another kind.
+    """
+    holders: dict[str, FileReferences] = {}
+    for names, own in kinds:
+        file = own[0]
+        if not names:
+            yield Finding(
+                "variable-missing",
+                39,
+                file.file.url,
+                "a variable by which the file can be told from those of other variables",
+                f"none that is data, as in {len(own)} of the files",
+                "Take the file out of the dataset: it holds coordinates alone.",
+            )
+        shared = [
+            name for name in sorted(names & holders.keys()) if _alike_in_time(file, holders[name])
+        ]
+        if shared:
+            other = holders[shared[0]]
+            yield Finding(
+                "variable-clash",
+                39,
+                file.file.url,
+                f"no variable that files of other variables hold too, as {other.file.name} does",
+                f"{shared} among its variables {sorted(names)}, as in {len(own)} of the files",
+                "The id names no variable, so variables are told apart by what each file holds: "
+                "keep each variable in files of its own, or publish them as another dataset.",
+            )
+        for name in names:
+            holders.setdefault(name, file)
+
+
+def _alike_in_time(one: FileReferences, other: FileReferences) -> bool:
+    return (cf.time_name(one.variables) is None) == (cf.time_name(other.variables) is None)
+
+
+def _order(item: tuple[frozenset[str], Sequence[FileReferences]]) -> tuple[bool, list[str]]:
+    """By name, fixed fields last."""
+    names, own = item
+    return cf.time_name(own[0].variables) is None, sorted(names)
 
 
 def _side_by_side(members: Sequence[Member], dataset_id: DatasetId) -> ReferenceSet:
@@ -81,10 +134,12 @@ def _side_by_side(members: Sequence[Member], dataset_id: DatasetId) -> Reference
     made = join(dataset_id, groups)
     said = [*made.provenance["warnings"], *map(str, warnings)]
     facts = {**made.provenance, "warnings": said}
-    readings = [member.references.provenance.get("reading") for member in members]
+    readings = [
+        member.references.provenance.get("reading") for member in members if member.series.time
+    ]
     if len(groups) > 1:
         facts["reading"] = {"groups": list(groups)}
-    elif readings[0] and all(one == readings[0] for one in readings):
+    elif readings and readings[0] and all(one == readings[0] for one in readings):
         facts["reading"] = readings[0]
     return ReferenceSet(dataset_id, made.files, made.groups, facts, (*made.warnings, *warnings))
 

@@ -106,3 +106,55 @@ def test_the_proof_names_the_file_whose_group_is_not_there(tmp_path: Path) -> No
     report = oracle.proof(json.dumps(cut).encode(), paths, dataset_id=CMIP5)
     said = {check.subject for check in report.failures if "no group shows it" in check.detail}
     assert said == {path.name for path in paths if path.name.startswith("uas")}
+
+
+def write_fixed(path: Path, like: Path) -> Path:
+    """A field without time, on the grid of another file."""
+    name = path.name.split("_")[0]
+    with netCDF4.Dataset(like) as other, netCDF4.Dataset(path, "w") as file:
+        file.setncatts({key: other.getncattr(key) for key in other.ncattrs()})
+        for axis in ("lat", "lon"):
+            file.createDimension(axis, len(other[axis]))
+            variable = file.createVariable(axis, "f8", (axis,))
+            for key in ("standard_name", "units"):
+                variable.setncattr(key, other[axis].getncattr(key))
+            variable[:] = other[axis][:]
+        variable = file.createVariable(name, "f4", ("lat", "lon"))
+        variable[:] = len(name)
+    return path
+
+
+def test_fixed_fields_stand_beside_the_variables_of_a_dataset(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, tas={})
+    paths += [write_fixed(tmp_path / f"{name}_fx.nc", paths[0]) for name in ("orog", "sftlf")]
+    for some, names in ((paths, {"tas", "orog", "sftlf"}), (paths[2:], {"orog", "sftlf"})):
+        _, document = oracle.make(some, CMIP5)
+        assert oracle.groups(document) == [""]
+        shown = oracle.shown(document, decode_times=oracle.CFTIME)
+        assert names <= set(shown.data_vars)
+        assert set(shown["orog"].values.ravel().tolist()) == {4.0}
+        report = oracle.proof(document, some, dataset_id=CMIP5)
+        assert report.passed, report.failures
+
+
+def test_files_that_hold_variables_of_each_other_are_named(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, ps={}, ua={})
+    for path in paths[2:]:
+        with netCDF4.Dataset(path, "r+") as file:
+            file.createVariable("ps", "f4", ("time", "lat", "lon"))[:] = 7.0
+    with pytest.raises(RefusedError) as caught:
+        oracle.make(paths, CMIP5)
+    (finding,) = caught.value.findings
+    assert (finding.code, finding.rule) == ("variable-clash", 39)
+    assert paths[2].name in finding.file
+    assert paths[0].name in finding.expected
+    assert "'ps'" in finding.found
+
+
+def test_a_file_without_time_is_not_said_to_hold_variables_of_others(tmp_path: Path) -> None:
+    paths = write_cmip5(tmp_path, tas={})
+    with netCDF4.Dataset(paths[1], "r+") as file:
+        file.renameVariable("time", "moment")
+    with pytest.raises(RefusedError) as caught:
+        oracle.make(paths, CMIP5)
+    assert "variable-clash" not in {finding.code for finding in caught.value.findings}
