@@ -101,7 +101,7 @@ _TABLE = (
     _hostile("coordinate_expands", "file-chunk-expands", expand_coordinate, **_DEFLATED),
     _hostile("strings_expand", "file-chunk-expands", expand_strings, **_DEFLATED),
     _hostile("records_claimed", "file-truncated", claim_records, format=_CLASSIC),
-    _hostile("length_claimed", "file-unreadable", claim_length),
+    _hostile("length_claimed", "file-variable-large", claim_length),
     _hostile("name_not_text", "file-name-invalid", name_attribute),
     _hostile("name_not_text_netcdf3", "file-name-invalid", name_attribute_netcdf3, format=_CLASSIC),
     _hostile("name_with_nul", "file-name-invalid", end_name, format=_CLASSIC),
