@@ -280,3 +280,16 @@ def test_this_module_needs_no_thread_of_its_own() -> None:
     before = threading.active_count()
     in_a_worker(_double, 1, limits=LIMITS)
     assert threading.active_count() == before
+
+
+def test_files_above_a_limit_that_was_lowered_end_no_worker() -> None:
+    """As ``ulimit -n 60`` does it in a shell that holds a file with a higher number."""
+    program = (
+        "import os, resource, sys\n"
+        "from esgvzarr.workers import Limits, in_a_worker\n"
+        "os.dup2(os.open(os.devnull, os.O_RDONLY), 100)\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (60, most))\n"
+        "sys.exit(in_a_worker(abs, -7, limits=Limits(time_s=30, memory_mib=512)))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 7
