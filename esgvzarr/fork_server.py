@@ -372,17 +372,14 @@ def _keep_only(handle: int) -> None:
     """Let go of all files but standard output and error, and this one. Standard input is empty.
 
     Copies of open files would hold the owner's locks. Their numbers stay taken: objects that were
-    copied may still close them. A number above the limit of open files, which was lowered after the
-    file was opened, cannot be taken again, so it is closed.
+    copied may still close them. Numbers above a limit that was lowered since cannot be taken again.
     """
     empty = os.open(os.devnull, os.O_RDONLY)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     for number in map(int, os.listdir("/proc/self/fd")):
-        if number in (1, 2, handle, empty):
-            continue
         if number >= limit:
             os.close(number)
-        else:
+        elif number not in (1, 2, handle, empty):
             os.dup2(empty, number, inheritable=number == 0)
 
 
