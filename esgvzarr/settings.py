@@ -7,7 +7,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .errors import SettingsError
 from .esg_yaml import SECTION, URL_PREFIX, read_config, read_section, served_roots
+from .plugins import registered
 
 ENVIRONMENT_PREFIX = "ESGVZARR_"
 _OF_TESTS = "test_"
@@ -235,7 +235,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _outputs_are_known(self) -> Settings:
-        known = sorted(point.name for point in entry_points(group="esgvzarr.outputs"))
+        known = sorted(registered("esgvzarr.outputs"))
         for name in self.all_outputs:
             if name not in known:
                 raise ValueError(f"no output {name!r}: expected {', '.join(known)}")

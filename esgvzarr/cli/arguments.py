@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..plugins import registered
 
 if TYPE_CHECKING:
     from ..model import DatasetId
@@ -69,7 +70,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         dest="outputs",
         action="append",
-        choices=sorted(point.name for point in entry_points(group="esgvzarr.outputs")),
+        choices=sorted(registered("esgvzarr.outputs")),
         help="what references are written as; may be given more than once; overrides the settings",
     )
 

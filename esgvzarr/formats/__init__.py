@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Protocol, TypeVar
 
 from ..errors import FormatError, TransportError
 from ..model import FileRecord, FileReferences
+from ..plugins import registered
 from ..transport import Head, Range, Transport, is_url
 from . import values
 from .content import Needs, SparseContent
@@ -57,13 +55,7 @@ class Format(Protocol):
 
 def known_formats() -> tuple[type[Format], ...]:
     """All formats that are installed."""
-    return _formats_on(tuple(sys.path))
-
-
-@cache
-def _formats_on(_import_path: tuple[str, ...]) -> tuple[type[Format], ...]:
-    """Looked up once for an import path: a worker's path is set after its server was started."""
-    return tuple(point.load() for point in entry_points(group="esgvzarr.formats"))
+    return tuple(point.load() for point in registered("esgvzarr.formats").values())
 
 
 def recognise(head: bytes, subject: str) -> type[Format]:

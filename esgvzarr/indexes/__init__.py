@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord
+from ..plugins import registered
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -252,13 +250,7 @@ def is_retracted(record: Mapping[str, Any]) -> bool:
 
 def kinds() -> list[str]:
     """The names of all indexes that are installed."""
-    return sorted(_entry_points_on(tuple(sys.path)))
-
-
-@cache
-def _entry_points_on(_import_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
-    """Looked up once for an import path: it takes as long as to ask an index."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return sorted(registered(GROUP))
 
 
 def address_in(
@@ -312,7 +304,7 @@ def connect(name: str, **options: Any) -> Index:
 
 
 def _class_of(name: str) -> Any:
-    known = _entry_points_on(tuple(sys.path))
+    known = registered(GROUP)
     if name not in known:
         similar = difflib.get_close_matches(name, known, n=1)
         raise SettingsError(

@@ -8,14 +8,14 @@ is.
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
+from ..plugins import registered
 from .contents import Contents as Contents
 from .contents import StoredChunks as StoredChunks
 from .protocol import LARGEST as LARGEST
@@ -32,16 +32,12 @@ DEFAULT = "json"
 
 def known_outputs() -> Mapping[str, Output]:
     """All outputs that are installed, by name."""
-    return _outputs_on(tuple(sys.path))
+    return _made_of(tuple(registered(GROUP).values()))
 
 
 @cache
-def _outputs_on(_import_path: tuple[str, ...]) -> Mapping[str, Output]:
-    """Looked up once for an import path: a worker's path is set after its server was started."""
-    found: dict[str, Output] = {}
-    for point in entry_points(group=GROUP):
-        found[point.name] = point.load()()
-    return found
+def _made_of(points: tuple[EntryPoint, ...]) -> Mapping[str, Output]:
+    return {point.name: point.load()() for point in points}
 
 
 def named(name: str) -> Output:
