@@ -26,18 +26,16 @@ from ..model import FileReferences, Finding, Member, ReferenceFile, ReferenceSet
 from ..outcome import Verb, Written
 from ..stage import (
     Destination,
-    Detailed,
     Place,
     Progress,
     Staged,
     begin,
+    in_a_told_worker,
     limits_of,
     stage_references,
     staging_places,
-    with_details,
 )
 from ..transport import Transport
-from ..workers import in_a_worker
 from .arrange import by_stream, by_table, trim
 from .gather import Input, Inputs, gather
 from .spec import Spec as Spec
@@ -115,11 +113,8 @@ def _staged_apart(
 ) -> Staged:
     """``_stage`` in a process of its own, within the limits that the settings name."""
     limits = limits_of(settings)
-    if isinstance(progress, Detailed):
-        work = (with_details, _stage, spec, places, transport, settings)
-        staged: Staged = in_a_worker(*work, limits=limits, progress=progress)
-        return staged
-    return in_a_worker(_stage, spec, places, transport, settings, limits=limits, progress=progress)
+    work = (_stage, spec, places, transport, settings)
+    return in_a_told_worker(*work, limits=limits, progress=progress)
 
 
 def _stage(

@@ -170,12 +170,11 @@ class CatalogIndex(IndexDefaults):
         """Take the link off the item; the item stays."""
         with self._locked():
             item = self.find(dataset_id)
-            if item is None:
-                _clear(self._item_path(dataset_id))
-                return LinkState.UNCHANGED
-            self._list_in_collection(dataset_id)
-            operation = plan_removal(item, link)
-            if operation is None:
+            operation = None
+            if item is not None:
+                self._list_in_collection(dataset_id)
+                operation = plan_removal(item, link)
+            if item is None or operation is None:
                 _clear(self._item_path(dataset_id))
                 return LinkState.UNCHANGED
             self._change(dataset_id, item, operation)

@@ -185,7 +185,7 @@ class KerchunkZarr3(KerchunkJson):
 
 
 def _artefact(contents: Contents, fo: str | dict[str, Any], side: SideFile | None) -> Artefact:
-    protocols = [url.partition("://")[0] for url in contents.urls if "://" in url]
+    protocols = list(filter(None, map(_protocol, contents.urls)))
     options = {"remote_protocol": protocols[0]} if protocols else {}
     if side is None:
         return References(contents, fo, options, ZARR_FORMAT)
@@ -210,9 +210,12 @@ def _are_fetched_alike(side: str, urls: list[str]) -> bool:
     """Whether the side file has the protocol of the NetCDF files: stock readers fetch all
     references of a document by one.
     """
-    return {side.partition("://")[0] if "://" in side else ""} == {
-        url.partition("://")[0] if "://" in url else "" for url in urls
-    }
+    return {_protocol(side)} == set(map(_protocol, urls))
+
+
+def _protocol(place: str) -> str:
+    """Of a URL; empty for a path."""
+    return place.partition("://")[0] if "://" in place else ""
 
 
 def _parts(references: ReferenceSet, urls: list[str]) -> Iterator[bytes]:

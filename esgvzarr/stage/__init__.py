@@ -28,7 +28,7 @@ from ..permissions import absolute
 from ..proof.stack import import_readers
 from ..transport import Range, Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
-from ..workers import Limits, in_a_worker
+from ..workers import Limits
 from .damage import explained
 from .proving import advice as advice_on
 from .proving import prove
@@ -37,7 +37,7 @@ from .telling import Detailed as Detailed
 from .telling import Doing as Doing
 from .telling import Progress as Progress
 from .telling import begin as begin
-from .telling import with_details as with_details
+from .telling import in_a_told_worker as in_a_told_worker
 
 if TYPE_CHECKING:
     from ..settings import Settings  # pydantic costs a quarter of a second
@@ -287,12 +287,7 @@ def staged_apart(
         WorkerError: the process died, was ended at a limit, or has a fault.
     """
     limits = limits_of(work.settings)
-    if isinstance(progress, Detailed):
-        staged: Staged = in_a_worker(
-            with_details, stage_with, work, transport, limits=limits, progress=progress
-        )
-        return staged
-    return in_a_worker(stage_with, work, transport, limits=limits, progress=progress)
+    return in_a_told_worker(stage_with, work, transport, limits=limits, progress=progress)
 
 
 def places_of(files: Sequence[FileRecord]) -> list[str]:

@@ -36,19 +36,19 @@ def advice(
         path: where it goes, as the findings name it.
         settings: from how many chunks on to advise.
     """
-    segments = reading_of(references.provenance).segments
-    if segments:
+    reading = reading_of(references.provenance)
+    if reading.segments:
         yield Finding(
             SEGMENTS,
             2,
             path,
             "files that form one array",
-            f"{segments} segments",
+            f"{reading.segments} segments",
             'Readers open it with engine="esgvzarr"; stock xarray shows an empty root that says '
             "so. See what `esgvzarr inspect` says of the files.",
             refuse=False,
         )
-    if reading_of(references.provenance).codec:
+    if reading.codec:
         yield Finding(
             "segments-codec",
             2,

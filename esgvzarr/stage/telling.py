@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..workers import Limits, in_a_worker
+
 Progress = Callable[[str, str], None]
 """Told the dataset id and what is being done."""
 Share = Callable[[int, int], None]
@@ -55,15 +57,30 @@ class Detailed:
         self._progress(dataset_id, step)
 
 
-def with_details(function: Callable[..., _T], *arguments: Any, progress: Progress) -> _T:
-    """Call a function whose callback of progress wants details, in a process to which only the
-    plain callback was sent.
+def in_a_told_worker(
+    function: Callable[..., _T], *arguments: Any, limits: Limits, progress: Progress
+) -> _T:
+    """Call a function in a process of its own, which tells as much as the callback wants to know.
 
     Args:
-        function: takes the callback as ``progress``.
+        function: of a module; takes a callback as ``progress``.
         arguments: of the function.
-        progress: the plain callback.
+        limits: of time and memory.
+        progress: is told in this process.
+
+    Raises:
+        EsgvzarrError: what the function raised.
+        WorkerError: the process died, was ended at a limit, or the function has a fault.
     """
+    if isinstance(progress, Detailed):
+        work = (_with_details, function, *arguments)
+        result: _T = in_a_worker(*work, limits=limits, progress=progress)
+        return result
+    return in_a_worker(function, *arguments, limits=limits, progress=progress)
+
+
+def _with_details(function: Callable[..., _T], *arguments: Any, progress: Progress) -> _T:
+    """In the other process, to which only a plain callback was sent."""
     return function(*arguments, progress=Detailed(progress))
 
 
