@@ -11,16 +11,22 @@ import argparse
 import hashlib
 import json
 import math
+import shutil
+import signal
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from esgvzarr import DatasetId, DatasetRecord, EsgvzarrError, FileRecord, Transport
+from esgvzarr.errors import WorkerError
 from esgvzarr.generate import verify_published
 from esgvzarr.output import named
 from esgvzarr.output.kerchunk import encode
@@ -35,9 +41,9 @@ from esgvzarr.workers import Limits, in_a_worker
 LIMITS = Limits(time_s=20.0, memory_mib=1024)
 ACCEPTED = "accepted"
 OTHER_VALUES = "accepted, and reads otherwise than netCDF4 reads it"
-FAULTS = ("worker-failed", OTHER_VALUES)
+FAULTS = ("worker-failed", "worker-time", "worker-memory", OTHER_VALUES)
 _AT_ONCE = 200
-"""Documents that one process reads."""
+"""Inputs that one process reads."""
 
 
 def outcome_of_file(path: str) -> str:
@@ -107,31 +113,71 @@ def outcome_of_references(path: str, file: str) -> str:
     return ACCEPTED if reads_alike(document, file) else OTHER_VALUES
 
 
-def outcomes_of_documents(paths: list[str]) -> list[str]:
-    """What becomes of documents that should describe a dataset."""
-    found = []
-    with Transport(retries=0, timeout_s=2) as transport:
-        for path in paths:
-            try:
-                read_source(
-                    [path], DatasetId.parse(DATASET_ID), transport, {"/data": "http://node.example"}
-                )
-                found.append(ACCEPTED)
-            except EsgvzarrError as error:
-                found.append(error.code)
-    return found
+def outcome_of_document(path: str) -> str:
+    """What becomes of a document that should describe a dataset."""
+    dataset_id = DatasetId.parse(DATASET_ID)
+    try:
+        with Transport(retries=0, timeout_s=2) as transport:
+            read_source([path], dataset_id, transport, {"/data": "http://node.example"})
+    except EsgvzarrError as error:
+        return error.code
+    return ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What is fed, on disk."""
+
+    kind: Kind
+    path: str
+    right: str
+    """A file that references lead to."""
+
+
+def outcome_of(one: Input) -> str:
+    """What becomes of an input of any kind."""
+    if one.kind in FILES:
+        return outcome_of_file(one.path)
+    if one.kind is Kind.REFERENCES:
+        return outcome_of_references(one.path, one.right)
+    return outcome_of_document(one.path)
+
+
+Judge = Callable[[Input], str]
+"""Says the outcome of an input; a function of a module."""
+
+
+def outcomes_of(
+    inputs: Sequence[Input], judge: Judge, *, progress: Callable[[float, str], None]
+) -> None:
+    """Tell seconds and outcome of each input. An input beyond its time ends the process."""
+    for one in inputs:
+        signal.setitimer(signal.ITIMER_REAL, LIMITS.time_s)
+        began = time.monotonic()
+        outcome = judge(one)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        progress(time.monotonic() - began, outcome)
 
 
 class Fuzzer:
-    """Feeds inputs, and counts and keeps what comes of them."""
+    """Feeds inputs, and counts and keeps what comes of them.
 
-    def __init__(self, directory: Path, kept: Path | None) -> None:
+    A worker process lives for many inputs. An input that ends it is tried again in a process of its
+    own, within its own limits; what it does there is its outcome.
+    """
+
+    def __init__(
+        self, directory: Path, kept: Path | None = None, judge: Judge = outcome_of
+    ) -> None:
         self.directory = directory
         self.kept = kept
+        self.judge = judge
         self.counts: Counter[tuple[str, str]] = Counter()
         self.slowest_s = 0.0
+        self.not_repeated = 0
+        """Inputs that ended a worker which had read others before, and end well alone."""
         self._fed = 0
-        self._waiting: list[tuple[Seed, str]] = []
+        self._waiting: list[Input] = []
         self.right = directory / "right.nc"
 
     def prepare(self) -> list[Seed]:
@@ -146,62 +192,65 @@ class Fuzzer:
         return [*found, Seed(Kind.REFERENCES, references)]
 
     def feed(self, one: Seed) -> None:
-        """Try an input, now or with others of its kind."""
+        """Try an input with others."""
         self._fed += 1  # the same bytes may come twice
         name = f"{hashlib.sha256(one.data).hexdigest()[:16]}-{self._fed}"
         path = self.directory / f"{name}.{one.kind}"
         path.write_bytes(one.data)
-        if one.kind in FILES:
-            self._note(one, str(path), self._alone(outcome_of_file, str(path)))
-        elif one.kind is Kind.REFERENCES:
-            found = self._alone(outcome_of_references, str(path), str(self.right))
-            self._note(one, str(path), found)
-        else:
-            self._waiting.append((one, str(path)))
-            if len(self._waiting) >= _AT_ONCE:
-                self.finish()
+        self._waiting.append(Input(one.kind, str(path), str(self.right)))
+        if len(self._waiting) >= _AT_ONCE:
+            self.finish()
 
     def finish(self) -> None:
-        """Try the documents that wait; one by one if something goes wrong with all."""
+        """Try the inputs that wait."""
         waiting = self._waiting
         self._waiting = []
-        if not waiting:
-            return
-        try:
-            found = in_a_worker(outcomes_of_documents, [path for _, path in waiting], limits=LIMITS)
-        except EsgvzarrError:
-            found = [self._alone(_outcome_of_document, path) for _, path in waiting]
-        for (one, path), outcome in zip(waiting, found, strict=True):
-            self._note(one, path, outcome)
+        while waiting:
+            told = self._together(waiting)
+            for one, (seconds, outcome) in zip(waiting, told, strict=False):
+                self._note(one, seconds, outcome)
+            if len(told) < len(waiting):
+                self._try_alone(waiting[len(told)])
+            waiting = waiting[len(told) + 1 :]
 
-    def _alone(self, function: object, *arguments: str) -> str:
+    def _together(self, inputs: Sequence[Input]) -> list[tuple[float, str]]:
+        """Seconds and outcome of each input up to the one that ends the process."""
+        told: list[tuple[float, str]] = []
+        limits = replace(LIMITS, time_s=LIMITS.time_s * (len(inputs) + 1))
+        with suppress(WorkerError):
+            in_a_worker(
+                outcomes_of,
+                inputs,
+                self.judge,
+                limits=limits,
+                progress=lambda seconds, outcome: told.append((seconds, outcome)),
+            )
+        return told
+
+    def _try_alone(self, one: Input) -> None:
         began = time.monotonic()
         try:
-            found: str = in_a_worker(function, *arguments, limits=LIMITS)  # type: ignore[arg-type]
-        except EsgvzarrError as error:
-            found = error.code
-            if found == "worker-failed":
-                print(f"{arguments[0]}: {error}", file=sys.stderr)
-        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
-        return found
+            outcome = in_a_worker(self.judge, one, limits=LIMITS)
+            self.not_repeated += 1
+        except WorkerError as error:
+            outcome = error.code
+            print(f"{one.path}: {error}", file=sys.stderr)
+        self._note(one, time.monotonic() - began, outcome)
 
-    def _note(self, one: Seed, path: str, outcome: str) -> None:
+    def _note(self, one: Input, seconds: float, outcome: str) -> None:
+        self.slowest_s = max(self.slowest_s, seconds)
         self.counts[one.kind.value, outcome] += 1
         odd = outcome in FAULTS or outcome.startswith("worker-")
         odd = odd or (one.kind in FILES and outcome == "proof-failed")
+        path = Path(one.path)
         if self.kept is not None and odd:
             self.kept.mkdir(parents=True, exist_ok=True)
-            place = self.kept / f"{outcome.split(',')[0]}-{Path(path).name}"
-            place.write_bytes(one.data)
-        Path(path).unlink()
+            shutil.copy(path, self.kept / f"{outcome.split(',')[0]}-{path.name}")
+        path.unlink()
 
     def faults(self) -> int:
         """Inputs that should not have ended as they did."""
         return sum(count for (_, outcome), count in self.counts.items() if outcome in FAULTS)
-
-
-def _outcome_of_document(path: str) -> str:
-    return outcomes_of_documents([path])[0]
 
 
 def run(inputs: int, seed: int, kept: Path | None = None, seconds: float = math.inf) -> Fuzzer:
@@ -234,7 +283,8 @@ def main() -> None:
     fed = sum(fuzzer.counts.values())
     print(
         f"\n{fed} inputs, seed {options.seed}, {time.monotonic() - began:.0f} s; "
-        f"slowest {fuzzer.slowest_s:.1f} s; {fuzzer.faults()} faults"
+        f"slowest {fuzzer.slowest_s:.1f} s; {fuzzer.not_repeated} ended "
+        f"a process among others and not alone; {fuzzer.faults()} faults"
     )
     sys.exit(1 if fuzzer.faults() else 0)
 

@@ -159,6 +159,7 @@ def scan_and_keep(
         for place, content, one in zip(places, contents, found, strict=True)
         if is_url(place)
     }
+    values.check_any(found)
     values.check_sizes(found)
     values.check_scalars(found)
     wanted = values.wanted(found, bounds=reading.bounds)

@@ -123,6 +123,8 @@ def _check_order(level: _Level, above: _Level | None) -> None:
         IndexDisordered: it does not.
     """
     starts = level.starts
+    if level.entries["zero"].any():
+        raise IndexDisordered(f"a key of level {level.number} does not end with 0")
     if not _before(starts[:-1], starts[1:]).all() or not _before(starts, level.ends).all():
         raise IndexDisordered(f"keys of level {level.number} are not in order")
     if above is None:

@@ -70,6 +70,23 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
     return names
 
 
+def check_any(files: Sequence[FileReferences]) -> None:
+    """Refuse files without variables: no group could show them.
+
+    Raises:
+        FormatError: ``file-no-variables``.
+    """
+    for file in files:
+        if not file.variables:
+            raise FormatError(
+                file.file.url,
+                "has no variables",
+                expected="at least one variable in the root group",
+                todo="Take the file out of the dataset, or write it anew with its data.",
+                code="file-no-variables",
+            )
+
+
 def check_sizes(files: Sequence[FileReferences]) -> None:
     """Refuse what would have to be compared whole and is too large for that, before memory is
     taken: coordinates of one dimension, and what does not change with time.

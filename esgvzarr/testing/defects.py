@@ -275,6 +275,7 @@ _TABLE = (
     Defect("vlen_string", 25, _all(extras.add_vlen_string)),
     Defect("odd_attributes", 25, _all(extras.add_odd_attributes)),
     Defect("no_steps_in_one_file", 26, _second(months=0, name="tas_empty.nc")),
+    Defect("no_variables", 26, _all_spoilt(uncommon.take_all_variables), "file-no-variables"),
     Defect("groups", 27, _all(extras.add_group)),
     Defect("groups_alone", 27, _all_spoilt(uncommon.add_empty_root_group), "file-groups"),
     Defect("extent_shorter_than_time", 29, _all(extras.add_shorter)),

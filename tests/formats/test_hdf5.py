@@ -228,8 +228,9 @@ def test_damage_to_any_node_of_the_index_is_noticed(small: Path, tmp_path: Path)
 def test_a_chunk_that_a_search_by_its_step_does_not_find_is_refused_at_the_scan(
     small: Path, tmp_path: Path
 ) -> None:
-    """A key of the leaf, a key of its parent, and the last key of a leaf, each moved by itself:
-    netCDF-C shows fill there, though libhdf5 counts and lists the chunk.
+    """A key of the leaf, a key of its parent, and the last key of a leaf, each moved by itself, and
+    the number after a key's place: netCDF-C shows fill there, though libhdf5 counts and lists the
+    chunk.
     """
     data = small.read_bytes()
     size = 24 + 64 * 48 + 40
@@ -237,9 +238,14 @@ def test_a_chunk_that_a_search_by_its_step_does_not_find_is_refused_at_the_scan(
     leaf = next(at for at in nodes if data[at + 5] == 0 and _keys(data, at)[1][0] == 1)
     root = next(at for at in nodes if data[at + 5] == 1)
     used = int.from_bytes(data[leaf + 6 : leaf + 8], "little")
-    for node, key, start in ((leaf, 3, 60), (leaf, used, 0), (root, 1, 90)):
+    for node, key, number, start in (
+        (leaf, 3, 0, 60),
+        (leaf, used, 0, 0),
+        (root, 1, 0, 90),
+        (leaf, 3, 3, 9),
+    ):
         damaged = bytearray(data)
-        damaged[node + 24 + key * 48 + 8] = start
+        damaged[node + 24 + key * 48 + 8 + number * 8] = start
         path = tmp_path / "keys.nc"
         path.write_bytes(damaged)
         with netCDF4.Dataset(path) as file:
