@@ -242,7 +242,8 @@ def test_a_chunk_that_a_search_by_its_step_does_not_find_is_refused_at_the_scan(
         (leaf, 3, 0, 60),
         (leaf, used, 0, 0),
         (root, 1, 0, 90),
-        (leaf, 3, 3, 9),
+        (leaf, 3, 3, 8),
+        (root, 1, 3, 8),
     ):
         damaged = bytearray(data)
         damaged[node + 24 + key * 48 + 8 + number * 8] = start
