@@ -68,7 +68,9 @@ def step_bar(console: Console) -> Iterator[Progress]:
         def show_step(dataset_id: str, step: str) -> None:
             if isinstance(step, Doing):
                 share = f"{100 * step.done // step.total}%"
-                bar.update(task, total=step.total, completed=step.done, share=share)
+                whole = step.done == step.total  # drawn now: the next step may begin before
+                numbers = {"total": step.total, "completed": step.done, "share": share}
+                bar.update(task, refresh=whole, **numbers)
                 return
             description = f"{_short(dataset_id)}: {step}"
             bar.reset(task, total=None, description=description, share="")

@@ -13,7 +13,7 @@ Progress = Callable[[str, str], None]
 Share = Callable[[int, int], None]
 """Told how much of a step is done, and how much there is of it."""
 INTERVAL_S = 0.1
-"""Shares are told no more often: they may come from another process."""
+"""Shares are told no more often, but for whole ones: they may come from another process."""
 
 _T = TypeVar("_T")
 
@@ -103,7 +103,7 @@ def begin(progress: Progress, name: str, step: str) -> Share:
     def tell(done: int, total: int) -> None:
         nonlocal told_s
         now_s = time.monotonic()
-        if total and now_s - told_s >= INTERVAL_S:
+        if total and (done == total or now_s - told_s >= INTERVAL_S):
             told_s = now_s
             progress(name, Doing(step, done, total))
 

@@ -125,6 +125,11 @@ class SolrServer(LoopbackServer):
         self._faults.clear()
         self.updates_are_lost = False
 
+    def settle(self) -> None:
+        """Let searches show all changes now."""
+        with self._lock:
+            self._shown = [(0.0, deepcopy(self._master))]
+
     def answer(self, asked: Asked) -> Response:
         """The answer, faults included."""
         return self._faults.answer(asked, self._usual_answer)

@@ -12,7 +12,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -64,7 +64,8 @@ class StacServer:
         """What was wrong with queued changes."""
         self._faults = FaultPlan()
         self._store = ItemStore(collections)
-        self._timers: list[threading.Timer] = []
+        self._queued: dict[Callable[[], Any], threading.Timer] = {}
+        self._queue_lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._uvicorn: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -103,6 +104,13 @@ class StacServer:
         """Remove all faults."""
         self._faults.clear()
         self.queue_loses = False
+
+    def settle(self) -> None:
+        """Apply the changes that wait, in the order in which they came."""
+        with self._queue_lock:
+            waiting = list(self._queued)
+        for change in waiting:
+            self._apply_late(change)
 
     def clear(self) -> None:
         """Forget the requests so far."""
@@ -143,8 +151,10 @@ class StacServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for timer in self._timers:
-            timer.cancel()
+        with self._queue_lock:
+            for timer in self._queued.values():
+                timer.cancel()
+            self._queued.clear()
         if self._uvicorn is not None and self._thread is not None:
             self._uvicorn.should_exit = True
             self._thread.join()
@@ -170,11 +180,18 @@ class StacServer:
             return change()
         timer = threading.Timer(self.delay_s, self._apply_late, (change,))
         timer.daemon = True
-        self._timers.append(timer)
+        with self._queue_lock:
+            self._queued[change] = timer
         timer.start()
         return queued(text)
 
-    def _apply_late(self, change: Any) -> None:
+    def _apply_late(self, change: Callable[[], Any]) -> None:
+        """Apply a change that waits, unless that was done meanwhile."""
+        with self._queue_lock:
+            timer = self._queued.pop(change, None)
+        if timer is None:
+            return
+        timer.cancel()
         try:
             change()
         except RejectedError as error:

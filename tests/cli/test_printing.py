@@ -25,7 +25,7 @@ from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.link.task import Entry
 from esgvzarr.settings import Settings
 from esgvzarr.stage import Doing
-from esgvzarr.testing import DATASET_ID, Latency, ThreddsServer, write_monthly
+from esgvzarr.testing import DATASET_ID, ThreddsServer, write_monthly
 
 COLUMNS = 100
 
@@ -71,11 +71,11 @@ def test_generate_shows_a_percentage_on_a_terminal(tmp_path: Path) -> None:
     """What is done is told from the process that scans and proves."""
     write_monthly(tmp_path / "files")
     with ThreddsServer(tmp_path / "files") as server:
-        server.fault(Latency(0.15))
         urls = [server.url_of(path) for path in sorted((tmp_path / "files").rglob("*.nc"))]
         arguments = ["generate", *urls, "--dataset-id", DATASET_ID, "--output-dir", tmp_path]
         said = "\n".join(on_a_terminal(*arguments, on_error=True))
-    assert re.search(r"scanning 3 files.* \d+%", said), said
+    assert re.search(r"scanning 3 files.* 100%", said), said
+    assert re.search(r"proving \d+ chunks.* 100%", said), said
 
 
 def test_status_has_the_message_and_fits_a_terminal(tmp_path: Path) -> None:

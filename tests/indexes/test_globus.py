@@ -80,7 +80,7 @@ def server(globus_server: GlobusServer) -> GlobusServer:
 
 @pytest.fixture
 def index(server: GlobusServer) -> GlobusIndex:
-    return GlobusIndex(server.index_uuid, poll_timeout_s=0.5, retries=0)
+    return GlobusIndex(server.index_uuid, poll_timeout_s=2, retries=0)
 
 
 class _Shown(IndexTests):

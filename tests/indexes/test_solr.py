@@ -78,7 +78,7 @@ def transport(server: SolrServer) -> Iterator[Transport]:
 
 @pytest.fixture
 def index(server: SolrServer, transport: Transport) -> SolrIndex:
-    return SolrIndex(server.host, transport, poll_timeout_s=0.5)
+    return SolrIndex(server.host, transport, poll_timeout_s=2)
 
 
 class _Shown(IndexTests):
@@ -240,7 +240,7 @@ def test_a_client_certificate(server: SolrServer, transport: Transport, authoriz
     """Where the index wants one, it is shown with the change; without it the reason is told."""
     server.authorize = True
     certificate = server.client_certificate if authorized else None
-    index = SolrIndex(server.host, transport, certificate=certificate, poll_timeout_s=0.5)
+    index = SolrIndex(server.host, transport, certificate=certificate, poll_timeout_s=2)
     if authorized:
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         return

@@ -77,7 +77,7 @@ def transport(stac_server: StacServer) -> Transport:
 def index(
     stac_server: StacServer, config: dict[str, Any], item: dict[str, Any], transport: Transport
 ) -> StacIndex:
-    return StacIndex(stac_server.url, TransactionClient(config), transport, poll_timeout_s=0.5)
+    return StacIndex(stac_server.url, TransactionClient(config), transport, poll_timeout_s=2)
 
 
 def patches(server: StacServer) -> list[Any]:
@@ -113,7 +113,7 @@ def test_sends_nothing_for_a_link_that_is_there(index: StacIndex, stac_server: S
     """The second run reads the item once, and that is all: no patch, and no login either."""
     index.add_link(DATASET, LINK)
     stac_server.clear()
-    again = StacIndex(stac_server.url, TransactionClient({}), index._transport, poll_timeout_s=0.5)
+    again = StacIndex(stac_server.url, TransactionClient({}), index._transport, poll_timeout_s=2)
     assert again.add_link(DATASET, LINK) is LinkState.UNCHANGED
     assert [request.method for request in stac_server.requests] == ["GET"]
 
@@ -131,7 +131,7 @@ class TestAccess:
             stac_server.url,
             TransactionClient(config),
             transport,
-            poll_timeout_s=0.5,
+            poll_timeout_s=2,
             list_access=True,
         )
 

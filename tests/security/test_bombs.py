@@ -63,7 +63,7 @@ def test_a_scan_believes_no_claim(name: str, tmp_path: Path) -> None:
     with Transport() as transport, pytest.raises(EsgvzarrError) as caught:
         scan(files, transport)
     assert caught.value.code == defect.outcome
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("name", ["chunk_expands", "strings_expand"])

@@ -1,6 +1,5 @@
 """The STAC test server answers real clients as an ESGF index node does, and goes wrong as told."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,13 +162,13 @@ def test_scope_for_the_egi_client(server: StacServer) -> None:
 
 
 def test_a_delay_queues_changes_and_tells_nothing_of_what_is_wrong() -> None:
-    with StacServer(delay_s=0.1) as server:
+    with StacServer(delay_s=60) as server:
         url = f"{server.url}/collections/CMIP6/items"
         answer = post(url, make_item(DSID))
         assert (answer.status_code, answer.text) == (202, "Item queued for publication")
         assert requests.get(f"{url}/{DSID}", timeout=5).status_code == 404
         assert patch(f"{url}/nothing", add_asset(ASSET)).status_code == 202
-        time.sleep(0.5)
+        server.settle()
         assert requests.get(f"{url}/{DSID}", timeout=5).status_code == 200
         assert [error.status for error in server.rejected] == [404]
 

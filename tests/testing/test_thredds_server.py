@@ -114,13 +114,13 @@ def test_the_log_has_each_request_and_the_connection_is_reused(
 
 
 def test_latency_is_per_request_and_only_for_its_paths(server: ThreddsServer, url: str) -> None:
-    server.fault(Latency(0.2), "*.nc")
+    server.fault(Latency(0.5), "*.nc")
     began = time.perf_counter()
     get(url)
-    assert time.perf_counter() - began >= 0.2
+    assert time.perf_counter() - began >= 0.5
     began = time.perf_counter()
     get(server.catalog_url)
-    assert time.perf_counter() - began < 0.2
+    assert time.perf_counter() - began < 0.5
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -234,7 +234,7 @@ def test_leaving_ends_kept_connections_at_once(tmp_path: Path) -> None:
         assert kept.get(server.catalog_url, timeout=5).status_code == 200
         began = time.perf_counter()
         server.__exit__(None, None, None)
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 5
 
 
 def test_directory_catalogues_lead_from_the_root_to_each_file(server: ThreddsServer) -> None:

