@@ -69,8 +69,7 @@ def step_bar(console: Console) -> Iterator[Progress]:
             if isinstance(step, Doing):
                 share = f"{100 * step.done // step.total}%"
                 whole = step.done == step.total  # drawn now: the next step may begin before
-                numbers = {"total": step.total, "completed": step.done, "share": share}
-                bar.update(task, refresh=whole, **numbers)
+                bar.update(task, total=step.total, completed=step.done, refresh=whole, share=share)
                 return
             description = f"{_short(dataset_id)}: {step}"
             bar.reset(task, total=None, description=description, share="")
