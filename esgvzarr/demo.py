@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,6 +272,8 @@ def _show_epochs(console: Console, node: DataNode) -> None:
 def _serve(console: Console, node: DataNode, index: StacServer) -> None:
     """Link a dataset that gives a map, and print where to look, until Ctrl-C."""
     from .generate import index_pages
+    from .link.attempt import kept_proof
+    from .link.ledger import Ledger
     from .link.lifecycle import Order, link_source
     from .settings import read_settings
     from .testing.datasets import write_planet
@@ -285,7 +288,8 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         index.add_item(make_item(MAP, hrefs, data_node=node.thredds.host))
         item = f"{node.stac_url}/collections/CMIP6/items/{MAP}"
         link_source(Order([item], node.config), settings)
-        search_page = index_pages(node.data, settings)
+        proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
+        search_page = index_pages(node.data, settings, proof_of)
     for text, href in (
         ("a map", node.url_of(MAP).replace(".json", ".html")),
         ("the 65 files", node.url_of(MONTHLY).replace(".json", ".html")),

@@ -17,7 +17,7 @@ from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
 from .output import is_stock_json
 from .output.placing import plan_reference, write_reference
-from .pages import page_path, write_page, write_pages
+from .pages import ProofOf, renew_page, write_pages
 from .permissions import absolute
 from .proof import read_artefact, referenced_urls, verify
 from .stage import Place, Staged, Work, places_of, staged_apart, staging_places
@@ -73,36 +73,45 @@ def generate(
     return made
 
 
-def add_page(made: Written, settings: Settings) -> None:
+def add_page(made: Written, settings: Settings, proof_of: ProofOf = lambda _: None) -> None:
     """Write the page of a dataset whose references are served as JSON. A page that cannot be
     written is reported, and hinders nothing.
+
+    Args:
+        made: the references, with their proofs.
+        settings: where the references are served.
+        proof_of: finds the proof of references that an earlier run proved.
     """
-    reports = (made.report, *made.other_reports)
-    for reference, report in zip(made.references, reports, strict=False):
+    for reference, report in made.proved:
         if not is_stock_json(reference.path):
-            continue
-        if not reference.written and page_path(reference.path).exists():
             continue
         href = reference.href if is_url(reference.href) else served_url(reference.path, settings)
         if not href:
             continue
         try:
-            write_page(reference.path, href, report)
+            renew_page(reference.path, href, report, proof_of)
         except EsgvzarrError as error:
             _log.warning("%s has no page: %s", made.dataset_id, error)
         except Exception:  # noqa: BLE001  (a page says what strangers wrote in files)
             _log.exception("%s has no page; please report this as a bug", reference.path)
 
 
-def index_pages(directory: Path, settings: Settings) -> Path | None:
-    """Write ``index.html`` for a directory of references that is served; None where it is not
-    served, holds none, or cannot be written to, which is reported.
+def index_pages(
+    directory: Path, settings: Settings, proof_of: ProofOf = lambda _: None
+) -> Path | None:
+    """Write ``index.html`` for a directory of references that is served, and the pages that it
+    lacks; None where it is not served, holds none, or cannot be written to, which is reported.
+
+    Args:
+        directory: of references.
+        settings: where it is served.
+        proof_of: finds the proof of references.
     """
     url = served_url(directory, settings)
     if not (settings.pages and url and directory.is_dir()):
         return None
     try:
-        return write_pages(directory, url)[0]
+        return write_pages(directory, url, proof_of)[0]
     except EsgvzarrError as error:
         _log.warning("%s has no index.html: %s", directory, error)
         return None

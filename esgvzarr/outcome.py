@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from typing import ClassVar
 
 from .errors import EsgvzarrError, RefusedError, plain
@@ -138,6 +139,12 @@ class Written(Outcome):
     def references(self) -> tuple[ReferenceFile, ...]:
         """The reference files that are in their places."""
         return (self.reference, *self.others)
+
+    @property
+    def proved(self) -> tuple[tuple[ReferenceFile, Report | None], ...]:
+        """Each reference file with its proof."""
+        reports = (self.report, *self.other_reports)
+        return tuple(zip_longest(self.references, reports))
 
 
 @dataclass(frozen=True, slots=True)

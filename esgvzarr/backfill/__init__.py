@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import SettingsError
 from ..generate import index_pages, limits_of, make_transport
 from ..link.address import address_of_config
+from ..link.attempt import kept_proof
 from ..link.ledger import Ledger
 from ..link.states import State
 from ..link.task import IndexAddress
@@ -96,7 +98,8 @@ def backfill(
         _follow_ledger(job, plan, Ledger(settings.ledger))
         directory = job.output_dir or settings.reference_dir
         if directory is not None and not plan_only:
-            index_pages(directory.expanduser(), settings)
+            proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
+            index_pages(directory.expanduser(), settings, proof_of)
         summary = run.summary()
         return replace(summary, listed=tuple(plan.listed())) if plan_only else summary
     finally:

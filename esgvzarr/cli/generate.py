@@ -30,7 +30,7 @@ from .printing import make_console, print_table, report, step_bar
 if TYPE_CHECKING:
     from ..generate import Progress
     from ..model import DatasetRecord, Report
-    from ..outcome import Outcome
+    from ..outcome import Outcome, Written
     from ..settings import Settings
     from ..transport import Transport
 
@@ -145,19 +145,19 @@ def _generated(
     except EsgvzarrError as error:
         _keep(failure(str(record.id), Verb.GENERATE, error), settings)
         raise
-    _keep(outcome, settings)
+    _keep(outcome, settings, written)
     return outcome
 
 
-def _keep(outcome: Outcome, settings: Settings) -> None:
-    """Keep what became of references in the ledger. No link depends on it, so a ledger that cannot
-    be written is only reported.
+def _keep(outcome: Outcome, settings: Settings, made: Written | None = None) -> None:
+    """Keep what became of references in the ledger, and their proofs. No link depends on it, so a
+    ledger that cannot be written is only reported.
     """
     from ..link.attempt import keep_made
     from ..link.ledger import Ledger
 
     try:
-        keep_made(outcome, Ledger(settings.ledger))
+        keep_made(outcome, Ledger(settings.ledger), made)
     except StoreError as error:
         _log.warning("%s", error)
 

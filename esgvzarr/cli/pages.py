@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,28 @@ def add_commands(commands: Any) -> None:
         "--url",
         metavar="URL",
         default="",
-        help="the public URL of DIR; the pages then draw maps, and name the full URLs",
+        help="the public URL of DIR; the pages then draw maps, and name the full URLs; default: "
+        "as the settings serve DIR",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="esg.yaml with an esgvzarr: section, which names the ledger; default: none",
     )
 
 
 def _pages(options: argparse.Namespace) -> int:
+    from ..generate import served_url
+    from ..link.attempt import kept_proof
+    from ..link.ledger import Ledger
     from ..pages import write_pages
+    from ..settings import read_settings
 
-    index, count = write_pages(options.directory, options.url)
+    settings = read_settings(options.config)
+    url = options.url or served_url(options.directory, settings)
+    proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
+    index, count = write_pages(options.directory, url, proof_of)
     datasets = "dataset" if count == 1 else "datasets"
     print(f"{index}: lists {count} {datasets}")
     return ExitStatus.DONE

@@ -7,6 +7,7 @@ A step that cannot be kept is an error, and ends the attempt: what is done is al
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -146,6 +147,10 @@ class Attempt:
                 return ReferenceFile(self.task.path, self.task.href, size, sha256, written)
         return None
 
+    def proof_of(self, path: Path) -> Report | None:
+        """The proof that an earlier run kept of the references at a path."""
+        return kept_proof(path, self._ledger)
+
     def live(self) -> list[Live]:
         """The dataset's links that are live."""
         return self._ledger.live(self._name)
@@ -219,20 +224,20 @@ def _read_sha256(path: str) -> tuple[int, str]:
         return 0, "unreadable"
 
 
-def keep_made(outcome: Outcome, ledger: Ledger) -> None:
+def keep_made(outcome: Outcome, ledger: Ledger, made: Written | None = None) -> None:
     """Keep what became of references for which no link is made, by ``generate`` or ``combine``.
+
+    Args:
+        outcome: what became of them.
+        ledger: keeps it.
+        made: the references with their proofs, where the outcome does not have them itself.
 
     Raises:
         StoreError: the ledger cannot be written.
     """
-    path = sha256 = report = ""
-    if isinstance(outcome, Written):
-        report = report_text(outcome.report)
-    if outcome.references:
-        first = outcome.references[0]
-        path = first.path
-        sha256 = first.sha256
-    entry = Entry(
+    if made is None and isinstance(outcome, Written):
+        made = outcome
+    end = Entry(
         outcome.dataset_id,
         outcome.verb,
         outcome.state,
@@ -242,10 +247,26 @@ def keep_made(outcome: Outcome, ledger: Ledger) -> None:
         _now(),
         Step.DONE,
         retryable=outcome.retryable,
-        path=path,
-        sha256=sha256,
     )
-    ledger.add(entry, report=report)
+    if made is None:
+        ledger.add(end)
+        return
+    for reference, report in reversed(made.proved):  # the first output's step is the last one
+        step = replace(end, href=reference.href, path=reference.path, sha256=reference.sha256)
+        ledger.add(step, report=report_text(report))
+
+
+def kept_proof(path: str | os.PathLike[str], ledger: Ledger) -> Report | None:
+    """The proof of the references at a path, if the ledger has one of the bytes that are there.
+
+    Raises:
+        StoreError: the ledger or the references cannot be read.
+    """
+    place = Path(path)
+    proofs = ledger.proofs(place.name.removesuffix(of_place(place.name).suffix))
+    if not proofs:
+        return None
+    return proofs.get(measure(place)[1])
 
 
 def report_text(report: Report | None) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BusyError, SourceError, StoreError
-from ..model import DatasetId, DatasetRecord, FileRecord
+from ..model import Check, DatasetId, DatasetRecord, FileRecord, Report
 from ..permissions import NO_LOCKS, lacks_locks, make_private_file
 from . import schema
 from .states import MAKING, Stage, State, Step, Verb, find_transition
@@ -204,6 +204,19 @@ class Ledger:
         )
         found = self._read(query, (dataset_id,), lambda row: schema.unpack(row["report"]))
         return found[0] if found else ""
+
+    def proofs(self, dataset_id: str) -> dict[str, Report]:
+        """The newest proof of each reference file of a dataset, by the SHA-256 of its bytes.
+
+        Raises:
+            StoreError: what is kept cannot be read.
+        """
+        query = (
+            "SELECT sha256, report FROM step JOIN dataset ON dataset.number = step.dataset JOIN "
+            "proof ON proof.number = step.proof WHERE dataset.name = ? AND sha256 != '' ORDER BY "
+            "step.number"
+        )
+        return dict(self._read(query, (dataset_id,), _proof))
 
     def current(self, dataset_ids: Sequence[str] = ()) -> list[Entry | AuditEntry]:
         """The last step of each dataset, or what an audit found wrong with it since.
@@ -393,6 +406,13 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         if not isinstance(values[name], str):
             raise TypeError(f"{name} is {values[name]!r}")
     return Entry(**values)
+
+
+def _proof(row: Mapping[str, Any]) -> tuple[str, Report]:
+    """SHA-256 of a reference file, and its proof."""
+    said = json.loads(schema.unpack(row["report"]))
+    checks = tuple(Check(**check) for check in said["checks"])
+    return row["sha256"], Report(**{**said, "checks": checks})
 
 
 def _audit(row: Mapping[str, Any]) -> AuditEntry:

@@ -121,6 +121,8 @@ def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> 
             earlier,
             files=len(task.record.files),
         )
+        if settings.pages:
+            add_page(found, settings, attempt.proof_of)
         attempt.written(found)
         return found
     force = task.force or _is_ours_alone(task, index)

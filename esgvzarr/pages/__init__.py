@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..errors import SourceError
 from ..model import Report
 from ..output.placing import remove_leftovers, staging, writing
 from .facts import read_facts
-from .html import dataset_page, directory_page
+from .html import LISTED, dataset_page, directory_page
 
 SUFFIX = ".html"
 INDEX = "index.html"
@@ -28,6 +28,10 @@ MOST_BYTES = 128 * 2**20
 _HEAD = 256 * 1024
 """Bytes at the beginning of a page in which the entry for the directory's page stands."""
 _ENTRY = re.compile(rb'<script type="application/json" id="entry">(.*?)</script>', re.DOTALL)
+
+
+ProofOf = Callable[[Path], Report | None]
+"""Finds the proof of the references at a path; None where none was kept of what lies there."""
 
 
 def page_path(reference: str | os.PathLike[str]) -> Path:
@@ -70,6 +74,49 @@ def write_page(
     return _put(page_path(path), dataset_page(facts, href, path.name))
 
 
+def renew_page(
+    reference: str | os.PathLike[str],
+    href: str = "",
+    report: Report | None = None,
+    proof_of: ProofOf = lambda _: None,
+) -> Path:
+    """Write the page of a reference file where there is none, or one that is older, has another
+    URL, or does not tell of the proof.
+
+    Args:
+        reference: path of ``<DSID>.json``.
+        href: its public URL; that of the page that is there if empty.
+        report: the proof of it.
+        proof_of: finds the proof, where there is no report.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        SourceError: it is no reference file of esgvzarr, or too large for a browser.
+        StoreError: the page cannot be written, or the proof cannot be read.
+    """
+    path = Path(reference)
+    page = page_path(path)
+    if not _is_newer(page, path):
+        write_page(path, href, report or proof_of(path))
+        return page
+    said = _entry_of(page)
+    if said is None:
+        return page  # somebody else's
+    is_of_url = not href or said.get("href") == href
+    if is_of_url and said.get("proved"):
+        return page
+    report = report or proof_of(path)
+    if not is_of_url or report is not None:
+        write_page(path, href or said.get("href", ""), report)
+    return page
+
+
+def _is_newer(page: Path, reference: Path) -> bool:
+    return page.is_file() and page.stat().st_mtime >= reference.stat().st_mtime
+
+
 def remove_page(reference: str | os.PathLike[str]) -> bool:
     """Delete the page of a reference file; False where there was none."""
     path = page_path(reference)
@@ -81,12 +128,15 @@ def remove_page(reference: str | os.PathLike[str]) -> bool:
     return True
 
 
-def write_pages(directory: str | os.PathLike[str], url: str = "") -> tuple[Path, int]:
+def write_pages(
+    directory: str | os.PathLike[str], url: str = "", proof_of: ProofOf = lambda _: None
+) -> tuple[Path, int]:
     """Write the missing pages below a directory, and its ``index.html``.
 
     Args:
         directory: that holds reference files, at any depth.
         url: public URL of the directory; empty where it is not served.
+        proof_of: finds the proof of a reference file.
 
     Returns:
         The path of ``index.html``, and the number of datasets that it lists.
@@ -98,17 +148,16 @@ def write_pages(directory: str | os.PathLike[str], url: str = "") -> tuple[Path,
     root = Path(directory)
     entries = []
     for reference in _references(root):
-        page = page_path(reference)
         below = reference.relative_to(root).as_posix()
         href = f"{url.rstrip('/')}/{below}" if url else ""
-        if not page.exists() or page.stat().st_mtime < reference.stat().st_mtime:
-            try:
-                write_page(reference, href)
-            except SourceError:
-                continue  # another JSON file
+        try:
+            page = renew_page(reference, href, proof_of=proof_of)
+        except SourceError:
+            continue  # another JSON file
         entry = _entry_of(page)
         if entry is not None:
-            entries.append({**entry, "page": page.relative_to(root).as_posix()})
+            listed = {name: entry[name] for name in LISTED}
+            entries.append({**listed, "page": page.relative_to(root).as_posix()})
     if not entries:
         raise SourceError(
             str(root),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d+)?\Z|https?://\[[0-9A-Fa-f:.]+\](?::\d+)?\Z")
 STAC_INDEX = "https://discovery.east.esgf.io"
 """The index that the code for other clients asks."""
+LISTED = ("id", "facets", "summary")
+"""What the page of a directory takes over from the pages of datasets."""
 _MOST_BARS = 300
 _PICTURE_WIDTH = 1000.0
 
@@ -71,7 +73,7 @@ def dataset_page(facts: PageFacts, href: str, reference_name: str) -> str:
         script=_static("dataset.js"),
         style=_static("page.css"),
         settings=_json(settings),
-        facts_json=_json(index_entry(facts)),
+        facts_json=_json({**index_entry(facts), **_state_of(facts, href)}),
         linked_data=_json(linked_data(facts, href)),
     )
 
@@ -102,8 +104,15 @@ def directory_page(entries: Sequence[Mapping[str, Any]], title: str) -> str:
 
 
 def index_entry(facts: PageFacts) -> dict[str, Any]:
-    """What the page of a directory needs of a dataset; each dataset's page holds it, too."""
+    """What the page of a directory needs of a dataset, under the names in ``LISTED``; each
+    dataset's page holds it, too.
+    """
     return {"id": facts.dataset_id, "facets": dict(facts.facets), "summary": summary_of(facts)}
+
+
+def _state_of(facts: PageFacts, href: str) -> dict[str, str]:
+    """What a page was made with, by which one tells whether it has to be written again."""
+    return {"href": href, "proved": facts.proof.created if facts.proof else ""}
 
 
 def summary_of(facts: PageFacts) -> str:

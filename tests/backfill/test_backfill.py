@@ -662,7 +662,9 @@ def test_a_served_directory_gets_pages_and_an_index_of_them(tmp_path: Path) -> N
     index = (out / "index.html").read_text()
     for name in archive:
         assert f"{name}.html" in index
-        assert f"https://node.example/zarr/{name}.json" in (out / f"{name}.html").read_text()
+        page = (out / f"{name}.html").read_text()
+        assert f"https://node.example/zarr/{name}.json" in page
+        assert "checks, all passed" in page
     assert {path.suffix for path in (tmp_path / "unserved").iterdir()} == {".json"}
 
 

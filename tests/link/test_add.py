@@ -20,7 +20,7 @@ from esgvzarr.errors import (
 )
 from esgvzarr.generate import generate, make_transport
 from esgvzarr.link.add import catalogue, place
-from esgvzarr.link.attempt import keep_made
+from esgvzarr.link.attempt import keep_made, kept_proof
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.outcome import Verb, failure
@@ -296,6 +296,23 @@ class TestGenerate:
 
 
 class TestKeepMade:
+    def test_each_output_with_its_own_proof(
+        self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
+    ) -> None:
+        """By the bytes of each; what the dataset is known by is the first output."""
+        first = generate(record, tmp_path / "first", transport, settings)
+        zst = settings.with_outputs(("json.zst",))
+        second = generate(record, tmp_path / "second", transport, zst)
+        assert second.report is not None
+        others = {"others": (second.reference,), "other_reports": (second.report,)}
+        ledger = Ledger(settings.ledger)
+        keep_made(replace(first, **others), ledger)
+        for made in (first, second):
+            assert kept_proof(made.reference.path, ledger) == made.report
+        last = ledger.last(DATASET_ID)
+        assert last is not None
+        assert last.path == first.reference.path
+
     def test_outcomes_in_order(
         self, record: DatasetRecord, transport: Transport, settings: Settings, tmp_path: Path
     ) -> None:

@@ -882,6 +882,21 @@ def test_a_page_lies_beside_and_the_asset_leads_to_it(
     assert href in page
 
 
+def test_a_file_that_an_earlier_run_proved_gets_a_page_that_says_so(
+    node: DataNode, stac_server: StacServer
+) -> None:
+    """The run before wrote the file, and could not link it; its page was lost since."""
+    register(node, stac_server)
+    stac_server.fault(Status(503), methods=("PATCH",))
+    assert run("link", *source(node))[0] != 0
+    page = node.directory_of(DATASET_ID) / f"{DATASET_ID}.html"
+    page.unlink()
+    stac_server.heal()
+    status, said = run("resume", "--config", node.config)
+    assert status == 0, said
+    assert "checks, all passed" in page.read_text()
+
+
 def test_a_page_that_cannot_be_written_hinders_nothing(
     node: DataNode, stac_server: StacServer
 ) -> None:
