@@ -337,6 +337,7 @@ EXCEPTIONS = {
     "publisher-not-tried": Traits(Fault.SETTINGS, retryable=True),
     "audit-unproven": Traits(Fault.DATA_NODE),
     "audit-moved": Traits(Fault.DATA_NODE),
+    "audit-misrecorded": Traits(Fault.INDEX),
     "audit-unreachable": Traits(Fault.DATA_NODE, retryable=True),
     "audit-unreadable": Traits(Fault.DATA_NODE),
     "audit-dead": Traits(Fault.DATA_NODE),

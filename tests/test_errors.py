@@ -153,6 +153,7 @@ def test_the_reference_says_which_codes_may_pass() -> None:
 _BY_OTHER_WORDS = {
     "audit-changed": "State.CHANGED",
     "audit-dangling": "State.DANGLING",
+    "audit-misrecorded": "State.MISRECORDED",
     "audit-missing": "State.MISSING",
     "audit-moved": "State.MOVED",
     "audit-stale": "State.STALE",

@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..errors import (
     EsgvzarrError,
+    FormatError,
     LinkError,
     Obstacle,
     ProofError,
@@ -21,7 +23,7 @@ from ..indexes import Index
 from ..link.address import open_index
 from ..link.states import Verb
 from ..link.task import IndexAddress
-from ..model import FileRecord, Report
+from ..model import FileRecord
 from ..output import Artefact, of_place
 from ..proof import LARGEST, read_artefact, verify
 from ..settings import Settings
@@ -30,6 +32,7 @@ from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum, is_well_formed
 from ..workers import in_a_worker
 from .findings import Audited, Proofs, proofs_before
+from .guarded import unguarded
 from .judgement import (
     Kept,
     State,
@@ -40,6 +43,7 @@ from .judgement import (
     judge_hash,
     judge_links,
     judge_record,
+    judge_record_by_chunks,
     judge_reference,
     worst,
 )
@@ -50,6 +54,12 @@ _MAGIC = 8
 """Bytes by which a file's format is known."""
 
 
+_SAID_BEFORE = {
+    State.CHANGED: "had other bytes than its record says, and was not touched since",
+    State.MISRECORDED: "had another checksum than its record, which was wrong, and was not touched "
+    "since. Correct the record",
+}
+"""State in which a checksum left a file -> what is said of it while nobody touches the file."""
 _INDEX_REQUESTS = 8
 """In flight to an index."""
 _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
@@ -178,7 +188,11 @@ class Auditor:
             judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
         if isinstance(artefact, TransportError | ProofError):
             return Audited(target, (*verdicts, *judged), sha256, proofs)
-        if self._is_to_be_read_back(kept, judged, heads):
+        doubted = any(verdict.unchanged_by for verdict in judged)
+        if doubted and all(isinstance(heads.get(one.file.url), Head) for one in kept):
+            judged = self._tell_record_from_bytes(target, artefact, kept, judged)
+            _remember(judged, heads, proofs)
+        elif self._is_to_be_read_back(kept, judged, heads):
             judged = self._read_back(target, artefact, kept, judged)
         return Audited(target, (*verdicts, *judged), sha256, proofs)
 
@@ -186,21 +200,16 @@ class Auditor:
         self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs
     ) -> Verdict:
         url = kept.file.url
-        etag, date, right = proofs.get(url, (kept.etag, kept.last_modified, True))
+        etag, date, state = proofs.get(url, (kept.etag, kept.last_modified, State.FINE))
         verdict = judge_file(replace(kept, etag=etag, last_modified=date), head)
         if isinstance(head, TransportError) or verdict.state not in _WHOLE:
             return verdict
-        if not right and verdict.state is not State.UNPROVEN:
-            verdict = Verdict(
-                State.CHANGED,
-                url,
-                "had other bytes than its record says, and was not touched since",
-                "checksum",
-            )
+        if state is not State.FINE and verdict.state is not State.UNPROVEN:
+            verdict = Verdict(state, url, _SAID_BEFORE[state], "checksum")
         if verdict.state in (State.UNPROVEN, State.CHANGED) or self._checksums:
             verdict = self._check_bytes(kept.file, head, verdict, target)
         if verdict.evidence == "checksum":
-            proofs[url] = (head.etag, head.last_modified, verdict.state is not State.CHANGED)
+            proofs[url] = (head.etag, head.last_modified, _bytes_of(verdict))
         return verdict
 
     def _check_bytes(
@@ -226,6 +235,7 @@ class Auditor:
                     file.url,
                     f"{error.found}; its record says {file.checksum}{_hint(verdict)}",
                     "checksum",
+                    verdict.evidence if verdict.state is State.FINE else "",
                 )
             return judge_failure(error, file.url)
         state = State.MOVED if verdict.state is State.MOVED else State.FINE
@@ -267,27 +277,46 @@ class Auditor:
             and all(isinstance(heads.get(one.file.url), Head) for one in kept)
         )
 
-    def _read_back(
+    def _tell_record_from_bytes(
         self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
+    ) -> list[Verdict]:
+        """Read all back where a checksum is not the record's, though the server says that the file
+        is unchanged.
+        """
+        read_back = self._read_back(target, artefact, kept, judged, full=True)
+        if len(read_back) > len(judged):  # it does not read back
+            return read_back
+        bare = unguarded(artefact.contents)
+        return [judge_record_by_chunks(one, bare) if one.unchanged_by else one for one in read_back]
+
+    def _read_back(
+        self,
+        target: Target,
+        artefact: Artefact,
+        kept: Sequence[Kept],
+        judged: list[Verdict],
+        *,
+        full: bool = False,
     ) -> list[Verdict]:
         """The proof again, through what is served."""
         files = [one.file for one in kept]
+        compare = partial(
+            verify,
+            location=target.location,
+            dataset_id=target.dataset_id,
+            samples=self._settings.proof_samples,
+            full=full,
+            storage_options=storage_options(files, self._settings),
+        )
+        limits = limits_of(self._settings)
         try:
-            report = in_a_worker(
-                _compare,
-                target,
-                artefact,
-                files,
-                self._transport,
-                self._settings,
-                limits=limits_of(self._settings),
-            )
+            report = in_a_worker(compare, artefact, files, self._transport, limits=limits)
         except TransportError as error:
             return [*judged, judge_failure(error, error.subject)]
         except WorkerError as error:
             return [*judged, judge_end(error, target.location)]
-        except ProofError as error:
-            return [*judged, Verdict(State.CHANGED, target.location, error.found, "sample")]
+        except (ProofError, FormatError) as error:
+            return [*judged, Verdict(State.CHANGED, error.subject, error.found, "sample")]
         if not report.passed:
             wrong = report.failures[0]
             said = (
@@ -352,23 +381,19 @@ class Auditor:
         ]
 
 
-def _compare(
-    target: Target,
-    artefact: Artefact,
-    files: Sequence[FileRecord],
-    transport: Transport,
-    settings: Settings,
-) -> Report:
-    """The proof of what is served, in a process of its own."""
-    return verify(
-        artefact,
-        files,
-        transport,
-        location=target.location,
-        dataset_id=target.dataset_id,
-        samples=settings.proof_samples,
-        storage_options=storage_options(files, settings),
-    )
+def _bytes_of(verdict: Verdict) -> State:
+    """What a checksum says of the bytes, whatever the server redirects to."""
+    return verdict.state if verdict.state in _SAID_BEFORE else State.FINE
+
+
+def _remember(
+    judged: Sequence[Verdict], heads: Mapping[str, Head | TransportError], proofs: Proofs
+) -> None:
+    """Keep what was found of files whose checksum is not their record's."""
+    for verdict in judged:
+        head = heads.get(verdict.subject)
+        if verdict.evidence == "checksum" and isinstance(head, Head):
+            proofs[verdict.subject] = (head.etag, head.last_modified, _bytes_of(verdict))
 
 
 def _hint(before: Verdict) -> str:

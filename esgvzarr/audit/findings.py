@@ -16,9 +16,9 @@ from .judgement import CODES, State, Verdict, worst
 from .targets import Target
 
 _log = logging.getLogger(__name__)
-Proofs = dict[str, tuple[str | None, str | None, bool]]
-"""URL -> ETag and date under which the checksum of a file was looked at, and whether it was that of
-the record. It need not be looked at again while the server says the same.
+Proofs = dict[str, tuple[str | None, str | None, State]]
+"""URL -> ETag and date under which the checksum of a file was looked at, and what it said. It need
+not be looked at again while the server says the same.
 """
 
 
@@ -95,6 +95,6 @@ def proofs_before(target: Target, sha256: str) -> Proofs:
     if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.proofs:
         return {}
     return {
-        url: (etag, date, right)
-        for url, (etag, date, right) in json.loads(target.earlier.proofs).items()
+        url: (etag, date, State(state))
+        for url, (etag, date, state) in json.loads(target.earlier.proofs).items()
     }

@@ -9,7 +9,11 @@ ETag, Last-Modified
     believed alone; a weak one is believed together with the date. A different ETag or date is a
     suspicion and no proof: a copy, a touch or a new server changes them, too.
 checksum
-    Proves that the bytes are those of the record, or that they are not.
+    Proves that the bytes are those of the record, or that they are not. If they are not though the
+    server says that the file is unchanged, the record may be wrong: the next decides.
+checksums of chunks
+    Deflate, bzip2 and fletcher32 check each chunk. References that still read back whole, of chunks
+    that are all checked, say that the file is the one that was proved.
 sample
     The proof again: the references read back as the files do now, as far as was looked.
 """
@@ -19,7 +23,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +53,10 @@ class State(StrEnum):
     """Nothing is known to be wrong, and nothing shows that all is right."""
     MOVED = "moved"
     """The files are found elsewhere: the index has other URLs, or the server redirects."""
+    MISRECORDED = "misrecorded"
+    """The record states another checksum than the file has, and all else that can be looked at
+    says that the file is the one that was proved.
+    """
     UNREACHABLE = "unreachable"
     """A server does not answer, or is busy or broken. It says nothing of the files."""
     MISSING = "missing"
@@ -71,6 +79,7 @@ CODES = {
     State.FINE: "",
     State.UNPROVEN: "audit-unproven",
     State.MOVED: "audit-moved",
+    State.MISRECORDED: "audit-misrecorded",
     State.UNREACHABLE: "audit-unreachable",
     State.MISSING: "audit-missing",
     State.STALE: "audit-stale",
@@ -103,6 +112,10 @@ class Verdict:
     detail: str
     evidence: str = ""
     """``etag``, ``last-modified``, ``checksum``, ``sample``; what a fine state rests on."""
+    unchanged_by: str = ""
+    """``etag`` or ``last-modified``, where that says of a file with another checksum than its
+    record's that it is the one that was proved; else empty.
+    """
 
 
 def worst(verdicts: Iterable[Verdict]) -> State:
@@ -200,6 +213,31 @@ def _judge_validators(kept: Kept, found: Head) -> Verdict:
         "same size as when it was referenced" if kept.file.size is not None else "is long enough"
     )
     return Verdict(State.UNPROVEN, url, f"{known}; neither ETag nor date can be compared")
+
+
+def judge_record_by_chunks(verdict: Verdict, unguarded: Sequence[str]) -> Verdict:
+    """What becomes of a file with another checksum than its record's, which the server calls
+    unchanged, where the references read back whole.
+
+    Args:
+        verdict: by the checksum.
+        unguarded: arrays whose chunks have no checksums of their own.
+    """
+    if unguarded:
+        named = ", ".join(unguarded[:3])
+        said = (
+            f"{verdict.detail}; all reads back, but numbers in {named} have no checksums of their "
+            "own that could tell which it is"
+        )
+        return replace(verdict, detail=said)
+    found = verdict.detail.partition(", though")[0]
+    return Verdict(
+        State.MISRECORDED,
+        verdict.subject,
+        f"{found}; the record is wrong: {verdict.unchanged_by}, the checksums of all chunks, and "
+        "whatever the references hold are those of the file that was proved. Correct the record",
+        "checksum",
+    )
 
 
 def _compare(kept: str | None, found: str | None) -> bool | None:

@@ -17,9 +17,13 @@ class ReadFailedError(RuntimeError):
     """
 
     def __init__(self, reason: str, variable: str) -> None:
-        super().__init__(reason)
+        super().__init__(reason, variable)  # both, so that copies of it can be made
+        self.reason = reason
         self.variable = variable
         self.lacks_filter = _LACKS_FILTER in reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 def unreadable(subject: str, reason: object) -> FormatError:

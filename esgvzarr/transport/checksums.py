@@ -68,7 +68,8 @@ def check_checksum(file: FileRecord, location: str, transport: Transport) -> Non
             location,
             f"has the {file.checksum_type} {digest.hexdigest()}",
             expected=f"{file.checksum}, as its record says",
-            todo="The file was replaced or damaged: restore it, or publish it again.",
+            todo="The file was replaced or damaged, or the record is wrong: restore the file, or "
+            "register it again.",
             code="transport-checksum-differs",
         )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,14 +42,22 @@ class Archive:
     def settings(self) -> Settings:
         return read_settings(self.node.config)
 
-    def add(self, name: str, files: Sequence[Path]) -> str:
-        """Link a dataset that holds these files."""
+    def add(self, name: str, files: Sequence[Path], *, checksum: str = "") -> str:
+        """Link a dataset that holds these files; with this checksum of each in every record, if
+        one is given.
+        """
         dataset = DATASET_ID.replace("r1i1p1f2", f"r{len(self.ids) + 1}i1p1f2")
         self.ids[name] = dataset
         mapfile = self.node.add_dataset(dataset, files)
         for file in self.files(name):
             os.utime(file, (OLD, OLD))
-        self.index.add_item(self.item(name))
+        item = self.item(name)
+        if checksum:
+            mapped = re.sub("checksum=[0-9a-f]{64}", f"checksum={checksum}", mapfile.read_text())
+            mapfile.write_text(mapped)
+            for asset in item["assets"].values():
+                asset["file:checksum"] = f"1220{checksum}"
+        self.index.add_item(item)
         outcome = link_source(Order([str(mapfile)], self.node.config), self.settings)
         assert outcome.state == "linked", outcome
         return dataset
@@ -132,6 +141,17 @@ def any_archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arch
 def small_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two files of a dataset, uncompressed: other data make other bytes of the same size."""
     return write_monthly(tmp_path_factory.mktemp("small"), lengths=(2, 3), extra=(forget_member,))
+
+
+@pytest.fixture(scope="session")
+def deflated_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two files of a dataset whose chunks of data have checksums of their own."""
+    return write_monthly(
+        tmp_path_factory.mktemp("deflated"),
+        lengths=(2, 3),
+        compression="zlib",
+        extra=(forget_member,),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
+from esgvzarr.audit.repair import repair
 from esgvzarr.errors import SourceError
 from esgvzarr.generate import make_references, make_transport
 from esgvzarr.link.ledger import Ledger
@@ -207,6 +210,49 @@ def test_only_checksums_find_a_change_that_the_server_hides(
     assert states(found) == {"forged": State.CHANGED, "fine": State.FINE}
     assert {verdict.evidence for verdict in found["fine"].verdicts} == {"checksum"}
     assert states(archive.audit()) == states(found), "what was found once is not forgotten"
+
+
+def rename_quantity(path: Path) -> None:
+    """An attribute has another text, of the same length."""
+    with h5py.File(path, "r+") as file:
+        attributes = file["tas"].attrs
+        old = attributes["standard_name"]
+        attributes.modify("standard_name", np.bytes_(b"sea" + np.bytes_(old)[3:]))
+
+
+def spoil_a_chunk(path: Path) -> None:
+    """One bit of the compressed numbers of the last month is another."""
+    with h5py.File(path) as file:
+        chunks = file["tas"].id
+        last = chunks.get_chunk_info(chunks.get_num_chunks() - 1)
+    data = bytearray(path.read_bytes())
+    data[last.byte_offset + last.size // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_wrong_record_is_told_from_bytes_that_changed_without_a_trace(
+    archive: Archive, small_files: list[Path], deflated_files: list[Path]
+) -> None:
+    """Size and date are as they were. Chunks that are deflated check themselves, attributes are in
+    the references; numbers that are stored bare tell nothing.
+    """
+    archive.add("record", deflated_files, checksum="ab" * 32)
+    archive.add("chunk", deflated_files)
+    archive.add("attribute", deflated_files)
+    archive.add("bare record", small_files, checksum="ab" * 32)
+    keep_date(spoil_a_chunk)(archive, "chunk")
+    keep_date(rename_quantity)(archive, "attribute")
+    assert set(states(archive.audit()).values()) == {State.FINE}
+    expected = dict.fromkeys(archive.ids, State.CHANGED) | {"record": State.MISRECORDED}
+    found = archive.audit(checksums=True)
+    assert states(found) == expected, {name: one.problems for name, one in found.items()}
+    details = {name: " ".join(one.detail for one in found[name].problems) for name in archive.ids}
+    assert "the record is wrong" in details["record"]
+    assert "netCDF-C cannot read it" in details["chunk"]
+    assert "does not read back" in details["attribute"]
+    assert "numbers in tas have no checksums of their own" in details["bare record"]
+    assert states(archive.audit()) == expected, "what was found once is not forgotten"
+    assert repair(found["record"], archive.settings) is None, "its link gives right data"
 
 
 def test_what_has_no_copy_here_is_undecided_until_it_is_read(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from esgvzarr.audit.guarded import unguarded
 from esgvzarr.audit.judgement import (
     CODES,
     Kept,
@@ -21,6 +24,8 @@ from esgvzarr.errors import SourceError, TransportError
 from esgvzarr.link.states import Verb
 from esgvzarr.link.task import IndexAddress, Task
 from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from esgvzarr.output import Contents
+from esgvzarr.output.contents import ContentsBuilder
 from esgvzarr.transport import Head
 
 URL = "https://node/a.nc"
@@ -171,6 +176,34 @@ LINKS = {
 @pytest.mark.parametrize(("links", "states"), LINKS.values(), ids=LINKS.keys())
 def test_the_links_of_an_index(links: list[AccessLink], states: list[State]) -> None:
     assert [verdict.state for verdict in judge_links(TASK, links, "ab" * 32)] == states
+
+
+def stated(*codecs: dict[str, Any] | None, held: bool = False) -> Contents:
+    """What an output says of an array of one chunk, in a file or in the output itself."""
+    builder = ContentsBuilder()
+    array = {"filters": list(codecs[1:]), "compressor": codecs[0]}
+    chunk = "base64:AAAA" if held else [URL, 0, 8]
+    builder.add({"tas/.zarray": json.dumps(array), "tas/0.0.0": chunk})
+    return builder.finish({})
+
+
+ZLIB = {"id": "zlib", "level": 4}
+SHUFFLE = {"id": "shuffle", "elementsize": 4}
+
+
+@pytest.mark.parametrize(
+    ("contents", "names"),
+    [
+        (stated(ZLIB), []),
+        (stated(None, {"id": "fletcher32"}, SHUFFLE), []),
+        (stated(None), ["tas"]),
+        (stated(None, SHUFFLE), ["tas"]),
+        (stated({"id": "blosc"}), ["tas"]),
+        (stated(None, held=True), []),
+    ],
+)
+def test_chunks_with_checksums_of_their_own(contents: Contents, names: list[str]) -> None:
+    assert unguarded(contents) == names
 
 
 RECORDS = {

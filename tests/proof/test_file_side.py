@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from esgvzarr import Transport
 from esgvzarr.errors import COPY_AGAIN, Fault, FormatError
 from esgvzarr.formats.content import SparseContent
+from esgvzarr.proof.file_failures import ReadFailedError
 from esgvzarr.proof.file_side import Counted, Source, judge_all
 from esgvzarr.testing import write_monthly
 
@@ -81,3 +83,10 @@ def test_a_filter_without_plugin_is_a_fault_of_the_installation_and_is_named(
     assert caught.value.fault is Fault.SETTINGS
     assert str(_NO_PLUGIN) in caught.value.found
     assert not caught.value.todo.startswith(COPY_AGAIN)
+
+
+def test_the_cause_of_an_unreadable_file_reaches_another_process() -> None:
+    """Where Dask is imported, exceptions are sent with their causes."""
+    cause = ReadFailedError("NetCDF: HDF error", "tas")
+    again = pickle.loads(pickle.dumps(cause))  # noqa: S301
+    assert (str(again), again.variable) == ("NetCDF: HDF error", "tas")
