@@ -126,14 +126,18 @@ def _inlined(series: Series, rebased: Mapping[str, Reference]) -> set[str]:
         if series.time in variable.dims:
             versions = [file.variables[name] for file in series.files]
             limit = INLINE_MOVING
-        values = [version.values for version in versions if version.values is not None]
-        if len(values) < len(versions):
+        if any(version.values is None for version in versions):
             continue
-        is_small = name not in data and sum(value.nbytes for value in values) <= limit
+        is_small = name not in data and _bytes_of(versions) <= limit
         is_needed = variable.dims == (name,) or name in rebased
         if is_small or is_needed or any(map(_is_unreferable, versions)):
             names.add(name)
     return names
+
+
+def _bytes_of(versions: Sequence[Variable]) -> int:
+    """Bytes of the values that were read."""
+    return sum(version.values.nbytes for version in versions if version.values is not None)
 
 
 def _is_unreferable(variable: Variable) -> bool:
@@ -156,19 +160,13 @@ def _arrays(
         axis = variable.dims.index(time)
         if name in series.dates and name in inlined:
             values, attrs = joined_times(files, name, time, rebased.get(name), attrs)
-            arrays.append(
-                inline_array(_without_fill(versions, rebased=name in rebased), values, attrs)
-            )
+            like = _without_fill(versions, rebased=name in rebased)
+            arrays.append(inline_array(like, values, attrs))
         elif name in inlined:
-            values = np.concatenate(
-                [version.values for version in versions if version.values is not None], axis
-            )
-            arrays.append(inline_array(versions[0], values, attrs))
+            read = [version.values for version in versions if version.values is not None]
+            arrays.append(inline_array(versions[0], np.concatenate(read, axis), attrs))
         else:
-            parts = [
-                (number, file, file.variables[name])
-                for number, file in zip(run.files, files, strict=True)
-            ]
+            parts = list(zip(run.files, files, versions, strict=True))
             arrays.append(referenced_array(parts, axis, run.steps.get(name), attrs))
     return tuple(arrays)
 

@@ -34,20 +34,35 @@ def in_stretches(series: Series) -> Series | None:
     borders = np.flatnonzero(np.diff(owners)) + 1
     if len(borders) >= MOST_STRETCHES:
         return None
-    parts = [Part(*one) for one in zip(series.files, series.times, strict=True)]
-    lengths = [chunk_length(part, series.time) for part in parts]
-    stretches = []
-    for part, length, start, stop in _spans(parts, lengths, owners, [0, *borders.tolist()]):
-        if start % length:
-            return None
-        stretch = steps_of(part, series.time, start, stop)
-        whole = replace(stretch.file, repeated=part.file.repeated)
-        stretches.append(replace(stretch, file=whole))
+    stretches = _stretches(series, owners, [0, *borders.tolist()])
+    if stretches is None:
+        return None
     return replace(
         series,
         files=tuple(part.file for part in stretches),
         times=tuple(part.times for part in stretches),
     )
+
+
+def _stretches(series: Series, owners: np.ndarray, begins: list[int]) -> list[Part] | None:
+    """The stretches in the order of time; None if one begins inside of a chunk.
+
+    Args:
+        series: with time.
+        owners: the number of the file of each step, in the order of time.
+        begins: the steps at which stretches begin.
+    """
+    time = str(series.time)
+    parts = [Part(*one) for one in zip(series.files, series.times, strict=True)]
+    lengths = [chunk_length(part, time) for part in parts]
+    stretches = []
+    for part, length, start, stop in _spans(parts, lengths, owners, begins):
+        if start % length:
+            return None
+        stretch = steps_of(part, time, start, stop)
+        whole = replace(stretch.file, repeated=part.file.repeated)
+        stretches.append(replace(stretch, file=whole))
+    return stretches
 
 
 def _spans(

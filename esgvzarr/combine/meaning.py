@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import cf
-from ..model import Finding, Series, Variable
+from ..model import FileReferences, Finding, Series, Variable
 from .attributes import same_value
 from .fixed import with_first
 
@@ -27,17 +27,30 @@ def check_units(series: Series) -> Iterator[Finding]:
                 there = variable.attrs.get(attr)
                 if _same_meaning(attr, here, there):
                     continue
-                absent = attr == "units" and (here is None or there is None)
                 expected = f"{name}:{attr} = {here!r}, as in {first.file.name}"
-                place = file.file.url
-                if absent and series.time not in variable.dims:
-                    todo = "The numbers are equal, and taken for the same."
-                    yield Finding(
-                        "units-absent", 7, place, expected, repr(there), todo, refuse=False
-                    )
+                is_absent = attr == "units" and None in (here, there)
+                if is_absent and series.time not in variable.dims:
+                    yield _units_absent(file, expected, there)
                 else:
-                    todo = "The numbers mean different things."
-                    yield Finding("units-differ", 7, place, expected, repr(there), todo)
+                    yield _units_differ(file, expected, there)
+
+
+def _units_absent(file: FileReferences, expected: str, found: Any) -> Finding:
+    """Fixed numbers whose units one file does not state: a warning, since they are equal."""
+    return Finding(
+        "units-absent",
+        7,
+        file.file.url,
+        expected,
+        repr(found),
+        "The numbers are equal, and taken for the same.",
+        refuse=False,
+    )
+
+
+def _units_differ(file: FileReferences, expected: str, found: Any) -> Finding:
+    todo = "The numbers mean different things."
+    return Finding("units-differ", 7, file.file.url, expected, repr(found), todo)
 
 
 def _same_meaning(attr: str, a: Any, b: Any) -> bool:

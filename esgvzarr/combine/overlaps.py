@@ -53,17 +53,7 @@ def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> S
     apart = in_stretches(series)
     if apart is not None:
         return apart
-    unlike = partial(first_difference, transport, read)
-    kept: list[Part] = []
-    findings = []
-    for part in map(Part, series.files, series.times):
-        earlier = [known for known in kept if known.meets(part)]
-        if not earlier:
-            kept.append(part)
-            continue
-        finding = _judge(part, earlier, series.time, unlike)
-        findings.append(finding)
-        kept = [*kept, part] if finding.refuse else _join(kept, part, series.time)
+    kept, findings = _without_repeats(series, partial(first_difference, transport, read))
     shown = {part.file.file.url for part in kept}
     return replace(
         series,
@@ -72,6 +62,22 @@ def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> S
         warnings=tuple(findings),
         left_out=tuple(file for file in series.files if file.file.url not in shown),
     )
+
+
+def _without_repeats(series: Series, unlike: _Unlike) -> tuple[list[Part], list[Finding]]:
+    """The files without the steps that earlier ones show, and what was found of each overlap."""
+    time = str(series.time)
+    kept: list[Part] = []
+    findings = []
+    for part in map(Part, series.files, series.times):
+        earlier = [known for known in kept if known.meets(part)]
+        if not earlier:
+            kept.append(part)
+            continue
+        finding = _judge(part, earlier, time, unlike)
+        findings.append(finding)
+        kept = [*kept, part] if finding.refuse else _join(kept, part, time)
+    return kept, findings
 
 
 def _overlapping(times: Sequence[np.ndarray]) -> bool:

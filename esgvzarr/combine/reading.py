@@ -40,6 +40,18 @@ def steps_together(arrays: Sequence[Array], time: str | None, lengths: Sequence[
         return 0
     if unit == total or unit * step >= MOST:
         return unit
+    return _between_limits(lengths, unit, step)
+
+
+def _between_limits(lengths: Sequence[int], unit: int, step: int) -> int:
+    """The fewest steps of at least ``LEAST`` bytes; whole files if these stay within ``MOST``.
+
+    Args:
+        lengths: time steps of each file.
+        unit: what the steps are a multiple of.
+        step: bytes of one step.
+    """
+    total = sum(lengths)
     least = -(-LEAST // step)
     if total <= least:
         return total

@@ -129,19 +129,8 @@ def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined |
     runs = _runs(segments, time, padded=padded)
     if len(runs) == len(segments):
         return None
-    common = {key: value for key, value in root.attrs.items() if key not in _FACTS}
     ends: list[_End] = []
-    groups: list[Group] = []
-    if len(runs) > 1:
-        paths = [f"seg-{number:03}" for number in range(len(runs))]
-        facts = {"esgvzarr_segments": paths, "esgvzarr_concat_dim": time}
-        groups.append(Group("", {**facts, **common}, ()))
-    else:
-        paths = [""]
-    for path, run in zip(paths, runs, strict=True):
-        arrays = tuple(_joined_arrays(run, time, len(groups), None if padded else ends))
-        files = tuple(itertools.chain.from_iterable(group.file_indices for group in run))
-        groups.append(Group(path, common, arrays, files))
+    groups = _joined_groups(runs, root.attrs, time, None if padded else ends)
     reading: dict[str, Any] = {"dimension": time}
     if len(runs) > 1:
         reading["segments"] = len(runs)
@@ -150,6 +139,31 @@ def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined |
     provenance = {**references.provenance, "reading": reading}
     joined = replace(references, groups=tuple(groups), provenance=provenance)
     return Joined(joined, time, tuple(ends))
+
+
+def _joined_groups(
+    runs: Sequence[Sequence[Group]], attrs: Mapping[str, Any], time: str, ends: list[_End] | None
+) -> list[Group]:
+    """A group for each run, the root if there is one run, else below a root that lists them.
+
+    Args:
+        runs: segments to be joined.
+        attrs: of the root before.
+        time: name of the dimension.
+        ends: grows by the chunks that have to be encoded again; None if they stay as stored.
+    """
+    common = {key: value for key, value in attrs.items() if key not in _FACTS}
+    paths = [""]
+    groups: list[Group] = []
+    if len(runs) > 1:
+        paths = [f"seg-{number:03}" for number in range(len(runs))]
+        facts = {"esgvzarr_segments": paths, "esgvzarr_concat_dim": time}
+        groups.append(Group("", {**facts, **common}, ()))
+    for path, run in zip(paths, runs, strict=True):
+        arrays = tuple(_joined_arrays(run, time, len(groups), ends))
+        files = tuple(itertools.chain.from_iterable(group.file_indices for group in run))
+        groups.append(Group(path, common, arrays, files))
+    return groups
 
 
 def _runs(segments: Sequence[Group], time: str, *, padded: bool) -> list[list[Group]]:
@@ -257,38 +271,51 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_En
         ends: grows by the chunks that have to be encoded again; None where they stay as they are
             stored.
     """
-    first = versions[0]
-    is_padded = False
-    lengths: list[int] = []
     pieces = []
-    inline: dict[tuple[int, ...], bytes] = {}
+    lengths: list[int] = []
+    is_padded = False
     for place, array in enumerate(versions):
-        begin = len(lengths)
-        step = array.chunk_shape[axis]
-        whole, rest = divmod(array.shape[axis], step)
-        lengths += [step] * whole
-        piece = _piece(array, axis, begin)
-        if rest:
-            lengths.append(rest)
-        is_cut = bool(rest) and place < len(versions) - 1
+        piece = _piece(array, axis, len(lengths))
+        lengths += _shown_lengths(array, axis)
+        is_last = place == len(versions) - 1
+        is_cut = not is_last and array.shape[axis] % array.chunk_shape[axis] > 0
         if is_cut and ends is None and not _can_shorten(array, axis):
             is_padded = True
         elif is_cut:
-            end = _End(number, first.name, (begin + whole,), rest, None)
+            end = _End(number, array.name, (len(lengths) - 1,), lengths[-1], None)
             piece = _without_end(piece, array, axis, end, [] if ends is None else ends)
-        inline.update(piece.inline)
         pieces.append(piece)
+    lengths[-1] = versions[-1].chunk_shape[axis]  # the last one may reach beyond the array
+    return replace(_in_a_row(versions, axis, pieces, lengths), is_padded=is_padded)
+
+
+def _shown_lengths(array: Array, axis: int) -> list[int]:
+    """How much each chunk of a segment shows along ``axis``: the last one may show less."""
+    step = array.chunk_shape[axis]
+    whole, rest = divmod(array.shape[axis], step)
+    lengths = [step] * whole
+    if rest:
+        lengths.append(rest)
+    return lengths
+
+
+def _in_a_row(
+    versions: Sequence[Array], axis: int, pieces: Sequence[_Piece], lengths: Sequence[int]
+) -> Array:
+    """One array of the chunks of all segments, whose lengths along ``axis`` are these."""
+    first = versions[0]
     shape = list(first.shape)
     shape[axis] = sum(array.shape[axis] for array in versions)
-    lengths[-1] = versions[-1].chunk_shape[axis]  # the last one may reach beyond the array
     longest = max(lengths)
-    chunk_shape = (*first.chunk_shape[:axis], longest, *first.chunk_shape[axis + 1 :])
-    regular = all(length == longest for length in lengths)
+    is_regular = all(length == longest for length in lengths)
     tables = [piece.table for piece in pieces]
+    inline: dict[tuple[int, ...], bytes] = {}
+    for piece in pieces:
+        inline.update(piece.inline)
     return replace(
         first,
         shape=tuple(shape),
-        chunk_shape=chunk_shape,
+        chunk_shape=(*first.chunk_shape[:axis], longest, *first.chunk_shape[axis + 1 :]),
         attrs=variable_attrs(versions),
         chunks=ChunkTable(
             np.concatenate([table.keys for table in tables]),
@@ -297,8 +324,7 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_En
         ),
         file_index=np.concatenate([piece.owners for piece in pieces]),
         inline=dict(sorted(inline.items())),
-        lengths={} if regular else {axis: tuple(lengths)},
-        is_padded=is_padded,
+        lengths={} if is_regular else {axis: tuple(lengths)},
     )
 
 

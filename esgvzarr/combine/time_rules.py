@@ -42,15 +42,17 @@ def check_bounds(series: Series) -> Iterator[Finding]:
         return
     for name in series.dates:
         present = [file for file in series.files if name in file.variables]
-        moved = len(cf.time_references([f.variables for f in present], series.time, name)) > 1
+        moved = _is_moved(present, series.time, name)
         if moved or _fills_differ(present, name):
             for file in present:
                 yield from _unmovable(file, name, series.time, moved=moved)
-    if (
-        len(cf.time_references([file.variables for file in series.files], series.time, series.time))
-        > 1
-    ):
+    if _is_moved(series.files, series.time, series.time):
         yield from _perhaps_dates(series, series.time)
+
+
+def _is_moved(files: Sequence[FileReferences], time: str, name: str) -> bool:
+    """Whether files state the dates ``name`` by different units or calendars."""
+    return len(cf.time_references([file.variables for file in files], time, name)) > 1
 
 
 def _fills_differ(files: Sequence[FileReferences], name: str) -> bool:

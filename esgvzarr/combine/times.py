@@ -91,22 +91,22 @@ def joined_times(
         target: units and calendar that the values are brought to; None leaves them as stored.
         attrs: of the variable in the first file.
     """
-    parts = [
-        file.variables[name].values if target is None else _moved(file, name, time, target)
-        for file in files
-    ]
-    found = [part for part in parts if part is not None]
-    values = np.concatenate(
-        [part.astype(np.result_type(*found)) for part in found],
-        files[0].variables[name].dims.index(time),
-    )
+    axis = files[0].variables[name].dims.index(time)
     if target is None:
-        return values, dict(attrs)
+        return _concatenated([file.variables[name].values for file in files], axis), dict(attrs)
+    values = _concatenated([_moved(file, name, time, target) for file in files], axis)
     kept = {key: value for key, value in attrs.items() if key not in _IN_TIME_UNITS}
     for key in ("units", "calendar"):
         if key in target and (key in attrs or name == time):
             kept[key] = target[key]
     return values, kept
+
+
+def _concatenated(parts: Sequence[np.ndarray | None], axis: int) -> np.ndarray:
+    """The parts that there are, one after the other, in the type that holds all of them."""
+    found = [part for part in parts if part is not None]
+    common = np.result_type(*found)
+    return np.concatenate([part.astype(common) for part in found], axis)
 
 
 def _moved(file: FileReferences, name: str, time: str, target: Reference) -> np.ndarray | None:
