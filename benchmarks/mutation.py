@@ -119,7 +119,8 @@ def _mutants(room: Path) -> Iterator[Mutant]:
         mutations = [item.mutations[0] for item in database.work_items]
     inert = {path: _inert_parts(path) for path in room.glob("*.py")}
     for mutation in mutations:
-        path, position = Path(mutation.module_path), mutation.start_pos
+        path = Path(mutation.module_path)
+        position = mutation.start_pos
         if not any(begin <= position <= end for begin, end in inert[path]):
             yield Mutant(
                 module=path,

@@ -27,10 +27,7 @@ def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
         SettingsError: ``https_url`` is no template of a URL.
     """
     roots = document.get("data_roots")
-    node = document.get("data_node")
-    template = str(document.get("https_url") or "").partition("|")[0]
-    if not template and isinstance(node, str) and node:
-        template = f"https://{node}/thredds/fileServer/{{}}/{{}}"
+    template = _url_template(document)
     if not template or not isinstance(roots, Mapping):
         return {}
     found = {}
@@ -47,6 +44,15 @@ def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
         if str(directory).startswith("/") and re.match(URL_PREFIX, prefix):
             found[str(directory).rstrip("/") or "/"] = prefix
     return found
+
+
+def _url_template(document: Mapping[str, Any]) -> str:
+    """What esgcet makes URLs by; empty if neither ``https_url`` nor ``data_node`` is given."""
+    stated = str(document.get("https_url") or "").partition("|")[0]
+    node = document.get("data_node")
+    if not stated and isinstance(node, str) and node:
+        return f"https://{node}/thredds/fileServer/{{}}/{{}}"
+    return stated
 
 
 def _check_names(document: Mapping[str, Any], subject: str) -> None:

@@ -69,11 +69,7 @@ def backfill(
         StoreError: the ledger or the plan cannot be used.
     """
     address = _address_of(job)
-    named = (
-        *settings.allowed_hosts,
-        *(host_of(place) for place in (*job.sources, job.template) if is_url(place)),
-    )
-    settings = settings.model_copy(update={"allowed_hosts": named})
+    settings = _with_named_hosts(job, settings)
     if not plan_only:
         Ledger(settings.ledger).check()
     plan = Plan(plan_path(settings), str(job))
@@ -96,14 +92,26 @@ def backfill(
         if job.query and not any(plan.counts().values()) and not plan.unread():
             survey.refuse_query()
         _follow_ledger(job, plan, Ledger(settings.ledger))
-        directory = job.output_dir or settings.reference_dir
-        if directory is not None and not plan_only:
-            proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
-            index_pages(directory.expanduser(), settings, proof_of)
-        summary = run.summary()
-        return replace(summary, listed=tuple(plan.listed())) if plan_only else summary
+        if plan_only:
+            return replace(run.summary(), listed=tuple(plan.listed()))
+        _renew_pages(job, settings)
+        return run.summary()
     finally:
         plan.close()
+
+
+def _with_named_hosts(job: Job, settings: Settings) -> Settings:
+    """The settings that allow the hosts of the sources too, since a person named them."""
+    hosts = [host_of(place) for place in (*job.sources, job.template) if is_url(place)]
+    return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *hosts)})
+
+
+def _renew_pages(job: Job, settings: Settings) -> None:
+    """Write the list of pages where the references are, if there is such a directory."""
+    directory = job.output_dir or settings.reference_dir
+    if directory is not None:
+        proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
+        index_pages(directory.expanduser(), settings, proof_of)
 
 
 def _follow_ledger(job: Job, plan: Plan, ledger: Ledger) -> None:

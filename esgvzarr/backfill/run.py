@@ -98,9 +98,9 @@ class Run:
 
     def work(self) -> None:
         """List, and do, until nothing is left, or the run is to end."""
-        most = (
-            2 * self._workers.count + 8 if self._workers else 0
-        )  # some compute, some wait for the index
+        most = 0
+        if self._workers:
+            most = 2 * self._workers.count + 8  # some compute, some wait for the index
         with ThreadPoolExecutor(1) as lister, ThreadPoolExecutor(most or 1) as threads:
             self._counts = self._plan.counts()
             listed = lister.submit(self._list)
@@ -116,10 +116,8 @@ class Run:
                     else:
                         self._in_flight += 1
                 if planned is not None:
-                    started = time.monotonic()
-                    threads.submit(self._do, planned).add_done_callback(
-                        partial(self._end, planned, started)
-                    )
+                    ended = partial(self._end, planned, time.monotonic())
+                    threads.submit(self._do, planned).add_done_callback(ended)
                 self._watch(self._standing())
             self._stop.set()
         self._watch(self._standing())

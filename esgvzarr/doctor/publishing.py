@@ -31,7 +31,7 @@ from ..output.placing import (
     writing,
 )
 from ..settings import Settings
-from ..transport import Answer, host_of, is_url
+from ..transport import Answer, Transport, host_of, is_url
 from .node import Check, Diagnosis, Health, Node, as_diagnosis, days_left
 
 _LITTLE_ROOM = 2**30
@@ -101,6 +101,39 @@ def _probes(probe: DatasetId, directory: Path, settings: Settings) -> list[Path]
     return paths
 
 
+def _written_and_fetched(
+    transport: Transport, path: Path, base: str, data: bytes
+) -> dict[str, Answer]:
+    """What the server answers for a file that is written there, and for what may lie beside it.
+    Both are removed again.
+
+    Args:
+        transport: fetches them.
+        path: where to write.
+        base: URL of the directory.
+        data: what to write.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    side = side_path(path)
+    answers = {}
+    try:
+        with staging(path) as staged, writing(path):
+            staged.write_bytes(data)
+            if side is not None:
+                staged.with_name(side.name).write_bytes(data)
+            write_reference(staged, path)
+        for file in filter(None, (path, side)):
+            url = f"{base}/{file.name}"
+            answers[url] = transport.ask(url)
+    finally:
+        with suppress(EsgvzarrError):  # nothing was written
+            remove_reference(path)
+            remove_leftovers(path)
+    return answers
+
+
 def _directory(node: Node) -> Iterator[Diagnosis]:
     """Writes, fetches and removes a file, as publishing would, and what may lie beside it."""
     probe = DatasetId("esgvzarr.doctor", f"{time.time_ns()}")
@@ -122,20 +155,7 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
     data = json.dumps({"esgvzarr": "doctor", "made": str(probe)}).encode()
     answers = {}
     for path in _probes(probe, directory, node.settings):
-        side = side_path(path)
-        try:
-            with staging(path) as staged, writing(path):
-                staged.write_bytes(data)
-                if side is not None:
-                    staged.with_name(side.name).write_bytes(data)
-                write_reference(staged, path)
-            for file in filter(None, (path, side)):
-                url = f"{href.rpartition('/')[0]}/{file.name}"
-                answers[url] = node.transport.ask(url)
-        finally:
-            with suppress(EsgvzarrError):  # nothing was written
-                remove_reference(path)
-                remove_leftovers(path)
+        answers.update(_written_and_fetched(node.transport, path, href.rpartition("/")[0], data))
     free = shutil.disk_usage(directory).free
     bad = [url for url, got in answers.items() if got.status != 200 or got.data != data]
     answer = answers[href]
@@ -224,23 +244,26 @@ def _endpoints(node: Node) -> Iterator[Diagnosis]:
             "stac_transaction_api.verify is off: tokens go to any server that answers",
             "Remove the key.",
         )
-    taken = (
-        sorted(set(_ENDPOINTS) - set(api))
-        if "base_url" in api and "globus" not in str(stac.get("stac_client"))
-        else []
-    )
+    taken = []
+    if "base_url" in api and "globus" not in str(stac.get("stac_client")):
+        taken = sorted(set(_ENDPOINTS) - set(api))
     if taken:
         found = (
             f"stac_transaction_api has a base_url of its own, but no {', '.join(taken)}: esgcet "
             "takes those of the production index"
         )
         yield Diagnosis("endpoints", "note", found, "Set all of them, if this is another index.")
-    base = str(api.get("base_url") or "")
-    if is_url(base):
-        node.transport.allow(host_of(base), named=True)
-        status = node.transport.ask(base).status
-        health: Health = "bad" if status >= 500 else "good"
-        yield Diagnosis("endpoints", health, f"the transaction API {base} answers with {status}")
+    yield from _transaction_api(node, str(api.get("base_url") or ""))
+
+
+def _transaction_api(node: Node, base: str) -> Iterator[Diagnosis]:
+    """Whether the transaction API that ``esg.yaml`` names answers."""
+    if not is_url(base):
+        return
+    node.transport.allow(host_of(base), named=True)
+    status = node.transport.ask(base).status
+    health: Health = "bad" if status >= 500 else "good"
+    yield Diagnosis("endpoints", health, f"the transaction API {base} answers with {status}")
 
 
 MACHINE_CHECKS: tuple[Check, ...] = (_esgcet, _ledger)

@@ -320,12 +320,18 @@ def _maps_of(named: Sequence[str]) -> Iterator[str]:
             places = [Path(name) / file for file in os.listdir(name)]
             yield from (str(place) for place in places if not place.is_dir())
         elif os.path.isfile(name):
-            lines = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()
-            first = lines[0] if lines else ""
-            is_map = "|" in first and (".v" in first or "#" in first)
-            yield from [name] if is_map else [line.rstrip() for line in lines]
+            yield from _maps_in(name)
         else:
             yield name
+
+
+def _maps_in(path: str) -> list[str]:
+    """The file itself if it is a map, else the maps that it lists."""
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    first = lines[0] if lines else ""
+    if "|" in first and (".v" in first or "#" in first):
+        return [path]
+    return [line.rstrip() for line in lines]
 
 
 def _registration(publisher: Any, records: Sequence[Record]) -> Registration:

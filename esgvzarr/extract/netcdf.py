@@ -71,11 +71,9 @@ def _make_dimensions(file: netCDF4.Dataset, dataset: xarray.Dataset, selection: 
 
 
 def _make_variable(file: netCDF4.Dataset, name: str, variable: xarray.Variable) -> Any:
-    attrs = {**variable.attrs}
     dtype = variable.dtype
-    if dtype.kind == "f" and "_FillValue" in variable.encoding:
-        attrs["_FillValue"] = variable.encoding["_FillValue"]
     is_text = dtype.kind in "OU"
+    attrs = _typed_attributes(variable)
     fill = attrs.pop("_FillValue", None)
     options: dict[str, Any] = {}
     if variable.ndim and not is_text:
@@ -84,15 +82,30 @@ def _make_variable(file: netCDF4.Dataset, name: str, variable: xarray.Variable) 
         name,
         str if is_text else dtype.newbyteorder("="),
         tuple(map(str, variable.dims)),
-        fill_value=None if fill is None or is_text else np.asarray(fill).astype(dtype)[()],
+        fill_value=None if is_text else fill,
         **options,
     )
     made.set_auto_maskandscale(False)
-    for key in _OF_THE_TYPE:
-        if key in attrs and not isinstance(attrs[key], str) and not is_text:
-            attrs[key] = np.asarray(attrs[key]).astype(dtype)
     _set_attributes(made, attrs)
     return made
+
+
+def _typed_attributes(variable: xarray.Variable) -> dict[str, Any]:
+    """The attributes, and the fill value of decoded numbers; those that have to be of the
+    variable's type are.
+    """
+    attrs = dict(variable.attrs)
+    dtype = variable.dtype
+    if dtype.kind == "f" and "_FillValue" in variable.encoding:
+        attrs["_FillValue"] = variable.encoding["_FillValue"]
+    if dtype.kind in "OU":
+        return attrs
+    if attrs.get("_FillValue") is not None:
+        attrs["_FillValue"] = np.asarray(attrs["_FillValue"]).astype(dtype)[()]
+    for key in _OF_THE_TYPE:
+        if key in attrs and not isinstance(attrs[key], str):
+            attrs[key] = np.asarray(attrs[key]).astype(dtype)
+    return attrs
 
 
 def _set_attributes(target: Any, attrs: Mapping[str, Any]) -> None:

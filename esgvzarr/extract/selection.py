@@ -111,27 +111,32 @@ def _names(dataset: xarray.Dataset, asked: Sequence[str]) -> tuple[str, ...]:
     if not asked:
         return tuple(map(str, dataset.variables))
     for name in asked:
-        if name not in dataset.variables:
-            data = [str(n) for n, v in dataset.variables.items() if v.ndim > 1]
-            raise SourceError(
-                name,
-                "is no variable of the dataset",
-                expected=f"one of {', '.join(data)}",
-                code="source-selection",
-            )
-    found: dict[str, None] = {}
+        _check_there(dataset, name)
+    found: set[str] = set()
     todo = list(asked)
     while todo:
         name = todo.pop()
         if name in found or name not in dataset.variables:
             continue
-        found[name] = None
+        found.add(name)
         variable = dataset.variables[name]
         todo.extend(str(dimension) for dimension in variable.dims)
         for pointer in _POINTERS:
             text = variable.attrs.get(pointer, variable.encoding.get(pointer, ""))
             todo.extend(re.findall(r"[\w.-]+", str(text)))
     return tuple(str(name) for name in dataset.variables if name in found)
+
+
+def _check_there(dataset: xarray.Dataset, name: str) -> None:
+    if name in dataset.variables:
+        return
+    data = [str(one) for one, variable in dataset.variables.items() if variable.ndim > 1]
+    raise SourceError(
+        name,
+        "is no variable of the dataset",
+        expected=f"one of {', '.join(data)}",
+        code="source-selection",
+    )
 
 
 def _time_name(dataset: xarray.Dataset) -> str:

@@ -80,16 +80,26 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
     if _is_text(array):
         texts = [text_of(item) for item in array.ravel()]
         return texts[0] if len(texts) == 1 else texts
-    if array.dtype.kind not in "iuf" or array.ndim > 1:
-        shape = f" and has the shape {array.shape}" if array.ndim > 1 else ""
-        raise FormatError(
-            subject,
-            f"the attribute {name!r} is of type {array.dtype}{shape}",
-            expected="text, a number, or a list of numbers",
-            todo="netCDF libraries cannot read it: write the attribute again.",
-            code="file-type-unsupported",
-        )
+    _check_numbers(array, name, subject)
     return array.ravel()[0] if array.size == 1 else array
+
+
+def _check_numbers(array: np.ndarray, name: str, subject: str) -> None:
+    """Refuse an attribute that is no number and no list of numbers.
+
+    Raises:
+        FormatError: ``file-type-unsupported``.
+    """
+    if array.dtype.kind in "iuf" and array.ndim <= 1:
+        return
+    shape = f" and has the shape {array.shape}" if array.ndim > 1 else ""
+    raise FormatError(
+        subject,
+        f"the attribute {name!r} is of type {array.dtype}{shape}",
+        expected="text, a number, or a list of numbers",
+        todo="netCDF libraries cannot read it: write the attribute again.",
+        code="file-type-unsupported",
+    )
 
 
 def _is_text(array: np.ndarray) -> bool:

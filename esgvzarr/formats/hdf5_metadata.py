@@ -100,19 +100,36 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
         {header or 0: name for name, header in headers.items()},
         {number: name for name, (number, _) in scales.items()},
     )
-    described = []
-    for name, node in nodes.items():
-        if name not in scales or not scales[name][1].startswith(_NOT_A_VARIABLE):
-            work = partial(_describe, node, name, headers[name] or 0, names, subject)
-            described.append(tolerate(missed, work))
+    variables = {
+        name: node
+        for name, node in nodes.items()
+        if name not in scales or not scales[name][1].startswith(_NOT_A_VARIABLE)
+    }
+    datasets = _describe_all(variables, headers, names, subject, missed)
     attrs = tolerate(missed, lambda: read_attrs(file, subject))
     if missed or attrs is None:
         return None
-    datasets = tuple(dataset for dataset in described if dataset is not None)
     lengths = {_plain(name): _length(nodes[name], name, subject) for name in scales}
     dimensions = _dimensions(lengths, datasets, subject)
     _check_data(datasets)
     return Contents(dimensions, attrs, datasets, groups)
+
+
+def _describe_all(
+    variables: Mapping[str, h5py.Dataset],
+    headers: Mapping[str, int | None],
+    names: _Names,
+    subject: str,
+    missed: Sequence[object],
+) -> tuple[Dataset, ...]:
+    """Those variables of which no bytes were missed."""
+    datasets = []
+    for name, node in variables.items():
+        work = partial(_describe, node, name, headers[name] or 0, names, subject)
+        dataset = tolerate(missed, work)
+        if dataset is not None:
+            datasets.append(dataset)
+    return tuple(datasets)
 
 
 def _dimensions(
@@ -337,25 +354,32 @@ def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
     )
 
 
+def _listed_dims(node: h5py.Dataset, names: _Names) -> tuple[str, ...]:
+    """The dimension names by the scales that a variable refers to; empty if some are missing."""
+    if "DIMENSION_LIST" not in node.attrs:
+        return ()
+    scales = [
+        h5py.h5r.dereference(refs[0], node.id) if len(refs) else None
+        for refs in raw_attr(node.attrs, "DIMENSION_LIST")
+    ]
+    if None in scales:
+        return ()
+    return tuple(_plain(names.by_header[_header(scale)]) for scale in scales)
+
+
 def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[str, ...]:
     """The dimension names of a variable."""
     if node.ndim == 0:
         return ()
-    if "DIMENSION_LIST" in node.attrs:
-        listed = [
-            h5py.h5r.dereference(refs[0], node.id) if len(refs) else None
-            for refs in raw_attr(node.attrs, "DIMENSION_LIST")
-        ]
-        if None not in listed:
-            return tuple(_plain(names.by_header[_header(scale)]) for scale in listed)
+    listed = _listed_dims(node, names)
+    if listed:
+        return listed
     if h5py.h5ds.is_scale(node.id):
         if node.ndim == 1:
             return (_plain(name),)
         if "_Netcdf4Coordinates" in node.attrs:
-            return tuple(
-                _plain(names.by_dimension_id[int(number)])
-                for number in raw_attr(node.attrs, "_Netcdf4Coordinates")
-            )
+            numbers = raw_attr(node.attrs, "_Netcdf4Coordinates")
+            return tuple(_plain(names.by_dimension_id[int(number)]) for number in numbers)
     raise FormatError(
         subject,
         f"the dimensions of {name!r} have no names",
@@ -383,23 +407,16 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
     dtype = _dtype(node, name, subject)
     layout = "inline" if dtype.kind == "O" else layout
     dims = _dims(node, name, names, subject)
-    fill = check_fill(
-        read_attr(node.attrs, "_FillValue", subject) if "_FillValue" in node.attrs else None,
-        dtype,
-        name,
-        subject,
-    )
+    stated = None
+    if "_FillValue" in node.attrs:
+        stated = read_attr(node.attrs, "_FillValue", subject)
+    fill = check_fill(stated, dtype, name, subject)
     chunked = layout == "chunked"
     codecs: Codecs = ()
     undecodable = None
     if chunked:
-        try:
-            codecs = readable_codecs(creation, dtype, name, subject)
-        except FormatError as error:
-            if math.prod(node.shape) * dtype.itemsize > SMALL or not library_decodes(creation):
-                raise
-            undecodable = error
-            layout = "inline"
+        codecs, undecodable = _codecs(node, dtype, name, subject)
+        layout = "chunked" if undecodable is None else "inline"
     return Dataset(
         name=_plain(name),
         path=name,
@@ -418,6 +435,24 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         values=_inline_values(node, dtype, subject) if layout == "inline" else None,
         undecodable=undecodable,
     )
+
+
+def _codecs(
+    node: h5py.Dataset, dtype: np.dtype[Any], name: str, subject: str
+) -> tuple[Codecs, FormatError | None]:
+    """What readers decode the chunks of a variable with; or the reason why they cannot, if it is
+    small and libhdf5 can.
+
+    Raises:
+        FormatError: readers cannot decode its chunks, and its values are not to be copied.
+    """
+    creation = node.id.get_create_plist()
+    try:
+        return readable_codecs(creation, dtype, name, subject), None
+    except FormatError as error:
+        if math.prod(node.shape) * dtype.itemsize > SMALL or not library_decodes(creation):
+            raise
+        return (), error
 
 
 def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:

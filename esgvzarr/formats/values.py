@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,12 +62,20 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
         others = file.variables.keys() - cf.data_names(file.variables, time)
         if len(files) > 1:
             needed |= others & fixed
-        for name in others - needed:
-            limit = SMALL_TIME if name in companions else SMALL
-            if _is_quickly_read(file.variables[name], limit):
-                needed.add(name)
-        names.append(needed)
+        names.append(needed | _quickly_read(file, others - needed, companions))
     return names
+
+
+def _quickly_read(
+    file: FileReferences, names: Collection[str], companions: Collection[str]
+) -> set[str]:
+    """Those variables that take few bytes and few requests; companions of time may take more."""
+    found = set()
+    for name in names:
+        limit = SMALL_TIME if name in companions else SMALL
+        if _is_quickly_read(file.variables[name], limit):
+            found.add(name)
+    return found
 
 
 def check_any(files: Sequence[FileReferences]) -> None:

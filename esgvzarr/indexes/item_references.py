@@ -123,13 +123,20 @@ def _hrefs(item: Mapping[str, Any]) -> Iterator[str]:
     for key, asset in (item.get("assets") or {}).items():
         if isinstance(asset, str) and key in _KEYS:
             yield asset
-        if not isinstance(asset, Mapping):
-            continue
-        others = asset.get("alternate")
-        for one in (asset, *(others.values() if isinstance(others, Mapping) else ())):
-            href = one.get("href") if isinstance(one, Mapping) else None
+        for one in _with_alternates(asset):
+            href = one.get("href")
             if isinstance(href, str) and _is_reference(key, one):
                 yield href
+
+
+def _with_alternates(asset: Any) -> Iterator[Mapping[str, Any]]:
+    """An asset, and the other places that it names."""
+    if not isinstance(asset, Mapping):
+        return
+    yield asset
+    others = asset.get("alternate")
+    if isinstance(others, Mapping):
+        yield from (one for one in others.values() if isinstance(one, Mapping))
 
 
 def _is_reference(key: str, asset: Mapping[str, Any]) -> bool:

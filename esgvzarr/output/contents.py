@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,14 @@ class _Batch:
     sizes: list[int] = field(default_factory=list)
     inline: list[str] = field(default_factory=list)
 
+    def add_place(self, name: str, file: int, place: Sequence[int]) -> None:
+        """Take in a chunk that lies in a file: at its first byte with its size, or all of it."""
+        offset, size = place if len(place) == 2 else (0, WHOLE_FILE)
+        self.names.append(name)
+        self.files.append(file)
+        self.offsets.append(offset)
+        self.sizes.append(size)
+
 
 class ContentsBuilder:
     """Collects references, batch by batch, into tables."""
@@ -119,23 +127,24 @@ class ContentsBuilder:
             if batch is None:
                 batch = batches[path] = _Batch()
             if isinstance(value, list) and not self._is_own(value[0]):
-                batch.names.append(name)
-                batch.files.append(self.file_number(value[0]))
-                batch.offsets.append(value[1] if len(value) == 3 else 0)
-                batch.sizes.append(value[2] if len(value) == 3 else WHOLE_FILE)
+                batch.add_place(name, self.file_number(value[0]), value[1:])
             else:
                 batch.inline.append(name)
         for path, batch in batches.items():
-            for keys, chosen in _tables(batch.names):
-                self.add_rows(
-                    path,
-                    keys,
-                    np.array(batch.files, np.int64)[chosen],
-                    np.array(batch.offsets, np.int64)[chosen],
-                    np.array(batch.sizes, np.int64)[chosen],
-                )
-            for keys, _ in _tables(batch.inline):
-                self.add_inline(path, keys)
+            self._add_batch(path, batch)
+
+    def _add_batch(self, path: str, batch: _Batch) -> None:
+        """Take in the chunks of one array."""
+        for keys, chosen in _tables(batch.names):
+            self.add_rows(
+                path,
+                keys,
+                np.array(batch.files, np.int64)[chosen],
+                np.array(batch.offsets, np.int64)[chosen],
+                np.array(batch.sizes, np.int64)[chosen],
+            )
+        for keys, _ in _tables(batch.inline):
+            self.add_inline(path, keys)
 
     def _is_own(self, url: str) -> bool:
         """Whether a chunk is in a file of the output itself. An empty URL is never one."""

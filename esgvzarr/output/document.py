@@ -127,6 +127,13 @@ def _blocks(document: Any, start: int, end: int) -> Iterator[bytes]:
             document.madvise(mmap.MADV_DONTNEED, 0, start - start % mmap.PAGESIZE)
 
 
+def _is_reference(value: Any) -> bool:
+    """Whether it is a URL, or a URL with the first byte and the number of bytes."""
+    if not isinstance(value, list) or len(value) not in (1, 3) or not isinstance(value[0], str):
+        return False
+    return all(type(number) is int and 0 <= number < 2**62 for number in value[1:])
+
+
 class _Plain:
     """References without templates."""
 
@@ -146,14 +153,12 @@ class _Plain:
             return value
         if isinstance(value, dict):
             return orjson.dumps(value).decode()
-        url, *place = value if isinstance(value, list) and value else [None]
-        if (
-            not isinstance(url, str)
-            or len(place) not in (0, 2)
-            or not all(type(n) is int and 0 <= n < 2**62 for n in place)
-        ):
+        if not _is_reference(value):
             raise _no_references(f"{self._subject}, {key}", f"is {reprlib.repr(value)}")
-        return [self._urls.get(url) or self._filled_in(url), *place] if self._templates else value
+        if not self._templates:
+            return value
+        url, *place = value
+        return [self._urls.get(url) or self._filled_in(url), *place]
 
     def _filled_in(self, url: str) -> str:
         """Templates are put in by name and in no other way: readers would run ``str.format``, or a

@@ -21,7 +21,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..model import ReferenceFile
 from ..permissions import NO_LOCKS, lacks_locks, make_directory, remove_empty
-from . import of_place
+from . import Output, of_place
 
 
 @contextmanager
@@ -171,11 +171,42 @@ def plan_reference(
     target = Path(path)
     output = of_place(target.name)
     new = measure(staged)
-    if sha256 and new[1] != sha256:
+    _check_staged(staged, output, found=new[1], proved=sha256)
+    present = measure(target)
+    address = href or str(target)
+    if not present[1]:
+        return ReferenceFile(str(target), address, *new)
+    equal = present == new or (not force and output.same(target, staged))
+    if equal and output.is_whole(target):
+        return ReferenceFile(str(target), address, *present, written=False)
+    if not equal and not force and not output.keeps_snapshots:
+        raise StoreError(
+            str(target),
+            f"is there already, with {present[0]} other bytes",
+            expected="no such file, or equal bytes",
+            todo="Publish a new version; or use --force: caches may hold the old file for years.",
+            code="store-bytes-differ",
+        )
+    return ReferenceFile(str(target), address, *new)
+
+
+def _check_staged(staged: Path, output: Output, *, found: str, proved: str) -> None:
+    """Check that what is staged is what was proved.
+
+    Args:
+        staged: what was written beside its place.
+        output: which wrote it.
+        found: its SHA-256.
+        proved: the SHA-256 of what was proved; empty where nothing was.
+
+    Raises:
+        StoreError: it is not.
+    """
+    if proved and found != proved:
         raise StoreError(
             str(staged),
-            f"changed after it was proved: its SHA-256 is {new[1]}",
-            expected=sha256,
+            f"changed after it was proved: its SHA-256 is {found}",
+            expected=proved,
             todo="Nothing was published. Is the disk sound? Try again.",
             code="store-staged-changed",
         )
@@ -187,19 +218,6 @@ def plan_reference(
             todo="Nothing was published. Is the disk sound? Try again.",
             code="store-staged-changed",
         )
-    present = measure(target)
-    equal = present[1] and (present == new or (not force and output.same(target, staged)))
-    if equal and output.is_whole(target):
-        return ReferenceFile(str(target), href or str(target), *present, written=False)
-    if present[1] and not equal and not force and not output.keeps_snapshots:
-        raise StoreError(
-            str(target),
-            f"is there already, with {present[0]} other bytes",
-            expected="no such file, or equal bytes",
-            todo="Publish a new version; or use --force: caches may hold the old file for years.",
-            code="store-bytes-differ",
-        )
-    return ReferenceFile(str(target), href or str(target), *new)
 
 
 def measure(path: str | os.PathLike[str]) -> tuple[int, str]:

@@ -131,22 +131,11 @@ def create_array(store: Any, name: str, array: Array) -> None:
     from zarr.codecs import BytesCodec, VLenUTF8Codec
 
     dtype = array.dtype
-    fill = kerchunk.zarray(array)["fill_value"]
-    attrs = kerchunk.attributes(array)
     text = dtype.kind == "O"
-    if fill is not None:
-        if dtype.kind == "S":
-            raise FormatError(
-                name,
-                "is text of single bytes with a _FillValue",
-                expected="what xarray reads of Zarr version 3",
-                todo="Use another output for this dataset.",
-                code="file-output-unsupported",
-            )
-        fill = fill if text else np.asarray(fill).astype(dtype)[()]
-        attrs["_FillValue"] = _encoded(fill, dtype)
-    if fill is None:
-        fill = "" if text else 0
+    attrs = kerchunk.attributes(array)
+    stated = _stated_fill(name, array)
+    if stated is not None:
+        attrs["_FillValue"] = _encoded(stated, dtype)
     endian = "big" if dtype.byteorder == ">" else "little"
     zarr.create_array(
         store,
@@ -156,7 +145,7 @@ def create_array(store: Any, name: str, array: Array) -> None:
         dtype=str if text else dtype.newbyteorder("="),
         attributes=attrs,
         dimension_names=list(array.dims),
-        fill_value=fill,
+        fill_value=_unset(dtype) if stated is None else stated,
         filters=_padding(array),
         serializer=VLenUTF8Codec() if text else BytesCodec(endian=endian),
         compressors=[_codec(codec) for codec in array.codecs if codec["id"] != "vlen-utf8"],
@@ -164,6 +153,31 @@ def create_array(store: Any, name: str, array: Array) -> None:
     )
     if array.lengths:
         _set_lengths(store, name, array)
+
+
+def _unset(dtype: np.dtype[Any]) -> Any:
+    """What Zarr shows where there is no chunk, if the files state no fill value."""
+    return "" if dtype.kind == "O" else 0
+
+
+def _stated_fill(name: str, array: Array) -> Any:
+    """The fill value that the files state, in the array's type; None if they state none.
+
+    Raises:
+        FormatError: xarray cannot read it from Zarr version 3.
+    """
+    fill = kerchunk.zarray(array)["fill_value"]
+    if fill is None or array.dtype.kind == "O":
+        return fill
+    if array.dtype.kind == "S":
+        raise FormatError(
+            name,
+            "is text of single bytes with a _FillValue",
+            expected="what xarray reads of Zarr version 3",
+            todo="Use another output for this dataset.",
+            code="file-output-unsupported",
+        )
+    return np.asarray(fill).astype(array.dtype)[()]
 
 
 def _padding(array: Array) -> tuple[Any, ...]:

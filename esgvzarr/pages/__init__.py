@@ -103,13 +103,13 @@ def renew_page(
         return page
     said = _entry_of(page)
     if said is None:
-        return page  # somebody else's
-    is_of_url = not href or said.get("href") == href
-    if is_of_url and said.get("proved"):
-        return page
-    report = report or proof_of(path)
-    if not is_of_url or report is not None:
-        write_page(path, href or said.get("href", ""), report)
+        return page  # esgvzarr did not make it
+    known = said.get("href", "")
+    is_elsewhere = bool(href) and known != href
+    if is_elsewhere or not said.get("proved"):
+        report = report or proof_of(path)
+        if is_elsewhere or report is not None:
+            write_page(path, href or known, report)
     return page
 
 

@@ -8,6 +8,7 @@ once.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,33 +151,26 @@ class Comparison:
         if not shown:
             return Described(file, names, (check_shown(file),))
         time = time_name(described(truth))
-        times = times_of(truth, time)
         if time is not None and not truth.sizes[time]:
             empty = Check("time", file.name, passed=True, detail="no time steps")
             return Described(file, names, (empty,))
+        times = times_of(truth, time)
         places = find_places(shown, times) if len(times) or time is None else []
-        checks = [check_places(file, places, len(times), timed=time is not None)]
+        found = check_places(file, places, len(times), timed=time is not None)
         if not places:
-            return Described(file, names, tuple(checks))
+            return Described(file, names, (found,))
         pairs = []
         for place in places:
             dates = date_names(truth, place.group.dataset, time)
             pairs.append(Pair(file, truth, place, time, *dates))
-        fixed: list[tuple[str, str]] = []
-        types: list[tuple[str, bool]] = []
-        jobs: list[Job] = []
-        attrs = {str(name): variable.attrs for name, variable in truth.variables.items()}
-        for pair in pairs:
-            checks += check_structure(pair)
-            for name in pair.names():
-                checks += check_variable(pair, name, fixed, types)
-            jobs += self._jobs(pair, full=self._full)
+        checks, fixed, types = _compared(pairs)
+        jobs = itertools.chain.from_iterable(self._jobs(pair, full=self._full) for pair in pairs)
         return Described(
             file,
             names,
-            tuple(checks),
+            (found, *checks),
             tuple(places),
-            {**attrs, "": truth.attrs},
+            _attrs_of(truth),
             fixed,
             types,
             tuple(count_chunks(pairs, name, self._stated, stored) for name in names),
@@ -300,6 +294,30 @@ class Comparison:
             if begin < end:
                 box[axis] = slice(begin - steps.start, end - steps.start)
                 yield tuple(box)
+
+
+def _compared(
+    pairs: Sequence[Pair],
+) -> tuple[list[Check], list[tuple[str, str]], list[tuple[str, bool]]]:
+    """What the structure and the variables of a file show at its places: checks, and by name what
+    was found of fixed numbers and of types.
+    """
+    checks: list[Check] = []
+    fixed: list[tuple[str, str]] = []
+    types: list[tuple[str, bool]] = []
+    for pair in pairs:
+        checks += check_structure(pair)
+        for name in pair.names():
+            checks += check_variable(pair, name, fixed, types)
+    return checks, fixed, types
+
+
+def _attrs_of(truth: xarray.Dataset) -> dict[str, Mapping[str, Any]]:
+    """Attributes of each variable, and under the empty name those of the file."""
+    attrs: dict[str, Mapping[str, Any]] = {
+        str(name): variable.attrs for name, variable in truth.variables.items()
+    }
+    return {**attrs, "": truth.attrs}
 
 
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,19 +43,28 @@ def date_names(
     named = cf.dates_along(described(truth), time)
     if time not in shown.variables or not _moved(truth, shown, time):
         return named, ()
+    bounds, unclear = _unnamed_dates(truth, time, named)
+    return (*named, *bounds), tuple(unclear)
+
+
+def _unnamed_dates(
+    truth: xarray.Dataset, time: str, named: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Numbers without units that are taken for bounds of time, and those that may be dates."""
+    times = truth.variables[time].values
     bounds = []
     unclear = []
     for key, variable in truth.variables.items():
         name = str(key)
         if name in named or not _may_be_dates(variable, time):
             continue
-        beside = _beside(variable.values, truth.variables[time].values)
+        beside = _beside(variable.values, times)
         called = variable.ndim == 2 and _BOUNDS_WORDS.search(name.lower()) is not None
         if beside and called:
             bounds.append(name)
         elif beside or called:
             unclear.append(name)
-    return (*named, *bounds), tuple(unclear)
+    return bounds, unclear
 
 
 def _may_be_dates(variable: xarray.Variable, time: str) -> bool:

@@ -105,27 +105,32 @@ def check_all_named(
     found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]
 ) -> Iterator[Check]:
     """That each group and each file has its place."""
+    for scene in found:
+        if not scene.shown or not all(part.files for part in scene.parts):
+            subject = ", ".join(f"/{group.path}" for group in scene.shown)
+            yield _misplaced(subject, "named for files or groups that are not there")
+    groups, files = _named(found)
+    for group in shown:
+        if group.path not in groups:
+            yield _misplaced(f"/{group.path}", "no dataset is named for it")
+    for file in sources:
+        if file.url not in files:
+            yield _misplaced(file.name, "no group shows it")
+
+
+def _misplaced(subject: str, detail: str) -> Check:
+    return Check("groups", subject, passed=False, detail=detail)
+
+
+def _named(scenes: Sequence[Scene]) -> tuple[set[str], set[str]]:
+    """Paths of the groups that datasets are named for, and URLs of these datasets' files."""
     groups = set()
     files = set()
-    for scene in found:
+    for scene in scenes:
         groups |= {group.path for group in scene.shown}
         for part in scene.parts:
             files |= {file.url for file in part.files}
-        if not scene.shown or not all(part.files for part in scene.parts):
-            yield Check(
-                "groups",
-                ", ".join(f"/{group.path}" for group in scene.shown),
-                passed=False,
-                detail="named for files or groups that are not there",
-            )
-    for group in shown:
-        if group.path not in groups:
-            yield Check(
-                "groups", f"/{group.path}", passed=False, detail="no dataset is named for it"
-            )
-    for file in sources:
-        if file.url not in files:
-            yield Check("groups", file.name, passed=False, detail="no group shows it")
+    return groups, files
 
 
 def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
@@ -136,25 +141,32 @@ def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
         key: value for key, value in refs.items() if key.endswith((".zgroup", ".zattrs", ".zarray"))
     }
     if ".zmetadata" in refs:
-        try:
-            listed = orjson.loads(refs[".zmetadata"])["metadata"]
-            right = listed == {key: orjson.loads(value) for key, value in described.items()}
-        except (ValueError, TypeError, LookupError):
-            listed = ()
-            right = False
-        yield Check(
-            "metadata",
-            ".zmetadata",
-            right,
-            f"{len(listed)} keys" + ("" if right else " that are not those of the groups"),
-        )
-    listed = {key for key in refs if key.startswith("//")}
-    if listed:
+        listed = _consolidated(refs[".zmetadata"])
+        right = listed == {key: _json_or_none(value) for key, value in described.items()}
+        yield _listing(".zmetadata", f"{len(listed)} keys", right=right)
+    names = {key for key in refs if key.startswith("//")}
+    if names:
         below = {key.rpartition("/")[0] for key in described}
-        right = listed == {f"//{path}" for path in below if "/" in path}
-        yield Check(
-            "metadata",
-            "//",
-            right,
-            f"{len(listed)} names" + ("" if right else " that are not those of the groups"),
-        )
+        right = names == {f"//{path}" for path in below if "/" in path}
+        yield _listing("//", f"{len(names)} names", right=right)
+
+
+def _consolidated(text: Any) -> Any:
+    """What ``.zmetadata`` lists; nothing if it cannot be read."""
+    try:
+        return orjson.loads(text)["metadata"]
+    except (ValueError, TypeError, LookupError):
+        return ()
+
+
+def _json_or_none(text: Any) -> Any:
+    """A JSON text's value; None, which no metadata is, if it is no JSON."""
+    try:
+        return orjson.loads(text)
+    except (ValueError, TypeError):
+        return None
+
+
+def _listing(subject: str, detail: str, *, right: bool) -> Check:
+    wrong = "" if right else " that are not those of the groups"
+    return Check("metadata", subject, passed=right, detail=detail + wrong)

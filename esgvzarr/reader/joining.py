@@ -96,27 +96,30 @@ def _joined(source: Source, group: GroupFacts, decoding: Mapping[str, Any]) -> x
     if len({_of_dates(kind, group.time) for kind in kinds}) > 1:
         coder = xarray.coders.CFDatetimeCoder(use_cftime=True)
         kinds = _kinds(source, group, {**decoding, "use_cftime": None, "decode_times": coder})
-    stretches = _stretches(group, kinds)
-    variables = {}
-    for name, variable in kinds[0].variables.items():
-        if len(kinds) > 1 and group.time in variable.dims:
-            variable = _join([kind.variables[name] for kind in kinds], stretches, group.time)
-        variables[name] = variable
-    coordinates = set.union(*(kind.coordinates for kind in kinds))
-    for name, variable in variables.items():
-        if name in group.arrays[0]:
-            variable.encoding["preferred_chunks"] = chunks_along(group, str(name))
-            variable.encoding["source"] = source.href
-    used_up = {"coordinates"} - set(kinds[0].attrs)
-    attrs = {
-        name: value
-        for name, value in group.attrs.items()
-        if name not in OURS and name not in used_up
-    }
+    variables = _variables(group, kinds)
+    for name in group.arrays[0]:
+        if name in variables:
+            variables[name].encoding["preferred_chunks"] = chunks_along(group, str(name))
+            variables[name].encoding["source"] = source.href
+    left_out = {*OURS, *({"coordinates"} - set(kinds[0].attrs))}
+    attrs = {name: value for name, value in group.attrs.items() if name not in left_out}
     dataset = xarray.Dataset(variables, attrs=attrs)
+    coordinates = set.union(*(kind.coordinates for kind in kinds))
     dataset = dataset.set_coords(coordinates.intersection(variables))
     dataset.encoding["source"] = source.href
     return dataset
+
+
+def _variables(group: GroupFacts, kinds: Sequence[_Kind]) -> Variables:
+    """The variables of a group, those that change with time joined over all its segments."""
+    stretches = _stretches(group, kinds)
+    variables: Variables = {}
+    for name, variable in kinds[0].variables.items():
+        if len(kinds) > 1 and group.time in variable.dims:
+            variables[name] = _join([kind.variables[name] for kind in kinds], stretches, group.time)
+        else:
+            variables[name] = variable
+    return variables
 
 
 def _of_dates(kind: _Kind, time: str) -> str:

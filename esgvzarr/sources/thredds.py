@@ -358,13 +358,19 @@ def _find(
         _check_once(folders_of_it, asked, catalogue.url)
         _check_has_all_files(catalogue, asked)
         return folders_of_it[0]
+    named = _dsid(_stem(catalogue.url))
+    is_named = named == asked or (named is None and may_be_unnamed)
+    return _only_folder(catalogue, datasets) if is_named else None
+
+
+def _only_folder(
+    catalogue: Catalogue, datasets: Sequence[CatalogueDataset]
+) -> CatalogueDataset | None:
+    """The one folder of a page that states no DSID and links to no other page."""
     if catalogue.references or any(dataset.dataset_id for dataset in datasets):
         return None
     folders = list(filter(_holds_files, datasets)) or datasets
-    named = _dsid(_stem(catalogue.url))
-    if named is None and may_be_unnamed:
-        named = asked
-    return folders[0] if len(folders) == 1 and named == asked else None
+    return folders[0] if len(folders) == 1 else None
 
 
 def _outermost(datasets: Iterable[CatalogueDataset]) -> list[CatalogueDataset]:
