@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SAMPLES = {"cf": 45, "combine": 75, "proof": 60, "link": 45}
+SAMPLES = {"cf": 45, "combine": 60, "proof": 50, "link": 40}
 """How many mutants of each room are drawn."""
 _LIMIT_S = 400
 _PYTEST = ("-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider")
