@@ -19,7 +19,7 @@ from pathlib import Path
 
 from esgvzarr.errors import SettingsError
 from esgvzarr.output import known_outputs
-from esgvzarr.output.placing import files_of, measure
+from esgvzarr.output.parts import files_of, measure
 from esgvzarr.testing import NginxServer
 
 from .data import SHAPES, build

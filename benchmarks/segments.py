@@ -314,7 +314,7 @@ def make_outputs(one: FileSet, paths: list[Path], place: Path, only: Sequence[st
 
 def size_of(name: str, place: Path) -> int:
     """Bytes of what one of our ways opens; 0 for other ways."""
-    from esgvzarr.output.placing import parts_of
+    from esgvzarr.output.parts import parts_of
 
     ends = {ENGINE: "references.json", ICECHUNK: f"{NAME}.icechunk", ZARR3: f"{NAME}.zarr3.json"}
     if name not in ends:

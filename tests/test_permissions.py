@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from esgvzarr.errors import StoreError
-from esgvzarr.output.placing import writing
+from esgvzarr.output.disk_errors import writing
 from esgvzarr.permissions import absolute, lacks_locks
 from esgvzarr.settings import Settings
 from esgvzarr.stage import staging_places

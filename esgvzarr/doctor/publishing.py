@@ -22,14 +22,9 @@ from ..link.states import DONE
 from ..link.task import IndexAddress
 from ..model import DatasetId, DatasetRecord
 from ..output import named
-from ..output.placing import (
-    remove_leftovers,
-    remove_reference,
-    side_path,
-    staging,
-    write_reference,
-    writing,
-)
+from ..output.disk_errors import writing
+from ..output.parts import side_path
+from ..output.placing import remove_leftovers, remove_reference, staging, write_reference
 from ..settings import Settings
 from ..transport import Answer, Transport, host_of, is_url
 from .node import Check, Diagnosis, Health, Node, as_diagnosis, days_left

@@ -16,7 +16,8 @@ from ..indexes import Index, LinkState, connect
 from ..model import AccessLink, DatasetRecord, ReferenceFile
 from ..outcome import Linked, Pending, Verb, Written
 from ..output import Reading, of_place, provenance_at, reading_of
-from ..output.placing import parts_of, remove_reference
+from ..output.parts import parts_of
+from ..output.placing import remove_reference
 from ..output.protocol import KERCHUNK_TYPE
 from ..pages import page_href, page_path, remove_page
 from ..permissions import absolute

@@ -18,7 +18,7 @@ from ..errors import StoreError
 from ..model import ReferenceFile, Report
 from ..outcome import Failed, Linked, Outcome, Written
 from ..output import of_place
-from ..output.placing import measure
+from ..output.parts import measure
 from .ledger import Ledger, fingerprint
 from .schema import ENDED
 from .states import (

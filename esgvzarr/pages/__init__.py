@@ -16,7 +16,8 @@ import orjson
 
 from ..errors import SourceError
 from ..model import Report
-from ..output.placing import remove_leftovers, staging, writing
+from ..output.disk_errors import writing
+from ..output.placing import remove_leftovers, staging
 from .facts import read_facts
 from .html import LISTED, dataset_page, directory_page
 

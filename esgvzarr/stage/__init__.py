@@ -22,7 +22,9 @@ from ..formats import Fetched, check_served, location_of, scan_and_keep
 from ..formats import Reading as Scanning
 from ..model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
 from ..output import Artefact, Reading, named, reading_of
-from ..output.placing import clear, measure, staging, writing
+from ..output.disk_errors import writing
+from ..output.parts import measure
+from ..output.placing import clear, staging
 from ..output.protocol import UNREADABLE
 from ..permissions import absolute
 from ..proof.stack import import_readers

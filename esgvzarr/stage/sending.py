@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import WorkerError
-from ..output.placing import parts_of, writing
+from ..output.disk_errors import writing
+from ..output.parts import parts_of
 from . import Place, Staged, Work, stage
 
 

@@ -22,7 +22,7 @@ from ..errors import ProofError, TransportError
 from ..generate import make_references
 from ..model import DatasetId, DatasetRecord, FileRecord, ReferenceSet
 from ..output import Contents, Output
-from ..output.placing import measure
+from ..output.parts import measure
 from ..proof import verify
 from ..transport import Transport
 from .datasets import DATASET_ID, write_monthly

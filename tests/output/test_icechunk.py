@@ -27,7 +27,7 @@ from esgvzarr.indexes.dataset_document import check_link
 from esgvzarr.link.add import access_link
 from esgvzarr.model import ICECHUNK_TYPE
 from esgvzarr.output import named
-from esgvzarr.output.placing import files_of, measure
+from esgvzarr.output.parts import files_of, measure
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available

@@ -27,16 +27,10 @@ from esgvzarr.link.task import IndexAddress
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.outcome import Outcome, Verb
 from esgvzarr.output import named
+from esgvzarr.output.disk_errors import writing
 from esgvzarr.output.icechunk import open_store
-from esgvzarr.output.placing import (
-    files_of,
-    measure,
-    remove_leftovers,
-    staging,
-    withdraw_reference,
-    write_reference,
-    writing,
-)
+from esgvzarr.output.parts import files_of, measure
+from esgvzarr.output.placing import remove_leftovers, staging, withdraw_reference, write_reference
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DATASET_ID, DEFECTS, DRS_PATH, NginxServer, write_monthly
 from esgvzarr.testing.nginx import available

@@ -35,8 +35,8 @@ from esgvzarr.link.task import IndexAddress
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.outcome import Outcome, Verb
 from esgvzarr.output import kerchunk, side_file
+from esgvzarr.output.parts import parts_of
 from esgvzarr.output.placing import (
-    parts_of,
     remove_leftovers,
     remove_reference,
     staging,

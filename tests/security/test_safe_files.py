@@ -27,8 +27,8 @@ from esgvzarr.model import (
     DatasetRecord,
     FileRecord,
 )
+from esgvzarr.output.parts import measure
 from esgvzarr.output.placing import (
-    measure,
     remove_leftovers,
     remove_reference,
     staging,
