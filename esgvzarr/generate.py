@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from .errors import EsgvzarrError
 from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
-from .output import is_stock_json
 from .output.placing import plan_reference, write_reference
 from .pages import ProofOf, renew_page, write_pages
 from .permissions import absolute
@@ -74,8 +73,8 @@ def generate(
 
 
 def add_page(made: Written, settings: Settings, proof_of: ProofOf = lambda _: None) -> None:
-    """Write the page of a dataset whose references are served as JSON. A page that cannot be
-    written is reported, and hinders nothing.
+    """Write the pages of references that are served. A page that cannot be written is reported,
+    and hinders nothing.
 
     Args:
         made: the references, with their proofs.
@@ -83,8 +82,6 @@ def add_page(made: Written, settings: Settings, proof_of: ProofOf = lambda _: No
         proof_of: finds the proof of references that an earlier run proved.
     """
     for reference, report in made.proved:
-        if not is_stock_json(reference.path):
-            continue
         href = reference.href if is_url(reference.href) else served_url(reference.path, settings)
         if not href:
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,9 @@ from .arguments import add_command
 from .exit_status import ExitStatus
 
 if TYPE_CHECKING:
+    from ..output import Artefact
     from ..pages.facts import PageFacts
+    from ..pages.trees import Tree
     from ..transport import Transport
 
 _SOURCE = "the id of a dataset, or the URL or path of a reference file or of its STAC item"
@@ -101,7 +102,8 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 def _show(options: argparse.Namespace) -> int:
     from ..indexes.item_references import references_at
-    from ..pages.facts import read_facts
+    from ..pages.facts import facts_of
+    from ..pages.trees import hosts_of
     from ..proof import read_artefact
     from ..reader import open_named
     from ..settings import Settings
@@ -114,17 +116,27 @@ def _show(options: argparse.Namespace) -> int:
         if is_url(place):
             transport.allow(host_of(place), named=True)
         place = references_at(place, transport)[0]
-        if is_url(place):
-            transport.allow(host_of(place), named=True)
-        contents = read_artefact(place, transport).contents
+        for host in [host_of(place)] if is_url(place) else hosts_of(Path(place)):
+            transport.allow(host, named=True)
+        artefact = read_artefact(place, transport)
         page = _page_of(place, transport) if options.page else ""
-    provenance = json.dumps(dict(contents.provenance))
-    document = json.dumps({"refs": dict(contents.metadata), "provenance": provenance})
-    _print_facts(read_facts(document.encode(), place), place)
+    _print_facts(facts_of(_tree_of(artefact, place), artefact.contents.provenance, place), place)
     if page:
         print(f"page: {page}")
         webbrowser.open(page)
     return ExitStatus.DONE
+
+
+def _tree_of(artefact: Artefact, place: str) -> Tree:
+    """The groups and arrays of references: as the document states them, or as readers open them."""
+    from ..output import is_stock_json, of_place, protocol_of
+    from ..pages.trees import DocumentTree, OpenedTree
+
+    metadata = artefact.contents.metadata
+    if is_stock_json(place) or any(key.endswith(".zarray") for key in metadata):
+        return DocumentTree(metadata)
+    protocol = protocol_of(artefact.contents.provenance)
+    return OpenedTree(artefact, of_place(place).storage_options(protocol))
 
 
 def _page_of(place: str, transport: Transport) -> str:

@@ -91,13 +91,10 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _line_that_opens(path: str) -> str:
     """A line of Python that opens a reference file."""
-    from ..model import Layout
-    from ..output import is_stock_json, provenance_at, reading_of
+    from ..output import opening_call, provenance_at, reading_of
 
     layout = reading_of(provenance_at(Path(path))).layout
-    engine = "kerchunk" if is_stock_json(path) and layout is Layout.WHOLE else "esgvzarr"
-    opener = "open_datatree" if layout is Layout.GROUPS else "open_dataset"
-    return f'xarray.{opener}("{path}", engine="{engine}", chunks={{}})'
+    return opening_call(path, layout).line(path)
 
 
 def _planned(

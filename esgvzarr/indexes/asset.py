@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import LinkError
 from ..model import AccessLink, DatasetRecord, Layout
-from ..output import asset_keys, known_outputs, of_place
+from ..output import asset_keys, known_outputs, of_place, opening_call
 
 DEFAULT_KEY = "reference_file"
 """Of the asset that leads to kerchunk references, in whatever output; other outputs have keys of
@@ -120,11 +120,11 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
 def _how_to_open(link: AccessLink) -> str:
     """What the description says to people, after the output's own words."""
     text = ""
+    call = opening_call(link.href, link.layout)
     if link.layout in _HOW_TO_OPEN:
         text = f". {_HOW_TO_OPEN[link.layout]}"
-    elif link.open_kwargs.get("engine") == "kerchunk" and link.href.endswith(".json"):
-        line = f'xarray.open_dataset("{link.href}", engine="kerchunk", chunks={{}})'
-        text = f". Open it with: {line}"
+    elif call.is_stock:
+        text = f". Open it with: {call.line(link.href)}"
     if link.page:
         text += f" | Look at it: {link.page}"
     return text

@@ -18,6 +18,9 @@ from ..errors import SettingsError
 from ..plugins import registered
 from .contents import Contents as Contents
 from .contents import StoredChunks as StoredChunks
+from .opening import esgvzarr_for as esgvzarr_for
+from .opening import is_stock_json as is_stock_json
+from .opening import opening_call as opening_call
 from .protocol import LARGEST as LARGEST
 from .protocol import Artefact as Artefact
 from .protocol import Form as Form
@@ -66,13 +69,6 @@ def of_place(place: str) -> Output:
     if not fitting:
         return named(DEFAULT)
     return max(fitting, key=lambda output: len(output.suffix))
-
-
-def is_stock_json(place: str) -> bool:
-    """Whether a place is plain JSON of Zarr version 2, by its name: kerchunk's own engine opens it,
-    and browsers do.
-    """
-    return place.endswith(".json") and not place.endswith(".zarr3.json")
 
 
 def provenance_at(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ in the browser from the references. It is one file; its script is built from ``w
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,12 +15,18 @@ from typing import Any
 
 import orjson
 
-from ..errors import SourceError
+from ..errors import ProofError, SettingsError, SourceError, TransportError
 from ..model import Report
+from ..output import is_stock_json, of_place, protocol_of, provenance_at, suffixes
 from ..output.disk_errors import writing
 from ..output.placing import remove_leftovers, staging
-from .facts import read_facts
+from ..output.protocol import UNREADABLE
+from ..transport import Transport
+from .facts import PageFacts, facts_of, read_facts
 from .html import LISTED, dataset_page, directory_page
+from .trees import OpenedTree, hosts_of
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = ".html"
 INDEX = "index.html"
@@ -36,25 +43,25 @@ ProofOf = Callable[[Path], Report | None]
 
 
 def page_path(reference: str | os.PathLike[str]) -> Path:
-    """Where the page of a reference file lies: beside it."""
+    """Where the page of references lies: beside them."""
     path = Path(reference)
     return path.with_name(path.name.removesuffix(_REFERENCE_SUFFIX) + SUFFIX)
 
 
 def page_href(href: str) -> str:
-    """URL of the page of a reference file; empty for a path, and for outputs that have no page."""
-    if "://" not in href or not href.endswith(_REFERENCE_SUFFIX):
+    """URL of the page of references; empty for a path."""
+    if "://" not in href:
         return ""
-    return href.removesuffix(_REFERENCE_SUFFIX) + SUFFIX
+    return href.rstrip("/").removesuffix(_REFERENCE_SUFFIX) + SUFFIX
 
 
 def write_page(
     reference: str | os.PathLike[str], href: str = "", report: Report | None = None
 ) -> Path:
-    """Write the page of a reference file beside it. A page that is there is replaced.
+    """Write the page of references beside them. A page that is there is replaced.
 
     Args:
-        reference: path of ``<DSID>.json``.
+        reference: path of ``<DSID>.json``, or of another output.
         href: its public URL; empty where it is not served.
         report: the proof of it.
 
@@ -63,6 +70,15 @@ def write_page(
         StoreError: the page cannot be written.
     """
     path = Path(reference)
+    if is_stock_json(path.name):
+        facts = _facts_for_a_browser(path, report)
+    else:
+        facts = _facts_of_output(path, report)
+    return _put(page_path(path), dataset_page(facts, href, path.name, _page_with_map(path)))
+
+
+def _facts_for_a_browser(path: Path, report: Report | None) -> PageFacts:
+    """What is said of references that the page's script will load."""
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise SourceError(
@@ -71,8 +87,34 @@ def write_page(
             expected=f"at most {MOST_BYTES}",
             todo="It stays without a page.",
         )
-    facts = read_facts(path.read_bytes(), str(path), report)
-    return _put(page_path(path), dataset_page(facts, href, path.name))
+    return read_facts(path.read_bytes(), str(path), report)
+
+
+def _facts_of_output(path: Path, report: Report | None) -> PageFacts:
+    """What is said of an output that the page's script does not read."""
+    output = of_place(path.name)
+    try:
+        provenance = provenance_at(path)
+        with Transport(allowed_hosts=hosts_of(path)) as transport:
+            artefact = output.read(str(path), transport)
+            tree = OpenedTree(artefact, output.storage_options(protocol_of(provenance)))
+            return facts_of(tree, provenance, str(path), report)
+    except (*UNREADABLE, ProofError, TransportError, SettingsError) as error:
+        raise SourceError(
+            str(path),
+            f"cannot be opened: {error}",
+            expected=f"the output {output.name} of esgvzarr",
+            todo="It stays without a page.",
+            code="source-not-references",
+        ) from error
+
+
+def _page_with_map(path: Path) -> str:
+    """The name of the page of the JSON that lies beside an output; empty where there is none."""
+    if is_stock_json(path.name):
+        return ""
+    beside = path.with_name(path.name.removesuffix(of_place(path.name).suffix) + _REFERENCE_SUFFIX)
+    return page_path(beside).name if beside.is_file() else ""
 
 
 def renew_page(
@@ -81,11 +123,11 @@ def renew_page(
     report: Report | None = None,
     proof_of: ProofOf = lambda _: None,
 ) -> Path:
-    """Write the page of a reference file where there is none, or one that is older, has another
-    URL, or does not tell of the proof.
+    """Write the page of references where there is none, or one that is older, has another URL, or
+    does not tell of the proof or of the page beside it that draws the map.
 
     Args:
-        reference: path of ``<DSID>.json``.
+        reference: path of ``<DSID>.json``, or of another output.
         href: its public URL; that of the page that is there if empty.
         report: the proof of it.
         proof_of: finds the proof, where there is no report.
@@ -106,10 +148,11 @@ def renew_page(
     if said is None:
         return page  # esgvzarr did not make it
     known = said.get("href", "")
-    is_elsewhere = bool(href) and known != href
-    if is_elsewhere or not said.get("proved"):
+    is_changed = said.get("page_with_map", "") != _page_with_map(path)
+    is_outdated = is_changed or (bool(href) and known != href)
+    if is_outdated or not said.get("proved"):
         report = report or proof_of(path)
-        if is_elsewhere or report is not None:
+        if is_outdated or report is not None:
             write_page(path, href or known, report)
     return page
 
@@ -147,18 +190,20 @@ def write_pages(
         StoreError: a page cannot be written.
     """
     root = Path(directory)
-    entries = []
+    entries: dict[Path, dict[str, Any]] = {}
     for reference in _references(root):
         below = reference.relative_to(root).as_posix()
         href = f"{url.rstrip('/')}/{below}" if url else ""
         try:
             page = renew_page(reference, href, proof_of=proof_of)
-        except SourceError:
-            continue  # another JSON file
+        except SourceError as error:
+            _log.info("no page: %s", error)  # another JSON file, most often
+            continue
         entry = _entry_of(page)
-        if entry is not None:
+        dataset = reference.with_name(reference.name.removesuffix(of_place(reference.name).suffix))
+        if entry is not None and (dataset not in entries or is_stock_json(reference.name)):
             listed = {name: entry[name] for name in LISTED}
-            entries.append({**listed, "page": page.relative_to(root).as_posix()})
+            entries[dataset] = {**listed, "page": page.relative_to(root).as_posix()}
     if not entries:
         raise SourceError(
             str(root),
@@ -167,16 +212,20 @@ def write_pages(
             todo="Make some with esgvzarr generate.",
             code="source-none",
         )
-    entries.sort(key=lambda entry: entry["id"])
-    return _put(root / INDEX, directory_page(entries, root.resolve().name)), len(entries)
+    in_order = sorted(entries.values(), key=lambda entry: str(entry["id"]))
+    return _put(root / INDEX, directory_page(in_order, root.resolve().name)), len(in_order)
 
 
 def _references(root: Path) -> Iterator[Path]:
+    """The outputs below a directory, by the ends of their names."""
+    endings = tuple(suffixes())
     for directory, subdirectories, names in os.walk(root):
-        subdirectories[:] = sorted(name for name in subdirectories if not name.startswith("."))
-        for name in sorted(names):
-            if name.endswith(_REFERENCE_SUFFIX) and not name.startswith("."):
-                yield Path(directory) / name
+        visible = sorted(name for name in subdirectories if not name.startswith("."))
+        outputs = [name for name in visible if name.endswith(endings)]
+        subdirectories[:] = [name for name in visible if name not in outputs]
+        outputs += [name for name in names if name.endswith(endings) and not name.startswith(".")]
+        for name in sorted(outputs):
+            yield Path(directory) / name
 
 
 def _entry_of(page: Path) -> dict[str, Any] | None:

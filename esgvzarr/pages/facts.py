@@ -16,8 +16,9 @@ import orjson
 from ..cf.dates import is_reference
 from ..cf.roles import text_of
 from ..errors import SourceError
-from ..model import Report
+from ..model import Layout, Report
 from ..output import reading_of
+from .trees import DocumentTree, Tree
 
 FACETS = {
     "model": ("source_id", "model_id"),
@@ -102,6 +103,15 @@ class PageFacts:
         return min(starts), max(ends)
 
     @property
+    def layout(self) -> Layout:
+        """How the references show the dataset."""
+        if self.groups != ("",):
+            return Layout.GROUPS
+        if self.segments:
+            return Layout.SEGMENTS
+        return Layout.PADDED if self.codec else Layout.WHOLE
+
+    @property
     def main_variable(self) -> VariableFacts | None:
         """The variable that the dataset is about: ``variable_id``, else the largest one."""
         for variable in self.variables:
@@ -121,7 +131,7 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
     """What a reference file says of its dataset.
 
     Args:
-        document: kerchunk references of ours, as JSON.
+        document: kerchunk references of ours, as JSON of Zarr version 2.
         subject: URL or path of it, for messages.
         report: the proof of it.
 
@@ -130,34 +140,47 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
     """
     try:
         parsed = orjson.loads(document)
-        refs = parsed["refs"]
+        tree = DocumentTree(parsed["refs"])
         provenance = orjson.loads(parsed["provenance"])
-        root = _attributes(refs, "")
-        files = tuple(_file(said) for said in provenance["files"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(
-            subject,
-            f"is not a reference file of esgvzarr: {type(error).__name__}",
-            expected="kerchunk references with a provenance",
-            todo="Make it with esgvzarr generate.",
-            code="source-not-references",
-        ) from error
+        raise _not_ours(subject, error) from error
+    return facts_of(tree, provenance, subject, report)
+
+
+def facts_of(
+    tree: Tree, provenance: Mapping[str, Any], subject: str, report: Report | None = None
+) -> PageFacts:
+    """What an output says of its dataset.
+
+    Args:
+        tree: its groups and arrays.
+        provenance: what it says of the files that it was made from.
+        subject: URL or path of it, for messages.
+        report: the proof of it.
+
+    Raises:
+        SourceError: it is not an output that esgvzarr wrote.
+    """
+    try:
+        files = tuple(_file(said) for said in provenance["files"])
+        dataset_id = str(provenance["dataset_id"])
+        root = tree.attributes("")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _not_ours(subject, error) from error
     segments = list(root.get("esgvzarr_segments", ()))
     groups = tuple(root.get("esgvzarr_groups", ())) or ("",)
-    attributes = root if groups == ("",) else {**root, **_attributes(refs, groups[0])}
+    attributes = root if groups == ("",) else {**root, **tree.attributes(groups[0])}
     time = ""
     variables: list[VariableFacts] = []
     for group in groups:
-        shown_in = segments or _attributes(refs, group).get("esgvzarr_segments") or [group]
-        own_time = _time_of(refs, shown_in[0], root)
+        shown_in = segments or tree.attributes(group).get("esgvzarr_segments") or [group]
+        own_time = _time_of(tree, shown_in[0], root)
         time = time or own_time
-        variables += _variables(refs, shown_in, own_time, group)
-    dataset_id = str(provenance["dataset_id"])
-    facets = _facets(attributes)
+        variables += _variables(tree, shown_in, own_time, group)
     return PageFacts(
         dataset_id=dataset_id,
         title=_title(attributes, dataset_id),
-        facets=facets,
+        facets=_facets(attributes),
         attributes=attributes,
         variables=tuple(variables),
         time=time,
@@ -172,9 +195,14 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
     )
 
 
-def _attributes(refs: Mapping[str, Any], path: str) -> dict[str, Any]:
-    text = refs.get(f"{path}/.zattrs" if path else ".zattrs", "{}")
-    return dict(orjson.loads(text) if isinstance(text, str) else text)
+def _not_ours(subject: str, error: Exception) -> SourceError:
+    return SourceError(
+        subject,
+        f"is not a reference file of esgvzarr: {type(error).__name__}",
+        expected="kerchunk references with a provenance",
+        todo="Make it with esgvzarr generate.",
+        code="source-not-references",
+    )
 
 
 def _file(said: Mapping[str, Any]) -> FileFacts:
@@ -207,59 +235,44 @@ def _title(attributes: Mapping[str, Any], dataset_id: str) -> str:
     return title.strip() if isinstance(title, str) and title.strip() else dataset_id
 
 
-def _array_names(refs: Mapping[str, Any], group: str) -> list[str]:
-    prefix = f"{group}/" if group else ""
-    names = []
-    for key in refs:
-        if not key.endswith("/.zarray") or not key.startswith(prefix):
-            continue
-        name = key.removeprefix(prefix).removesuffix("/.zarray")
-        if "/" not in name:
-            names.append(name)
-    return names
-
-
-def _time_of(refs: Mapping[str, Any], group: str, root: Mapping[str, Any]) -> str:
+def _time_of(tree: Tree, group: str, root: Mapping[str, Any]) -> str:
     """The time dimension: as the document says, else the coordinate with CF time units."""
     said = root.get("esgvzarr_concat_dim")
     if isinstance(said, str):
         return said
-    for name in _array_names(refs, group):
-        attributes = _attributes(refs, f"{group}/{name}" if group else name)
-        is_coordinate = attributes.get("_ARRAY_DIMENSIONS") == [name]
-        if is_coordinate and is_reference(text_of(attributes, "units")):
+    for name in tree.names(group):
+        array = tree.array(group, name)
+        is_coordinate = array.dimensions == (name,)
+        if is_coordinate and is_reference(text_of(array.attributes, "units")):
             return name
     return ""
 
 
 def _variables(
-    refs: Mapping[str, Any], groups: Sequence[str], time: str, shown_as: str
+    tree: Tree, groups: Sequence[str], time: str, shown_as: str
 ) -> tuple[VariableFacts, ...]:
     """The variables of the first group, their lengths along time summed over all of them.
 
     Args:
-        refs: key -> metadata.
+        tree: groups and arrays.
         groups: the segments of a group, or the group alone.
         time: name of the dimension.
         shown_as: path of the group that they are segments of.
     """
     variables = []
-    for name in _array_names(refs, groups[0]):
-        parts = [
-            orjson.loads(refs[f"{g}/{name}/.zarray" if g else f"{name}/.zarray"]) for g in groups
-        ]
-        attributes = _attributes(refs, f"{groups[0]}/{name}" if groups[0] else name)
-        dimensions = tuple(map(str, attributes.get("_ARRAY_DIMENSIONS", ())))
-        shape = list(parts[0]["shape"])
-        if time in dimensions:
-            axis = dimensions.index(time)
-            shape[axis] = sum(part["shape"][axis] for part in parts)
+    for name in tree.names(groups[0]):
+        first = tree.array(groups[0], name)
+        shape = list(first.shape)
+        if time in first.dimensions:
+            axis = first.dimensions.index(time)
+            shape[axis] = sum(tree.array(group, name).shape[axis] for group in groups)
+        attributes = first.attributes
         variables.append(
             VariableFacts(
                 name=name,
-                dimensions=dimensions,
+                dimensions=first.dimensions,
                 shape=tuple(shape),
-                chunk_shape=tuple(parts[0]["chunks"]),
+                chunk_shape=first.chunk_shape,
                 units=str(attributes.get("units", "")),
                 description=str(attributes.get("long_name") or attributes.get("standard_name", "")),
                 group=shown_as,

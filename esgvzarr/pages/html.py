@@ -17,7 +17,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ..output import is_stock_json
+from ..model import Layout
+from ..output import Form, esgvzarr_for, is_stock_json, of_place, opening_call
 from .facts import FileFacts, PageFacts
 
 if TYPE_CHECKING:
@@ -49,18 +50,20 @@ class Bar:
     label: str
 
 
-def dataset_page(facts: PageFacts, href: str, reference_name: str) -> str:
+def dataset_page(facts: PageFacts, href: str, reference_name: str, page_with_map: str = "") -> str:
     """The page of one dataset.
 
     Args:
         facts: what it says.
         href: public URL of the reference file; empty or a path where nothing is served.
         reference_name: name of the reference file, which lies in the same directory as the page.
+        page_with_map: name of a page in that directory that draws a map of the same dataset.
     """
-    is_served = "://" in href and bool(facts.origins)
+    why_no_map = _why_no_map(facts, href, reference_name)
     settings = {
-        "href": f"./{reference_name}" if is_served else "",
+        "href": "" if why_no_map else f"./{reference_name}",
         "groups": list(facts.groups),
+        "why": why_no_map,
     }
     template = _environment().get_template("dataset.html")
     return template.render(
@@ -69,13 +72,34 @@ def dataset_page(facts: PageFacts, href: str, reference_name: str) -> str:
         openings=openings(facts, href or reference_name),
         bars=bars(facts.files),
         picture_width=_PICTURE_WIDTH,
+        why_no_map=why_no_map,
+        page_with_map=page_with_map if _is_served(facts, href) else "",
         policy=_policy("dataset.js", facts.origins),
         script=_static("dataset.js"),
         style=_static("page.css"),
         settings=_json(settings),
-        facts_json=_json({**index_entry(facts), **_state_of(facts, href)}),
+        facts_json=_json(
+            {**index_entry(facts), **state_of(facts, href), "page_with_map": page_with_map}
+        ),
         linked_data=_json(linked_data(facts, href)),
     )
+
+
+def _why_no_map(facts: PageFacts, href: str, reference_name: str) -> str:
+    """Why a page draws no map; empty where it does."""
+    if not is_stock_json(reference_name):
+        return (
+            "There is no map here: the script of these pages reads kerchunk references of Zarr "
+            f"version 2 in JSON, and {reference_name} is another output."
+        )
+    if not _is_served(facts, href):
+        return "The files of this dataset are not served over HTTP, so there is no map."
+    return ""
+
+
+def _is_served(facts: PageFacts, href: str) -> bool:
+    """Whether browsers can get the references and the files."""
+    return "://" in href and bool(facts.origins)
 
 
 def directory_page(entries: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -110,7 +134,7 @@ def index_entry(facts: PageFacts) -> dict[str, Any]:
     return {"id": facts.dataset_id, "facets": dict(facts.facets), "summary": summary_of(facts)}
 
 
-def _state_of(facts: PageFacts, href: str) -> dict[str, str]:
+def state_of(facts: PageFacts, href: str) -> dict[str, str]:
     """What a page was made with, by which one tells whether it has to be written again."""
     return {"href": href, "proved": facts.proof.created if facts.proof else ""}
 
@@ -129,51 +153,54 @@ def summary_of(facts: PageFacts) -> str:
 
 def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
     """The ways to open the dataset, the simplest first."""
-    if facts.segments:
-        first = f'import xarray\n\ndataset = xarray.open_dataset("{href}", engine="esgvzarr")'
-        note = "# needs: pip install esgvzarr (the dataset is in segments)\n"
-        ways = [Opening("xarray", note + first)]
-    elif facts.groups != ("",):
-        code = f'import esgvzarr\n\ntree = esgvzarr.open_datatree("{href}")'
-        ways = [Opening("xarray", "# needs: pip install esgvzarr\n" + code)]
-    elif facts.codec or not is_stock_json(href):
-        code = f'import xarray\n\ndataset = xarray.open_dataset("{href}", engine="esgvzarr")'
-        ways = [Opening("xarray", "# needs: pip install esgvzarr\n" + code)]
-    else:
-        code = (
-            f'import xarray\n\ndataset = xarray.open_dataset(\n    "{href}", engine="kerchunk", '
-            "chunks={}\n)"
-        )
-        needs = "# needs: pip install xarray kerchunk dask aiohttp cftime\n"
-        ways = [Opening("xarray", needs + code)]
-    call = _call(facts)
-    by_id = f'import xarray\n\n{call}("{facts.dataset_id}", engine="esgf")'
-    ways.append(Opening("dataset id", "# needs: pip install esgvzarr\n" + by_id))
-    ways.append(Opening("pystac-client", _by_pystac(facts, href)))
-    if "://" in href:
+    call = opening_call(href, facts.layout)
+    opened = f'{_result(facts)}xarray.{call.function}("{facts.dataset_id}", engine="esgf")'
+    ways = [
+        Opening("xarray", _by_address(facts, href)),
+        Opening("dataset id", f"# needs: pip install esgvzarr\nimport xarray\n\n{opened}"),
+        Opening("pystac-client", _by_pystac(facts, href)),
+    ]
+    if "://" in href and not of_place(href).directory:
         ways.append(Opening("curl", f"curl -O '{href}'"))
     return tuple(ways)
 
 
+def _by_address(facts: PageFacts, href: str) -> str:
+    """Code that opens the references at their address."""
+    if facts.layout is Layout.GROUPS:
+        needs = "# needs: pip install esgvzarr\n"
+        return f'{needs}import esgvzarr\n\ntree = esgvzarr.open_datatree("{href}")'
+    if opening_call(href, facts.layout).is_stock:
+        needs = "# needs: pip install xarray kerchunk dask aiohttp cftime\n"
+        arguments = f'\n    "{href}", engine="kerchunk", chunks={{}}\n'
+    else:
+        why = " (the dataset is in segments)" if facts.layout is Layout.SEGMENTS else ""
+        needs = f"# needs: pip install {esgvzarr_for(href)}{why}\n"
+        arguments = f'"{href}", engine="esgvzarr"'
+    return f"{needs}import xarray\n\ndataset = xarray.open_dataset({arguments})"
+
+
 def _by_pystac(facts: PageFacts, href: str) -> str:
     """Code that finds the dataset in an index by its id, and opens it as the index says."""
-    is_one = not facts.segments and facts.groups == ("",)
-    is_stock = is_one and not facts.codec and is_stock_json(href)
-    engine = "kerchunk dask" if is_stock else "esgvzarr"
+    call = opening_call(href, facts.layout)
+    output = of_place(href)
+    engine = "kerchunk dask" if call.is_stock else esgvzarr_for(href)
+    arguments = '**asset.extra_fields["xarray:open_kwargs"]'
+    if output.form is Form.REPOSITORY:  # stock readers make a store of it before
+        arguments = 'engine="esgvzarr", chunks={}'
     return (
         f"# needs: pip install pystac-client xarray aiohttp cftime {engine}\n"
         "import pystac_client\nimport xarray\n\n"
         f'index = pystac_client.Client.open("{STAC_INDEX}")\n'
         f'(item,) = index.search(ids=["{facts.dataset_id}"]).items()\n'
-        'asset = item.assets["reference_file"]\n'
-        f'{_call(facts)}(asset.href, **asset.extra_fields["xarray:open_kwargs"])'
+        f'asset = item.assets["{output.asset_key}"]\n'
+        f"{_result(facts)}xarray.{call.function}(asset.href, {arguments})"
     )
 
 
-def _call(facts: PageFacts) -> str:
-    """The call that opens the dataset: one dataset, or a tree of its groups."""
-    is_tree = facts.groups != ("",) and not facts.segments
-    return "tree = xarray.open_datatree" if is_tree else "dataset = xarray.open_dataset"
+def _result(facts: PageFacts) -> str:
+    """The variable that gets what is opened: one dataset, or a tree of its groups."""
+    return "tree = " if facts.layout is Layout.GROUPS else "dataset = "
 
 
 def bars(all_files: Sequence[FileFacts]) -> tuple[Bar, ...]:
@@ -216,7 +243,7 @@ def linked_data(facts: PageFacts, href: str) -> dict[str, Any]:
             {
                 "@type": "DataDownload",
                 "contentUrl": href,
-                "encodingFormat": "application/vnd.zarr+kerchunk",
+                "encodingFormat": of_place(href).media_type,
             }
         ]
     return described

@@ -294,7 +294,7 @@ const begin = guarded(async () => {
   connectCopyButtons();
   const settings = JSON.parse(element("settings").textContent);
   if (!settings.href) {
-    say("The files of this dataset are not served over HTTP, so there is no map.");
+    say(settings.why);
     return;
   }
   say("Opening ...");
