@@ -162,6 +162,7 @@ def scan_and_keep(
     values.check_any(found)
     values.check_sizes(found)
     values.check_scalars(found)
+    values.check_paths(found)
     wanted = values.wanted(found, bounds=reading.bounds)
     return _with_values(found, wanted, contents, places, transport), kept
 

@@ -30,6 +30,8 @@ LARGEST_WHOLE = 2**30
 """Bytes of a variable that is compared whole, and so is in memory several times."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """What ends a name in C, and what Python has for a byte that is not UTF-8."""
+_NO_ARRAY_NAME = re.compile(r"[/\\]|\A[.]")
+"""What zarr-python splits the names of arrays by (``normalize_path``), or keeps for itself."""
 _ROOM = 64 * 2**20
 """Bytes of values that are read where next to nothing is stored."""
 _MOST_COMPRESSED = 1100
@@ -266,6 +268,25 @@ def check_scalars(files: Sequence[FileReferences]) -> None:
                     "not open",
                     expected="a scalar with a name of its own",
                     todo="Rename the scalar or the dimension.",
+                    code="file-name-invalid",
+                )
+
+
+def check_paths(files: Sequence[FileReferences]) -> None:
+    """Refuse names of variables that Zarr takes for paths or for its own: references show no array
+    under them.
+
+    Raises:
+        FormatError: ``file-name-invalid``.
+    """
+    for file in files:
+        for name in file.variables:
+            if _NO_ARRAY_NAME.search(name) is not None:
+                raise FormatError(
+                    file.file.url,
+                    f"has the variable {name!r}, which Zarr takes for a path",
+                    expected=r"names of variables without / and \, and without a dot in front",
+                    todo="Rename the variable.",
                     code="file-name-invalid",
                 )
 
