@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from . import cf
 from .combine import borders
 from .combine.rules import check
+from .combine.several import by_variable
 from .errors import FormatError, RefusedError
 from .formats import scan
 from .formats.opening import Opening, measure_opening
@@ -21,6 +22,7 @@ from .transport import Transport, is_url
 
 LEAST_CHUNK = 4 * 2**20
 """Bytes, decoded, that a chunk of data should have at least: the rule of CMOR 3.14 and of CMIP7."""
+_SUBJECT = "these files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,10 @@ class FileLayout:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What the files are, and what would make them better."""
+class VariableInspection:
+    """What the files of one variable are, in a dataset that holds several."""
 
-    files: tuple[FileLayout, ...]
-    obstacles: tuple[Obstacle, ...]
-    notes: tuple[str, ...]
-    """What is right, and yet makes reading slower."""
+    name: str
     segments: int
     """Arrays that the files form; 0 where they cannot be referenced."""
     chunk_steps: int
@@ -68,9 +67,31 @@ class Inspection:
     repacking: tuple[str, ...]
     """What programs that repack files would change."""
 
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the files are, and what would make them better."""
+
+    files: tuple[FileLayout, ...]
+    obstacles: tuple[Obstacle, ...]
+    notes: tuple[str, ...]
+    """What is right, and yet makes reading slower."""
+    segments: int
+    """Arrays that the files form, those of a variable if they hold several; 0 where they cannot be
+    referenced.
+    """
+    chunk_steps: int
+    """The chunk length along time that would make them one array; 0 where none is needed, or none
+    exists, and where the variables differ in it.
+    """
+    repacking: tuple[str, ...]
+    """What programs that repack files would change; of several variables, see ``variables``."""
+    variables: tuple[VariableInspection, ...] = ()
+    """Each variable by itself, where each has files of its own, as in CMIP5; else nothing."""
+
     @property
     def one_array(self) -> bool:
-        """Whether the files are one array as they are."""
+        """Whether the files are one array as they are, or each variable is."""
         return self.segments == 1
 
 
@@ -87,29 +108,64 @@ def inspect(places: Sequence[str], transport: Transport) -> Inspection:
     records = [_record(place) for place in places]
     scanned, obstacles = _scan(records, transport)
     layouts = tuple(_layout(file, transport) for file in scanned)
-    series = None
-    if scanned and not obstacles:
-        series = _checked(scanned, obstacles)
     notes = tuple(_notes(layouts))
-    if series is None:
+    if obstacles or not scanned:
         return Inspection(layouts, tuple(obstacles), notes, 0, 0, ())
+    found = [
+        _inspect_variable(name, files, obstacles)
+        for name, files in _of_each_variable(scanned).items()
+    ]
+    whole = all(one.segments for one in found)
+    lengths = {one.chunk_steps for one in found}
+    return Inspection(
+        layouts,
+        tuple(obstacles),
+        notes,
+        max(one.segments for one in found) if whole else 0,
+        max(lengths) if len(lengths) == 1 else 0,
+        found[0].repacking if len(found) == 1 else (),
+        tuple(found) if len(found) > 1 else (),
+    )
+
+
+def _of_each_variable(
+    scanned: Sequence[FileReferences],
+) -> dict[str, Sequence[FileReferences]]:
+    """Variables -> their files, where each has files of its own. All files under no name where one
+    variable is all that they hold, or where they cannot be told apart.
+    """
+    whole: dict[str, Sequence[FileReferences]] = {"": scanned}
+    if len({file.attrs.get("variable_id") for file in scanned} - {None}) > 1:
+        return whole  # of ids that name a variable: several datasets
+    try:
+        found = by_variable(scanned, _SUBJECT)
+    except RefusedError:
+        return whole
+    return {**found} if len(found) > 1 else whole
+
+
+def _inspect_variable(
+    name: str, files: Sequence[FileReferences], obstacles: list[Obstacle]
+) -> VariableInspection:
+    """What the files of one variable are; what stands in the way is added to ``obstacles``."""
+    series = _checked(files, obstacles)
+    if series is None:
+        return VariableInspection(name, 0, 0, ())
     found = borders(series)
     for border in found:
         url = series.files[border.file].file.url
         obstacles.append(Obstacle(url, "segments", f"{border.variable}: {border.difference}"))
     segments = len({border.file for border in found}) + 1
-    steps = 0
-    repacking: tuple[str, ...] = ()
-    if segments > 1:
-        steps = suggested_chunk(series)
-        repacking = tuple(_repacking(series, steps))
-    return Inspection(layouts, tuple(obstacles), notes, segments, steps, repacking)
+    if segments == 1:
+        return VariableInspection(name, 1, 0, ())
+    steps = suggested_chunk(series)
+    return VariableInspection(name, segments, steps, tuple(_repacking(series, steps)))
 
 
 def _checked(scanned: Sequence[FileReferences], obstacles: list[Obstacle]) -> Series | None:
     """The files in their order; None where a rule refuses them, which is one obstacle more."""
     try:
-        return check(scanned, "these files")
+        return check(scanned, _SUBJECT)
     except RefusedError as error:
         obstacles += [Obstacle(one.file, one.code, str(one)) for one in error.findings]
     except FormatError as error:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from esgvzarr.cli import main
 from esgvzarr.inspect import LEAST_CHUNK, Inspection, cmor_chunk, dividing_chunk, inspect
 from esgvzarr.testing import DEFECTS, FileSpec, ThreddsServer, write_files
+from esgvzarr.testing.projects import write_cmip5
 from esgvzarr.transport import Transport
 
 
@@ -122,3 +123,25 @@ def test_the_rule_of_cmor_makes_segments_of_yearly_daily_files() -> None:
     assert 365 % 18 != 0
     assert dividing_chunk([365, 365, 366], step) == 73
     assert dividing_chunk([365, 366, 365], step) == 1
+
+
+def test_variables_in_files_of_their_own_are_looked_at_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dataset of CMIP5 holds several; what is true of one need not be true of the others."""
+    paths = write_cmip5(tmp_path / "right", tas={}, pr={})
+    found = look(paths)
+    assert (found.one_array, found.obstacles) == (True, ())
+    assert [(one.name, one.segments) for one in found.variables] == [("pr", 1), ("tas", 1)]
+    chunks = {"compression": "zlib", "chunks": (5, 4, 6)}
+    paths = write_cmip5(tmp_path / "odd", tas=chunks, pr={})
+    found = look(paths)
+    assert [(one.name, one.segments) for one in found.variables] == [("pr", 1), ("tas", 2)]
+    assert {one.code for one in found.obstacles} == {"segments"}
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", *map(str, paths)])
+    assert ended.value.code == 1
+    printed = capsys.readouterr().out
+    assert "Those of pr form one array." in printed
+    assert "Those of tas form 2 arrays" in printed
+    assert "Chunks of 12 time steps would make them one array." in printed

@@ -10,7 +10,7 @@ from .arguments import add_command, add_json
 from .exit_status import ExitStatus
 
 if TYPE_CHECKING:
-    from ..inspect import Inspection
+    from ..inspect import Inspection, VariableInspection
 
 
 def add_commands(commands: Any) -> None:
@@ -81,13 +81,30 @@ def _print_table(found: Inspection) -> None:
 
 
 def _lines(found: Inspection) -> list[str]:
-    if found.one_array:
-        lines = ["The files form one array."]
-    elif found.segments:
-        lines = [f'The files form {found.segments} arrays: readers need engine="esgvzarr".']
-    else:
+    if not found.segments:
         lines = ["The files cannot be referenced."]
+    elif found.variables:
+        lines = [f"The files hold {len(found.variables)} variables, each in files of its own."]
+    else:
+        lines = [_verdict("The files", found.segments)]
     lines += [f"{one.file.rpartition('/')[2]}: [{one.code}] {one.text}" for one in found.obstacles]
+    for one in found.variables:
+        lines += [_verdict(f"Those of {one.name}", one.segments), *_advice(one)]
+    if not found.variables:
+        lines += _advice(found)
+    return [*lines, *found.notes]
+
+
+def _verdict(subject: str, segments: int) -> str:
+    if segments == 1:
+        return f"{subject} form one array."
+    if segments:
+        return f'{subject} form {segments} arrays: readers need engine="esgvzarr".'
+    return f"{subject} cannot be referenced."
+
+
+def _advice(found: Inspection | VariableInspection) -> list[str]:
+    lines = list(found.repacking)
     if found.chunk_steps:
-        lines.append(f"Chunks of {found.chunk_steps} time steps would make them one array.")
-    return [*lines, *found.repacking, *found.notes]
+        lines.insert(0, f"Chunks of {found.chunk_steps} time steps would make them one array.")
+    return lines

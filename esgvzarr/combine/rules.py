@@ -21,7 +21,7 @@ from .fixed import check_dimensions, check_fixed, check_variables, of_several_va
 from .identity import check_identity, check_methods, confirm_id
 from .meaning import check_attributes, check_finite, check_packing, check_units
 from .order import arrange
-from .time_rules import check_bounds, check_calendars, check_gaps, check_overlap
+from .time_rules import check_bounds, check_calendars, check_dates, check_gaps, check_overlap
 
 
 def check(
@@ -163,6 +163,7 @@ def doubtful_checksums(series: Series) -> Iterator[Finding]:
 _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_calendars,
     check_bounds,
+    check_dates,
     check_overlap,
     check_gaps,
     check_variables,

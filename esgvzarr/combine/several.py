@@ -6,7 +6,7 @@ files of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from .. import cf, drs
 from ..errors import RefusedError
@@ -34,14 +34,27 @@ def combine_dataset(
         RefusedError: with the findings of all rules that were broken.
     """
     name = str(dataset_id)
-    variables = by_variable(files, name) if _names_no_variable(name) else {}
-    if len(variables) < 2:
+    variables = of_each_variable(files, name)
+    if len(variables) == 1:
         return combine(check(files, name, serve_once, dataset_id=name), dataset_id)
     members = []
     for label, own in variables.items():
         series = check(own, name, serve_once, dataset_id=name)
         members.append(Member(label, series, combine(series, dataset_id)))
     return _side_by_side(members, dataset_id)
+
+
+def of_each_variable(
+    files: Sequence[FileReferences], name: str
+) -> Mapping[str, Sequence[FileReferences]]:
+    """Names of data variables -> their files, of a dataset whose id names no variable. All files
+    under an empty name where the id names one, or where they hold one.
+
+    Raises:
+        RefusedError: the variables cannot be told apart.
+    """
+    variables = by_variable(files, name) if _names_no_variable(name) else {}
+    return variables if len(variables) > 1 else {"": files}
 
 
 def _names_no_variable(dataset_id: str) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import cftime
 import numpy as np
 
 from .. import cf
-from ..model import FileReferences, Finding, Series
+from ..model import FileReferences, Finding, Series, Variable
 from .order import date_at
 
 _PERIODS = {"yr": 12, "dec": 120, "mon": 1}
@@ -53,6 +54,38 @@ def check_bounds(series: Series) -> Iterator[Finding]:
 def _is_moved(files: Sequence[FileReferences], time: str, name: str) -> bool:
     """Whether files state the dates ``name`` by different units or calendars."""
     return len(cf.time_references([file.variables for file in files], time, name)) > 1
+
+
+def check_dates(series: Series) -> Iterator[Finding]:
+    """Rule 5: what is dates along time beside it, such as its bounds, is dates that stock xarray
+    decodes, or missing.
+    """
+    for file in series.files:
+        for name in series.dates[1:]:
+            variable = file.variables.get(name)
+            attrs = cf.companion_attrs(file.variables, name, str(series.time))
+            if variable is None or cf.is_absolute(cf.text_of(attrs, "units")):
+                continue
+            reason = _undecodable(variable, attrs)
+            if reason:
+                expected = f"{name!r} to be dates that can be decoded"
+                todo = "Correct its numbers, or mark those that are missing by _FillValue."
+                yield Finding("time-invalid", 5, file.file.url, expected, reason, todo)
+
+
+def _undecodable(variable: Variable, attrs: Mapping[str, Any]) -> str:
+    """Why stock xarray cannot decode dates; empty where it can, or where they were not read."""
+    values = variable.values
+    if values is None or values.dtype.kind not in "iuf":
+        return ""
+    absent = cf.missing(values, cf.meaning(variable))
+    if {"scale_factor", "add_offset"} & variable.attrs.keys():
+        values = cf.unpacked(values, cf.meaning(variable))
+    try:
+        cf.to_microseconds(values[~absent], cf.text_of(attrs, "units"), cf.calendar_of(attrs))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _fills_differ(files: Sequence[FileReferences], name: str) -> bool:

@@ -8,7 +8,7 @@ before it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -20,6 +20,7 @@ from ..combine import combine as combine_files
 from ..combine.document import join
 from ..combine.overlaps import serve_once
 from ..combine.rules import check
+from ..combine.several import of_each_variable
 from ..formats import Reading, check_served, scan_and_keep
 from ..generate import place_staged, plan_staged
 from ..model import FileReferences, Finding, Member, ReferenceFile, ReferenceSet, Series
@@ -157,7 +158,10 @@ def _join(
     once: Callable[[Series], Series],
 ) -> ReferenceSet:
     def members(of: Sequence[Input], *, static: bool = False) -> list[Member]:
-        return [_member(one, scanned[one.name], spec.drop, once, static=static) for one in of]
+        found: list[Member] = []
+        for one in of:
+            found += _members(one, scanned[one.name], spec.drop, once, static=static)
+        return found
 
     static = members(inputs.static, static=True)
     companions = members(inputs.companions, static=True)
@@ -178,19 +182,23 @@ def _join(
     )
 
 
-def _member(
+def _members(
     one: Input,
     files: Sequence[FileReferences],
     drop: Sequence[str],
     once: Callable[[Series], Series],
     *,
     static: bool,
-) -> Member:
-    """One dataset, checked and combined by itself."""
+) -> Iterator[Member]:
+    """One dataset, checked and combined by itself; of one whose id names no variable, each variable
+    that has files of its own.
+    """
     trimmed = [trim(file, drop, static=static) for file in files]
     known = one.name if drs.facets(one.name) is not None else ""  # a stream is no dataset
-    series = check([file for file, _ in trimmed], one.name, once, dataset_id=known)
     dropped = set[str]().union(*(names for _, names in trimmed))
-    return Member(
-        one.name, series, combine_files(series, one.id or one.name), tuple(sorted(dropped))
-    )
+    kept = [file for file, _ in trimmed]
+    for label, own in of_each_variable(kept, one.name).items():
+        series = check(own, one.name, once, dataset_id=known)
+        name = f"{one.name} {label}" if label else one.name
+        references = combine_files(series, one.id or one.name)
+        yield Member(name, series, references, tuple(sorted(dropped)))

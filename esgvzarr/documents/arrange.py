@@ -6,6 +6,7 @@ filled, cut or aligned.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,8 +16,12 @@ from ..combine.several import misfits_in, place
 from ..errors import RefusedError, SourceError
 from ..model import FileReferences, Finding, Member, Variable
 
-_SIMULATION = ("mip_era", "source_id", "experiment_id", "variant_label")
-"""Global attributes by which datasets are of one simulation (CMIP6 global attributes document)."""
+_SIMULATION = ("mip_era", "source_id", "model_id", "experiment_id", "variant_label")
+"""Global attributes by which datasets are of one simulation (CMIP6 global attributes document;
+``model_id`` is CMIP5's ``source_id``).
+"""
+_CMIP5_TABLE = re.compile(r"Table (\w+) ")
+"""How CMIP5 writes ``table_id``: ``Table Amon (27 April 2011) <checksum>``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +199,9 @@ def _table(member: Member) -> str:
             todo="Say which group it belongs to: give streams in place of datasets.",
             code="source-table",
         )
+    of_cmip5 = _CMIP5_TABLE.match(table)
+    if of_cmip5:
+        table = of_cmip5[1]
     return table.replace("/", "-").replace(" ", "-")
 
 

@@ -13,6 +13,7 @@ from ..plugins import registered
 from ..transport import Head, Range, Transport, is_url
 from . import values
 from .content import Needs, SparseContent
+from .names import check_any, check_paths, check_scalars
 
 HEAD = 128 * 1024
 """Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk
@@ -159,9 +160,10 @@ def scan_and_keep(
         for place, content, one in zip(places, contents, found, strict=True)
         if is_url(place)
     }
-    values.check_any(found)
+    check_any(found)
     values.check_sizes(found)
-    values.check_scalars(found)
+    check_scalars(found)
+    check_paths(found)
     wanted = values.wanted(found, bounds=reading.bounds)
     return _with_values(found, wanted, contents, places, transport), kept
 

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 from ..errors import FormatError
-from .values import check_names, shown_text
+from .names import check_names
+from .values import shown_text
 
 _HIDDEN = {
     "_Netcdf4Dimid",

@@ -20,7 +20,8 @@ from ..errors import FormatError
 from ..model import ChunkTable, Variable
 from .hdf5_attributes import netcdf_types, raw_attr, read_attr, read_attrs, text_of
 from .hdf5_filters import KNOWN, Codecs, codecs_of, filters_of, library_decodes, readable_codecs
-from .values import SMALL, check_fill, check_names, decode_chunk
+from .names import check_names
+from .values import SMALL, check_fill, decode_chunk
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""

@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import COPY_AGAIN, FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .content import Needs, SparseContent
-from .values import check_fill, check_names, shown_text
+from .names import check_names
+from .values import check_fill, shown_text
 
 _TYPES = {
     1: "i1",

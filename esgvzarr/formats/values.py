@@ -5,7 +5,6 @@ inlined.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,8 +27,6 @@ more room than as numbers.
 """
 LARGEST_WHOLE = 2**30
 """Bytes of a variable that is compared whole, and so is in memory several times."""
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
-"""What ends a name in C, and what Python has for a byte that is not UTF-8."""
 _ROOM = 64 * 2**20
 """Bytes of values that are read where next to nothing is stored."""
 _MOST_COMPRESSED = 1100
@@ -76,23 +73,6 @@ def _quickly_read(
         if _is_quickly_read(file.variables[name], limit):
             found.add(name)
     return found
-
-
-def check_any(files: Sequence[FileReferences]) -> None:
-    """Refuse files without variables: no group could show them.
-
-    Raises:
-        FormatError: ``file-no-variables``.
-    """
-    for file in files:
-        if not file.variables:
-            raise FormatError(
-                file.file.url,
-                "has no variables",
-                expected="at least one variable in the root group",
-                todo="Take the file out of the dataset, or write it anew with its data.",
-                code="file-no-variables",
-            )
 
 
 def check_sizes(files: Sequence[FileReferences]) -> None:
@@ -228,58 +208,6 @@ def _exact(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
             value.astype(dtype).astype(np.float64), value.astype(np.float64), equal_nan=True
         )
     )
-
-
-def check_names(names: Iterable[str | bytes], subject: str) -> None:
-    """Refuse names of dimensions, variables or attributes that are there twice, or are no text.
-
-    Args:
-        names: as h5py has them: bytes where they are not UTF-8; or with surrogates for such bytes.
-        subject: the file.
-
-    Raises:
-        FormatError: ``file-name-invalid``.
-    """
-    seen = set[str | bytes]()
-    for name in names:
-        found = ""
-        if name in seen:
-            found = f"has the name {name!r} twice"
-        elif not name or not _is_text(name):
-            found = f"has the name {name!r}, which is no text"
-        if found:
-            raise FormatError(
-                subject,
-                found,
-                expected="names in UTF-8, each once",
-                todo="Write the file again with a netCDF library, or rename what has that name.",
-                code="file-name-invalid",
-            )
-        seen.add(name)
-
-
-def check_scalars(files: Sequence[FileReferences]) -> None:
-    """Refuse scalars that are named as a dimension is: xarray opens no such file.
-
-    Raises:
-        FormatError: ``file-name-invalid``.
-    """
-    for file in files:
-        used = set[str]().union(*(variable.dims for variable in file.variables.values()))
-        for name, variable in file.variables.items():
-            if name in used and not variable.dims:
-                raise FormatError(
-                    file.file.url,
-                    f"has the scalar {name!r} beside the dimension {name!r}, which xarray does "
-                    "not open",
-                    expected="a scalar with a name of its own",
-                    todo="Rename the scalar or the dimension.",
-                    code="file-name-invalid",
-                )
-
-
-def _is_text(name: str | bytes) -> bool:
-    return isinstance(name, str) and _NO_TEXT.search(name) is None
 
 
 def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:

@@ -323,6 +323,7 @@ _TABLE = (
         "time-invalid",
     ),
     Defect("bounds_nowhere", 5, _all(omit=("time_bnds",))),
+    Defect("bounds_no_date", 5, _all(oddities.end_bounds_nowhere), "time-invalid"),
     Defect("bounds_missing", 13, _second(omit=("time_bnds",)), "variable-missing"),
     Defect("other_dimension_order", 2, _all(oddities.add_other_orders)),
     Defect("second_time", 5, _all(oddities.add_second_time)),

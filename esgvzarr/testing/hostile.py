@@ -86,6 +86,11 @@ def end_name(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"standard_name", b"standard\0name"))
 
 
+def name_path(path: Path) -> None:
+    """The name of a variable of a netCDF-3 file has a backslash in it, as paths have."""
+    path.write_bytes(path.read_bytes().replace(b"lat_bnds", b"lat\\bnds"))
+
+
 def name_twice(path: Path) -> None:
     """Two variables of a netCDF-3 file have one name."""
     data = path.read_bytes()
@@ -105,6 +110,7 @@ _TABLE = (
     _hostile("name_not_text", "file-name-invalid", name_attribute),
     _hostile("name_not_text_netcdf3", "file-name-invalid", name_attribute_netcdf3, format=_CLASSIC),
     _hostile("name_with_nul", "file-name-invalid", end_name, format=_CLASSIC),
+    _hostile("name_is_path", "file-name-invalid", name_path, format=_CLASSIC),
     _hostile("name_twice", "file-name-invalid", name_twice, format=_CLASSIC),
 )
 

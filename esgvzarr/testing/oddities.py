@@ -352,6 +352,11 @@ def list_bounds(file: netCDF4.Dataset, spec: FileSpec) -> None:
     file["time"].setncattr_string("bounds", ["time_bnds", "none"])
 
 
+def end_bounds_nowhere(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """The last step ends at a number that is no date of any calendar, and not marked as missing."""
+    file["time_bnds"][-1, 1] = -7.5e43
+
+
 def count_time(units: str, calendar: str, first: float, step: float) -> Extra:
     """Time in units that only some calendars have, or that are dates themselves."""
 

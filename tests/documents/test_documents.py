@@ -29,6 +29,7 @@ from esgvzarr.model import Report
 from esgvzarr.outcome import Written
 from esgvzarr.settings import Settings
 from esgvzarr.testing import FileSpec, Mom6Files, ThreddsServer, specs_of, write_files, write_mom6
+from esgvzarr.testing.projects import CMIP5, write_cmip5
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Unable to decode time axis"  # dates of MOM6 before the calendar reform
@@ -653,6 +654,16 @@ def test_directories_by_the_drs_need_no_ids(tmp_path: Path) -> None:
     write_files(tas.parent / "v20200101", specs_of((12,)))
     assert refusal(tmp_path, datasets=pattern) == "source-duplicate"
     assert refusal(tmp_path, datasets=str(tas.parent)) == "source-dataset-id-missing"
+
+
+def test_a_dataset_of_several_variables_brings_them_all(tmp_path: Path) -> None:
+    """CMIP5's ids name no variable: each variable has files of its own."""
+    paths = write_cmip5(tmp_path / "files", tas={}, pr={})
+    source = {"dataset": CMIP5, "sources": list(map(str, paths))}
+    outcome = make(tmp_path, datasets=[source])
+    assert outcome.report is not None
+    assert outcome.report.passed
+    assert {"tas", "pr"} <= set(stock(str(tmp_path / "doc.json"), "Amon").variables)
 
 
 def test_datasets_of_two_simulations_are_refused(tmp_path: Path) -> None:
