@@ -420,3 +420,44 @@ def test_imports_keep_to_the_floors_and_doors() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def defined_in(path: Path) -> set[str]:
+    """The names that a module's own statements define, those that it imports included."""
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def module_of(node: ast.ImportFrom, importer: Path) -> Path | None:
+    """The file or folder of this tree that an import statement means; None for other packages."""
+    if node.level:
+        base = importer.parents[node.level - 1]
+    elif (node.module or "").partition(".")[0] in ("esgvzarr", "benchmarks"):
+        base = ROOT
+    else:
+        return None
+    return base.joinpath(*(node.module or "").split("."))
+
+
+def test_benchmarks_import_what_is_there() -> None:
+    """They are run by hand, months apart: a name that moved is found here."""
+    missing = []
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        for node in ast.walk(parsed(path)):
+            module = module_of(node, path) if isinstance(node, ast.ImportFrom) else None
+            if module is None or not isinstance(node, ast.ImportFrom):
+                continue
+            file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+            known = defined_in(file) if file.exists() else set()
+            if module.is_dir():
+                known |= {one.stem for one in module.iterdir()}
+            absent = {alias.name for alias in node.names} - known
+            missing += [f"{path.name}: {name} of {module}" for name in absent]
+    assert missing == []

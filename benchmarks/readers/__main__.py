@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from ..defects import files_alone
+from esgvzarr.testing.truth import CFTIME, open_alone
+
 from ..page import replace_marked
 from .environments import CannotRunError, command_of
 from .program import plain
@@ -138,13 +139,27 @@ def judge(result: Mapping[str, Any], files: Sequence[Path], variable: str) -> st
     shown = result["variables"]
     if not shown:
         return NOTHING
-    truth = files_alone([str(path) for path in files])
+    truth = truth_of(files)
     wrong = [
         name
         for name in {variable: None, **shown}
         if name not in shown or not same(shown[name], truth.get(name))
     ]
     return f"**other values**: {', '.join(wrong)}" if wrong else SAME
+
+
+def truth_of(files: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Each variable as the files hold it: put one after the other by time, or the first file's
+    where it does not change.
+    """
+    opened = open_alone(files, decode_times=CFTIME)
+    found = {}
+    for name, variable in opened[0].variables.items():
+        found[str(name)] = variable.values
+        if "time" in variable.dims:
+            parts = [dataset.variables[name].values for dataset in opened]
+            found[str(name)] = np.concatenate(parts, axis=variable.dims.index("time"))
+    return found
 
 
 def same(array: Mapping[str, Any], truth: np.ndarray | None) -> bool:
