@@ -242,8 +242,9 @@ def serve(handle: int, run_child: Callable[[socket.socket], None], *, import_bef
         run_child: what a child does with its socket to the owner.
         import_before: number of the child before which to import what children import.
     """
-    _Server(handle, run_child, import_before).run()
-    os._exit(0)
+    server = _Server(handle, run_child, import_before)
+    server.run()
+    os._exit(0)  # the kernel closes what the server has open
 
 
 class _Server:

@@ -23,9 +23,16 @@ from . import audit, backfill, doctor, extract, generate, inspect, link, pages
 from .arguments import EXIT_STATUS
 from .completion import add_completion
 from .exit_status import ExitStatus
+from .loops import loops_ended
 from .standard_streams import PipeClosedError, messages_shown, results_printed
 
-__all__ = ["main", "make_parser"]
+__all__ = ["main", "make_parser", "program"]
+
+
+def program() -> None:
+    """Run the command that the process was started for, and end the process with its status."""
+    with loops_ended():
+        main()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,69 @@
+"""The end of the program: the event loops of zarr and fsspec, which run in threads of their own.
+
+Both libraries leave their loop to the end of Python, where tasks that still wait, as after Ctrl-C,
+are destroyed with a message each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import sys
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from typing import Any
+
+_HOLDERS = ("zarr.core.sync", "fsspec.asyn")
+"""Modules with ``loop`` and ``iothread``, lists of one: what they run, once something was read."""
+_PATIENCE_S = 5.0
+"""For the tasks of a loop to end, once they were cancelled; and for its thread."""
+
+
+@contextmanager
+def loops_ended() -> Iterator[None]:
+    """Cancel what waits in the loops of the libraries when the block ends, and close the loops when
+    Python ends. For programs: nothing can be read through the libraries afterwards.
+    """
+    atexit.register(_close_loops)  # before the libraries register what they do then: it runs last
+    try:
+        yield
+    finally:
+        for loop, _ in _running_loops():
+            _cancel_tasks(loop)
+
+
+def _running_loops() -> Iterator[tuple[asyncio.AbstractEventLoop, Any]]:
+    """The loops that run in this process, each with its thread."""
+    for name in _HOLDERS:
+        holder = sys.modules.get(name)
+        loops = getattr(holder, "loop", None) or (None,)
+        threads = getattr(holder, "iothread", None) or (None,)
+        if loops[0] is not None and threads[0] is not None and loops[0].is_running():
+            yield loops[0], threads[0]
+
+
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel all tasks of a loop, and wait for their ends."""
+    try:
+        asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(_PATIENCE_S)
+    except (TimeoutError, CancelledError):
+        return  # a task that does not end goes with the process
+
+
+async def _cancel_others() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _close_loops() -> None:
+    """Stop the loops that still run, wait for their threads, and close them. zarr has closed its
+    own by then; fsspec has closed its connections.
+    """
+    for loop, thread in _running_loops():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_PATIENCE_S)
+        if not loop.is_running():
+            loop.close()
