@@ -143,7 +143,8 @@ def _epoch(date: str, calendar: str) -> int:
         epoch = cftime.datetime(1970, 1, 1, calendar=calendar, has_year_zero=zero.has_year_zero)
         gap = zero - epoch
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
-        raise ValueError(f"{date!r} is no date of the calendar {calendar!r}: {error}") from error
+        why = "year, month and day are needed in it" if _SHORT_DATE.match(date) else error
+        raise ValueError(f"{date!r} is no date of the calendar {calendar!r}: {why}") from error
     return int((gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds)
 
 

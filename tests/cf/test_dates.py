@@ -245,3 +245,9 @@ def test_nanoseconds_count_from_their_reference_date() -> None:
     found = cf.to_microseconds(np.array([2000, -1000]), "nanoseconds since 2000-01-01", "standard")
     day = cf.to_microseconds(np.array([0]), "days since 2000-01-01", "standard")
     assert (found - day).tolist() == [2, -1]
+
+
+def test_a_year_alone_is_said_to_be_no_date_where_xarray_does_not_read_it() -> None:
+    assert microseconds(0, "days since 1970") == 0
+    with pytest.raises(ValueError, match="year, month and day are needed"):
+        microseconds(0, "days since 1970", "360_day")
