@@ -98,7 +98,17 @@ def _listed_dims(node: h5py.Dataset, names: ObjectNames) -> tuple[str, ...]:
 
 
 def dims_of(node: h5py.Dataset, name: str, names: ObjectNames, subject: str) -> tuple[str, ...]:
-    """The dimension names of a variable."""
+    """The dimension names of a variable.
+
+    Args:
+        node: the variable.
+        name: its name in HDF5.
+        names: of the objects of the file.
+        subject: the file's URL or path, for messages.
+
+    Raises:
+        FormatError: ``file-dimensions-unnamed``.
+    """
     if node.ndim == 0:
         return ()
     listed = _listed_dims(node, names)
