@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -220,3 +221,10 @@ class TestFullAndClosedStreams:
         assert self.ended(">&-", "status", DATASET_ID, "--config", config) == (0, "")
         without = self.ended(">&- 2>&-", "status", "--config", config.parent / "none")
         assert without == (2, "")
+
+
+def test_a_program_that_calls_main_gets_its_garbage_collector_back() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert gc.get_threshold() == before
