@@ -22,7 +22,7 @@ from ..formats import Fetched
 from ..formats.content import PAGE, SparseContent, SparseFile
 from ..model import FileRecord, FileReferences
 from ..transport import Range, Transport
-from .file_failures import ReadFailedError, filter_missing, locked, unreadable
+from .file_failures import ReadFailedError, filter_missing, is_locked, locked, unreadable
 from .image import Image
 from .reference_side import UNREADABLE
 
@@ -198,6 +198,8 @@ def _judge_path(subject: str, path: str, work: Work[_T], *, counts: bool) -> _T:
         except BlockingIOError as error:
             raise locked(subject) from error
         except UNREADABLE as error:
+            if is_locked(path):
+                raise locked(subject) from error
             raise unreadable(subject, error) from error
         try:
             return work(truth, stored)

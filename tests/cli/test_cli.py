@@ -163,6 +163,17 @@ def test_what_is_no_dataset_id_is_said(
     assert "[source-dataset-id]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--catalog", "--output-dir"])
+def test_an_empty_path_is_not_this_directory(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable of the shell that is not set gives one."""
+    places = {"--output-dir": str(tmp_path), option: ""}
+    words = [word for pair in places.items() for word in pair]
+    assert run("generate", "a.nc", *words) == 2
+    assert f"argument {option}: an empty path" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["link", "unpublish"])
 def test_a_configuration_that_is_not_there_is_2(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
