@@ -55,21 +55,6 @@ def filter_missing(subject: str, variable: str, plugins: str) -> FormatError:
     )
 
 
-def is_locked(path: str) -> bool:
-    """Whether another process holds a lock on a file that libhdf5 would take; netCDF-C does not say
-    so.
-    """
-    import h5py
-
-    try:
-        with h5py.File(path, "r"):
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-
-
 def locked(subject: str) -> FormatError:
     """The error for a file that another process writes, or holds a lock on."""
     return FormatError(
