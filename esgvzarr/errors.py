@@ -346,6 +346,7 @@ EXCEPTIONS = {
     "audit-changed": Traits(Fault.DATA),
     "audit-dangling": Traits(Fault.SETTINGS),
     "worker-failed": Traits(Fault.OURS),
+    "worker-files": Traits(Fault.MACHINE, blocks_all=True),
     "worker-stopped": Traits(Fault.MACHINE, retryable=True),
     "worker-cluster-lost": Traits(Fault.MACHINE, blocks_all=True, retryable=True),
 }

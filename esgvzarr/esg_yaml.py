@@ -90,12 +90,40 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
         )
     with open(config, encoding="utf-8") as file:
         root = yaml.compose(file, Loader=yaml.SafeLoader)
+    _lines_of_keys(root, str(config), only=SECTION)
     lines: dict[str, int] = {}
     sections = root.value if isinstance(root, yaml.MappingNode) else []
     for name, node in sections:
-        if name.value == SECTION and isinstance(node, yaml.MappingNode):
-            lines |= {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+        if name.value == SECTION:
+            lines = _lines_of_keys(node, str(config))
     return {str(key): value for key, value in section.items()}, lines
+
+
+def _lines_of_keys(node: yaml.Node | None, subject: str, only: str = "") -> dict[str, int]:
+    """Key of a mapping -> its line; empty for what is no mapping.
+
+    Args:
+        node: as PyYAML has read it.
+        subject: the file.
+        only: this key may not be there twice; no key may if empty.
+
+    Raises:
+        SettingsError: a key is there twice. PyYAML takes the last and drops the others.
+    """
+    lines: dict[str, int] = {}
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    for key, _ in pairs:
+        name = str(key.value)
+        line = key.start_mark.line + 1
+        if name in lines and only in ("", name):
+            raise SettingsError(
+                f"{subject}, line {line}, key {name}",
+                f"is there twice, first in line {lines[name]}",
+                expected="each key once",
+                todo="Put its values together.",
+            )
+        lines[name] = line
+    return lines
 
 
 def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -233,15 +234,25 @@ class Settings(BaseModel):
         """The same settings for these outputs."""
         return self.model_copy(update={"output": names[0], "outputs": names})
 
-    @model_validator(mode="after")
-    def _outputs_are_known(self) -> Settings:
+    @field_validator("output", "outputs")
+    @classmethod
+    def _outputs_are_known(cls, named: str | tuple[str, ...]) -> str | tuple[str, ...]:
         known = sorted(registered("esgvzarr.outputs"))
-        for name in self.all_outputs:
+        names = (named,) if isinstance(named, str) else named
+        for name in names:
             if name not in known:
                 raise ValueError(f"no output {name!r}: expected {', '.join(known)}")
-        if len(set(self.outputs)) < len(self.outputs):
-            raise ValueError("outputs names one of them twice")
-        return self
+        if len(set(names)) < len(names):
+            raise ValueError("it names one of them twice")
+        return named
+
+    @field_validator("reference_dir", "ca_bundle", "ledger", mode="before")
+    @classmethod
+    def _is_a_path(cls, path: object) -> object:
+        """An empty text would be the directory in which the command runs."""
+        if isinstance(path, str) and not path.strip():
+            raise ValueError("an empty path: . is this directory")
+        return path
 
     @field_validator("reference_dir", "ca_bundle", "ledger")
     @classmethod
@@ -286,7 +297,8 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        where = origins.get(key, str(config or "settings"))
+        where = origins.get(key) or _origins_of(str(first["msg"]), origins)
+        where = where or str(config or "settings")
         raise SettingsError(
             f"{where}, key {SECTION}.{key}".rstrip("."), _reason(first, key), todo=_todo(first, key)
         ) from error
@@ -334,6 +346,12 @@ def _value_of(variable: str) -> Any:
         raise SettingsError(
             f"environment variable {variable}", found, expected="a value as in esg.yaml"
         ) from error
+
+
+def _origins_of(message: str, origins: Mapping[str, str]) -> str:
+    """Where the settings come from that a message about several names."""
+    named = {where: None for key, where in origins.items() if re.search(rf"\b{key}\b", message)}
+    return ", ".join(named)
 
 
 def _reason(problem: Mapping[str, Any], key: str) -> str:

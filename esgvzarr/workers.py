@@ -12,6 +12,7 @@ import faulthandler
 import logging
 import os
 import pickle
+import resource
 import signal
 import socket
 import struct
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("Q")
 _MIB = 2**20
 _SUBJECT = "the worker process"
+_LEAST_FILES = 48
+"""Files that a process has open at once, with the libraries that it imports, at least."""
 _WANTS_MEMORY = "Is there memory enough on this machine?"
 
 
@@ -101,11 +104,13 @@ def in_a_worker(
 
     Raises:
         EsgvzarrError: what the function raised.
-        WorkerError: the process died, was ended at a limit, or the function has a fault.
+        WorkerError: the process died, was ended at a limit, or the function has a fault; or this
+            process may have too few files open.
     """
     if _is_a_child:
         told = {"progress": progress} if progress else {}
         return function(*arguments, **told)
+    _check_open_files()
     job = pickle.dumps((function, arguments, progress is not None))
     child, watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
     try:
@@ -114,6 +119,23 @@ def in_a_worker(
         return result
     finally:
         watch.close()
+
+
+def _check_open_files() -> None:
+    """Refuse to start where libraries could not even be imported.
+
+    Raises:
+        WorkerError: ``worker-files``.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < _LEAST_FILES:
+        raise WorkerError(
+            _SUBJECT,
+            f"may have {most} files open at once",
+            expected=f"at least {_LEAST_FILES}",
+            todo="Raise the limit: ulimit -n 1024.",
+            code="worker-files",
+        )
 
 
 def _ignore(*_: object) -> None:

@@ -24,7 +24,7 @@ from esgvzarr.pages.facts import read_facts
 from esgvzarr.proof.parts import scenes
 from esgvzarr.settings import Settings
 from esgvzarr.sources import read_source
-from esgvzarr.sources.thredds import parse_catalogue
+from esgvzarr.sources.thredds_page import parse_catalogue
 from esgvzarr.stage import Work, make_references, stage, staging_places
 from esgvzarr.testing import DATASET_ID, StacServer
 from esgvzarr.testing.node import DataNode

@@ -126,7 +126,7 @@ def test_a_directory_without_a_url_is_refused(write: Any) -> None:
     config = write("esgvzarr:\n  reference_dir: /data/zarr\n")
     with pytest.raises(
         SettingsError,
-        match=r"esg\.yaml, key esgvzarr: .*reference_dir and reference_url go together",
+        match=r"esg\.yaml, line 2, key esgvzarr: .*reference_dir and reference_url go together",
     ):
         read_settings(config)
 
@@ -145,6 +145,45 @@ def test_the_environment_is_blamed_for_what_it_says(
         SettingsError, match=r"^environment variable ESGVZARR_TIMEOUT_S: is not YAML"
     ):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OUTPUT", "nosuch"), ("OUTPUTS", "[json, nosuch]")]
+)
+def test_the_environment_is_blamed_for_an_output_that_is_not_known(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ESGVZARR_{variable}", value)
+    with pytest.raises(SettingsError, match=f"^environment variable ESGVZARR_{variable}, key"):
+        read_settings()
+
+
+def test_what_belongs_together_is_named_with_where_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ESGVZARR_REFERENCE_DIR", "/data/zarr")
+    with pytest.raises(SettingsError, match=r"^environment variable ESGVZARR_REFERENCE_DIR, key"):
+        read_settings()
+
+
+@pytest.mark.parametrize("key", ["reference_dir", "ledger", "ca_bundle"])
+def test_an_empty_path_is_not_the_directory_of_the_command(write: Any, key: str) -> None:
+    with pytest.raises(SettingsError, match=rf"key esgvzarr\.{key}: .*an empty path"):
+        read_settings(write(f"esgvzarr:\n  {key}: ''\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("esgvzarr:\n  retries: 1\na: 1\nesgvzarr:\n  strict: true\n", "line 4, key esgvzarr"),
+        ("esgvzarr:\n  retries: 1\n  strict: true\n  retries: 2\n", "line 4, key retries"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(write: Any, text: str, where: str) -> None:
+    """PyYAML would take the last, and drop the others without a word."""
+    with pytest.raises(SettingsError, match=rf"esg\.yaml, {where}: is there twice"):
+        read_settings(write(text))
+    read_settings(write("a: 1\na: 2\nesgvzarr:\n  retries: 1\n"))  # esgcet's own business
 
 
 def test_an_argument_is_blamed_for_what_it_says(write: Any) -> None:

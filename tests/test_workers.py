@@ -297,3 +297,22 @@ def test_files_above_a_limit_that_was_lowered_end_no_worker() -> None:
         "sys.exit(in_a_worker(abs, -7, limits=Limits(time_s=30, memory_mib=512)))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 7
+
+
+def test_a_limit_of_open_files_that_is_too_low_is_named() -> None:
+    """As ``ulimit -n 20`` does it; libraries that could not be imported were blamed on the data."""
+    program = (
+        "import resource\n"
+        "from esgvzarr.errors import WorkerError\n"
+        "from esgvzarr.workers import Limits, in_a_worker\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, most))\n"
+        "try:\n"
+        "    in_a_worker(abs, -7, limits=Limits())\n"
+        "except WorkerError as error:\n"
+        "    print(error.code, error)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("worker-files the worker process: may have 20 files open")
+    assert "ulimit -n" in done.stdout

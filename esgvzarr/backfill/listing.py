@@ -30,7 +30,8 @@ from ..sources import (
     recognise,
     with_local_paths,
 )
-from ..sources.thredds import MAX_DEPTH, Catalogue, CatalogueDataset, parse_catalogue
+from ..sources.thredds import MAX_DEPTH
+from ..sources.thredds_page import Catalogue, CatalogueDataset, parse_catalogue
 from ..transport import Transport, host_of, is_url
 from .queue import Page, Planned
 

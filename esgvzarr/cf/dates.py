@@ -16,7 +16,8 @@ import numpy as np
 
 _SINCE = re.compile(r"\s*(\w+)\s+since\s+(\S.*)", re.IGNORECASE)
 _AS_NUMBER = re.compile(r"\s*day\s+as\s+%Y%m%d\.%f\s*$", re.IGNORECASE)
-_SHORT_DATE = re.compile(r"(\d{4})[-/]?(\d{1,2})?[-/]?(\d{1,2})?$")
+_SHORT_DATE = re.compile(r"(\d{4})(?:[-/](?:(\d{1,2})(?:[-/](\d{1,2}))?)?)?$")
+_COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})$")
 _DAY_US = 86_400_000_000
 _MICROSECONDS = {
     1: ("microsecond", "microseconds", "microsec", "microsecs"),
@@ -135,15 +136,16 @@ def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
 
 def _epoch(date: str, calendar: str) -> int:
     """Microseconds from 1970-01-01 to a date."""
-    short = _SHORT_DATE.match(date) if calendar in _REAL else None
-    if short is not None:
+    short = _SHORT_DATE.match(date) or _COMPACT_DATE.match(date)
+    if short is not None and calendar in _REAL:
         date = f"{short[1]}-{short[2] or '01'}-{short[3] or '01'}"
     try:
         zero = cftime.num2date(0, f"days since {date}", calendar, only_use_cftime_datetimes=True)
         epoch = cftime.datetime(1970, 1, 1, calendar=calendar, has_year_zero=zero.has_year_zero)
         gap = zero - epoch
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
-        raise ValueError(f"{date!r} is no date of the calendar {calendar!r}: {error}") from error
+        why = "year, month and day are needed in it" if _SHORT_DATE.match(date) else error
+        raise ValueError(f"{date!r} is no date of the calendar {calendar!r}: {why}") from error
     return int((gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds)
 
 

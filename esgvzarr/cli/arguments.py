@@ -77,7 +77,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_output_dir(parser: argparse.ArgumentParser, help: str) -> None:
     """Add the directory that a command writes to."""
-    parser.add_argument("--output-dir", metavar="DIR", type=Path, required=True, help=help)
+    parser.add_argument("--output-dir", metavar="DIR", type=given_path, required=True, help=help)
 
 
 def add_force(parser: argparse.ArgumentParser, replaced: str) -> None:
@@ -111,7 +111,7 @@ def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") 
     parser.add_argument(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=given_path,
         help=f"esg.yaml with an esgvzarr: section; default: {default_config}",
     )
     parser.add_argument(
@@ -126,6 +126,18 @@ def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") 
         default=[],
         help="also fetch from this host; may be given several times",
     )
+
+
+def given_path(text: str) -> Path:
+    """Parse a path. An empty one, as a variable of the shell that is not set gives, would be the
+    directory in which the command runs.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty path; . is this directory")
+    return Path(text)
 
 
 def positive_count(text: str) -> int:

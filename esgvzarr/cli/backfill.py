@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from .arguments import (
@@ -16,6 +15,7 @@ from .arguments import (
     add_command,
     add_settings,
     config_if_any,
+    given_path,
     positive_count,
     settings_of,
 )
@@ -63,7 +63,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--output-dir",
         metavar="DIR",
-        type=Path,
+        type=given_path,
         help="only write <DSID>.json there; no index is changed",
     )
     parser.add_argument("--plan-only", action="store_true", help="only print the datasets")
@@ -79,7 +79,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--report",
         metavar="FILE",
-        type=Path,
+        type=given_path,
         help="write an HTML page with the outcome of every dataset",
     )
     add_settings(parser, CONFIG_OF_ESGPUBLISH)

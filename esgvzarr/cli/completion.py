@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..extras import naming_extras
+from .arguments import given_path
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -52,5 +52,5 @@ def _complete_paths(parser: argparse.ArgumentParser, with_files: object) -> None
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 _complete_paths(command, with_files)
-        elif action.type is Path or action.dest == "sources":
+        elif action.type is given_path or action.dest == "sources":
             action.complete = with_files  # type: ignore[attr-defined]

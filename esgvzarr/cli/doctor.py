@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import (
@@ -15,6 +14,7 @@ from .arguments import (
     add_json,
     add_settings,
     config_if_any,
+    given_path,
     settings_of,
 )
 from .exit_status import ExitStatus
@@ -96,7 +96,7 @@ def _add_demo(commands: Any) -> None:
     parser.add_argument(
         "--dir",
         metavar="DIR",
-        type=Path,
+        type=given_path,
         help="keep all files in this directory; default: a new directory, whose path is printed",
     )
     parser.add_argument(

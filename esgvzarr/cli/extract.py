@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_command
+from .arguments import add_command, given_path
 from .exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("source", metavar="DSID|HREF|ITEM", help=_SOURCE)
     parser.add_argument(
-        "-o", "--out", metavar="FILE", type=Path, required=True, help="the file to write"
+        "-o", "--out", metavar="FILE", type=given_path, required=True, help="the file to write"
     )
     parser.add_argument(
         "--variable",

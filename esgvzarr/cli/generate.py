@@ -22,6 +22,7 @@ from .arguments import (
     add_settings,
     add_sources,
     dataset_id_of,
+    given_path,
     settings_of,
 )
 from .exit_status import ExitStatus
@@ -59,7 +60,7 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument(
         "--catalog",
         metavar="DIR",
-        type=Path,
+        type=given_path,
         help="also list it in a static STAC catalogue in this directory",
     )
     add_force(parser, "a reference file")
@@ -168,7 +169,7 @@ def _add_combine(commands: Any) -> None:
         "whole simulation",
     )
     parser.add_argument(
-        "spec", metavar="SPEC", type=Path, help="YAML file that says what belongs together"
+        "spec", metavar="SPEC", type=given_path, help="YAML file that says what belongs together"
     )
     add_output_dir(parser, "where <name>.json is written")
     add_output(parser)

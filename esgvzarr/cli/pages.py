@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from .arguments import add_command
+from .arguments import add_command, given_path
 from .exit_status import ExitStatus
 
 
@@ -22,7 +21,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "directory",
         metavar="DIR",
-        type=Path,
+        type=given_path,
         help="a directory with reference files, at any depth; pages are written beside them",
     )
     parser.add_argument(
@@ -35,7 +34,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=given_path,
         help="esg.yaml with an esgvzarr: section, which names the ledger; default: none",
     )
 

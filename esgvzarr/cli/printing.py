@@ -49,13 +49,13 @@ def step_bar(console: Console) -> Iterator[Progress]:
     """Show on a terminal which step of which dataset goes on, for how long, and how much of it is
     done, as far as that is known; nothing elsewhere, so that cron sends mail about outcomes alone.
     """
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from ..stage import Detailed, Doing
 
-    if not console.is_terminal:
-        yield lambda *_: None
-        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(20),

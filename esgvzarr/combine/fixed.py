@@ -77,8 +77,20 @@ def check_dimensions(series: Series) -> Iterator[Finding]:
                     file.file.url,
                     f"{name} = {known}, as in {first.file.name}",
                     f"{name} = {size}",
-                    "The files are on different grids: publish them as datasets of their own.",
+                    _of_other_size(name, file),
                 )
+
+
+def _of_other_size(name: str, file: FileReferences) -> str:
+    """What to do about a dimension of another size."""
+    users = [variable for variable in file.variables.values() if name in variable.dims]
+    texts = [user.name for user in users if user.dtype.kind == "S" and user.dims[-1] == name]
+    if texts and len(texts) == len(users):
+        return (
+            f"It is the length of the texts {texts}: write all files with one length, and fill "
+            "shorter texts up with NUL. An array of characters has one shape for all files."
+        )
+    return "The files are on different grids: publish them as datasets of their own."
 
 
 def check_fixed(series: Series) -> Iterator[Finding]:

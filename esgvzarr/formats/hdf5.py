@@ -18,7 +18,8 @@ from ..errors import COPY_AGAIN, FormatError
 from ..model import ChunkTable, FileRecord, FileReferences, Variable
 from .btree import ChunkIndex, IndexDisordered, IndexUnknown, read_index
 from .content import Needs, SparseContent, SparseFile, fetch, together
-from .hdf5_metadata import HDF5_ERRORS, Dataset, check_count, read_contents, tolerate
+from .hdf5_inline import check_count
+from .hdf5_metadata import HDF5_ERRORS, Dataset, read_contents, tolerate
 from .values import decode_chunk
 
 _log = logging.getLogger(__name__)

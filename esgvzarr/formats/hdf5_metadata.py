@@ -18,18 +18,25 @@ import numpy as np
 from .. import cf
 from ..errors import FormatError
 from ..model import ChunkTable, Variable
-from .hdf5_attributes import netcdf_types, raw_attr, read_attr, read_attrs, text_of
-from .hdf5_filters import KNOWN, Codecs, codecs_of, filters_of, library_decodes, readable_codecs
+from .hdf5_attributes import netcdf_types, read_attr, read_attrs
+from .hdf5_dimensions import (
+    LONGEST,
+    ObjectNames,
+    check_aliases,
+    dims_of,
+    header_of,
+    length_of,
+    plain_name,
+    scale_of,
+)
+from .hdf5_filters import Codecs, library_decodes, readable_codecs
+from .hdf5_inline import inline_values, is_character, is_filled, unwritten_value
 from .names import check_names
-from .values import SMALL, check_fill, decode_chunk
+from .values import SMALL, check_fill
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
 """What h5py raises for bytes that are damaged, or not there."""
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
-_NOT_A_COORDINATE = "_nc4_non_coord_"
-_MOST_STRINGS = 1_000_000
-_LONGEST = 2**62
-"""Elements along one dimension."""
 _T = TypeVar("_T")
 
 
@@ -91,13 +98,13 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
         FormatError: something in the file cannot be referenced; nothing is ever left out.
     """
     nodes, groups = _nodes(file, subject, missed)
-    headers = _of_each(nodes, lambda node: _header(node.id), missed)
-    found = _of_each(nodes, _scale, missed)
+    headers = _of_each(nodes, lambda node: header_of(node.id), missed)
+    found = _of_each(nodes, scale_of, missed)
     if missed:
         return None
     scales = {name: scale for name, scale in found.items() if scale}
-    _check_aliases([name for name in scales if headers[name]], headers, subject)
-    names = _Names(
+    check_aliases([name for name in scales if headers[name]], headers, subject)
+    names = ObjectNames(
         {header or 0: name for name, header in headers.items()},
         {number: name for name, (number, _) in scales.items()},
     )
@@ -110,7 +117,7 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
     attrs = tolerate(missed, lambda: read_attrs(file, subject))
     if missed or attrs is None:
         return None
-    lengths = {_plain(name): _length(nodes[name], name, subject) for name in scales}
+    lengths = {plain_name(name): length_of(nodes[name], name, subject) for name in scales}
     dimensions = _dimensions(lengths, datasets, subject)
     _check_data(datasets)
     return Contents(dimensions, attrs, datasets, groups)
@@ -119,7 +126,7 @@ def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Co
 def _describe_all(
     variables: Mapping[str, h5py.Dataset],
     headers: Mapping[str, int | None],
-    names: _Names,
+    names: ObjectNames,
     subject: str,
     missed: Sequence[object],
 ) -> tuple[Dataset, ...]:
@@ -177,25 +184,6 @@ def _check_link(file: h5py.File, name: str, subject: str) -> bool:
                 code="file-layout-unsupported",
             )
     return True
-
-
-def _check_aliases(scales: Sequence[str], headers: Mapping[str, int | None], subject: str) -> None:
-    """Refuse a second name of a dimension: netCDF-C takes whichever comes first.
-
-    Raises:
-        FormatError: ``file-name-invalid``.
-    """
-    seen: dict[int | None, str] = {}
-    for name in scales:
-        first = seen.setdefault(headers[name], name)
-        if first != name:
-            raise FormatError(
-                subject,
-                f"has the names {first!r} and {name!r} for one dimension",
-                expected="one name for each dimension",
-                todo="netCDF libraries differ about its name: remove the link.",
-                code="file-name-invalid",
-            )
 
 
 def _check_data(datasets: Sequence[Dataset]) -> None:
@@ -268,19 +256,6 @@ def _of_each(
     return {name: tolerate(missed, partial(work, node)) for name, node in nodes.items()}
 
 
-def _length(node: h5py.Dataset, name: str, subject: str) -> int:
-    """Of the dimension that a scale stands for."""
-    if not node.shape or max(node.shape) > _LONGEST:
-        raise FormatError(
-            subject,
-            f"the dimension {name!r} has the shape {node.shape}",
-            expected="one length",
-            todo="The file is damaged: compare its checksum with the record's.",
-            code="file-unreadable",
-        )
-    return int(node.shape[0])
-
-
 def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str) -> None:
     """Beyond a variable's extent netCDF reads its fill (rule 29). Two such files are not read the
     same by all.
@@ -290,11 +265,11 @@ def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str)
     places, while h5py does not.
     """
     length = tuple(dimensions[dim] for dim in dataset.dims)
-    if max(length, default=0) > _LONGEST:
+    if max(length, default=0) > LONGEST:
         raise FormatError(
             subject,
             f"{dataset.name!r} has the shape {length}",
-            expected=f"at most {_LONGEST} along one dimension",
+            expected=f"at most {LONGEST} along one dimension",
             todo="The file is damaged: compare its checksum with the record's.",
             code="file-unreadable",
         )
@@ -325,72 +300,9 @@ def tolerate(missed: Sequence[object], work: Callable[[], _T]) -> _T | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """How HDF5 objects are found again: by the address of their header, or by netCDF's number of a
-    dimension.
-    """
-
-    by_header: Mapping[int, str]
-    by_dimension_id: Mapping[int, str]
-
-
-def _header(node: h5py.h5d.DatasetID) -> int:
-    return int(h5py.h5g.get_objinfo(node, b".").objno[0])
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix(_NOT_A_COORDINATE)
-
-
-def _scale(node: h5py.Dataset) -> tuple[int, str] | None:
-    """For a dimension scale: netCDF's number of the dimension (-1 for none), and what its NAME
-    attribute says.
-    """
-    if not h5py.h5ds.is_scale(node.id):
-        return None
-    number = raw_attr(node.attrs, "_Netcdf4Dimid") if "_Netcdf4Dimid" in node.attrs else -1
-    return int(np.ravel(number)[0]), text_of(
-        raw_attr(node.attrs, "NAME") if "NAME" in node.attrs else b""
-    )
-
-
-def _listed_dims(node: h5py.Dataset, names: _Names) -> tuple[str, ...]:
-    """The dimension names by the scales that a variable refers to; empty if some are missing."""
-    if "DIMENSION_LIST" not in node.attrs:
-        return ()
-    scales = [
-        h5py.h5r.dereference(refs[0], node.id) if len(refs) else None
-        for refs in raw_attr(node.attrs, "DIMENSION_LIST")
-    ]
-    if None in scales:
-        return ()
-    return tuple(_plain(names.by_header[_header(scale)]) for scale in scales)
-
-
-def _dims(node: h5py.Dataset, name: str, names: _Names, subject: str) -> tuple[str, ...]:
-    """The dimension names of a variable."""
-    if node.ndim == 0:
-        return ()
-    listed = _listed_dims(node, names)
-    if listed:
-        return listed
-    if h5py.h5ds.is_scale(node.id):
-        if node.ndim == 1:
-            return (_plain(name),)
-        if "_Netcdf4Coordinates" in node.attrs:
-            numbers = raw_attr(node.attrs, "_Netcdf4Coordinates")
-            return tuple(_plain(names.by_dimension_id[int(number)]) for number in numbers)
-    raise FormatError(
-        subject,
-        f"the dimensions of {name!r} have no names",
-        expected="HDF5 dimension scales, as netCDF-4 writes them",
-        todo="Write the file with a netCDF library.",
-        code="file-dimensions-unnamed",
-    )
-
-
-def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject: str) -> Dataset:
+def _describe(
+    node: h5py.Dataset, name: str, header: int, names: ObjectNames, subject: str
+) -> Dataset:
     creation = node.id.get_create_plist()
     layout = {
         h5py.h5d.CHUNKED: "chunked",
@@ -407,7 +319,7 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         )
     dtype = _dtype(node, name, subject)
     layout = "inline" if dtype.kind == "O" else layout
-    dims = _dims(node, name, names, subject)
+    dims = dims_of(node, name, names, subject)
     stated = None
     if "_FillValue" in node.attrs:
         stated = read_attr(node.attrs, "_FillValue", subject)
@@ -419,7 +331,7 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         codecs, undecodable = _codecs(node, dtype, name, subject)
         layout = "chunked" if undecodable is None else "inline"
     return Dataset(
-        name=_plain(name),
+        name=plain_name(name),
         path=name,
         header=header,
         dims=dims,
@@ -430,10 +342,10 @@ def _describe(node: h5py.Dataset, name: str, header: int, names: _Names, subject
         layout=layout,
         chunk_shape=creation.get_chunk() if chunked else node.shape,
         codecs=codecs,
-        unwritten=_unwritten(node, creation, dtype),
-        filled=_filled(creation),
+        unwritten=unwritten_value(node, creation, dtype),
+        filled=is_filled(creation),
         offset=node.id.get_offset() if layout == "contiguous" else None,
-        values=_inline_values(node, dtype, subject) if layout == "inline" else None,
+        values=inline_values(node, dtype, subject) if layout == "inline" else None,
         undecodable=undecodable,
     )
 
@@ -462,7 +374,7 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
     if isinstance(kind, h5py.h5t.TypeEnumID):
         kind = kind.get_super()
     if isinstance(kind, h5py.h5t.TypeStringID):
-        return np.dtype("S1") if _is_character(kind) else np.dtype(object)
+        return np.dtype("S1") if is_character(kind) else np.dtype(object)
     if any(kind.equal(native) for native in netcdf_types()):
         numbers: np.dtype[Any] = np.dtype(kind.dtype)
         return numbers
@@ -473,93 +385,3 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
         todo="Write the variable with a number type of netCDF: readers have no other.",
         code="file-type-unsupported",
     )
-
-
-def _is_character(kind: h5py.h5t.TypeStringID) -> bool:
-    """netCDF-C reads text of one byte as characters, other fixed lengths as strings."""
-    return not kind.is_variable_str() and kind.get_size() == 1
-
-
-def _unwritten(node: h5py.Dataset, creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
-    """What HDF5, and so netCDF, reads where nothing was ever written."""
-    if dtype.kind == "O":
-        return ""
-    stored = node.dtype if dtype.kind == "S" else dtype  # HDF5 keeps the character set in the type
-    fill = np.zeros((), stored)
-    if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
-        creation.get_fill_value(fill)
-    return np.asarray(fill, dtype)[()]
-
-
-def _filled(creation: h5py.h5p.PropDCID) -> bool:
-    defined = creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
-    return bool(defined and creation.get_fill_time() != h5py.h5d.FILL_TIME_NEVER)
-
-
-def check_count(name: str, shape: Sequence[int], subject: str) -> None:
-    """Refuse values of a number that no file copies into its references.
-
-    Raises:
-        FormatError: ``file-type-unsupported``.
-    """
-    if math.prod(shape) > _MOST_STRINGS:
-        raise FormatError(
-            subject,
-            f"{name!r} has {math.prod(shape)} strings of variable length, or compact values",
-            expected=f"at most {_MOST_STRINGS}",
-            todo="They cannot be referenced, only copied.",
-            code="file-type-unsupported",
-        )
-
-
-def _inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:
-    check_count(node.name, node.shape, subject)
-    if node.chunks is not None:
-        _check_chunks(node, subject)
-    kind = node.id.get_type()
-    if dtype.kind == "O" and not kind.is_variable_str():
-        return _fixed_strings(node, kind)
-    if dtype.kind == "O":
-        return np.asarray(node.asstr(errors="replace")[()], object)
-    return np.asarray(node[()], dtype)
-
-
-def _fixed_strings(node: h5py.Dataset, kind: h5py.h5t.TypeStringID) -> np.ndarray:
-    """Strings of one length as netCDF-C shows them: blanks are kept, a NUL ends them."""
-    stored = np.empty(node.shape, f"S{kind.get_size()}")
-    node.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored, kind)
-    texts = np.empty(node.shape, object)
-    for place in np.ndindex(node.shape):
-        text = bytes(stored[place])
-        texts[place] = text.split(b"\0")[0].decode("utf-8", "replace")
-    return texts
-
-
-def _check_chunks(node: h5py.Dataset, subject: str) -> None:
-    """Decompress each chunk within its size, before libhdf5 does it without a bound. What has a
-    filter that we do not know is left to libhdf5, and to the limit on memory.
-    """
-    check_count(node.name, node.chunks, subject)
-    creation = node.id.get_create_plist()
-    filters = filters_of(creation)
-    if not filters or not set(filters) <= KNOWN:
-        return
-    itemsize = _stored_bytes(node)
-    codecs = codecs_of(creation, itemsize, node.name, subject)
-    size = math.prod(node.chunks) * itemsize
-    for number in range(node.id.get_num_chunks()):
-        start = node.id.get_chunk_info(number).chunk_offset
-        mask, data = node.id.read_direct_chunk(start)
-        applied = [codec for place, codec in enumerate(codecs) if not mask >> place & 1]
-        decode_chunk(data, applied, size, f"{subject}, {node.name!r}")
-
-
-def _stored_bytes(node: h5py.Dataset) -> int:
-    """Bytes of one element in a chunk. Of a string of variable length: its length, the address of
-    its heap, and its number there; HDF5's own size of the type is that in memory.
-    """
-    kind = node.id.get_type()
-    if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
-        return int(kind.get_size())
-    address, _ = node.file.id.get_create_plist().get_sizes()
-    return 4 + int(address) + 4

@@ -23,13 +23,13 @@ import orjson
 
 from ..errors import ProofError, SettingsError, StoreError
 from ..model import ICECHUNK_TYPE, Layout, ReferenceSet
-from . import zarr_v3
 from .contents import Contents, ContentsBuilder
 from .icechunk_writing import BRANCH, location_of, metadata_of, urls_in_use, write_repository
 from .protocol import ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, OURS, Reading
 from .requirements import require
 from .stock import OpenGroup
+from .zarr_settings import rectilinear_allowed
 
 if TYPE_CHECKING:
     import xarray
@@ -199,7 +199,7 @@ def _opener(href: str) -> OpenGroup:
     def open_group(path: str, **decode: Any) -> xarray.Dataset:
         import xarray
 
-        with zarr_v3.rectilinear_allowed():
+        with rectilinear_allowed():
             opened: xarray.Dataset = xarray.open_zarr(
                 store, group=path or None, consolidated=False, **decode
             )
@@ -269,7 +269,7 @@ def _read_contents(href: str) -> Contents:
 
     repository = open_repository(href)
     builder = ContentsBuilder(3)
-    with zarr_v3.rectilinear_allowed():
+    with rectilinear_allowed():
         root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r")
         for name, array in root.members(max_depth=None):
             if isinstance(array, zarr.Array):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import zarr_v3
+from .zarr_settings import rectilinear_allowed
 
 if TYPE_CHECKING:
     import xarray
@@ -84,7 +84,7 @@ def _open_below(
 
     store = FsspecStore(files, read_only=True, path=path)
     if zarr_format == 3:
-        with zarr_v3.rectilinear_allowed():
+        with rectilinear_allowed():
             return _open_store(store, zarr_format, decode)
     return _open_store(store, zarr_format, decode)
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import struct
-import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -22,8 +20,8 @@ from ..errors import FormatError, SettingsError
 from ..model import Array, ReferenceSet
 from . import kerchunk
 from .recipe import with_recipe
+from .zarr_settings import rectilinear_allowed
 
-_FLAG = "array.rectilinear_chunks"
 _LEAST = (3, 2)
 """Release of zarr-python that reads the rectilinear grid."""
 
@@ -48,46 +46,6 @@ def require_rectilinear(output: str) -> None:
             todo="Use Python 3.12 or later, or another output.",
             code="settings-output",
         )
-
-
-class _Allowance:
-    """zarr-python's setting, which all threads share: the first that needs it turns it on, and the
-    last that is through with it restores what was there.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before = ExitStack()
-
-    def take(self) -> None:
-        """Turn the setting on."""
-        import zarr
-
-        with self._lock:
-            if not self._users:
-                self._before.enter_context(zarr.config.set({_FLAG: True}))
-            self._users += 1
-
-    def give_back(self) -> None:
-        """Restore the setting, unless another thread needs it still."""
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                self._before.close()
-
-
-_ALLOWANCE = _Allowance()
-
-
-@contextmanager
-def rectilinear_allowed() -> Iterator[None]:
-    """Let zarr-python read chunks of different lengths, which it does only if it is told to."""
-    _ALLOWANCE.take()
-    try:
-        yield
-    finally:
-        _ALLOWANCE.give_back()
 
 
 def create_groups(store: Any, references: ReferenceSet, options: Mapping[str, Any]) -> None:

@@ -198,11 +198,28 @@ def _judge_path(subject: str, path: str, work: Work[_T], *, counts: bool) -> _T:
         except BlockingIOError as error:
             raise locked(subject) from error
         except UNREADABLE as error:
+            if _is_locked(path):
+                raise locked(subject) from error
             raise unreadable(subject, error) from error
         try:
             return work(truth, stored)
         except ReadFailedError as error:
             raise _not_read(subject, error, path) from error
+
+
+def _is_locked(path: str) -> bool:
+    """Whether another process holds a lock on a file that libhdf5 would take; netCDF-C does not say
+    so.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r"):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _judge_image(

@@ -18,6 +18,7 @@ from ..model import ChunkTable, Variable
 from ..output import Artefact, Contents
 from ..output.protocol import UNREADABLE as UNREADABLE
 from ..output.stock import UNDECODED
+from ..output.zarr_settings import decoding_together
 from ..transport import Range, Transport, is_url
 
 if TYPE_CHECKING:
@@ -237,7 +238,8 @@ def open_shown(artefact: Artefact, options: Mapping[str, Any], subject: str) -> 
         raise _not_opened(subject, "", error) from error
     for path in artefact.contents.groups():
         try:
-            dataset = open_group(path, **UNDECODED)
+            with decoding_together():
+                dataset = open_group(path, **UNDECODED)
         except UNREADABLE as error:
             raise _not_opened(subject, path, error) from error
         time = cf.time_name(described(dataset))

@@ -19,7 +19,7 @@ import orjson
 
 from ..errors import SourceError
 from ..output import Form, of_place
-from ..output.zarr_v3 import rectilinear_allowed
+from ..output.zarr_settings import rectilinear_allowed
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

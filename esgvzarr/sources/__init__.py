@@ -17,7 +17,8 @@ from ..model import DatasetId, DatasetRecord
 from ..transport import Transport, host_of, is_url
 from .names import is_netcdf_name
 from .records import from_locations, from_mapfile, from_records, from_stac_item
-from .thredds import catalogue_address, parse_catalogue, read_catalogue
+from .thredds import catalogue_address, read_catalogue
+from .thredds_page import parse_catalogue
 from .versions import named_by_version as named_by_version
 from .versions import of_own_version as of_own_version
 

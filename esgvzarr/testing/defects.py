@@ -219,6 +219,12 @@ _TABLE = (
         ),
         "coordinate-differs",
     ),
+    Defect(
+        "text_length_differs",
+        14,
+        _second({"extra": (oddities.label(8),)}, extra=(oddities.label(16),)),
+        "dimension-differs",
+    ),
     Defect("grid_differs", 14, _second(grid=(5, 6)), "dimension-differs"),
     Defect(
         "attributes_of_references",

@@ -352,6 +352,17 @@ def list_bounds(file: netCDF4.Dataset, spec: FileSpec) -> None:
     file["time"].setncattr_string("bounds", ["time_bnds", "none"])
 
 
+def label(length: int) -> Extra:
+    """A text as characters, in an array of so many."""
+
+    def add(file: netCDF4.Dataset, spec: FileSpec) -> None:
+        file.createDimension("strlen", length)
+        text = file.createVariable("type", "S1", ("strlen",))
+        text[:] = np.array(list("sea_ice".ljust(length, "\0")), "S1")
+
+    return add
+
+
 def end_bounds_nowhere(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """The last step ends at a number that is no date of any calendar, and not marked as missing."""
     file["time_bnds"][-1, 1] = -7.5e43

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cftime
 import numpy as np
 import pytest
+import xarray
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -245,3 +246,27 @@ def test_nanoseconds_count_from_their_reference_date() -> None:
     found = cf.to_microseconds(np.array([2000, -1000]), "nanoseconds since 2000-01-01", "standard")
     day = cf.to_microseconds(np.array([0]), "days since 2000-01-01", "standard")
     assert (found - day).tolist() == [2, -1]
+
+
+def test_a_year_alone_is_said_to_be_no_date_where_xarray_does_not_read_it() -> None:
+    assert microseconds(0, "days since 1970") == 0
+    with pytest.raises(ValueError, match="year, month and day are needed"):
+        microseconds(0, "days since 1970", "360_day")
+
+
+@pytest.mark.parametrize(
+    "date", ["18501", "185001", "1850011", "185001-01", "1850-0101", "1850/0101", "1850-101"]
+)
+def test_a_date_that_xarray_does_not_part_into_year_month_and_day_is_refused(date: str) -> None:
+    units = {"units": f"days since {date}", "calendar": "standard"}
+    with pytest.raises(ValueError, match="unable to decode time units"):
+        xarray.decode_cf(xarray.Dataset({"time": ("time", [15.0], units)}))
+    with pytest.raises(ValueError, match="is no date of the calendar"):
+        microseconds(15.0, units["units"])
+
+
+@pytest.mark.parametrize("date", ["1850", "1850-", "1850-1", "1850/01", "1850/1/1", "18500101"])
+def test_a_date_that_xarray_parts_is_the_same_date(date: str) -> None:
+    units = {"units": f"days since {date}", "calendar": "standard"}
+    shown = xarray.decode_cf(xarray.Dataset({"time": ("time", [15.0], units)})).time.values[0]
+    assert cf.date_text(microseconds(15.0, units["units"]), "standard") == str(shown)[:19]

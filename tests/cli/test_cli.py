@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -162,6 +163,17 @@ def test_what_is_no_dataset_id_is_said(
     assert "[source-dataset-id]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--catalog", "--output-dir"])
+def test_an_empty_path_is_not_this_directory(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable of the shell that is not set gives one."""
+    places = {"--output-dir": str(tmp_path), option: ""}
+    words = [word for pair in places.items() for word in pair]
+    assert run("generate", "a.nc", *words) == 2
+    assert f"argument {option}: an empty path" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["link", "unpublish"])
 def test_a_configuration_that_is_not_there_is_2(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -220,3 +232,10 @@ class TestFullAndClosedStreams:
         assert self.ended(">&-", "status", DATASET_ID, "--config", config) == (0, "")
         without = self.ended(">&- 2>&-", "status", "--config", config.parent / "none")
         assert without == (2, "")
+
+
+def test_a_program_that_calls_main_gets_its_garbage_collector_back() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert gc.get_threshold() == before

@@ -24,6 +24,7 @@ Rule = Callable[[Series], object]
 BY_RULE = {
     "check_calendars": ("calendar_differs", "calendar-differs", True),
     "check_bounds": ("bounds_of_one_file_missing_value", "time-invalid", True),
+    "check_dates": ("bounds_no_date", "time-invalid", True),
     "check_overlap": ("overlap_differs", "time-overlap", True),
     "check_gaps": ("time_gap", "time-gap", False),
     "check_variables": ("scalar_missing", "variable-missing", True),
@@ -227,3 +228,10 @@ def test_variables_in_files_of_their_own_are_no_overlap_to_retract(tmp_path: Pat
     (finding,) = refused.value.findings
     assert (finding.code, finding.rule) == ("variable-missing", 39)
     assert "esgvzarr combine" in finding.todo
+
+
+def test_texts_of_another_length_are_not_called_another_grid(tmp_path: Path) -> None:
+    (found,) = findings(scanned("text_length_differs", tmp_path))
+    assert "the length of the texts ['type']" in found.todo
+    found = next(iter(findings(scanned("grid_differs", tmp_path))))
+    assert "different grids" in found.todo

@@ -23,7 +23,8 @@ from esgvzarr.model import ReferenceSet
 from esgvzarr.outcome import Written
 from esgvzarr.output import known_outputs, named
 from esgvzarr.output.icechunk import open_store
-from esgvzarr.output.zarr_v3 import knows_rectilinear, rectilinear_allowed
+from esgvzarr.output.zarr_settings import rectilinear_allowed
+from esgvzarr.output.zarr_v3 import knows_rectilinear
 from esgvzarr.settings import Settings
 from esgvzarr.stage import stage
 from esgvzarr.testing import DATASET_ID, FileSpec, write_files

@@ -22,7 +22,8 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from esgvzarr.output.zarr_v3 import knows_rectilinear, rectilinear_allowed
+from esgvzarr.output.zarr_settings import rectilinear_allowed
+from esgvzarr.output.zarr_v3 import knows_rectilinear
 from esgvzarr.testing import FileSpec, write_files
 
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}

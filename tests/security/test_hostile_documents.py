@@ -31,7 +31,7 @@ from esgvzarr.indexes.solr import SolrIndex
 from esgvzarr.indexes.stac import StacIndex
 from esgvzarr.model import AccessLink, DatasetId, Finding
 from esgvzarr.sources import read_source
-from esgvzarr.sources.thredds import MAX_ELEMENTS, parse_catalogue
+from esgvzarr.sources.thredds_page import MAX_ELEMENTS, parse_catalogue
 from esgvzarr.testing.loopback import Asked, LoopbackServer, Response, text_response
 from esgvzarr.transport import Transport
 

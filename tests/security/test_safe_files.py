@@ -38,7 +38,7 @@ from esgvzarr.output.placing import (
 from esgvzarr.settings import Settings
 from esgvzarr.sources import with_local_paths
 from esgvzarr.sources.records import from_mapfile, from_records
-from esgvzarr.sources.thredds import parse_catalogue
+from esgvzarr.sources.thredds_page import parse_catalogue
 from esgvzarr.testing import DATASET_ID
 
 ID = DatasetId.parse(DATASET_ID)

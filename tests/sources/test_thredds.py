@@ -10,7 +10,8 @@ import pytest
 
 from esgvzarr.errors import SourceError, TransportError
 from esgvzarr.model import DatasetId
-from esgvzarr.sources.thredds import MAX_PAGES, parse_catalogue, read_catalogue
+from esgvzarr.sources.thredds import MAX_PAGES, read_catalogue
+from esgvzarr.sources.thredds_page import parse_catalogue
 from esgvzarr.testing import Status, ThreddsServer
 from esgvzarr.transport import Transport
 
