@@ -36,6 +36,7 @@ def program() -> None:
     with loops_ended():
         main()
 
+
 _RARELY = 10_000
 """New objects after which a command looks for reference cycles, in place of Python's 700: most of
 what it makes are imported modules, which stay.
