@@ -279,11 +279,14 @@ def judge_end(error: WorkerError, subject: str) -> Verdict:
 
 def judge_reference(location: str, error: TransportError | ProofError) -> list[Verdict]:
     """What it says that the reference file cannot be had, or is none."""
+    what = "the reference file"
+    if error.subject != location:  # an output may be several files
+        what = f"{error.subject}, which belongs to it,"
     if isinstance(error, ProofError) and not isinstance(error.__cause__, FileNotFoundError):
-        return [Verdict(State.STALE, location, f"the reference file {error.found}")]
+        return [Verdict(State.STALE, location, f"{what} {error.found}")]
     judged = judge_failure(error, location)
     state = State.DANGLING if judged.state is State.DEAD else judged.state
-    return [Verdict(state, location, f"the reference file {judged.detail}")]
+    return [Verdict(state, location, f"{what} {judged.detail}")]
 
 
 def judge_hash(location: str, served: str, linked: str, who: str) -> list[Verdict]:

@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ProofError
+from ..errors import Obstacle, ProofError, TransportError
 from ..model import Array, ChunkTable, ReferenceSet
 
 if TYPE_CHECKING:
     from ..transport import Transport
 
 SUFFIX = ".ends"
+GOES_ALONG = (
+    "It holds the copied file ends of a document and goes where the document goes: put it beside "
+    "the document, or write the references again."
+)
+"""What to do about a side file that is not there."""
 _FACTS = "copied_ends"
 """What the provenance says of copied chunks."""
 
@@ -183,7 +188,12 @@ class SideFile:
         if self.transport is None:
             return
         self.transport.forget([self.place])
-        head = self.transport.read_head(self.place, 1)
+        try:
+            head = self.transport.read_head(self.place, 1)
+        except TransportError as error:
+            if error.obstacle is Obstacle.GONE or isinstance(error.__cause__, FileNotFoundError):
+                raise _gone(self.place, error) from error.__cause__
+            raise
         if head.size < self.part.stop:
             raise _other(self.place, f"has {head.size} bytes", f"at least {self.part.stop}")
 
@@ -230,6 +240,13 @@ def _other(subject: str, found: str, expected: str) -> ProofError:
         subject,
         found,
         expected=f"the copied file ends of its document: {expected}",
-        todo="Write the references again with --force.",
+        todo="Copy it again from where the references were written, or write them again with "
+        "--force.",
         code="proof-ends-differ",
+    )
+
+
+def _gone(place: str, error: TransportError) -> TransportError:
+    return TransportError(
+        place, error.found, expected=error.expected, todo=GOES_ALONG, code=error.code
     )

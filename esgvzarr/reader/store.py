@@ -24,6 +24,7 @@ from zarr.abc.store import (
 )
 
 from ..errors import TransportError
+from ..output.side_file import GOES_ALONG, SUFFIX
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
@@ -199,7 +200,7 @@ class ReferenceStore(Store):
                 file.seek(offset or 0)
                 data = file.read(-1 if size is None else size)
         except OSError as error:
-            raise _unreadable(url, str(error)) from error
+            raise _unreadable(url, str(error), retryable=False) from error
         return _whole(url, data, size)
 
     async def _fetch_from(self, url: str, offset: int | None, size: int | None) -> bytes:
@@ -267,10 +268,19 @@ def _unreadable(url: str, found: str, *, retryable: bool = True) -> TransportErr
         url,
         found,
         expected="the bytes that the references name",
-        todo="Try again later; if it stays, tell the data node.",
+        todo=_todo(url),
         code="transport-failed",
         retryable=retryable,
     )
+
+
+def _todo(url: str) -> str:
+    """What to do about a file that cannot be read."""
+    if url.endswith(SUFFIX):
+        return GOES_ALONG
+    if "://" not in url or url.startswith("file://"):
+        return "Put the file back, or make the references again from where it is now."
+    return "Try again later; if it stays, tell the data node."
 
 
 def _passing_errors() -> tuple[type[Exception], ...]:

@@ -18,6 +18,7 @@ from esgvzarr.audit.judgement import (
     judge_file,
     judge_links,
     judge_record,
+    judge_reference,
     worst,
 )
 from esgvzarr.errors import SourceError, TransportError
@@ -176,6 +177,19 @@ LINKS = {
 @pytest.mark.parametrize(("links", "states"), LINKS.values(), ids=LINKS.keys())
 def test_the_links_of_an_index(links: list[AccessLink], states: list[State]) -> None:
     assert [verdict.state for verdict in judge_links(TASK, links, "ab" * 32)] == states
+
+
+def test_what_is_said_of_a_document_and_of_what_belongs_to_it_names_each() -> None:
+    document = "/data/a.zarr3.json"
+    for subject, said in (
+        (document, "the reference file"),
+        ("/data/a.ends", "/data/a.ends, which"),
+    ):
+        gone = TransportError(subject, "cannot be read", code="transport-path")
+        gone.__cause__ = FileNotFoundError()
+        (verdict,) = judge_reference(document, gone)
+        assert (verdict.state, verdict.subject) == (State.DANGLING, document)
+        assert verdict.detail.startswith(said)
 
 
 def stated(*codecs: dict[str, Any] | None, held: bool = False) -> Contents:

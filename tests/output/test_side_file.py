@@ -23,7 +23,7 @@ import zarr
 import esgvzarr
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
-from esgvzarr.errors import ProofError, StoreError
+from esgvzarr.errors import EsgvzarrError, ProofError, StoreError
 from esgvzarr.generate import Progress, generate, make_transport, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.link.decision import decide
@@ -43,7 +43,7 @@ from esgvzarr.output.placing import (
     withdraw_reference,
     write_reference,
 )
-from esgvzarr.output.side_file import SidePart, stated_part
+from esgvzarr.output.side_file import SideFile, SidePart, stated_part
 from esgvzarr.output.zarr3 import KerchunkZarr3
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DATASET_ID, DRS_PATH, FileSpec, NginxServer, write_files
@@ -153,6 +153,20 @@ def test_it_only_grows_so_that_earlier_documents_stay_right(tmp_path: Path) -> N
     assert grown.read_bytes() == b"abcxy"
     assert side_file._append([b"x", b"y"], 2, again, grown) == 3
     assert again.read_bytes() == b"abcxy"
+
+
+@pytest.mark.parametrize(
+    ("held", "todo"), [(None, "put it beside the document"), (b"end", "Copy it again")]
+)
+def test_one_that_is_gone_or_cut_says_what_to_do_about_it(
+    held: bytes | None, todo: str, tmp_path: Path
+) -> None:
+    place = tmp_path / SIDE
+    if held is not None:
+        place.write_bytes(held)
+    with Transport() as transport, pytest.raises(EsgvzarrError, match=todo) as caught:
+        SideFile(SidePart(str(place), 0, 4, ""), str(place), transport).check_there()
+    assert caught.value.subject == str(place)
 
 
 def test_a_reference_beyond_the_part_is_refused() -> None:
@@ -416,6 +430,12 @@ def test_on_this_machine_the_side_file_goes_with_the_document(tmp_path: Path) ->
         (tmp_path / "out").rename(tmp_path / "moved")
         moved = str(tmp_path / "moved" / NAME)
         assert verify_published(moved, (), transport, settings, full=True).passed
+        (tmp_path / "moved" / SIDE).unlink()
+        with pytest.raises(EsgvzarrError, match="put it beside the document"):
+            verify_published(moved, (), transport, settings)
+    (found,) = audit(find_targets([moved], settings), settings)
+    assert found.state is State.DANGLING
+    assert f"{SIDE}, which belongs to it, is gone" in found.detail
 
 
 def test_file_ends_of_files_elsewhere_stay_in_a_document_on_this_machine(

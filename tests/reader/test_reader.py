@@ -17,6 +17,7 @@ from trust import oracle
 
 import esgvzarr
 from esgvzarr import EsgvzarrError
+from esgvzarr.errors import TransportError
 from esgvzarr.testing import DEFECTS, ThreddsServer
 
 
@@ -49,6 +50,21 @@ def test_the_recipe_in_a_segmented_file_is_true_with_stock_xarray(
     assert np.array_equal(joined["tas"].values, esgvzarr.open_dataset(href)["tas"].values)
     joined = esgvzarr.open_dataset(href, decode_times=oracle.CFTIME)
     assert oracle.joined_differences(joined, paths) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "todo"), [("tas.nc", "Put the file back"), ("tas.ends", "put it beside the document")]
+)
+def test_a_file_of_this_machine_that_is_gone_is_no_fault_of_a_data_node(
+    name: str, todo: str, tmp_path: Path
+) -> None:
+    reference, paths = references("unequal_lengths", tmp_path)
+    text = reference.read_text().replace(paths[0].name, name)
+    reference.write_text(text)
+    dataset = esgvzarr.open_dataset(str(reference))
+    with pytest.raises(TransportError, match=todo) as caught:
+        dataset["tas"].load()
+    assert not caught.value.retryable
 
 
 def test_segments_are_joined_lazily(tmp_path: Path) -> None:
