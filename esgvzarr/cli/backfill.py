@@ -110,7 +110,8 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
 
 def _backfill(options: argparse.Namespace) -> int:
     from ..backfill import Job, backfill, sources_of
-    from ..backfill.report import html, lines
+    from ..backfill.report import lines
+    from ..backfill.report_page import html
 
     config = config_if_any(options)
     console = make_console()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LinkError, SettingsError, StoreError
-from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
+from ..model import AccessLink, DatasetId, DatasetRecord
 from ..output.placing import remove_leftovers, write_document
 from ..permissions import make_directory, make_private_file
 from . import Hits, IndexAddress, IndexDefaults, LinkState, Opening
@@ -34,13 +34,7 @@ from .asset import (
     read_links,
     timestamp,
 )
-
-EXTENSIONS = (
-    "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json",
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-)
-MULTIHASHES = {"SHA256": "1220", "MD5": "d50110"}
-"""checksum_type -> what a multihash of that kind begins with."""
+from .catalog_documents import make_catalog, make_collection, make_item
 
 
 def _utc_now() -> datetime:
@@ -197,7 +191,7 @@ class CatalogIndex(IndexDefaults):
         href = f"./{dataset_id}/{dataset_id}.json"
         _add_child(
             collection,
-            _make_collection(project),
+            make_collection(project),
             {"rel": "item", "href": href, "type": "application/geo+json"},
         )
         link = {
@@ -206,7 +200,7 @@ class CatalogIndex(IndexDefaults):
             "type": "application/json",
             "title": project,
         }
-        _add_child(self._root / "catalog.json", _make_catalog(), link)
+        _add_child(self._root / "catalog.json", make_catalog(), link)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -223,118 +217,6 @@ class CatalogIndex(IndexDefaults):
             except OSError as error:
                 raise _unwritable(self._root, error) from error
             yield
-
-
-def make_item(
-    record: DatasetRecord, now: datetime, time_range: tuple[str, str] | None = None
-) -> dict[str, Any]:
-    """The STAC item of a dataset, its files as assets, named as ESGF's own items are. It claims no
-    place on earth.
-    """
-    import pystac
-
-    project = record.id.project
-    namespace = record.id.project.lower()
-    properties: dict[str, Any] = {
-        "title": record.id.master_id,
-        "base_id": record.id.master_id,
-        "version": record.id.version,
-        "project": project,
-        "created": timestamp(now),
-        "updated": timestamp(now),
-    }
-    if record.pid:
-        properties[f"{namespace}:pid"] = record.pid
-    if time_range:
-        properties["start_datetime"], properties["end_datetime"] = time_range
-    when = None if time_range else _version_date(record.id.version) or now
-    item = pystac.Item(
-        str(record.id),
-        None,
-        None,
-        when,
-        properties,
-        stac_extensions=list(EXTENSIONS),
-        collection=project,
-    )
-    for key, file in zip(_asset_keys(record.files), record.files, strict=True):
-        item.assets[key] = pystac.Asset.from_dict(_file_asset(record, file, now))
-    for rel, href in (
-        ("root", "../../catalog.json"),
-        ("parent", "../collection.json"),
-        ("collection", "../collection.json"),
-    ):
-        item.add_link(pystac.Link(rel, href, media_type="application/json"))
-    return item.to_dict(include_self_link=False, transform_hrefs=False)
-
-
-def _version_date(version: str) -> datetime | None:
-    try:
-        return datetime.strptime(version, "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _asset_keys(files: tuple[FileRecord, ...]) -> list[str]:
-    """File names; of equal names in different directories, the second and later ones get a
-    number.
-    """
-    keys: list[str] = []
-    for file in files:
-        earlier = sum(other.name == file.name for other in files[: len(keys)])
-        keys.append(f"{file.name}.{earlier + 1}" if earlier else file.name)
-    return keys
-
-
-def _file_asset(record: DatasetRecord, file: FileRecord, now: datetime) -> dict[str, Any]:
-    scheme = file.url.partition("://")[0]
-    multihash = MULTIHASHES.get((file.checksum_type or "").upper())
-    fields = {
-        "href": file.url,
-        "type": "application/netcdf",
-        "description": "HTTPServer Link",
-        "roles": ["data"],
-        "alternate:name": record.data_node or None,
-        "file:size": file.size,
-        "file:checksum": f"{multihash}{file.checksum}".lower()
-        if multihash and file.checksum
-        else None,
-        f"{record.id.project.lower()}:tracking_id": file.tracking_id,
-        "created": timestamp(now),
-        "updated": timestamp(now),
-        "protocol": scheme if scheme in ("http", "https") else None,
-        "file:local_path": f"{str(record.id).replace('.', '/')}/{file.name}",
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _make_collection(project: str) -> dict[str, Any]:
-    import pystac
-
-    everywhere = pystac.Extent(
-        pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([None, None])
-    )
-    collection = pystac.Collection(
-        project,
-        f"{project} datasets with virtual Zarr references",
-        everywhere,
-        title=project,
-        license="other",
-    )
-    for rel in ("root", "parent"):
-        collection.add_link(pystac.Link(rel, "../catalog.json", media_type="application/json"))
-    return collection.to_dict(include_self_link=False, transform_hrefs=False)
-
-
-def _make_catalog() -> dict[str, Any]:
-    import pystac
-
-    catalog = pystac.Catalog("esgvzarr", "Datasets with virtual Zarr references", title="esgvzarr")
-    document = catalog.to_dict(include_self_link=False, transform_hrefs=False)
-    return {
-        **document,
-        "links": [{"rel": "root", "href": "./catalog.json", "type": "application/json"}],
-    }
 
 
 def _add_child(path: Path, new: dict[str, Any], link: dict[str, Any]) -> None:

@@ -21,34 +21,21 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BusyError, SourceError, StoreError
-from ..model import Check, DatasetId, DatasetRecord, FileRecord, Report
+from ..model import DatasetId, DatasetRecord, Report
 from ..permissions import NO_LOCKS, lacks_locks, make_private_file
 from . import schema
+from .ledger_rows import LAST, LIVE, MADE, STEPS, audit_of, entry_of, live_of, proof_of, read_task
 from .states import MAKING, Stage, State, Step, Verb, find_transition
-from .task import AuditEntry, Entry, IndexAddress, Live, Task
+from .task import AuditEntry, Entry, Live, Task
 
 SCHEMA_VERSION = schema.SCHEMA_VERSION
 _BUSY_S = 30.0
 _T = TypeVar("_T")
-_STEPS = """
-SELECT dataset.name AS dataset_id, verb, state, code, detail, href, created, step, retryable,
-    unsure, path, sha256, fingerprint, step.number AS number, proof IS NOT NULL AS proved
-FROM step JOIN dataset ON dataset.number = step.dataset
-    JOIN decision ON decision.number = step.decision
-"""
-_LIVE = """
-SELECT dataset.name AS dataset_id, output, path, href, sha256, since, task
-FROM live JOIN dataset ON dataset.number = live.dataset
-    JOIN decision ON decision.number = live.decision
-"""
-_MADE = ", ".join(f"'{verb}'" for verb in sorted(MAKING))
-_LAST = f"COALESCE(MAX(CASE WHEN verb NOT IN ({_MADE}) THEN number END), MAX(number))"
-"""The last step of a dataset; one that only wrote references counts where there is no other."""
 
 
 def fingerprint(record: DatasetRecord) -> str:
@@ -93,7 +80,7 @@ class Ledger:
         dataset = schema.number_of(connection, entry.dataset_id)
         last = connection.execute(
             f"SELECT verb, step, state, decision, proof FROM step WHERE number = "
-            f"(SELECT {_LAST} FROM step WHERE dataset = ?) AND verb NOT IN ({_MADE})",
+            f"(SELECT {LAST} FROM step WHERE dataset = ?) AND verb NOT IN ({MADE})",
             (dataset,),
         ).fetchone()
         before = Stage(Verb(last[0]), Step(last[1]), State(last[2])) if last else None
@@ -168,25 +155,25 @@ class Ledger:
             "= audit.dataset WHERE NOT EXISTS (SELECT 1 FROM step WHERE step.dataset = "
             "audit.dataset AND step.number > audit.step)"
         )
-        return {one.dataset_id: one for one in self._read(query, (), _audit)}
+        return {one.dataset_id: one for one in self._read(query, (), audit_of)}
 
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
         """All steps, or those of one dataset, oldest first."""
         where, values = ("WHERE dataset.name = ?", (dataset_id,)) if dataset_id else ("", ())
-        return self._read(f"{_STEPS} {where} ORDER BY step.number", values, _entry)
+        return self._read(f"{STEPS} {where} ORDER BY step.number", values, entry_of)
 
     def latest(self) -> list[Entry]:
         """The last step of each dataset, in the order of their names; one of ``generate`` only
         where no index was ever involved.
         """
-        last = f"SELECT {_LAST} FROM step GROUP BY dataset"
-        return self._read(f"{_STEPS} WHERE step.number IN ({last}) ORDER BY 1", (), _entry)
+        last = f"SELECT {LAST} FROM step GROUP BY dataset"
+        return self._read(f"{STEPS} WHERE step.number IN ({last}) ORDER BY 1", (), entry_of)
 
     def last(self, dataset_id: str) -> Entry | None:
         """The last step of one dataset, as in `latest`."""
         number = "SELECT number FROM dataset WHERE name = ?"
-        last = f"SELECT {_LAST} FROM step WHERE dataset = ({number})"
-        found = self._read(f"{_STEPS} WHERE step.number IN ({last})", (dataset_id,), _entry)
+        last = f"SELECT {LAST} FROM step WHERE dataset = ({number})"
+        found = self._read(f"{STEPS} WHERE step.number IN ({last})", (dataset_id,), entry_of)
         return found[0] if found else None
 
     def live(self, dataset_id: str | None = None) -> list[Live]:
@@ -194,7 +181,7 @@ class Ledger:
         dataset.
         """
         where, values = ("WHERE dataset.name = ?", (dataset_id,)) if dataset_id else ("", ())
-        return self._read(f"{_LIVE} {where} ORDER BY 1, 2", values, _live)
+        return self._read(f"{LIVE} {where} ORDER BY 1, 2", values, live_of)
 
     def report(self, dataset_id: str) -> str:
         """The newest proof of a dataset, as JSON; empty if none was kept."""
@@ -216,7 +203,7 @@ class Ledger:
             "proof ON proof.number = step.proof WHERE dataset.name = ? AND sha256 != '' ORDER BY "
             "step.number"
         )
-        return dict(self._read(query, (dataset_id,), _proof))
+        return dict(self._read(query, (dataset_id,), proof_of))
 
     def current(self, dataset_ids: Sequence[str] = ()) -> list[Entry | AuditEntry]:
         """The last step of each dataset, or what an audit found wrong with it since.
@@ -274,7 +261,7 @@ class Ledger:
             "step.dataset = (SELECT number FROM dataset WHERE name = ?) AND task IS NOT NULL "
             f"{condition}ORDER BY step.number DESC LIMIT 1"
         )
-        found = self._read(query, (dataset_id,), lambda row: _read_task(row["task"]))
+        found = self._read(query, (dataset_id,), lambda row: read_task(row["task"]))
         return found[0] if found else None
 
     def check(self) -> None:
@@ -390,65 +377,6 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-_ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
-
-
-def _entry(row: Mapping[str, Any]) -> Entry:
-    values = {name: row[name] for name in _ENTRY_FIELDS}
-    values["verb"] = Verb(row["verb"])
-    values["state"] = State(row["state"])
-    values["step"] = Step(row["step"])
-    for name in ("retryable", "unsure", "proved"):
-        values[name] = bool(row[name])
-    for name in ("detail", "href", "created"):
-        if not isinstance(values[name], str):
-            raise TypeError(f"{name} is {values[name]!r}")
-    return Entry(**values)
-
-
-def _proof(row: Mapping[str, Any]) -> tuple[str, Report]:
-    """SHA-256 of a reference file, and its proof."""
-    said = json.loads(schema.unpack(row["report"]))
-    checks = tuple(Check(**check) for check in said["checks"])
-    return row["sha256"], Report(**{**said, "checks": checks})
-
-
-def _audit(row: Mapping[str, Any]) -> AuditEntry:
-    return AuditEntry(
-        row["dataset_id"],
-        row["state"],
-        row["code"],
-        row["detail"],
-        row["href"],
-        row["path"],
-        row["sha256"],
-        schema.unpack(row["proofs"]),
-        row["created"],
-        retryable=bool(row["retryable"]),
-    )
-
-
-def _live(row: Mapping[str, Any]) -> Live:
-    return Live(
-        row["dataset_id"],
-        row["output"],
-        row["path"],
-        row["href"],
-        row["sha256"],
-        row["since"],
-        _read_task(row["task"]) if row["task"] is not None else None,
-    )
-
-
-def _read_task(packed: bytes) -> Task:
-    values = json.loads(schema.unpack(packed))
-    record = values["record"]
-    index = IndexAddress(**values["index"])
-    files = tuple(FileRecord(**file) for file in record["files"])
-    dataset = DatasetRecord(**{**record, "id": DatasetId(**record["id"]), "files": files})
-    return Task(**{**values, "verb": Verb(values["verb"]), "record": dataset, "index": index})
 
 
 def _unusable(path: Path, error: Exception) -> StoreError:

@@ -23,7 +23,8 @@ import pytest
 from esgvzarr.backfill import Job, backfill, plan_path
 from esgvzarr.backfill.listing import Survey, names_in_query
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
-from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation, html
+from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation
+from esgvzarr.backfill.report_page import html
 from esgvzarr.backfill.turns import REST_AFTER, Turns
 from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError

@@ -19,7 +19,7 @@ from esgvzarr.indexes.asset import (
     present_nodes,
     read_links,
 )
-from esgvzarr.indexes.catalog import make_item
+from esgvzarr.indexes.catalog_documents import make_item
 from esgvzarr.model import Layout
 from esgvzarr.testing.conformance import CHANGED, LINK, NODE, OTHER_NODES, RECORD
 

@@ -14,7 +14,8 @@ import pytest
 from esgvzarr.errors import LinkError, PublisherError, SettingsError
 from esgvzarr.esgpublish import TransactionClient, item_schema
 from esgvzarr.indexes import LinkState, connect
-from esgvzarr.indexes.catalog import CatalogIndex, make_item
+from esgvzarr.indexes.catalog import CatalogIndex
+from esgvzarr.indexes.catalog_documents import make_item
 from esgvzarr.indexes.stac import StacIndex
 from esgvzarr.model import DatasetId
 from esgvzarr.testing.conformance import CHANGED, DATASET, LINK, OTHER_NODES, RECORD, IndexTests
