@@ -30,7 +30,11 @@ _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry:
-    """A row of `STEPS`."""
+    """A row of `STEPS`.
+
+    Raises:
+        TypeError: the file holds what is no text where there has to be one.
+    """
     values = {name: row[name] for name in _ENTRY_FIELDS}
     values["verb"] = Verb(row["verb"])
     values["state"] = State(row["state"])
