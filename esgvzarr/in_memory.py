@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .generate import place_staged
 from .model import DatasetRecord, Finding, Group, ReferenceFile, ReferenceSet, Report
 from .outcome import Verb
+from .output import reading_of
 from .output.kerchunk import encode
 from .stage import Destination, Place, Staged, make_transport, stage_references, staging_places
 from .transport.hosts import allow_hosts
@@ -101,10 +102,17 @@ class References:
             )
 
     def __repr__(self) -> str:
-        count = len(self._groups())
-        segments = f" in {count} segments" if count > 1 else ""
         files = len(self.record.files)
-        return f"<References of {self.id}: {files} files, {self.chunks:,} chunks{segments}>"
+        return f"<References of {self.id}: {files} files, {self.chunks:,} chunks{self._parts()}>"
+
+    def _parts(self) -> str:
+        """Groups and segments, if it is in such."""
+        reading = reading_of(self.reference_set.provenance)
+        if reading.groups:
+            joined = f", of which {len(reading.segmented)} in segments" if reading.segmented else ""
+            return f" in {len(reading.groups)} groups{joined}"
+        count = len(self._groups())
+        return f" in {count} segments" if count > 1 else ""
 
     def _repr_html_(self) -> str:
         rows = []
@@ -122,8 +130,11 @@ class References:
         return [group for group in self.reference_set.groups if group.arrays]
 
     def _variables(self) -> Iterator[tuple[str, str, str]]:
-        """Name, dimensions with sizes, and type of each variable of the first segment."""
-        for array in self._groups()[0].arrays:
-            sizes = zip(array.dims, array.shape, strict=True)
-            shown = ", ".join(f"{name}: {size}" for name, size in sizes)
-            yield array.name, shown, str(array.dtype)
+        """Name, dimensions with sizes, and type of each variable, in the first of its segments."""
+        for path in reading_of(self.reference_set.provenance).groups or ("",):
+            prefix = f"{path}/" if path else ""
+            inside = (group for group in self._groups() if f"{group.path}/".startswith(prefix))
+            for array in next(inside).arrays:
+                sizes = zip(array.dims, array.shape, strict=True)
+                shown = ", ".join(f"{name}: {size}" for name, size in sizes)
+                yield f"{path}/{array.name}".lstrip("/"), shown, str(array.dtype)

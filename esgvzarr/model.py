@@ -372,6 +372,15 @@ class Layout(StrEnum):
     """In several groups, which follow each other in time. Stock readers see an empty root."""
     GROUPS = "groups"
     """Variables that do not fit into one dataset, in groups. Stock readers see an empty root."""
+    SEGMENTED_GROUPS = "segmented groups"
+    """In groups, and some groups are in segments. Stock readers see an empty root, and empty
+    groups.
+    """
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether the references are opened as a tree of groups."""
+        return self in (Layout.GROUPS, Layout.SEGMENTED_GROUPS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,23 @@ def join(name: DatasetId | str, groups: Mapping[str, Sequence[Member]]) -> Refer
         name,
         tuple(files),
         tuple(shown),
-        _provenance(str(name), groups, members),
+        {**_provenance(str(name), groups, members), **_reading(shown)},
         tuple(warnings),
     )
+
+
+def _reading(shown: Sequence[Group]) -> dict[str, Any]:
+    """Advice for readers of a document of several groups: which there are, and which of them are in
+    segments. None where the root shows everything.
+    """
+    groups = shown[0].attrs.get("esgvzarr_groups")
+    if groups is None:
+        return {}
+    reading = {"groups": list(groups)}
+    segmented = [group.path for group in shown if "esgvzarr_segments" in group.attrs]
+    if segmented:
+        reading["segmented"] = segmented
+    return {"reading": reading}
 
 
 def _members_once(groups: Mapping[str, Sequence[Member]]) -> list[Member]:

@@ -150,9 +150,8 @@ def _side_by_side(members: Sequence[Member], dataset_id: DatasetId) -> Reference
     readings = [
         member.references.provenance.get("reading") for member in members if member.series.time
     ]
-    if len(groups) > 1:
-        facts["reading"] = {"groups": list(groups)}
-    elif readings and readings[0] and all(one == readings[0] for one in readings):
+    alike = readings and readings[0] and all(one == readings[0] for one in readings)
+    if len(groups) == 1 and alike:
         facts["reading"] = readings[0]
     return ReferenceSet(dataset_id, made.files, made.groups, facts, (*made.warnings, *warnings))
 

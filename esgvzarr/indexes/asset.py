@@ -54,7 +54,11 @@ _PATTERNS = {
     "file:checksum": "1220[0-9a-f]{64}",  # multihash: sha2-256, 32 bytes
 }
 
-_TITLES = {Layout.SEGMENTS: ", in segments", Layout.GROUPS: ", in groups"}
+_TITLES = {
+    Layout.SEGMENTS: ", in segments",
+    Layout.GROUPS: ", in groups",
+    Layout.SEGMENTED_GROUPS: ", in groups and segments",
+}
 """Added to the title of an asset of which stock readers see an empty root."""
 _HOW_TO_OPEN = {
     Layout.PADDED: (
@@ -68,6 +72,11 @@ _HOW_TO_OPEN = {
     Layout.GROUPS: (
         "The variables do not fit into one dataset: pip install esgvzarr, then "
         'xarray.open_datatree(href, engine="esgvzarr") opens all of them in groups.'
+    ),
+    Layout.SEGMENTED_GROUPS: (
+        "The variables do not fit into one dataset, and the files of some do not form one grid: "
+        'pip install esgvzarr, then xarray.open_datatree(href, engine="esgvzarr") opens all of '
+        "them in groups, each joined."
     ),
 }
 """Added to the description of an asset that not every reader opens."""

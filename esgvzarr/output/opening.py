@@ -38,7 +38,7 @@ def opening_call(place: str, layout: Layout) -> OpeningCall:
         place: its name's end says which output it is.
         layout: how the references show the dataset.
     """
-    function = "open_datatree" if layout is Layout.GROUPS else "open_dataset"
+    function = "open_datatree" if layout.is_tree else "open_dataset"
     is_stock = layout is Layout.WHOLE and is_stock_json(place)
     return OpeningCall(function, _STOCK if is_stock else _OURS)
 

@@ -23,6 +23,8 @@ class Reading:
     """Whether readers need the codec ``esgvzarr.padded``."""
     groups: tuple[str, ...] = ()
     """Paths of the groups of variables that do not fit into one dataset; none where they do."""
+    segmented: tuple[str, ...] = ()
+    """Paths of the groups that are in segments, which have to be joined."""
 
     @property
     def chunks(self) -> dict[str, int]:
@@ -33,7 +35,7 @@ class Reading:
     def layout(self) -> Layout:
         """How the references show the dataset."""
         if self.groups:
-            return Layout.GROUPS
+            return Layout.SEGMENTED_GROUPS if self.segmented else Layout.GROUPS
         if self.segments:
             return Layout.SEGMENTS
         return Layout.PADDED if self.codec else Layout.WHOLE
@@ -53,4 +55,5 @@ def reading_of(provenance: Mapping[str, Any]) -> Reading:
         said.get("segments", 0),
         bool(said.get("codec", False)),
         tuple(said.get("groups", ())),
+        tuple(said.get("segmented", ())),
     )

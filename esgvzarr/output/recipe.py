@@ -36,6 +36,13 @@ _OF_GROUPS = (
 )
 
 
+_OF_SEGMENTS_IN_A_GROUP = (
+    "xarray.open_dataset(href, engine='esgvzarr', group={group!r}) opens this group, after pip "
+    "install esgvzarr, and xarray.open_datatree(href, engine='esgvzarr') all groups. Its files do "
+    "not form one grid, so each group named in esgvzarr_segments shows a part of it."
+)
+
+
 def with_recipe(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a group as they are written: the recipe comes first where there is one.
 
@@ -48,4 +55,7 @@ def with_recipe(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
         return {RECIPE: _OF_GROUPS.format(more=more), **attrs}
     if SEGMENTS in attrs and all("/" not in name for name in attrs[SEGMENTS]):
         return {RECIPE: _OF_SEGMENTS.format(more=more, time=attrs[CONCAT_DIM]), **attrs}
+    if SEGMENTS in attrs:
+        group = attrs[SEGMENTS][0].rpartition("/")[0]
+        return {RECIPE: _OF_SEGMENTS_IN_A_GROUP.format(group=group), **attrs}
     return dict(attrs)

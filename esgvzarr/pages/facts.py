@@ -85,6 +85,7 @@ class PageFacts:
     groups: tuple[str, ...]
     """Paths of the groups that a person can look at; the root is the empty one."""
     segments: int
+    """Of the root, or of all groups."""
     warnings: tuple[str, ...]
     origins: tuple[str, ...]
     """``scheme://host`` of the servers that hold the files."""
@@ -106,7 +107,7 @@ class PageFacts:
     def layout(self) -> Layout:
         """How the references show the dataset."""
         if self.groups != ("",):
-            return Layout.GROUPS
+            return Layout.SEGMENTED_GROUPS if self.segments else Layout.GROUPS
         if self.segments:
             return Layout.SEGMENTS
         return Layout.PADDED if self.codec else Layout.WHOLE
@@ -167,13 +168,15 @@ def facts_of(
         root = tree.attributes("")
     except (ValueError, KeyError, TypeError) as error:
         raise _not_ours(subject, error) from error
-    segments = list(root.get("esgvzarr_segments", ()))
+    segments = 0
     groups = tuple(root.get("esgvzarr_groups", ())) or ("",)
     attributes = root if groups == ("",) else {**root, **tree.attributes(groups[0])}
     time = ""
     variables: list[VariableFacts] = []
     for group in groups:
-        shown_in = segments or tree.attributes(group).get("esgvzarr_segments") or [group]
+        shown_in = tree.attributes(group).get("esgvzarr_segments") or [group]
+        if shown_in != [group]:
+            segments += len(shown_in)
         own_time = _time_of(tree, shown_in[0], root)
         time = time or own_time
         variables += _variables(tree, shown_in, own_time, group)
@@ -186,7 +189,7 @@ def facts_of(
         time=time,
         files=files,
         groups=groups,
-        segments=len(segments),
+        segments=segments,
         warnings=tuple(map(str, provenance.get("warnings", ()))),
         origins=_origins(files),
         generator=str(provenance.get("generator", "")),

@@ -167,7 +167,7 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
 
 def _by_address(facts: PageFacts, href: str) -> str:
     """Code that opens the references at their address."""
-    if facts.layout is Layout.GROUPS:
+    if facts.layout.is_tree:
         needs = "# needs: pip install esgvzarr\n"
         return f'{needs}import esgvzarr\n\ntree = esgvzarr.open_datatree("{href}")'
     if opening_call(href, facts.layout).is_stock:
@@ -200,7 +200,7 @@ def _by_pystac(facts: PageFacts, href: str) -> str:
 
 def _result(facts: PageFacts) -> str:
     """The variable that gets what is opened: one dataset, or a tree of its groups."""
-    return "tree = " if facts.layout is Layout.GROUPS else "dataset = "
+    return "tree = " if facts.layout.is_tree else "dataset = "
 
 
 def bars(all_files: Sequence[FileFacts]) -> tuple[Bar, ...]:

@@ -48,6 +48,17 @@ def advice(
             "so. See what `esgvzarr inspect` says of the files.",
             refuse=False,
         )
+    if reading.segmented:
+        yield Finding(
+            SEGMENTS,
+            2,
+            path,
+            "files that form one array for each variable",
+            f"segments in the groups {list(reading.segmented)}",
+            'Readers open it with xarray.open_datatree(href, engine="esgvzarr"), which joins them; '
+            "stock xarray shows empty groups. See what `esgvzarr inspect` says of the files.",
+            refuse=False,
+        )
     if reading.codec:
         yield Finding(
             "segments-codec",

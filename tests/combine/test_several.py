@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import pytest
@@ -15,6 +16,8 @@ from esgvzarr import RefusedError, Settings, Transport
 from esgvzarr.cli import main
 from esgvzarr.errors import SourceError
 from esgvzarr.generate import generate, verify_published
+from esgvzarr.model import Layout
+from esgvzarr.pages.facts import read_facts
 from esgvzarr.testing.projects import CMIP5, write_cmip5
 
 
@@ -52,11 +55,22 @@ def test_a_variable_that_does_not_fit_is_a_group_of_its_own_and_named(tmp_path: 
     assert oracle.joined_differences(tree["Amon"].to_dataset(), own) == []
 
 
+FIVES = {"compression": "zlib", "chunks": (5, 4, 6)}
+"""Chunks in whose midst files end."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "title"), [({}, ", in groups"), (FIVES, ", in groups and segments")]
+)
 def test_a_link_to_groups_says_how_they_open(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    layout: dict[str, Any],
+    title: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stock readers see an empty root, so the link names the engine that refuses to show that."""
-    paths = write_cmip5(tmp_path / "files", tas={}, uas={"height": 10.0})
+    paths = write_cmip5(tmp_path / "files", tas=layout, uas={"height": 10.0})
     monkeypatch.setenv("ESGVZARR_LEDGER", str(tmp_path / "ledger.sqlite"))
     places = ["--output-dir", str(tmp_path), "--catalog", str(tmp_path / "catalog")]
     with pytest.raises(SystemExit, match="0"):
@@ -66,12 +80,32 @@ def test_a_link_to_groups_says_how_they_open(
     assert {"/Amon", "/Amon-uas"} <= set(opened.groups)
     (item,) = (tmp_path / "catalog").glob(f"*/{CMIP5}/*.json")
     asset = json.loads(item.read_text())["assets"]["reference_file"]
-    assert asset["title"].endswith(", in groups")
+    assert asset["title"].endswith(title)
     assert 'xarray.open_datatree(href, engine="esgvzarr")' in asset["description"]
     tree = xarray.open_datatree(asset["href"], **asset["xarray:open_kwargs"])
     assert set(tree.groups) == set(opened.groups)
+    assert tree["Amon"].sizes["time"] == 24, "all segments"
     with pytest.raises(SourceError, match="holds several groups"):
         xarray.open_dataset(asset["href"], **asset["xarray:open_kwargs"])
+
+
+def test_segments_inside_of_a_group_are_announced(tmp_path: Path) -> None:
+    """By a warning, the group's own attributes, the page, and the look of references."""
+    paths = write_cmip5(tmp_path / "files", tas=FIVES, uas={"height": 10.0})
+    record = oracle.record_of(paths, CMIP5)
+    settings = Settings(ledger=tmp_path / "ledger.sqlite")
+    with Transport() as transport:
+        written = generate(record, tmp_path, transport, settings)
+    place = Path(written.reference.path)
+    (warning,) = [one for one in written.warnings if one.code == "segments"]
+    assert "['Amon']" in warning.found
+    stock = oracle.shown(place.read_bytes(), "Amon")
+    assert "group='Amon'" in stock.attrs["esgvzarr_recipe"]
+    facts = read_facts(place.read_bytes(), str(place))
+    assert (facts.layout, facts.segments) == (Layout.SEGMENTED_GROUPS, 2)
+    made = esgvzarr.references(list(map(str, paths)), dataset_id=CMIP5)
+    assert "in 2 groups, of which 1 in segments" in repr(made)
+    assert "Amon-uas/uas" in made._repr_html_()
 
 
 def test_the_proof_finds_a_variable_of_another_member(tmp_path: Path) -> None:
