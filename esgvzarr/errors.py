@@ -1,11 +1,11 @@
-"""What can go wrong, as a tree of exceptions that say it like a colleague.
+"""The exceptions of this package, as a tree, and what handlers decide by.
 
 ::
 
     EsgvzarrError                                                             whose fault by default
     ├── SettingsError    the configuration cannot be used      settings-*     settings
-    ├── SourceError      a record, catalogue or mapfile is     source-*       data
-    │                    none, or a DSID is none
+    ├── SourceError      a record, catalogue, mapfile or DSID  source-*       data
+    │                    is invalid, or does not fit
     ├── TransportError   bytes cannot be had from a URL or     transport-*    data node
     │                    path
     ├── FormatError      a file cannot be referenced whole     file-*         data
@@ -31,7 +31,7 @@ error has and which ``traits_of`` gives for a code that was kept:
 ``fault``
     who can mend it, as `Fault`. Some codes differ from their class: see `EXCEPTIONS`.
 ``blocks_all``
-    it stands in the way of every dataset alike, so trying the next one is no use.
+    it concerns every dataset alike, so trying the next one is of no use.
 ``may_be_applied``
     an index was sent a change, and may have made it all the same.
 ``retryable``
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from .model import Finding
 
 COPY_AGAIN = "If its checksum is not the record's, copy it to the node again."
-"""What to do about a damaged file, as long as nobody has looked at its checksum."""
+"""What to do about a damaged file, as long as its checksum has not been compared."""
 _LONGEST = 20_000
 """Characters of a message; others wrote some of it."""
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
@@ -80,12 +80,12 @@ class Fault(StrEnum):
 
 
 class Obstacle(StrEnum):
-    """What stood in the way of the bytes that were asked for."""
+    """Why the bytes that were asked for did not come."""
 
     UNKNOWN = "unknown"
-    """Nothing that says anything of the file."""
+    """The error tells nothing about the file."""
     SILENT = "silent"
-    """No answer, or one that trickles."""
+    """The server does not answer, or sends too slowly."""
     BUSY = "busy"
     """The server is busy or broken: 408, 429, 5xx."""
     GONE = "gone"
@@ -93,11 +93,11 @@ class Obstacle(StrEnum):
     REFUSED = "refused"
     """The server does not give the file: another status of 4xx."""
     ANOTHER_THING = "another thing"
-    """Not the file: a login page, a redirection, no byte ranges."""
+    """The answer is not the file: a login page, a redirection, no byte range."""
     OTHER_BYTES = "other bytes"
-    """The file, but not the one that was recorded."""
+    """The file has other bytes than its record says."""
     NOT_ASKED = "not asked"
-    """The host may not be asked."""
+    """The host is not one that may be fetched from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class EsgvzarrError(Exception):
 
     @property
     def blocks_all(self) -> bool:
-        """Whether it stands in the way of every dataset alike."""
+        """Whether it concerns every dataset alike."""
         return traits_of(self.code).blocks_all
 
     @property
@@ -160,7 +160,7 @@ class EsgvzarrError(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status that a server answered with; 0 where it is not that."""
+        """The HTTP status that a server answered with; 0 if the error is of another kind."""
         return status_of(self.code)
 
     def __str__(self) -> str:
@@ -202,7 +202,7 @@ class SettingsError(EsgvzarrError):
 
 
 class SourceError(EsgvzarrError):
-    """What should describe a dataset (record, catalogue, mapfile, STAC item, DSID) does not."""
+    """A record, catalogue, mapfile, STAC item or DSID does not describe one whole dataset."""
 
     code = "source-record"
     usual = Traits(Fault.DATA)
@@ -288,7 +288,7 @@ class WorkerError(EsgvzarrError):
 
 
 EXCEPTIONS = {
-    # read and decided here, though the class is about something else
+    # found on this machine, though the class is about something else
     "transport-path": Traits(Fault.MACHINE),
     "transport-files-limit": Traits(Fault.MACHINE, retryable=True),
     "transport-bad-url": Traits(Fault.DATA),

@@ -55,11 +55,11 @@ _MAGIC = 8
 
 
 _SAID_BEFORE = {
-    State.CHANGED: "had other bytes than its record says, and was not touched since",
-    State.MISRECORDED: "had another checksum than its record, which was wrong, and was not touched "
+    State.CHANGED: "had other bytes than its record says, and has not changed since",
+    State.MISRECORDED: "had another checksum than its record, which was wrong, and has not changed "
     "since. Correct the record",
 }
-"""State in which a checksum left a file -> what is said of it while nobody touches the file."""
+"""State in which a checksum left a file -> what is said of it while it stays the same."""
 _INDEX_REQUESTS = 8
 """In flight to an index."""
 _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
@@ -182,7 +182,9 @@ class Auditor:
         for one in kept:
             if not is_asked(target, one):
                 judged.append(
-                    Verdict(State.UNPROVEN, one.file.url, "is no URL that is asked for here")
+                    Verdict(
+                        State.UNPROVEN, one.file.url, "is not a URL of HTTP, and was not compared"
+                    )
                 )
                 continue
             judged.append(self._judge_file(one, heads[one.file.url], target, proofs))

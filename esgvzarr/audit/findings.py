@@ -49,7 +49,7 @@ class Audited:
 
     @property
     def problems(self) -> tuple[Verdict, ...]:
-        """What is not fine, the gravest first."""
+        """The verdicts that are not fine, the gravest first."""
         found = [verdict for verdict in self.verdicts if verdict.state is not State.FINE]
         return tuple(sorted(found, key=lambda verdict: -list(State).index(verdict.state)))
 

@@ -164,7 +164,9 @@ def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
         return judge_failure(found, url)
     if kept.file.size not in (None, found.size):
         return Verdict(
-            State.CHANGED, url, f"has {found.size} bytes; references were made of {kept.file.size}"
+            State.CHANGED,
+            url,
+            f"has {found.size} bytes; it had {kept.file.size} when it was referenced",
         )
     if found.size < kept.reach:
         return Verdict(
@@ -177,7 +179,7 @@ def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
     judged = _judge_validators(kept, found)
     if judged.state is State.FINE and found.moved_to:
         return Verdict(
-            State.MOVED, url, f"is the same, and redirects to {found.moved_to}", judged.evidence
+            State.MOVED, url, f"is unchanged, but redirects to {found.moved_to}", judged.evidence
         )
     return judged
 
@@ -234,8 +236,9 @@ def judge_record_by_chunks(verdict: Verdict, unguarded: Sequence[str]) -> Verdic
     return Verdict(
         State.MISRECORDED,
         verdict.subject,
-        f"{found}; the record is wrong: {verdict.unchanged_by}, the checksums of all chunks, and "
-        "whatever the references hold are those of the file that was proved. Correct the record",
+        f"{found}; the record is wrong, since the file is the one that was proved: its "
+        f"{verdict.unchanged_by}, the checksums of all chunks and the values in the references are "
+        "unchanged. Correct the record",
         "checksum",
     )
 
@@ -262,7 +265,9 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
         return Verdict(State.MOVED, subject, error.found)
     if obstacle is Obstacle.NOT_ASKED:
         return Verdict(
-            State.UNPROVEN, subject, f"was not asked for: {error.found}; name it with --allow-host"
+            State.UNPROVEN,
+            subject,
+            f"was not fetched: {error.found}; allow its host with --allow-host",
         )
     if obstacle in (Obstacle.REFUSED, Obstacle.ANOTHER_THING):
         return Verdict(State.UNREADABLE, subject, error.found)
@@ -360,7 +365,11 @@ def judge_record(
             )
         ]
     return [
-        Verdict(State.STALE, where, f"says other bytes of {url} than references were made of")
+        Verdict(
+            State.STALE,
+            where,
+            f"states another size or checksum of {url} than the references were made from",
+        )
         for url, file in known.items()
         if not _agree(file, told[url])
     ]

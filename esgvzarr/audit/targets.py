@@ -65,7 +65,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
             if name not in known:
                 raise SourceError(
                     name,
-                    f"is not linked or written, by the ledger {ledger.path}",
+                    f"is neither linked nor written according to the ledger {ledger.path}",
                     expected="a dataset published from here",
                     todo="Give the URL of its reference file; esgvzarr status says how it stands.",
                     code="source-not-in-ledger",

@@ -2,7 +2,7 @@
 
 A small part of what UDUNITS-2 knows (udunits2-base.xml, udunits2-derived.xml, udunits2-accepted.xml
 and udunits2-common.xml): other names of one unit, and products of powers. Nothing is converted:
-``degC`` is not ``K``, ``hPa`` is not ``100 Pa``. What is not known means itself.
+``degC`` is not ``K``, ``hPa`` is not ``100 Pa``. A unit that is not known equals only itself.
 """
 
 from __future__ import annotations

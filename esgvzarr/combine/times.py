@@ -68,7 +68,7 @@ def _common(series: Series, names: Sequence[str], time: str) -> Reference:
             return target
     raise FormatError(
         series.files[0].file.url,
-        f"the dates of {names[0]!r} in all files cannot be said in one unit",
+        f"the dates of {names[0]!r} in all files cannot be expressed in one unit",
         expected="dates that float64 holds to the microsecond",
         todo="Write the files again with one reference date.",
         code="time-not-representable",

@@ -38,7 +38,7 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
         node = Node(config, settings, transport, url)
         rows = _rows(MACHINE_CHECKS, node)
         try:
-            rows.append(Diagnosis("file", "good", f"{node.file.url} is tried"))
+            rows.append(Diagnosis("file", "good", f"the checks read {node.file.url}"))
         except EsgvzarrError as error:
             rows.append(as_diagnosis("file", error))
         else:

@@ -182,9 +182,9 @@ def _caching(answer: Answer) -> Diagnosis:
     return Diagnosis(
         "caching",
         "good",
-        f"caches are told: {said}"
+        f"answers tell caches: {said}"
         if said
-        else "caches are told nothing; ETag and Last-Modified serve",
+        else "answers have no Cache-Control; caches compare ETag or Last-Modified",
     )
 
 
@@ -222,7 +222,7 @@ def _login(node: Node) -> Iterator[Diagnosis]:
     if not login.kept:
         yield Diagnosis("login", "note", login.found, login.todo)
     elif login.ends is None:
-        yield Diagnosis("login", "good", f"{login.found} holds")
+        yield Diagnosis("login", "good", f"{login.found} is valid")
     else:
         yield days_left("login", login.found, login.ends, login.todo)
 
@@ -236,7 +236,7 @@ def _endpoints(node: Node) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "endpoints",
             "bad",
-            "stac_transaction_api.verify is off: tokens go to any server that answers",
+            "stac_transaction_api.verify is off: any server that answers gets the tokens",
             "Remove the key.",
         )
     taken = []

@@ -57,7 +57,7 @@ def _head(node: Node) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "head",
             "bad",
-            "HEAD says no Content-Length",
+            "the answer to HEAD has no Content-Length",
             "Readers cannot tell the size of a file without it.",
         )
     elif path and os.path.isfile(path) and os.path.getsize(path) != int(said):
@@ -84,14 +84,14 @@ def _proxy(node: Node) -> Iterator[Diagnosis]:
             f"Add {host} to `no_proxy`. Where only the proxy leads to it, run esgvzarr elsewhere.",
         )
     else:
-        yield Diagnosis("proxy", "good", f"the environment names none for {host}")
+        yield Diagnosis("proxy", "good", f"the environment names no proxy for {host}")
 
 
 def _ranges(node: Node) -> Iterator[Diagnosis]:
     """As the transport judges ranges when references are made."""
     head = node.transport.read_heads([node.file.url], 8)[0]
     if not head.etag and not head.last_modified:
-        found = "answers carry neither ETag nor Last-Modified"
+        found = "answers have neither ETag nor Last-Modified"
         yield Diagnosis(
             "ranges",
             "note",
@@ -138,12 +138,14 @@ def _tls(node: Node) -> Iterator[Diagnosis]:
 def _clock(node: Node) -> Iterator[Diagnosis]:
     said = node.answers[-1].headers.get("Date")
     if said is None:
-        yield Diagnosis("clock", "note", "answers carry no Date")
+        yield Diagnosis("clock", "note", "answers have no header Date")
         return
     try:
         apart = abs((parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
-        yield Diagnosis("clock", "note", f"the Date of answers is {said!r}")
+        yield Diagnosis(
+            "clock", "note", f"the header Date of answers is {said!r}, which is no date"
+        )
         return
     if apart > _CLOCK_S:
         found = f"this machine and the server are {apart:.0f} s apart"
@@ -151,7 +153,7 @@ def _clock(node: Node) -> Iterator[Diagnosis]:
             "clock", "bad", found, "Run NTP on both: logins and Last-Modified depend on it."
         )
     else:
-        yield Diagnosis("clock", "good", "agrees with the server's")
+        yield Diagnosis("clock", "good", "agrees with that of the server")
 
 
 def _latency(node: Node) -> Iterator[Diagnosis]:

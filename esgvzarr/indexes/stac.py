@@ -416,7 +416,7 @@ def _next_page(found: Mapping[str, Any], url: str) -> str:
     if links[0].get("method", "GET") != "GET":
         raise LinkError(
             url,
-            "names no next page that can be had by GET",
+            "names a next page that cannot be fetched with GET",
             expected="a link",
             code="index-item-invalid",
         )

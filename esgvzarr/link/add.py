@@ -136,7 +136,7 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
     if not directory:
         raise SettingsError(
             str(record.id),
-            "its files lie in no single directory of this machine",
+            "its files are not all in one directory of this machine",
             expected="one directory for the reference file",
             todo="Set `reference_dir` and `reference_url`.",
             code="settings-reference-dir",

@@ -19,7 +19,7 @@ The rules of the order:
 6. Any attempt may end as refused, failed or pending at any step, and then begin again.
 
 `TRANSITIONS` has each allowed pair of steps, with the states in which the second may leave the
-dataset, and the deed that begins after it. What is not in the table is refused.
+dataset, and the deed that begins after it. Any other transition is refused.
 """
 
 from __future__ import annotations

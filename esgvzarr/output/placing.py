@@ -1,8 +1,8 @@
 """A reference file, or a directory of references, on the data node: whole or not at all.
 
 ESGF servers cache what they serve for years, so bytes under a published name never change: equal
-bytes are left alone, others are refused unless forced. What is not whole yet has a name that begins
-with a dot, which ESGF servers hide.
+bytes are left alone, others are refused unless forced. A file that is not whole yet has a name that
+begins with a dot, which ESGF servers hide.
 """
 
 from __future__ import annotations
