@@ -173,7 +173,7 @@ class TestTheFileThatIsTried:
     def test_is_the_one_that_is_named(self, node: DataNode, tmp_path: Path) -> None:
         (other,) = write_monthly(node.data / "other", lengths=(12,))
         url = node.thredds.url_of(other)
-        assert told(rows_of(node.config, url), "file") == ("good", f"{url} is tried ")
+        assert told(rows_of(node.config, url), "file") == ("good", f"{url} is read by the checks ")
 
     def test_is_found_by_data_paths(self, node: DataNode, tmp_path: Path) -> None:
         prefix = node.thredds.url_of(node.data)

@@ -1,5 +1,5 @@
-"""Look again at what was published: are the references still those of the files that are served,
-and does the link lead there?
+"""Check published references again: whether the served files are still those that the references
+were made from, and whether the link leads to the references.
 
 For each dataset the reference file is fetched as readers fetch it, and the first bytes of each of
 its files; what the server says of a file is held against what it said when references were made.
@@ -30,7 +30,7 @@ def audit(
     *,
     keep: bool = True,
 ) -> Iterator[Audited]:
-    """Look at each target.
+    """Check each target.
 
     Args:
         targets: of `find_targets`.

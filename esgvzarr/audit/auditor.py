@@ -1,4 +1,6 @@
-"""Gathers evidence: what is served, what servers say of the files, what the index shows."""
+"""Gathers the evidence of an audit: what is served, what servers say about the files, and what the
+index shows.
+"""
 
 from __future__ import annotations
 
@@ -71,11 +73,11 @@ class Thoroughness:
     """How much an audit reads."""
 
     checksums: bool = False
-    """Every file whole, from disk where it is there."""
+    """Read every file whole, from the local disk where it is there."""
     samples: bool = False
-    """A sample through each reference file, as `verify` does."""
+    """Read a sample through each reference file, as `verify` does."""
     decide: bool = False
-    """Those files whole that nothing else decides, over HTTP too."""
+    """Read those files whole that nothing else decides, over HTTP too."""
 
 
 class Auditor:
@@ -92,7 +94,7 @@ class Auditor:
         self._indexes: dict[IndexAddress, Index | LinkError] = {}
 
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
-        """What is found of each target, in their order."""
+        """The findings of each target, in their order."""
         for target in targets:
             if is_url(target.location):
                 self._transport.allow(
@@ -112,8 +114,8 @@ class Auditor:
         ]
 
     def _fetch(self, locations: Sequence[str]) -> list[Served]:
-        """The reference files, all at once; directories, which their own readers fetch, one after
-        the other.
+        """Fetch the reference files, all at once, and directories, which their own readers fetch,
+        one after the other.
         """
         for location in locations:
             of_place(location).check_installed()
@@ -217,7 +219,7 @@ class Auditor:
     def _check_bytes(
         self, file: FileRecord, head: Head, verdict: Verdict, target: Target
     ) -> Verdict:
-        """By the checksum: of the file on disk, or, if that was asked for, of all that is
+        """Compare checksums: of the file on disk, or, if it was asked for, of everything that is
         served.
         """
         if not can_be_checked(file):
@@ -244,7 +246,7 @@ class Auditor:
         return Verdict(state, file.url, "has the bytes of its record", "checksum")
 
     def _path_of(self, file: FileRecord, head: Head, target: Target) -> str | None:
-        """Where the file is on this machine, if one of its size is."""
+        """The path of the file on this machine, if a file of its size is there."""
         if self._settings.read == "http":
             return None
         recorded = {one.url: one.path for one in target.task.record.files} if target.task else {}
@@ -264,8 +266,8 @@ class Auditor:
         judged: Sequence[Verdict],
         heads: Mapping[str, Head | TransportError],
     ) -> bool:
-        """If it was asked for, or nothing else is to decide by; and only where all files can be
-        had.
+        """Whether to read the references back: if it was asked for, or nothing else decides; and
+        only if all files can be read.
         """
         undecided = (
             one.file
@@ -282,8 +284,8 @@ class Auditor:
     def _tell_record_from_bytes(
         self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
     ) -> list[Verdict]:
-        """Read all back where a checksum is not the record's, though the server says that the file
-        is unchanged.
+        """Read everything back if a checksum is not the record's although the server says that the
+        file is unchanged.
         """
         read_back = self._read_back(target, artefact, kept, judged, full=True)
         if len(read_back) > len(judged):  # it does not read back
@@ -300,7 +302,7 @@ class Auditor:
         *,
         full: bool = False,
     ) -> list[Verdict]:
-        """The proof again, through what is served."""
+        """Prove the references again, through what is served."""
         files = [one.file for one in kept]
         compare = partial(
             verify,
@@ -384,14 +386,14 @@ class Auditor:
 
 
 def _bytes_of(verdict: Verdict) -> State:
-    """What a checksum says of the bytes, whatever the server redirects to."""
+    """The verdict of a checksum, also where the server redirects."""
     return verdict.state if verdict.state in _SAID_BEFORE else State.FINE
 
 
 def _remember(
     judged: Sequence[Verdict], heads: Mapping[str, Head | TransportError], proofs: Proofs
 ) -> None:
-    """Keep what was found of files whose checksum is not their record's."""
+    """Keep the verdicts of files whose checksum is not their record's."""
     for verdict in judged:
         head = heads.get(verdict.subject)
         if verdict.evidence == "checksum" and isinstance(head, Head):
@@ -399,7 +401,7 @@ def _remember(
 
 
 def _hint(before: Verdict) -> str:
-    """What other bytes than the record's may mean, where nothing else has changed."""
+    """A hint what bytes other than the record's may mean, if nothing else has changed."""
     if before.state is not State.FINE:
         return ""
     return (

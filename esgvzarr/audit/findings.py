@@ -1,4 +1,4 @@
-"""What an audit found, and how it is kept."""
+"""The findings of an audit, and how the ledger keeps them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .targets import Target
 
 _log = logging.getLogger(__name__)
 Proofs = dict[str, tuple[str | None, str | None, State]]
-"""URL -> ETag and date under which the checksum of a file was looked at, and what it said. It need
-not be looked at again while the server says the same.
+"""URL -> ETag and date under which the checksum of a file was compared, and the result. It need not
+be compared again while the server states the same ETag and date.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What was found of one dataset."""
+    """The findings of one dataset."""
 
     target: Target
     verdicts: tuple[Verdict, ...]
@@ -34,12 +34,12 @@ class Audited:
 
     @property
     def name(self) -> str:
-        """The dataset, or, where it is not known, its reference file."""
+        """The dataset, or its reference file if the dataset is not known."""
         return self.target.dataset_id or self.target.location
 
     @property
     def state(self) -> State:
-        """The gravest of what was found."""
+        """The gravest state that was found."""
         return worst(self.verdicts)
 
     @property
@@ -63,7 +63,7 @@ class Audited:
 
 
 def keep_found(found: Sequence[Audited], settings: Settings) -> None:
-    """Keep what was found in the ledger. A ledger that cannot be written is not an error here."""
+    """Keep the findings in the ledger. A ledger that cannot be written is not an error here."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entries = [_entry(one, now) for one in found if one.target.step]
     if not entries:
@@ -91,7 +91,7 @@ def _entry(found: Audited, now: str) -> AuditEntry:
 
 
 def proofs_before(target: Target, sha256: str) -> Proofs:
-    """Those of the last audit, if the reference file is still the same."""
+    """The proofs of the last audit, if the reference file is still the same."""
     if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.proofs:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Which arrays would betray changed bytes by themselves. Pure.
+"""Which arrays show by themselves that bytes have changed. Pure.
 
 Where the checksum of a file is not that of its record, either the bytes have changed or the record
 is wrong. Deflate and bzip2 end each chunk with a checksum of its numbers, and so does fletcher32:

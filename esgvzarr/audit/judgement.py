@@ -1,4 +1,4 @@
-"""What the evidence says of a published dataset. Pure: nothing here touches the world.
+"""What the evidence says about a published dataset. Pure: it reads and writes nothing.
 
 Evidence, from the cheapest to the dearest, and what it is worth:
 
@@ -54,11 +54,11 @@ class State(StrEnum):
     MOVED = "moved"
     """The files are found elsewhere: the index has other URLs, or the server redirects."""
     MISRECORDED = "misrecorded"
-    """The record states another checksum than the file has, and all else that can be looked at
+    """The record states another checksum than the file has; everything else that can be compared
     says that the file is the one that was proved.
     """
     UNREACHABLE = "unreachable"
-    """A server does not answer, or is busy or broken. It says nothing of the files."""
+    """A server does not answer, is busy or is broken, which says nothing about the files."""
     MISSING = "missing"
     """The index does not show the link."""
     STALE = "stale"
@@ -93,13 +93,13 @@ _ORDER = list(State)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was known of a file when references to it were made."""
+    """What was known about a file when references to it were made."""
 
     file: FileRecord
     etag: str | None = None
     last_modified: str | None = None
     reach: int = 0
-    """Bytes of the file up to which references lead; looked at only where the size was not kept."""
+    """The last byte of the file that references lead to; compared only if the size was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +113,25 @@ class Verdict:
     evidence: str = ""
     """``etag``, ``last-modified``, ``checksum``, ``sample``; what a fine state rests on."""
     unchanged_by: str = ""
-    """``etag`` or ``last-modified``, where that says of a file with another checksum than its
-    record's that it is the one that was proved; else empty.
+    """``etag`` or ``last-modified``, if that shows that a file with another checksum than its
+    record's is the one that was proved; else empty.
     """
 
 
 def worst(verdicts: Iterable[Verdict]) -> State:
-    """The gravest state; fine where nothing is said."""
+    """The gravest state; fine if there are no verdicts."""
     return max((verdict.state for verdict in verdicts), key=_ORDER.index, default=State.FINE)
 
 
 def stated_files(reach: Mapping[str, int]) -> list[Kept]:
-    """As much as references say of files without a provenance: URL -> where the last bytes end that
-    are referred to.
+    """What references without a provenance tell of their files: URL -> the last byte that they lead
+    to.
     """
     return [Kept(FileRecord(_name(url), url), reach=end) for url, end in reach.items()]
 
 
 def kept_files(provenance: Mapping[str, Any], subject: str) -> list[Kept]:
-    """What the provenance of references says of the files that they were made of.
+    """What the provenance of references tells of the files that they were made from.
 
     Raises:
         ProofError: it says nothing that can be read.
@@ -158,7 +158,7 @@ def _kept(facts: Mapping[str, Any]) -> Kept:
 
 
 def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
-    """What the head of a file says. Unproven is what takes more evidence to decide."""
+    """The verdict from the head of a file. It is unproven if more evidence is needed."""
     url = kept.file.url
     if isinstance(found, TransportError):
         return judge_failure(found, url)
@@ -218,8 +218,8 @@ def _judge_validators(kept: Kept, found: Head) -> Verdict:
 
 
 def judge_record_by_chunks(verdict: Verdict, unguarded: Sequence[str]) -> Verdict:
-    """What becomes of a file with another checksum than its record's, which the server calls
-    unchanged, where the references read back whole.
+    """The verdict on a file with another checksum than its record's that the server calls
+    unchanged, after the references read back whole.
 
     Args:
         verdict: by the checksum.
@@ -244,7 +244,7 @@ def judge_record_by_chunks(verdict: Verdict, unguarded: Sequence[str]) -> Verdic
 
 
 def _compare(kept: str | None, found: str | None) -> bool | None:
-    """None where one of them is not known."""
+    """Whether both are equal; None if one of them is not known."""
     return None if kept is None or found is None else kept == found
 
 
@@ -253,7 +253,7 @@ def _opaque(etag: str | None) -> str | None:
 
 
 def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
-    """What it says of a file that it cannot be had."""
+    """The verdict on a file that cannot be read."""
     obstacle = error.obstacle if isinstance(error, TransportError) else Obstacle.UNKNOWN
     if obstacle is Obstacle.GONE or isinstance(error.__cause__, FileNotFoundError):
         return Verdict(State.DEAD, subject, f"is gone: {error.found}")
@@ -275,7 +275,7 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
 
 
 def judge_end(error: WorkerError, subject: str) -> Verdict:
-    """What it says that the process ended that read the files back: where the data did it, readers
+    """The verdict if the process that read the files back was ended: if the data caused it, readers
     fare no better.
     """
     state = State.UNREADABLE if error.fault is Fault.DATA else State.UNPROVEN
@@ -283,7 +283,7 @@ def judge_end(error: WorkerError, subject: str) -> Verdict:
 
 
 def judge_reference(location: str, error: TransportError | ProofError) -> list[Verdict]:
-    """What it says that the reference file cannot be had, or is none."""
+    """The verdict on a reference file that cannot be read, or is none."""
     what = "the reference file"
     if error.subject != location:  # an output may be several files
         what = f"{error.subject}, which belongs to it,"

@@ -1,5 +1,5 @@
-"""Take back links that give wrong data, and let ``resume`` make them anew from what the index says
-then.
+"""Take back links that give wrong data, and let ``resume`` make them again from what the index then
+says.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .judgement import State
 REPAIRED = frozenset(
     (State.MISSING, State.STALE, State.UNREADABLE, State.CHANGED, State.DEAD, State.DANGLING)
 )
-"""What is repaired. A server that is down may come back, what has moved is right, and what is not
-proved may be.
+"""The states that are repaired. A server that is down may come back, files that have moved are
+right, and files that are not proved may be right.
 """
 
 
@@ -34,7 +34,7 @@ def repair(
     progress: Progress = tell_no_one,
 ) -> Outcome | None:
     """Unlink a dataset that gives wrong data, move its reference file out of what is served, and
-    queue it to be linked anew.
+    queue it to be linked again.
 
     Args:
         found: of `audit`.

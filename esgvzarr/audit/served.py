@@ -18,16 +18,16 @@ class Served:
     """A reference file as readers have it."""
 
     artefact: Artefact | TransportError | ProofError
-    """What is there, or why it cannot be read."""
+    """The reference file that is there, or why it cannot be read."""
     sha256: str = ""
-    """Of the bytes that are served; empty where it cannot be had, and of a directory, which is many
-    files.
+    """Of the bytes that are served; empty if they cannot be read, and for a directory, which is
+    many files.
     """
 
 
 def read_served(location: str, body: bytes | TransportError, transport: Transport) -> Served:
-    """What a location serves, by the bytes or the error that a request for it gave, and by a look
-    at what else belongs to it.
+    """The reference file at a location, from the answer or the error that a request for it gave,
+    and from the file that belongs to it.
     """
     if isinstance(body, TransportError):
         return Served(body)
@@ -39,7 +39,7 @@ def read_served(location: str, body: bytes | TransportError, transport: Transpor
 
 
 def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
-    """The files that a reference file leads to, with what was said of them when it was made."""
+    """The files that a reference file leads to, and what was known about them when it was made."""
     artefact = served.artefact
     if isinstance(artefact, ProofError):
         return artefact

@@ -1,4 +1,4 @@
-"""What an audit looks at."""
+"""The targets of an audit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Target:
     """What is to be looked at."""
 
     location: str
-    """URL of the reference file, or its path where none is served."""
+    """URL of the reference file, or its path if it is not served."""
     dataset_id: str = ""
     """Empty for references that the ledger does not know."""
     path: str = ""
@@ -35,13 +35,13 @@ class Target:
     step: int = 0
     """The last step of the dataset in the ledger; 0 for references that it does not know."""
     task: Task | None = None
-    """How it was linked, by the ledger; None where it is in no index."""
+    """How it was linked, by the ledger; None if it is in no index."""
     earlier: AuditEntry | None = None
-    """What the last audit found, if nothing was done since."""
+    """The findings of the last audit, if nothing was done since."""
 
 
 def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
-    """What the operator means.
+    """The targets that the operator's words mean.
 
     Args:
         named: dataset ids that the ledger knows, URLs and paths of reference files, directories of

@@ -1,4 +1,4 @@
-"""Whether a data node can do what publishing and reading need, and what to do where it cannot.
+"""Check whether a data node supports publishing and reading, and suggest fixes.
 
 Each check is a small function over a ``Node``, and yields rows; an error that it raises is its last
 row. Nothing is sent that would change an index, no login is started, and the one file that is
@@ -24,7 +24,7 @@ from .server import TDS_CORS as TDS_CORS
 
 
 def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diagnosis]:
-    """Look at a data node.
+    """Check a data node.
 
     Args:
         config: esgcet's ``esg.yaml``; None where there is none.
@@ -38,7 +38,7 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
         node = Node(config, settings, transport, url)
         rows = _rows(MACHINE_CHECKS, node)
         try:
-            rows.append(Diagnosis("file", "good", f"the checks read {node.file.url}"))
+            rows.append(Diagnosis("file", "good", f"{node.file.url} is read by the checks"))
         except EsgvzarrError as error:
             rows.append(as_diagnosis("file", error))
         else:
@@ -49,7 +49,7 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
 
 
 def _rows(checks: Sequence[Check], node: Node) -> list[Diagnosis]:
-    """What the checks say. One that raises is a row too."""
+    """The results of the checks. A check that raises gives a row too."""
     rows = []
     for check in checks:
         try:

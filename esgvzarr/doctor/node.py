@@ -1,4 +1,4 @@
-"""The data node that is looked at, and what a check says of it."""
+"""The data node that is checked, and what a check tells of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..transport import Answer, Transport, host_of, is_url
 
 _MOST_DIRECTORIES = 5000
-"""In which a NetCDF file is looked for."""
+"""Directories that are searched for a NetCDF file."""
 _HEADS = 5
 _FEW_DAYS = 14
 Health = Literal["good", "note", "bad"]
@@ -39,7 +39,7 @@ class Diagnosis:
 
 
 class Node:
-    """The data node that is looked at.
+    """The data node that is checked.
 
     Args:
         config: esgcet's ``esg.yaml``; None where there is none.
@@ -79,7 +79,7 @@ class Node:
 
     @cached_property
     def answers(self) -> list[Answer]:
-        """What the server says to HEAD requests for the file, one after the other on one
+        """The server's answers to HEAD requests for the file, one after the other on one
         connection.
         """
         return [self.transport.ask(self.file.url, method="HEAD") for _ in range(_HEADS)]
@@ -120,7 +120,7 @@ class Node:
 
 
 Check = Callable[[Node], Iterator[Diagnosis]]
-"""Yields what it finds of a node."""
+"""Yields its findings about a node."""
 
 
 def as_diagnosis(check: str, error: EsgvzarrError) -> Diagnosis:
@@ -130,7 +130,7 @@ def as_diagnosis(check: str, error: EsgvzarrError) -> Diagnosis:
 
 
 def days_left(check: str, subject: str, ends: float, todo: str = "Renew it.") -> Diagnosis:
-    """How long a certificate or a login holds.
+    """How many days a certificate or a login is still valid.
 
     Args:
         check: the row's name.

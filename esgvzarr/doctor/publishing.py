@@ -130,7 +130,7 @@ def _written_and_fetched(
 
 
 def _directory(node: Node) -> Iterator[Diagnosis]:
-    """Writes, fetches and removes a file, as publishing would, and what may lie beside it."""
+    """Write, fetch and remove a file, as publishing would, and the file that may lie beside it."""
     probe = DatasetId("esgvzarr.doctor", f"{time.time_ns()}")
     try:
         directory, href = place(
@@ -216,7 +216,7 @@ def _opened(node: Node) -> tuple[IndexAddress, Index]:
 
 
 def _login(node: Node) -> Iterator[Diagnosis]:
-    """What is kept of a login; no login is started."""
+    """What is known of a stored login; no login is started."""
     _, index = _opened(node)
     login = index.check_login()
     if not login.kept:

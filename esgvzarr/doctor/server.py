@@ -1,4 +1,4 @@
-"""What the server of the files does: answers, ranges, encodings, certificate, clock, CORS."""
+"""How the server of the files behaves: answers, ranges, encodings, certificate, clock, CORS."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _proxy(node: Node) -> Iterator[Diagnosis]:
 
 
 def _ranges(node: Node) -> Iterator[Diagnosis]:
-    """As the transport judges ranges when references are made."""
+    """Check ranges as the transport does when references are made."""
     head = node.transport.read_heads([node.file.url], 8)[0]
     if not head.etag and not head.last_modified:
         found = "answers have neither ETag nor Last-Modified"
@@ -170,8 +170,8 @@ def _latency(node: Node) -> Iterator[Diagnosis]:
 
 
 def _browsers(node: Node) -> Iterator[Diagnosis]:
-    """Fetch standard: a page reads an answer of another origin if that allows it, and of its
-    headers those that it names.
+    """Check CORS. Fetch standard: a page can read an answer of another origin if the answer allows
+    it, and only the headers that the answer names.
     """
     answer = node.transport.ask(node.file.url, headers={"Range": "bytes=0-7", "Origin": _ORIGIN})
     allowed = answer.headers.get("Access-Control-Allow-Origin")

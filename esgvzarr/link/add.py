@@ -34,7 +34,7 @@ def link(
     transport: Transport,
     settings: Settings,
 ) -> LinkState:
-    """Let the index show the reference file, after a look at it as a user has it.
+    """Let the index show the reference file, after fetching it as a user would.
 
     Args:
         record: the dataset.
@@ -88,7 +88,9 @@ def access_link(
 
 
 def _provenance_of(reference: ReferenceFile) -> dict[str, Any]:
-    """What a reference file says of itself; nothing where it is not there, or not ours."""
+    """The provenance in a reference file; nothing if there is no such file, or it is not from
+    esgvzarr.
+    """
     path = Path(reference.path)
     if not path.exists():
         return {}
@@ -147,7 +149,7 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
 def show(
     made: Written, record: DatasetRecord, index: Index, transport: Transport, settings: Settings
 ) -> Linked | Pending:
-    """Link what was made, and say what became of it.
+    """Link what was made, and return the outcome.
 
     Args:
         made: the reference file, as it was written.

@@ -1,5 +1,5 @@
-"""Which index, and how it is reached: from ``esg.yaml``, or from what esgcet was given. Opening one
-is here, too. What each kind of index needs, it says itself.
+"""Which index is meant, and how it is reached: read from ``esg.yaml``, or from what esgcet was
+given; and opening it. Each kind of index says itself what it needs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""One attempt to do what was decided for a dataset: its steps, each kept in the ledger before the
-next deed begins.
+"""One attempt to do what was decided for a dataset. Each step is kept in the ledger before the next
+deed begins.
 
 A step that cannot be kept is an error, and ends the attempt: what is done is always known.
 """
@@ -67,8 +67,8 @@ class Attempt:
         self._add(Step.ANNOUNCED, f"to be registered in {self.task.index.location}", self.task)
 
     def decide(self, task: Task | None = None) -> None:
-        """The work begins. What lies in the place is kept too, so that a later run does not take it
-        for ours.
+        """The work begins. The hash of what lies in the place is kept, so that a later run does not
+        take that file for ours.
 
         Args:
             task: replaces what was decided before.
@@ -103,7 +103,7 @@ class Attempt:
         self._add(Step.UNLINKED, f"{self.task.index.location} does not show {self.task.href}")
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """Keep what became of the attempt.
+        """Keep the outcome of the attempt.
 
         Returns:
             The outcome; or, if it cannot be kept, a failure that says both. The ledger then still
@@ -128,7 +128,9 @@ class Attempt:
         return outcome
 
     def may_come(self, change: Change, poll_timeout_s: float) -> datetime | None:
-        """Until when a change that an earlier run sent may still be made; None if none may."""
+        """The time until which the index may still make a change that an earlier run sent; None if
+        there is no such change.
+        """
         if change not in self._sent:
             return None
         until = self._sent[change] + timedelta(seconds=_PATIENCE * poll_timeout_s)
@@ -156,7 +158,7 @@ class Attempt:
         return self._ledger.live(self._name)
 
     def is_about(self, live: Live) -> bool:
-        """Whether a live link is the one that this task is to make, for the same files."""
+        """Whether a live link is the one that this task makes, for the same files."""
         if live.task is None or live.href != self.task.href:
             return False
         return fingerprint(live.task.record) == self._fingerprint
@@ -166,8 +168,8 @@ class Attempt:
         return any(step.href == href for step in self._earlier)
 
     def _before(self) -> str:
-        """SHA-256 of what lies in the place; if an earlier run was not through with it, of what lay
-        there before that.
+        """SHA-256 of what lies in the place; if an earlier run had not finished writing there, of
+        what lay there before that run.
         """
         earlier = self._ledger.task(self._name)
         if earlier and self._earlier and earlier.path == self.task.path:
@@ -196,8 +198,8 @@ class Attempt:
 
 
 def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
-    """Change -> when the index was last sent it, if it has not shown it since, and did not refuse
-    it.
+    """Change -> when the index was last sent it; only changes that it neither showed nor refused
+    since.
 
     The index may have taken it all the same: it did not answer, or with an error of its own, or the
     run ended where it was sent.
@@ -217,7 +219,9 @@ def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
 
 
 def _read_sha256(path: str) -> tuple[int, str]:
-    """Size and SHA-256 of what is there. What cannot be read has a hash like no other."""
+    """Size and SHA-256 of what lies at a path. A file that cannot be read gets a hash that equals
+    no other.
+    """
     try:
         return measure(path) if path else (0, "")
     except StoreError:
@@ -225,7 +229,7 @@ def _read_sha256(path: str) -> tuple[int, str]:
 
 
 def keep_made(outcome: Outcome, ledger: Ledger, made: Written | None = None) -> None:
-    """Keep what became of references for which no link is made, by ``generate`` or ``combine``.
+    """Keep the outcome of references for which ``generate`` or ``combine`` makes no link.
 
     Args:
         outcome: what became of them.

@@ -1,5 +1,5 @@
-"""What is to be done to link a dataset: decided once, and again where settings or the index changed
-since.
+"""What is to be done to link a dataset. It is decided once, and again if settings or the index have
+changed since.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def decide(
 
 
 def decide_again(task: Task, settings: Settings) -> Task:
-    """The same task, its reference file where these settings put it. What was decided stays where
-    they give no place.
+    """The same task, with its reference file where these settings put it, or where it was if they
+    give no place.
     """
     record = with_local_paths(task.record, settings.data_paths)
     fresh = decide(task.verb, record, task.index, settings, force=task.force)
@@ -94,7 +94,7 @@ def decide_anew(task: Task, settings: Settings) -> Task:
 
 
 def kept_task(ledger: Ledger, name: str) -> Task:
-    """What was decided for a dataset last, by the ledger.
+    """The last decision for a dataset, by the ledger.
 
     Raises:
         SourceError: the ledger does not say it.

@@ -1,5 +1,5 @@
-"""What a verb would do, without doing it: nothing is sent but what reads, nothing is written, the
-ledger included.
+"""What a verb would do, without doing it: only requests that read are sent, and nothing is written,
+not even the ledger.
 
 The plan is the one that the act follows. What would be written is staged and proved elsewhere.
 """
@@ -41,7 +41,7 @@ class PlannedFile:
 
     reference: ReferenceFile
     reading: Reading
-    """How it is best read."""
+    """How readers open it best."""
 
     def __str__(self) -> str:
         written = self.reference.written
@@ -61,7 +61,7 @@ class Target:
 
 
 def preview(task: Task, means: Means, *, registered: bool = True) -> Outcome:
-    """Scan and prove as ever, and show what would be written and linked, or unlinked and removed.
+    """Scan and prove as usual, and show what would be written and linked, or unlinked and removed.
 
     Args:
         task: what was decided.

@@ -1,5 +1,5 @@
-"""What was decided and done for which dataset, from which inputs, with which outcome, and what is
-live: one SQLite file.
+"""One SQLite file that keeps what was decided and done for each dataset, from which inputs and with
+which outcome, and which links are live.
 
 A step is kept before the next begins, so a process that comes after a kill -9 finds how far the
 killed one went. The task, which is enough to finish the work without esgpublish, is kept with the
@@ -121,7 +121,7 @@ class Ledger:
         schema.apply_effect(connection, transition.effect, confirmed)
 
     def add_audits(self, entries: Sequence[AuditEntry]) -> None:
-        """Keep what audits found, each in place of what the audit before found of the same dataset.
+        """Keep the findings of audits, each in place of the one before of the same dataset.
 
         Raises:
             StoreError: the file cannot be written.
@@ -149,7 +149,9 @@ class Ledger:
             connection.execute("COMMIT")
 
     def audits(self) -> dict[str, AuditEntry]:
-        """What the last audit found, by dataset; of datasets for which nothing was done since."""
+        """The findings of the last audit, by dataset; only of datasets for which nothing was done
+        since.
+        """
         query = (
             "SELECT dataset.name AS dataset_id, audit.* FROM audit JOIN dataset ON dataset.number "
             "= audit.dataset WHERE NOT EXISTS (SELECT 1 FROM step WHERE step.dataset = "
@@ -206,7 +208,7 @@ class Ledger:
         return dict(self._read(query, (dataset_id,), proof_of))
 
     def current(self, dataset_ids: Sequence[str] = ()) -> list[Entry | AuditEntry]:
-        """The last step of each dataset, or what an audit found wrong with it since.
+        """The last step of each dataset, or the problem that an audit has found since.
 
         Args:
             dataset_ids: these datasets; all if empty.
@@ -221,7 +223,7 @@ class Ledger:
         return current
 
     def href_of(self, dataset_id: str) -> str:
-        """Where the references of a dataset are.
+        """The URL or path of the references of a dataset.
 
         Raises:
             SourceError: the ledger does not know the dataset, or of no references of it.
@@ -296,8 +298,8 @@ class Ledger:
 
     @contextmanager
     def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:
-        """Keep other processes, and other threads, off a dataset meanwhile. The claim of a process
-        that is killed ends with it.
+        """Keep other processes, and other threads, from working on a dataset meanwhile. The claim
+        of a process that is killed ends with it.
 
         Raises:
             BusyError: another process has it, and ``wait`` is false.
@@ -364,7 +366,9 @@ class Ledger:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """SQLite itself does not wait for others here, only a new or older file is to be changed."""
+    """Change the journal mode, only if the file has another: SQLite does not wait for other
+    processes here.
+    """
     deadline = time.monotonic() + _BUSY_S
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:

@@ -1,5 +1,5 @@
-"""The life of a link by the ledger: what was decided is kept, then done step by step. A run that
-comes after an end at any point goes on from there.
+"""The life of a link by the ledger: a decision is kept, then done step by step. A run that was
+ended at any point is continued by the next one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .task import Task
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody asks to be linked."""
+    """A request to link a dataset."""
 
     sources: Sequence[str]
     """What describes the dataset, as for ``read_source``."""
@@ -74,8 +74,8 @@ def link_source(
 
 
 def carry_out(task: Task, means: Means) -> Outcome:
-    """Generate, write and link as decided. Each step is in the ledger before the next, and so is
-    what became of it.
+    """Generate, write and link as decided. Each step and the outcome are kept in the ledger before
+    anything follows.
     """
     ledger = Ledger(means.settings.ledger)
     with ledger.claimed(str(task.record.id)):
@@ -85,8 +85,8 @@ def carry_out(task: Task, means: Means) -> Outcome:
 
 
 def carry_on(attempt: Attempt, means: Means) -> Outcome:
-    """Do what was decided, and then the same for the outputs that the settings name after it. What
-    became of each is kept. The dataset must be claimed.
+    """Do what was decided, then the same for the further outputs that the settings name, and keep
+    each outcome. The dataset must be claimed.
 
     Returns:
         What became of the last output, or of the first that is not done: those after it wait for

@@ -1,4 +1,4 @@
-"""The reference files of a dataset in their places: those of an earlier run, or new ones.
+"""Put the reference files of a dataset in their places: those of an earlier run, or new ones.
 
 The outputs of a dataset are staged and proved together, so that its files are scanned once; then
 each is put in its place when its turn comes.
@@ -54,12 +54,12 @@ class Bench:
         self.close()
 
     def close(self) -> None:
-        """Let go of all that was staged and not placed."""
+        """Remove everything that was staged and not placed."""
         for path in tuple(self._held):
             self.release(path)
 
     def release(self, path: str) -> None:
-        """Let go of what was staged for a path: it is in its place, or is not to be."""
+        """Remove what was staged for a path, which is in its place now, or will not be placed."""
         self._staged.pop(path, None)
         if path in self._held:
             self._held.pop(path).close()
@@ -94,7 +94,7 @@ class Bench:
 
 
 def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> Written:
-    """Put the reference file of a task in its place, and keep that it is there.
+    """Put the reference file of a task in its place, and keep this step in the ledger.
 
     Args:
         attempt: the task, and its steps in the ledger.
@@ -138,8 +138,8 @@ def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> 
 
 
 def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> bool:
-    """Whether the files that are served are still those for which the references in a place were
-    made, as far as a server says.
+    """Whether the files that are served are still those that the references in a place were made
+    from, as far as the server's headers tell.
     """
     made_from = {
         file["url"]: file for file in read_artefact(path, transport).contents.provenance["files"]

@@ -1,4 +1,4 @@
-"""With what a task is done: settings, and those who help or listen."""
+"""The settings with which a task is done, and the functions that help with it or are told of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def tell_no_one(dataset_id: str, step: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """With what a task is done."""
+    """The settings with which a task is done, and the functions that help with it or are told of
+    it.
+    """
 
     settings: Settings
     progress: Progress = tell_no_one
@@ -23,4 +25,4 @@ class Means:
     stager: Stager | None = None
     """Scans, stages and proves; None for a process of its own on this machine."""
     registration: esgpublish.Registration | None = None
-    """That esgcet has made just now: the index need not show the dataset yet."""
+    """What esgcet has just registered: the index need not show the dataset yet."""

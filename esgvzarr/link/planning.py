@@ -1,5 +1,5 @@
-"""What will be done to link a dataset as the index and the ledger stand, and why not. A dry run
-shows the plan, and the act follows it.
+"""The plan to link a dataset, by what the index and the ledger show, or the reason against it. A
+dry run shows the plan, and the act follows it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Plan:
     """What is to be done for one dataset."""
 
     record: Mapping[str, Any] | None
-    """What the index shows and the link is put on; None for a dataset that is to be registered."""
+    """The index's record that the link is added to; None for a dataset that is to be registered."""
     hindrance: Outcome | None = None
-    """Why nothing is done now; None where the link may be added."""
+    """Why nothing is done now; None if the link may be added."""
 
 
 def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered: bool) -> Plan:
-    """Look whether a dataset may be linked. Nothing is sent but what reads.
+    """Decide whether a dataset may be linked. Only requests that read are sent.
 
     Args:
         attempt: whose link is to be added.
@@ -77,7 +77,7 @@ def _absent(task: Task) -> Absent:
 
 
 def _check_live(attempt: Attempt) -> None:
-    """Make sure that no link is forgotten that is live in another index or for another data node.
+    """Make sure that no live link in another index, or for another data node, is forgotten.
 
     Raises:
         LinkError: ``index-live-elsewhere``.
@@ -100,7 +100,7 @@ def _check_live(attempt: Attempt) -> None:
 
 
 def _check_shown(attempt: Attempt, shown: Sequence[AccessLink]) -> None:
-    """Make sure that no link is replaced that is not from here. That of another data node is never
+    """Make sure that a link of other origin is not replaced. The link of another data node is never
     replaced.
 
     Args:
@@ -145,8 +145,8 @@ def _own_node(task: Task) -> str:
 
 
 def is_from_here(attempt: Attempt, href: str) -> bool:
-    """Whether a link is one that this ledger knows, lies on the host of the new one, or is none
-    that the new one replaces.
+    """Whether the ledger knows a link, or it lies on the host of the new one, or the new one does
+    not replace it.
     """
     task = attempt.task
     if href == task.href or attempt.knows(href):

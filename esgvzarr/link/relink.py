@@ -1,4 +1,4 @@
-"""Link anew what was taken back, from what the index says of it now."""
+"""Link datasets again whose link was taken back, from what the index now says of them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .task import Task
 
 
 def link_anew(task: Task, ledger: Ledger, means: Means) -> Outcome:
-    """Link what was taken back, as the index describes it now. Its files must have the checksums
-    that the index says.
+    """Link a dataset again as the index describes it now. Its files must have the checksums that
+    the index states.
     """
     name = str(task.record.id)
     settings = means.settings
@@ -67,15 +67,15 @@ def link_anew(task: Task, ledger: Ledger, means: Means) -> Outcome:
 
 
 def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
-    """Whether readers see the same in the reference file that was taken away."""
+    """Whether readers get the same values as from the reference file that was taken away."""
     path = Path(made.path)
     before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
     return before.exists() and of_place(path.name).same(before, path)
 
 
 def _check_bytes(task: Task, settings: Settings) -> None:
-    """Compare each file with its record's checksum: a file may have other bytes, and the size of
-    then.
+    """Compare each file with the checksum in its record: other bytes may have the same size as
+    before.
 
     Raises:
         TransportError: it has; or it cannot be read.

@@ -69,8 +69,8 @@ def unpublish(
 def decide_withdrawal(
     dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False
 ) -> Task:
-    """What is to be taken back: the link that is live by the ledger; else the last one that may
-    have been sent; else what ``esg.yaml`` and the settings say.
+    """Decide what to take back: the link that is live by the ledger; else the last one that may
+    have been sent; else the one that ``esg.yaml`` and the settings give.
 
     A decision that never came as far as a link says nothing of what is to be taken back.
 
@@ -97,8 +97,8 @@ def decide_withdrawal(
 
 
 def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcome:
-    """Unlink, then remove the file; each step is kept. What is to be linked anew ends as
-    ``queued``.
+    """Unlink, then remove the file, and keep each step. A dataset that is to be linked again ends
+    as ``queued``.
     """
     task = attempt.task
     outcome: Outcome
@@ -140,13 +140,13 @@ class Withdrawal:
     links: Sequence[AccessLink]
     """The data node's own links that the index shows."""
     paths: Sequence[str]
-    """The files on this machine that go."""
+    """The files on this machine that are removed."""
     hindrance: Outcome | None = None
-    """Why nothing is done now."""
+    """Why nothing is done now; None if the link may be removed."""
 
 
 def plan_withdrawal(attempt: Attempt, index: Index, settings: Settings) -> Withdrawal:
-    """Look what is to be unlinked and removed. Nothing is sent but what reads.
+    """Decide what is to be unlinked and removed. Only requests that read are sent.
 
     Raises:
         SettingsError: the index leads to a file for which no local path is known.
@@ -161,8 +161,8 @@ def plan_withdrawal(attempt: Attempt, index: Index, settings: Settings) -> Withd
 
 
 def may_come(task: Task, change: str, until: datetime) -> Pending:
-    """An earlier run sent the index a change to the contrary, which it may make yet: nothing is
-    done before.
+    """The outcome if an earlier run sent the index the opposite change, which it may still make:
+    nothing is done before that.
     """
     detail = (
         f"{task.index.location} was sent {change} before, and may make it until "
@@ -183,7 +183,7 @@ def links_of(index: Index, task: Task) -> list[AccessLink]:
 
 
 def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> list[str]:
-    """The files on this machine that go.
+    """The files on this machine that are removed.
 
     Raises:
         SettingsError: the index leads to a file for which no local path is known.

@@ -1,4 +1,6 @@
-"""Finish what was interrupted, is pending, or failed for a reason that may have passed."""
+"""Finish datasets that were interrupted, are pending, or failed for a reason that may have
+passed.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,15 @@ class Selection:
     """Which unfinished datasets are meant."""
 
     dataset_ids: Sequence[str] = ()
-    """These, whatever they failed for; all that may be finished if empty."""
+    """These, for whatever reason they failed; if empty, all that may be finished."""
     every: bool = False
-    """All that is not finished, whatever it failed for."""
+    """All datasets that are not finished, for whatever reason they failed."""
     code: str = ""
-    """Only what ended with this code."""
+    """Only datasets that ended with this code."""
 
     @property
     def anew(self) -> bool:
-        """Whether what was decided is decided again, by today's settings."""
+        """Whether the decision is made again, by today's settings."""
         return self.every or bool(self.dataset_ids)
 
 
@@ -46,7 +48,8 @@ def resume(
     dry_run: bool = False,
     progress: Progress = tell_no_one,
 ) -> list[Outcome]:
-    """Finish what was interrupted, is pending, or failed in a way that may have passed.
+    """Finish datasets that were interrupted, are pending, or failed for a reason that may have
+    passed.
 
     Args:
         selection: which datasets.
@@ -77,8 +80,8 @@ def resume(
 def unfinished(
     ledger: Ledger, dataset_ids: Sequence[str] = (), *, every: bool = False
 ) -> list[Entry]:
-    """The last steps of the datasets that ``resume`` takes. What was tried longest ago comes first,
-    so that a dataset that ends the process each time holds up no other.
+    """The last steps of the datasets that ``resume`` takes, the one that was tried longest ago
+    first: a dataset that ends the process each time does not keep others from being tried.
 
     Raises:
         SourceError: the ledger does not know a dataset that was named.

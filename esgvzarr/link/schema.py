@@ -203,7 +203,7 @@ def number_of(connection: sqlite3.Connection, name: str) -> int:
 def keep_decision(
     connection: sqlite3.Connection, dataset: int, place: tuple[str, str, str], task: str | None
 ) -> int:
-    """Keep what was decided, once: an equal decision of the same dataset is found again.
+    """Keep a decision once: an equal decision of the same dataset gets the same number.
 
     Args:
         connection: the ledger.
@@ -227,7 +227,7 @@ def keep_decision(
 
 
 def keep_proof(connection: sqlite3.Connection, report: str) -> int | None:
-    """Keep a proof, once: the newest are compared."""
+    """Keep a proof once: it is compared with the newest ones."""
     if not report:
         return None
     packed = pack(report)
@@ -284,7 +284,7 @@ def apply_effect(connection: sqlite3.Connection, effect: Effect, now: Confirmed)
 
 
 def takes_the_place_of(output: str, other: str) -> bool:
-    """Whether an index shows one of two outputs at a time: they are the same asset."""
+    """Whether an index shows only one of two outputs at a time, since both are the same asset."""
     known = known_outputs()
     if output not in known or other not in known:  # of a package that is no longer installed
         return output == other

@@ -40,7 +40,7 @@ class Step(StrEnum):
     ANNOUNCED = "announced"
     """esgcet is about to register the dataset."""
     DECIDED = "decided"
-    """It is known what is to be done."""
+    """The decision what to do is kept."""
     RESUMED = "resumed"
     """An earlier decision is taken up again."""
     WRITTEN = "written"
@@ -72,7 +72,7 @@ class Deed(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a step does to the record of what is live."""
+    """How a step changes the record of what is live."""
 
     KEEP = "keep"
     SET = "set"
@@ -84,7 +84,7 @@ REMOVING = frozenset((Verb.UNPUBLISH, Verb.RELINK))
 LINKING = frozenset((Verb.PUBLISH, Verb.LINK))
 """Verbs that add a link."""
 MAKING = frozenset((Verb.GENERATE, Verb.COMBINE))
-"""Verbs that only write references; the ledger keeps their end alone."""
+"""Verbs that only write references; the ledger keeps only their end."""
 
 
 def change_of(verb: Verb) -> Change:
@@ -102,9 +102,9 @@ class Transition:
     """
     step: Step
     states: frozenset[State]
-    """How the dataset may stand after it."""
+    """The states in which the dataset may be after it."""
     deed: Deed
-    """What begins then."""
+    """What begins after this step."""
     effect: Effect = Effect.KEEP
 
     def leads(self, before: Step | None, after: Stage) -> bool:
@@ -152,7 +152,7 @@ def _rows() -> Iterator[Transition]:
 
 TRANSITIONS = tuple(_rows())
 BEGINNINGS = frozenset((Step.ANNOUNCED, Step.DECIDED, Step.RESUMED))
-"""Steps with which an attempt begins, whatever was before."""
+"""Steps with which an attempt begins, whatever the step before was."""
 
 
 @dataclass(frozen=True, slots=True)

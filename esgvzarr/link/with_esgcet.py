@@ -62,7 +62,7 @@ def publish_with_esgcet(
 
 
 class _Run:
-    """What becomes of the datasets of one run of esgpublish."""
+    """The outcomes of the datasets of one run of esgpublish."""
 
     def __init__(self, config: Path, means: Means, *, force: bool) -> None:
         self._config = config
@@ -70,12 +70,12 @@ class _Run:
         self._settings = means.settings
         self._force = force
         self._announced: tuple[Attempt, ExitStack] | None = None
-        """The attempt of the dataset that esgcet is at, and the claim of the dataset."""
+        """The attempt of the dataset that esgcet is registering, and the claim of the dataset."""
         self.outcomes: list[Outcome] = []
 
     def registering(self, registration: esgpublish.Registration) -> None:
-        """Keep what is needed to go on, in case that this process ends while the index registers
-        the dataset.
+        """Keep what is needed to continue if this process ends while the index registers the
+        dataset.
         """
         self.close()
         claim = ExitStack()
@@ -117,8 +117,8 @@ class _Run:
             return carry_on(attempt, means)
 
     def close(self) -> None:
-        """Say what became of a dataset that was announced and that esgcet did not register, as far
-        as it knows.
+        """Keep the outcome of a dataset that was announced and, as far as esgcet tells, not
+        registered.
         """
         if self._announced is None:
             return
@@ -130,7 +130,7 @@ class _Run:
         self.outcomes.append(outcome)
 
     def unregistered(self, left: esgpublish.Unregistered) -> None:
-        """Name a map whose dataset esgcet did not register, unless that is said already."""
+        """Name a map whose dataset esgcet did not register, unless it was named already."""
         self.close()
         if left.dataset_id in {outcome.dataset_id for outcome in self.outcomes}:
             return
@@ -159,8 +159,8 @@ class _Run:
 
 
 def _unregistered(attempt: Attempt, settings: Settings) -> Outcome:
-    """What became of a dataset of which esgpublish says that it did not register it. The index is
-    asked: it may have registered the dataset all the same, or before.
+    """The outcome of a dataset that esgpublish says it did not register. The index is asked, since
+    it may have registered the dataset all the same, or before.
     """
     task = attempt.task
     name = str(task.record.id)
