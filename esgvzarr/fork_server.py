@@ -423,4 +423,6 @@ def _import_what_children_import() -> None:
     with contextlib.suppress(ImportError):
         engines = importlib.import_module("xarray.backends")
         engines.list_engines()  # xarray imports all of them when it first opens a dataset
+    with contextlib.suppress(ImportError):
+        importlib.import_module("esgvzarr.proof.stack").warm_up()
     gc.freeze()  # children share these pages as long as no collection writes to them

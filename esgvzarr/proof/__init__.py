@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .. import drs
@@ -35,8 +34,8 @@ from .jobs import Job, values_of
 from .parts import Part, Scene, check_all_named, check_listing, scenes
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
+from .stack import versions
 
-_TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
 FIRST_LOOK = 8
 """Bytes of each file that are looked at again after the proof, where no data were compared."""
 
@@ -145,7 +144,7 @@ def verify(
         dataset_id,
         location,
         tuple(checks),
-        _tools(),
+        dict(versions()),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -239,13 +238,3 @@ def _compare_repeated(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> I
         jobs += own
     compare_boxes(jobs, desk)
     yield from values_of(jobs)
-
-
-def _tools() -> dict[str, str]:
-    found = {}
-    for name in _TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
