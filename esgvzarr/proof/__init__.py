@@ -8,6 +8,7 @@ JSON, ours or not. The argument is in docs/internals/proof.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +27,7 @@ from .boxes import Desk, compare_boxes, sizes_of
 from .comparison import Comparison, Sampling
 from .documented import DECODED as DECODED
 from .documented import check_documented
-from .file_side import fetch, judge_all, local_path, sources_of
+from .file_side import OpenFiles, fetch, judge_all, local_path, sources_of
 from .group import whole
 from .hints import Hints
 from .identity import check_identity
@@ -134,7 +135,8 @@ def verify(
         found = scenes(contents.provenance, shown, files, location)
         checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]
         sampling = Sampling(dataset_id or location, samples, full)
-        checks += _check_scenes(found, desk, sampling, dataset_id)
+        with closing(desk.open_files):
+            checks += _check_scenes(found, desk, sampling, dataset_id)
         checks += check_documented(shown)
         transport.look_at_paths(
             source.path for source in desk.sources.values() if source.path is not None
@@ -202,7 +204,8 @@ def _prepare(
         stop = min(content.size, FIRST_LOOK)
         if stop:
             clients.looks[url] = (0, content.read(0, stop))
-    return Desk(transport, clients, places, sources, sizes_of(files, sources, transport))
+    sizes = sizes_of(files, sources, transport)
+    return Desk(transport, clients, places, sources, sizes, OpenFiles())
 
 
 def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
@@ -217,7 +220,7 @@ def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[C
         works = [
             (desk.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
         ]
-        results = judge_all(works, desk.transport, counts=True)
+        results = judge_all(works, desk.transport, desk.open_files, counts=True)
         for (_, one, _), found in zip(some, results, strict=True):
             one.accept(found)
             yield from found.checks

@@ -21,7 +21,7 @@ from ..inflate import ExpandsError
 from ..model import FileRecord
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, raise_transport_error
-from .file_side import Counted, Source, Work, fetch, judge_all
+from .file_side import Counted, OpenFiles, Source, Work, fetch, judge_all
 from .hints import Hints
 from .jobs import Job
 from .reference_side import UNREADABLE, Stated
@@ -47,6 +47,8 @@ class Desk:
     """File URL -> where the judge reads it."""
     sizes: Mapping[str, int]
     """URL -> bytes of the files whose URLs readers follow."""
+    open_files: OpenFiles
+    """Of this machine, from one look of the judge to the next."""
     told: Callable[[int, int], None] = lambda *_: None
     """How much is compared, and how much there is."""
 
@@ -126,7 +128,7 @@ def _compare_batch(
     course.add(batch)
     desk.clients.known = contents
     shown = {id(job): readers.submit(job.read_shown) for job in batch}
-    _judge_batch(batch, works, shown, desk.transport, course)
+    _judge_batch(batch, works, shown, desk, course)
     _remember(wanted, contents, desk.clients)
 
 
@@ -174,14 +176,15 @@ def _judge_batch(
     batch: Sequence[Job],
     sources: Mapping[str, Source],
     shown: dict[int, Future[np.ndarray]],
-    transport: Transport,
+    desk: Desk,
     course: Course,
 ) -> None:
     by_file: dict[str, list[Job]] = {}
     for job in batch:
         by_file.setdefault(job.url, []).append(job)
     works = [(sources[url], _work(own, shown)) for url, own in by_file.items()]
-    for own, found in zip(by_file.values(), judge_all(works, transport), strict=True):
+    results = judge_all(works, desk.transport, desk.open_files)
+    for own, found in zip(by_file.values(), results, strict=True):
         for job, unlike in zip(own, found, strict=True):
             job.values.wrong += unlike
             del shown[id(job)]

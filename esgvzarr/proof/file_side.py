@@ -6,12 +6,10 @@ bytes that were fetched. HDF5's own count of chunks comes from libhdf5, by h5py.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from traceback import format_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +22,8 @@ from ..model import FileRecord, FileReferences
 from ..transport import Range, Transport
 from .file_failures import ReadFailedError, filter_missing, locked, unreadable
 from .image import Image
+from .netcdf_files import OpenFiles as OpenFiles
+from .netcdf_files import opened_image
 from .reference_side import UNREADABLE
 
 if TYPE_CHECKING:
@@ -93,7 +93,11 @@ again, so it must change nothing.
 
 
 def judge_all(
-    works: Sequence[tuple[Source, Work[_T]]], transport: Transport, *, counts: bool = False
+    works: Sequence[tuple[Source, Work[_T]]],
+    transport: Transport,
+    open_files: OpenFiles | None = None,
+    *,
+    counts: bool = False,
 ) -> Iterator[_T]:
     """Do the work of each file, in their order, and give the results.
 
@@ -103,7 +107,8 @@ def judge_all(
     Args:
         works: one for each file.
         transport: fetches.
-        counts: whether the chunks are to be counted.
+        open_files: keeps files of this machine open between two looks; without it, they are closed.
+        counts: whether the chunks are to be counted, in the first of both looks.
 
     Raises:
         FormatError: netCDF-C cannot read a file.
@@ -117,7 +122,7 @@ def judge_all(
         again = []
         for number in waiting:
             source, work = works[number]
-            found = _judge(source, work, counts=counts)
+            found = _judge(source, work, open_files, counts=counts)
             if isinstance(found, Missed):
                 ranges += [Range(source.subject, *part) for part in found.ranges]
                 again.append(number)
@@ -173,10 +178,12 @@ def _pieces(run: Range) -> Iterator[Range]:
         yield Range(run.location, start, min(start + _MOST_MISSED, run.stop))
 
 
-def _judge(source: Source, work: Work[_T], *, counts: bool) -> _T | Missed:
+def _judge(
+    source: Source, work: Work[_T], open_files: OpenFiles | None, *, counts: bool
+) -> _T | Missed:
     """Do the work of one file, or say what it missed."""
     if source.path is not None:
-        return _judge_path(source.subject, source.path, work, counts=counts)
+        return _judge_path(source.subject, source.path, work, open_files, counts=counts)
     content = source.content
     if content is None:
         raise ValueError(f"{source.subject} is neither here nor fetched")
@@ -189,12 +196,16 @@ def _judge(source: Source, work: Work[_T], *, counts: bool) -> _T | Missed:
     return _judge_image(source, content, lambda truth: work(truth, stored))
 
 
-def _judge_path(subject: str, path: str, work: Work[_T], *, counts: bool) -> _T:
+def _judge_path(
+    subject: str, path: str, work: Work[_T], open_files: OpenFiles | None, *, counts: bool
+) -> _T:
     """Let netCDF-C read a file of this machine. What the work itself raises is left as it is."""
     with ExitStack() as stack:
         try:
             stored = _stored_chunks(path) if counts else {}
-            truth = stack.enter_context(_opened(_local_dataset(path)))
+            keep = counts and open_files is not None
+            files = open_files or OpenFiles()
+            truth = stack.enter_context(files.opened(path, keep=keep))
         except BlockingIOError as error:
             raise locked(subject) from error
         except UNREADABLE as error:
@@ -232,7 +243,7 @@ def _judge_image(
     opened = False
     try:
         try:
-            with _opened(_image_dataset(source.subject, image.buffer)) as truth:
+            with opened_image(source.subject, image.buffer) as truth:
                 opened = True
                 result = work(truth)
         except UNREADABLE as error:
@@ -273,64 +284,6 @@ def _plugins_of(source: str | SparseFile, variable: str) -> str:
             if number > _LARGEST_BUILT_IN:
                 found.append(f"{name.decode('utf-8', 'replace') or 'filter'} ({number})")
     return ", ".join(found)
-
-
-def _local_dataset(path: str) -> Any:
-    return _dataset(path)
-
-
-def _image_dataset(subject: str, buffer: memoryview) -> Any:
-    return _dataset(subject.rsplit("/", 1)[-1] or "file", memory=buffer)
-
-
-def _dataset(path: str, **options: Any) -> Any:
-    """A file, open in netCDF-C.
-
-    One whose variables cannot be listed is closed here, in the thread that opened it. netCDF4 would
-    leave it open until the garbage collector closed it, in any thread, while another thread is in
-    netCDF-C, which bears only one. With weak references from variables to their file, what was
-    closed is let go of at once, too.
-    """
-    import netCDF4
-
-    file = netCDF4.Dataset.__new__(netCDF4.Dataset)
-    try:
-        netCDF4.Dataset.__init__(file, path, keepweakref=True, **options)
-    except BaseException:
-        if file.isopen():
-            file.close()
-        raise
-    return file
-
-
-@cache
-def _no_indexes() -> dict[str, Any]:
-    """The option of xarray to make no pandas indexes, of which the proof has no use, and which take
-    part of the time of opening a file; nothing for versions without it.
-    """
-    import xarray
-
-    known = inspect.signature(xarray.open_dataset).parameters
-    return {"create_default_indexes": False} if "create_default_indexes" in known else {}
-
-
-@contextmanager
-def _opened(file: Any) -> Iterator[xarray.Dataset]:
-    """One file as it is: nothing decoded, nothing masked."""
-    import xarray
-
-    from .judged_arrays import JudgedStore
-
-    try:
-        file.set_auto_maskandscale(False)
-        file.set_auto_chartostring(False)
-        store = JudgedStore(file)  # type: ignore[no-untyped-call, unused-ignore]
-        options = _no_indexes()
-        with xarray.open_dataset(store, decode_cf=False, cache=False, **options) as dataset:
-            yield dataset
-    finally:
-        if file.isopen():
-            file.close()
 
 
 def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Missed:
