@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import ujson
 import xarray
-from trust import oracle
+from trust import kerchunk_scan, oracle
 
 import esgvzarr
 from esgvzarr import EsgvzarrError, Transport
@@ -255,17 +255,13 @@ def notebook_recipe(files: Mom6Files, months: Mapping[str, slice]) -> dict[str, 
     with the static file in it.
     """
     from kerchunk.combine import MultiZarrToZarr, merge_vars
-    from kerchunk.hdf import SingleHdf5ToZarr
 
-    static = SingleHdf5ToZarr(str(files.static), inline_threshold=0).translate()
+    static = kerchunk_scan.scanned(files.static)
     for key in [key for key in static["refs"] if key.startswith("time/")]:
         del static["refs"][key]
     documents = {}
     for stream, paths in files.streams.items():
-        singles = [
-            SingleHdf5ToZarr(str(path), inline_threshold=0).translate()
-            for path in paths[months[stream]]
-        ]
+        singles = [kerchunk_scan.scanned(path) for path in paths[months[stream]]]
         together = MultiZarrToZarr(singles, concat_dims="time").translate()
         documents[stream] = ujson.loads(ujson.dumps(merge_vars([static.copy(), together])))
     return documents

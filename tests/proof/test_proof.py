@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import kerchunk.combine
-import kerchunk.hdf
 import netCDF4
 import pytest
-from trust import oracle
+from trust import kerchunk_scan, oracle
 
 from esgvzarr import ProofError, Settings, Transport
 from esgvzarr.output import named
@@ -29,10 +28,7 @@ def kerchunk_references(paths: list[Path]) -> bytes:
     """What kerchunk's documentation tells people to do."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        singles = [
-            kerchunk.hdf.SingleHdf5ToZarr(str(path), inline_threshold=0).translate()
-            for path in paths
-        ]
+        singles = [kerchunk_scan.scanned(path) for path in paths]
         together = kerchunk.combine.MultiZarrToZarr(
             singles,
             concat_dims=["time"],
