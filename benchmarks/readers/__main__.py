@@ -79,6 +79,8 @@ CLIENTS = (
     Client("with_intake_esgf.py", "solr", (FILES, FILES)),
     Client("with_intake_esgf.py", "globus", (FILES, FILES)),
     Client("with_patched_intake_esgf.py", outcomes=(SAME, FILES, SAME)),
+    Client("with_patched_intake_esgf.py", "solr", (SAME, FILES)),
+    Client("with_patched_intake_esgf.py", "globus", (SAME, FILES)),
     Client("with_esgpull.py", outcomes=(FILES, FILES, FILES)),
     Client("with_esgpull.py", "solr", (FILES, FILES)),
 )

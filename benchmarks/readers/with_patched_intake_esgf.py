@@ -5,7 +5,8 @@
 """intake-esgf with the patch of `docs/upstream/`: `ESGFCatalog().search(...)`, then
 `to_dataset_dict(prefer_streaming=True)`.
 
-It opens the dataset's link, and downloads the files of a link whose engine is not installed.
+It opens the dataset's link, and downloads the files of a link whose engine is not installed, or
+that shows no variables.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def read(job: Job, case: Case) -> Any:
     """Opens the dataset; returns the files instead, if any were downloaded."""
     import intake_esgf
 
-    intake_esgf.conf["stac_indices"] = {urlsplit(job["stac"]).netloc: True}
-    intake_esgf.conf["solr_indices"] = {}
-    intake_esgf.conf["globus_indices"] = {}
+    where = {"stac": urlsplit(job["stac"]).netloc, "solr": job["solr"], "globus": job["globus"]}
+    for name, place in where.items():
+        intake_esgf.conf[f"{name}_indices"] = {place: True} if name == job["index"] else {}
     cache = fresh_directory()
     intake_esgf.conf.set(
         local_cache=[str(cache)], esg_dataroot=[], requests_cache={"expire_after": "DO_NOT_CACHE"}

@@ -19,6 +19,7 @@ from ..plugins import registered
 from .contents import Contents as Contents
 from .contents import StoredChunks as StoredChunks
 from .opening import esgvzarr_for as esgvzarr_for
+from .opening import is_json as is_json
 from .opening import is_stock_json as is_stock_json
 from .opening import opening_call as opening_call
 from .protocol import LARGEST as LARGEST

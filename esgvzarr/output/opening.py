@@ -51,8 +51,13 @@ def esgvzarr_for(place: str) -> str:
     return "esgvzarr"
 
 
+def is_json(place: str) -> bool:
+    """Whether a place is plain JSON, by its name: browsers open it."""
+    return place.endswith(".json")
+
+
 def is_stock_json(place: str) -> bool:
-    """Whether a place is plain JSON of Zarr version 2, by its name: kerchunk's own engine opens it,
-    and browsers do.
+    """Whether a place is plain JSON of Zarr version 2, by its name: kerchunk's own engine opens
+    it.
     """
     return place.endswith(".json") and not place.endswith(".zarr3.json")

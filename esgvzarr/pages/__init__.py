@@ -17,7 +17,7 @@ import orjson
 
 from ..errors import ProofError, SettingsError, SourceError, TransportError
 from ..model import Report
-from ..output import is_stock_json, of_place, protocol_of, provenance_at, suffixes
+from ..output import is_json, is_stock_json, of_place, protocol_of, provenance_at, suffixes
 from ..output.disk_errors import writing
 from ..output.placing import remove_leftovers, staging
 from ..output.protocol import UNREADABLE
@@ -70,28 +70,32 @@ def write_page(
         StoreError: the page cannot be written.
     """
     path = Path(reference)
+    _check_size(path)
     if is_stock_json(path.name):
-        facts = _facts_for_a_browser(path, report)
+        facts = read_facts(path.read_bytes(), str(path), report)
     else:
         facts = _facts_of_output(path, report)
     return _put(page_path(path), dataset_page(facts, href, path.name, _page_with_map(path)))
 
 
-def _facts_for_a_browser(path: Path, report: Report | None) -> PageFacts:
-    """What is said of references that the page's script will load."""
+def _check_size(path: Path) -> None:
+    """Look whether a browser can load a reference file that it will read.
+
+    Raises:
+        SourceError: it is too large.
+    """
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if is_json(path.name) and size > MOST_BYTES:
         raise SourceError(
             str(path),
             f"has {size} bytes, which a browser would have to load",
             expected=f"at most {MOST_BYTES}",
             todo="It stays without a page.",
         )
-    return read_facts(path.read_bytes(), str(path), report)
 
 
 def _facts_of_output(path: Path, report: Report | None) -> PageFacts:
-    """What is said of an output that the page's script does not read."""
+    """What is said of an output that is no kerchunk document of Zarr version 2."""
     output = of_place(path.name)
     try:
         provenance = provenance_at(path)
@@ -111,7 +115,7 @@ def _facts_of_output(path: Path, report: Report | None) -> PageFacts:
 
 def _page_with_map(path: Path) -> str:
     """The name of the page of the JSON that lies beside an output; empty where there is none."""
-    if is_stock_json(path.name):
+    if is_json(path.name):
         return ""
     beside = path.with_name(path.name.removesuffix(of_place(path.name).suffix) + _REFERENCE_SUFFIX)
     return page_path(beside).name if beside.is_file() else ""

@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..model import Layout
-from ..output import Form, esgvzarr_for, is_stock_json, of_place, opening_call
+from ..output import Form, esgvzarr_for, is_json, of_place, opening_call
 from .facts import FileFacts, PageFacts
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def dataset_page(facts: PageFacts, href: str, reference_name: str, page_with_map
         bars=bars(facts.files),
         picture_width=_PICTURE_WIDTH,
         why_no_map=why_no_map,
-        page_with_map=page_with_map if _is_served(facts, href) else "",
+        page_with_map=page_with_map if why_no_map and _is_served(facts, href) else "",
         policy=_policy("dataset.js", facts.origins),
         script=_static("dataset.js"),
         style=_static("page.css"),
@@ -87,10 +87,10 @@ def dataset_page(facts: PageFacts, href: str, reference_name: str, page_with_map
 
 def _why_no_map(facts: PageFacts, href: str, reference_name: str) -> str:
     """Why a page draws no map; empty where it does."""
-    if not is_stock_json(reference_name):
+    if not is_json(reference_name):
         return (
-            "There is no map here: the script of these pages reads kerchunk references of Zarr "
-            f"version 2 in JSON, and {reference_name} is another output."
+            "There is no map here: the script of these pages reads kerchunk references in JSON, "
+            f"and {reference_name} is another output."
         )
     if not _is_served(facts, href):
         return "The files of this dataset are not served over HTTP, so there is no map."

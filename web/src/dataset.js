@@ -3,7 +3,7 @@
 
 import * as zarr from "zarrita";
 import { dateText } from "./dates.js";
-import { PageError } from "./references.js";
+import { PageError } from "./errors.js";
 
 const CODECS_OF_THE_PAGE = new Set(["zlib", "gzip", "shuffle"]);
 
@@ -81,8 +81,8 @@ export class Dataset {
     const segments = this.attributes.esgvzarr_segments ?? [group];
     this.variables = new Map();
     for (const name of references.arrayNames(segments[0])) {
-      const parts = segments.map((segment) => new Part(references, segment ? `${segment}/${name}` : name));
-      this.variables.set(name, new Variable(name, parts));
+      const paths = segments.flatMap((segment) => references.partsOf(segment ? `${segment}/${name}` : name));
+      this.variables.set(name, new Variable(name, paths.map((path) => new Part(references, path))));
     }
     this.time = this.findTime();
   }
@@ -103,17 +103,15 @@ export class Dataset {
     return found.sort((a, b) => withTime(b) - withTime(a) || elementCount(b.shape) - elementCount(a.shape));
   }
 
-  /** Reads the times of all segments; each step knows its segment and its place in it. */
+  /** Reads the dates of all steps. */
   async loadTimes() {
     this.steps = [];
     const variable = this.variables.get(this.time);
     if (!variable) return;
-    for (const [segment, part] of variable.parts.entries()) {
+    for (const part of variable.parts) {
       const values = await part.read(null);
       const { units, calendar } = part.attributes;
-      for (const [index, value] of values.entries()) {
-        this.steps.push({ segment, index, date: dateText(value, units, calendar) });
-      }
+      for (const value of values) this.steps.push({ date: dateText(value, units, calendar) });
     }
   }
 
@@ -129,16 +127,23 @@ export class Dataset {
 
   /** The field of one step: values row by row, with the numbers of rows and columns. */
   async field(variable, step, places) {
-    const { segment, index } = this.place(variable, step);
-    const part = variable.parts[segment];
+    const { part, index } = this.place(variable, step);
     const values = await part.read(this.selection(variable, index, places));
     const [rows, columns] = part.metadata.shape.slice(-2);
     return { values, rows, columns };
   }
 
+  /** The part of a variable that holds a step, and the step's place in it. */
   place(variable, step) {
-    if (!variable.dimensions.includes(this.time)) return { segment: 0, index: 0 };
-    return this.steps[step];
+    const axis = variable.dimensions.indexOf(this.time);
+    let index = step;
+    if (axis < 0) return { part: variable.parts[0], index: 0 };
+    for (const part of variable.parts) {
+      const length = part.metadata.shape[axis];
+      if (index < length) return { part, index };
+      index -= length;
+    }
+    throw new PageError(`${variable.name} has no step ${step}.`);
   }
 
   /**

@@ -2,7 +2,8 @@
 
 import { colour, numberText, rangeOf, sizeText } from "./colours.js";
 import { Dataset } from "./dataset.js";
-import { PageError, References } from "./references.js";
+import { PageError } from "./errors.js";
+import { References } from "./references.js";
 
 const element = (id) => document.getElementById(id);
 

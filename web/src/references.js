@@ -1,7 +1,7 @@
 // kerchunk references, version 1, as a store that zarrita reads. A chunk is fetched with one range request.
 
-/** A problem that the page shows: what is wrong, and what the reader or the data node can do. */
-export class PageError extends Error {}
+import { PageError } from "./errors.js";
+import { Version3 } from "./version3.js";
 
 async function fetchText(url) {
   let response;
@@ -58,6 +58,7 @@ export class References {
     this.refs = document.refs;
     this.href = href;
     this.pending = new Map();
+    this.version3 = "zarr.json" in this.refs ? new Version3(this.refs) : null;
   }
 
   static async load(href) {
@@ -73,7 +74,7 @@ export class References {
 
   /** zarrita's store interface: the bytes under a key, or undefined. */
   async get(key) {
-    const value = this.refs[key.replace(/^\//, "")];
+    const value = this.find(key.replace(/^\//, ""));
     if (value === undefined) return undefined;
     if (typeof value === "string") {
       return value.startsWith("base64:") ? decodeBase64(value.slice(7)) : new TextEncoder().encode(value);
@@ -96,8 +97,19 @@ export class References {
     return this.pending.get(place);
   }
 
+  /** What stands under a key of version 2. */
+  find(key) {
+    if (!this.version3) return this.refs[key];
+    return this.version3.metadata.get(key) ?? this.refs[this.version3.chunkKey(key)];
+  }
+
+  /** Paths of the parts of an array, which follow each other along one dimension; most arrays are one part. */
+  partsOf(path) {
+    return this.version3?.arrays.get(path) ?? [path];
+  }
+
   json(key) {
-    const value = this.refs[key];
+    const value = this.find(key);
     if (value === undefined) return {};
     return typeof value === "string" ? JSON.parse(value) : value;
   }
@@ -109,11 +121,13 @@ export class References {
   /** Names of the arrays of one group. */
   arrayNames(group) {
     const prefix = group ? `${group}/` : "";
+    const paths = this.version3
+      ? [...this.version3.arrays.keys()]
+      : Object.keys(this.refs).filter((key) => key.endsWith("/.zarray")).map((key) => key.slice(0, -"/.zarray".length));
     const names = [];
-    for (const key of Object.keys(this.refs)) {
-      if (!key.endsWith("/.zarray") || !key.startsWith(prefix)) continue;
-      const name = key.slice(prefix.length, -"/.zarray".length);
-      if (!name.includes("/")) names.push(name);
+    for (const path of paths) {
+      const name = path.slice(prefix.length);
+      if (path.startsWith(prefix) && !name.includes("/")) names.push(name);
     }
     return names;
   }
