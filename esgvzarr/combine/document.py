@@ -104,14 +104,14 @@ def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> I
         arrays, indices = _side_by_side([(root, begins[id(first)]), *beside])
         yield Group(path, {**attrs, **_coordinates(attrs, arrays, members)}, arrays, indices)
         return
-    names = [f"{path}/{segment.path}" for segment in segments]
+    names = [f"{path}/{segment.path}".lstrip("/") for segment in segments]
     facts = {"esgvzarr_segments": names, "esgvzarr_concat_dim": first.series.time}
     own = {key: value for key, value in attrs.items() if key not in facts}
     yield Group(path, {**facts, **own}, ())
-    for segment in segments:
+    for name, segment in zip(names, segments, strict=True):
         arrays, indices = _side_by_side([(segment, begins[id(first)]), *beside])
         yield Group(
-            f"{path}/{segment.path}",
+            name,
             {**segment.attrs, **_coordinates(attrs, arrays, members)},
             arrays,
             indices,

@@ -18,12 +18,14 @@ from typing import Any
 import numcodecs
 import numpy as np
 
-from ..inflate import decode
 from ..model import Array, ChunkTable, Group, ReferenceSet
 from .attributes import variable_attrs
+from .ends import End, cropped, ends_of
 from .runs import packing
 
-_FACTS = ("esgvzarr_segments", "esgvzarr_concat_dim")
+_SEGMENTS = "esgvzarr_segments"
+_DIMENSION = "esgvzarr_concat_dim"
+_FACTS = (_SEGMENTS, _DIMENSION)
 Read = Callable[[Sequence[tuple[int, int, int]]], Sequence[bytes]]
 """(number of the file, first byte, byte after the last) of many pieces -> their bytes."""
 
@@ -44,29 +46,11 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _End:
-    """A chunk that is stored longer than it is shown."""
-
-    group: int
-    """Number of the joined group."""
-    array: str
-    key: tuple[int, ...]
-    """In the joined array."""
-    length: int
-    """Along the joined dimension, as it is shown."""
-    place: tuple[int, int, int] | None
-    """(number of the file, first byte, byte after the last)."""
-    data: bytes = b""
-    """The chunk itself, where it was inline before."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Joined:
     """Segments that were joined as far as they go; file ends are missing yet."""
 
     references: ReferenceSet
-    axis_name: str
-    ends: tuple[_End, ...]
+    ends: tuple[End, ...]
 
     @property
     def copied(self) -> int:
@@ -88,8 +72,8 @@ class Joined:
         for end in self.ends:
             data = end.data if end.place is None else next(bodies)
             array = self._array(end)
-            axis = array.dims.index(self.axis_name)
-            found.setdefault((end.group, end.array), {})[end.key] = _cropped(
+            axis = array.dims.index(end.dim)
+            found.setdefault((end.group, end.array), {})[end.key] = cropped(
                 array, axis, end.length, data
             )
         groups = []
@@ -105,13 +89,14 @@ class Joined:
             provenance["copied_ends"] = {"chunks": len(self.ends), "bytes": self.copied}
         return replace(self.references, groups=tuple(groups), provenance=provenance)
 
-    def _array(self, end: _End) -> Array:
+    def _array(self, end: End) -> Array:
         arrays = self.references.groups[end.group].arrays
         return next(array for array in arrays if array.name == end.array)
 
 
 def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined | None:
-    """Join the segments of one dataset as far as their types, filters and packing are equal.
+    """Join the segments of the root, or of each group of a document, as far as their types, filters
+    and packing are equal.
 
     Args:
         references: in segments.
@@ -121,49 +106,81 @@ def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined |
     Returns:
         What they become; None where there are no segments, or none of them fit together.
     """
-    root, *segments = references.groups
-    time = root.attrs.get("esgvzarr_concat_dim")
-    names = root.attrs.get("esgvzarr_segments")
-    if not time or names != [segment.path for segment in segments]:
+    ends: list[End] = []
+    groups: list[Group] = []
+    waiting = list(references.groups)
+    while waiting:
+        group = waiting.pop(0)
+        names = list(group.attrs.get(_SEGMENTS, ()))
+        segments = waiting[: len(names)]
+        if not names or names != [segment.path for segment in segments]:
+            groups.append(group)
+            continue
+        del waiting[: len(names)]
+        runs = _runs(segments, group.attrs[_DIMENSION], padded=padded)
+        if len(runs) == len(segments):
+            groups += [group, *segments]
+        else:
+            groups += _joined_groups(group, runs, len(groups), None if padded else ends)
+    if len(groups) == len(references.groups):
         return None
-    runs = _runs(segments, time, padded=padded)
-    if len(runs) == len(segments):
-        return None
-    ends: list[_End] = []
-    groups = _joined_groups(runs, root.attrs, time, None if padded else ends)
-    reading: dict[str, Any] = {"dimension": time}
-    if len(runs) > 1:
-        reading["segments"] = len(runs)
-    if any(array.is_padded for group in groups for array in group.arrays):
-        reading["codec"] = True
+    reading = _reading(references.groups[0], groups)
     provenance = {**references.provenance, "reading": reading}
     joined = replace(references, groups=tuple(groups), provenance=provenance)
-    return Joined(joined, time, tuple(ends))
+    return Joined(joined, tuple(ends))
+
+
+def _reading(before: Group, groups: Sequence[Group]) -> dict[str, Any]:
+    """Advice for readers of joined groups. ``before`` is the root as it was."""
+    in_segments = [group for group in groups if _SEGMENTS in group.attrs]
+    reading: dict[str, Any] = {}
+    if _DIMENSION in before.attrs:
+        reading["dimension"] = before.attrs[_DIMENSION]
+        if in_segments:
+            reading["segments"] = len(in_segments[0].attrs[_SEGMENTS])
+    else:
+        reading["groups"] = list(before.attrs["esgvzarr_groups"])
+        if in_segments:
+            reading["segmented"] = [group.path for group in in_segments]
+    if any(array.is_padded for group in groups for array in group.arrays):
+        reading["codec"] = True
+    return reading
 
 
 def _joined_groups(
-    runs: Sequence[Sequence[Group]], attrs: Mapping[str, Any], time: str, ends: list[_End] | None
+    above: Group, runs: Sequence[Sequence[Group]], begin: int, ends: list[End] | None
 ) -> list[Group]:
-    """A group for each run, the root if there is one run, else below a root that lists them.
+    """A group for each run: in the place of the group that was in segments if there is one run,
+    else below it, and it lists them.
 
     Args:
+        above: the group that is in segments.
         runs: segments to be joined.
-        attrs: of the root before.
-        time: name of the dimension.
+        begin: number of the first of these groups.
         ends: grows by the chunks that have to be encoded again; None if they stay as stored.
     """
-    common = {key: value for key, value in attrs.items() if key not in _FACTS}
-    paths = [""]
+    time = above.attrs[_DIMENSION]
+    common = {key: value for key, value in above.attrs.items() if key not in _FACTS}
+    paths = [above.path]
     groups: list[Group] = []
     if len(runs) > 1:
-        paths = [f"seg-{number:03}" for number in range(len(runs))]
-        facts = {"esgvzarr_segments": paths, "esgvzarr_concat_dim": time}
-        groups.append(Group("", {**facts, **common}, ()))
+        paths = [f"{above.path}/seg-{number:03}".lstrip("/") for number in range(len(runs))]
+        facts = {_SEGMENTS: paths, _DIMENSION: time}
+        groups.append(Group(above.path, {**facts, **common}, ()))
     for path, run in zip(paths, runs, strict=True):
-        arrays = tuple(_joined_arrays(run, time, len(groups), ends))
+        arrays = tuple(_joined_arrays(run, time, begin + len(groups), ends))
         files = tuple(itertools.chain.from_iterable(group.file_indices for group in run))
-        groups.append(Group(path, common, arrays, files))
+        attrs = {**common, **_coordinates(above, run)}
+        groups.append(Group(path, attrs, arrays, tuple(dict.fromkeys(files))))
     return groups
+
+
+def _coordinates(above: Group, run: Sequence[Group]) -> dict[str, Any]:
+    """The attribute ``coordinates`` of a document's group, which says what is beside its data."""
+    stated = {group.attrs.get("coordinates") for group in run}
+    if not above.path or len(stated) != 1 or None in stated:
+        return {}
+    return {"coordinates": stated.pop()}
 
 
 def _runs(segments: Sequence[Group], time: str, *, padded: bool) -> list[list[Group]]:
@@ -208,7 +225,7 @@ def _is_held(array: Array) -> bool:
 
 
 def _joined_arrays(
-    run: Sequence[Group], time: str, number: int, ends: list[_End] | None
+    run: Sequence[Group], time: str, number: int, ends: list[End] | None
 ) -> Iterator[Array]:
     for first in run[0].arrays:
         versions = [_named(group, first.name) for group in run]
@@ -261,7 +278,7 @@ class _Piece:
     inline: Mapping[tuple[int, ...], bytes]
 
 
-def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_End] | None) -> Array:
+def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[End] | None) -> Array:
     """Chunks of several segments, one after the other, with their own lengths.
 
     Args:
@@ -282,7 +299,7 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[_En
         if is_cut and ends is None and not _can_shorten(array, axis):
             is_padded = True
         elif is_cut:
-            end = _End(number, array.name, (len(lengths) - 1,), lengths[-1], None)
+            end = End(number, array.dims[axis], array.name, (len(lengths) - 1,), lengths[-1], None)
             piece = _without_end(piece, array, axis, end, [] if ends is None else ends)
         pieces.append(piece)
     lengths[-1] = versions[-1].chunk_shape[axis]  # the last one may reach beyond the array
@@ -337,7 +354,7 @@ def _piece(array: Array, axis: int, begin: int) -> _Piece:
     return _Piece(table, array.file_index, moved)
 
 
-def _without_end(piece: _Piece, array: Array, axis: int, end: _End, ends: list[_End]) -> _Piece:
+def _without_end(piece: _Piece, array: Array, axis: int, end: End, ends: list[End]) -> _Piece:
     """A segment whose last chunks along ``axis`` are cut to what is shown of them.
 
     Args:
@@ -356,7 +373,7 @@ def _without_end(piece: _Piece, array: Array, axis: int, end: _End, ends: list[_
         shorter = {key: data[:size] for key, data in held.items()}
         table = replace(piece.table, sizes=np.where(at_end, size, piece.table.sizes))
         return _Piece(table, piece.owners, {**piece.inline, **shorter})
-    ends += _ends(end, piece.table, piece.owners, at_end)
+    ends += ends_of(end, piece.table, piece.owners, at_end)
     ends += [replace(end, key=key, data=data) for key, data in held.items()]
     table = ChunkTable(
         piece.table.keys[~at_end], piece.table.offsets[~at_end], piece.table.sizes[~at_end]
@@ -372,29 +389,3 @@ def _moved(key: tuple[int, ...], axis: int, begin: int) -> tuple[int, ...]:
 def _can_shorten(array: Array, axis: int) -> bool:
     """Whether the first part of a stored chunk is the shorter chunk."""
     return not array.codecs and all(size == 1 for size in array.chunk_shape[:axis])
-
-
-def _ends(kind: _End, table: ChunkTable, own: np.ndarray, at_end: np.ndarray) -> Iterator[_End]:
-    for row in np.flatnonzero(at_end).tolist():
-        start = int(table.offsets[row])
-        place = (int(own[row]), start, start + int(table.sizes[row]))
-        yield replace(kind, key=tuple(table.keys[row].tolist()), place=place)
-
-
-def _cropped(array: Array, axis: int, length: int, data: bytes) -> bytes:
-    """A stored chunk, cut to a length and encoded again."""
-    stored = _stored_shape(array, axis, data)
-    part = stored[(*[slice(None)] * axis, slice(length))]
-    encoded: Any = np.ascontiguousarray(part).tobytes()
-    for codec in array.codecs:
-        encoded = numcodecs.get_codec(dict(codec)).encode(encoded)
-    return bytes(encoded)
-
-
-def _stored_shape(array: Array, axis: int, data: bytes) -> np.ndarray:
-    """The decoded chunk. Its length follows from its bytes: segments may differ in it."""
-    largest = math.prod(array.chunk_shape) * array.dtype.itemsize
-    decoded = decode(data, array.codecs, largest)
-    numbers = np.frombuffer(decoded, array.dtype)
-    shape = (*array.chunk_shape[:axis], -1, *array.chunk_shape[axis + 1 :])
-    return numbers.reshape(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,3 +140,26 @@ def test_the_bound_is_the_smaller_of_bytes_and_fraction() -> None:
     assert Bound(0.5, 10**9).of(references) == int(0.5 * size)
     assert Bound(0.5, 7).of(references) == 7
     assert Bound(0.0, 7).of(references) == 0
+
+
+def test_segments_of_each_group_of_a_document_are_joined_by_themselves() -> None:
+    """A group of one kind becomes an array; one of two kinds keeps a segment for each."""
+    values = np.arange(12, dtype="f4").reshape(6, 2)
+    one, _ = references_of([values, values + 100])
+    other, _ = references_of([values + 7, values + 9, values + 11])
+    odd = replace(other.groups[3], arrays=(replace(other.groups[3].arrays[0], codecs=()),))
+    groups = [Group("", {"esgvzarr_groups": ["a", "b"]}, ())]
+    for path, found in (("a", one.groups), ("b", (*other.groups[:3], odd))):
+        names = [f"{path}/{group.path}" for group in found[1:]]
+        facts = {"esgvzarr_segments": names, "esgvzarr_concat_dim": "time"}
+        groups.append(Group(path, facts, ()))
+        groups += [replace(group, path=name) for group, name in zip(found[1:], names, strict=True)]
+    document = replace(one, groups=tuple(groups), files=(*one.files, *other.files))
+    joined = join_segments(document)
+    assert joined is not None
+    shown = [(group.path, len(group.arrays)) for group in joined.references.groups]
+    assert shown == [("", 0), ("a", 1), ("b", 0), ("b/seg-000", 1), ("b/seg-001", 1)]
+    assert joined.references.provenance["reading"] == {"groups": ["a", "b"], "segmented": ["b"]}
+    assert joined.references.groups[1].arrays[0].lengths == {0: (4, 2, 4, 4)}
+    ends = {(end.group, end.key) for end in joined.ends}
+    assert ends == {(1, (1, 0)), (3, (1, 0))}

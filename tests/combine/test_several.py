@@ -9,6 +9,7 @@ from typing import Any
 import netCDF4
 import pytest
 import xarray
+from output import skip_unless_installed
 from trust import oracle
 
 import esgvzarr
@@ -169,6 +170,40 @@ def test_fixed_fields_stand_beside_the_variables_of_a_dataset(tmp_path: Path) ->
         assert set(shown["orog"].values.ravel().tolist()) == {4.0}
         report = oracle.proof(document, some, dataset_id=CMIP5)
         assert report.passed, report.failures
+
+
+def test_fixed_fields_stand_beside_a_variable_in_segments(tmp_path: Path) -> None:
+    """The document was refused by its own proof: its root named segments that were not there."""
+    paths = write_cmip5(tmp_path, tas=FIVES)
+    paths.append(write_fixed(tmp_path / "orog_fx.nc", paths[0]))
+    references, document = oracle.make(paths, CMIP5)
+    assert [group.path for group in references.groups] == ["", "seg-000", "seg-001"]
+    report = oracle.proof(document, paths, dataset_id=CMIP5)
+    assert report.passed, report.failures
+    place = tmp_path / f"{CMIP5}.json"
+    place.write_bytes(document)
+    shown = esgvzarr.open_dataset(str(place), decode_times=oracle.CFTIME)
+    assert set(shown["orog"].values.ravel().tolist()) == {4.0}
+    assert oracle.joined_differences(shown.drop_vars("orog"), paths[:2]) == []
+
+
+@pytest.mark.parametrize("output", ["zarr3", "icechunk"])
+def test_segments_inside_of_groups_are_joined_where_the_output_can(
+    output: str, tmp_path: Path
+) -> None:
+    skip_unless_installed(output)
+    paths = write_cmip5(tmp_path / "files", tas=FIVES, uas={"height": 10.0, **FIVES})
+    ledger = tmp_path / "ledger.sqlite"
+    settings = Settings(ledger=ledger, outputs=(output,), copied_fraction=1.0)
+    with Transport() as transport:
+        written = generate(oracle.record_of(paths, CMIP5), tmp_path, transport, settings)
+    assert [warning.code for warning in written.warnings] == ["variable-apart"]
+    assert written.report is not None
+    assert written.report.passed
+    tree = esgvzarr.open_datatree(written.reference.path, decode_times=oracle.CFTIME)
+    for group, name in (("Amon", "tas"), ("Amon-uas", "uas")):
+        own = [path for path in paths if path.name.startswith(name)]
+        assert oracle.joined_differences(tree[group].to_dataset(), own) == []
 
 
 def test_files_that_hold_variables_of_each_other_are_named(tmp_path: Path) -> None:
