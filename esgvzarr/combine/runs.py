@@ -129,7 +129,7 @@ def _begin(variable: Variable, time: str, *, inline: bool) -> _Grid:
     if inline:
         return _Grid(kind, 1, length, 0, can_cut=True)
     sizes = zip(_without(variable.shape, axis), _without(variable.chunk_shape, axis), strict=True)
-    others = math.prod(-(-size // chunk) for size, chunk in sizes)
+    others = math.prod(-(-size // max(chunk, 1)) for size, chunk in sizes)
     return _Grid(kind, variable.chunk_shape[axis], length, others, can_cut(variable, axis))
 
 

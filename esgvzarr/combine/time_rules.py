@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import cf
 from ..model import FileReferences, Finding, Series, Variable
-from .order import date_at
+from .order import NO_DATE, date_at
 
 _PERIODS = {"yr": 12, "dec": 120, "mon": 1}
 """Frequencies in months; their length in days follows the calendar."""
@@ -167,8 +167,8 @@ def check_gaps(series: Series) -> Iterator[Finding]:
     """Rule 12: no time is missing, by the calendar and the dataset's frequency; a warning."""
     if series.time is None or not series.files:
         return
-    if any((np.diff(times) <= 0).any() for times in series.times):
-        return  # one file, whose times need no order
+    if any((times == NO_DATE).any() or (np.diff(times) <= 0).any() for times in series.times):
+        return  # one file, whose times need no order, and may be missing
     times = np.concatenate(series.times)
     owner = np.repeat(np.arange(len(series.files)), [len(t) for t in series.times])
     attrs = series.files[0].variables[series.time].attrs

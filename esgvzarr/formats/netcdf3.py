@@ -214,6 +214,8 @@ class _Header:
     def _is_record(self, place: _Place) -> bool:
         if any(dim >= len(self.dimensions) for dim in place.dims):
             raise _damaged(self._subject, f"{place.name!r} has a dimension that does not exist")
+        if any(self.dimensions[dim][1] == 0 for dim in place.dims[1:]):
+            raise _damaged(self._subject, f"{place.name!r} has the records in another place")
         return bool(place.dims) and self.dimensions[place.dims[0]][1] == 0
 
     def _bytes(self, place: _Place) -> int:

@@ -453,6 +453,11 @@ _TABLE = (
         5,
         _all(lengths=(24,), time_fill=45.0, time_dtype="f8", units="days since 1850-01-01"),
     ),
+    Defect(
+        "time_missing_first_step_alone",
+        5,
+        _all(lengths=(24,), time_fill=15.5, time_dtype="f8", units="days since 1850-01-01"),
+    ),
     Defect("units_spelled_differently", 7, _second(variable_units="kelvin ")),
     Defect("units_absent_of_scalar", 7, _second(extra=(oddities.forget_height_units,))),
     Defect(

@@ -14,6 +14,7 @@ from esgvzarr.errors import FormatError
 from esgvzarr.formats import scan
 from esgvzarr.formats.content import SparseContent
 from esgvzarr.formats.netcdf3 import NetCDF3
+from esgvzarr.testing import write_monthly
 
 NO_RECORDS = struct.pack(">Q", 0)
 DIMENSIONS = struct.pack(">IQ", 10, 2**40)
@@ -62,3 +63,22 @@ def test_a_variable_of_more_than_a_gibibyte_is_refused_without_taking_memory(
     assert caught.value.code == "file-variable-large"
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 256 * 1024
+
+
+def test_records_in_another_place_than_the_first_are_refused_as_netcdf_c_does(
+    tmp_path: Path,
+) -> None:
+    """The dimension of the records comes first in each variable that has it."""
+    path = write_monthly(tmp_path, lengths=(2,), format="NETCDF3_CLASSIC")[0]
+    with netCDF4.Dataset(path) as file:
+        order = list(file.dimensions)
+        dims = [order.index(name) for name in file["tas"].dimensions]
+    right = struct.pack(">4sIII", b"tas\0", 3, *dims[:2])
+    data = path.read_bytes()
+    assert data.count(right) == 1
+    path.write_bytes(data.replace(right, struct.pack(">4sIII", b"tas\0", 3, dims[1], dims[0])))
+    with pytest.raises(OSError, match="NC_UNLIMITED"):
+        netCDF4.Dataset(path)
+    with Transport() as transport, pytest.raises(FormatError, match="records in another") as caught:
+        scan([FileRecord("a.nc", str(path))], transport)
+    assert caught.value.code == "file-unreadable"
