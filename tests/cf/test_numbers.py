@@ -65,3 +65,9 @@ def test_signed_bytes_that_are_declared_unsigned_are_positive(word: str) -> None
 def test_text_is_left_as_it_is() -> None:
     values = np.array([b"a", b"b"])
     assert cf.unpacked(values, {"scale_factor": 2.0}) is values
+
+
+def test_a_mark_of_unsigned_numbers_changes_only_whole_numbers() -> None:
+    assert unpacked(np.array([-1], "i1"), _Unsigned="true") == [255.0]
+    assert unpacked(np.array([-1.5], "f4"), _Unsigned="true") == [-1.5]
+    assert unpacked(np.array([200], "u1"), _Unsigned="true") == [200.0]

@@ -93,3 +93,21 @@ def test_values_in_the_reference_file_are_the_same_in_pieces() -> None:
     parts = [np.frombuffer(data).reshape(5, 2) for data in pieces.inline.values()]
     assert np.array_equal(np.concatenate(parts)[:17], values)
     assert list(pieces.inline) == [(0, 0), (1, 0), (2, 0), (3, 0)]
+
+
+def test_values_that_cannot_be_taken_apart_stay_in_one_piece() -> None:
+    values = np.arange(17.0).tobytes()
+    whole = replace(
+        array(17, 1, 1, 17, "f8"),
+        dims=("time",),
+        shape=(17,),
+        chunk_shape=(17,),
+        inline={(0,): values},
+    )
+    for kept in (
+        replace(whole, inline={}),
+        replace(whole, inline={(0,): values, (1,): values}),
+        replace(whole, codecs=({"id": "zlib"},)),
+    ):
+        assert in_pieces(kept, "time", 5) is kept
+    assert in_pieces(whole, "time", 17) is whole

@@ -13,6 +13,7 @@ from esgvzarr.link.states import Change, Verb
 from esgvzarr.link.task import Task
 from esgvzarr.model import ReferenceFile
 from esgvzarr.outcome import Failed, Linked, Pending, Written
+from esgvzarr.output.parts import measure
 
 from .test_ledger import ID, TASK
 
@@ -102,3 +103,64 @@ def test_a_change_that_the_index_shows_does_not_come_again(ledger: Ledger) -> No
 def test_after_sixty_poll_timeouts_a_change_is_taken_for_lost(ledger: Ledger) -> None:
     decided(ledger, TASK).written(WRITTEN)
     assert not may_come(ledger, Change.LINK, poll_timeout_s=0)
+
+
+def in_place(directory: Path, content: bytes) -> tuple[Task, Written]:
+    """A task whose reference file lies in its place, and the outcome of having written it."""
+    path = directory / f"{ID}.json"
+    path.write_bytes(content)
+    size, sha256 = measure(path)
+    reference = ReferenceFile(str(path), TASK.href, size, sha256, written=True)
+    return replace(TASK, path=str(path)), Written(str(ID), Verb.PUBLISH, "", reference)
+
+
+def test_a_resumed_run_takes_the_file_that_was_written_if_it_is_still_the_same(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    task, written = in_place(tmp_path, b"{}")
+    decided(ledger, task).written(written)
+    assert Attempt(task, ledger).reusable() is None
+    found = Attempt(task, ledger, resumed=True).reusable()
+    assert found is not None
+    assert (found.path, found.size, found.sha256) == (task.path, 2, written.reference.sha256)
+    other_files = replace(task.record, files=task.record.files[:1])
+    assert Attempt(replace(task, record=other_files), ledger, resumed=True).reusable() is None
+    Path(task.path).write_bytes(b"[]")
+    assert Attempt(task, ledger, resumed=True).reusable() is None
+    Path(task.path).unlink()
+    assert Attempt(task, ledger, resumed=True).reusable() is None
+
+
+def test_a_run_after_one_that_was_killed_knows_what_lay_in_the_place_before_both(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    task, _ = in_place(tmp_path, b"older")
+    older = measure(task.path)[1]
+    first = decided(ledger, task)
+    assert first.task.before == older
+    Path(task.path).write_bytes(b"of the killed run")
+    assert decided(ledger, task).task.before == older
+
+
+def test_a_run_after_one_that_ended_takes_what_it_finds_in_the_place(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    task, written = in_place(tmp_path, b"linked")
+    attempt = decided(ledger, task)
+    attempt.written(written)
+    attempt.finish(Linked(str(ID), Verb.PUBLISH, "", written.reference))
+    Path(task.path).write_bytes(b"other")
+    assert decided(ledger, task).task.before == measure(task.path)[1]
+
+
+def test_an_outcome_that_cannot_be_kept_is_a_failure_that_says_both(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    attempt = decided(ledger, TASK)
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.write_bytes(b"damaged " * 1000)
+    outcome = attempt.finish(Linked(str(ID), Verb.PUBLISH, "shown", REFERENCE))
+    assert isinstance(outcome, Failed)
+    assert outcome.retryable
+    assert "linked: shown" in outcome.detail
+    assert "could not be kept" in outcome.detail
