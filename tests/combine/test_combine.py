@@ -112,3 +112,12 @@ def test_single_precision_packing_is_told_and_is_off_by_its_rounding_only(tmp_pa
         [file["packed"].values for file in oracle.truths(paths, decode_cf=False)]
     )
     assert np.array_equal(oracle.shown(document, decode_cf=False)["packed"].values, stored)
+
+
+def test_the_provenance_advises_tasks_for_one_array_and_counts_segments_of_several(
+    tmp_path: Path,
+) -> None:
+    whole, _ = oracle.make(write_monthly(tmp_path / "whole"))
+    assert whole.provenance["reading"] == {"dimension": "time", "steps": 36}
+    parts, _ = oracle.make(write_monthly(tmp_path / "parts", chunks=(8, 4, 6), compression="zlib"))
+    assert parts.provenance["reading"] == {"dimension": "time", "segments": 3}
