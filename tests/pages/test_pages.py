@@ -95,7 +95,7 @@ class TestMap:
         assert re.fullmatch(r"bytes=\d+-\d+", asked[2][1])
         first, last = map(int, asked[2][1].removeprefix("bytes=").split("-"))
         size = (last - first + 1) / 1000
-        assert tab.inner_text("#message") == f"1 range requests so far, {size:.3g} kB."
+        assert tab.inner_text("#message") == f"1 range request so far, {size:.3g} kB."
 
     def test_a_click_draws_the_series_of_that_point(self, site: Site, tab: Any) -> None:
         open_page(tab, site.page)

@@ -19,12 +19,15 @@ function showRows(found) {
     const link = document.createElement("a");
     link.href = dataset.page;
     link.textContent = dataset.id;
-    row.append(link, ` ${dataset.summary}`);
+    const summary = document.createElement("span");
+    summary.textContent = dataset.summary;
+    row.append(link, summary);
     return row;
   });
   element("results").replaceChildren(...rows);
   const more = found.length > MOST_ROWS ? `, the first ${MOST_ROWS} are listed` : "";
-  element("count").textContent = `${found.length} of ${datasets.length} datasets${more}`;
+  const noun = datasets.length === 1 ? "dataset" : "datasets";
+  element("count").textContent = `${found.length} of ${datasets.length} ${noun}${more}`;
 }
 
 function countsOf(facet, words) {

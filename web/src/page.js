@@ -157,8 +157,12 @@ class Viewer {
     say("Fetching ...");
     this.field = await this.dataset.field(this.variable, this.step, this.places);
     this.paint();
+    this.sayTraffic();
+  }
+
+  sayTraffic() {
     const { requests, bytes } = this.references.traffic;
-    say(`${requests} range requests so far, ${sizeText(bytes)}.`);
+    say(`${requests} range ${requests === 1 ? "request" : "requests"} so far, ${sizeText(bytes)}.`);
   }
 
   fitRange() {
@@ -259,8 +263,7 @@ class Viewer {
     say("Fetching the series ...");
     const points = await this.dataset.series(this.variable, row, this.point.column, this.places);
     this.drawSeries(points, row);
-    const { requests, bytes } = this.references.traffic;
-    say(`${requests} range requests so far, ${sizeText(bytes)}.`);
+    this.sayTraffic();
   }
 
   drawSeries(points, row) {
