@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from esgvzarr.cli import main
 from esgvzarr.link.resume import Selection, resume
 from esgvzarr.link.states import State
 from esgvzarr.testing import DATASET_ID, StacServer, Status, make_item
@@ -116,6 +117,26 @@ def test_force_replaces_no_link_of_another_data_node(
         assert refused.code == "index-link-foreign"
         assert replica.thredds.host in refused.detail
         assert shown(stac_server) == before
+
+
+def test_a_backfill_on_the_node_of_a_replica_leaves_the_link_of_the_original(
+    tmp_path: Path, stac_server: StacServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The index of both shows the original's files first."""
+    with two_nodes(tmp_path, stac_server) as (original, replica):
+        before = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
+        assert before["alternate:name"] == original.thredds.host
+        hosts = [original.thredds.host, replica.thredds.host]
+        place = {
+            "reference_dir": str(replica.data / "zarr"),
+            "reference_url": f"{replica.thredds.url}{replica.thredds.prefix}/zarr",
+        }
+        use_paths(replica, allowed_hosts=hosts, **place)
+        with pytest.raises(SystemExit, match="1"):
+            main(["backfill", "--config", str(replica.config), "--jobs", "1"])
+        assert "index-link-foreign" in capsys.readouterr().err
+        after = stac_server.item("CMIP6", DATASET_ID)["assets"]["reference_file"]
+        assert after == before
 
 
 def test_force_replaces_a_link_of_the_own_data_node_that_was_made_elsewhere(
