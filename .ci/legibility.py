@@ -66,10 +66,7 @@ def found_in(text: str) -> Iterator[tuple[int, str]]:
         yield 1, "module far over 400 lines"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if 1 + sum(isinstance(inner, BRANCHES) for inner in ast.walk(node)) > MOST_BRANCHES:
-                yield node.lineno, "function that branches more than ten times"
-            if parameters_of(node) > MOST_PARAMETERS:
-                yield node.lineno, "function of more than five parameters"
+            yield from found_in_function(node)
         elif is_folded(node):
             yield node.lineno, "comprehension in a comprehension"
         elif isinstance(node, ast.IfExp) and holds(node, ast.IfExp):
@@ -83,6 +80,17 @@ def is_folded(node: ast.AST) -> bool:
     if not isinstance(node, COMPREHENSIONS):
         return False
     return len(node.generators) > 1 or holds(node, COMPREHENSIONS)
+
+
+def found_in_function(
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+) -> Iterator[tuple[int, str]]:
+    """Whether a function branches too often, or has too many parameters."""
+    branches = sum(isinstance(inner, BRANCHES) for inner in ast.walk(function))
+    if 1 + branches > MOST_BRANCHES:
+        yield function.lineno, "function that branches more than ten times"
+    if parameters_of(function) > MOST_PARAMETERS:
+        yield function.lineno, "function of more than five parameters"
 
 
 def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
