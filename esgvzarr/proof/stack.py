@@ -13,7 +13,15 @@ import numpy as np
 
 from ..formats import known_formats
 
-READERS_STACK = ("xarray", "zarr", "kerchunk.xarray_backend", "fsspec", "aiohttp", "netCDF4")
+READERS_STACK = (
+    "xarray",
+    "zarr",
+    "kerchunk.xarray_backend",
+    "fsspec",
+    "aiohttp",
+    "netCDF4",
+    "dask.base",  # which xarray asks whether an array is one of dask
+)
 _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
 
 
