@@ -23,7 +23,7 @@ from esgvzarr.testing import samples
 from esgvzarr.testing.processes import hear_ctrl_c
 from esgvzarr.testing.samples import SHA256, sample_datasets, sample_files
 
-_LONGEST_S = 120
+_LONGEST_S = 600
 
 
 @dataclass(frozen=True, slots=True)

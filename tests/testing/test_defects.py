@@ -24,6 +24,7 @@ CODES = {
     "file-groups",
     "file-layout-unsupported",
     "file-name-invalid",
+    "file-no-variables",
     "file-not-netcdf",
     "file-unwritten",
     "file-truncated",
