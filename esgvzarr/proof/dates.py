@@ -121,8 +121,8 @@ def check_dates(file: Steps, shown: Steps, time: str, name: str, subject: str) -
     values = _unpacked(variable)
     numbers = _unpacked(part)
     alike = all(same(here.get(key), there.get(key)) for key in {*here, *there})
-    right = alike and equal(values, numbers) and _same_packing(variable, part)
-    if not right:
+    right = alike and equal(values, numbers)
+    if not (alike and _same_packing(variable, part)):
         right = _same_dates((values, there), (numbers, here))
     return Check("values", subject, right, f"{values.size} dates" + ("" if right else " differ"))
 

@@ -153,6 +153,13 @@ def one_bit_of_latitude(refs: Refs) -> None:
     refs["lat/0"] = "base64:" + base64.b64encode(numbers).decode()
 
 
+def one_bit_of_a_bound(refs: Refs) -> None:
+    """The end of a month is less than a microsecond away from where it was."""
+    data = bytearray(base64.b64decode(refs["time_bnds/0.0"].removeprefix("base64:")))
+    data[-8] ^= 1
+    refs["time_bnds/0.0"] = "base64:" + base64.b64encode(data).decode()
+
+
 def latitude_of_another_length(refs: Refs) -> None:
     refs["lat/0"] = refs["lon/0"]
 
@@ -166,6 +173,7 @@ SPOILT: dict[str, Callable[[Refs], None]] = {
     "dropped_variable": dropped_variable,
     "one_variable_more": one_variable_more,
     "one_bit_of_latitude": one_bit_of_latitude,
+    "one_bit_of_a_bound": one_bit_of_a_bound,
     "latitude_of_another_length": latitude_of_another_length,
     "fill_value": _change("tas/.zarray", fill_value=0.0),
     "no_fill_value": _change("tas/.zarray", fill_value=None),
