@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,10 @@ def _show(options: argparse.Namespace) -> int:
             transport.allow(host, named=True)
         artefact = read_artefact(place, transport)
         page = _page_of(place, transport) if options.page else ""
-    _print_facts(facts_of(_tree_of(artefact, place), artefact.contents.provenance, place), place)
+        proof = _proof_of(place, transport)
+    _print_facts(
+        facts_of(_tree_of(artefact, place), artefact.contents.provenance, place), place, proof
+    )
     if page:
         print(f"page: {page}")
         webbrowser.open(page)
@@ -166,7 +169,32 @@ def _page_of(place: str, transport: Transport) -> str:
     return page
 
 
-def _print_facts(facts: PageFacts, place: str) -> None:
+def _proof_of(place: str, transport: Transport) -> str:
+    """What is known here of the proof: from the ledger of this machine, or from the page that lies
+    beside references on a server.
+    """
+    from ..errors import StoreError, TransportError
+    from ..link.attempt import kept_proof
+    from ..link.ledger import Ledger
+    from ..pages import page_href, proved_on
+    from ..settings import read_settings
+    from ..transport import is_url
+
+    day = ""
+    if is_url(place):
+        with suppress(TransportError, ValueError):  # no page, or one that others wrote
+            answer = transport.ask(page_href(place))
+            day = proved_on(answer.data) if answer.status == HTTPStatus.OK else ""
+    else:
+        with suppress(StoreError):
+            report = kept_proof(Path(place), Ledger(read_settings(None).ledger))
+            day = report.created[:10] if report is not None and report.passed else ""
+    if day:
+        return f"proved: compared with the NetCDF files on {day}, all checks passed"
+    return f"proved: no record here; this compares with the files: esgvzarr verify {place}"
+
+
+def _print_facts(facts: PageFacts, place: str, proof: str) -> None:
     from ..pages.html import openings, size_text, summary_of
 
     print(facts.title, summary_of(facts), sep="\n")
@@ -181,4 +209,5 @@ def _print_facts(facts: PageFacts, place: str) -> None:
         print(f"  {variable.name} ({', '.join(variable.dimensions)}) {sizes} {variable.units}")
     total = sum(file.size for file in facts.files)
     print(f"{len(facts.files)} files, {size_text(total)}; segments: {facts.segments or 1}")
+    print(proof)
     print(f"\n{openings(facts, place)[0].code}")

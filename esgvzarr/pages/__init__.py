@@ -232,10 +232,20 @@ def _references(root: Path) -> Iterator[Path]:
             yield Path(directory) / name
 
 
+def proved_on(page: bytes) -> str:
+    """The day on which a dataset was proved, as its page says; empty where it does not."""
+    entry = _entry_in(page)
+    return str(entry.get("proved", ""))[:10] if entry else ""
+
+
 def _entry_of(page: Path) -> dict[str, Any] | None:
     """What a page of ours says for the page of its directory; None for any other page."""
     with page.open("rb") as file:
-        found = _ENTRY.search(file.read(_HEAD))
+        return _entry_in(file.read(_HEAD))
+
+
+def _entry_in(page: bytes) -> dict[str, Any] | None:
+    found = _ENTRY.search(page)
     return dict(orjson.loads(found[1])) if found else None
 
 

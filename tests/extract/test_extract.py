@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pytest
 from esgvzarr import cli
 from esgvzarr.errors import SourceError, StoreError
 from esgvzarr.extract import Box, Request, extract
+from esgvzarr.model import Check, Report
 from esgvzarr.pages import write_page
 from esgvzarr.pages.facts import read_facts
 from esgvzarr.pages.html import openings
@@ -367,6 +369,34 @@ def test_show_says_what_it_is_and_how_to_open_it(
     assert "model: UKESM1-0-LL" in said
     assert "tas (time, lat, lon) 36 x 18 x 36 K" in said
     assert 'engine="kerchunk"' in said
+
+
+def test_show_says_whether_it_was_proved(
+    three: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the ledger of this machine, or by the page that lies beside references on a server."""
+    day = datetime.now(UTC).date().isoformat()
+    proved = f"proved: compared with the NetCDF files on {day}, all checks passed"
+
+    def said_of(place: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            cli.main(["show", place])
+        return capsys.readouterr().out
+
+    reference = three[0]
+    assert proved in said_of(str(reference))
+    with ThreddsServer(tmp_path) as server:
+        href = server.url_of(reference)
+        assert f"proved: no record here; this compares with the files: esgvzarr verify {href}" in (
+            said_of(href)
+        )
+        checks = (Check("values", "tas", True, "equal"),)
+        report = Report("id", href, checks, {"xarray": "2026.9"}, f"{day}T10:00:00+00:00")
+        write_page(reference, href, report)
+        assert proved in said_of(href)
+    reference.write_text(reference.read_text().replace("K", "k", 1))
+    assert "proved: no record here" in said_of(str(reference))
 
 
 @pytest.mark.parametrize("output", ["json", "json.zst"])

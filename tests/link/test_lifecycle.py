@@ -897,6 +897,13 @@ def test_a_file_that_an_earlier_run_proved_gets_a_page_that_says_so(
     assert "checks, all passed" in page.read_text()
 
 
+def test_the_setting_pages_turns_pages_off(node: DataNode, stac_server: StacServer) -> None:
+    register(node, stac_server)
+    assert run("link", *source(node, pages=False))[0] == 0
+    assert beside(node) == {NAME}
+    assert "Look at it" not in assets(stac_server)["reference_file"]["description"]
+
+
 def test_a_page_that_cannot_be_written_hinders_nothing(
     node: DataNode, stac_server: StacServer
 ) -> None:

@@ -117,6 +117,21 @@ class TestMap:
         assert (row, column) == (10, 17)  # one up and one left of the middle of 20 x 36
         assert tab.inner_text("#point").startswith("lat ")
 
+    def test_the_colours_keep_to_a_range_that_is_typed(self, site: Site, tab: Any) -> None:
+        """Until the button takes that of the data again."""
+        open_page(tab, site.page)
+        of_the_data = tab.inner_text("#legend-low"), tab.inner_text("#legend-high")
+        painted = "document.getElementById('map').toDataURL()"
+        before = tab.evaluate(painted)
+        for name, value in (("low", "200"), ("high", "400")):
+            tab.fill(f"#{name}", value)
+            tab.dispatch_event(f"#{name}", "change")
+        assert (tab.inner_text("#legend-low"), tab.inner_text("#legend-high")) == ("200", "400")
+        assert tab.evaluate(painted) != before
+        tab.click("#fit")
+        assert (tab.inner_text("#legend-low"), tab.inner_text("#legend-high")) == of_the_data
+        assert tab.evaluate(painted) == before
+
     def test_joins_segments(self, node: NginxServer, tab: Any) -> None:
         specs = specs_of((24, 24), grid=(4, 6))
         specs[1] = replace(specs[1], compression="zlib")
