@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from ..errors import FormatError, ProofError
+from ..errors import FormatError, ProofError, SourceError
 from ..model import Array, ReferenceSet
 from . import kerchunk, protocol_of
 from .contents import Contents, ContentsBuilder
@@ -26,19 +26,16 @@ from .document import check_sizes, contents_of, parse
 from .kerchunk_file import ASSET_FIELDS, References, kerchunk_kwargs
 from .protocol import KERCHUNK_TYPE, ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, Reading
+from .reference_tables import RECORD, ReferenceTables, grid_of
 from .requirements import require
 
 if TYPE_CHECKING:
     from ..transport import Transport
 
-RECORD = "provenance.json"
-"""File of the directory that says what made it, from which files. Readers do not look there."""
 RECORD_SIZE = 100_000
 """Chunks per table: half a megabyte, one request. With kerchunk's 10,000 a long dataset is hundreds
 of files.
 """
-_MOST_CHUNKS = 10**8
-"""Of one array: what others wrote may say anything."""
 
 
 class KerchunkParquet:
@@ -92,8 +89,15 @@ class KerchunkParquet:
         (staged / RECORD).write_bytes(provenance)
 
     def staged(self, place: Path, references: ReferenceSet) -> References:
-        """The tables, read back."""
-        contents = read_tables(str(place))
+        """The tables, read back.
+
+        Raises:
+            ProofError: a table is missing or damaged.
+        """
+        try:
+            contents = read_tables(str(place))
+        except SourceError as error:
+            raise _not_references(error.subject, error.found) from error
         return References(contents, str(place), self.storage_options(_protocol(contents)))
 
     def read(self, location: str, transport: Transport) -> References:
@@ -114,12 +118,11 @@ class KerchunkParquet:
                 return References(contents, location, self.storage_options(_protocol(contents)))
             with remote_options(transport) as guarded:
                 return _read_whole(location, **guarded)
+        except SourceError as error:
+            raise _not_references(error.subject, error.found) from error
         except UNREADABLE as error:
-            raise ProofError(
-                location,
-                f"cannot be read: {error}",
-                expected=f"kerchunk references as {self.name}",
-                code="proof-not-references",
+            raise _not_references(
+                location, f"cannot be read: {type(error).__name__}: {error}"
             ) from error
 
     def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
@@ -180,6 +183,7 @@ def read_tables(href: str, **options: Any) -> Contents:
 
     Raises:
         OSError, ValueError, KeyError: not there, or no such tables.
+        SourceError: a table is missing or damaged.
     """
     tables, provenance = _open(href, **options)
     builder = ContentsBuilder()
@@ -217,42 +221,46 @@ def _read_whole(href: str, **options: Any) -> References:
     return References(contents_of(parsed), parsed)
 
 
-def _open(href: str, **options: Any) -> tuple[Any, Any]:
-    """The tables, and what the directory says of the files that they were made from."""
+def _not_references(subject: str, found: str) -> ProofError:
+    return ProofError(
+        subject,
+        found,
+        expected="kerchunk references as parquet, all tables whole",
+        todo="Copy the directory whole, or make it again with esgvzarr.",
+        code="proof-not-references",
+    )
+
+
+def _open(href: str, **options: Any) -> tuple[ReferenceTables, dict[str, Any]]:
+    """The tables, and what the directory says of the files that they were made from: nothing if
+    others wrote it.
+    """
     from fsspec.core import url_to_fs
-    from fsspec.implementations.reference import LazyReferenceMapper
 
     files, root = url_to_fs(href, **options)
-    tables = LazyReferenceMapper(root, fs=files)
-    try:
-        provenance = orjson.loads(files.cat_file(f"{root}/{RECORD}"))
-    except FileNotFoundError:  # not written by us
-        provenance = {}
-    return tables, provenance
+    tables = ReferenceTables(root, files)
+    return tables, dict(orjson.loads(tables.record or b"{}"))
 
 
-def _metadata(tables: Any) -> dict[str, str]:
-    return {key: orjson.dumps(value).decode() for key, value in tables.zmetadata.items()}
+def _metadata(tables: ReferenceTables) -> dict[str, str]:
+    return {key: orjson.dumps(value).decode() for key, value in tables.metadata.items()}
 
 
-def _read(tables: Any) -> Iterator[_Table]:
+def _read(tables: ReferenceTables) -> Iterator[_Table]:
     """All tables of all arrays, one after the other."""
     suffix = "/.zarray"
-    for key in tables.zmetadata:
+    for key in tables.metadata:
         if key.endswith(suffix):
             yield from _tables_of(tables, key.removesuffix(suffix))
 
 
-def _tables_of(tables: Any, path: str) -> Iterator[_Table]:
-    described = tables.zmetadata[f"{path}/.zarray"]
-    grid = _grid(described["shape"], described["chunks"])
+def _tables_of(tables: ReferenceTables, path: str) -> Iterator[_Table]:
+    grid = tables.grid(path)
     count = math.prod(grid)
     size = tables.record_size
-    if max(count, size) > _MOST_CHUNKS or size < 1:
-        raise ValueError(f"{path} has {count} chunks, in tables of {size}")
-    for record in range(-(-count // size)):
+    for record in range(tables.count(path)):
         try:
-            table = tables.open_refs(path, record)
+            table = tables.table(path, record)
         except FileNotFoundError:  # none of its chunks was ever written
             continue
         rows = np.arange(record * size, min((record + 1) * size, count))
@@ -267,12 +275,6 @@ def _tables_of(tables: Any, path: str) -> Iterator[_Table]:
         )
 
 
-def _grid(shape: Sequence[int], chunks: Sequence[int]) -> list[int]:
-    """Chunks per dimension; a scalar is one."""
-    grid = [-(-size // max(chunk, 1)) for size, chunk in zip(shape, chunks, strict=True)]
-    return grid or [1]
-
-
 def _arrays(references: ReferenceSet) -> Iterator[tuple[str, Array]]:
     """``group/array`` -> array."""
     for group in references.groups:
@@ -281,7 +283,7 @@ def _arrays(references: ReferenceSet) -> Iterator[tuple[str, Array]]:
 
 
 def _check_no_gaps(path: str, array: Array) -> None:
-    missing = math.prod(_grid(array.shape, array.chunk_shape)) - array.chunk_count
+    missing = math.prod(grid_of(array.shape, array.chunk_shape)) - array.chunk_count
     if missing:
         raise FormatError(
             path,

@@ -195,13 +195,18 @@ def write_pages(
     """
     root = Path(directory)
     entries: dict[Path, dict[str, Any]] = {}
+    failed = ""
     for reference in _references(root):
         below = reference.relative_to(root).as_posix()
         href = f"{url.rstrip('/')}/{below}" if url else ""
         try:
             page = renew_page(reference, href, proof_of=proof_of)
         except SourceError as error:
-            _log.info("no page: %s", error)  # another JSON file, most often
+            if is_json(reference.name):  # of something else, most often
+                _log.info("no page: %s", error)
+            else:
+                _log.warning("no page: %s", error)
+                failed = failed or f" that can be opened; {error}"
             continue
         entry = _entry_of(page)
         dataset = reference.with_name(reference.name.removesuffix(of_place(reference.name).suffix))
@@ -211,7 +216,7 @@ def write_pages(
     if not entries:
         raise SourceError(
             str(root),
-            "holds no reference files",
+            f"holds no reference files{failed}",
             expected="<DSID>.json files that esgvzarr wrote",
             todo="Make some with esgvzarr generate.",
             code="source-none",

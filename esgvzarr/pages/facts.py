@@ -199,9 +199,10 @@ def facts_of(
 
 
 def _not_ours(subject: str, error: Exception) -> SourceError:
+    lack = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
     return SourceError(
         subject,
-        f"is not a reference file of esgvzarr: {type(error).__name__}",
+        f"is not a reference file of esgvzarr: {lack}",
         expected="kerchunk references with a provenance",
         todo="Make it with esgvzarr generate.",
         code="source-not-references",

@@ -68,7 +68,7 @@ def open_named(place: str) -> Source:
         SourceError: there is no such dataset, or what is there is no references.
         SettingsError: a package is missing that reads this output.
     """
-    from ..errors import SourceError
+    from ..errors import SourceError, TransportError
     from .backends import EsgfBackend
     from .esgf import is_item_at, open_by_id
     from .source import open_source
@@ -77,7 +77,7 @@ def open_named(place: str) -> Source:
         return open_by_id(place)
     try:
         return open_source(place)
-    except SourceError:
+    except (SourceError, TransportError):
         if is_item_at(place):
             return open_by_id(place)
         raise

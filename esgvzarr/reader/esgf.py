@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
-from ..errors import SettingsError, SourceError
+from ..errors import SettingsError, SourceError, TransportError
 from ..indexes.hrefs import is_address
+from ..output.whole_files import read_whole
 from .backends import dataset_id_of
 from .indexes import Entry, chosen_indexes, entry_of_item, find
 from .source import Source, open_source
@@ -33,14 +34,15 @@ def open_by_id(
         options: as in `open_source`.
 
     Raises:
-        SourceError: there is no such dataset, or no link; or none of its links can be read.
+        SourceError, TransportError: there is no such dataset, or no link; or none of its links
+            can be read.
     """
     entry = _entry(place, indexes)
-    failure: SourceError | SettingsError | None = None
+    failure: SourceError | TransportError | SettingsError | None = None
     for href in entry.hrefs:
         try:
             return open_source(href, options, entry.mirrors)
-        except (SourceError, SettingsError) as error:
+        except (SourceError, TransportError, SettingsError) as error:
             failure = failure or error
             if href != entry.hrefs[-1]:
                 warnings.warn(f"{error}. The next link of the dataset is tried.", stacklevel=2)
@@ -109,8 +111,8 @@ def _read_item(place: str) -> Mapping[str, Any]:
 
     try:
         files, path = url_to_fs(place)
-        item = orjson.loads(files.cat_file(path))
-    except (OSError, ValueError) as error:
+        item = orjson.loads(read_whole(files, path))
+    except (OSError, ValueError, TransportError) as error:
         raise SourceError(
             place, f"cannot be read: {error}", expected="a STAC item", code="source-json"
         ) from error

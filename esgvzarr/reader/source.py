@@ -126,6 +126,7 @@ def open_source(
 
     Raises:
         SourceError: nothing is there, or no references.
+        TransportError: the server answers with an error, or not to the end.
         SettingsError: a package is missing that reads this output.
     """
     output = of_place(href)
@@ -249,20 +250,20 @@ def _open_parquet(
     href: str, options: dict[str, Any], mirrors: Mapping[str, tuple[str, ...]]
 ) -> Source:
     from fsspec.core import url_to_fs
-    from fsspec.implementations.reference import LazyReferenceMapper
 
+    from ..output.reference_tables import ReferenceTables
     from .store import ReferenceStore
 
     files, root = url_to_fs(href, **_target(options))
-    refs = LazyReferenceMapper(root, fs=files)
+    refs = ReferenceTables(root, files)
     store = ReferenceStore(
         refs,
         href,
         options.get("remote_options", {}),
-        listed=list(refs.zmetadata),
+        listed=list(refs),
         mirrors=mirrors,
     )
-    digest = hashlib.sha256(orjson.dumps(refs.zmetadata, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    digest = hashlib.sha256(orjson.dumps(refs.metadata, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return Source(href, options, store, digest, 2, mirrors=mirrors)
 
 
@@ -276,11 +277,13 @@ def _read_whole(href: str, options: Mapping[str, Any]) -> bytes:
     """A document by one GET."""
     from fsspec.core import url_to_fs
 
+    from ..output.whole_files import read_whole
+
     if "://" not in href:
         with open(href, "rb") as file:
             return file.read()
     files, path = url_to_fs(href, **_target(options))
-    return bytes(files.cat_file(path))
+    return read_whole(files, path)
 
 
 def _target(options: Mapping[str, Any]) -> dict[str, Any]:

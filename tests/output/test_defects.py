@@ -16,7 +16,7 @@ from trust import oracle
 
 import esgvzarr
 from esgvzarr import EsgvzarrError
-from esgvzarr.errors import FormatError
+from esgvzarr.errors import FormatError, ProofError
 from esgvzarr.output import Contents, named
 from esgvzarr.output.document import contents_of, parse
 from esgvzarr.output.icechunk import open_store
@@ -183,8 +183,11 @@ def test_an_output_that_was_spoilt_fails_the_proof(tmp_path: Path) -> None:
     place = tmp_path / "x.parq"
     output.write(references, place)
     assert oracle.proof_of(output.staged(place, references), paths).passed
+    artefact = output.staged(place, references)
     (place / "tas" / "refs.0.parq").unlink()
-    assert not oracle.proof_of(output.staged(place, references), paths).passed
+    assert not oracle.proof_of(artefact, paths).passed
+    with pytest.raises(ProofError, match=r"tas/refs\.0\.parq: is not there"):
+        output.staged(place, references)
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
