@@ -51,7 +51,14 @@ def ends_of(kind: End, table: ChunkTable, own: np.ndarray, at_end: np.ndarray) -
 
 
 def cropped(array: Array, axis: int, length: int, data: bytes) -> bytes:
-    """A stored chunk, cut to a length and encoded again."""
+    """A stored chunk, cut to a length and encoded again.
+
+    Args:
+        array: whose codecs it has.
+        axis: along which it is cut.
+        length: of what is left.
+        data: the chunk as it is stored.
+    """
     stored = _stored_shape(array, axis, data)
     part = stored[(*[slice(None)] * axis, slice(length))]
     encoded: Any = np.ascontiguousarray(part).tobytes()
