@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..backfill import Standing
+    from ..errors import EsgvzarrError
     from ..generate import Progress
     from ..outcome import Outcome
 
@@ -26,6 +27,11 @@ LOG_REFRESH_S = 30.0
 """How often a backfill says how far it is, where standard error is not a terminal."""
 MOST_MINUTES = 600
 """Longer times to go are shown in hours."""
+
+
+def print_error(error: EsgvzarrError) -> None:
+    """Print an error and its code, in one line on standard error."""
+    print(f"esgvzarr: [{error.code}] {error}", file=sys.stderr)
 
 
 def make_console() -> Console:

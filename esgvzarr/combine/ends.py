@@ -54,10 +54,13 @@ def cropped(array: Array, axis: int, length: int, data: bytes) -> bytes:
     """A stored chunk, cut to a length and encoded again.
 
     Args:
-        array: whose codecs it has.
+        array: whose chunk it is.
         axis: along which it is cut.
-        length: of what is left.
-        data: the chunk as it is stored.
+        length: that is shown.
+        data: the chunk as stored.
+
+    Raises:
+        ValueError: it is damaged.
     """
     stored = _stored_shape(array, axis, data)
     part = stored[(*[slice(None)] * axis, slice(length))]
