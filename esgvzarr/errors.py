@@ -164,7 +164,12 @@ class EsgvzarrError(Exception):
         return status_of(self.code)
 
     def __str__(self) -> str:
-        text = f"{self.subject}: {self.found}"
+        return f"{self.subject}: {self.details}"
+
+    @property
+    def details(self) -> str:
+        """The message without its subject."""
+        text = self.found
         if self.expected:
             text += f" (expected {self.expected})"
         if self.todo:

@@ -167,10 +167,16 @@ def _checked(scanned: Sequence[FileReferences], obstacles: list[Obstacle]) -> Se
     try:
         return check(scanned, _SUBJECT)
     except RefusedError as error:
-        obstacles += [Obstacle(one.file, one.code, str(one)) for one in error.findings]
+        obstacles += [Obstacle(one.file, one.code, one.details) for one in error.findings]
     except FormatError as error:
-        obstacles.append(Obstacle(error.subject, error.code, str(error)))
+        obstacles.append(_obstacle(error.subject, error))
     return None
+
+
+def _obstacle(file: str, error: FormatError) -> Obstacle:
+    """What an error says of a file, without the name of the file."""
+    text = error.details if error.subject == file else str(error)
+    return Obstacle(file, error.code, text)
 
 
 def _record(place: str) -> FileRecord:
@@ -194,7 +200,7 @@ def _scan(
         try:
             scanned += scan([record], transport)
         except FormatError as error:
-            obstacles.append(Obstacle(record.url, error.code, str(error)))
+            obstacles.append(_obstacle(record.url, error))
     return scanned, obstacles
 
 

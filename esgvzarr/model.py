@@ -194,8 +194,16 @@ class Finding:
 
     def __str__(self) -> str:
         rule = f", rule {self.rule}" if self.rule else ""
-        text = f"[{self.code}{rule}] {self.file}: expected {self.expected}, found {self.found}"
-        return plain(f"{text}. {self.todo}" if self.todo else text)
+        return plain(f"[{self.code}{rule}] {self.file}: {self._words()}")
+
+    @property
+    def details(self) -> str:
+        """The message without code, rule and file."""
+        return plain(self._words())
+
+    def _words(self) -> str:
+        text = f"expected {self.expected}, found {self.found}"
+        return f"{text}. {self.todo}" if self.todo else text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

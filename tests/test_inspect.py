@@ -60,6 +60,19 @@ def test_a_broken_rule_has_its_code(tmp_path: Path, name: str) -> None:
     assert not found.one_array
 
 
+@pytest.mark.parametrize("name", ["units_differ", "truncated"])
+def test_a_file_in_the_way_and_its_code_are_printed_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    paths = DEFECTS[name].make(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["inspect", *map(str, paths)])
+    code = DEFECTS[name].outcome
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if f"[{code}]" in line)
+    assert line.count(code) == 1
+    assert str(tmp_path) not in line
+
+
 def test_scattered_times_and_bounds_and_small_chunks_are_told(tmp_path: Path) -> None:
     found = look(three(tmp_path, chunks=(1, 4, 6), time_chunk=1))
     assert found.one_array

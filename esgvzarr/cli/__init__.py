@@ -26,6 +26,7 @@ from .arguments import EXIT_STATUS
 from .completion import add_completion
 from .exit_status import ExitStatus
 from .loops import loops_ended
+from .printing import print_error
 from .standard_streams import PipeClosedError, messages_shown, results_printed
 
 __all__ = ["main", "make_parser", "program"]
@@ -83,10 +84,10 @@ def _run(arguments: Sequence[str]) -> int:
     except PipeClosedError:
         return ExitStatus.PIPE_CLOSED
     except (SettingsError, PublisherError) as error:
-        _print_error(error)
+        print_error(error)
         return ExitStatus.USAGE
     except EsgvzarrError as error:
-        _print_error(error)
+        print_error(error)
         return ExitStatus.REFUSED
     except KeyboardInterrupt:
         print("esgvzarr: interrupted", file=sys.stderr)
@@ -113,10 +114,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.unknown = unknown
     return options
-
-
-def _print_error(error: EsgvzarrError) -> None:
-    print(f"esgvzarr: [{error.code}] {error}", file=sys.stderr)
 
 
 def _log_to_stderr(level: int) -> None:

@@ -6,13 +6,14 @@ are destroyed with a message each.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import sys
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 _HOLDERS = ("zarr.core.sync", "fsspec.asyn")
 """Modules with ``loop`` and ``iothread``, lists of one: what they run, once something was read."""
@@ -45,6 +46,9 @@ def _running_loops() -> Iterator[tuple[asyncio.AbstractEventLoop, Any]]:
 
 def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel all tasks of a loop, and wait for their ends."""
+    import asyncio
+    from concurrent.futures import CancelledError
+
     try:
         asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(_PATIENCE_S)
     except (TimeoutError, CancelledError):
@@ -52,6 +56,8 @@ def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _cancel_others() -> None:
+    import asyncio
+
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import add_command, given_path
 from .exit_status import ExitStatus
+from .printing import print_error
+
+if TYPE_CHECKING:
+    from ..errors import EsgvzarrError
 
 
 def add_commands(commands: Any) -> None:
@@ -49,7 +53,14 @@ def _pages(options: argparse.Namespace) -> int:
     settings = read_settings(options.config)
     url = options.url or served_url(options.directory, settings)
     proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
-    index, count = write_pages(options.directory, url, proof_of)
+    reasons: list[EsgvzarrError] = []
+
+    def leave_out(error: EsgvzarrError) -> None:
+        print_error(error)
+        reasons.append(error)
+
+    index, count = write_pages(options.directory, url, proof_of, leave_out)
     datasets = "dataset" if count == 1 else "datasets"
-    print(f"{index}: lists {count} {datasets}")
-    return ExitStatus.DONE
+    left_out = f", {len(reasons)} left out" if reasons else ""
+    print(f"{index}: lists {count} {datasets}{left_out}")
+    return ExitStatus.REFUSED if reasons else ExitStatus.DONE

@@ -18,14 +18,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..backfill import Standing
+    from ..errors import EsgvzarrError
     from ..generate import Progress
     from ..outcome import Outcome
 
 TERMINAL_REFRESH_S = 0.5
 LOG_REFRESH_S = 30.0
 """How often a backfill says how far it is, where standard error is not a terminal."""
+_WIDE = 80
+"""Columns of a terminal from which on a bar is drawn."""
+_BAR = 20
+_MOST_OF_ID = 43
+_LEAST_OF_ID = 8
+"""Columns for a dataset id before its step; fewer than the least tell nothing."""
 MOST_MINUTES = 600
 """Longer times to go are shown in hours."""
+
+
+def print_error(error: EsgvzarrError) -> None:
+    """Print an error and its code, in one line on standard error."""
+    print(f"esgvzarr: [{error.code}] {error}", file=sys.stderr)
 
 
 def make_console() -> Console:
@@ -52,16 +64,16 @@ def step_bar(console: Console) -> Iterator[Progress]:
     if not console.is_terminal:
         yield lambda *_: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
     from ..stage import Detailed, Doing
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(20),
-        TextColumn("{task.fields[share]}"),
-        TimeElapsedColumn(),
-    )
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+    taken = len(" 100%  00:00:00")
+    if console.width >= _WIDE:
+        columns.append(BarColumn(_BAR))
+        taken += _BAR + 1
+    columns += [TextColumn("{task.fields[share]}"), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, share="")
 
@@ -71,16 +83,27 @@ def step_bar(console: Console) -> Iterator[Progress]:
                 whole = step.done == step.total  # drawn now: the next step may begin before
                 bar.update(task, total=step.total, completed=step.done, refresh=whole, share=share)
                 return
-            description = f"{_short(dataset_id)}: {step}"
+            description = _fitting(dataset_id, step, console.width - taken)
             bar.reset(task, total=None, description=description, share="")
 
         yield Detailed(show_step)
 
 
-def _short(dataset_id: str) -> str:
-    """The end of a dataset id, which tells most."""
-    most = 40
-    return dataset_id if len(dataset_id) <= most else f"...{dataset_id[-most:]}"
+def _fitting(dataset_id: str, step: str, room: int) -> str:
+    """A step, and before it what fits of the dataset id: its end, which tells most.
+
+    Args:
+        dataset_id: of the dataset.
+        step: what is done.
+        room: columns of the terminal.
+    """
+    if len(step) > room:
+        return f"{step[: max(room - 3, 0)]}..."
+    most = min(room - len(f": {step}"), _MOST_OF_ID)
+    if len(dataset_id) <= most:
+        return f"{dataset_id}: {step}"
+    end = most - len("...")
+    return f"...{dataset_id[-end:]}: {step}" if end >= _LEAST_OF_ID else step
 
 
 def is_well(outcome: Outcome) -> bool:

@@ -6,6 +6,7 @@ error: a command that cannot print them goes on, and its exit status says how it
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -39,9 +40,25 @@ def results_printed() -> Iterator[None]:
 
 @contextmanager
 def messages_shown() -> Iterator[None]:
-    """Let a command go on when standard error cannot be written."""
-    with redirect_stderr(_MessageStream(sys.stderr or _nowhere())):
+    """Let a command go on when standard error cannot be written. A program that calls ``main`` gets
+    the logger of esgvzarr back as it was, without a handler of this command's standard error.
+    """
+    with redirect_stderr(_MessageStream(sys.stderr or _nowhere())), _logger_given_back():
         yield
+
+
+@contextmanager
+def _logger_given_back() -> Iterator[None]:
+    logger = logging.getLogger("esgvzarr")
+    handlers = list(logger.handlers)
+    level = logger.level
+    propagate = logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 class _WatchedStream:

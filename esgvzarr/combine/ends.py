@@ -51,7 +51,17 @@ def ends_of(kind: End, table: ChunkTable, own: np.ndarray, at_end: np.ndarray) -
 
 
 def cropped(array: Array, axis: int, length: int, data: bytes) -> bytes:
-    """A stored chunk, cut to a length and encoded again."""
+    """A stored chunk, cut to a length and encoded again.
+
+    Args:
+        array: whose chunk it is.
+        axis: along which it is cut.
+        length: that is shown.
+        data: the chunk as stored.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     stored = _stored_shape(array, axis, data)
     part = stored[(*[slice(None)] * axis, slice(length))]
     encoded: Any = np.ascontiguousarray(part).tobytes()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -52,6 +53,7 @@ def of_several_variables(series: Series) -> Iterator[Finding]:
     if len(distinct) < 2 or not apart:
         return
     first = series.files[0]
+    unequal = _unequal_steps(series, data)
     for names in distinct[1:]:
         file = series.files[data.index(names)]
         yield Finding(
@@ -60,9 +62,25 @@ def of_several_variables(series: Series) -> Iterator[Finding]:
             file.file.url,
             f"{sorted(distinct[0])}, as in {first.file.name}",
             f"{sorted(names)}, as a dataset of several variables has them in files of their own",
-            "Nothing is wrong with the files: give each variable an id of its own, or show them "
-            "side by side with `esgvzarr combine`.",
+            f"{unequal}Give each variable an id of its own, or show them side by side: in the spec "
+            "of `esgvzarr combine`, list one {dataset: ID, sources: FILES} for each variable.",
         )
+
+
+def _unequal_steps(series: Series, data: Sequence[frozenset[str]]) -> str:
+    """What is odd about the time steps of several variables; empty if they have equally many.
+
+    Args:
+        series: the files of all variables.
+        data: for each file, the names of its data variables.
+    """
+    steps = Counter[str]()
+    for names, times in zip(data, series.times, strict=True):
+        steps[", ".join(sorted(names))] += len(times)
+    if len(set(steps.values())) == 1:
+        return ""
+    counts = ", ".join(f"{count} of {name}" for name, count in sorted(steps.items()))
+    return f"A file may be missing: the files hold different numbers of time steps, {counts}. "
 
 
 def check_dimensions(series: Series) -> Iterator[Finding]:

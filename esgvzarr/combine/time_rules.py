@@ -19,20 +19,59 @@ _HOURS = {"day": 24, "6hr": 6, "3hr": 3, "1hr": 1}
 
 
 def check_calendars(series: Series) -> Iterator[Finding]:
-    """Rule 6: one calendar, by whatever name."""
-    if series.time is None or not series.files:
+    """Rule 6: one calendar of time, by whatever name, and one of each other variable of dates."""
+    names = dict.fromkeys(series.dates)
+    for file in series.files:
+        names.update(dict.fromkeys(_names_of_dates(file)))
+    for name in names:
+        yield from _differing_calendar(series, name)
+
+
+def _names_of_dates(file: FileReferences) -> list[str]:
+    """Names of the variables of a file that are dates, along time or not."""
+    return [name for name, variable in file.variables.items() if cf.is_time(variable)]
+
+
+def _differing_calendar(series: Series, name: str) -> Iterator[Finding]:
+    """The first file that states the dates ``name`` in another calendar than the first of all."""
+    files = [file for file in series.files if name in file.variables]
+    calendars = [cf.calendar_of(_date_attrs(series, file, name)) for file in files]
+    if len(set(calendars)) == 1 or cf.same_calendar(calendars, _earliest(series, files, name)):
         return
-    calendars = [cf.calendar_of(file.variables[series.time].attrs) for file in series.files]
-    if not cf.same_calendar(calendars, int(series.times[0][0])):
-        other = next(number for number, name in enumerate(calendars) if name != calendars[0])
-        yield Finding(
-            "calendar-differs",
-            6,
-            series.files[other].file.url,
-            f"the calendar {calendars[0]!r} of {series.files[0].file.name}",
-            repr(calendars[other]),
-            "Dates would be wrong: check whether the files are of one simulation.",
-        )
+    other = next(number for number, found in enumerate(calendars) if found != calendars[0])
+    yield Finding(
+        "calendar-differs",
+        6,
+        files[other].file.url,
+        f"the calendar {calendars[0]!r} of {name!r} in {files[0].file.name}",
+        repr(calendars[other]),
+        "Dates would be wrong: check whether the files are of one simulation.",
+    )
+
+
+def _date_attrs(series: Series, file: FileReferences, name: str) -> Mapping[str, Any]:
+    """Units and calendar of dates in one file: those of time only where they lie along it."""
+    if name in series.dates:
+        return cf.companion_attrs(file.variables, name, str(series.time))
+    return file.variables[name].attrs
+
+
+def _earliest(series: Series, files: Sequence[FileReferences], name: str) -> int:
+    """The first of the dates ``name`` in microseconds; that of time where they cannot be read."""
+    found = [int(times[0]) for times in series.times[:1] if len(times)]
+    for file in files:
+        variable = file.variables[name]
+        attrs = _date_attrs(series, file, name)
+        if variable.values is None or name == series.time:
+            continue
+        values = variable.values[~cf.missing(variable.values, cf.meaning(variable))]
+        try:
+            dates = cf.to_microseconds(values, cf.text_of(attrs, "units"), cf.calendar_of(attrs))
+        except ValueError:
+            continue
+        if dates.size:
+            found.append(int(dates.min()))
+    return min(found, default=0)
 
 
 def check_bounds(series: Series) -> Iterator[Finding]:

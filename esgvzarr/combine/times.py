@@ -41,11 +41,10 @@ def common_references(series: Series) -> dict[str, Reference]:
     with_time = [name for name in moved if not _alone(series, name)]
     found = {}
     if with_time:
-        target = _common(series, with_time, series.time)
-        found.update(dict.fromkeys(with_time, target))
+        found.update(_common(series, with_time, series.time))
     for name in moved:
         if name not in with_time:
-            found[name] = _common(series, [name], series.time)
+            found.update(_common(series, [name], series.time))
     return found
 
 
@@ -56,16 +55,18 @@ def _alone(series: Series, name: str) -> bool:
     return name not in named and all("units" in file.variables[name].attrs for file in series.files)
 
 
-def _common(series: Series, names: Sequence[str], time: str) -> Reference:
+def _common(series: Series, names: Sequence[str], time: str) -> dict[str, Reference]:
+    """One unit in which all dates ``names`` can be said, each in its own calendar."""
     parts = list(itertools.product(series.files, names))
     stated = [cf.companion_attrs(file.variables, name, time) for file, name in parts]
+    first = dict(zip(names, stated[: len(names)], strict=True))
     since = cf.reference_date(str(stated[0].get("units")))
     candidates = [str(attrs.get("units")) for attrs in stated]
     candidates += [f"{unit} since {since}" for unit in ("hours", "minutes", "seconds")]
     for candidate in dict.fromkeys(candidates):
-        target = {**stated[0], "units": candidate}
-        if all(_moved(file, name, time, target) is not None for file, name in parts):
-            return target
+        targets = {name: {**attrs, "units": candidate} for name, attrs in first.items()}
+        if all(_moved(file, name, time, targets[name]) is not None for file, name in parts):
+            return dict(targets)
     raise FormatError(
         series.files[0].file.url,
         f"the dates of {names[0]!r} in all files cannot be expressed in one unit",

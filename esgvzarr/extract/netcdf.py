@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..netcdf_c import NETCDF_C
 from .parts import shape_of
 from .selection import Selection
 
@@ -48,17 +49,25 @@ def write_netcdf(
     """
     import netCDF4
 
-    with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
-        file.set_auto_maskandscale(False)
-        attrs = dict(dataset.attrs)
-        attrs["history"] = "\n".join(filter(None, (history, str(attrs.get("history", "")))))
-        _set_attributes(file, attrs)
-        _make_dimensions(file, dataset, selection)
+    attrs = dict(dataset.attrs)
+    attrs["history"] = "\n".join(filter(None, (history, str(attrs.get("history", "")))))
+    with NETCDF_C:
+        file = netCDF4.Dataset(path, "w", format="NETCDF4")
+    try:
+        with NETCDF_C:
+            file.set_auto_maskandscale(False)
+            _set_attributes(file, attrs)
+            _make_dimensions(file, dataset, selection)
         for name in selection.names:
             variable = dataset.variables[name]
-            made = _make_variable(file, name, variable)
+            with NETCDF_C:
+                made = _make_variable(file, name, variable)
             for start, stop, values in blocks(name):
-                _write(made, variable, start, stop, values)
+                with NETCDF_C:
+                    _write(made, variable, start, stop, values)
+    finally:
+        with NETCDF_C:
+            file.close()
 
 
 def _make_dimensions(file: netCDF4.Dataset, dataset: xarray.Dataset, selection: Selection) -> None:

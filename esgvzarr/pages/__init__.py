@@ -10,19 +10,27 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ..errors import ProofError, SettingsError, SourceError, TransportError
+from ..errors import (
+    EsgvzarrError,
+    ProofError,
+    SettingsError,
+    SourceError,
+    StoreError,
+    TransportError,
+)
 from ..model import Report
 from ..output import is_json, is_stock_json, of_place, protocol_of, provenance_at, suffixes
 from ..output.disk_errors import writing
 from ..output.placing import remove_leftovers, staging
 from ..output.protocol import UNREADABLE
 from ..transport import Transport
-from .facts import PageFacts, facts_of, read_facts
+from .facts import AnotherDocumentError, PageFacts, facts_of, read_facts
 from .html import LISTED, dataset_page, directory_page
 from .trees import OpenedTree, hosts_of
 
@@ -40,6 +48,8 @@ _ENTRY = re.compile(rb'<script type="application/json" id="entry">(.*?)</script>
 
 ProofOf = Callable[[Path], Report | None]
 """Finds the proof of the references at a path; None where none was kept of what lies there."""
+LeftOut = Callable[[EsgvzarrError], None]
+"""Is told why a dataset is not listed."""
 
 
 def page_path(reference: str | os.PathLike[str]) -> Path:
@@ -68,11 +78,14 @@ def write_page(
     Raises:
         SourceError: it is no reference file of esgvzarr, or too large for a browser.
         StoreError: the page cannot be written.
+        TransportError: it cannot be read.
     """
     path = Path(reference)
     _check_size(path)
     if is_stock_json(path.name):
-        facts = read_facts(path.read_bytes(), str(path), report)
+        with _reading(path):
+            document = path.read_bytes()
+        facts = read_facts(document, str(path), report)
     else:
         facts = _facts_of_output(path, report)
     return _put(page_path(path), dataset_page(facts, href, path.name, _page_with_map(path)))
@@ -83,8 +96,10 @@ def _check_size(path: Path) -> None:
 
     Raises:
         SourceError: it is too large.
+        TransportError: it is not there.
     """
-    size = path.stat().st_size
+    with _reading(path):
+        size = path.stat().st_size
     if is_json(path.name) and size > MOST_BYTES:
         raise SourceError(
             str(path),
@@ -142,6 +157,7 @@ def renew_page(
     Raises:
         SourceError: it is no reference file of esgvzarr, or too large for a browser.
         StoreError: the page cannot be written, or the proof cannot be read.
+        TransportError: it cannot be read.
     """
     path = Path(reference)
     page = page_path(path)
@@ -162,7 +178,22 @@ def renew_page(
 
 
 def _is_newer(page: Path, reference: Path) -> bool:
-    return page.is_file() and page.stat().st_mtime >= reference.stat().st_mtime
+    with _reading(reference):
+        return page.is_file() and page.stat().st_mtime >= reference.stat().st_mtime
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What goes wrong meanwhile on the disk is said as an error of ours.
+
+    Raises:
+        TransportError: the file system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        found = f"cannot be read: {error.strerror}"
+        raise TransportError(str(path), found, code="transport-path") from error
 
 
 def remove_page(reference: str | os.PathLike[str]) -> bool:
@@ -176,8 +207,15 @@ def remove_page(reference: str | os.PathLike[str]) -> bool:
     return True
 
 
+def _log_left_out(error: EsgvzarrError) -> None:
+    _log.warning("left out: %s", error)
+
+
 def write_pages(
-    directory: str | os.PathLike[str], url: str = "", proof_of: ProofOf = lambda _: None
+    directory: str | os.PathLike[str],
+    url: str = "",
+    proof_of: ProofOf = lambda _: None,
+    left_out: LeftOut = _log_left_out,
 ) -> tuple[Path, int]:
     """Write the missing pages below a directory, and its ``index.html``.
 
@@ -185,50 +223,108 @@ def write_pages(
         directory: that holds reference files, at any depth.
         url: public URL of the directory; empty where it is not served.
         proof_of: finds the proof of a reference file.
+        left_out: is told of each damaged reference file, and of others that get no page.
 
     Returns:
         The path of ``index.html``, and the number of datasets that it lists.
 
     Raises:
-        SourceError: the directory holds no reference files.
-        StoreError: a page cannot be written.
+        SourceError: the directory is not there, or holds no reference files that can be listed.
+        StoreError: nothing can be written there.
     """
     root = Path(directory)
+    _check_directory(root)
     entries: dict[Path, dict[str, Any]] = {}
-    failed = ""
-    for reference in _references(root):
+    reasons: list[EsgvzarrError] = []
+
+    def leave_out(error: EsgvzarrError) -> None:
+        reasons.append(error)
+        left_out(error)
+
+    for reference in _references(root, leave_out):
         below = reference.relative_to(root).as_posix()
         href = f"{url.rstrip('/')}/{below}" if url else ""
         try:
             page = renew_page(reference, href, proof_of=proof_of)
-        except SourceError as error:
-            if is_json(reference.name):  # of something else, most often
-                _log.info("no page: %s", error)
-            else:
-                _log.warning("no page: %s", error)
-                failed = failed or f" that can be opened; {error}"
+            entry = _listed(page)
+        except AnotherDocumentError as error:
+            _log.info("no page: %s", error)
             continue
-        entry = _entry_of(page)
+        except EsgvzarrError as error:
+            if error.blocks_all:
+                raise
+            leave_out(error)
+            continue
         dataset = reference.with_name(reference.name.removesuffix(of_place(reference.name).suffix))
-        if entry is not None and (dataset not in entries or is_stock_json(reference.name)):
-            listed = {name: entry[name] for name in LISTED}
-            entries[dataset] = {**listed, "page": page.relative_to(root).as_posix()}
+        if dataset not in entries or is_stock_json(reference.name):
+            entries[dataset] = {**entry, "page": page.relative_to(root).as_posix()}
     if not entries:
-        raise SourceError(
-            str(root),
-            f"holds no reference files{failed}",
-            expected="<DSID>.json files that esgvzarr wrote",
-            todo="Make some with esgvzarr generate.",
-            code="source-none",
-        )
+        raise _nothing_to_list(root, len(reasons))
     in_order = sorted(entries.values(), key=lambda entry: str(entry["id"]))
     return _put(root / INDEX, directory_page(in_order, root.resolve().name)), len(in_order)
 
 
-def _references(root: Path) -> Iterator[Path]:
+def _check_directory(root: Path) -> None:
+    """Make sure that a directory is there.
+
+    Raises:
+        SourceError: it is not.
+    """
+    if root.is_dir():
+        return
+    raise SourceError(
+        str(root),
+        "is not a directory" if root.exists() else "does not exist",
+        expected="a directory that holds reference files",
+        todo="Check the path.",
+        code="source-none",
+    )
+
+
+def _listed(page: Path) -> dict[str, Any]:
+    """What the page of a directory takes over from a dataset's page.
+
+    Raises:
+        StoreError: it is another page, or damaged.
+        TransportError: it cannot be read.
+    """
+    with _reading(page):
+        entry = _entry_of(page)
+    if entry is None or not entry.keys() >= set(LISTED):
+        raise StoreError(
+            str(page),
+            "does not say which dataset it shows",
+            expected="a page that esgvzarr wrote",
+            todo="If nobody else needs it, remove it, and run esgvzarr pages again.",
+            code="store-bytes-differ",
+        )
+    return {name: entry[name] for name in LISTED}
+
+
+def _nothing_to_list(root: Path, left_out: int) -> SourceError:
+    found = "holds no reference files"
+    todo = "Make some with esgvzarr generate."
+    if left_out:
+        found += f" that can be listed: {left_out} left out"
+        todo = "Make those that were named again, with esgvzarr generate."
+    return SourceError(
+        str(root),
+        found,
+        expected="<DSID>.json files that esgvzarr wrote",
+        todo=todo,
+        code="source-none",
+    )
+
+
+def _references(root: Path, left_out: LeftOut) -> Iterator[Path]:
     """The outputs below a directory, by the ends of their names."""
+
+    def cannot_be_listed(error: OSError) -> None:
+        found = f"cannot be listed: {error.strerror}"
+        left_out(TransportError(str(error.filename), found, code="transport-path"))
+
     endings = tuple(suffixes())
-    for directory, subdirectories, names in os.walk(root):
+    for directory, subdirectories, names in os.walk(root, onerror=cannot_be_listed):
         visible = sorted(name for name in subdirectories if not name.startswith("."))
         outputs = [name for name in visible if name.endswith(endings)]
         subdirectories[:] = [name for name in visible if name not in outputs]
@@ -244,14 +340,21 @@ def proved_on(page: bytes) -> str:
 
 
 def _entry_of(page: Path) -> dict[str, Any] | None:
-    """What a page of ours says for the page of its directory; None for any other page."""
+    """What a page of ours says for the page of its directory; None for any other, or a damaged
+    one.
+    """
     with page.open("rb") as file:
         return _entry_in(file.read(_HEAD))
 
 
 def _entry_in(page: bytes) -> dict[str, Any] | None:
     found = _ENTRY.search(page)
-    return dict(orjson.loads(found[1])) if found else None
+    if found is None:
+        return None
+    try:
+        return dict(orjson.loads(found[1]))
+    except (ValueError, TypeError):
+        return None
 
 
 def _put(path: Path, text: str) -> Path:

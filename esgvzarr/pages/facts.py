@@ -30,6 +30,11 @@ FACETS = {
     "grid": ("grid_label",),
 }
 """Facet -> the global attributes that say it, in order."""
+_MAKE_AGAIN = "Make it again with esgvzarr generate."
+
+
+class AnotherDocumentError(SourceError):
+    """JSON of another kind, which may lie beside reference files: a STAC item, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +142,32 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
         report: the proof of it.
 
     Raises:
-        SourceError: the document is not a reference file that esgvzarr wrote.
+        AnotherDocumentError: it is whole JSON that esgvzarr did not write.
+        SourceError: it is damaged.
     """
     try:
         parsed = orjson.loads(document)
+    except ValueError as error:
+        raise SourceError(
+            subject,
+            f"is not JSON: {error}",
+            expected="a whole reference file",
+            todo=_MAKE_AGAIN,
+            code="source-json",
+        ) from error
+    if not isinstance(parsed, dict) or not parsed.keys() >= {"refs", "provenance"}:
+        raise AnotherDocumentError(
+            subject,
+            "is not a reference file of esgvzarr",
+            expected="kerchunk references with a provenance",
+            todo="Make one with esgvzarr generate.",
+            code="source-not-references",
+        )
+    try:
         tree = DocumentTree(parsed["refs"])
-        provenance = orjson.loads(parsed["provenance"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _not_ours(subject, error) from error
-    return facts_of(tree, provenance, subject, report)
+        return facts_of(tree, orjson.loads(parsed["provenance"]), subject, report)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(subject, error) from error
 
 
 def facts_of(
@@ -167,7 +189,7 @@ def facts_of(
         dataset_id = str(provenance["dataset_id"])
         root = tree.attributes("")
     except (ValueError, KeyError, TypeError) as error:
-        raise _not_ours(subject, error) from error
+        raise _damaged(subject, error) from error
     segments = 0
     groups = tuple(root.get("esgvzarr_groups", ())) or ("",)
     attributes = root if groups == ("",) else {**root, **tree.attributes(groups[0])}
@@ -198,13 +220,12 @@ def facts_of(
     )
 
 
-def _not_ours(subject: str, error: Exception) -> SourceError:
-    lack = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+def _damaged(subject: str, error: Exception) -> SourceError:
     return SourceError(
         subject,
-        f"is not a reference file of esgvzarr: {lack}",
-        expected="kerchunk references with a provenance",
-        todo="Make it with esgvzarr generate.",
+        f"is damaged: {type(error).__name__}: {error}",
+        expected="references with a provenance, as esgvzarr writes them",
+        todo=_MAKE_AGAIN,
         code="source-not-references",
     )
 

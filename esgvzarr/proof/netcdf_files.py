@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..netcdf_c import NETCDF_C
+
 if TYPE_CHECKING:
     import xarray
 
@@ -72,14 +74,15 @@ def _dataset(path: str, **options: Any) -> Any:
     """
     import netCDF4
 
-    file = netCDF4.Dataset.__new__(netCDF4.Dataset)
-    try:
-        netCDF4.Dataset.__init__(file, path, keepweakref=True, **options)
-    except BaseException:
-        if file.isopen():
-            file.close()
-        raise
-    return file
+    with NETCDF_C:
+        file = netCDF4.Dataset.__new__(netCDF4.Dataset)
+        try:
+            netCDF4.Dataset.__init__(file, path, keepweakref=True, **options)
+        except BaseException:
+            if file.isopen():
+                file.close()
+            raise
+        return file
 
 
 @cache
@@ -101,12 +104,14 @@ def _opened(file: Any) -> Iterator[xarray.Dataset]:
     from .judged_arrays import JudgedStore
 
     try:
-        file.set_auto_maskandscale(False)
-        file.set_auto_chartostring(False)
-        store = JudgedStore(file)  # type: ignore[no-untyped-call, unused-ignore]
-        options = _no_indexes()
-        with xarray.open_dataset(store, decode_cf=False, cache=False, **options) as dataset:
-            yield dataset
+        with NETCDF_C:
+            file.set_auto_maskandscale(False)
+            file.set_auto_chartostring(False)
+            store = JudgedStore(file, lock=NETCDF_C)  # type: ignore[no-untyped-call, unused-ignore]
+            options = _no_indexes()
+            dataset = xarray.open_dataset(store, decode_cf=False, cache=False, **options)
+        yield dataset
     finally:
-        if file.isopen():
-            file.close()
+        with NETCDF_C:
+            if file.isopen():
+                file.close()

@@ -130,6 +130,38 @@ _TABLE = (
     Defect("calendar_alias", 6, _second(calendar="gregorian")),
     Defect("calendar_proleptic", 6, _second(calendar="proleptic_gregorian")),
     Defect("calendar_differs", 6, _second(calendar="noleap"), "calendar-differs"),
+    Defect(
+        "bounds_calendar_differs",
+        6,
+        _second(extra=(oddities.change("time_bnds", calendar="noleap"),)),
+        "calendar-differs",
+    ),
+    Defect(
+        "bounds_calendar_of_their_own",
+        6,
+        _second(
+            {"extra": (oddities.change("time_bnds", calendar="noleap"),)},
+            units="days since 1851-01-01",
+        ),
+    ),
+    Defect(
+        "average_calendar_differs",
+        6,
+        _second(
+            {"extra": (oddities.add_average_period,)},
+            extra=(oddities.add_average_period, oddities.change("average_T1", calendar="noleap")),
+        ),
+        "calendar-differs",
+    ),
+    Defect(
+        "scalar_calendar_differs",
+        6,
+        _second(
+            {"extra": (oddities.add_date_of_issue,)},
+            extra=(oddities.add_date_of_issue, oddities.change("issued", calendar="noleap")),
+        ),
+        "calendar-differs",
+    ),
     Defect("packed", 7, _all(**_PACKED)),
     Defect("packing_differs", 7, _second(_PACKED, scale_offset=(0.02, 280.0))),
     Defect("fill_value_differs", 7, _second({"unwritten": (3,)}, fill_value=-999.0)),

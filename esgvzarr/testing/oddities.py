@@ -142,6 +142,13 @@ def add_scalar_reference_time(file: netCDF4.Dataset, spec: FileSpec) -> None:
     reference[...] = spec.start * 30.0
 
 
+def add_date_of_issue(file: netCDF4.Dataset, spec: FileSpec) -> None:
+    """One date for the whole dataset, the same number in all files."""
+    issued = file.createVariable("issued", "f8", ())
+    issued.setncatts({"units": "days since 1850-01-01", "calendar": "standard"})
+    issued[...] = 100.0
+
+
 def add_odd_names(file: netCDF4.Dataset, spec: FileSpec) -> None:
     """Names with dots, spaces, signs, digits first, and letters that are not ASCII."""
     for name in ("ta.2m", "0.0", "air temperature", "zg@500%", "größe", "a+b", "zarray"):

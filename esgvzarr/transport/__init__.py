@@ -222,7 +222,8 @@ class Transport:
         spans = [span for span in coalesce(ranges) if span.stop > span.start]
         bodies = self._each(spans, self._read_span, location_of=lambda span: span.location)
         parts: list[bytes] = [b""] * len(ranges)
-        for span, body in zip(spans, bodies, strict=True):
+        for span in reversed(spans):
+            body = bodies.pop()  # so that not all bytes are in memory twice
             for member in span.members:
                 wanted = ranges[member]
                 parts[member] = body[wanted.start - span.start : wanted.stop - span.start]

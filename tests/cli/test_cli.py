@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -239,3 +240,23 @@ def test_a_program_that_calls_main_gets_its_garbage_collector_back() -> None:
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["--debug", "status"],
+        ["--debug", "show", "nowhere/missing.json"],
+        ["--debug", "no-such-command"],
+    ],
+)
+def test_a_program_that_calls_main_gets_its_logger_back(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ESGVZARR_LEDGER", str(tmp_path / "ledger.sqlite"))
+    logger = logging.getLogger("esgvzarr")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert (logger.handlers, logger.level, logger.propagate) == before

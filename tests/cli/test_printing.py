@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import xarray
 from rich.console import Console
+from rich.text import Text
 
 from esgvzarr import cli
 from esgvzarr.audit import find_targets
@@ -65,6 +66,26 @@ def test_steps_are_shown_on_a_terminal_and_nowhere_else() -> None:
     assert f"{DATASET_ID[-40:]}: scanning 3 files" in terminal.file.getvalue()  # type: ignore[attr-defined]
     assert "25%" in terminal.file.getvalue()  # type: ignore[attr-defined]
     assert log.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 200])
+def test_the_step_is_whole_on_a_terminal_of_any_width(width: int) -> None:
+    """What has no room is the beginning of the dataset id."""
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width)
+    with step_bar(terminal) as progress:
+        progress(DATASET_ID, "proving 1234 chunks")
+        progress(DATASET_ID, Doing("proving 1234 chunks", 3, 12))
+    said = Text.from_ansi(terminal.file.getvalue()).plain  # type: ignore[attr-defined]
+    (line,) = {line.strip() for line in said.splitlines() if "25%" in line}
+    assert "proving 1234 chunks" in line
+    assert (DATASET_ID[-12:] in line) is (width > 40)
+
+
+def test_a_step_that_has_no_room_shows_its_beginning() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=40)
+    with step_bar(terminal) as progress:
+        progress(DATASET_ID, f"writing {DATASET_ID}.json")
+    assert "writing CMIP6.CMIP" in terminal.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_generate_shows_a_percentage_on_a_terminal(tmp_path: Path) -> None:

@@ -216,18 +216,31 @@ def test_one_step_or_none_has_no_gap() -> None:
 
 
 def test_variables_in_files_of_their_own_are_no_overlap_to_retract(tmp_path: Path) -> None:
-    tas = write_monthly(tmp_path / "tas", lengths=(12, 12))
-    pr = write_monthly(tmp_path / "pr", lengths=(12, 12))
-    for path in pr:
+    finding = _refusal_of_two_variables(tmp_path, pr=(12, 12))
+    assert (finding.code, finding.rule) == ("variable-missing", 39)
+    assert "{dataset: ID, sources: FILES}" in finding.todo
+    assert "may be missing" not in finding.todo
+
+
+def test_of_several_variables_one_that_lacks_a_file_is_named(tmp_path: Path) -> None:
+    finding = _refusal_of_two_variables(tmp_path, pr=(12,))
+    assert "A file may be missing" in finding.todo
+    assert "12 of pr, 24 of tas" in finding.todo
+
+
+def _refusal_of_two_variables(directory: Path, *, pr: tuple[int, ...]) -> Finding:
+    """What is said of two years of ``tas``, and files of ``pr`` of so many months beside them."""
+    tas = write_monthly(directory / "tas", lengths=(12, 12))
+    beside = write_monthly(directory / "pr", lengths=pr)
+    for path in beside:
         with netCDF4.Dataset(path, "a") as file:
             file.renameVariable("tas", "pr")
     with Transport() as transport:
-        files = scan(record_of([*tas, *pr]).files, transport)
+        files = scan(record_of([*tas, *beside]).files, transport)
     with pytest.raises(RefusedError) as refused:
         rules.check(files, "test")
     (finding,) = refused.value.findings
-    assert (finding.code, finding.rule) == ("variable-missing", 39)
-    assert "esgvzarr combine" in finding.todo
+    return finding
 
 
 def test_texts_of_another_length_are_not_called_another_grid(tmp_path: Path) -> None:
