@@ -15,6 +15,10 @@ from typing import Any, TextIO
 
 from ..errors import StoreError
 
+_ICECHUNK_LOG = "ICECHUNK_LOG"
+_QUIET_ON_DISKS = "warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error"
+"""The modules of Icechunk that warn of local directories."""
+
 
 class PipeClosedError(Exception):
     """The program that read standard output has ended, as ``head`` does after ten lines."""
@@ -43,8 +47,28 @@ def messages_shown() -> Iterator[None]:
     """Let a command go on when standard error cannot be written. A program that calls ``main`` gets
     the logger of esgvzarr back as it was, without a handler of this command's standard error.
     """
-    with redirect_stderr(_MessageStream(sys.stderr or _nowhere())), _logger_given_back():
+    messages = _MessageStream(sys.stderr or _nowhere())
+    with redirect_stderr(messages), _logger_given_back(), _icechunk_quiet():
         yield
+
+
+@contextmanager
+def _icechunk_quiet() -> Iterator[None]:
+    """Let Icechunk say nothing of what it always says of local directories: that they are not safe
+    for several writers. Ours hold a claim. Where ``ICECHUNK_LOG`` is set, or a program that calls
+    ``main`` has imported Icechunk, its own filter stays.
+    """
+    if _ICECHUNK_LOG in os.environ or "icechunk" in sys.modules:
+        yield
+        return
+    os.environ[_ICECHUNK_LOG] = _QUIET_ON_DISKS  # Icechunk reads it when it is imported
+    try:
+        yield
+    finally:
+        os.environ.pop(_ICECHUNK_LOG, None)
+        imported = sys.modules.get("icechunk")
+        if imported is not None:
+            imported.set_logs_filter(None)  # as the environment has it now
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,13 +104,11 @@ class IcechunkRepository:
         """
         import icechunk
 
-        icechunk.set_logs_filter(
-            "error"
-        )  # it warns that directories are not safe for several writers; ours hold a claim
         if present is not None and present.exists():
             shutil.copytree(present, staged, copy_function=_link)
         try:
-            write_repository(references, staged)
+            with _errors_alone():
+                write_repository(references, staged)
         except icechunk.IcechunkError as error:
             raise StoreError(
                 str(present or staged),
@@ -206,6 +205,23 @@ def _opener(href: str) -> OpenGroup:
         return opened
 
     return open_group
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Let Icechunk log errors alone, unless ``ICECHUNK_LOG`` says what to log: it warns that
+    directories are not safe for several writers, and ours hold a claim.
+    """
+    import icechunk
+
+    if "ICECHUNK_LOG" in os.environ:
+        yield
+        return
+    icechunk.set_logs_filter("error")
+    try:
+        yield
+    finally:
+        icechunk.set_logs_filter(None)  # its default
 
 
 def open_store(href: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -251,12 +252,14 @@ def test_a_program_that_calls_main_gets_its_garbage_collector_back() -> None:
         ["--debug", "no-such-command"],
     ],
 )
-def test_a_program_that_calls_main_gets_its_logger_back(
+def test_a_program_that_calls_main_gets_its_logger_and_environment_back(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ESGVZARR_LEDGER", str(tmp_path / "ledger.sqlite"))
     logger = logging.getLogger("esgvzarr")
     before = (list(logger.handlers), logger.level, logger.propagate)
+    environment = dict(os.environ)
     with pytest.raises(SystemExit):
         cli.main(arguments)
     assert (logger.handlers, logger.level, logger.propagate) == before
+    assert dict(os.environ) == environment

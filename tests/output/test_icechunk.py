@@ -240,8 +240,10 @@ def test_icechunk_1_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) 
         named("icechunk").check_installed()
 
 
-def test_the_command_line_makes_a_repository(tmp_path: Path) -> None:
-    """Icechunk has threads of its own, and the process that reads files must not be a copy."""
+def test_the_command_line_makes_a_repository_and_its_page_without_a_word(tmp_path: Path) -> None:
+    """Icechunk has threads of its own, and the process that reads files must not be a copy. It
+    warns of local directories.
+    """
     paths = write_monthly(tmp_path / "files")
     out = tmp_path / "out"
     out.mkdir()
@@ -249,5 +251,10 @@ def test_the_command_line_makes_a_repository(tmp_path: Path) -> None:
     options = ["--dataset-id", str(ID), "--output-dir", str(out), "--output", "icechunk"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    assert "WARN" not in done.stdout + done.stderr
     with esgvzarr.open_dataset(str(out / f"{ID}.icechunk")) as shown:
         assert np.array_equal(shown["tas"].values, tas_of(paths))
+    pages = [sys.executable, "-m", "esgvzarr", "pages", str(out)]
+    done = subprocess.run(pages, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{out / 'index.html'}: lists 1 dataset\n"
