@@ -59,7 +59,11 @@ class Audited:
         if not self.problems:
             return f"{len(self.verdicts)} checks"
         first, *others = self.problems
-        return f"{first.subject}: {first.detail}" + (f"; and {len(others)} more" if others else "")
+        told = f"{first.subject}: {first.detail}"
+        if not others:
+            return told
+        is_same = all(other.detail == first.detail for other in others)
+        return f"{told}; and {len(others)} more{' of the same kind' if is_same else ''}"
 
 
 def keep_found(found: Sequence[Audited], settings: Settings) -> None:

@@ -41,7 +41,7 @@ from ..formats import recognise
 from ..link.task import Task
 from ..model import AccessLink, DatasetRecord, FileRecord
 from ..output import of_place
-from ..transport import Head
+from ..transport import Head, host_of, is_url
 
 
 class State(StrEnum):
@@ -264,11 +264,9 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
     ):
         return Verdict(State.MOVED, subject, error.found)
     if obstacle is Obstacle.NOT_ASKED:
-        return Verdict(
-            State.UNPROVEN,
-            subject,
-            f"was not fetched: {error.found}; allow its host with --allow-host",
-        )
+        host = host_of(subject) if is_url(subject) else "HOST"
+        way_out = f"--allow-host {host} allows all files of that host"
+        return Verdict(State.UNPROVEN, subject, f"was not fetched: {error.found}; {way_out}")
     if obstacle in (Obstacle.REFUSED, Obstacle.ANOTHER_THING):
         return Verdict(State.UNREADABLE, subject, error.found)
     return Verdict(State.UNREACHABLE, subject, error.found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from esgvzarr.audit.findings import Audited
 from esgvzarr.audit.guarded import unguarded
 from esgvzarr.audit.judgement import (
     CODES,
@@ -21,13 +22,14 @@ from esgvzarr.audit.judgement import (
     judge_reference,
     worst,
 )
+from esgvzarr.audit.targets import Target
 from esgvzarr.errors import SourceError, TransportError
 from esgvzarr.link.states import Verb
 from esgvzarr.link.task import IndexAddress, Task
 from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from esgvzarr.output import Contents
 from esgvzarr.output.contents import ContentsBuilder
-from esgvzarr.transport import Head
+from esgvzarr.transport import Head, Transport
 
 URL = "https://node/a.nc"
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -262,3 +264,17 @@ def test_the_gravest_counts() -> None:
     )
     assert [state for state in State if not CODES[state]] == [State.FINE]
     assert len(set(CODES.values())) == len(State)
+
+
+def test_files_of_a_host_that_is_not_allowed_name_the_option_that_allows_them_all() -> None:
+    urls = [f"http://node:8080/{name}.nc" for name in "abc"]
+    verdicts = []
+    with Transport() as transport:
+        for url in urls:
+            with pytest.raises(TransportError) as refused:
+                transport.check_allowed(url)
+            verdicts.append(judge_failure(refused.value, url))
+    assert Audited(Target("here.json"), tuple(verdicts)).detail == (
+        "http://node:8080/a.nc: was not fetched: host node:8080 is not allowed; "
+        "--allow-host node:8080 allows all files of that host; and 2 more of the same kind"
+    )
