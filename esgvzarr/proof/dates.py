@@ -127,6 +127,21 @@ def check_dates(file: Steps, shown: Steps, time: str, name: str, subject: str) -
     return Check("values", subject, right, f"{values.size} dates" + ("" if right else " differ"))
 
 
+def same_fixed_calendar(variable: xarray.Variable, shown: xarray.Variable) -> bool:
+    """Whether dates that do not change with time are shown in their calendar, by any of its names.
+    What is no date has none.
+    """
+    calendars = cf.calendar_of(variable.attrs), cf.calendar_of(shown.attrs)
+    units = str(variable.attrs.get("units"))
+    if " since " not in units or calendars[0] == calendars[1]:
+        return True
+    try:
+        dates = cf.to_microseconds(_unpacked(variable), units, calendars[0])
+    except ValueError:
+        return True  # nor does xarray decode it
+    return cf.same_calendar(calendars, int(dates.min(initial=0)))
+
+
 def _unpacked(variable: xarray.Variable) -> np.ndarray:
     values = np.asarray(variable.values)
     if any(name in variable.attrs for name in (*_PACKING, "_FillValue", "missing_value")):

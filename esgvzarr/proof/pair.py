@@ -16,7 +16,7 @@ from ..transport.fsspec_guard import raise_transport_error
 from .attributes import unlike
 from .closeness import closeness
 from .counts import Counts
-from .dates import Steps, check_dates
+from .dates import Steps, check_dates, same_fixed_calendar
 from .file_side import Counted
 from .reference_side import UNREADABLE, Shown, Stated, place_of
 from .sample import Box
@@ -221,6 +221,9 @@ def check_variable(
             found = "may be dates, while time is shown by another reference date"
             yield Check("values", pair.of(name), passed=False, detail=found)
         elif pair.time not in variable.dims:
+            if not same_fixed_calendar(variable, shown):
+                found = "dates, shown in another calendar"
+                yield Check("values", pair.of(name), passed=False, detail=found)
             fixed.append((name, closeness(variable, shown)))
             types.append((name, _same_type(variable.dtype, shown.dtype)))
     except UNREADABLE as error:

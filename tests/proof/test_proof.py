@@ -238,6 +238,22 @@ def test_a_chunk_that_was_dropped_is_missed_by_the_count_wherever_it_lies(tmp_pa
         assert "count" in {check.name for check in failures}
 
 
+def test_a_date_of_all_files_that_one_states_in_another_calendar_fails(tmp_path: Path) -> None:
+    """Its number is the same, and does not change with time."""
+    paths = DEFECTS["scalar_calendar_differs"].make(tmp_path)
+    _state_calendar(paths[1], "standard")
+    _, document = oracle.make(paths)
+    assert oracle.proof(document, paths).passed
+    _state_calendar(paths[1], "noleap")
+    failures = oracle.proof(document, paths).failures
+    assert [check.detail for check in failures] == ["dates, shown in another calendar"]
+
+
+def _state_calendar(path: Path, calendar: str) -> None:
+    with netCDF4.Dataset(path, "a") as file:
+        file.variables["issued"].calendar = calendar
+
+
 def test_a_segment_that_was_dropped_is_missed(tmp_path: Path) -> None:
     paths = DEFECTS["packing_differs"].make(tmp_path)
     _, document = oracle.make(paths)
