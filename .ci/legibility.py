@@ -33,8 +33,8 @@ MOST = {
     "tuple assignment of unlike things": 0,
     "conditional in a conditional": 2,
     "fmt: skip": 0,
-    "function that branches more than ten times": 22,
-    "function of more than five parameters": 15,
+    "function that branches more than ten times": 20,
+    "function of more than five parameters": 14,
     "module far over 400 lines": 11,
 }
 """How many there may be. The numbers only shrink."""

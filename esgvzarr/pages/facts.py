@@ -221,9 +221,10 @@ def facts_of(
 
 
 def _damaged(subject: str, error: Exception) -> SourceError:
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
     return SourceError(
         subject,
-        f"is damaged: {type(error).__name__}: {error}",
+        f"is damaged: {reason}",
         expected="references with a provenance, as esgvzarr writes them",
         todo=_MAKE_AGAIN,
         code="source-not-references",

@@ -69,8 +69,8 @@ def run(*arguments: object) -> int:
     ("damage", "code", "why"),
     [
         (cut, "source-json", "is not JSON: "),
-        (lose_an_array, "source-not-references", "is damaged: KeyError: "),
-        (lose_its_files, "source-not-references", "is damaged: KeyError: "),
+        (lose_an_array, "source-not-references", "is damaged: it lacks '"),
+        (lose_its_files, "source-not-references", "is damaged: it lacks '"),
         (lead_nowhere, "transport-path", "cannot be read: No such file"),
         (lose_the_entry_of_its_page, "store-bytes-differ", "does not say which dataset it shows"),
     ],
