@@ -163,33 +163,15 @@ class Auditor:
         heads: Mapping[str, Head | TransportError],
         shown: list[Verdict],
     ) -> Audited:
-        verdicts = list(shown)
         artefact = served.artefact
         sha256 = served.sha256
-        if target.step and sha256:
-            verdicts += judge_hash(target.location, sha256, target.sha256, "the ledger")
-        if isinstance(artefact, TransportError | ProofError):
-            verdicts += judge_reference(target.location, artefact)
+        verdicts = [*shown, *_judge_served(target, served)]
         if isinstance(kept, ProofError):
-            return Audited(
-                target,
-                (
-                    *verdicts,
-                    *(judge_reference(target.location, kept) if kept is not artefact else ()),
-                ),
-                sha256,
-            )
+            if kept is not artefact:
+                verdicts += judge_reference(target.location, kept)
+            return Audited(target, tuple(verdicts), sha256)
         proofs = proofs_before(target, sha256)
-        judged = []
-        for one in kept:
-            if not is_asked(target, one):
-                judged.append(
-                    Verdict(
-                        State.UNPROVEN, one.file.url, "is not a URL of HTTP, and was not compared"
-                    )
-                )
-                continue
-            judged.append(self._judge_file(one, heads[one.file.url], target, proofs))
+        judged = self._judge_files(kept, heads, target, proofs)
         if isinstance(artefact, TransportError | ProofError):
             return Audited(target, (*verdicts, *judged), sha256, proofs)
         doubted = any(verdict.unchanged_by for verdict in judged)
@@ -199,6 +181,23 @@ class Auditor:
         elif self._is_to_be_read_back(kept, judged, heads):
             judged = self._read_back(target, artefact, kept, judged)
         return Audited(target, (*verdicts, *judged), sha256, proofs)
+
+    def _judge_files(
+        self,
+        kept: Sequence[Kept],
+        heads: Mapping[str, Head | TransportError],
+        target: Target,
+        proofs: Proofs,
+    ) -> list[Verdict]:
+        judged = []
+        for one in kept:
+            url = one.file.url
+            if is_asked(target, one):
+                judged.append(self._judge_file(one, heads[url], target, proofs))
+            else:
+                found = "is not a URL of HTTP, and was not compared"
+                judged.append(Verdict(State.UNPROVEN, url, found))
+        return judged
 
     def _judge_file(
         self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs
@@ -383,6 +382,16 @@ class Auditor:
             *verdicts,
             *judge_record(task, record, [] if isinstance(kept, ProofError) else kept),
         ]
+
+
+def _judge_served(target: Target, served: Served) -> list[Verdict]:
+    """What the reference file itself shows: other bytes than the ledger's, or no references."""
+    verdicts: list[Verdict] = []
+    if target.step and served.sha256:
+        verdicts += judge_hash(target.location, served.sha256, target.sha256, "the ledger")
+    if isinstance(served.artefact, TransportError | ProofError):
+        verdicts += judge_reference(target.location, served.artefact)
+    return verdicts
 
 
 def _bytes_of(verdict: Verdict) -> State:
