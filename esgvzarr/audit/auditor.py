@@ -6,35 +6,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
 from ..errors import (
-    EsgvzarrError,
     FormatError,
-    LinkError,
     Obstacle,
     ProofError,
-    SourceError,
     TransportError,
     WorkerError,
 )
 from ..generate import limits_of, storage_options
-from ..indexes import Index
-from ..link.address import open_index
 from ..link.states import Verb
-from ..link.task import IndexAddress
 from ..model import FileRecord
 from ..output import Artefact, of_place
 from ..proof import LARGEST, read_artefact, verify
 from ..settings import Settings
-from ..sources import from_index, local_path, named_by_version
+from ..sources import local_path
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum, is_well_formed
 from ..workers import in_a_worker
 from .findings import Audited, Proofs, proofs_before
 from .guarded import unguarded
+from .index_evidence import IndexEvidence
 from .judgement import (
     Kept,
     State,
@@ -43,8 +37,6 @@ from .judgement import (
     judge_failure,
     judge_file,
     judge_hash,
-    judge_links,
-    judge_record,
     judge_record_by_chunks,
     judge_reference,
     worst,
@@ -62,8 +54,6 @@ _SAID_BEFORE = {
     "since. Correct the record",
 }
 """State in which a checksum left a file -> what is said of it while it stays the same."""
-_INDEX_REQUESTS = 8
-"""In flight to an index."""
 _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
 """States in which there is something to read."""
 
@@ -91,7 +81,7 @@ class Auditor:
         self._checksums = thoroughness.checksums
         self._samples = thoroughness.samples
         self._fetch_whole = thoroughness.checksums or thoroughness.decide
-        self._indexes: dict[IndexAddress, Index | LinkError] = {}
+        self._indexes = IndexEvidence(transport, settings)
 
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
         """The findings of each target, in their order."""
@@ -107,7 +97,7 @@ class Auditor:
         served = self._fetch([target.location for target in targets])
         kept = [kept_of(target, one) for target, one in zip(targets, served, strict=True)]
         heads = self._heads(targets, kept)
-        shown = self._ask_indexes(targets, served, kept)
+        shown = self._indexes.ask(targets, [one.sha256 for one in served], kept)
         return [
             self._judge(target, one, files, heads, said)
             for target, one, files, said in zip(targets, served, kept, shown, strict=True)
@@ -334,53 +324,6 @@ class Auditor:
             if one.state is State.UNPROVEN and one.subject not in checkable
             else one
             for one in judged
-        ]
-
-    def _ask_indexes(
-        self,
-        targets: Sequence[Target],
-        served: Sequence[Served],
-        kept: Sequence[list[Kept] | ProofError],
-    ) -> list[list[Verdict]]:
-        with ThreadPoolExecutor(_INDEX_REQUESTS, thread_name_prefix="esgvzarr-audit") as threads:
-            for address in {
-                target.task.index for target in targets if target.task
-            } - self._indexes.keys():
-                self._indexes[address] = self._open(address)
-            return list(threads.map(self._ask_index, targets, [one.sha256 for one in served], kept))
-
-    def _open(self, address: IndexAddress) -> Index | LinkError:
-        try:
-            return open_index(address, self._transport, self._settings)
-        except EsgvzarrError as error:
-            return LinkError(address.location, error.found, code="index-unreachable")
-
-    def _ask_index(
-        self, target: Target, sha256: str, kept: list[Kept] | ProofError
-    ) -> list[Verdict]:
-        task = target.task
-        if task is None:
-            return []
-        index = self._indexes[task.index]
-        where = task.index.location
-        if isinstance(index, LinkError):
-            return [Verdict(State.UNREACHABLE, where, index.found)]
-        try:
-            verdicts = judge_links(task, index.links(task.record.id), sha256)
-            documents = index.documents(task.record.id, task.record.data_node)
-        except LinkError as error:
-            if error.retryable:
-                self._indexes[task.index] = error  # the others need not wait for it
-            return [Verdict(State.UNREACHABLE, where, error.found)]
-        if not documents:
-            return [Verdict(State.MISSING, where, "does not show the dataset")]
-        try:
-            record = named_by_version(from_index(documents, task.record.id))
-        except SourceError as error:
-            return [*verdicts, *judge_record(task, error, [])]
-        return [
-            *verdicts,
-            *judge_record(task, record, [] if isinstance(kept, ProofError) else kept),
         ]
 
 
