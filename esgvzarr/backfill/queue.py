@@ -13,13 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from ..outcome import DONE, State
 from ..permissions import make_private_file
+from .queue_rows import Known as Known
+from .queue_rows import Page as Page
+from .queue_rows import Planned as Planned
+from .queue_rows import Result as Result
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS plan (number INTEGER PRIMARY KEY, arguments TEXT NOT NULL UNIQUE);
@@ -52,60 +55,6 @@ CREATE TABLE IF NOT EXISTS dataset (
 CREATE INDEX IF NOT EXISTS dataset_by_state ON dataset (plan, state, data_node, number);
 """
 _BUSY_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Something that lists datasets: a catalogue, one page of a search, a mapfile."""
-
-    locator: str
-    """URL, path, or ``stac:URL``, ``solr:HOST``, ``globus:UUID``."""
-    cursor: str = ""
-    """Which page of a search."""
-    depth: int = 0
-    """Steps from what the operator named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One dataset that is to be done."""
-
-    dataset_id: str
-    data_node: str
-    """Where its files are, as far as is known before its record is read."""
-    locator: str
-    """What describes it, as in `Page`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a dataset."""
-
-    state: State
-    """``open``: it is to be tried again in the next run."""
-    code: str
-    detail: str
-    href: str
-    seconds: float
-    """From its turn to its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the ledger says of a dataset that is done already: by an earlier run, or another
-    command.
-    """
-
-    state: State
-    detail: str
-    href: str
-    code: str = ""
-    retryable: bool = False
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state in DONE
 
 
 class Plan:

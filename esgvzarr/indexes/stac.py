@@ -33,6 +33,7 @@ from .asset import (
     shows,
 )
 from .polling import looks
+from .stac_pages import items_of, next_page
 
 log = logging.getLogger(__name__)
 _PAGE = 100
@@ -255,10 +256,10 @@ class StacIndex(IndexDefaults):
         asked = f"&filter-lang=cql2-text&{urlencode({'filter': query})}" if query else ""
         url = page or f"{self._api_url}/search?limit={_PAGE}{asked}"
         found = self._read(url)
-        items = _items_of(found, url)
+        items = items_of(found, url)
         live = [item for item in items if not is_retracted(item)]
         hits = tuple((str(item.get("id")), data_node_of(item)) for item in live)
-        return Hits(hits, _next_page(found, url) if items else "")  # an empty page is the last one
+        return Hits(hits, next_page(found, url) if items else "")  # an empty page is the last one
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
         """The item, which is that of all data nodes."""
@@ -378,46 +379,3 @@ def _check_none_lost(lost: set[tuple[str, str]], dataset_id: DatasetId) -> None:
             todo="They changed their links at the same moment, and must do so again.",
             code="index-changed",
         )
-
-
-def _items_of(found: Any, url: str) -> list[Mapping[str, Any]]:
-    """The items of one page of a search.
-
-    Raises:
-        LinkError: the answer holds something else.
-    """
-    items = found.get("features") if isinstance(found, dict) else None
-    if not isinstance(items, list) or not all(map(_is_item, items)):
-        raise LinkError(
-            url, "answers with something else", expected="STAC items", code="index-item-invalid"
-        )
-    return items
-
-
-def _is_item(found: Any) -> bool:
-    """Whether it has the shape of an item: properties and assets are objects, or missing."""
-    if not isinstance(found, dict):
-        return False
-    return all(isinstance(found.get(name) or {}, dict) for name in ("properties", "assets"))
-
-
-def _next_page(found: Mapping[str, Any], url: str) -> str:
-    """URL of the next page; empty after the last one.
-
-    Raises:
-        LinkError: the next page cannot be had by GET.
-    """
-    named = found.get("links")
-    if not isinstance(named, list):
-        return ""
-    links = [link for link in named if isinstance(link, dict) and link.get("rel") == "next"]
-    if not links:
-        return ""
-    if links[0].get("method", "GET") != "GET":
-        raise LinkError(
-            url,
-            "names a next page that cannot be fetched with GET",
-            expected="a link",
-            code="index-item-invalid",
-        )
-    return str(links[0].get("href") or "")

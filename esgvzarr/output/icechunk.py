@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import orjson
-
 from ..errors import ProofError, SettingsError, StoreError
 from ..model import ICECHUNK_TYPE, Layout, ReferenceSet
-from .contents import Contents, ContentsBuilder
-from .icechunk_writing import BRANCH, location_of, metadata_of, urls_in_use, write_repository
+from .contents import Contents
+from .icechunk_contents import compared, read_contents
+from .icechunk_writing import BRANCH, metadata_of, write_repository
 from .protocol import ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, OURS, Reading
 from .requirements import require
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
     import xarray
 
     from ..transport import Transport
-
-_BATCH = 100_000
-"""Places of chunks that are read at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +120,8 @@ class IcechunkRepository:
         """The newest snapshot. It tells which chunks it has of each array, and which files they
         lie in, but not where: that is taken from the references, after both were compared.
         """
-        return Repository(_compared(str(place), references), str(place))
+        href = str(place)
+        return Repository(compared(open_repository(href), href, references), href)
 
     def read(self, location: str, transport: Transport) -> Repository:
         """The newest snapshot, without the places of its chunks. Icechunk asks servers by itself:
@@ -150,7 +146,7 @@ class IcechunkRepository:
                         expected="HTTP",
                         code="proof-place-refused",
                     )
-            return Repository(_read_contents(location), location)
+            return Repository(read_contents(open_repository(location)), location)
         except UNREADABLE as error:
             raise ProofError(
                 location,
@@ -273,111 +269,6 @@ def open_repository(href: str) -> Any:
         return icechunk.Repository.open(storage, authorize_virtual_chunk_access=granted)
     except icechunk.IcechunkError as error:
         raise ValueError(f"no Icechunk repository: {error.message}") from error
-
-
-def _read_contents(href: str) -> Contents:
-    """What a repository shows, without its chunks: Icechunk does not tell where they are.
-
-    Raises:
-        ValueError: not there, or no repository.
-    """
-    import zarr
-
-    repository = open_repository(href)
-    builder = ContentsBuilder(3)
-    with rectilinear_allowed():
-        root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r")
-        for name, array in root.members(max_depth=None):
-            if isinstance(array, zarr.Array):
-                described = _described(array.shape, _longest(array), array.dtype)
-                builder.add_metadata({f"{name}/zarr.json": described})
-    said = metadata_of(repository).get("provenance", {})
-    return builder.finish(said, counted=False)
-
-
-def _longest(array: Any) -> list[int]:
-    """The shape of an array's largest chunk."""
-    grid = array.metadata.to_dict()["chunk_grid"]["configuration"]
-    if "chunk_shape" in grid:
-        return list(grid["chunk_shape"])
-    longest = []
-    for lengths in grid["chunk_shapes"]:
-        parts = lengths if isinstance(lengths, list | tuple) else [lengths]
-        flat = [part[0] if isinstance(part, list | tuple) else part for part in parts]
-        longest.append(max(flat))
-    return longest
-
-
-def _described(shape: Sequence[int], chunks: Sequence[int], dtype: np.dtype[Any]) -> str:
-    """As much of an array's metadata as the proof asks for."""
-    facts = {"node_type": "array", "shape": shape, "chunks": chunks, "dtype": np.dtype(dtype).str}
-    return orjson.dumps(facts).decode()
-
-
-def _compared(href: str, references: ReferenceSet) -> Contents:
-    """The contents of a repository that was just written.
-
-    Raises:
-        ProofError: it has other chunks, or leads to other files, than the references.
-    """
-    session = open_repository(href).readonly_session(BRANCH)
-    builder = ContentsBuilder(3)
-    urls = [file.file.url for file in references.files]
-    numbers = np.array([builder.file_number(url) for url in urls], np.int64)
-    for group in references.groups:
-        for array in group.arrays:
-            path = f"{group.path}/{array.name}" if group.path else array.name
-            described = _described(array.shape, array.chunk_shape, array.dtype)
-            builder.add_metadata({f"{path}/zarr.json": described})
-            rank = len(array.dims)
-            inline = np.array(list(array.inline), np.int64).reshape(len(array.inline), rank)
-            _check_chunks(session, path, np.concatenate([array.chunks.keys, inline]))
-            keys = array.chunks.keys if array.dims else np.zeros((len(array.chunks), 1), np.int64)
-            places = inline if array.dims else np.zeros((len(array.inline), 1), np.int64)
-            builder.add_rows(
-                path,
-                keys,
-                numbers[array.file_index],
-                array.chunks.offsets,
-                array.chunks.sizes,
-            )
-            builder.add_inline(path, places)
-    expected = {location_of(url) for url in urls_in_use(references)}
-    found = set(session.all_virtual_chunk_locations())
-    if found != expected:
-        other = sorted(found ^ expected)
-        raise _other(href, f"leads to {len(found)} files, {other[0]} differs", len(expected))
-    return builder.finish(references.provenance)
-
-
-def _check_chunks(session: Any, path: str, expected: np.ndarray) -> None:
-    """Compare the chunks that a snapshot has of an array with those that it should have."""
-    from zarr.core.sync import sync
-
-    async def read() -> list[tuple[int, ...]]:
-        return [place async for place in session.chunk_coordinates(f"/{path}", _BATCH)]
-
-    places = sync(read())
-    found = np.array(places, np.int64).reshape(len(places), expected.shape[1])
-    same = len(found) == len(expected)
-    if same and len(found) and expected.shape[1]:
-        same = np.array_equal(_sorted(found), _sorted(expected))
-    if not same:
-        raise _other(path, f"has {len(found)} chunks", f"{len(expected)} chunks")
-
-
-def _sorted(keys: np.ndarray) -> np.ndarray:
-    return keys[np.lexsort(keys.T[::-1])]
-
-
-def _other(subject: str, found: str, expected: object) -> ProofError:
-    return ProofError(
-        subject,
-        f"{found} in the repository that was written",
-        expected=str(expected),
-        todo="Nothing was published. Please report this as a bug.",
-        code="proof-not-written",
-    )
 
 
 def read_provenance(href: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ is one call, ``stage``, which can be pickled and run in any process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ from ..combine.several import combine_dataset
 from ..errors import FormatError, ProofError, SettingsError
 from ..formats import Fetched, check_served, location_of, scan_and_keep
 from ..formats import Reading as Scanning
-from ..model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet, Report
-from ..output import Artefact, Reading, named, reading_of
+from ..model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet
+from ..output import Artefact, named, reading_of
 from ..output.disk_errors import writing
 from ..output.parts import measure
 from ..output.placing import clear, staging
@@ -40,78 +40,15 @@ from .telling import Doing as Doing
 from .telling import Progress as Progress
 from .telling import begin as begin
 from .telling import in_a_told_worker as in_a_told_worker
+from .work import Destination as Destination
+from .work import Place as Place
+from .work import Proved as Proved
+from .work import Staged as Staged
+from .work import Stager as Stager
+from .work import Work as Work
 
 if TYPE_CHECKING:
     from ..settings import Settings  # pydantic costs a quarter of a second
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one output of a dataset is made, and where it goes. The process that places it made and
-    locked the directory of ``staged``.
-    """
-
-    output: str
-    """Name of the output."""
-    staged: str
-    """Hidden path beside ``path``, where nothing is yet."""
-    path: str
-    """Where the output goes."""
-    location: str
-    """URL or path under which it will be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where references are written, and how they are proved."""
-
-    places: tuple[Place, ...]
-    settings: Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """All that is needed to make the references of a dataset, in this process or in another."""
-
-    record: DatasetRecord
-    places: tuple[Place, ...]
-    settings: Settings
-    named: bool = False
-    """Whether the operator named the data node: then it may have a private address."""
-
-    @property
-    def destination(self) -> Destination:
-        """Where its references are written."""
-        return Destination(self.places, self.settings)
-
-
-@dataclass(frozen=True, slots=True)
-class Proved:
-    """One output that was staged, and proved through what was staged."""
-
-    output: str
-    size: int
-    """Bytes, as ``output.placing.measure`` gives them."""
-    sha256: str
-    """Of what was proved, as ``output.placing.measure`` gives it."""
-    report: Report
-    reading: Reading
-    """How it is best read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """What a work made: nothing of it is in its place yet."""
-
-    outputs: tuple[Proved, ...]
-    """In the order of its places."""
-    warnings: tuple[Finding, ...]
-    files: int
-    chunks: int
-
-
-Stager = Callable[[Work], Staged]
-"""Does what ``stage`` does, perhaps in another process."""
 
 
 def make_transport(settings: Settings) -> Transport:
