@@ -206,6 +206,8 @@ def _open_as_search_user(console: Console, node: DataNode) -> None:
     """Find the item of the 65 files, open its reference, and compare with the files themselves."""
     import numpy as np
 
+    from .testing.samples import read_files
+
     with _step(
         console, 3, "A search user finds the dataset with pystac-client and opens it with xarray"
     ):
@@ -249,6 +251,8 @@ def _opened(
 def _show_epochs(console: Console, node: DataNode) -> None:
     """One time axis over files that count from different dates."""
     import netCDF4
+
+    from .testing.samples import decoded_times
 
     with _step(console, 4, "The same for files whose times count from different dates"):
         asset = find_asset(node.stac_url, EPOCHS_DIFFER)
@@ -360,30 +364,6 @@ def find_asset(stac_url: str, dataset_id: str) -> Any:
         expected="one item that has it",
         code="proof-not-found",
     )
-
-
-def read_files(files: Sequence[Path], name: str) -> np.ndarray:
-    """A variable of files that follow each other in time, by netCDF4 alone; NaN where it is
-    missing.
-    """
-    import netCDF4
-    import numpy as np
-
-    parts = []
-    for file in files:
-        with netCDF4.Dataset(file) as opened:
-            parts.append(np.ma.filled(opened[name][:], np.nan))
-    return np.concatenate(parts)
-
-
-def decoded_times(file: Path) -> list[Any]:
-    """The times of a file as dates, by cftime alone."""
-    import cftime
-    import netCDF4
-
-    with netCDF4.Dataset(file) as opened:
-        time = opened["time"]
-        return list(cftime.num2date(time[:], time.units, time.calendar))
 
 
 def _mean(values: np.ndarray) -> float:

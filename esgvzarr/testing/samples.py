@@ -14,9 +14,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SourceError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PACKAGE = "esmvaltool-sample-data"
 VERSION = "0.0.4"
@@ -49,6 +54,30 @@ def sample_datasets(root: Path) -> dict[str, list[Path]]:
     for path in sorted(root.glob("CMIP6/**/*.nc")):
         datasets.setdefault(".".join(path.parent.relative_to(root).parts), []).append(path)
     return datasets
+
+
+def read_files(files: Sequence[Path], name: str) -> np.ndarray:
+    """A variable of files that follow each other in time, by netCDF4 alone; NaN where it is
+    missing.
+    """
+    import netCDF4
+    import numpy as np
+
+    parts = []
+    for file in files:
+        with netCDF4.Dataset(file) as opened:
+            parts.append(np.ma.filled(opened[name][:], np.nan))
+    return np.concatenate(parts)
+
+
+def decoded_times(file: Path) -> list[Any]:
+    """The times of a file as dates, by cftime alone."""
+    import cftime
+    import netCDF4
+
+    with netCDF4.Dataset(file) as opened:
+        time = opened["time"]
+        return list(cftime.num2date(time[:], time.units, time.calendar))
 
 
 def cache_directory() -> Path:
