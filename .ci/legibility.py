@@ -33,9 +33,9 @@ MOST = {
     "tuple assignment of unlike things": 0,
     "conditional in a conditional": 2,
     "fmt: skip": 0,
-    "function that branches more than ten times": 20,
+    "function that branches more than ten times": 19,
     "function of more than five parameters": 14,
-    "module far over 400 lines": 11,
+    "module far over 400 lines": 10,
 }
 """How many there may be. The numbers only shrink."""
 
