@@ -17,6 +17,7 @@ from esgvzarr import generate
 from esgvzarr.testing import DATASET_ID, ThreddsServer
 from esgvzarr.testing.datasets import specs_of, write_files
 from esgvzarr.testing.faults import Status
+from esgvzarr.testing.processes import hear_ctrl_c
 
 LEFT = (
     "destroyed",
@@ -68,6 +69,7 @@ def started(*arguments: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 

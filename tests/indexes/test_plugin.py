@@ -160,4 +160,4 @@ def test_is_diagnosed_in_its_own_words(configured: DataNode) -> None:
     rows = examine(configured.config, read_settings(configured.config))
     said = {row.check: row.found for row in rows if row.check in ("index", "login")}
     assert said["index"].startswith("shelf: ")
-    assert said["login"] == "the key of the shelf holds"
+    assert said["login"] == "the key of the shelf is valid"
