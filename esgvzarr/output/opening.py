@@ -60,4 +60,4 @@ def is_stock_json(place: str) -> bool:
     """Whether a place is plain JSON of Zarr version 2, by its name: kerchunk's own engine opens
     it.
     """
-    return place.endswith(".json") and not place.endswith(".zarr3.json")
+    return is_json(place) and not place.endswith(".zarr3.json")

@@ -30,6 +30,7 @@ from ..output.disk_errors import writing
 from ..output.placing import remove_leftovers, staging
 from ..output.protocol import UNREADABLE
 from ..transport import Transport
+from ..transport.paths import path_error
 from .facts import AnotherDocumentError, PageFacts, facts_of, read_facts
 from .html import LISTED, dataset_page, directory_page
 from .trees import OpenedTree, hosts_of
@@ -192,8 +193,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        found = f"cannot be read: {error.strerror}"
-        raise TransportError(str(path), found, code="transport-path") from error
+        raise path_error(str(path), error) from error
 
 
 def remove_page(reference: str | os.PathLike[str]) -> bool:

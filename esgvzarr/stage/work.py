@@ -59,9 +59,9 @@ class Proved:
 
     output: str
     size: int
-    """Bytes, as ``output.placing.measure`` gives them."""
+    """Bytes, as ``output.parts.measure`` gives them."""
     sha256: str
-    """Of what was proved, as ``output.placing.measure`` gives it."""
+    """Of what was proved, as ``output.parts.measure`` gives it."""
     report: Report
     reading: Reading
     """How it is best read."""

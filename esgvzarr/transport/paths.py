@@ -17,7 +17,7 @@ def state_of_path(path: str) -> State:
     try:
         return State.of_path(os.stat(path))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise path_error(path, error) from error
 
 
 def read_path(path: str, start: int, stop: int, states: States) -> bytes:
@@ -42,7 +42,7 @@ def read_path(path: str, start: int, stop: int, states: States) -> bytes:
                     break
                 data += more
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise path_error(path, error) from error
     if len(data) != stop - start:
         raise TransportError(
             path,
@@ -53,5 +53,6 @@ def read_path(path: str, start: int, stop: int, states: States) -> bytes:
     return data
 
 
-def _unreadable(path: str, error: OSError) -> TransportError:
+def path_error(path: str, error: OSError) -> TransportError:
+    """The error for a file that the file system does not let us read."""
     return TransportError(path, f"cannot be read: {error.strerror}", code="transport-path")
