@@ -1,7 +1,7 @@
 """Virtual-Zarr access to ESGF climate data that people can trust.
 
-One function for each command, and the types that they take and return. Nothing heavy is imported
-before it is used.
+This package has one function for each command, and the types that they take and return. Submodules
+are imported when they are first used.
 
 >>> import esgvzarr
 >>> name = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.SImon.siconc.gn#20190323"
@@ -102,7 +102,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, and only that."""
+    """Import the module that defines a public name when the name is first used."""
     if name in _HOMES:
         found = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         if _HOMES[name] == "verbs":
@@ -118,11 +118,11 @@ def __dir__() -> list[str]:
 
 
 class _Face(ModuleType):
-    """A package whose functions are not hidden by rooms of the same name.
+    """A package whose functions stay visible although rooms have the same names.
 
-    Rooms such as ``link`` and ``combine`` stay importable (``from esgvzarr.link import ledger``).
-    But Python also sets each of them as an attribute of the package once it is imported, which
-    would hide the function ``esgvzarr.link``.
+    Rooms such as ``link`` and ``combine`` can be imported (``from esgvzarr.link import ledger``).
+    Python then sets each of them as an attribute of the package, which would hide the function
+    ``esgvzarr.link``.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

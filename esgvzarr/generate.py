@@ -1,7 +1,7 @@
-"""Make references: stage and prove them, and only then put them in their place. No index is
+"""Make references: stage and prove them, and only then move them to their places. No index is
 touched.
 
-``verify_published`` looks again at what was made, by esgvzarr or another tool.
+``verify_published`` compares published references with their files, whatever tool wrote them.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def generate(
 
     Args:
         record: the dataset.
-        directory: on this machine.
-        transport: the hosts of the record's files must be allowed.
-        settings: which outputs, where to read from, how much to read back.
-        href: public URL of the first output, if it has one. The others lie beside it.
-        force: replace other bytes under the same name.
-        progress: told of each step.
+        directory: a directory of this machine.
+        transport: reads the files; it must allow the hosts of the record's files.
+        settings: the outputs, where files are read from, and how many samples the proof reads.
+        href: public URL of the first output, if it has one. The other outputs lie beside it.
+        force: replace a file of the same name that holds other bytes.
+        progress: is told of each step.
         stager: does what ``stage`` does, in another process.
 
     Raises:
@@ -73,12 +73,13 @@ def generate(
 
 
 def add_page(made: Written, settings: Settings, proof_of: ProofOf = lambda _: None) -> None:
-    """Write the pages of references that are served. A page that cannot be written is reported,
-    and hinders nothing.
+    """Write the pages of references that are served.
+
+    A page that cannot be written is logged as a warning; the references stay valid without it.
 
     Args:
         made: the references, with their proofs.
-        settings: where the references are served.
+        settings: say where the references are served.
         proof_of: finds the proof of references that an earlier run proved.
     """
     for reference, report in made.proved:
@@ -96,12 +97,15 @@ def add_page(made: Written, settings: Settings, proof_of: ProofOf = lambda _: No
 def index_pages(
     directory: Path, settings: Settings, proof_of: ProofOf = lambda _: None
 ) -> Path | None:
-    """Write ``index.html`` for a directory of references that is served, and the pages that it
-    lacks; None where it is not served, holds none, or cannot be written to, which is reported.
+    """Write ``index.html`` for a served directory of references, and the pages that are missing.
+
+    Returns:
+        The path of ``index.html``. None if the directory is not served, holds no references, or
+            cannot be written to, which is logged as a warning.
 
     Args:
-        directory: of references.
-        settings: where it is served.
+        directory: a directory of references.
+        settings: say where it is served.
         proof_of: finds the proof of references.
     """
     url = served_url(directory, settings)
@@ -115,7 +119,9 @@ def index_pages(
 
 
 def served_url(path: str | Path, settings: Settings) -> str:
-    """Public URL of a path, as the settings serve its directory; empty where it is not served."""
+    """Return the public URL of a path whose directory the settings serve; empty if it is not
+    served.
+    """
     served = dict(settings.data_paths)
     if settings.reference_dir is not None and settings.reference_url is not None:
         served[str(settings.reference_dir.expanduser())] = settings.reference_url
@@ -134,20 +140,21 @@ def place_staged(
     *,
     force: bool = False,
 ) -> Written:
-    """Rename what was proved into its place; what says the same already stays.
+    """Move proved outputs to their places; keep an existing output that has the same content.
 
     Args:
         verb: what the user asked for, for the outcome.
         dataset_id: the dataset, or the name of a document.
-        staged: what was proved.
+        staged: the proved outputs.
         places: where each output is staged, and where it goes.
-        force: replace other bytes under the same name.
+        force: replace an existing output that holds other bytes.
 
     Raises:
-        StoreError: it cannot be written, other bytes are there, or what is staged is not what was
-            proved.
+        StoreError: the output cannot be written, an output with other bytes exists, or the staged
+            output changed after its proof.
     """
-    for proved, place in zip(staged.outputs, places, strict=True):  # all, before one is placed
+    # Check all outputs before the first one is placed.
+    for proved, place in zip(staged.outputs, places, strict=True):
         plan_reference(Path(place.staged), place.path, force=force, sha256=proved.sha256)
     references = [
         write_reference(
@@ -170,17 +177,17 @@ def place_staged(
 
 
 def _said_of(reference: ReferenceFile) -> str:
-    state = "written" if reference.written else "was there already, with equal bytes"
+    state = "written" if reference.written else "existed already, with equal bytes"
     return f"{reference.path} {state}"
 
 
 def plan_staged(
     staged: Staged, places: Sequence[Place], *, force: bool = False
 ) -> tuple[ReferenceFile, ...]:
-    """What ``place_staged`` would leave there. Nothing is touched.
+    """Return the reference files that ``place_staged`` would leave. Nothing is touched.
 
     Raises:
-        StoreError: other bytes are there.
+        StoreError: an output with other bytes exists.
     """
     return tuple(
         plan_reference(
@@ -202,15 +209,16 @@ def verify_published(
 
     Args:
         target: URL or path of the references.
-        sources: the files, by URL or path; those that the references name if empty.
-        transport: hosts that ``target`` or ``sources`` name are allowed.
+        sources: the files, by URL or path; if empty, the files that the references name.
+        transport: reads the files; the hosts that ``target`` or ``sources`` name are allowed.
         settings: sample size, certificate authority.
         full: compare every value.
 
     Raises:
-        ProofError, TransportError: there is nothing to compare, or the references lead where they
-            may not.
-        WorkerError: the comparison died, or was ended at a limit.
+        ProofError: the target holds no references, or they refer to files or hosts that are not
+            allowed.
+        TransportError: the target or a file cannot be read.
+        WorkerError: the process of the comparison died, or reached a limit of time or memory.
     """
     for named in filter(is_url, (target, *sources)):
         transport.allow(host_of(named), named=True)
@@ -227,7 +235,7 @@ def _compare(
     *,
     full: bool,
 ) -> Report:
-    """What `verify_published` does in a process of its own."""
+    """Do the work of `verify_published`; runs in a process of its own."""
     artefact = read_artefact(target, transport)
     urls = referenced_urls(artefact.contents, target, transport, sources)
     files = _named_files(urls, sources)
@@ -244,8 +252,10 @@ def _compare(
 
 
 def _named_files(urls: Sequence[str], sources: Sequence[str]) -> list[FileRecord]:
-    """The files to compare with: the operator's sources, under the URLs that the references know
-    them by; else those URLs.
+    """Return the files to compare with.
+
+    These are the operator's sources, under the URLs by which the references name them; without
+    sources, the URLs of the references.
     """
     names: dict[str, list[str]] = {}
     for url in urls:

@@ -1,4 +1,4 @@
-"""Will these files be one array? What modelling centres ask before anything is published.
+"""Find out whether NetCDF files form one array, before they are published.
 
 Only metadata are read, and no dataset id is needed.
 """
@@ -21,82 +21,88 @@ from .model import FileRecord, FileReferences, Series, Variable
 from .transport import Transport, is_url
 
 LEAST_CHUNK = 4 * 2**20
-"""Bytes, decoded, that a chunk of data should have at least: the rule of CMOR 3.14 and of CMIP7."""
+"""The least size of a decoded chunk of data, in bytes: the rule of CMOR 3.14 and of CMIP7."""
 _SUBJECT = "these files"
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """What stands in the way of one array."""
+    """A reason why the files do not form one array."""
 
     file: str
     code: str
-    """That of the rule; ``segments`` where the file can be referenced, in a segment of its own."""
+    """Code of the rule that the file breaks; ``segments`` if the file can be referenced, in a
+    segment of its own.
+    """
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """How one file is laid out."""
+    """The layout of one file."""
 
     file: str
     steps: int
-    """Time steps; 0 where there is no time."""
+    """Time steps of the file; 0 if it has no time."""
     chunk_steps: int
-    """Time steps in a chunk of the data; 0 where there is no time."""
+    """Time steps in a chunk of the data; 0 if the file has no time."""
     chunk_bytes: int
-    """Bytes in a chunk of the data, decoded."""
+    """Bytes in a decoded chunk of the data."""
     time_in_one_chunk: bool
     bounds_in_one_chunk: bool
     metadata_together: bool
     requests: int
-    """That a reader needs to open the file over HTTP."""
+    """Requests that a reader needs to open the file over HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariableInspection:
-    """What the files of one variable are, in a dataset that holds several."""
+    """The files of one variable, in a dataset of several variables."""
 
     name: str
     segments: int
-    """Arrays that the files form; 0 where they cannot be referenced."""
+    """Number of arrays that the files form; 0 if they cannot be referenced."""
     chunk_steps: int
-    """The chunk length along time that would make them one array; 0 where none is needed, or none
-    exists.
+    """The chunk length along time that would make the files one array; 0 if they are one array, or
+    no such length exists.
     """
     repacking: tuple[str, ...]
-    """What programs that repack files would change."""
+    """Commands of programs that repack files, and what they would change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the files are, and what would make them better."""
+    """The result of an inspection: the layout of the files, obstacles to one array, and
+    improvements.
+    """
 
     files: tuple[FileLayout, ...]
     obstacles: tuple[Obstacle, ...]
     notes: tuple[str, ...]
-    """What is right, and yet makes reading slower."""
+    """Findings that are no errors but make reading slower."""
     segments: int
-    """Arrays that the files form, those of a variable if they hold several; 0 where they cannot be
+    """Number of arrays that the files, or the files of each variable, form; 0 if they cannot be
     referenced.
     """
     chunk_steps: int
-    """The chunk length along time that would make them one array; 0 where none is needed, or none
-    exists, and where the variables differ in it.
+    """The chunk length along time that would make the files one array; 0 if they are one array, no
+    such length exists, or the variables need different lengths.
     """
     repacking: tuple[str, ...]
-    """What programs that repack files would change; of several variables, see ``variables``."""
+    """Commands of programs that repack files, and what they would change; for several variables,
+    see ``variables``.
+    """
     variables: tuple[VariableInspection, ...] = ()
-    """Each variable by itself, where each has files of its own, as in CMIP5; else nothing."""
+    """Each variable by itself, if each variable has its own files, as in CMIP5; else empty."""
 
     @property
     def one_array(self) -> bool:
-        """Whether the files are one array as they are, or each variable is."""
+        """Whether the files, or the files of each variable, form one array as they are."""
         return self.segments == 1
 
 
 def inspect(places: Sequence[str], transport: Transport) -> Inspection:
-    """Look at the files of one dataset.
+    """Inspect the files of one dataset.
 
     Args:
         places: URLs or paths of all its files.
@@ -131,12 +137,14 @@ def inspect(places: Sequence[str], transport: Transport) -> Inspection:
 def _of_each_variable(
     scanned: Sequence[FileReferences],
 ) -> dict[str, Sequence[FileReferences]]:
-    """Variables -> their files, where each has files of its own. All files under no name where one
-    variable is all that they hold, or where they cannot be told apart.
+    """Return the files of each variable, if each variable has its own files.
+
+    All files are returned under an empty name if they hold one variable, or if the files of the
+    variables cannot be told apart.
     """
     whole: dict[str, Sequence[FileReferences]] = {"": scanned}
     if len({file.attrs.get("variable_id") for file in scanned} - {None}) > 1:
-        return whole  # of ids that name a variable: several datasets
+        return whole  # These ids name a variable: the files are several datasets.
     try:
         found = by_variable(scanned, _SUBJECT)
     except RefusedError:
@@ -147,7 +155,7 @@ def _of_each_variable(
 def _inspect_variable(
     name: str, files: Sequence[FileReferences], obstacles: list[Obstacle]
 ) -> VariableInspection:
-    """What the files of one variable are; what stands in the way is added to ``obstacles``."""
+    """Inspect the files of one variable, and append the obstacles found to ``obstacles``."""
     series = _checked(files, obstacles)
     if series is None:
         return VariableInspection(name, 0, 0, ())
@@ -163,7 +171,7 @@ def _inspect_variable(
 
 
 def _checked(scanned: Sequence[FileReferences], obstacles: list[Obstacle]) -> Series | None:
-    """The files in their order; None where a rule refuses them, which is one obstacle more."""
+    """Return the files in time order; None if a rule refuses them, after appending the obstacle."""
     try:
         return check(scanned, _SUBJECT)
     except RefusedError as error:
@@ -174,7 +182,7 @@ def _checked(scanned: Sequence[FileReferences], obstacles: list[Obstacle]) -> Se
 
 
 def _obstacle(file: str, error: FormatError) -> Obstacle:
-    """What an error says of a file, without the name of the file."""
+    """Make the obstacle that an error describes, without the name of the file."""
     text = error.details if error.subject == file else str(error)
     return Obstacle(file, error.code, text)
 
@@ -189,7 +197,7 @@ def _record(place: str) -> FileRecord:
 def _scan(
     records: Sequence[FileRecord], transport: Transport
 ) -> tuple[list[FileReferences], list[Obstacle]]:
-    """All files that can be referenced, and why others cannot."""
+    """Scan all files. Return those that can be referenced, and the obstacles of the others."""
     try:
         return scan(records, transport), []
     except FormatError:
@@ -223,7 +231,11 @@ def _layout(file: FileReferences, transport: Transport) -> FileLayout:
 
 
 def _opening(file: FileReferences, transport: Transport) -> Opening:
-    """NetCDF-3 has its metadata in front; a reader fetches them, and coordinates in their place."""
+    """Find what a reader has to fetch to open a file.
+
+    NetCDF-3 holds its metadata at the front of the file; a reader fetches them, and each coordinate
+    where it lies.
+    """
     if file.format == "hdf5":
         return measure_opening(file.file.url, transport)
     return Opening(2, 0, metadata_together=True)
@@ -234,7 +246,7 @@ def _time_of(file: FileReferences) -> str:
 
 
 def _largest(file: FileReferences, time: str) -> Variable | None:
-    """The variable that chunks matter for."""
+    """Return the largest variable along time, whose chunks decide how fast the file can be read."""
     moving = [one for one in file.variables.values() if not time or time in one.dims]
     return max(moving, key=lambda one: math.prod(one.shape) * one.dtype.itemsize, default=None)
 
@@ -244,7 +256,7 @@ def _length(variable: Variable, time: str) -> int:
 
 
 def _in_one_chunk(file: FileReferences, name: str) -> bool:
-    """Whether a variable is stored in one piece; true where there is none."""
+    """Whether a variable is stored in one chunk; true if the file does not have it."""
     variable = file.variables.get(name)
     if variable is None or not len(variable.chunk_shape):
         return True
@@ -270,8 +282,10 @@ def _is_small(layout: FileLayout) -> bool:
 
 
 def suggested_chunk(series: Series) -> int:
-    """The chunk length along time with which all files end where a chunk ends: it divides the
-    lengths of all files but the last, and has 4 MiB where that can be. 0 without time.
+    """Return the chunk length along time with which all files end at the end of a chunk.
+
+    It divides the lengths of all files but the last one, and makes chunks of at least 4 MiB if
+    possible. 0 if the files have no time.
     """
     if series.time is None:
         return 0
@@ -283,8 +297,10 @@ def suggested_chunk(series: Series) -> int:
 
 
 def dividing_chunk(lengths: Sequence[int], step_bytes: int) -> int:
-    """The least divisor of the files' lengths, but the last one's, that makes chunks of 4 MiB; the
-    largest divisor where none does.
+    """Return the least common divisor of all lengths but the last that makes chunks of 4 MiB or
+    more.
+
+    If no divisor makes chunks of this size, return the largest one.
     """
     common = math.gcd(*lengths[:-1]) if len(lengths) > 1 else lengths[0]
     wanted = -(-LEAST_CHUNK // step_bytes)
@@ -293,7 +309,7 @@ def dividing_chunk(lengths: Sequence[int], step_bytes: int) -> int:
 
 
 def cmor_chunk(length: int, step_bytes: int) -> int:
-    """The chunk length that CMOR 3.14 and cmip7repack choose for a file."""
+    """Return the chunk length that CMOR 3.14 and cmip7repack choose for a file."""
     return min(length, max(1, LEAST_CHUNK // step_bytes))
 
 
@@ -303,7 +319,7 @@ def _step_bytes(data: Variable, time: str) -> int:
 
 
 def _repacking(series: Series, steps: int) -> Iterator[str]:
-    """What two programs would make of the files."""
+    """Describe the files that nccopy and cmip7repack would make."""
     data = _largest(series.files[0], str(series.time))
     if data is None or not steps:
         return
@@ -314,8 +330,8 @@ def _repacking(series: Series, steps: int) -> Iterator[str]:
         for dim, size in zip(data.dims, data.shape, strict=True)
     )
     yield (
-        f"nccopy -c {lengths} IN OUT: one array, in chunks of {steps} time steps, {size:.1f} MiB. "
-        "All files that are to be one array need the same chunks and filters."
+        f"nccopy -c {lengths} IN OUT: one array, in chunks of {steps} time steps, "
+        f"{size:.1f} MiB. To form one array, all files need the same chunks and filters."
     )
     own = [cmor_chunk(len(times), step_bytes) for times in series.times]
     fits = len(set(own)) == 1 and all(len(times) % own[0] == 0 for times in series.times[:-1])

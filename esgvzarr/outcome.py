@@ -1,4 +1,4 @@
-"""What became of one dataset: one type for each way in which work on it can end.
+"""The outcome of work on one dataset: one type for each way in which the work can end.
 
 ::
 
@@ -8,14 +8,14 @@
     ├── Withdrawn    the index does not show the link, and the reference file was moved away
     ├── Deleted      the index does not show the link, and the reference file was deleted
     ├── Planned      a dry run: nothing was done
-    ├── Queued       the link was taken back, to be made again
+    ├── Queued       the link was removed, and will be made again
     ├── Pending      a change was sent to the index, which does not show it yet
     ├── Absent       the index does not show the dataset
     ├── Refused      the data cannot be referenced without wrong values
     ├── Failed       an error ended the work
     └── Skipped      nothing was tried
 
-After the first four nothing is left to do.
+After the first four, nothing is left to do.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 class Verb(StrEnum):
-    """What a user asked for. The values are kept in ledgers."""
+    """What a user asked for. Ledgers hold these values."""
 
     PUBLISH = "publish"
     LINK = "link"
     UNPUBLISH = "unpublish"
     RELINK = "relink"
-    """Take the link back, and link the dataset again later."""
+    """Remove the link now, and link the dataset again later."""
     GENERATE = "generate"
     COMBINE = "combine"
     BACKFILL = "backfill"
@@ -47,10 +47,10 @@ class Verb(StrEnum):
 
 
 class State(StrEnum):
-    """How work on a dataset stands. The values are kept in ledgers and plans."""
+    """The state of work on a dataset. Ledgers and plans hold these values."""
 
     OPEN = "open"
-    """Work goes on, or was interrupted."""
+    """Work is in progress, or was interrupted."""
     WRITTEN = "written"
     LINKED = "linked"
     WITHDRAWN = "withdrawn"
@@ -70,7 +70,7 @@ DONE = frozenset((State.WRITTEN, State.LINKED, State.WITHDRAWN, State.DELETED))
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one dataset. Only its subclasses are made."""
+    """The base class of all outcomes; only its subclasses are instantiated."""
 
     state: ClassVar[State]
     dataset_id: str
@@ -84,22 +84,22 @@ class Outcome:
 
     @property
     def retryable(self) -> bool:
-        """Whether trying again later can help."""
+        """Whether a later attempt may succeed without any change."""
         return False
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What is right, and yet worth a word."""
+        """Findings that do not prevent the outcome, and that the user should know."""
         return ()
 
     @property
     def href(self) -> str:
-        """Public URL, or path, of the reference file; empty where there is none."""
+        """Public URL, or path, of the reference file; empty if there is none."""
         return ""
 
     @property
     def references(self) -> tuple[ReferenceFile, ...]:
-        """The reference files that are in their places."""
+        """The reference files that were placed."""
         return ()
 
     @property
@@ -119,13 +119,13 @@ class Written(Outcome):
 
     state: ClassVar[State] = State.WRITTEN
     reference: ReferenceFile
-    """Of the first output."""
+    """The reference file of the first output."""
     report: Report | None = None
-    """The first output's proof; None for a file that an earlier run proved."""
+    """The proof of the first output; None for a file that an earlier run proved."""
     others: tuple[ReferenceFile, ...] = ()
-    """Of further outputs, in the order of the settings."""
+    """The reference files of further outputs, in the order of the settings."""
     other_reports: tuple[Report, ...] = ()
-    """The proof of each of them."""
+    """The proofs of the further outputs, in the same order."""
     warnings: tuple[Finding, ...] = ()
     files: int = 0
     chunks: int = 0
@@ -137,12 +137,12 @@ class Written(Outcome):
 
     @property
     def references(self) -> tuple[ReferenceFile, ...]:
-        """The reference files that are in their places."""
+        """The reference files that were placed."""
         return (self.reference, *self.others)
 
     @property
     def proved(self) -> tuple[tuple[ReferenceFile, Report | None], ...]:
-        """Each reference file with its proof."""
+        """Each reference file with its proof; None for a file that an earlier run proved."""
         reports = (self.report, *self.other_reports)
         return tuple(zip_longest(self.references, reports))
 
@@ -162,7 +162,7 @@ class Linked(Outcome):
 
     @property
     def references(self) -> tuple[ReferenceFile, ...]:
-        """The reference files that are in their places."""
+        """The reference files that were placed."""
         return (self.reference,)
 
 
@@ -182,7 +182,7 @@ class Deleted(Outcome):
 
 @dataclass(frozen=True, slots=True)
 class Planned(Outcome):
-    """A dry run: the detail is the plan."""
+    """A dry run; the detail says what would be done."""
 
     state: ClassVar[State] = State.PLANNED
     warnings: tuple[Finding, ...] = ()
@@ -193,14 +193,14 @@ class _Unfinished(Outcome):
     code: str = "error"
     """Stable error code."""
     retryable: bool = False
-    """Whether trying again later can help."""
+    """Whether a later attempt may succeed without any change."""
     unsure: bool = False
     """Whether an index may have made, or may still make, a change that it did not confirm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queued(_Unfinished):
-    """The link was taken back; ``resume`` makes it again."""
+    """The link was removed; ``resume`` makes it again."""
 
     state: ClassVar[State] = State.QUEUED
     code: str = "index-relink"
@@ -216,18 +216,18 @@ class Pending(_Unfinished):
     retryable: bool = True
     unsure: bool = True
     reference: ReferenceFile | None = None
-    """The reference file, where the change is its link."""
+    """The reference file, if the change is its link."""
     warnings: tuple[Finding, ...] = ()
 
     @property
     def href(self) -> str:
-        """Public URL of the reference file, where the change is its link."""
+        """Public URL of the reference file, if the change is its link."""
         return self.reference.href if self.reference else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Absent(_Unfinished):
-    """The index was asked, and does not show the dataset."""
+    """The index answered, and does not show the dataset."""
 
     state: ClassVar[State] = State.ABSENT
     code: str = "index-item-missing"
@@ -254,7 +254,7 @@ class Skipped(_Unfinished):
 
     state: ClassVar[State] = State.SKIPPED
     code: str = ""
-    """Stable error code; empty where all is well."""
+    """Stable error code; empty if nothing is wrong."""
 
 
 def failure(dataset_id: str, verb: Verb, error: EsgvzarrError) -> Refused | Failed:
@@ -264,7 +264,7 @@ def failure(dataset_id: str, verb: Verb, error: EsgvzarrError) -> Refused | Fail
 
 
 def unexpected(dataset_id: str, verb: Verb, error: Exception) -> Failed:
-    """Turn an exception that no room translated into an outcome, and log where it came from."""
+    """Turn an exception that no room translated into an outcome, and log its traceback."""
     _log.error("%s: please report this as a bug", dataset_id, exc_info=error)
     detail = f"{type(error).__name__}: {plain(str(error))}. Please report this as a bug."
     return Failed(dataset_id, verb, detail, "worker-failed", unsure=True)

@@ -1,7 +1,7 @@
-"""The public functions: one for each command, with defaults for all that need not be said.
+"""The public functions: one for each command, with defaults for everything optional.
 
-Every function takes settings by name (``read="http"``, ``output="parquet"``), which override those
-of ``config``, the path of an ``esg.yaml``. Sources are one or several URLs or paths.
+Every function takes settings by name (``read="http"``, ``output="parquet"``). They override the
+settings of ``config``, the path of an ``esg.yaml``. Sources are one or several URLs or paths.
 """
 
 from __future__ import annotations
@@ -37,20 +37,21 @@ def references(
     config: PathName | None = None,
     **settings: Any,
 ) -> References:
-    """Make the references of a dataset in memory, to look at before anything is written.
+    """Make the references of a dataset in memory, to look at them before anything is written.
 
     Args:
         sources: what describes the dataset: a THREDDS catalogue, STAC item, publication record or
             mapfile, or NetCDF files and directories.
-        dataset_id: needed for plain NetCDF files; otherwise which dataset of the source is meant.
-        config: an ``esg.yaml`` with settings.
+        dataset_id: required for plain NetCDF files; otherwise it selects one dataset of the source.
+        config: path of an ``esg.yaml`` with settings.
         settings: settings by name.
 
     Returns:
-        The references, checked but not proved yet.
+        The references: their files were compared with each other; the references are not proved
+            yet.
 
     Raises:
-        EsgvzarrError: there are no references; the error says why.
+        EsgvzarrError: the references cannot be made; the error says why.
     """
     from .generate import make_references, make_transport
     from .in_memory import References
@@ -76,14 +77,15 @@ def generate(
     config: PathName | None = None,
     **settings: Any,
 ) -> Written:
-    """Write the proved references of a published dataset to a directory. No index is changed.
+    """Write the proved references of a published dataset to a directory; change no index.
 
     Args:
         sources: as in `references`.
-        out: the directory, where ``<DSID>.json`` is written, or what the setting ``output`` names.
+        out: the directory in which ``<DSID>.json`` is written, or the outputs that the setting
+            ``output`` names.
         dataset_id: as in `references`.
         force: replace a reference file with different content.
-        config: an ``esg.yaml`` with settings.
+        config: path of an ``esg.yaml`` with settings.
         settings: settings by name.
 
     Raises:
@@ -113,23 +115,24 @@ def link(
 ) -> Outcome:
     """Write and link the references of a dataset that is already registered.
 
-    For programs that publish, such as esgcet: one call for each registered dataset. What goes wrong
-    is in the outcome, and in the ledger, from which `resume` finishes it.
+    Programs that publish, such as esgcet, call this once for each registered dataset. An error
+    while references are made or linked is kept in the outcome and in the ledger, and `resume` can
+    finish the dataset.
 
     Args:
         sources: as in `references`.
         dataset_id: as in `references`.
         force: replace a reference file with different content.
         dry_run: send and write nothing; the outcome says what would be done.
-        config: esgcet's ``esg.yaml``, which names the index; default: that of esgpublish.
+        config: path of esgcet's ``esg.yaml``, which names the index; default: that of esgpublish.
         settings: settings by name.
 
     Returns:
-        What became of the dataset: ``Linked``, ``Pending``, ``Refused``, ``Failed``, ...
+        How the work on the dataset ended: ``Linked``, ``Pending``, ``Refused``, ``Failed``, ...
 
     Raises:
-        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing
-            was done.
+        SourceError, TransportError, SettingsError: the dataset, or the index, could not be
+            determined. Nothing was done.
     """
     from .link.lifecycle import Order, link_source
 
@@ -152,11 +155,12 @@ def resume(
     passed.
 
     Args:
-        dataset_ids: these datasets, for whatever reason they failed, with today's settings;
-            default: all in the ledger that may be finished, as it was decided.
-        every: all datasets that are not finished, for whatever reason they failed, with today's
+        dataset_ids: the datasets to finish, whatever error they ended with, with today's settings;
+            default: all datasets of the ledger that a new attempt may finish, with the settings of
+            their first attempt.
+        every: finish all unfinished datasets, whatever error they ended with, with today's
             settings.
-        code: only datasets that ended with this error code.
+        code: finish only datasets that ended with this error code.
         dry_run: send and write nothing; the outcomes say what would be done.
         config: as in `link`.
         settings: settings by name.
@@ -178,10 +182,11 @@ def status(
     config: PathName | None = None,
     **settings: Any,
 ) -> list[Entry | AuditEntry]:
-    """Return the last entry of each dataset in the ledger, or what an audit found wrong since.
+    """Return the last entry of each dataset in the ledger, or the problem that an audit found
+    since.
 
     Args:
-        dataset_ids: these datasets; default: all in the ledger.
+        dataset_ids: the datasets to show; default: all in the ledger.
         config: as in `link`.
         settings: settings by name.
     """
@@ -205,7 +210,7 @@ def unpublish(
 
     Args:
         dataset_id: the dataset, which stays published.
-        delete: delete the reference file; by default a copy is kept beside the ledger.
+        delete: delete the reference file; default: keep a copy beside the ledger.
         dry_run: send and write nothing; the outcome says what would be done.
         config: as in `link`.
         settings: settings by name.
@@ -239,15 +244,16 @@ def verify(
         href: URL or path of the reference file, or the id of a dataset in the ledger.
         sources: the NetCDF files; default: the files that the references name.
         full: compare every value; default: a sample of chunks.
-        config: an ``esg.yaml`` with settings.
+        config: path of an ``esg.yaml`` with settings.
         settings: settings by name.
 
     Returns:
         The report; ``report.passed`` says whether all checks passed.
 
     Raises:
-        ProofError, TransportError: there is nothing to compare, or the references lead where they
-            may not.
+        ProofError: the target holds no references, or they refer to files or hosts that are not
+            allowed.
+        TransportError: the target or a NetCDF file cannot be read.
     """
     from .generate import make_transport, verify_published
     from .link.ledger import Ledger
@@ -274,10 +280,10 @@ def combine(
     simulation.
 
     Args:
-        spec: path of a YAML file that says what belongs together.
-        out: the directory, where ``<name>.json`` is written.
+        spec: path of a YAML file that says which datasets or files belong together.
+        out: the directory in which ``<name>.json`` is written.
         force: replace a document with different content.
-        config: an ``esg.yaml`` with settings.
+        config: path of an ``esg.yaml`` with settings.
         settings: settings by name.
 
     Raises:
@@ -301,13 +307,14 @@ def audit(
     config: PathName | None = None,
     **settings: Any,
 ) -> list[Audited]:
-    """Check published references again: their files, the served reference file, the link.
+    """Check published references again: their NetCDF files, the served reference file, the link.
 
     Args:
         targets: dataset ids in the ledger, reference files, or directories of reference files;
             default: all that are linked or written according to the ledger.
         checksums: read every file whole, and compare its checksum.
-        samples: read a sample of values through each reference file, and compare it with the files.
+        samples: read a sample of values through each reference file, and compare them with the
+            files.
         config: as in `link`.
         settings: settings by name.
     """
@@ -321,7 +328,7 @@ def audit(
 
 @naming_extras("esgvzarr.inspect")
 def inspect(files: Sources) -> Inspection:
-    """Say whether NetCDF files form one array, and what would make them one.
+    """Say whether NetCDF files form one array, and if not, which chunks would make them one.
 
     Args:
         files: all NetCDF files of one dataset.
@@ -349,19 +356,20 @@ def extract(
     bbox: tuple[float, float, float, float] | None = None,
     level: str = "",
 ) -> Extracted:
-    """Write a part of a dataset to a NetCDF file, fetching only the chunks that it needs.
+    """Write a part of a dataset to a NetCDF file; fetch only the chunks that it needs.
 
     Args:
         source: URL or path of a reference file.
         out: the file to write, which must not exist yet.
-        variables: names; their coordinates and bounds come with them. Default: all.
+        variables: names; the coordinates and bounds of a variable come with it. Default: all.
         time: first and last date, both included: ``2000/2010``, ``2000-03/2000-05``.
-        bbox: west, south, east, north in degrees; west may be larger than east.
+        bbox: west, south, east, north in degrees; west may be larger than east, for a box across
+            the date line.
         level: one or two values of the vertical coordinate, in its own units: ``10000/50000``.
 
     Raises:
-        SourceError: there is no such dataset, or the part is empty.
-        StoreError: ``out`` is there already, or cannot be written.
+        SourceError: the dataset does not exist, or no data lie in the selected part.
+        StoreError: ``out`` exists already, or cannot be written.
     """
     from .extract import Box, Request
     from .extract import extract as extract_request
@@ -376,7 +384,8 @@ def doctor(url: str = "", *, config: PathName | None = None, **settings: Any) ->
     """Check that this data node supports publishing and reading, and suggest fixes.
 
     Args:
-        url: a published NetCDF file to try; default: one of the ledger, or one found on this node.
+        url: a published NetCDF file to try; default: a file of the ledger, or one found on this
+            node.
         config: as in `link`.
         settings: settings by name.
     """
@@ -393,7 +402,7 @@ def _settings(config: PathName | None, named: dict[str, Any]) -> Settings:
 
 
 def _allowing_hosts(settings: Settings, sources: Sequence[str]) -> Settings:
-    """The settings, with the hosts of sources among those that may be fetched from."""
+    """Return the settings, with the hosts of the sources added to the allowed hosts."""
     from .transport import host_of, is_url
 
     hosts = [host_of(source) for source in sources if is_url(source)]
@@ -407,20 +416,20 @@ def _config_of_esgpublish(config: PathName | None) -> Path:
 
 
 def _config_if_any(config: PathName | None) -> Path | None:
-    """The configuration that was named, else that of esgpublish if it is there."""
+    """Return the configuration that was named, else that of esgpublish if the file exists."""
     place = _config_of_esgpublish(config)
     return place if config is not None or place.exists() else None
 
 
 def _texts(sources: Sources) -> list[str]:
-    """One or several URLs or paths, as texts."""
+    """Return one or several URLs or paths as a list of texts."""
     if isinstance(sources, str | os.PathLike):
         return [os.fspath(sources)]
     return [os.fspath(source) for source in sources]
 
 
 def _names(dataset_ids: DatasetName | Iterable[DatasetName]) -> Sequence[str]:
-    """One or several dataset ids, each checked."""
+    """Return one or several dataset ids as texts, each checked."""
     from .model import DatasetId
 
     if isinstance(dataset_ids, str | DatasetId):

@@ -111,7 +111,7 @@ def test_the_command_ends_with_the_answer(
         assert json.loads(printed)["chunk_steps"] == 12
     else:
         assert "The files form 3 arrays" in printed
-        assert "Chunks of 12 time steps would make them one array." in printed
+        assert "Repacked with chunks of 12 time steps, the files would form one array." in printed
     with pytest.raises(SystemExit) as ended:
         main(["inspect", str(paths[0]), *more])
     assert ended.value.code == 0
@@ -155,6 +155,6 @@ def test_variables_in_files_of_their_own_are_looked_at_one_by_one(
         main(["inspect", *map(str, paths)])
     assert ended.value.code == 1
     printed = capsys.readouterr().out
-    assert "Those of pr form one array." in printed
-    assert "Those of tas form 2 arrays" in printed
-    assert "Chunks of 12 time steps would make them one array." in printed
+    assert "The files of pr form one array." in printed
+    assert "The files of tas form 2 arrays" in printed
+    assert "Repacked with chunks of 12 time steps, the files would form one array." in printed

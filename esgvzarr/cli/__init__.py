@@ -1,11 +1,11 @@
 """The command line: the only room that prints and exits.
 
-Each family of commands is one module: ``link`` (publish, link, resume, status, unpublish),
-``generate`` (generate, combine, verify), ``inspect``, ``backfill``, ``audit``, ``pages`` and
-``doctor`` (doctor, demo).
-``arguments`` holds the options that commands share, ``printing`` what they print.
+Each module defines one family of commands: ``link`` (publish, link, resume, status, unpublish),
+``generate`` (generate, combine, verify), ``extract`` (extract, show), ``inspect``, ``backfill``,
+``audit``, ``pages`` and ``doctor`` (doctor, demo). ``arguments`` holds the options that several
+commands share. ``printing`` prints results, progress and outcomes.
 
-Imports stay inside functions, so that ``esgvzarr --help`` answers at once.
+Commands import what they need inside functions, so that ``esgvzarr --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = ["main", "make_parser", "program"]
 
 
 def program() -> None:
-    """Run the command that the process was started for, and end the process with its status."""
+    """Run the command of this process, and end the process with its exit status."""
     with loops_ended():
         main()
 
 
 _RARELY = 10_000
-"""New objects after which a command looks for reference cycles, in place of Python's 700: most of
-what it makes are imported modules, which stay.
+"""The garbage collector runs after this many new objects; Python's default is 700. Most new objects
+of a command are imported modules, which are never freed.
 """
 
 
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of all commands; docs/reference/commands.md is written from it."""
+    """Make the parser of all commands. docs/write_reference.py writes docs/reference/commands.md
+    from it.
+    """
     parser = argparse.ArgumentParser(
         prog="esgvzarr",
         description="Virtual-Zarr access to ESGF climate data that people can trust.",
@@ -96,8 +98,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _collecting_rarely() -> Iterator[None]:
-    """Let the garbage collector run less often during a command. A program that calls ``main`` gets
-    its own settings back.
+    """Let the garbage collector run less often during a command.
+
+    A program that calls ``main`` gets its own thresholds back.
     """
     before = gc.get_threshold()
     gc.set_threshold(_RARELY, *before[1:])
@@ -119,7 +122,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _log_to_stderr(level: int) -> None:
     """Show the log records of esgvzarr on standard error.
 
-    The handler is not the root logger's: esgcet shows its own records, and they would appear twice.
+    The handler is attached to the logger of esgvzarr, not to the root logger: esgcet shows the
+    records of the root logger itself, and each record would appear twice.
     """
     handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -131,4 +135,6 @@ def _log_to_stderr(level: int) -> None:
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """The handler of one run. The handlers of a program that calls ``main`` are left alone."""
+    """The handler of one run, of a type of its own, so that the handlers of a program that calls
+    ``main`` are kept.
+    """

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 EXIT_STATUS = (
-    "Exit status: 0 done, 1 refused or failed (the last line says why), 2 usage or configuration, "
-    "130 interrupted, 141 the reader of the output has ended."
+    "Exit status: 0 done, 1 refused or failed (the last line says why), 2 wrong usage or "
+    "configuration, 130 interrupted, 141 the program that reads the output has ended."
 )
-"""The last line of a command's help, unless the command says more."""
+"""The last line of a command's help, for commands that state no other."""
 CONFIG_OF_ESGPUBLISH = "that of esgpublish"
 Run = Callable[[argparse.Namespace], int]
 """Runs a command and returns its exit status."""
@@ -30,10 +30,10 @@ def add_command(
 
     Args:
         commands: the subparsers of ``esgvzarr``.
-        name: of the command.
-        run: carries it out, and returns its exit status.
-        help: one line for the list of commands; it begins the command's own help too.
-        epilog: stands at the end of the command's own help.
+        name: the name of the command.
+        run: carries out the command and returns its exit status.
+        help: one line for the list of commands; the command's own help begins with it.
+        epilog: the last line of the command's own help.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -47,31 +47,33 @@ def add_command(
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add what describes a dataset, and which dataset of it is meant."""
+    """Add the sources that describe a dataset, and the option that names one dataset of them."""
     parser.add_argument(
         "sources",
         nargs="+",
         metavar="SOURCE",
         help=(
-            "a THREDDS catalogue, publication record, STAC item or mapfile, or NetCDF files and "
-            "directories; URLs or paths"
+            "a THREDDS catalogue, a publication record, a STAC item or a mapfile, or "
+            "NetCDF files and directories; URLs or paths"
         ),
     )
     parser.add_argument(
         "--dataset-id",
         metavar="DSID",
-        help="needed for plain NetCDF files; otherwise which dataset of SOURCE is meant",
+        help="the dataset id; required for plain NetCDF files; otherwise it selects one dataset "
+        "of SOURCE",
     )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of an output."""
+    """Add the option that chooses outputs."""
     parser.add_argument(
         "--output",
         dest="outputs",
         action="append",
         choices=sorted(registered("esgvzarr.outputs")),
-        help="what references are written as; may be given more than once; overrides the settings",
+        help="the format in which references are written; may be given several times; overrides "
+        "the settings",
     )
 
 
@@ -81,19 +83,19 @@ def add_output_dir(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def add_force(parser: argparse.ArgumentParser, replaced: str) -> None:
-    """Add the permission to replace what is there."""
+    """Add the option that allows a command to replace a file."""
     parser.add_argument(
         "--force", action="store_true", help=f"replace {replaced} with different content"
     )
 
 
 def add_dry_run(parser: argparse.ArgumentParser, help: str) -> None:
-    """Add the option to change nothing."""
+    """Add the option that makes a command show its changes and carry out none of them."""
     parser.add_argument("--dry-run", action="store_true", help=help)
 
 
-SENDS_NOTHING = "send and write nothing, and show what would be done"
-WRITES_NOTHING = "write nothing, and show what would be done"
+SENDS_NOTHING = "show what would be done; send and write nothing"
+WRITES_NOTHING = "show what would be done; write nothing"
 
 
 def add_dataset_ids(parser: argparse.ArgumentParser, help: str) -> None:
@@ -102,12 +104,12 @@ def add_dataset_ids(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser, help: str) -> None:
-    """Add the choice of output for programs."""
+    """Add the option that prints results as JSON."""
     parser.add_argument("--json", action="store_true", help=help)
 
 
 def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") -> None:
-    """Add the configuration, and options that override single settings."""
+    """Add the option that names the configuration, and options that override single settings."""
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -117,7 +119,7 @@ def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") 
     parser.add_argument(
         "--read",
         choices=("auto", "http", "local"),
-        help="where metadata is read from; overrides the setting",
+        help="where metadata are read from; overrides the setting",
     )
     parser.add_argument(
         "--allow-host",
@@ -129,38 +131,38 @@ def add_settings(parser: argparse.ArgumentParser, default_config: str = "none") 
 
 
 def given_path(text: str) -> Path:
-    """Parse a path. An empty one, as a variable of the shell that is not set gives, would be the
-    directory in which the command runs.
+    """Parse a path. An empty argument, as an unset shell variable gives, is an error: pathlib would
+    read it as the current directory.
 
     Raises:
-        argparse.ArgumentTypeError: it is empty.
+        argparse.ArgumentTypeError: the path is empty.
     """
     if not text.strip():
-        raise argparse.ArgumentTypeError("an empty path; . is this directory")
+        raise argparse.ArgumentTypeError("the path is empty; for the current directory, give .")
     return Path(text)
 
 
 def positive_count(text: str) -> int:
-    """Parse a number of things, at least 1.
+    """Parse a count, which must be at least 1.
 
     Raises:
-        argparse.ArgumentTypeError: it is less.
+        argparse.ArgumentTypeError: it is less than 1.
     """
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+        raise argparse.ArgumentTypeError(f"is {text}; expected 1 or more")
     return number
 
 
 def dataset_id_of(options: argparse.Namespace) -> DatasetId | None:
-    """The value of ``--dataset-id``."""
+    """Return the value of ``--dataset-id`` as a dataset id."""
     from ..model import DatasetId
 
     return DatasetId.parse(options.dataset_id) if options.dataset_id else None
 
 
 def settings_of(options: argparse.Namespace, config: Path | None) -> Settings:
-    """Read the settings: those of the configuration, overridden by options."""
+    """Read the settings from the configuration, and override them by the options."""
     from ..settings import read_settings
 
     settings = read_settings(config, read=options.read, outputs=getattr(options, "outputs", None))
@@ -169,7 +171,9 @@ def settings_of(options: argparse.Namespace, config: Path | None) -> Settings:
 
 
 def config_of_esgpublish(options: argparse.Namespace) -> Path:
-    """The path in ``--config``, else that of esgpublish's own configuration, there or not."""
+    """Return the path in ``--config``, else the path of esgpublish's configuration, which need not
+    exist.
+    """
     from ..esgpublish import config_path
 
     config: Path | None = options.config
@@ -177,6 +181,8 @@ def config_of_esgpublish(options: argparse.Namespace) -> Path:
 
 
 def config_if_any(options: argparse.Namespace) -> Path | None:
-    """As ``config_of_esgpublish``, but nothing if neither is named nor there."""
+    """Return what ``config_of_esgpublish`` returns, or None if ``--config`` is not given and the
+    file does not exist.
+    """
     config = config_of_esgpublish(options)
     return config if options.config or config.exists() else None

@@ -35,9 +35,9 @@ def add_commands(commands: Any) -> None:
         commands,
         "audit",
         _audit,
-        "check published references again: their files, the served reference file, the link",
+        "check published references again: their NetCDF files, the served reference file, the link",
         "Prints problems only; prints nothing if all is well and output is not a terminal. "
-        "Exit status: 0 all is well, 1 there are problems, 2 usage or configuration.",
+        "Exit status: 0 all is well, 1 there are problems, 2 wrong usage or configuration.",
     )
     parser.add_argument(
         "targets",
@@ -52,23 +52,24 @@ def add_commands(commands: Any) -> None:
         "--checksums",
         action="store_true",
         help=(
-            "read every file whole, from the local disk where it is there, and compare its checksum"
+            "read every file whole, from the local disk where a path is known, and compare "
+            "its checksum"
         ),
     )
     parser.add_argument(
         "--samples",
         action="store_true",
-        help="read a sample of values through each reference file, and compare it with the files",
+        help="read a sample of values through each reference file, and compare them with the files",
     )
     parser.add_argument(
         "--repair",
         action="store_true",
         help=(
             "remove links that give wrong data, and let resume link these datasets again; "
-            "undecided files are read whole first"
+            "files whose state is undecided are read whole first"
         ),
     )
-    add_dry_run(parser, "with --repair: send and write nothing, and show what would be done")
+    add_dry_run(parser, "with --repair: show what would be done; send and write nothing")
     add_json(parser, "print all findings as JSON")
     add_settings(parser, CONFIG_OF_ESGPUBLISH)
 
@@ -107,7 +108,7 @@ def _audit_all(
         keep=not options.dry_run,
     )
     found = []
-    with console.status("") as status:  # shown on a terminal only
+    with console.status("") as status:  # The status is shown on a terminal only.
         for one in audited:
             found.append(one)
             status.update(f"{len(found)} of {len(targets)} datasets")
@@ -117,7 +118,7 @@ def _audit_all(
 def _repair_all(
     options: argparse.Namespace, found: Sequence[Audited], settings: Settings
 ) -> dict[str, Outcome]:
-    """What was repaired, by dataset id."""
+    """Repair the datasets with problems, and return the outcomes by dataset id."""
     from ..audit.repair import repair
 
     repairs = {}
@@ -137,7 +138,9 @@ def _summary(found: Sequence[Audited]) -> str:
 
 
 def _audit_of(found: Audited, repaired: Outcome | None) -> dict[str, Any]:
-    """What programs are told of a dataset: its problems, and the number of checks by evidence."""
+    """Return what ``--json`` prints of a dataset: its problems, and the number of checks by
+    evidence.
+    """
     problems = []
     for one in found.problems:
         problems.append({"state": one.state, "subject": one.subject, "detail": one.detail})

@@ -1,4 +1,4 @@
-"""The command about a whole back catalogue: backfill."""
+"""The command that publishes a whole back catalogue: backfill."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def add_commands(commands: Any) -> None:
         _backfill,
         "write and link, or only write, the references of all datasets of a back catalogue; run "
         "it again to continue",
-        "A list of the datasets still to do is kept beside the ledger. Ctrl-C ends the run after "
-        "the datasets in progress; a second Ctrl-C ends it at once. Exit status: 0 every dataset "
-        "is done, 1 some were refused, failed or are left, 2 usage or configuration.",
+        "Keeps a list of the datasets still to do beside the ledger. Ctrl-C ends the run "
+        "after the datasets in progress; a second Ctrl-C ends it at once. Exit status: 0 "
+        "every dataset is done, 1 some were refused, failed or are left, 2 wrong usage or "
+        "configuration.",
     )
     parser.add_argument(
         "sources",
@@ -56,31 +57,33 @@ def add_commands(commands: Any) -> None:
         metavar="URL",
         default="",
         help=(
-            "where each dataset of a list is described, with {dataset_id} or {path} in it; "
-            "default: the index of esg.yaml"
+            "for a list of dataset ids: the description of each dataset, a URL or path "
+            "that contains {dataset_id} or {path}; default: the index of esg.yaml"
         ),
     )
     parser.add_argument(
         "--output-dir",
         metavar="DIR",
         type=given_path,
-        help="only write <DSID>.json there; no index is changed",
+        help="write <DSID>.json to this directory and change no index",
     )
-    parser.add_argument("--plan-only", action="store_true", help="only print the datasets")
+    parser.add_argument(
+        "--plan-only", action="store_true", help="print the datasets and do nothing else"
+    )
     parser.add_argument(
         "--retry",
         metavar="CODE",
         nargs="?",
         const="",
-        help="try again the datasets that were refused or failed, all or those with this error "
-        "code; write it after the sources",
+        help="try datasets again that were refused or failed: all, or those with this error "
+        "code; give it after the sources",
     )
     _add_resources(parser)
     parser.add_argument(
         "--report",
         metavar="FILE",
         type=given_path,
-        help="write an HTML page with the outcome of every dataset",
+        help="write an HTML page with the outcome of every dataset to this file",
     )
     add_settings(parser, CONFIG_OF_ESGPUBLISH)
 
@@ -90,21 +93,21 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
         "--scheduler",
         metavar="tcp://HOST:PORT",
         default="",
-        help="compute on the workers of this Dask cluster",
+        help="compute on the workers of the Dask cluster at this address",
     )
     parser.add_argument(
         "--jobs",
         metavar="N",
         type=positive_count,
         default=0,
-        help="processes on this machine; default: one for each CPU",
+        help="number of processes on this machine; default: one for each CPU",
     )
     parser.add_argument(
         "--per-node",
         metavar="N",
         type=positive_count,
         default=4,
-        help="datasets read from one data node at the same time; default: 4",
+        help="datasets that are read from one data node at the same time; default: 4",
     )
 
 
@@ -145,7 +148,7 @@ def _backfill(options: argparse.Namespace) -> int:
 def _stopped_by_signals() -> Iterator[threading.Event]:
     """Make an event that Ctrl-C and SIGTERM set.
 
-    A second signal ends this process at once, which the ledger and the queue survive.
+    A second signal ends this process at once. The ledger and the queue stay valid.
     """
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Completion of commands and options in shells, made by shtab."""
+"""Completion of commands and options in shells; shtab makes the scripts."""
 
 from __future__ import annotations
 

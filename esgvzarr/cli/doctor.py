@@ -37,7 +37,7 @@ def _add_doctor(commands: Any) -> None:
         "doctor",
         _doctor,
         "check that this data node supports publishing and reading, and suggest fixes",
-        "Exit status: 0 no check is bad, 1 one is, 2 usage or configuration.",
+        "Exit status: 0 no check is bad, 1 a check is bad, 2 wrong usage or configuration.",
     )
     parser.add_argument(
         "url",
@@ -68,7 +68,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _print_diagnoses(rows: Sequence[Diagnosis]) -> None:
-    """Print a table on a terminal, and whole lines elsewhere."""
+    """Print a table on a terminal, and one line for each check elsewhere."""
     if not sys.stdout.isatty():
         for row in rows:
             print(f"{row.health:4}  {row.check:10}  {row.found}")
@@ -102,8 +102,8 @@ def _add_demo(commands: Any) -> None:
     parser.add_argument(
         "--keep-serving",
         action="store_true",
-        help="add a dataset of a fine grid, print links to pages with maps, and leave data node, "
-        "pages and index up until Ctrl-C",
+        help="add a dataset with a fine grid, print links to pages with maps, and keep the data "
+        "node, pages and index running until Ctrl-C",
     )
 
 

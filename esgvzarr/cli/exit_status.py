@@ -1,4 +1,4 @@
-"""What a command ends with."""
+"""The exit statuses of commands."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class ExitStatus(IntEnum):
     REFUSED = 1
     """Something was refused or failed; the last line on standard error says why."""
     USAGE = 2
-    """The command line or the configuration cannot be used."""
+    """The command line or the configuration is wrong."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C ended the command."""
     PIPE_CLOSED = 141
     """The program that read the output has ended, as in ``esgvzarr status | head``."""

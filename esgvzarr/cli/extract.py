@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "extract",
         _extract,
-        "write a part of a dataset to a NetCDF file, fetching only the chunks that it needs",
+        "write a part of a dataset to a NetCDF file; fetch only the chunks that it needs",
     )
     parser.add_argument("source", metavar="DSID|HREF|ITEM", help=_SOURCE)
     parser.add_argument(
@@ -39,8 +39,8 @@ def add_commands(commands: Any) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a variable, with its coordinates and bounds; may be given several times; GROUP/NAME "
-        "where several groups hold it",
+        help="a variable, with its coordinates and bounds; may be given several times; "
+        "GROUP/NAME where several groups have a variable of this name",
     )
     parser.add_argument(
         "--time",
@@ -53,7 +53,7 @@ def add_commands(commands: Any) -> None:
         metavar=("WEST", "SOUTH", "EAST", "NORTH"),
         nargs=4,
         type=float,
-        help="degrees; WEST may be larger than EAST, for a box across the date line",
+        help="a box in degrees; WEST may be larger than EAST, for a box across the date line",
     )
     parser.add_argument(
         "--level",
@@ -68,7 +68,7 @@ def add_commands(commands: Any) -> None:
         "print what a dataset is and how to open it",
     )
     show.add_argument("source", metavar="DSID|HREF|ITEM", help=_SOURCE)
-    show.add_argument("--page", action="store_true", help="open its page in a browser, too")
+    show.add_argument("--page", action="store_true", help="also open its page in a browser")
 
 
 def _extract(options: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def _extract(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar with bytes on a terminal; nothing elsewhere."""
+    """Show a bar of the bytes fetched on a terminal, and nothing elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
@@ -131,7 +131,9 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _tree_of(artefact: Artefact, place: str) -> Tree:
-    """The groups and arrays of references: as the document states them, or as readers open them."""
+    """Return the groups and arrays of references: as the document states them, or as readers open
+    them.
+    """
     from ..output import is_stock_json, of_place, protocol_of
     from ..pages.trees import DocumentTree, OpenedTree
 
@@ -143,10 +145,10 @@ def _tree_of(artefact: Artefact, place: str) -> Tree:
 
 
 def _page_of(place: str, transport: Transport) -> str:
-    """The URL of the page of a reference file.
+    """Return the URL of the page of a reference file.
 
     Raises:
-        SourceError: there is none.
+        SourceError: the reference file has no page.
     """
     from ..errors import SourceError
     from ..pages import page_href, page_path
@@ -170,8 +172,8 @@ def _page_of(place: str, transport: Transport) -> str:
 
 
 def _proof_of(place: str, transport: Transport) -> str:
-    """What is known here of the proof: from the ledger of this machine, or from the page that lies
-    beside references on a server.
+    """Return what is known of the proof: from the ledger of this machine, or from the page beside
+    the references on a server.
     """
     from ..errors import StoreError, TransportError
     from ..link.attempt import kept_proof
@@ -182,7 +184,7 @@ def _proof_of(place: str, transport: Transport) -> str:
 
     day = ""
     if is_url(place):
-        with suppress(TransportError, ValueError):  # no page, or one that others wrote
+        with suppress(TransportError, ValueError):  # There is no page, or another program wrote it.
             answer = transport.ask(page_href(place))
             day = proved_on(answer.data) if answer.status == HTTPStatus.OK else ""
     else:
@@ -191,7 +193,10 @@ def _proof_of(place: str, transport: Transport) -> str:
             day = report.created[:10] if report is not None and report.passed else ""
     if day:
         return f"proved: compared with the NetCDF files on {day}, all checks passed"
-    return f"proved: no record here; this compares with the files: esgvzarr verify {place}"
+    return (
+        "proof: no record of one is known here; to compare with the NetCDF files: esgvzarr "
+        f"verify {place}"
+    )
 
 
 def _print_facts(facts: PageFacts, place: str, proof: str) -> None:

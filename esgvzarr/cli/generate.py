@@ -55,13 +55,15 @@ def _add_generate(commands: Any) -> None:
     add_sources(parser)
     add_output(parser)
     add_output_dir(
-        parser, "where <DSID>.json is written, or <DSID> with the ending of the chosen output"
+        parser,
+        "the directory where <DSID>.json is written, or <DSID> with the ending of the "
+        "chosen output",
     )
     parser.add_argument(
         "--catalog",
         metavar="DIR",
         type=given_path,
-        help="also list it in a static STAC catalogue in this directory",
+        help="also list the reference file in a static STAC catalogue in this directory",
     )
     add_force(parser, "a reference file")
     add_dry_run(parser, WRITES_NOTHING)
@@ -91,7 +93,7 @@ def _generate(options: argparse.Namespace) -> int:
 
 
 def _line_that_opens(path: str) -> str:
-    """A line of Python that opens a reference file."""
+    """Return a line of Python that opens a reference file."""
     from ..output import opening_call, provenance_at, reading_of
 
     layout = reading_of(provenance_at(Path(path))).layout
@@ -123,7 +125,7 @@ def _generated(
     settings: Settings,
     progress: Progress,
 ) -> Outcome:
-    """Write the references, and keep the outcome in the ledger, that of a failure too."""
+    """Write the references, and keep the outcome in the ledger, also of a failure."""
     from ..generate import generate
     from ..link.add import catalogue
     from ..outcome import Verb, failure
@@ -148,8 +150,9 @@ def _generated(
 
 
 def _keep(outcome: Outcome, settings: Settings, made: Written | None = None) -> None:
-    """Keep what became of references in the ledger, and their proofs. No link depends on it, so a
-    ledger that cannot be written is only reported.
+    """Keep the outcome of a dataset in the ledger, and its proofs.
+
+    No link depends on this entry: if the ledger cannot be written, this only prints a warning.
     """
     from ..link.attempt import keep_made
     from ..link.ledger import Ledger
@@ -169,9 +172,12 @@ def _add_combine(commands: Any) -> None:
         "whole simulation",
     )
     parser.add_argument(
-        "spec", metavar="SPEC", type=given_path, help="YAML file that says what belongs together"
+        "spec",
+        metavar="SPEC",
+        type=given_path,
+        help="YAML file that says which datasets or files belong together",
     )
-    add_output_dir(parser, "where <name>.json is written")
+    add_output_dir(parser, "the directory where <name>.json is written")
     add_output(parser)
     add_force(parser, "a document")
     add_dry_run(parser, WRITES_NOTHING)
@@ -227,17 +233,19 @@ def _add_verify(commands: Any) -> None:
         "--full", action="store_true", help="compare every value; default: a sample of chunks"
     )
     parser.add_argument(
-        "--verbose", action="store_true", help="print all checks; default: those that failed"
+        "--verbose", action="store_true", help="print all checks; default: failed checks only"
     )
     add_json(parser, "print the report as JSON")
     add_settings(parser)
 
 
 def _dataset_id_or_file(target: str) -> str:
-    """A dataset id, of what is no file; most of what is neither is a misspelt path.
+    """Parse the target as a dataset id if it is no file.
+
+    A text that is neither is probably a misspelt path, and the error says so.
 
     Raises:
-        SourceError: ``source-none``.
+        SourceError: ``source-none``, the target is neither a file nor a dataset id.
     """
     from ..model import DatasetId
 
@@ -280,7 +288,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _print_report(verified: Report, *, verbose: bool) -> None:
-    """Print the checks that failed, or all, and how many of each kind passed."""
+    """Print the failed checks, or all of them, and how many of each kind passed."""
     from ..errors import plain
 
     lines = []

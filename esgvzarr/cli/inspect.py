@@ -19,8 +19,8 @@ def add_commands(commands: Any) -> None:
         commands,
         "inspect",
         _inspect,
-        "say whether NetCDF files form one array, and what would make them one",
-        "Exit status: 0 the files form one array, 1 they do not, 2 usage.",
+        "say whether NetCDF files form one array, and if not, which chunks would make them one",
+        "Exit status: 0 the files form one array, 1 they do not, 2 wrong usage.",
     )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="all NetCDF files of one dataset; paths or URLs"
@@ -84,12 +84,14 @@ def _lines(found: Inspection) -> list[str]:
     if not found.segments:
         lines = ["The files cannot be referenced."]
     elif found.variables:
-        lines = [f"The files hold {len(found.variables)} variables, each in files of its own."]
+        lines = [
+            (f"The files hold {len(found.variables)} variables; each variable is in its own files.")
+        ]
     else:
         lines = [_verdict("The files", found.segments)]
     lines += [f"{one.file.rpartition('/')[2]}: [{one.code}] {one.text}" for one in found.obstacles]
     for one in found.variables:
-        lines += [_verdict(f"Those of {one.name}", one.segments), *_advice(one)]
+        lines += [_verdict(f"The files of {one.name}", one.segments), *_advice(one)]
     if not found.variables:
         lines += _advice(found)
     return [*lines, *found.notes]
@@ -106,5 +108,9 @@ def _verdict(subject: str, segments: int) -> str:
 def _advice(found: Inspection | VariableInspection) -> list[str]:
     lines = list(found.repacking)
     if found.chunk_steps:
-        lines.insert(0, f"Chunks of {found.chunk_steps} time steps would make them one array.")
+        lines.insert(
+            0,
+            f"Repacked with chunks of {found.chunk_steps} time steps, the files would form one "
+            "array.",
+        )
     return lines

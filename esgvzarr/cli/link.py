@@ -56,10 +56,11 @@ def _add_publish(commands: Any) -> None:
         "publish",
         _publish,
         "run esgpublish, then write and link the references of each dataset that it registered",
-        "All other arguments are passed to esgpublish (esgpublish --help lists them). Settings are "
-        "read from the esgvzarr: section of the same esg.yaml. With --dry-run, esgcet makes its "
-        "records, and nothing is sent. Exit status: that of esgpublish; with --strict, 1 if a "
-        "registered dataset was not linked; 2 usage or configuration.",
+        "Passes all other arguments to esgpublish (esgpublish --help lists them). Reads "
+        "settings from the esgvzarr: section of the same esg.yaml. With --dry-run, esgcet "
+        "makes its records, and nothing is sent. Exit status: that of esgpublish; with "
+        "--strict, 1 if a registered dataset was not linked; 2 wrong usage or "
+        "configuration.",
     )
     parser.set_defaults(takes_unknown=True)
     parser.add_argument(
@@ -72,8 +73,8 @@ def _add_publish(commands: Any) -> None:
         "--force",
         action="store_true",
         help=(
-            "replace reference files with different content; caches may keep the old ones for a "
-            "while"
+            "replace reference files with different content; caches may serve the old "
+            "files for a while"
         ),
     )
 
@@ -130,17 +131,21 @@ def _add_resume(commands: Any) -> None:
     )
     add_dataset_ids(
         parser,
-        "these datasets, for whatever reason they failed, with today's settings; default: all in "
-        "the ledger that may be finished, as it was decided",
+        "the datasets to finish, whatever error they ended with, with today's settings; "
+        "default: all datasets of the ledger that a new attempt may finish, with the "
+        "settings of the first attempt",
     )
     parser.add_argument(
         "--all",
         action="store_true",
-        help="all datasets that are not finished, for whatever reason they failed, with today's "
+        help="finish all unfinished datasets, whatever error they ended with, with today's "
         "settings",
     )
     parser.add_argument(
-        "--code", metavar="CODE", default="", help="only datasets that ended with this error code"
+        "--code",
+        metavar="CODE",
+        default="",
+        help="finish only datasets that ended with this error code",
     )
     add_dry_run(parser, SENDS_NOTHING)
     add_settings(parser, CONFIG_OF_ESGPUBLISH)
@@ -164,11 +169,11 @@ def _add_status(commands: Any) -> None:
         commands,
         "status",
         _status,
-        "show the state of datasets, as the ledger has it",
-        "Exit status: 0 nothing is left to do, 1 something is left or a dataset is unknown, 2 "
-        "usage or configuration.",
+        "show the state of datasets in the ledger",
+        "Exit status: 0 nothing is left to do, 1 a dataset is unfinished or unknown, 2 "
+        "wrong usage or configuration.",
     )
-    add_dataset_ids(parser, "these datasets; default: all in the ledger")
+    add_dataset_ids(parser, "the datasets to show; default: all in the ledger")
     add_json(parser, "print the states as JSON")
     add_settings(parser, CONFIG_OF_ESGPUBLISH)
 
@@ -192,7 +197,8 @@ def _status(options: argparse.Namespace) -> int:
     unknown = sorted(set(asked) - {entry.dataset_id for entry in entries})
     for name in unknown:
         print(
-            f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}",
+            f"esgvzarr: [source-not-in-ledger] {name}: is not in the ledger {ledger.path}; "
+            "esgvzarr status lists the datasets that are",
             file=sys.stderr,
         )
     if unknown or any(entry.state not in FINISHED for entry in entries):
@@ -201,8 +207,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _status_of(entry: Entry | AuditEntry, live: Sequence[str]) -> dict[str, Any]:
-    """What programs are told of a dataset: how the last attempt ended, and which links are live
-    whatever it did.
+    """Return what ``--json`` prints of a dataset: how its last attempt ended, and its live links.
 
     A dataset that another process is working on is ``interrupted`` too.
     """
@@ -229,7 +234,7 @@ def _status_of(entry: Entry | AuditEntry, live: Sequence[str]) -> dict[str, Any]
 
 
 def _print_status(rows: Sequence[dict[str, Any]]) -> None:
-    """Print a block for each dataset on a terminal, and one line for each elsewhere."""
+    """Print a block for each dataset on a terminal, and one line for each dataset elsewhere."""
     from ..link.states import State
 
     names = ("dataset_id", "state", "code", "when", "href", "detail")
@@ -253,14 +258,14 @@ def _add_unpublish(commands: Any) -> None:
         commands,
         "unpublish",
         _unpublish,
-        "remove the link of a dataset from its index, then move its reference file out of the "
-        "served directory; the dataset itself stays published",
+        "remove the link of a dataset from its index, then move its reference file out of "
+        "the served directory; the dataset itself stays published",
     )
-    parser.add_argument("dataset_id", metavar="DSID", help="the dataset")
+    parser.add_argument("dataset_id", metavar="DSID", help="the dataset whose link is removed")
     parser.add_argument(
         "--delete",
         action="store_true",
-        help="delete the reference file; by default a copy is kept beside the ledger",
+        help="delete the reference file; default: keep a copy beside the ledger",
     )
     add_dry_run(parser, SENDS_NOTHING)
     add_settings(parser, CONFIG_OF_ESGPUBLISH)

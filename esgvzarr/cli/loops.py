@@ -1,7 +1,7 @@
-"""The end of the program: the event loops of zarr and fsspec, which run in threads of their own.
+"""End the event loops of zarr and fsspec, which run in threads of their own.
 
-Both libraries leave their loop to the end of Python, where tasks that still wait, as after Ctrl-C,
-are destroyed with a message each.
+Both libraries close their loop only when Python ends. Tasks that still wait then, as after Ctrl-C,
+are destroyed, and each prints a message.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     import asyncio
 
 _HOLDERS = ("zarr.core.sync", "fsspec.asyn")
-"""Modules with ``loop`` and ``iothread``, lists of one: what they run, once something was read."""
+"""Modules that have ``loop`` and ``iothread``: lists that hold the event loop and its thread once
+something was read.
+"""
 _PATIENCE_S = 5.0
-"""For the tasks of a loop to end, once they were cancelled; and for its thread."""
+"""Seconds that cancelled tasks of a loop get to end, and then its thread."""
 
 
 @contextmanager
 def loops_ended() -> Iterator[None]:
-    """Cancel what waits in the loops of the libraries when the block ends, and close the loops when
-    Python ends. For programs: nothing can be read through the libraries afterwards.
+    """Cancel the waiting tasks of both loops when the block ends, and close the loops when Python
+    ends.
+
+    For programs only: the libraries can read nothing afterwards.
     """
-    atexit.register(_close_loops)  # before the libraries register what they do then: it runs last
+    # Registered before the libraries register their own functions: atexit runs this one last.
+    atexit.register(_close_loops)
     try:
         yield
     finally:
@@ -35,7 +40,7 @@ def loops_ended() -> Iterator[None]:
 
 
 def _running_loops() -> Iterator[tuple[asyncio.AbstractEventLoop, Any]]:
-    """The loops that run in this process, each with its thread."""
+    """Return the loops that run in this process, each with its thread."""
     for name in _HOLDERS:
         holder = sys.modules.get(name)
         loops = getattr(holder, "loop", None) or (None,)
@@ -45,14 +50,14 @@ def _running_loops() -> Iterator[tuple[asyncio.AbstractEventLoop, Any]]:
 
 
 def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel all tasks of a loop, and wait for their ends."""
+    """Cancel all tasks of a loop, and wait until they have ended."""
     import asyncio
     from concurrent.futures import CancelledError
 
     try:
         asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(_PATIENCE_S)
     except (TimeoutError, CancelledError):
-        return  # a task that does not end goes with the process
+        return  # A task that does not end now ends with the process.
 
 
 async def _cancel_others() -> None:
@@ -65,8 +70,9 @@ async def _cancel_others() -> None:
 
 
 def _close_loops() -> None:
-    """Stop the loops that still run, wait for their threads, and close them. zarr has closed its
-    own by then; fsspec has closed its connections.
+    """Stop the loops that still run, wait for their threads, and close the loops.
+
+    zarr has closed its own loop by then; fsspec has closed its connections.
     """
     for loop, thread in _running_loops():
         loop.call_soon_threadsafe(loop.stop)

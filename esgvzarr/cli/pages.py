@@ -1,4 +1,4 @@
-"""The command that writes pages for people: pages."""
+"""The command that writes an HTML page for each reference file: pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def add_commands(commands: Any) -> None:
         commands,
         "pages",
         _pages,
-        "write a page for each reference file of a directory, and an index.html to search them",
+        "write an HTML page for each reference file of a directory, and an index.html to "
+        "search them",
     )
     parser.add_argument(
         "directory",
@@ -32,8 +33,8 @@ def add_commands(commands: Any) -> None:
         "--url",
         metavar="URL",
         default="",
-        help="the public URL of DIR; the pages then draw maps, and name the full URLs; default: "
-        "as the settings serve DIR",
+        help="the public URL of DIR; with it the pages draw maps and show full URLs; default: "
+        "the URL at which the settings serve DIR",
     )
     parser.add_argument(
         "--config",

@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, progress and outcomes on standard error.
+"""Print results on standard output, and progress and outcomes on standard error.
 
 Lines are never broken or cut, except in tables on a terminal: programs may read them.
 """
@@ -24,24 +24,26 @@ if TYPE_CHECKING:
 
 TERMINAL_REFRESH_S = 0.5
 LOG_REFRESH_S = 30.0
-"""How often a backfill says how far it is, where standard error is not a terminal."""
+"""Seconds between two lines of progress of a backfill, where standard error is not a terminal."""
 _WIDE = 80
-"""Columns of a terminal from which on a bar is drawn."""
+"""A bar is drawn on terminals with at least this many columns."""
 _BAR = 20
 _MOST_OF_ID = 43
 _LEAST_OF_ID = 8
-"""Columns for a dataset id before its step; fewer than the least tell nothing."""
+"""Columns for the end of a dataset id before its step; fewer than the minimum would identify no
+dataset.
+"""
 MOST_MINUTES = 600
-"""Longer times to go are shown in hours."""
+"""Remaining times of more minutes are shown in hours."""
 
 
 def print_error(error: EsgvzarrError) -> None:
-    """Print an error and its code, in one line on standard error."""
+    """Print an error and its code in one line on standard error."""
     print(f"esgvzarr: [{error.code}] {error}", file=sys.stderr)
 
 
 def make_console() -> Console:
-    """Make a console on standard error, which does not fold lines."""
+    """Make a console on standard error that does not fold lines."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -58,8 +60,10 @@ def progress_on(console: Console) -> Progress:
 
 @contextmanager
 def step_bar(console: Console) -> Iterator[Progress]:
-    """Show on a terminal which step of which dataset goes on, for how long, and how much of it is
-    done, as far as that is known; nothing elsewhere, so that cron sends mail about outcomes alone.
+    """Show on a terminal the step of the dataset in progress, its duration, and the fraction done
+    where it is known.
+
+    Nothing is shown elsewhere, so that cron sends mail about outcomes alone.
     """
     if not console.is_terminal:
         yield lambda *_: None
@@ -80,7 +84,9 @@ def step_bar(console: Console) -> Iterator[Progress]:
         def show_step(dataset_id: str, step: str) -> None:
             if isinstance(step, Doing):
                 share = f"{100 * step.done // step.total}%"
-                whole = step.done == step.total  # drawn now: the next step may begin before
+                whole = (
+                    step.done == step.total
+                )  # Drawn now, because the next step may begin before the next refresh.
                 bar.update(task, total=step.total, completed=step.done, refresh=whole, share=share)
                 return
             description = _fitting(dataset_id, step, console.width - taken)
@@ -90,11 +96,11 @@ def step_bar(console: Console) -> Iterator[Progress]:
 
 
 def _fitting(dataset_id: str, step: str, room: int) -> str:
-    """A step, and before it what fits of the dataset id: its end, which tells most.
+    """Return a step, preceded by as much of the dataset id as fits: its end, which differs most.
 
     Args:
-        dataset_id: of the dataset.
-        step: what is done.
+        dataset_id: the id of the dataset.
+        step: what is being done.
         room: columns of the terminal.
     """
     if len(step) > room:
@@ -107,7 +113,7 @@ def _fitting(dataset_id: str, step: str, room: int) -> str:
 
 
 def is_well(outcome: Outcome) -> bool:
-    """Whether a dataset is done, or would be in a dry run."""
+    """Whether a dataset is done; in a dry run, whether it would be."""
     return not outcome.code
 
 
@@ -132,7 +138,7 @@ def print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def print_columns(lines: Sequence[Sequence[str]]) -> None:
-    """Print lines whose cells stand below each other."""
+    """Print lines with their cells aligned in columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
@@ -149,7 +155,9 @@ def print_block(heading: str, lines: Sequence[str]) -> None:
 
 
 def print_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table on a terminal, and columns elsewhere; nothing if there are no lines."""
+    """Print a table on a terminal, and aligned columns elsewhere. Print nothing if there are no
+    lines.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -167,7 +175,7 @@ def print_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
-    """Show how far a backfill is: a bar on a terminal, a line now and then elsewhere."""
+    """Show the progress of a backfill: a bar on a terminal, a line from time to time elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn
 
     from ..outcome import State
@@ -201,7 +209,7 @@ def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
 
 
 def _sentence(now: Standing) -> str:
-    """How far a backfill is, in one line."""
+    """Describe the progress of a backfill in one line."""
     from ..outcome import State
 
     parts = []

@@ -1,7 +1,8 @@
-"""Standard output and standard error while a command runs, which may be full or closed.
+"""Standard output and standard error while a command runs; either may be full or closed.
 
-Results go to standard output: a command that cannot print them has failed. Messages go to standard
-error: a command that cannot print them goes on, and its exit status says how it ended.
+Results go to standard output: if they cannot be printed, the command has failed. Messages go to
+standard error: if they cannot be printed, the command goes on, and only its exit status tells how
+it ended.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _QUIET_ON_DISKS = "warn,icechunk_arrow_object_store=error,icechunk_storage::read
 
 
 class PipeClosedError(Exception):
-    """The program that read standard output has ended, as ``head`` does after ten lines."""
+    """The program that reads standard output has ended, as ``head`` does after ten lines."""
 
 
 @contextmanager
 def results_printed() -> Iterator[None]:
-    """Watch standard output while a command runs, and write out what it still holds at the end.
+    """Watch standard output while a command runs, and flush it at the end.
 
     Raises:
         StoreError: ``store-stdout``, standard output cannot be written.
@@ -36,7 +37,7 @@ def results_printed() -> Iterator[None]:
     with redirect_stdout(results):
         try:
             yield
-        except SystemExit:  # argparse printed a help text
+        except SystemExit:  # argparse printed a help text.
             results.flush()
             raise
         results.flush()
@@ -44,8 +45,10 @@ def results_printed() -> Iterator[None]:
 
 @contextmanager
 def messages_shown() -> Iterator[None]:
-    """Let a command go on when standard error cannot be written. A program that calls ``main`` gets
-    the logger of esgvzarr back as it was, without a handler of this command's standard error.
+    """Let a command go on when standard error cannot be written.
+
+    A program that calls ``main`` gets the logger of esgvzarr back without the handler of this
+    command's standard error.
     """
     messages = _MessageStream(sys.stderr or _nowhere())
     with redirect_stderr(messages), _logger_given_back(), _icechunk_quiet():
@@ -54,21 +57,22 @@ def messages_shown() -> Iterator[None]:
 
 @contextmanager
 def _icechunk_quiet() -> Iterator[None]:
-    """Let Icechunk say nothing of what it always says of local directories: that they are not safe
-    for several writers. Ours hold a claim. Where ``ICECHUNK_LOG`` is set, or a program that calls
-    ``main`` has imported Icechunk, its own filter stays.
+    """Silence Icechunk's warning that local directories are not safe for several writers.
+
+    esgvzarr holds a lock on a repository while it writes. If ``ICECHUNK_LOG`` is set, or a program
+    that calls ``main`` has imported Icechunk, the filter of that program stays.
     """
     if _ICECHUNK_LOG in os.environ or "icechunk" in sys.modules:
         yield
         return
-    os.environ[_ICECHUNK_LOG] = _QUIET_ON_DISKS  # Icechunk reads it when it is imported
+    os.environ[_ICECHUNK_LOG] = _QUIET_ON_DISKS  # Icechunk reads this variable when it is imported.
     try:
         yield
     finally:
         os.environ.pop(_ICECHUNK_LOG, None)
         imported = sys.modules.get("icechunk")
         if imported is not None:
-            imported.set_logs_filter(None)  # as the environment has it now
+            imported.set_logs_filter(None)  # Back to the filter that the environment states.
 
 
 @contextmanager
@@ -86,7 +90,7 @@ def _logger_given_back() -> Iterator[None]:
 
 
 class _WatchedStream:
-    """A text stream with all attributes of another one."""
+    """A text stream with all attributes of the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -96,17 +100,17 @@ class _WatchedStream:
 
 
 class _ResultStream(_WatchedStream):
-    """Standard output, whose failures are errors of the command."""
+    """Standard output; a failure to write is an error of the command."""
 
     def write(self, text: str) -> int:
-        """Write ``text``, and return how many characters were taken."""
+        """Write ``text``, and return the number of characters written."""
         try:
             return self._stream.write(text)
         except OSError as error:
             raise self._failure(error) from error
 
     def flush(self) -> None:
-        """Write out what is held in memory."""
+        """Flush the stream."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -119,24 +123,26 @@ class _ResultStream(_WatchedStream):
         return StoreError(
             "standard output",
             f"cannot be written: {error.strerror}",
-            expected="room for all that the command prints",
-            todo="What was printed is not whole. Run the command again, with room for it.",
+            expected="a device with room for all that the command prints",
+            todo="The printed output is incomplete. Run the command again with enough room.",
             code="store-stdout",
         )
 
 
 class _MessageStream(_WatchedStream):
-    """Standard error, whose failures nothing can tell of."""
+    """Standard error; failures to write are ignored, because there is no stream left to report them
+    on.
+    """
 
     def write(self, text: str) -> int:
-        """Write ``text`` if that can be done, and return its length."""
+        """Write ``text`` if possible, and return its length."""
         try:
             return self._stream.write(text)
         except OSError:
             return len(text)
 
     def flush(self) -> None:
-        """Write out what is held in memory, if that can be done."""
+        """Flush the stream if possible."""
         try:
             self._stream.flush()
         except OSError:
@@ -144,13 +150,13 @@ class _MessageStream(_WatchedStream):
 
 
 def _nowhere() -> TextIO:
-    """What stands for a stream that was closed before the command began (``>&-``)."""
-    return open(os.devnull, "w")  # it stays open as long as the process
+    """Return a stream that stands for one that was closed before the command began (``>&-``)."""
+    return open(os.devnull, "w")  # It stays open as long as the process runs.
 
 
 def _forget(stream: TextIO) -> None:
-    """Drop what a stream holds in memory: Python would try again to write it when it ends, fail
-    again, and print that.
+    """Drop what a stream still buffers. Python would try to write it again at exit, fail again, and
+    print an error.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

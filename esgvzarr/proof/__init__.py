@@ -1,8 +1,8 @@
-"""The proof: references read back as the files do, or they are not published.
+"""The proof: references are published only if they read back as the NetCDF files do.
 
-The reader's side is stock xarray + kerchunk. The other side is an independent read of the NetCDF
-files by netCDF-C (``file_side``), which has no part in making references. Works on any kerchunk
-JSON, ours or not. The argument is in docs/internals/proof.md.
+The reader's side is stock xarray + kerchunk. The file's side is an independent read of the NetCDF
+files by netCDF-C (``file_side``), which is not used to make references. The proof works on any
+kerchunk JSON, whatever tool wrote it. docs/internals/proof.md explains why it can be trusted.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ from .reference_side import stated as stated
 from .stack import versions
 
 FIRST_LOOK = 8
-"""Bytes of each file that are looked at again after the proof, where no data were compared."""
+"""Bytes of each file that are fetched again after the proof, if no data of the file were
+compared.
+"""
 
 
 def read_artefact(location: str, transport: Transport) -> Artefact:
-    """References by URL or path, of any output, written by any tool.
+    """Read references of any output, written by any tool, by URL or path.
 
     Raises:
         TransportError: they cannot be read.
         SettingsError: the package that reads the output is missing.
-        ProofError: no such output is there, or it leads readers astray.
+        ProofError: no such output exists there, or it refers to files or hosts that are not
+            allowed.
     """
     return of_place(location).read(location, transport)
 
@@ -55,17 +58,18 @@ def read_artefact(location: str, transport: Transport) -> Artefact:
 def referenced_urls(
     contents: Contents, location: str, transport: Transport, named: Collection[str] = ()
 ) -> list[str]:
-    """The files that references, or their provenance, name; in the order of the provenance, then of
-    the references.
+    """Return the URLs of the files that the references or their provenance name.
+
+    They are in the order of the provenance, then of the references.
 
     Args:
         contents: what the references state.
-        location: their URL or path.
-        transport: knows the hosts that may be fetched from.
-        named: files of this machine that the operator named.
+        location: URL or path of the references.
+        transport: knows which hosts are allowed.
+        named: local files that the operator named.
 
     Raises:
-        ProofError: they lead where they may not.
+        ProofError: the references refer to files or schemes that are not allowed.
         TransportError: a host is not allowed.
     """
     provenance = contents.provenance
@@ -94,29 +98,29 @@ def verify(
 ) -> Report:
     """Compare a reference file with the NetCDF files that it should show.
 
-    Counts of chunks by HDF5's own count; dimensions, types and attributes; coordinates, bounds and
-    scalars whole; of each data variable the first, last and corner chunks of each file and
-    ``samples`` random ones, or all chunks when ``full``. All numbers of the time steps that several
-    files hold, against each of these files.
+    Compared are: numbers of chunks, by HDF5's own count; dimensions, types and attributes; all
+    values of coordinates, bounds and scalars; of each data variable the first, last and corner
+    chunks of each file and ``samples`` random chunks, or all chunks if ``full``. At time steps that
+    several files hold, all values are compared with each of these files.
 
     Args:
-        artefact: what is proved, as it was staged or published.
-        sources: all files of the dataset; read from their path where there is one.
+        artefact: the output, staged or published.
+        sources: all files of the dataset; a file with a path is read from disk.
         transport: reads files by URL.
         location: URL or path of the reference file, for messages.
-        dataset_id: seeds the sample; the location if empty.
+        dataset_id: seeds the sample; if empty, the location does.
         samples: random chunks per data variable and file.
-        full: compare everything.
-        storage_options: of fsspec's reference file system, for the reader's side.
-        scanned: URL -> what a scan has read of a file over HTTP. Its bytes are not asked for again;
-            what it made of them is not believed.
-        told: how much is compared, and how much there is.
+        full: compare every value.
+        storage_options: options of fsspec's reference file system, for the reader's side.
+        scanned: what a scan read of each file over HTTP, by URL. The proof reuses the bytes, and
+            not the scan's interpretation of them.
+        told: is told how many bytes are compared, and how many there are.
 
     Returns:
         A report, passed or not.
 
     Raises:
-        ProofError: the reference file is none, or does not open.
+        ProofError: there are no references, or they do not open.
         TransportError: a source file cannot be read.
     """
     contents = artefact.contents
@@ -154,13 +158,13 @@ def verify(
 def _check_scenes(
     found: Sequence[Scene], desk: Desk, sampling: Sampling, dataset_id: str
 ) -> Iterator[Check]:
-    """Compare each dataset with its files, then what the groups of a scene show in all.
+    """Compare each dataset with its files, then each group as a whole.
 
     Args:
         found: which groups show which files.
-        desk: reads the files, and the groups.
+        desk: reads the files and the groups.
         sampling: how much is compared.
-        dataset_id: the dataset, where the document does not name it.
+        dataset_id: the dataset, if the document does not name it.
     """
     compared: list[tuple[Scene, Part, Comparison]] = []
     for scene in found:
@@ -173,7 +177,8 @@ def _check_scenes(
         for where, part, one in compared:
             if where is scene:
                 own.append(one)
-                known = drs.facets(part.name) is not None  # else a stream, or a variable
+                # Otherwise the name is that of a stream or of a variable.
+                known = drs.facets(part.name) is not None
                 yield from check_identity(one.attrs, part.name if known else dataset_id)
         yield from whole(scene.shown, own, but=("coordinates",) if scene.named else ())
 
@@ -185,7 +190,7 @@ def _prepare(
     places: Stated,
     scanned: Mapping[str, Fetched],
 ) -> Desk:
-    """Fetch what is read of each file whatever is chosen: its metadata, and what is no data."""
+    """Fetch what is always read of each file: its metadata, and the variables that are not data."""
     remote = [file.url for file in files if local_path(file) is None]
     known = fetch_metadata(remote, transport, scanned)
     sources = sources_of(files, known)
@@ -209,14 +214,15 @@ def _prepare(
 
 
 def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
-    """All files of all datasets."""
+    """Compare all files of all datasets."""
     firsts = []
     others = []
     for part, one in parts:
         firsts += [(part, one, file) for file in part.files[:1]]
         others += [(part, one, file) for file in part.files[1:]]
     jobs: list[Job] = []
-    for some in (firsts, others):  # the first file of a dataset says which variables are its own
+    # The first file of a dataset says which variables belong to the dataset.
+    for some in (firsts, others):
         works = [
             (desk.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
         ]
@@ -231,7 +237,7 @@ def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[C
 
 
 def _compare_repeated(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
-    """All numbers of the time steps that several files hold."""
+    """Compare all values at the time steps that several files hold."""
     works = []
     for part, one in parts:
         for file in one.shared():

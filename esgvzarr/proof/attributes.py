@@ -1,4 +1,4 @@
-"""Compare attributes: what a reader is shown of them with what the files have. Pure."""
+"""Compare the attributes that readers see with the attributes of the files. No input or output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _APART = (
     "esgvzarr_concat_dim",
     "least_significant_digit",
 )
-"""Attributes that are ours, or that xarray takes away from the files' side as it opens them."""
+"""Attributes that esgvzarr adds, or that xarray removes from files as it opens them."""
 OF_FILES = (
     "units",
     "calendar",
@@ -27,9 +27,9 @@ OF_FILES = (
     "valid_range",
     "actual_range",
 )
-"""Attributes of time and its bounds that say numbers or dates in the units of one file."""
+"""Attributes of time and its bounds that hold numbers or dates in the units of one file."""
 MARKS = ("_FillValue", "missing_value")
-"""Attributes that say nothing where no value is theirs."""
+"""Attributes that have no effect if no value of the variable equals theirs."""
 _MEANING = (
     "scale_factor",
     "add_offset",
@@ -40,14 +40,14 @@ _MEANING = (
     "standard_name",
     "positive",
 )
-"""By these a number becomes a quantity: they have to be those of each single file."""
+"""Attributes that turn a number into a quantity. They must equal those of each single file."""
 
 
 def unlike(
     attrs: Mapping[str, Any], shown: Mapping[str, Any], dtype: np.dtype[Any]
 ) -> Iterator[str]:
-    """The attributes by which the numbers of one file mean something else than they are shown to
-    mean.
+    """Describe the attributes that give the numbers of one file another meaning than they are shown
+    with.
     """
     for name in _MEANING:
         a, b = (
@@ -58,7 +58,7 @@ def unlike(
 
 
 def _same_role(name: str, a: Any, b: Any) -> bool:
-    """Whether two values of one of the attributes above make the same quantity."""
+    """Whether two values of one of these attributes turn a number into the same quantity."""
     if name == "units" and same_units(a, b):
         return True
     if name in ("standard_name", "positive") and isinstance(a, str) and isinstance(b, str):
@@ -67,7 +67,9 @@ def _same_role(name: str, a: Any, b: Any) -> bool:
 
 
 def _says_nothing(name: str, value: Any, dtype: np.dtype[Any]) -> bool:
-    """NaN is missing in floating point data whether an attribute says so or not."""
+    """Whether an attribute marks NaN as missing: NaN is missing in floating-point data in any
+    case.
+    """
     return name in MARKS and dtype.kind == "f" and _all_nan(value)
 
 
@@ -79,13 +81,13 @@ def _all_nan(value: Any) -> bool:
 def wrong_attrs(
     shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]], *, but: Collection[str] = ()
 ) -> Iterator[str]:
-    """Attributes shown with another value than any file has, or that all files have and are not
-    shown.
+    """Describe attributes that are shown with a value that no file has, and attributes that all
+    files have and that are not shown.
 
     Args:
-        shown: of one variable, or global.
-        versions: the same of each file.
-        but: not these.
+        shown: the attributes of one variable as readers see them, or the global attributes.
+        versions: the same attributes in each file.
+        but: names of attributes to leave out.
     """
     for name in set(shown).union(*versions).difference(_APART, but):
         values = [attrs[name] for attrs in versions if name in attrs]
@@ -97,16 +99,18 @@ def wrong_attrs(
 
 
 def _is_lost(name: str, values: Sequence[Any]) -> bool:
-    """Whether it says something that an attribute of all files, with these values, is not shown."""
+    """Whether information is lost if an attribute with these values in the files is not shown."""
     if name in MARKS and _all_nan(values[0]):
         return False
     return all(same(values[0], value) for value in values[1:])
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal as strict JSON has them: a list for an array, a number whatever its type, and the words
-    ``NaN``, ``Infinity`` and ``-Infinity`` for numbers that are not finite. No other text is a
-    number.
+    """Whether two values are equal in strict JSON.
+
+    An array equals a list, a number of one type equals that number in another type, and numbers
+    that are not finite equal the words ``NaN``, ``Infinity`` and ``-Infinity``. No other text
+    equals a number.
     """
     ours = [_plain(item) for item in _items(a)]
     theirs = [_plain(item) for item in _items(b)]
@@ -114,20 +118,22 @@ def same(a: Any, b: Any) -> bool:
 
 
 def not_finite(value: Any) -> bool:
-    """Whether a file's attribute has numbers for which strict JSON has words only."""
+    """Whether an attribute of a file has numbers that strict JSON can state only as words."""
     items = [item for item in _items(value) if isinstance(item, (float, np.floating))]
     return bool(items) and not np.isfinite(np.asarray(items, np.float64)).all()
 
 
 def _items(value: Any) -> list[Any]:
-    """An attribute as a flat list. JSON may hold lists of unequal length, which are no array."""
+    """Return an attribute as a flat list. JSON may hold lists of unequal length, which form no
+    array.
+    """
     if isinstance(value, (list, tuple)):
         return list(itertools.chain.from_iterable(map(_items, value)))
     return value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
 
 
 def _plain(item: Any) -> Any:
-    """One value as JSON has it."""
+    """Return one value as JSON states it."""
     if isinstance(item, np.generic):
         item = item.item()
     if isinstance(item, bytes):

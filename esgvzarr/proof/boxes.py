@@ -1,8 +1,8 @@
-"""Both sides of the chosen boxes: what readers get through the references, and what the files hold.
+"""Read the chosen boxes on both sides: through the references, and from the files.
 
-Boxes of all files are taken together, as many at a time as fit into memory. Their bytes are fetched
-in one batch; then stock readers and the judge read from the bytes that were fetched. What a reader
-wants besides, it asks the server for.
+Boxes of all files are read in batches that fit into memory. The bytes of a batch are fetched at
+once; then the stock readers and netCDF-C read them from memory. Readers fetch from the server what
+a batch lacks.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
 
 READERS = 32
 AT_ONCE = 128 * 2**20
-"""Bytes of boxes, decoded, that are in memory at a time; twice, since there are two sides."""
+"""Bytes of decoded boxes in memory at a time; each box is held twice, once for each side."""
 LOOKED_AT = 64 * 1024
-"""Bytes of each file at most that are asked for again after the proof."""
+"""The most bytes of each file that are fetched again after the proof."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Desk:
-    """What both sides are read with."""
+    """What both sides read with."""
 
     transport: Transport
     clients: StockClients
     stated: Stated
     sources: Mapping[str, Source]
-    """File URL -> where the judge reads it."""
+    """File URL -> where netCDF-C reads the file."""
     sizes: Mapping[str, int]
     """URL -> bytes of the files whose URLs readers follow."""
     open_files: OpenFiles
-    """Of this machine, from one look of the judge to the next."""
+    """Local files that stay open between two reads by netCDF-C."""
     told: Callable[[int, int], None] = lambda *_: None
-    """How much is compared, and how much there is."""
+    """Is told how many bytes are compared, and how many there are."""
 
 
 class Course:
-    """How far the comparison of some jobs is: each byte counts once when it is fetched, and once
-    when it is compared.
+    """The progress of the comparison of some jobs. Each byte counts once when it is fetched, and
+    once when it is compared.
 
     Args:
-        jobs: all of them.
-        told: hears of it.
+        jobs: all jobs.
+        told: receives the progress.
     """
 
     def __init__(self, jobs: Sequence[Job], told: Callable[[int, int], None]) -> None:
@@ -68,12 +68,12 @@ class Course:
         self._told = told
 
     def fetch(self, jobs: Sequence[Job], answers: int, requests: int) -> None:
-        """So many of the requests for some jobs were answered."""
+        """Count the requests for some jobs that were answered."""
         size = sum(job.size for job in jobs)
         self._told(self._done + size * answers // requests, self._total)
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Some jobs are through one of both."""
+        """Count jobs whose bytes were all fetched, or all compared."""
         self._done += sum(job.size for job in jobs)
         self._told(self._done, self._total)
 
@@ -81,7 +81,7 @@ class Course:
 def sizes_of(
     files: Sequence[FileRecord], sources: Mapping[str, Source], transport: Transport
 ) -> dict[str, int]:
-    """URL -> bytes of the file, as far as they are known."""
+    """Return the size of each file in bytes, by URL, as far as it is known."""
     sizes = {}
     for file in files:
         content = sources[file.url].content
@@ -93,10 +93,10 @@ def sizes_of(
 
 
 def compare_boxes(jobs: Sequence[Job], desk: Desk) -> None:
-    """Read the boxes of all jobs on both sides, and note in their values what is unlike.
+    """Read the boxes of all jobs on both sides, and note the differences in the jobs' values.
 
     Raises:
-        TransportError: bytes cannot be had, for the judge or for a reader.
+        TransportError: netCDF-C or a reader cannot get bytes.
         FormatError: netCDF-C cannot read a box.
     """
     hints = _hints(desk.sources)
@@ -155,7 +155,7 @@ def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def _ranges(job: Job, stated: Stated, hints: Mapping[str, Hints]) -> Iterator[Range]:
-    """What both sides are going to read, as far as can be told."""
+    """Predict the ranges that both sides will read."""
     if job.url in hints:
         for start, stop in hints[job.url].of_box(job.name, job.box):
             yield Range(job.url, start, stop)
@@ -166,7 +166,9 @@ def _ranges(job: Job, stated: Stated, hints: Mapping[str, Hints]) -> Iterator[Ra
 def _content(
     url: str, contents: dict[str, SparseContent], sizes: Mapping[str, int]
 ) -> SparseContent | None:
-    """What is known of a file, made where nothing is; None where its size is not known."""
+    """Return the known bytes of a file, with an empty entry for a new file; None if its size is not
+    known.
+    """
     if url not in contents and url in sizes:
         contents[url] = SparseContent(sizes[url])
     return contents.get(url)
@@ -201,10 +203,11 @@ def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[
 
 
 def _part(job: Job, shown: Future[np.ndarray]) -> np.ndarray | Exception:
-    """What a reader got, or why it got nothing.
+    """Return what a reader got, or the error that it got.
 
     Raises:
-        FormatError: ``file-chunk-expands``. netCDF-C, which has no limit, never sees that chunk.
+        FormatError: ``file-chunk-expands``. netCDF-C has no limit, so it must never read this
+            chunk.
     """
     try:
         return shown.result()
@@ -213,7 +216,8 @@ def _part(job: Job, shown: Future[np.ndarray]) -> np.ndarray | Exception:
             job.url,
             f"a chunk of {job.name!r} {error}",
             expected="as many bytes as its shape says",
-            todo="It is damaged, or made to fill the memory of its readers: do not publish it.",
+            todo="The chunk is damaged, or was made to fill the memory of its readers: do not "
+            "publish the file.",
             code="file-chunk-expands",
         ) from error
     except UNREADABLE as error:
@@ -224,7 +228,7 @@ def _part(job: Job, shown: Future[np.ndarray]) -> np.ndarray | Exception:
 def _remember(
     ranges: Sequence[Range], contents: Mapping[str, SparseContent], clients: StockClients
 ) -> None:
-    """Some bytes of each file, to ask for again after the proof."""
+    """Keep some bytes of each file, to compare them with the file again after the proof."""
     for one in ranges:
         content = contents.get(one.location)
         stop = min(one.start + LOOKED_AT, one.stop)

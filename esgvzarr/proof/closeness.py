@@ -1,7 +1,8 @@
-"""How near a fixed field of one file is to the one that is shown, by the proof's own tolerance.
+"""Compare a fixed field of one file with the field that is shown, within the tolerance of the
+proof.
 
-The rule is rule 14 of docs/explanation/trust.md, as the checks before combining have it; no code is
-shared with them, so that a fault there is not repeated here.
+The rule is rule 14 of docs/explanation/trust.md, as ``combine`` applies it too. The two share no
+code, so that an error in one is not repeated in the other.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ ROUNDING = "rounding"
 DIFFERENT = "different"
 OTHER_SHAPE = "of another shape"
 _FILLER_DEGREES = 720
-"""A larger number of degrees stands for no direction."""
+"""Numbers of degrees above this one are no directions."""
 
 
 def closeness(variable: Any, shown: Any) -> str:
-    """Whether a fixed field of one file is the one that is shown. Its type may be another."""
+    """Describe how close a fixed field of one file is to the field that is shown. Their types may
+    differ.
+    """
     if variable.shape != shown.shape:
         return OTHER_SHAPE
     a = np.asarray(variable.values)
@@ -49,14 +52,16 @@ def closeness(variable: Any, shown: Any) -> str:
 
 
 def _whole(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> bool:
-    """Integers that are neither packed nor masked: they are compared as they are."""
+    """Whether a field holds integers that are neither packed nor masked; they are compared
+    exactly.
+    """
     marked = attrs.keys() & {"scale_factor", "add_offset", "_FillValue", "missing_value"}
     return a.dtype.kind in "iu" and b.dtype.kind in "iu" and not marked
 
 
 def _allowed(shown: np.ndarray, attrs: Mapping[str, Any]) -> tuple[float, float]:
-    """The difference that is always noise, and the largest that can be: a millionth and a hundredth
-    of the step by which valid neighbours differ.
+    """Return the difference that is always rounding, and the largest one that can be: a millionth
+    and a hundredth of the step between valid neighbours.
     """
     field = shown.copy()
     field[_invalid(field, attrs)] = np.nan
@@ -75,7 +80,7 @@ def _allowed(shown: np.ndarray, attrs: Mapping[str, Any]) -> tuple[float, float]
 
 
 def _invalid(field: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """Where numbers are beyond what the file calls valid, or no degrees."""
+    """Return where numbers are outside the valid range that the file states, or are no degrees."""
     wrong = ~np.isfinite(field)
     if not attrs.keys() & {"scale_factor", "add_offset"}:
         limits = np.asarray(attrs.get("valid_range", ()))

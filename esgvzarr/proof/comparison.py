@@ -1,9 +1,9 @@
-"""Compare what a reference file shows with one source file after the other. Facts about all files
-are judged at the end.
+"""Compare what a reference file shows with its source files, one after the other. Facts about all
+files are judged at the end.
 
-A file is described in one go, and nothing is changed by it: the judge may have to look again. What
-it found is then accepted. The chunks to compare are jobs, which ``boxes`` does for many files at
-once.
+Describing a file changes no state, because netCDF-C may have to read the file again; ``accept``
+then stores what was found. The chunks to compare become jobs, which ``boxes`` reads for many files
+at once.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     import xarray
 
 _WHOLE = 2**20
-"""Bytes per file up to which a variable that is no data is compared whole."""
+"""The most bytes per file of a variable that is not data and is compared whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Described:
-    """All that can be said of one file but the values of its data."""
+    """Everything that is found out about one file, except the values of its data."""
 
     file: FileRecord
     names: tuple[str, ...]
@@ -54,13 +54,15 @@ class Described:
     attrs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Variable -> attributes; ``""`` for the global ones."""
     fixed: Sequence[tuple[str, str]] = ()
-    """Variable without time, and how near it is to what is shown; for each group."""
+    """For each group: variables without time, and how close each is to what is shown."""
     types: Sequence[tuple[str, bool]] = ()
-    """Variable without time, and whether its type is the one that is shown; for each group."""
+    """For each group: variables without time, and whether the type of each is the type that is
+    shown.
+    """
     counts: tuple[Counts, ...] = ()
     jobs: tuple[Job, ...] = ()
     times: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    """(time,) of the file, in microseconds."""
+    """(time,) int64: the times of the file, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,11 @@ class Sampling:
     count: int
     """Random chunks per data variable and file."""
     full: bool
-    """All chunks."""
+    """Whether all chunks are compared."""
 
 
 class Comparison:
-    """One run of the proof over all files of a dataset, and the groups that show it."""
+    """One run of the proof over all files of a dataset and the groups that show it."""
 
     def __init__(
         self,
@@ -85,8 +87,14 @@ class Comparison:
         *,
         alone: bool = True,
     ) -> None:
-        """Args: ``alone``: the groups show no other dataset; else only what is in the first file's
-        variables is looked at.
+        """Begin a comparison.
+
+        Args:
+            shown: the groups.
+            places: where the references say that chunks lie.
+            sampling: how much is compared.
+            alone: whether the groups show no other dataset. Otherwise only the variables of the
+                first file are compared.
         """
         self._shown = shown
         self._stated = places
@@ -96,9 +104,9 @@ class Comparison:
         self.attrs: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         """Variable -> its attributes in each file; ``""`` for the global ones."""
         self.fixed: defaultdict[str, list[str]] = defaultdict(list)
-        """Variable without time -> how near it is to what is shown, for each file."""
+        """Variable without time -> for each file, how close it is to what is shown."""
         self.types: defaultdict[str, list[bool]] = defaultdict(list)
-        """Variable without time -> whether its type is the one that is shown, for each file."""
+        """Variable without time -> for each file, whether its type is the type that is shown."""
         self._seen = _none_seen(shown)
         self._times_of_files: list[np.ndarray] = []
         self._places: dict[str, tuple[FileRecord, Sequence[Place]]] = {}
@@ -106,15 +114,15 @@ class Comparison:
 
     @property
     def timed(self) -> bool:
-        """Whether its files follow each other in time."""
+        """Whether the files follow each other in time."""
         return any(group.time for group in self._shown)
 
     def describe(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[Described]:
-        """What the judge has to do with a file.
+        """Return the work that netCDF-C does with a file.
 
         Args:
-            file: one of the dataset.
-            dropped: its variables that the document leaves out, as it says.
+            file: a file of the dataset.
+            dropped: variables of the file that the document leaves out according to its provenance.
         """
 
         def work(truth: xarray.Dataset, stored: Mapping[str, Counted]) -> Described:
@@ -123,7 +131,7 @@ class Comparison:
         return work
 
     def accept(self, found: Described) -> None:
-        """Take what was found of a file into account."""
+        """Store what was found about a file."""
         if not self._alone:
             self._shown = [group.only(found.names) for group in self._shown]
             self._alone = True
@@ -179,7 +187,9 @@ class Comparison:
         )
 
     def shared(self) -> list[FileRecord]:
-        """The files some of whose steps other files hold too, and that were compared by samples."""
+        """Return the files that share time steps with other files and that were compared by
+        samples.
+        """
         if self._full:
             return []
         return [file for file, places in self._places.values() if self._are_shared(places)]
@@ -188,8 +198,9 @@ class Comparison:
         return any((self._times_seen(place) > 1).any() for place in places)
 
     def repeated(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[list[Job]]:
-        """All numbers of a file at the steps that other files hold too: whichever is shown, it has
-        to be that of all of them.
+        """Return the jobs for all values of a file at the steps that other files hold too.
+
+        Whichever file is shown at a step, its values must equal those of all these files.
         """
 
         def work(truth: xarray.Dataset, _: Mapping[str, Counted]) -> list[Job]:
@@ -214,8 +225,8 @@ class Comparison:
         return jobs
 
     def check_times(self) -> Iterator[Check]:
-        """That no time is shown that no file has, none twice, and that all chunks of the files are
-        stated.
+        """Check that every time shown comes from a file, that no time is shown twice, and that the
+        references state all chunks of the files.
         """
         for path, seen in self._seen.items():
             there = int(np.count_nonzero(seen))
@@ -238,7 +249,7 @@ class Comparison:
         return self._seen[place.group.path][place.begin : place.begin + place.count]
 
     def _jobs(self, pair: Pair, *, full: bool) -> Iterator[Job]:
-        """The chosen chunks of all data variables."""
+        """Return the chosen chunks of all data variables."""
         for name in pair.names():
             if not pair.is_data(name):
                 continue
@@ -277,8 +288,9 @@ class Comparison:
         ]
 
     def _copied(self, pair: Pair, name: str, axis: int) -> Iterator[Box]:
-        """The chunks of a file that were encoded anew: the output itself holds them. All of them
-        are compared. Steps count from the first one that is shown.
+        """Return the chunks of a file that were encoded anew and stored in the output itself.
+
+        All of them are compared. Steps count from the first one that is shown.
         """
         sizes = pair.truth.variables[name].shape
         ends = [pair.group.chunk_ends(name, n) for n in range(len(sizes))]
@@ -299,8 +311,11 @@ class Comparison:
 def _compared(
     pairs: Sequence[Pair],
 ) -> tuple[list[Check], list[tuple[str, str]], list[tuple[str, bool]]]:
-    """What the structure and the variables of a file show at its places: checks, and by name what
-    was found of fixed numbers and of types.
+    """Check the structure and the variables of a file at its places.
+
+    Returns:
+        The checks; for each fixed variable how close it is to what is shown; and whether its type
+            is the type that is shown.
     """
     checks: list[Check] = []
     fixed: list[tuple[str, str]] = []
@@ -313,7 +328,7 @@ def _compared(
 
 
 def _attrs_of(truth: xarray.Dataset) -> dict[str, Mapping[str, Any]]:
-    """Attributes of each variable, and under the empty name those of the file."""
+    """Return the attributes of each variable, and under the empty name those of the file."""
     attrs: dict[str, Mapping[str, Any]] = {
         str(name): variable.attrs for name, variable in truth.variables.items()
     }
@@ -321,12 +336,12 @@ def _attrs_of(truth: xarray.Dataset) -> dict[str, Mapping[str, Any]]:
 
 
 def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
-    """(time,) int64 for each group: how many files hold each step."""
+    """Return (time,) int64 zeros for each group: the number of files that hold each step."""
     return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
 
 
 def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
-    """How many steps are shown more often than any single file has them."""
+    """Count the steps that are shown more often than any single file has them."""
     times, counts = np.unique(steps, return_counts=True)
     allowed = np.ones(len(times), np.int64)
     for own in files:
@@ -338,6 +353,6 @@ def _shown_again(steps: np.ndarray, files: Sequence[np.ndarray]) -> int:
 
 
 def _stretches(mask: np.ndarray) -> list[slice]:
-    """The parts in which ``mask`` is true throughout."""
+    """Return the slices in which ``mask`` is true."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))).tolist()
     return [slice(*edge) for edge in zip(edges[::2], edges[1::2], strict=True)]

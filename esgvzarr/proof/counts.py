@@ -1,4 +1,4 @@
-"""Are all chunks of a file in the references? Judged by numbers alone. Pure."""
+"""Check that the references state all chunks of a file, by numbers alone. No input or output."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ from .file_side import Counted
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the references state of one variable of one file, and what the file has."""
+    """Numbers of chunks and bytes of one variable of one file: in the references, and in the
+    file.
+    """
 
     url: str
     subject: str
     found: int
-    """Chunks stated."""
+    """Chunks of the file that the references state."""
     size: int
-    """Bytes stated."""
+    """Bytes of the file that the references state."""
     inline: int
-    """Chunks in the reference file itself, at the steps of the file."""
+    """Chunks that the output itself holds, at the steps of the file."""
     copied: int
-    """Bytes of these."""
+    """Bytes of the chunks that the output itself holds."""
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
-    """As the file has it."""
+    """(dimension,) the shape of a chunk in the file."""
     axis: int | None
-    """Along time."""
+    """The axis of time."""
     itemsize: int
     stored: Counted | None
     """HDF5's own count; None for netCDF-3."""
 
 
 def judge(counts: Counts, shared: np.ndarray) -> Iterator[Check]:
-    """Chunks that the references state against HDF5's own count; bytes where chunks were cut (no
-    chunk is lost).
+    """Compare the chunks that the references state with HDF5's own count.
+
+    If chunks were cut into parts, their bytes are compared instead: no chunk is lost.
 
     Args:
-        counts: of a variable.
-        shared: (time,) the steps that other files hold too. Those chunks may be theirs: the numbers
-            there are compared one by one.
+        counts: the numbers of a variable.
+        shared: (time,) the steps that other files hold too. References may point to the chunks of
+            those files; values at these steps are compared one by one.
     """
     if not counts.found:
         return
@@ -63,14 +66,14 @@ def judge(counts: Counts, shared: np.ndarray) -> Iterator[Check]:
     if not filtered:
         right = right or least - counts.copied <= counts.size <= held
     detail = (
-        f"{counts.found} chunks, {counts.size} bytes stated, {counts.inline} chunks inline; "
-        f"{chunks} chunks, {held} bytes by HDF5"
+        f"the references state {counts.found} chunks with {counts.size} bytes and "
+        f"{counts.inline} chunks inline; HDF5 counts {chunks} chunks with {held} bytes"
     )
     yield Check("count", counts.subject, right, detail)
 
 
 def _chunks_at(counts: Counts, steps: np.ndarray) -> int:
-    """How many chunks the file has at most at these steps."""
+    """Return the most chunks that the file can have at these steps."""
     if counts.axis is None or not len(steps):
         return 0
     grid = [-(-n // chunk) for n, chunk in zip(counts.shape, counts.chunk_shape, strict=True)]

@@ -1,5 +1,7 @@
-"""Compare dates along time: as numbers where file and references state them alike, else as dates,
-by exact arithmetic and as stock xarray decodes them.
+"""Compare dates along time.
+
+Numbers are compared where file and references use the same units and calendar. Otherwise dates are
+compared, by exact arithmetic and as stock xarray decodes them.
 """
 
 from __future__ import annotations
@@ -25,18 +27,18 @@ if TYPE_CHECKING:
 _PACKING = ("scale_factor", "add_offset")
 _BOUNDS_WORDS = re.compile("bnds|bound|edges")
 _WITHIN_US = 1
-"""xarray's own arithmetic is in floating point: after a rebase the last microsecond may differ."""
+"""xarray computes dates in floating point: after a rebase the last microsecond may differ."""
 
 
 def date_names(
     truth: xarray.Dataset, shown: xarray.Dataset, time: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The variables of a file that are dates along time, and those that may be and are no such by
-    any attribute.
+    """Return the variables of a file that are dates along time, and those that may be dates
+    although no attribute says so.
 
-    Where time is shown by another reference than the file's, numbers without units that stay beside
-    those of time are dates by the file's reference: those that have the name and the shape of
-    bounds are taken for them, and of others nothing can be said.
+    The question arises if time is shown with another reference date than the file's. Numbers
+    without units that are close to those of time count as dates by the file's reference date if
+    they have the name and the shape of bounds. For others the proof cannot decide.
     """
     if time is None:
         return (), ()
@@ -50,7 +52,9 @@ def date_names(
 def _unnamed_dates(
     truth: xarray.Dataset, time: str, named: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Numbers without units that are taken for bounds of time, and those that may be dates."""
+    """Return the numbers without units that count as bounds of time, and those that may be
+    dates.
+    """
     times = truth.variables[time].values
     bounds = []
     unclear = []
@@ -68,21 +72,23 @@ def _unnamed_dates(
 
 
 def _may_be_dates(variable: xarray.Variable, time: str) -> bool:
-    """Whether it has numbers without units, one or two for each time step."""
+    """Whether a variable has numbers without units, one or two for each time step."""
     if "units" in variable.attrs or variable.dtype.kind not in "iuf":
         return False
     return variable.dims[:1] == (time,) and variable.shape[1:] in ((), (2,))
 
 
 def _moved(truth: xarray.Dataset, shown: xarray.Dataset, time: str) -> bool:
-    """Whether time is shown by other units or another calendar."""
+    """Whether time is shown with other units or another calendar."""
     one = truth.variables[time].attrs
     other = shown.variables[time].attrs
     return one.get("units") != other.get("units") or cf.calendar_of(one) != cf.calendar_of(other)
 
 
 def _beside(values: np.ndarray, times: np.ndarray) -> bool:
-    """Whether numbers are at most two of the longest steps from those of time, at each step."""
+    """Whether numbers differ from those of time by at most two of the longest steps, at each
+    step.
+    """
     if not times.size:
         return False
     step = np.max(np.abs(np.diff(times.astype("f8")))) if times.size > 1 else 31.0
@@ -98,21 +104,21 @@ class Steps:
     span: slice
 
     def of(self, name: str, time: str) -> xarray.Variable:
-        """A variable at these steps."""
+        """Return a variable at these steps."""
         variable = self.dataset.variables[name]
         before = (slice(None),) * variable.dims.index(time)
         return variable[(*before, self.span)]
 
 
 def check_dates(file: Steps, shown: Steps, time: str, name: str, subject: str) -> Check:
-    """Dates of one file against those that are shown.
+    """Compare dates of one file with those that are shown.
 
     Args:
-        file: its steps.
+        file: steps of the file.
         shown: the same steps of the group.
-        time: the dimension.
-        name: of the variable.
-        subject: of the check.
+        time: the time dimension.
+        name: name of the variable.
+        subject: what the check names.
     """
     variable = file.of(name, time)
     part = shown.of(name, time)
@@ -128,8 +134,10 @@ def check_dates(file: Steps, shown: Steps, time: str, name: str, subject: str) -
 
 
 def same_fixed_calendar(variable: xarray.Variable, shown: xarray.Variable) -> bool:
-    """Whether dates that do not change with time are shown in their calendar, by any of its names.
-    What is no date has none.
+    """Whether dates that do not change with time are shown in their calendar, by any name of that
+    calendar.
+
+    True for a variable that holds no dates.
     """
     calendars = cf.calendar_of(variable.attrs), cf.calendar_of(shown.attrs)
     units = str(variable.attrs.get("units"))
@@ -138,7 +146,7 @@ def same_fixed_calendar(variable: xarray.Variable, shown: xarray.Variable) -> bo
     try:
         dates = cf.to_microseconds(_unpacked(variable), units, calendars[0])
     except ValueError:
-        return True  # nor does xarray decode it
+        return True  # xarray does not decode it either.
     return cf.same_calendar(calendars, int(dates.min(initial=0)))
 
 
@@ -169,12 +177,12 @@ def _same_dates(file: _Stated, shown: _Stated) -> bool:
         return False
     decoded = [_decoded(*stated) for stated in (file, shown)]
     if decoded[0] is None or decoded[1] is None:
-        return True  # xarray takes them for plain numbers in one of the two
+        return True  # In one of the two, xarray takes them for plain numbers.
     return bool((np.abs(decoded[0] - decoded[1]) <= _WITHIN_US).all())
 
 
 def _decoded(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray | None:
-    """Microseconds as stock xarray decodes them; None where it takes them for no dates."""
+    """Return microseconds as stock xarray decodes them; None if xarray takes them for no dates."""
     import xarray
 
     raw = xarray.Dataset({"v": (("i",), values.ravel(), dict(attrs))})

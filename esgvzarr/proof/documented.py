@@ -1,7 +1,7 @@
-"""Decode what was opened as the documented call does: times, packing and coordinates.
+"""Decode opened groups as the documented call does: times, packing and coordinates.
 
-The proof itself compares what is not decoded. That a group opens so does not say that it opens by
-the documented call, which decodes.
+The proof itself compares values that are not decoded. A group that opens undecoded may still fail
+in the documented call, which decodes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ DECODED = "decoded"
 
 
 def check_documented(shown: Iterable[Shown]) -> Iterator[Check]:
-    """Whether xarray decodes each group, as the call of docs/how-to/read.md lets it.
+    """Check that xarray decodes each group as the call in docs/how-to/read.md does.
 
-    The groups are open already, by the same engine. That call only makes lazy arrays of dask
-    besides, of which nothing depends on the dataset.
+    The groups were opened by the same engine. The documented call also makes lazy dask arrays,
+    which do not depend on the dataset.
 
     Args:
         shown: groups as readers open them, not decoded.

@@ -1,23 +1,23 @@
-"""Why a source file cannot be read, and what to do about it."""
+"""Errors for source files that cannot be read, with what to do about them."""
 
 from __future__ import annotations
 
 from ..errors import COPY_AGAIN, FormatError
 
 _LACKS_FILTER = "undefined filter"
-"""In netCDF-C's own words, of a filter of which it finds no plugin."""
+"""The words of netCDF-C if it finds no plugin for a filter."""
 
 
 class ReadFailedError(RuntimeError):
-    """netCDF-C did not read an array of a file.
+    """netCDF-C could not read an array of a file.
 
     Args:
-        reason: in netCDF-C's words.
+        reason: the words of netCDF-C.
         variable: the array.
     """
 
     def __init__(self, reason: str, variable: str) -> None:
-        super().__init__(reason, variable)  # both, so that copies of it can be made
+        super().__init__(reason, variable)  # Exception copies are made from args.
         self.reason = reason
         self.variable = variable
         self.lacks_filter = _LACKS_FILTER in reason
@@ -27,7 +27,7 @@ class ReadFailedError(RuntimeError):
 
 
 def unreadable(subject: str, reason: object) -> FormatError:
-    """The error for a file that netCDF-C cannot open, or not read."""
+    """Make the error for a file that netCDF-C cannot open or read."""
     return FormatError(
         subject,
         f"netCDF-C cannot read it: {reason}",
@@ -38,7 +38,8 @@ def unreadable(subject: str, reason: object) -> FormatError:
 
 
 def filter_missing(subject: str, variable: str, plugins: str) -> FormatError:
-    """The error for a variable of which netCDF-C has not all filters; the file may be whole.
+    """Make the error for a variable whose filters netCDF-C does not all have; the file may be
+    whole.
 
     Args:
         subject: the file, for messages.
@@ -56,11 +57,11 @@ def filter_missing(subject: str, variable: str, plugins: str) -> FormatError:
 
 
 def locked(subject: str) -> FormatError:
-    """The error for a file that another process writes, or holds a lock on."""
+    """Make the error for a file that another process writes, or holds a lock on."""
     return FormatError(
         subject,
         "is locked: another process has it open for writing",
         expected="a file that is complete and closed",
-        todo="Wait until it is written, then try again.",
+        todo="Wait until the other process has closed it, then try again.",
         code="file-locked",
     )

@@ -1,7 +1,7 @@
-"""What the NetCDF files really hold. The judge is netCDF-C, which has no part in making references.
+"""Read what the NetCDF files hold. netCDF-C reads them; it is not used to make references.
 
-The same judge reads files of this machine from disk, and files over HTTP from an `Image` of the
-bytes that were fetched. HDF5's own count of chunks comes from libhdf5, by h5py.
+netCDF-C reads local files from disk, and files over HTTP from an `Image` of the bytes that were
+fetched. libhdf5, through h5py, counts the chunks.
 """
 
 from __future__ import annotations
@@ -30,51 +30,53 @@ if TYPE_CHECKING:
     import xarray
 
 Counted = tuple[int, int, bool]
-"""Chunks of a variable, their bytes, whether they are filtered."""
+"""Number of chunks of a variable, their bytes, and whether they are filtered."""
 _MOST_ROUNDS = 64
-"""Of fetching what was missed. A file that wants more is damaged: each round fetches what one chain
-of addresses in the file leads to.
+"""The most rounds of fetching missed bytes. A file that needs more is damaged: each round fetches
+what one chain of addresses in the file points to.
 """
 _MOST_MISSED = 8 * 2**20
-"""Bytes that one request asks for at most."""
+"""The most bytes of one request."""
 _WORD = 8
-"""Bytes of the largest unsigned integer."""
+"""Size of the largest unsigned integer, in bytes."""
 _LARGEST_BUILT_IN = 255
-"""Filters of libhdf5 itself have numbers up to this one; others are plugins."""
+"""The largest number of a filter that libhdf5 itself has; other filters are plugins."""
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Where the judge reads one file: at a path, or what was fetched of a URL."""
+    """Where netCDF-C reads one file: at a path, or from bytes that were fetched."""
 
     subject: str
-    """The file's URL, for messages."""
+    """URL of the file, for messages."""
     path: str | None = None
     content: SparseContent | None = None
     hint: FileReferences | None = None
-    """Where a scan found its chunks, which says what to fetch and nothing more."""
+    """Where a scan found the chunks of the file; used only to decide what to fetch."""
 
     def with_more(self) -> Source:
-        """The same file, of which more can be fetched without keeping it."""
+        """Return the same file with a copy of its content, to which more can be added."""
         content = self.content.copy() if self.content is not None else None
         return Source(self.subject, self.path, content, self.hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Bytes that the judge read, and that were not fetched. What it made of them is thrown away."""
+    """Ranges that netCDF-C read and that were not fetched. The result of such a read is
+    discarded.
+    """
 
     ranges: tuple[tuple[int, int], ...]
 
 
 def local_path(file: FileRecord) -> str | None:
-    """Where the file lies on this machine."""
+    """Return the path of the file on this machine."""
     return next((place for place in (file.path, file.url) if place and os.path.exists(place)), None)
 
 
 def sources_of(files: Sequence[FileRecord], fetched: Mapping[str, Fetched]) -> dict[str, Source]:
-    """File URL -> where the judge reads it."""
+    """Return where netCDF-C reads each file, by URL."""
     found = {}
     for file in files:
         path = local_path(file)
@@ -87,8 +89,8 @@ def sources_of(files: Sequence[FileRecord], fetched: Mapping[str, Fetched]) -> d
 
 
 Work = Callable[["xarray.Dataset", Mapping[str, Counted]], _T]
-"""Reads one file: its dataset, nothing decoded, and HDF5's own count of chunks. It may be done
-again, so it must change nothing.
+"""Reads one file: its undecoded dataset, and HDF5's own count of chunks. It may run several times,
+so it must change no state.
 """
 
 
@@ -99,20 +101,20 @@ def judge_all(
     *,
     counts: bool = False,
 ) -> Iterator[_T]:
-    """Do the work of each file, in their order, and give the results.
+    """Do the work of each file, and give the results in the order of the files.
 
-    What was read and not fetched is fetched, for all files in one batch, and the work of these
-    files is done again.
+    Bytes that netCDF-C read and that were not fetched are then fetched, for all files in one batch,
+    and the work of these files is done again.
 
     Args:
-        works: one for each file.
-        transport: fetches.
-        open_files: keeps files of this machine open between two looks; without it, they are closed.
-        counts: whether the chunks are to be counted, in the first of both looks.
+        works: the work of each file.
+        transport: fetches bytes.
+        open_files: keeps local files open between two reads; without it they are closed.
+        counts: whether the first of two reads counts the chunks.
 
     Raises:
         FormatError: netCDF-C cannot read a file.
-        TransportError: bytes cannot be had.
+        TransportError: bytes cannot be fetched.
     """
     done: dict[int, _T] = {}
     waiting = list(range(len(works)))
@@ -137,7 +139,9 @@ def judge_all(
         fetch(ranges, contents, transport)
         waiting = again
     source = works[waiting[0]][0]
-    raise unreadable(source.subject, "it leads from one place to the next without end")
+    raise unreadable(
+        source.subject, "its internal addresses lead from one place to the next without end"
+    )
 
 
 def fetch(
@@ -145,8 +149,9 @@ def fetch(
     contents: Mapping[str, SparseContent | None],
     transport: Transport,
 ) -> None:
-    """Fetch ranges of several files in one batch, and add them to what is known of each. Only what
-    is not known yet is asked for, in whole pages.
+    """Fetch ranges of several files in one batch, and add them to the known bytes of each file.
+
+    Only whole pages that are not known yet are fetched.
     """
     gaps: list[Range] = []
     for one in ranges:
@@ -162,7 +167,9 @@ def fetch(
 
 
 def _merged(ranges: Sequence[Range]) -> list[Range]:
-    """Ranges that overlap or touch, as one: each byte once, and no copies of parts of answers."""
+    """Merge ranges that overlap or touch, so that each byte is fetched once and answers need not be
+    copied in parts.
+    """
     runs: list[Range] = []
     for one in sorted(ranges):
         last = runs[-1] if runs else None
@@ -181,12 +188,12 @@ def _pieces(run: Range) -> Iterator[Range]:
 def _judge(
     source: Source, work: Work[_T], open_files: OpenFiles | None, *, counts: bool
 ) -> _T | Missed:
-    """Do the work of one file, or say what it missed."""
+    """Do the work of one file, or return the ranges that it missed."""
     if source.path is not None:
         return _judge_path(source.subject, source.path, work, open_files, counts=counts)
     content = source.content
     if content is None:
-        raise ValueError(f"{source.subject} is neither here nor fetched")
+        raise ValueError(f"{source.subject} is neither on this machine nor fetched")
     stored = {}
     if counts:
         counted = _counted(source, content)
@@ -199,7 +206,7 @@ def _judge(
 def _judge_path(
     subject: str, path: str, work: Work[_T], open_files: OpenFiles | None, *, counts: bool
 ) -> _T:
-    """Let netCDF-C read a file of this machine. What the work itself raises is left as it is."""
+    """Let netCDF-C read a local file. Errors of the work itself are passed on."""
     with ExitStack() as stack:
         try:
             stored = _stored_chunks(path) if counts else {}
@@ -219,9 +226,7 @@ def _judge_path(
 
 
 def _is_locked(path: str) -> bool:
-    """Whether another process holds a lock on a file that libhdf5 would take; netCDF-C does not say
-    so.
-    """
+    """Whether another process holds a lock that libhdf5 would need; netCDF-C reports no reason."""
     import h5py
 
     try:
@@ -236,7 +241,9 @@ def _is_locked(path: str) -> bool:
 def _judge_image(
     source: Source, content: SparseContent, work: Callable[[xarray.Dataset], _T]
 ) -> _T | Missed:
-    """Let netCDF-C read an image, and believe it only if it read nothing that was not fetched."""
+    """Let netCDF-C read an image, and keep the result only if all bytes that it read were
+    fetched.
+    """
     image = Image(content, source.subject)
     failure: Exception | None = None
     result: _T | None = None
@@ -248,7 +255,8 @@ def _judge_image(
                 result = work(truth)
         except UNREADABLE as error:
             error.add_note("".join(format_tb(error.__traceback__)))
-            failure = error.with_traceback(None)  # or its frames hold the buffer
+            # The frames of the traceback would hold the buffer.
+            failure = error.with_traceback(None)
         missed = tuple(image.missed())
     finally:
         image.close()
@@ -259,19 +267,21 @@ def _judge_image(
     if failure is not None and not opened:
         raise unreadable(source.subject, failure) from failure
     if failure is not None:
-        raise failure  # of the work itself: no fault of the file
+        raise failure  # The work itself raised this; the file is not the cause.
     return result  # type: ignore[return-value]
 
 
 def _not_read(subject: str, error: ReadFailedError, source: str | SparseFile) -> FormatError:
-    """The error for an array that netCDF-C did not read: it is damaged, or a filter is missing."""
+    """Make the error for an array that netCDF-C did not read: the file is damaged, or a filter is
+    missing.
+    """
     if error.lacks_filter:
         return filter_missing(subject, error.variable, _plugins_of(source, error.variable))
     return unreadable(subject, error)
 
 
 def _plugins_of(source: str | SparseFile, variable: str) -> str:
-    """Names and numbers of the filters of a variable that are not part of libhdf5."""
+    """Return the names and numbers of the filters of a variable that are not part of libhdf5."""
     import h5py
 
     found = []
@@ -287,7 +297,9 @@ def _plugins_of(source: str | SparseFile, variable: str) -> str:
 
 
 def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Missed:
-    """HDF5's own count of a file that was fetched in part."""
+    """Return HDF5's own counts for a file that was fetched in part, or the ranges that were
+    missed.
+    """
     if not content.has(0, min(8, content.size)):
         return Missed(((0, min(PAGE, content.size)),))
     content.missed.clear()
@@ -303,8 +315,9 @@ def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Mis
 
 
 def _stored_chunks(source: str | SparseFile) -> dict[str, Counted]:
-    """Variable -> (chunks, bytes, filtered) by HDF5's own count; empty for netCDF-3, whose size
-    follows from shapes.
+    """Return (chunks, bytes, filtered) of each variable by HDF5's own count.
+
+    Empty for netCDF-3, whose size follows from its shapes.
     """
     import h5py
 
@@ -319,7 +332,7 @@ def _stored_chunks(source: str | SparseFile) -> dict[str, Counted]:
 
 
 def _is_hdf5(source: SparseFile) -> bool:
-    """HDF5 may begin after a user block; netCDF-3 begins at once."""
+    """Whether a file is HDF5, which may begin after a user block; netCDF-3 begins at byte 0."""
     source.seek(0)
     magic = source.read(3)
     source.seek(0)
@@ -335,7 +348,9 @@ def _count(node: Any) -> Counted:
 
 
 def equal(a: np.ndarray, b: np.ndarray) -> bool:
-    """Equal number for number, NaN being NaN, text being text however it is held."""
+    """Whether arrays are equal, number for number. NaN equals NaN, and text equals text in any
+    array type.
+    """
     if a.shape != b.shape:
         return False
     if _same_bytes(a, b):
@@ -346,8 +361,10 @@ def equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether numbers of one type are equal bit for bit: a quarter of the work of comparing them as
-    numbers, which is left to those that are not, such as -0.0 and 0.0.
+    """Whether numbers of one type are equal bit for bit.
+
+    This takes a quarter of the time of comparing numbers. Numbers with different bits, such as -0.0
+    and 0.0, are compared as numbers afterwards.
     """
     if a.dtype != b.dtype or a.dtype.kind not in "iuf" or a.dtype.itemsize > _WORD:
         return False

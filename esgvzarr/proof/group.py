@@ -1,4 +1,4 @@
-"""What can be said of a group after all files were compared with it."""
+"""Checks of a group after all files were compared with it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from .reference_side import Shown, described
 def whole(
     shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()
 ) -> Iterator[Check]:
-    """What can be said after all files: fixed fields, attributes, that nothing is shown that no
-    file has.
+    """Check fixed fields and attributes, and that every variable shown is in a file.
 
     Args:
         shown: the groups.
-        compared: the datasets that they show, which have been compared file by file.
-        but: global attributes that are the document's own.
+        compared: the datasets that they show; their files were compared before.
+        but: global attributes that belong to the document.
     """
     for one in compared:
         yield from one.check_times()
@@ -36,7 +35,7 @@ def whole(
             results[name] += found
             types[name] += one.types[name]
         for name, versions in one.attrs.items():
-            # fixed fields beside data along time have no say in global attributes
+            # Fixed fields beside data along time do not affect the global attributes.
             if name or one.timed or not timed:
                 attrs[name] += versions
     yield from _judge_fixed(results, types)
@@ -47,7 +46,7 @@ def whole(
             "variables",
             f"/{group.path}",
             here <= there,
-            f"{len(here)}, in no file: {sorted(here - there)}",
+            f"{len(here)} shown; in no file: {sorted(here - there)}",
         )
         for name, versions in attrs.items():
             yield from _check_attributes(group, name, versions, but)
@@ -56,11 +55,11 @@ def whole(
 def _judge_fixed(
     results: Mapping[str, Sequence[str]], types: Mapping[str, Sequence[bool]]
 ) -> Iterator[Check]:
-    """Whether variables without time are those of a file, in type and values.
+    """Check that variables without time equal those of a file, in type and values.
 
     Args:
-        results: variable -> how near that of each file is to what is shown.
-        types: variable -> whether the type of each file is the one that is shown.
+        results: variable -> for each file, how close it is to what is shown.
+        types: variable -> for each file, whether its type is the type that is shown.
     """
     for name, equal_types in types.items():
         if not any(equal_types):
@@ -80,7 +79,7 @@ def _check_attributes(
 ) -> Iterator[Check]:
     variable = group.dataset.variables.get(name)
     if name and variable is None:
-        return  # the files' own checks have said so
+        return  # The checks of the single files have reported it.
     if variable is None:
         shown = group.dataset.attrs
         known = but
@@ -99,7 +98,9 @@ def _check_attributes(
 
 
 def _told(shown: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> str:
-    """How many attributes are shown; and which of them are numbers in the files and words here."""
+    """Describe the attributes shown: their number, and which hold numbers in the files and words
+    here.
+    """
     words = set[str]()
     for attrs in versions:
         words |= {key for key in shown if not_finite(attrs.get(key))}

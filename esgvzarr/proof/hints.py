@@ -1,4 +1,6 @@
-"""Which bytes of a file are worth fetching next. These are hints: the judge says what it read."""
+"""Predict which bytes of a file will be read, so that they can be fetched first. Nothing else
+depends on these predictions.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ class Hints:
         self._numbers: dict[str, np.ndarray] = {}
 
     def beside_data(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of all that is read whole: times, their bounds, and what does not change
-        with time.
+        """Return the (start, stop) of everything that is read whole: times, their bounds, and
+        variables without time.
         """
         time = cf.time_name(self._variables)
         dates = (time, *cf.time_companions(self._variables, time)) if time else ()
@@ -31,8 +33,8 @@ class Hints:
                 yield from spans(variable)
 
     def of_box(self, name: str, box: Box) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the chunks that hold a box, or of its part of them where they are
-        stored as they are.
+        """Return the (start, stop) of the chunks that hold a box; of unfiltered chunks only the
+        needed part.
         """
         variable = self._variables.get(name)
         if variable is None or not len(variable.chunks) or len(box) != len(variable.chunk_shape):
@@ -47,7 +49,7 @@ class Hints:
             yield offset + first, offset + min(last, size)
 
     def _row(self, variable: Variable, key: tuple[int, ...]) -> int | None:
-        """Of the chunk with this key; chunks are in the order of the grid."""
+        """Return the row of the chunk with this key; chunks are in the order of the grid."""
         grid = tuple(
             -(-size // max(chunk, 1))
             for size, chunk in zip(variable.shape, variable.chunk_shape, strict=True)
@@ -63,7 +65,7 @@ class Hints:
 
 
 def keys_of_box(box: Box, chunk_shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Places in the chunk grid of the chunks that hold a box."""
+    """Return the indices in the chunk grid of the chunks that hold a box."""
     yield from itertools.product(
         *(
             range(part.start // max(chunk, 1), -(-part.stop // max(chunk, 1)))
@@ -73,8 +75,8 @@ def keys_of_box(box: Box, chunk_shape: tuple[int, ...]) -> Iterator[tuple[int, .
 
 
 def _part(variable: Variable, key: tuple[int, ...], box: Box) -> tuple[int, int]:
-    """(start, stop) within a chunk that is stored as it is, from the first to the last element of
-    a box.
+    """Return the (start, stop) within an unfiltered chunk, from the first to the last element of a
+    box.
     """
     first = last = 0
     for place, part, chunk in zip(key, box, variable.chunk_shape, strict=True):

@@ -1,4 +1,6 @@
-"""Whether all files are of one dataset, and of the one that their document names (rule 32)."""
+"""Check that all files belong to one dataset, and to the dataset that their document names (rule
+32).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ from ..model import Check
 def check_identity(
     versions: Mapping[str, Sequence[Mapping[str, Any]]], dataset_id: str
 ) -> Iterator[Check]:
-    """What the files' attributes say of the dataset.
+    """Check what the files' attributes say about the dataset.
 
     Args:
         versions: variable -> its attributes in each file; under the empty name the global ones.
-        dataset_id: that the references name; empty, or no id of a known project, if none.
+        dataset_id: the dataset that the references name; empty if they name none, or a text that is
+            no id of a known project.
     """
     wrong = [*_mixed(versions), *_other(versions.get("", ()), dataset_id)]
     detail = "; ".join(wrong) or f"{len(versions.get('', ()))} files of one dataset"
@@ -24,7 +27,7 @@ def check_identity(
 
 
 def _mixed(versions: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    """Identifying attributes of which the files state more than one value."""
+    """Describe identifying attributes with different values in the files."""
     for name in drs.IDENTIFYING:
         known = ""
         for attrs in versions.get("", ()):
@@ -40,7 +43,7 @@ def _mixed(versions: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]
 
 
 def _other(all_attrs: Sequence[Mapping[str, Any]], dataset_id: str) -> Iterator[str]:
-    """Attributes that contradict the dataset's id."""
+    """Describe attributes that contradict the dataset's id."""
     expected = drs.facets(dataset_id) or {}
     found = {conflict for attrs in all_attrs for conflict in drs.conflicts(expected, attrs)}
     for conflict in sorted(found, key=str):

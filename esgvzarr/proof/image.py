@@ -1,9 +1,9 @@
-"""A file of which only parts were fetched, as memory that netCDF-C reads.
+"""A partly fetched file, as memory that netCDF-C reads.
 
-The kernel gives a page of anonymous memory only when it is first touched. Pages that were fetched
-whole are written, all others are left untouched. Whatever netCDF-C then reads of the others, the
-kernel has given, and ``mincore`` says so. So a hole is never taken for data: what was worked out
-while a hole was read is thrown away, whatever it looks like.
+The kernel allocates a page of anonymous memory when it is first touched. Only pages that were
+fetched whole are written. If netCDF-C reads another page, the kernel allocates it, and ``mincore``
+reports it. A result that was computed from a missing page is therefore always detected and
+discarded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import ProofError
 from ..formats.content import PAGE, SparseContent
 
 _NO_RESERVE = 0x4000
-"""MAP_NORESERVE of Linux: the kernel does not set memory aside for pages that are never touched."""
+"""MAP_NORESERVE of Linux: the kernel reserves no memory for pages that are never touched."""
 _RESIDENT = 1
 
 
@@ -27,11 +27,11 @@ class Image:
     """The known pages of a file at their places in memory. Close it after use.
 
     Args:
-        content: what was fetched of the file.
+        content: the bytes of the file that were fetched.
         subject: the file's URL, for messages.
 
     Raises:
-        ProofError: ``proof-unguarded``, where this machine cannot say which pages were read.
+        ProofError: ``proof-unguarded``, if this machine cannot report which pages were read.
     """
 
     def __init__(self, content: SparseContent, subject: str) -> None:
@@ -46,20 +46,23 @@ class Image:
                 flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE,
             )
         except (OSError, ValueError, OverflowError, MemoryError) as error:
-            raise _unguarded(subject, f"no {content.size} bytes of addresses: {error}") from error
+            raise _unguarded(
+                subject, f"cannot reserve {content.size} bytes of address space: {error}"
+            ) from error
         self.buffer = memoryview(self.memory)[: self._size]
-        """The bytes of the file, no more and no fewer."""
-        with contextlib.suppress(OSError):  # a kernel without huge pages needs not be told
+        """The bytes of the file, exactly."""
+        # Fails on a kernel without huge pages, which needs no advice.
+        with contextlib.suppress(OSError):
             self.memory.madvise(mmap.MADV_NOHUGEPAGE)
         for start, data in content.whole_pages():
             self.memory[start : start + len(data)] = data
             self._known[start // PAGE : -(-(start + len(data)) // PAGE)] = True
         if next(self.missed(), None) is not None:
             self.close()
-            raise _unguarded(subject, "it calls memory resident that was never touched")
+            raise _unguarded(subject, "mincore reports untouched memory as resident")
 
     def missed(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of what was read so far and is not known, in whole pages."""
+        """Return the (start, stop) of what was read so far and is not known, in whole pages."""
         unknown = (self._resident() & ~self._known).nonzero()[0]
         breaks = (np.diff(unknown) > 1).nonzero()[0] + 1
         for run in np.split(unknown, breaks):
@@ -67,7 +70,7 @@ class Image:
                 yield int(run[0]) * PAGE, min((int(run[-1]) + 1) * PAGE, self._size)
 
     def _resident(self) -> np.ndarray:
-        """(page,) bool: whether the kernel has given it."""
+        """Return (page,) bool: whether the kernel has allocated the page."""
         per_page = PAGE // mmap.PAGESIZE
         states = np.zeros(self._pages * per_page, np.uint8)
         start = ctypes.c_char.from_buffer(self.memory)
@@ -81,8 +84,8 @@ class Image:
         return resident & _RESIDENT > 0
 
     def close(self) -> None:
-        """Give the memory back. Addresses that are still held stay valid, and read as zeros:
-        netCDF4 never lets go of the buffer of a file that it could not open.
+        """Release the memory. Addresses that are still held stay valid and read as zeros: netCDF4
+        never releases the buffer of a file that it could not open.
         """
         try:
             self.buffer.release()
@@ -101,7 +104,7 @@ def _unguarded(subject: str, reason: str) -> ProofError:
     return ProofError(
         subject,
         f"cannot be proved over HTTP on this machine: {reason}",
-        expected="Linux, where mincore tells the pages that were read",
-        todo="Give the proof a local copy of the files, or run it on another machine.",
+        expected="Linux with mincore, which reports the pages that were read",
+        todo="Run the proof on local copies of the files, or on another machine.",
         code="proof-unguarded",
     )

@@ -1,4 +1,4 @@
-"""The chunks that are compared: read through the references, and from the file."""
+"""The boxes that are compared: read through the references, and from the file."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Values:
-    """What is to be found of the chosen boxes of one variable of one file."""
+    """The result for the chosen boxes of one variable of one file."""
 
     subject: str
     size: int
-    """Of the variable in the file."""
+    """Number of values of the variable in the file."""
     count: int = 0
     boxes: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def check(self) -> Check:
-        """After all boxes were compared."""
+        """Make the check, after all boxes were compared."""
         detail = f"{self.count} of {self.size} values in {self.boxes} boxes"
         if self.wrong:
             detail += f", {len(self.wrong)} of them wrong, first {self.wrong[0]}"
@@ -40,22 +40,22 @@ class Values:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A box of a file that is read through the references and from the file."""
+    """A box that is read through the references and from the file."""
 
     url: str
-    """Of the file."""
+    """Dimensions of the variable in the file."""
     name: str
     box: Box
-    """In the file."""
+    """The box in the file."""
     group: Shown
     shown_box: Box
-    """Where the group shows it."""
+    """The box in the group that shows it."""
     size: int
-    """Bytes, decoded."""
+    """Size of the decoded box in bytes."""
     values: Values
 
     def read_shown(self) -> np.ndarray:
-        """What a reader gets. No chunk of it may be larger, decoded, than its shape says."""
+        """Read what a reader gets. Raise if a chunk decodes to more bytes than its shape says."""
         variable = self.group.dataset.variables[self.name]
         if variable.dtype.kind == "O":
             return np.asarray(variable[self.shown_box].values)
@@ -63,8 +63,10 @@ class Job:
             return np.asarray(variable[self.shown_box].values)
 
     def unlike(self, truth: xarray.Dataset, part: np.ndarray | Exception) -> list[str]:
-        """In what the part that a reader gets is not the file's. The file is read first: where it
-        is damaged, both sides fail, and the fault is the file's.
+        """Describe how the values that a reader gets differ from those of the file.
+
+        The file is read first: if the file is damaged, both sides fail, and the error names the
+        file.
         """
         there = np.asarray(truth.variables[self.name][self.box].values)
         if isinstance(part, Exception):
@@ -73,6 +75,6 @@ class Job:
 
 
 def values_of(jobs: Sequence[Job]) -> Iterator[Check]:
-    """What was found, variable by variable and file by file."""
+    """Return the result of each variable of each file."""
     for values in dict.fromkeys(job.values for job in jobs):
         yield values.check()

@@ -1,6 +1,6 @@
-"""Arrays of a NetCDF file that say so where netCDF-C cannot read them.
+"""Arrays of a NetCDF file that raise an error of their own if netCDF-C cannot read them.
 
-What goes wrong while arrays are compared is then told from what goes wrong while they are read.
+An error in reading an array is thereby distinguished from an error in comparing arrays.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class _JudgedArray(NetCDF4ArrayWrapper):
             return super().__getitem__(key)  # type: ignore[no-untyped-call, unused-ignore]
         except UNREADABLE as error:
             reason = str(error)
-        # raised here, it has no context, whose frames would hold the file
+        # Raised here, it has no context; the frames of a context would hold the file.
         raise ReadFailedError(reason, str(self.variable_name))
 
 
 class JudgedStore(NetCDF4DataStore):
-    """A file of netCDF4 whose arrays raise `ReadFailedError` where they cannot be read."""
+    """A netCDF4 file whose arrays raise `ReadFailedError` if they cannot be read."""
 
     def open_store_variable(self, name: str, var: Any) -> Variable:
-        """As xarray does it, with another array."""
+        """Open a variable as xarray does, with another array class."""
         variable = super().open_store_variable(name, var)
         array = LazilyIndexedArray(_JudgedArray(name, self))  # type: ignore[no-untyped-call, unused-ignore]
         return Variable(variable.dims, array, variable.attrs, variable.encoding, fastpath=True)

@@ -1,4 +1,4 @@
-"""NetCDF files as netCDF-C and xarray open them for the judge: nothing decoded, nothing masked."""
+"""Open NetCDF files by netCDF-C and xarray for the proof, without decoding or masking."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import xarray
 
 _MOST_OPEN = 32
-"""Files of this machine that stay open between two looks."""
+"""The most local files that stay open between two reads."""
 
 
 class OpenFiles:
-    """Files of this machine that stay open from one look of the judge to the next: netCDF-C and
-    xarray take 10 ms to open one. The thread that opened them has to close them.
+    """Local files that stay open between two reads: netCDF-C and xarray take 10 ms to open one. The
+    thread that opened them must close them.
     """
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class OpenFiles:
 
     @contextmanager
     def opened(self, path: str, *, keep: bool) -> Iterator[xarray.Dataset]:
-        """One file, which is closed afterwards, unless it is to be kept for the next look, nothing
-        was raised, and not too many are kept already.
+        """Open one file. Afterwards it is closed, unless ``keep`` is set, no error occurred, and
+        few enough files are open.
         """
         kept = self._kept.pop(path, None)
         if kept is None:
@@ -45,7 +45,7 @@ class OpenFiles:
                 self._kept[path] = truth, closing.pop_all()
 
     def close(self) -> None:
-        """Close what was kept and not looked at again."""
+        """Close the files that were kept open."""
         while self._kept:
             _, (_, closing) = self._kept.popitem()
             closing.close()
@@ -53,7 +53,7 @@ class OpenFiles:
 
 @contextmanager
 def opened_image(subject: str, buffer: memoryview) -> Iterator[xarray.Dataset]:
-    """A file in memory.
+    """Open a file in memory.
 
     Args:
         subject: the file's URL.
@@ -65,12 +65,12 @@ def opened_image(subject: str, buffer: memoryview) -> Iterator[xarray.Dataset]:
 
 
 def _dataset(path: str, **options: Any) -> Any:
-    """A file, open in netCDF-C.
+    """Open a file in netCDF-C.
 
-    One whose variables cannot be listed is closed here, in the thread that opened it. netCDF4 would
-    leave it open until the garbage collector closed it, in any thread, while another thread is in
-    netCDF-C, which bears only one. With weak references from variables to their file, what was
-    closed is let go of at once, too.
+    If its variables cannot be listed, the file is closed here, in the thread that opened it.
+    netCDF4 would leave it open until the garbage collector closes it, in any thread, while another
+    thread may be in netCDF-C, which supports one thread only. Variables get weak references to
+    their file, so that a closed file is released at once.
     """
     import netCDF4
 
@@ -87,8 +87,8 @@ def _dataset(path: str, **options: Any) -> Any:
 
 @cache
 def _no_indexes() -> dict[str, Any]:
-    """The option of xarray to make no pandas indexes, of which the proof has no use, and which take
-    part of the time of opening a file; nothing for versions without it.
+    """Return the option of xarray to make no pandas indexes. The proof needs none, and they take
+    part of the time of opening a file. Empty for xarray versions without the option.
     """
     import xarray
 
@@ -98,7 +98,7 @@ def _no_indexes() -> dict[str, Any]:
 
 @contextmanager
 def _opened(file: Any) -> Iterator[xarray.Dataset]:
-    """One file as it is: nothing decoded, nothing masked."""
+    """Open one file without decoding or masking."""
     import xarray
 
     from .judged_arrays import JudgedStore

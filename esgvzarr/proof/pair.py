@@ -1,5 +1,5 @@
-"""One source file beside the groups that show it: where its steps are, and what can be said of its
-variables before any data are read.
+"""Compare one source file with the groups that show it: where its steps are shown, and everything
+except the data.
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ if TYPE_CHECKING:
     import xarray
 
 _MOST_PLACES = 1000
-"""Stretches in which the steps of one file are shown at most."""
+"""The most stretches in which the steps of one file may be shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where a file's steps are shown."""
+    """Where some steps of a file are shown."""
 
     group: Shown
     first: int
-    """Step of the file."""
+    """The first step in the file."""
     begin: int
-    """The same step of the group."""
+    """The first step in the group."""
     count: int
-    """Steps from there on."""
+    """The number of steps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """One source file beside the group that shows it, or shows some of its steps."""
+    """One source file, and the group that shows it or some of its steps."""
 
     file: FileRecord
     truth: xarray.Dataset
     place: Place
     time: str | None
     time_names: tuple[str, ...]
-    """Time and other dates along it in the file, which are no data."""
+    """Time and other dates along it in the file; they are not data."""
     unclear_names: tuple[str, ...] = ()
-    """What may be dates, though no attribute says so."""
+    """Variables that may be dates although no attribute says so."""
 
     @property
     def group(self) -> Shown:
-        """What readers open."""
+        """The group that readers open."""
         return self.place.group
 
     @property
     def steps(self) -> slice:
-        """Of the file."""
+        """The steps in the file."""
         return slice(self.place.first, self.place.first + self.place.count)
 
     @property
     def shown_steps(self) -> slice:
-        """The same steps of the group."""
+        """The same steps in the group."""
         return slice(self.place.begin, self.place.begin + self.place.count)
 
     def names(self) -> list[str]:
-        """The variables that both have."""
+        """The variables that file and group both have."""
         return [str(name) for name in self.truth.variables if name in self.group.dataset.variables]
 
     def of(self, name: str) -> str:
-        """How a check names a variable of the file."""
+        """Return the name of a variable of the file for a check."""
         return f"{name} in {self.file.name}"
 
     def is_data(self, name: str) -> bool:
@@ -87,7 +87,7 @@ class Pair:
         )
 
     def shown_box(self, name: str, box: Box) -> Box:
-        """Where the group shows a box of the file."""
+        """Return the box of the group that shows a box of the file."""
         axis = self.truth.variables[name].dims.index(self.time)
         shift = self.place.begin - self.place.first
         return (
@@ -98,8 +98,9 @@ class Pair:
 
 
 def find_places(shown: Sequence[Shown], times: np.ndarray) -> list[Place]:
-    """Where these times are shown: as stretches of one group or of several; empty if some are not,
-    or are shown in another order, or there is no group.
+    """Find where these times are shown: as stretches of one group or of several.
+
+    Empty if some times are not shown or are shown in another order, or if there is no group.
     """
     if not shown:
         return []
@@ -118,8 +119,8 @@ def find_places(shown: Sequence[Shown], times: np.ndarray) -> list[Place]:
 
 
 def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:
-    """Where the longest part of ``times`` begins that is shown from their first on, and how long it
-    is.
+    """Find the longest part of ``times`` that the group shows from its first time on; return where
+    it begins and its length.
     """
     longest = (0, 0)
     for begin in np.flatnonzero(shown == times[0]).tolist():
@@ -131,19 +132,19 @@ def _stretch(shown: np.ndarray, times: np.ndarray) -> tuple[int, int]:
 
 
 def check_shown(file: FileRecord) -> Check:
-    """That a file is shown, of which there is no group."""
-    found = f"no group shows it: the document lacks the arrays of {file.name}"
+    """Make the failed check for a file that no group shows."""
+    found = f"no group shows it: the document has no arrays of {file.name}"
     return Check("groups", file.name, passed=False, detail=found)
 
 
 def check_places(file: FileRecord, places: Sequence[Place], count: int, *, timed: bool) -> Check:
-    """That all of a file's time steps are shown in their order, and where.
+    """Check that all time steps of a file are shown in their order.
 
     Args:
-        file: one of the dataset.
-        places: where its steps are shown; none if some are not, or not in their order.
-        count: its time steps.
-        timed: whether it has a time.
+        file: a file of the dataset.
+        places: where its steps are shown; empty if some are not shown, or not in their order.
+        count: number of its time steps.
+        timed: whether it has a time dimension.
     """
     if not places:
         found = f"its {count} time steps are not all shown in their order"
@@ -155,13 +156,15 @@ def check_places(file: FileRecord, places: Sequence[Place], count: int, *, timed
 
 
 def check_structure(pair: Pair) -> Iterator[Check]:
-    """Variables, their dimensions and types, and what their numbers mean."""
+    """Check variables, their dimensions and types, and the attributes that give their numbers a
+    meaning.
+    """
     truth = pair.truth
     shown = pair.group.dataset
     there = set(map(str, truth.variables))
     here = set(map(str, shown.variables))
     detail = (
-        f"missing {sorted(there - here)}, too many {sorted(here - there)}"
+        f"missing {sorted(there - here)}, not in the file {sorted(here - there)}"
         if there != here
         else f"{len(there)}"
     )
@@ -174,39 +177,40 @@ def check_structure(pair: Pair) -> Iterator[Check]:
                 "dimensions",
                 pair.of(name),
                 passed=False,
-                detail=f"{b.dims} are shown, the file has {a.dims}",
+                detail=f"dimensions {b.dims} are shown, the file has {a.dims}",
             )
         if name in pair.time_names:
             continue
         numbers = {a.dtype.kind, b.dtype.kind} <= set("iuf")
         if pair.time not in a.dims and numbers and pair.time is not None:
-            continue  # of fixed fields one file's type is shown: all are asked in the end
+            # Fixed fields are shown with the type of one file: their types are checked at the end.
+            continue
         if not _same_type(a.dtype, b.dtype):
             yield Check(
                 "type",
                 pair.of(name),
                 passed=False,
-                detail=f"{b.dtype} is shown, the file has {a.dtype}",
+                detail=f"type {b.dtype} is shown, the file has {a.dtype}",
             )
         if pair.time in a.dims and (other := sorted(unlike(a.attrs, b.attrs, a.dtype))):
             yield Check(
                 "attributes",
                 pair.of(name),
                 passed=False,
-                detail=f"its numbers mean something else by {other}",
+                detail=f"its numbers are shown with another meaning, by {other}",
             )
 
 
 def check_variable(
     pair: Pair, name: str, fixed: list[tuple[str, str]], types: list[tuple[str, bool]]
 ) -> Iterator[Check]:
-    """Compare a variable that is no data: times as dates, and what does not change with time.
+    """Compare a variable that is not data: times as dates, and variables without time.
 
     Args:
         pair: the file and the group.
         name: the variable.
-        fixed: grows by the variable without time, and how near it is to what is shown.
-        types: grows by the same, and whether its type is the one that is shown.
+        fixed: receives the name of a variable without time, and how close it is to what is shown.
+        types: receives the name, and whether its type is the type that is shown.
     """
     variable = pair.truth.variables[name]
     shown = pair.group.dataset.variables[name]
@@ -218,11 +222,14 @@ def check_variable(
             there = Steps(pair.group.dataset, pair.shown_steps)
             yield check_dates(own, there, pair.time or "", name, pair.of(name))
         elif name in pair.unclear_names:
-            found = "may be dates, while time is shown by another reference date"
+            found = (
+                "may be dates, but no attribute says so, and time is shown with another "
+                "reference date"
+            )
             yield Check("values", pair.of(name), passed=False, detail=found)
         elif pair.time not in variable.dims:
             if not same_fixed_calendar(variable, shown):
-                found = "dates, shown in another calendar"
+                found = "dates, shown with another calendar"
                 yield Check("values", pair.of(name), passed=False, detail=found)
             fixed.append((name, closeness(variable, shown)))
             types.append((name, _same_type(variable.dtype, shown.dtype)))
@@ -237,7 +244,9 @@ def check_variable(
 
 
 def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
-    """Equal but for the byte order; strings of variable length come as more than one type."""
+    """Whether two types are equal apart from byte order. Strings of variable length have more than
+    one type.
+    """
     return {a.kind, b.kind} <= set("OUT") or a.newbyteorder("=") == b.newbyteorder("=")
 
 
@@ -247,10 +256,10 @@ def count_chunks(
     """Count the chunks of a variable of one file, over all groups that show its steps.
 
     Args:
-        pairs: the file and each of the groups.
+        pairs: the file with each of the groups.
         name: the variable.
-        stated: the chunks of the references.
-        stored: the chunks of the file, as netCDF-C counts them.
+        stated: the chunks that the references state.
+        stored: the chunks of the file, as libhdf5 counts them.
     """
     file = pairs[0].file
     variable = pairs[0].truth.variables[name]
@@ -265,7 +274,7 @@ def count_chunks(
         chunks = stated.inline_within(pair.group.path, name, axis, (steps.start, steps.stop), ends)
         inline = inline + chunks
         copied = copied + chunks * math.prod(chunk_shape) * variable.dtype.itemsize
-        if place not in counted:  # a group may show several stretches of the file
+        if place not in counted:  # A group may show several stretches of the file.
             found = found + stated.chunks.get(place, 0)
             size = size + stated.sizes.get(place, 0)
         counted.add(place)

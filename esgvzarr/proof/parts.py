@@ -1,8 +1,8 @@
-"""Which files a document's groups show. Pure.
+"""Find which files the groups of a document show. No input or output.
 
-References of one dataset show all of its files, in the root or in segments. A document of several
-datasets says in its provenance which of them each group shows, and of which files they are; each is
-compared by itself then.
+References of one dataset show all of its files, in the root or in segments. The provenance of a
+document of several datasets names the datasets of each group and their files; each dataset is then
+compared by itself.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from .reference_side import Shown
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One dataset, and the groups that show it: one, or its segments."""
+    """One dataset, and the groups that show it: one group, or its segments."""
 
     files: tuple[FileRecord, ...]
     shown: tuple[Shown, ...]
     dropped: tuple[str, ...] = ()
-    """Variables of the files that are left out, as the document says."""
+    """Variables of the files that are left out according to the provenance."""
     name: str = ""
-    """The dataset, where the document says which; else empty."""
+    """The dataset id, if the provenance names it; else empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """The datasets that are shown side by side."""
+    """The datasets that one group shows together."""
 
     shown: tuple[Shown, ...]
     parts: tuple[Part, ...]
     named: bool = False
-    """Whether the document names the datasets of the group, and so has attributes of its own there.
+    """Whether the provenance names the datasets of the group, which then has attributes of
+    its own.
     """
 
 
@@ -47,13 +48,13 @@ def scenes(
     sources: Sequence[FileRecord],
     subject: str,
 ) -> list[Scene]:
-    """Which groups show which files.
+    """Find which groups show which files.
 
     Args:
-        provenance: what the document says of its sources.
+        provenance: what the document states about its sources.
         shown: the groups with arrays.
-        sources: every file that the document was made of.
-        subject: the document, as errors name it.
+        sources: all files that the document was made of.
+        subject: the document, for messages.
 
     Raises:
         ProofError: the provenance contradicts itself.
@@ -80,7 +81,7 @@ def scenes(
 
 
 def _is_below(path: str, group: str) -> bool:
-    """Whether a group is another one, or one of its segments; all are below the root."""
+    """Whether a path is that of a group or of one of its segments; all paths are below the root."""
     return not group or f"{path}/".startswith(f"{group}/")
 
 
@@ -92,7 +93,7 @@ def _scene(
     parts = []
     for name, dataset in datasets.items():
         files = tuple(known[url] for url in dataset["files"] if url in known)
-        # fixed fields are whole in each segment, other files each in one of them
+        # Each segment holds the whole fixed fields; each other file is in one segment.
         dropped = tuple(map(str, dataset["dropped"]))
         if dataset["time"]:
             parts.append(Part(files, tuple(shown), dropped, name))
@@ -104,15 +105,15 @@ def _scene(
 def check_all_named(
     found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]
 ) -> Iterator[Check]:
-    """That each group and each file has its place."""
+    """Check that each group has a dataset, and that each file is shown."""
     for scene in found:
         if not scene.shown or not all(part.files for part in scene.parts):
             subject = ", ".join(f"/{group.path}" for group in scene.shown)
-            yield _misplaced(subject, "named for files or groups that are not there")
+            yield _misplaced(subject, "named for files or groups that the document does not have")
     groups, files = _named(found)
     for group in shown:
         if group.path not in groups:
-            yield _misplaced(f"/{group.path}", "no dataset is named for it")
+            yield _misplaced(f"/{group.path}", "the provenance names no dataset for it")
     for file in sources:
         if file.url not in files:
             yield _misplaced(file.name, "no group shows it")
@@ -123,7 +124,7 @@ def _misplaced(subject: str, detail: str) -> Check:
 
 
 def _named(scenes: Sequence[Scene]) -> tuple[set[str], set[str]]:
-    """Paths of the groups that datasets are named for, and URLs of these datasets' files."""
+    """Return the paths of the groups that have datasets, and the URLs of these datasets' files."""
     groups = set()
     files = set()
     for scene in scenes:
@@ -134,8 +135,8 @@ def _named(scenes: Sequence[Scene]) -> tuple[set[str], set[str]]:
 
 
 def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
-    """That what readers find listed is what there is: ``.zmetadata``, and the keys that begin with
-    ``//``.
+    """Check that the listings that readers use are complete: ``.zmetadata``, and the keys that
+    begin with ``//``.
     """
     described = {
         key: value for key, value in refs.items() if key.endswith((".zgroup", ".zattrs", ".zarray"))
@@ -152,7 +153,7 @@ def check_listing(refs: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _consolidated(text: Any) -> Any:
-    """What ``.zmetadata`` lists; nothing if it cannot be read."""
+    """Return what ``.zmetadata`` lists; empty if it cannot be read."""
     try:
         return orjson.loads(text)["metadata"]
     except (ValueError, TypeError, LookupError):
@@ -160,7 +161,7 @@ def _consolidated(text: Any) -> Any:
 
 
 def _json_or_none(text: Any) -> Any:
-    """A JSON text's value; None, which no metadata is, if it is no JSON."""
+    """Return the value of a JSON text; None, which is no metadata, if the text is no JSON."""
     try:
         return orjson.loads(text)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""An output as its readers see it: opened by stock readers, nothing decoded."""
+"""Read an output as its readers do: opened by stock readers, without decoding."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Shown:
     """(time,) int64 microseconds since 1970-01-01 of the calendar; empty for fixed fields."""
 
     def chunk_shape(self, name: str, step: int = 0) -> tuple[int, ...]:
-        """Elements per dimension of the array's chunks; where they differ along time, of the chunk
-        that holds a step.
+        """Return the elements per dimension of the array's chunks; if they differ along time, those
+        of the chunk that holds the step.
         """
         variable = self.dataset.variables[name]
         chunks = variable.encoding.get("chunks") or variable.shape
@@ -53,7 +53,7 @@ class Shown:
         return tuple(shape)
 
     def chunk_ends(self, name: str, axis: int) -> np.ndarray:
-        """Where the chunks end along a dimension."""
+        """Return where the chunks end along a dimension."""
         variable = self.dataset.variables[name]
         length = (variable.encoding.get("chunks") or variable.shape)[axis]
         if not isinstance(length, int):
@@ -67,7 +67,7 @@ class Shown:
         return not all(isinstance(length, int) for length in chunks)
 
     def keys_of(self, name: str, box: Sequence[slice]) -> Iterator[tuple[int, ...]]:
-        """Places in the chunk grid of the chunks that hold a box."""
+        """Return the indices in the chunk grid of the chunks that hold a box."""
         ranges = []
         for axis, part in enumerate(box):
             ends = self.chunk_ends(name, axis)
@@ -77,7 +77,7 @@ class Shown:
         yield from itertools.product(*ranges)
 
     def only(self, names: Iterable[str]) -> Shown:
-        """The same group with these variables alone, as if it showed one dataset of several."""
+        """Return the group with these variables alone, as if it showed one dataset of several."""
         kept = set(names)
         time = self.time if self.time in kept else None
         dataset = self.dataset.drop_vars(
@@ -88,25 +88,25 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stated:
-    """What a reference file says of where chunks are."""
+    """What the references state about the places of chunks."""
 
     chunks: Mapping[tuple[str, str], int]
-    """(file URL, ``group/variable``) -> number."""
+    """(file URL, ``group/variable``) -> number of chunks."""
     sizes: Mapping[tuple[str, str], int]
-    """(file URL, ``group/variable``) -> bytes."""
+    """(file URL, ``group/variable``) -> bytes of chunks."""
     reach: Mapping[str, int]
-    """File URL -> where the last bytes end that are referred to."""
+    """File URL -> end of the last byte range that is referenced."""
     contents: Contents
     """The references themselves."""
     _found: dict[str, _Places] = field(default_factory=dict)
 
     def urls(self) -> set[str]:
-        """Wherever a reader may be led, be it for what is no chunk."""
+        """All URLs that a reader may follow, also those of references that are no chunks."""
         return self.contents.all_urls()
 
     def places(self, path: str, name: str, keys: Iterable[tuple[int, ...]]) -> Iterator[Range]:
-        """Where chunks of an array are stated to be, by their places in the chunk grid. A hint what
-        to fetch, and no more.
+        """Return where chunks of an array lie, by their indices in the chunk grid. Used only to
+        decide what to fetch.
         """
         place = place_of(path, name)
         table = self.contents.arrays.get(place)
@@ -150,7 +150,9 @@ class Stated:
         return int(np.count_nonzero(inside))
 
     def held(self, path: str, name: str) -> np.ndarray:
-        """Places in the chunk grid of the chunks whose bytes the output itself holds."""
+        """Return the indices in the chunk grid of the chunks whose bytes the output itself
+        holds.
+        """
         table = self.contents.arrays.get(place_of(path, name))
         return np.empty((0, 0), np.int64) if table is None else table.inline
 
@@ -164,7 +166,7 @@ class _Places:
         self._order = np.argsort(self._numbers, kind="stable")
 
     def row(self, key: Sequence[int]) -> int | None:
-        """Of the chunk with this key; None if the table has none."""
+        """Return the row of the chunk with this key; None if the table has none."""
         if len(key) != len(self._grid) or any(
             part >= most for part, most in zip(key, self._grid, strict=True)
         ):
@@ -177,25 +179,25 @@ class _Places:
 
 
 def place_of(path: str, name: str) -> str:
-    """``group/variable``, by which the references know an array."""
+    """Return ``group/variable``, the name of an array in the references."""
     return f"{path}/{name}" if path else name
 
 
 def check_places(
     urls: Iterable[str], transport: Transport, location: str, named: Collection[str]
 ) -> None:
-    """Make sure that references lead where they may: to allowed hosts, and to files of this machine
-    only if they lie here, too.
+    """Check that references refer to allowed hosts only, and to local files only if the reference
+    file is local too.
 
     Args:
-        urls: that they state.
-        transport: knows the hosts.
+        urls: URLs in the references.
+        transport: knows which hosts are allowed.
         location: URL or path of the reference file.
-        named: files of this machine that the operator named.
+        named: local files that the operator named.
 
     Raises:
-        ProofError: they lead to files of this machine from a URL, to what is no file, or elsewhere
-            than to HTTP.
+        ProofError: a reference file at a URL refers to local files, or a reference refers to a
+            directory or to another scheme than HTTP.
         TransportError: the host is not allowed.
     """
     for url in urls:
@@ -203,15 +205,19 @@ def check_places(
         if is_url(url) and "::" not in _without_host(url):
             transport.check_allowed(url)
         elif "://" in path or "::" in path:
-            raise _led_astray(location, url, "HTTP, or files")
+            raise _led_astray(location, url, "references to URLs over HTTP, or to files")
         elif is_url(location) and path not in named:
-            raise _led_astray(location, url, "no file of this machine, unless --source names it")
+            raise _led_astray(
+                location, url, "no reference to a local file, unless --source names it"
+            )
         elif os.path.exists(path) and not os.path.isfile(path):
             raise _led_astray(location, url, "a file")
 
 
 def _without_host(url: str) -> str:
-    """What follows the host, which may be an IPv6 address: ``::`` elsewhere chains file systems."""
+    """Return what follows the host. The host may be an IPv6 address; elsewhere ``::`` chains file
+    systems.
+    """
     bracketed, closing, rest = url.partition("]")
     return rest if closing and bracketed.startswith(("http://[", "https://[")) else url
 
@@ -219,17 +225,17 @@ def _without_host(url: str) -> str:
 def _led_astray(location: str, url: str, expected: str) -> ProofError:
     return ProofError(
         location,
-        f"leads readers to {reprlib.repr(url)}",
+        f"refers readers to {reprlib.repr(url)}",
         expected=expected,
         code="proof-place-refused",
     )
 
 
 def open_shown(artefact: Artefact, options: Mapping[str, Any], subject: str) -> list[Shown]:
-    """All groups that have arrays, opened from the artefact as its readers open it.
+    """Open all groups that have arrays, as the readers of the output do.
 
     Raises:
-        ProofError: one of them does not open.
+        ProofError: a group does not open.
     """
     shown = []
     try:
@@ -257,7 +263,7 @@ def _not_opened(subject: str, path: str, error: Exception) -> ProofError:
 
 
 def described(dataset: xarray.Dataset) -> dict[str, Variable]:
-    """The variables of an undecoded dataset, as far as CF roles need them."""
+    """Describe the variables of an undecoded dataset, as far as CF roles need them."""
     return {
         str(name): Variable(
             str(name),
@@ -275,8 +281,9 @@ def described(dataset: xarray.Dataset) -> dict[str, Variable]:
 
 
 def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
-    """Decoded times, by the dataset's own units and calendar, missing ones the least integer; empty
-    where they are none.
+    """Return decoded times, by the dataset's own units and calendar.
+
+    Missing times are the least integer. Empty if the values are no times.
     """
     if time is None or not dataset.variables[time].size:
         return np.empty(0, np.int64)

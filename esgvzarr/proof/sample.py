@@ -1,5 +1,5 @@
-"""Which chunks of a variable are read back. Pure; the random ones are the same for the same
-dataset.
+"""Choose the chunks of a variable that are compared. No input or output; a dataset always gets the
+same random chunks.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Box = tuple[slice, ...]
 def choose(
     shape: Sequence[int], chunks: Sequence[int], *, samples: int, seed: str, full: bool = False
 ) -> list[Box]:
-    """Boxes of one chunk each: the first, the last, those where a file begins and ends, and
-    ``samples`` at random.
+    """Choose boxes of one chunk each: the first, the last, those where a file begins and ends, and
+    ``samples`` random ones.
 
     Args:
-        shape: of the variable in one file.
-        chunks: elements per dimension of a chunk.
-        samples: how many more.
+        shape: (dimension,) shape of the variable in one file.
+        chunks: (dimension,) elements per chunk.
+        samples: number of random chunks.
         seed: usually the dataset id, the file and the variable.
-        full: every chunk.
+        full: choose every chunk.
     """
     grid = [max(1, math.ceil(n / max(c, 1))) for n, c in zip(shape, chunks, strict=True)]
     if 0 in shape:
@@ -41,8 +41,8 @@ def choose(
 
 
 def _corners(grid: Sequence[int]) -> set[int]:
-    """Numbers of the chunks at the corners of a grid; beyond three dimensions the first and the
-    last.
+    """Return the numbers of the chunks at the corners of a grid; beyond three dimensions, of the
+    first and the last chunk.
     """
     if not grid:
         return {0}
@@ -53,7 +53,7 @@ def _corners(grid: Sequence[int]) -> set[int]:
 
 
 def _box(number: int, grid: Sequence[int], shape: Sequence[int], chunks: Sequence[int]) -> Box:
-    """The elements of a chunk, which ends where the variable ends."""
+    """Return the elements of a chunk, which ends where the variable ends."""
     key = np.unravel_index(number, grid) if grid else ()
     box = []
     for place, length, size in zip(key, chunks, shape, strict=True):

@@ -1,4 +1,6 @@
-"""The readers' stack, imported while bytes are on their way: it takes as long as many a scan."""
+"""Import the readers' packages while bytes are being fetched: the imports take as long as many a
+scan.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,20 @@ READERS_STACK = (
     "fsspec",
     "aiohttp",
     "netCDF4",
-    "dask.base",  # which xarray asks whether an array is one of dask
+    "dask.base",  # xarray asks dask.array whether an array belongs to dask.
 )
 _TOOLS = ("esgvzarr", "xarray", "zarr", "kerchunk", "fsspec", "netCDF4", "h5py", "numpy")
 
 
 def import_readers() -> threading.Thread:
-    """Begin to import what the proof opens references and files with, in a thread.
+    """Begin to import, in a thread, what the proof opens references and files with.
 
-    What cannot be imported is left to the proof, which says so. Python's own locks keep two threads
+    If a package cannot be imported, the proof reports it later. Python's own locks keep two threads
     from importing one module at the same time.
     """
-    known_formats()  # shares libraries with the readers: in this thread, before the other begins
+    # It shares libraries with the readers, so it is imported in this thread, before the other one
+    # begins.
+    known_formats()
     thread = threading.Thread(target=_import_all, name="esgvzarr-imports", daemon=True)
     thread.start()
     return thread
@@ -45,7 +49,9 @@ def _import_all() -> None:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """The versions of the packages that take part in a proof. Looking them up takes 10 ms."""
+    """Return the versions of the packages that take part in a proof. Looking them up takes
+    10 ms.
+    """
     found = {}
     for name in _TOOLS:
         try:
@@ -56,8 +62,8 @@ def versions() -> Mapping[str, str]:
 
 
 def warm_up() -> None:
-    """Do what each copy of this process would do again: look up versions, and decode times, for
-    which xarray looks around when it does so first. No thread is started.
+    """Do once what each forked copy of this process would otherwise repeat: look up versions, and
+    decode times, which makes xarray look for its backends. No thread is started.
     """
     import xarray
 

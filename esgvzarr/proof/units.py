@@ -1,5 +1,5 @@
-"""Whether the units that are shown are those of a file, in other words perhaps: the proof's own
-reading of UDUNITS-2's grammar, for the units that climate data have.
+"""Compare units that may be spelled differently: the proof's own reader of UDUNITS-2's grammar, for
+the units of climate data.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _WORDS = {word: name for name, words in _OTHER_NAMES.items() for word in words.s
 
 
 def same_units(a: Any, b: Any) -> bool:
-    """Whether two attributes ``units`` mean one unit. Anything but text means nothing here."""
+    """Whether two ``units`` attributes mean one unit. False for values that are no text."""
     if not isinstance(a, str) or not isinstance(b, str):
         return False
     return a.split() == b.split() or _reduced(a) == _reduced(b)
 
 
 def _reduced(units: str) -> list[tuple[str, int, int]] | float | str:
-    """The factors in alphabetical order, each once, with their powers; the text itself where it is
-    no product.
+    """Return the factors in alphabetical order, each once, with their powers; the text itself if it
+    is no product.
     """
     text = re.sub(r"\s*/\s*", " /", units.strip())
     totals: dict[tuple[str, int], int] = {}
@@ -50,13 +50,13 @@ def _reduced(units: str) -> list[tuple[str, int, int]] | float | str:
         sign = -1 if parts[1] else 1
         name = _WORDS.get(parts[2].lower(), parts[2]) if len(parts[2]) > 1 else parts[2]
         power = sign * int(parts[3] or 1)
-        side = 1 if power > 0 else -1  # kg kg-1 does not cancel
+        side = 1 if power > 0 else -1  # kg kg-1 is not cancelled.
         totals[name, side] = totals.get((name, side), 0) + power
     return sorted((name, side, power) for (name, side), power in totals.items())
 
 
 def _number(text: str) -> float | str:
-    """A pure number, such as 1e-3; else the text."""
+    """Return a pure number, such as 1e-3; else the text."""
     try:
         return float(text)
     except ValueError:

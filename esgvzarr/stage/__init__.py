@@ -1,8 +1,8 @@
-"""Stage the references of a dataset: scan, check, combine, write beside the place, and prove
-through what was written. Nothing is put in its place here.
+"""Stage the references of a dataset: scan its files, check and combine them, write the outputs to
+hidden directories beside their places, and prove what was written. Nothing is placed here.
 
-The process that will place the outputs makes and locks their hidden directories. The staging itself
-is one call, ``stage``, which can be pickled and run in any process.
+The process that will place the outputs makes and locks their hidden directories. ``stage`` itself
+can be pickled and run in any process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 def make_transport(settings: Settings) -> Transport:
-    """A transport as the settings say. Whatever host they name may be fetched from."""
+    """Make a transport from the settings. Hosts that the settings name are allowed."""
     prefixes = filter(None, (settings.reference_url, *settings.data_paths.values()))
     return Transport(
         allowed_hosts=(*settings.allowed_hosts, *map(host_of, prefixes)),
@@ -65,7 +65,7 @@ def make_transport(settings: Settings) -> Transport:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """What the scan and the proof of one dataset may take."""
+    """Return the limits of time and memory for the scan and proof of one dataset."""
     return Limits(settings.worker_time_s, settings.worker_memory_mib)
 
 
@@ -76,16 +76,18 @@ def make_references(
     read: str = "auto",
     keep: dict[str, Fetched] | None = None,
 ) -> ReferenceSet:
-    """The references of a dataset, checked but not proved yet.
+    """Make the references of a dataset: scan, check and combine its files. The references are not
+    proved.
 
     Args:
         record: the dataset.
-        transport: reads.
+        transport: reads the files.
         read: ``http``, ``local`` or ``auto``, as the setting of that name.
-        keep: takes what was read of each file over HTTP, for the proof.
+        keep: receives what was read of each file over HTTP, for the proof.
 
     Raises:
-        RefusedError, FormatError, TransportError: the reason why there are none.
+        RefusedError, FormatError, TransportError: the references cannot be made; the error says
+            why.
     """
     served = check_served(record.files, transport, read=read)
     try:
@@ -98,15 +100,16 @@ def make_references(
 
 
 def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:
-    """``<DSID>.json``, or what the first of the outputs makes of it."""
+    """Return ``<DSID>.json``, or the name with the ending of the first output."""
     return f"{dataset_id}{named(settings.all_outputs[0]).suffix}"
 
 
 def check_outputs(settings: Settings) -> None:
-    """Look whether the outputs of a dataset can be written here, and have an asset each.
+    """Check that the outputs of a dataset can be written here, and that each has its own STAC
+    asset.
 
     Raises:
-        SettingsError: a package is missing, or two outputs would be one asset.
+        SettingsError: a package is missing, or two outputs would use one asset.
     """
     taken: dict[str, str] = {}
     for name in settings.all_outputs:
@@ -115,9 +118,9 @@ def check_outputs(settings: Settings) -> None:
         if other != name:
             raise SettingsError(
                 f"outputs {other!r} and {name!r}",
-                f"both are the asset {output.asset_key!r} of a STAC item",
-                expected="outputs with an asset each",
-                todo="Leave one of them out.",
+                f"both use the asset {output.asset_key!r} of a STAC item",
+                expected="outputs with different assets",
+                todo="Remove one of them from the setting `output`.",
                 code="settings-output",
             )
     for name in settings.all_outputs:
@@ -127,13 +130,13 @@ def check_outputs(settings: Settings) -> None:
 def places_for(
     dataset_id: DatasetId | str, directory: Path, settings: Settings, *, href: str = ""
 ) -> tuple[Place, ...]:
-    """Where the outputs of a dataset go; nothing is staged yet.
+    """Return the places of a dataset's outputs; nothing is staged yet.
 
     Args:
         dataset_id: the dataset, or the name of a document.
         directory: where the outputs go.
-        settings: which outputs.
-        href: public URL of the first output, if it has one. The others lie beside it.
+        settings: name the outputs.
+        href: public URL of the first output, if it has one. The other outputs lie beside it.
     """
     check_outputs(settings)
     directory = absolute(directory)
@@ -150,12 +153,12 @@ def places_for(
 
 @contextmanager
 def held(place: Place, *, aside: bool = False) -> Iterator[Place]:
-    """A place with its hidden directory, made and locked by this process. What is left in it in the
-    end goes.
+    """Make and lock the hidden directory of a place, and give the place; remove the directory at
+    the end.
 
     Args:
         place: where the output goes.
-        aside: stage elsewhere, and leave its directory alone.
+        aside: stage in a temporary directory, and leave the directory of the place untouched.
     """
     with staging(place.path, aside=aside) as staged:
         yield replace(place, staged=str(staged))
@@ -170,14 +173,14 @@ def staging_places(
     href: str = "",
     aside: bool = False,
 ) -> Iterator[tuple[Place, ...]]:
-    """All places of a dataset, held meanwhile.
+    """Make and lock the hidden directories of all places of a dataset, and give the places.
 
     Args:
         dataset_id: the dataset, or the name of a document.
         directory: where the outputs go.
-        settings: which outputs.
+        settings: name the outputs.
         href: public URL of the first output, if it has one.
-        aside: stage elsewhere, and leave the directory alone.
+        aside: stage in a temporary directory, and leave ``directory`` untouched.
     """
     places = places_for(dataset_id, directory, settings, href=href)
     with ExitStack() as stack:
@@ -185,12 +188,13 @@ def staging_places(
 
 
 def stage(work: Work) -> Staged:
-    """Scan a dataset, and stage and prove its outputs. Reads the dataset's files, writes into the
-    staged places, and touches nothing else. It can be pickled and run in any process of this
-    machine.
+    """Scan a dataset, and stage and prove its outputs.
+
+    Reads the dataset's files, writes into the staged places, and touches nothing else. It can be
+    pickled and run in any process of this machine.
 
     Raises:
-        EsgvzarrError: the reason why there are no references.
+        EsgvzarrError: the references cannot be made; the error says why.
     """
     with make_transport(work.settings) as transport:
         allow_hosts(transport, work.record, named=work.named)
@@ -198,7 +202,7 @@ def stage(work: Work) -> Staged:
 
 
 def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda *_: None) -> Staged:
-    """``stage`` with a transport that is there already."""
+    """Do the work of ``stage`` with a transport that exists already."""
     record = work.record
     for file in record.files:
         transport.check_allowed(file.url)
@@ -210,7 +214,8 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
     with transport.watched(told):
         references = make_references(record, transport, read=work.settings.read, keep=scanned)
     if importing is not None:
-        importing.join()  # xarray lists its engines once: not while one is still imported
+        # xarray lists its engines once, which must not happen while one of them is being imported.
+        importing.join()
     return stage_references(
         references, record.files, work.destination, transport, progress=progress, scanned=scanned
     )
@@ -219,18 +224,19 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
 def staged_apart(
     work: Work, transport: Transport, *, progress: Progress = lambda *_: None
 ) -> Staged:
-    """``stage_with`` in a process of its own, within the limits that the settings name.
+    """Do the work of ``stage_with`` in a process of its own, within the limits that the settings
+    name.
 
     Raises:
-        EsgvzarrError: the reason why there are no references.
-        WorkerError: the process died, was ended at a limit, or has a fault.
+        EsgvzarrError: the references cannot be made; the error says why.
+        WorkerError: the process died, reached a limit of time or memory, or has a fault.
     """
     limits = limits_of(work.settings)
     return in_a_told_worker(stage_with, work, transport, limits=limits, progress=progress)
 
 
 def places_of(files: Sequence[FileRecord]) -> list[str]:
-    """Wherever files may be read."""
+    """Return all paths and URLs at which the files may be read."""
     places = []
     for file in files:
         places += [place for place in (file.url, file.path) if place]
@@ -246,18 +252,18 @@ def stage_references(
     progress: Progress = lambda *_: None,
     scanned: Mapping[str, Fetched] | None = None,
 ) -> Staged:
-    """Write references into each of the places, and prove each through what was written.
+    """Write references into each of the places, and prove each output as it was written.
 
     Args:
-        references: what is written.
+        references: the references to write.
         files: the files that they were made of.
         destination: the places and the settings.
         transport: reads the files.
-        progress: told of each step.
+        progress: is told of each step.
         scanned: what the scan has read over HTTP.
 
     Raises:
-        ProofError: what was written does not read back as the files do.
+        ProofError: an output does not read back as the files do.
         FormatError, StoreError: an output cannot be written.
     """
     outputs = []
@@ -291,8 +297,10 @@ def stage_references(
 def _joined(
     references: ReferenceSet, destination: Destination, transport: Transport
 ) -> tuple[ReferenceSet, list[Finding]]:
-    """The references with their segments joined, for outputs that have chunks of different lengths;
-    and why they are not.
+    """Join the segments, for outputs that support chunks of different lengths.
+
+    Returns:
+        The joined references, and the findings why they could not be joined.
     """
     places = [place for place in destination.places if named(place.output).joins_segments]
     settings = destination.settings
@@ -308,8 +316,8 @@ def _joined(
             places[0].path,
             f"at most {most} bytes to be copied",
             f"{joined.copied} bytes of file ends",
-            "It stays in segments. Raise `copied_fraction` and `copied_mib` if one array is worth "
-            "it.",
+            "The dataset stays in segments. To store it as one array, raise "
+            "`copied_fraction` and `copied_mib`.",
             refuse=False,
         )
         return references, [finding]
@@ -324,7 +332,7 @@ def _joined(
 
 
 def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int, str]:
-    """One output: written once, measured, and read back from what was written.
+    """Write one output, measure it, and read it back from disk.
 
     Raises:
         ProofError: it cannot be read back.
@@ -332,7 +340,7 @@ def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int
     output = named(place.output)
     staged = Path(place.staged)
     with writing(place.path):
-        clear(staged)  # a process that was killed may have begun
+        clear(staged)  # A killed process may have left a part of it.
         output.write(references, staged, Path(place.path), place.location)
     size, sha256 = measure(staged)
     try:
@@ -340,8 +348,8 @@ def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int
     except UNREADABLE as error:
         raise ProofError(
             str(references.id),
-            f"what was written as {output.name} cannot be read: {type(error).__name__}: {error}",
-            expected="what was written",
-            todo="Nothing was published. Is the disk sound? Try again.",
+            f"the staged {output.name} output cannot be read: {type(error).__name__}: {error}",
+            expected="the output that was just written",
+            todo="Nothing was published. Check the disk, then try again.",
             code="proof-not-written",
         ) from error

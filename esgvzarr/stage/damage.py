@@ -1,5 +1,7 @@
-"""Whose fault it is that a file cannot be read, or that references do not read back: the whole file
-is compared with its record, or with what is served, before anybody is told what to do.
+"""Find out why a file cannot be read, or why references do not read back as the files do.
+
+The whole file is compared with the checksum of its record, or with the served file, so that the
+error names the right remedy.
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from ..transport import Range, Transport, is_url
 from ..transport.checksums import can_be_checked, check_checksum, is_well_formed
 
 LARGEST = 2**30
-"""Bytes of a file that is read whole to find out whose fault it is."""
+"""The most bytes of a file that are read to find the cause."""
 _BLOCK = 4 * 2**20
 
 
 def explained(
     error: FormatError, files: Sequence[FileRecord], transport: Transport, read: str
 ) -> FormatError:
-    """A copy of an error, with what to do about the file as its checksum says, if it has one.
+    """Copy an error, and add what to do about the file, which its checksum decides if the record
+    has one.
 
     Args:
         error: a file cannot be read.
-        files: of the dataset.
-        transport: reads.
-        read: as the setting of that name.
+        files: the files of the dataset.
+        transport: reads the file.
+        read: the value of the setting ``read``.
     """
     todo = error.todo
     if todo.startswith(COPY_AGAIN):
@@ -41,13 +44,14 @@ def explained(
 def _todo(file: FileRecord, location: str, transport: Transport) -> str:
     if not can_be_checked(file):
         return (
-            "Its record has no checksum that could say whether it is damaged: compare it with the "
-            "original file."
+            "Its record has no checksum, so esgvzarr cannot tell whether the file is "
+            "damaged: compare it with the original file."
         )
     if not is_well_formed(file):
         return (
-            f"{file.checksum!r} of its record is no {file.checksum_type}: correct the record, and "
-            "compare the file with the original."
+            f"The checksum {file.checksum!r} in its record is no valid "
+            f"{file.checksum_type}: correct the record, and compare the file with the "
+            "original."
         )
     if file.size is None or file.size > LARGEST:
         return ""
@@ -58,13 +62,13 @@ def _todo(file: FileRecord, location: str, transport: Transport) -> str:
             return ""
         return f"It {error.found}, its record says {file.checksum}: copy it to the node again."
     return (
-        f"Its {file.checksum_type} is that of its record, so it was published like this: write it "
-        "anew, and publish a new version."
+        f"Its {file.checksum_type} equals that of its record, so the file was published in "
+        "this state: write it again from the model output, and publish a new version."
     )
 
 
 def check_served_bytes(files: Sequence[FileRecord], transport: Transport) -> None:
-    """Look whether files that were read from disk are served with the same bytes.
+    """Check that files that were read from disk are served with the same bytes.
 
     Raises:
         TransportError: ``transport-path-differs``.
@@ -76,15 +80,16 @@ def check_served_bytes(files: Sequence[FileRecord], transport: Transport) -> Non
         if place is not None:
             raise TransportError(
                 file.url,
-                f"is served with other bytes than {file.path} has, first in those from {place} on",
-                expected="the same file on disk and by its URL",
-                todo="Is `data_paths` right? Correct it, or set `read: http`.",
+                f"the server gives other bytes than {file.path} holds; the first "
+                f"difference is in the block at byte {place}",
+                expected="the same bytes on disk and at its URL",
+                todo="Correct the setting `data_paths`, or set `read: http`.",
                 code="transport-path-differs",
             )
 
 
 def _first_difference(path: str, url: str, transport: Transport) -> int | None:
-    """Where the first block of bytes begins that differs; at most ``LARGEST`` bytes are read."""
+    """Return where the first block of bytes that differs begins; read at most ``LARGEST`` bytes."""
     for start, stop in _blocks(transport.read_heads([path], 1)[0].size):
         here, there = transport.read_ranges([Range(path, start, stop), Range(url, start, stop)])
         if here != there:

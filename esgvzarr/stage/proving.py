@@ -1,5 +1,5 @@
-"""The proof of an output through what was staged, and advice on outputs that are right, and yet not
-what every reader opens at once.
+"""Prove an output as it was staged, and warn of correct outputs that some readers cannot open
+directly.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from .damage import check_served_bytes, explained
 from .telling import Share
 
 if TYPE_CHECKING:
-    from ..settings import Settings  # pydantic costs a quarter of a second
+    from ..settings import Settings  # Importing pydantic takes a quarter of a second.
 
 
 SEGMENTS = "segments"
-"""Code of the finding that stock readers see an empty root."""
+"""Code of the finding that stock readers see an empty root group."""
 
 
 def advice(
     references: ReferenceSet, output: str, path: str, settings: Settings
 ) -> Iterator[Finding]:
-    """Advise on an output that is right, but that not every reader opens at once.
+    """Warn of properties of a correct output that readers need to know.
 
     Args:
-        references: what was written.
+        references: the references that were written.
         output: name of the output.
-        path: where it goes, as the findings name it.
-        settings: from how many chunks on to advise.
+        path: path of the output, which the findings name.
+        settings: the number of chunks above which to warn.
     """
     reading = reading_of(references.provenance)
     if reading.segments:
@@ -44,8 +44,8 @@ def advice(
             path,
             "files that form one array",
             f"{reading.segments} segments",
-            'Readers open it with engine="esgvzarr"; stock xarray shows an empty root that says '
-            "so. See what `esgvzarr inspect` says of the files.",
+            'Readers open it with engine="esgvzarr"; stock xarray shows an empty root with '
+            "a note. `esgvzarr inspect` says how to repack the files.",
             refuse=False,
         )
     if reading.segmented:
@@ -55,8 +55,9 @@ def advice(
             path,
             "files that form one array for each variable",
             f"segments in the groups {list(reading.segmented)}",
-            'Readers open it with xarray.open_datatree(href, engine="esgvzarr"), which joins them; '
-            "stock xarray shows empty groups. See what `esgvzarr inspect` says of the files.",
+            'Readers open it with xarray.open_datatree(href, engine="esgvzarr"), which '
+            "joins the segments; stock xarray shows empty groups. `esgvzarr inspect` says "
+            "how to repack the files.",
             refuse=False,
         )
     if reading.codec:
@@ -64,10 +65,10 @@ def advice(
             "segments-codec",
             2,
             path,
-            "chunks as long as they are shown",
+            "chunks that are stored at the length at which they are shown",
             "file ends that are stored padded",
-            "Readers need esgvzarr, whose codec crops them. `file_ends: copy` lets stock readers "
-            "open it.",
+            "Readers need esgvzarr, whose codec crops them. Set `file_ends: copy` if stock "
+            "readers should open it.",
             refuse=False,
         )
     if references.chunk_count > settings.many_chunks and not named(output).directory:
@@ -77,7 +78,8 @@ def advice(
             path,
             f"at most {settings.many_chunks} chunks",
             str(references.chunk_count),
-            "Readers load the whole file to open it; set `output: parquet`.",
+            "Readers load the whole reference file to open it; set `output: parquet` to "
+            "avoid that.",
             refuse=False,
         )
 
@@ -93,22 +95,22 @@ def prove(
     scanned: Mapping[str, Fetched] | None = None,
     told: Share = lambda *_: None,
 ) -> Report:
-    """The report of a passed proof.
+    """Prove an output, and return the report of the passed proof.
 
     Args:
-        artefact: what was written.
+        artefact: the output as it was written.
         name: the dataset, or the name of a document.
         files: the files that the references were made of.
         transport: reads the files.
         settings: how many samples are compared, and where files are read.
         location: where the output will be.
         scanned: what the scan has read over HTTP.
-        told: how much is compared, and how much there is.
+        told: is told how many bytes are compared, and how many there are.
 
     Raises:
         ProofError: the references do not read back as the files do.
         FormatError: a file cannot be read.
-        TransportError: they do not, for the data node does not answer as it should.
+        TransportError: the references do not read back because the data node answers wrongly.
     """
     nearest = _nearest(files, settings.read)
     try:
@@ -135,7 +137,7 @@ def prove(
                 name,
                 f"{report.failures[0].subject}: {report.failures[0].detail}",
                 expected="a dataset that stock xarray decodes",
-                todo="Correct the attribute of the files that it stumbles over.",
+                todo="Correct the attribute of the NetCDF files that the message names.",
                 code="proof-not-decoded",
             )
         check_served_bytes(nearest, transport)
@@ -150,19 +152,20 @@ def prove(
 
 
 def _check_answers(files: Sequence[FileRecord], transport: Transport) -> None:
-    """Whether not the references are to blame, but the data node: fsspec does not tell a busy
-    server from a missing file.
+    """Raise the data node's own error, if its answers and not the references are the cause.
+
+    fsspec does not distinguish a busy server from a missing file.
     """
     transport.read_heads([file.url for file in files if is_url(file.url)], 1)
 
 
 def _nearest(files: Sequence[FileRecord], read: str) -> list[FileRecord]:
-    """The files without paths that may not be used."""
+    """Return the files without paths that the setting ``read`` does not allow."""
     return [replace(file, path=None) for file in files] if read == "http" else list(files)
 
 
 def storage_options(files: Sequence[FileRecord], settings: Settings) -> dict[str, Any]:
-    """What the reader's side of the proof needs beyond the defaults: a private certificate
+    """Return the options that readers of the proof need beyond the defaults: a private certificate
     authority.
     """
     if settings.ca_bundle is None or not any(file.url.startswith("https://") for file in files):

@@ -1,5 +1,5 @@
-"""Stage on a machine that shares no disk with the one that places the outputs, and send what was
-made.
+"""Stage outputs on a machine that shares no disk with the one that places them, and send the
+bytes.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from . import Place, Staged, Work, stage
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was staged on another machine, with all its bytes."""
+    """Outputs that were staged on another machine, with all their bytes."""
 
     staged: Staged
     files: tuple[Mapping[str, bytes], ...]
-    """For each output: path below the directory of its place -> bytes."""
+    """For each output: its bytes, by path below the directory of its place."""
 
 
 def stage_and_send(work: Work, most_bytes: int) -> Sent:
-    """``stage`` on a machine that shares no disk with the one that places the outputs.
+    """Do the work of ``stage`` on a machine that shares no disk with the one that places the
+    outputs.
 
     Args:
-        work: what is to be made.
-        most_bytes: of all outputs together.
+        work: the dataset, its places and settings.
+        most_bytes: limit for the size of all outputs together.
 
     Raises:
-        WorkerError: the outputs are larger.
-        EsgvzarrError: the reason why there are no references.
+        WorkerError: the outputs are larger than ``most_bytes``.
+        EsgvzarrError: the references cannot be made; the error says why.
     """
     with tempfile.TemporaryDirectory(prefix="esgvzarr-") as directory:
         places = []
@@ -48,8 +49,9 @@ def stage_and_send(work: Work, most_bytes: int) -> Sent:
             raise WorkerError(
                 str(work.record.id),
                 f"its references have {size} bytes",
-                expected=f"at most {most_bytes}, to be sent back",
-                todo="Do this dataset by itself: esgvzarr link, or esgvzarr generate.",
+                expected=f"at most {most_bytes} bytes, which is the limit for sending them between "
+                "machines",
+                todo="Link this dataset by itself: esgvzarr link, or esgvzarr generate.",
                 code="worker-result-large",
             )
         return Sent(staged, tuple(map(_bytes_of, paths)))
@@ -61,11 +63,12 @@ def _bytes_of(place: Path) -> dict[str, bytes]:
 
 
 def receive(sent: Sent, places: Sequence[Place]) -> Staged:
-    """Put what was sent into the staged places; it is the same artefact if its SHA-256 is, which
-    placing checks.
+    """Write sent outputs into the staged places.
+
+    Placing checks later that each has the SHA-256 of what was proved.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: an output cannot be written.
     """
     for place, files in zip(places, sent.files, strict=True):
         staged = Path(place.staged)

@@ -1,4 +1,4 @@
-"""What is told while a dataset is staged: each step, and how much of it is done."""
+"""Progress while a dataset is staged: each step, and the fraction of it that is done."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Any, TypeVar
 from ..workers import Limits, in_a_worker
 
 Progress = Callable[[str, str], None]
-"""Told the dataset id and what is being done."""
+"""Is told the dataset id and the step."""
 Share = Callable[[int, int], None]
-"""Told how much of a step is done, and how much there is of it."""
+"""Is told how much of a step is done, and its total."""
 INTERVAL_S = 0.1
-"""Shares are told no more often, but for whole ones: they may come from another process."""
+"""Least time between two reports of a fraction, in seconds, except the last one: reports may come
+from another process.
+"""
 
 _T = TypeVar("_T")
 
 
 class Doing(str):
-    """What is being done, as text, and how much of it is done already.
+    """A step as text, with the amount of it that is done.
 
     Args:
         text: the step.
-        done: how much of it is done.
-        total: how much there is of it.
+        done: the amount that is done.
+        total: the whole amount.
     """
 
     done: int
@@ -42,8 +44,9 @@ class Doing(str):
 
 
 class Detailed:
-    """A callback of progress that is told more than each step once: each step as text, and then as
-    `Doing`, now and then. Other callbacks hear of each step once.
+    """A progress callback that receives each step as text, and then repeatedly as `Doing`.
+
+    Other callbacks receive each step once.
 
     Args:
         progress: the callback.
@@ -53,24 +56,24 @@ class Detailed:
         self._progress = progress
 
     def __call__(self, dataset_id: str, step: str) -> None:
-        """Tell of a step, or of a share of it."""
+        """Report a step, or the fraction of it that is done."""
         self._progress(dataset_id, step)
 
 
 def in_a_told_worker(
     function: Callable[..., _T], *arguments: Any, limits: Limits, progress: Progress
 ) -> _T:
-    """Call a function in a process of its own, which tells as much as the callback wants to know.
+    """Call a function in a process of its own, and pass its progress to the callback.
 
     Args:
-        function: of a module; takes a callback as ``progress``.
-        arguments: of the function.
-        limits: of time and memory.
-        progress: is told in this process.
+        function: a function of a module, which takes a callback as ``progress``.
+        arguments: the arguments of the function.
+        limits: limits of time and memory.
+        progress: receives the progress, in this process.
 
     Raises:
-        EsgvzarrError: what the function raised.
-        WorkerError: the process died, was ended at a limit, or the function has a fault.
+        EsgvzarrError: the error that the function raised.
+        WorkerError: the process died, reached a limit, or the function has a fault.
     """
     if isinstance(progress, Detailed):
         work = (_with_details, function, *arguments)
@@ -80,20 +83,21 @@ def in_a_told_worker(
 
 
 def _with_details(function: Callable[..., _T], *arguments: Any, progress: Progress) -> _T:
-    """In the other process, to which only a plain callback was sent."""
+    """Call the function in the other process, which receives a plain callback."""
     return function(*arguments, progress=Detailed(progress))
 
 
 def begin(progress: Progress, name: str, step: str) -> Share:
-    """Tell of a step.
+    """Report that a step begins.
 
     Args:
-        progress: is told.
+        progress: receives the step.
         name: the dataset.
-        step: what begins.
+        step: the step that begins.
 
     Returns:
-        To be told how much of the step is done. It does nothing where details are not wanted.
+        A function that reports how much of the step is done. It does nothing if the callback takes
+            no details.
     """
     progress(name, step)
     if not isinstance(progress, Detailed):
@@ -111,4 +115,4 @@ def begin(progress: Progress, name: str, step: str) -> Share:
 
 
 def _ignore(*_: int) -> None:
-    """Hears of a share, and does nothing."""
+    """Ignore a report."""

@@ -1,4 +1,4 @@
-"""What is to be staged, and what became of it. It travels between processes."""
+"""The work of staging one dataset, and its result. Both travel between processes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from ..model import DatasetRecord, Finding, Report
 from ..output import Reading
 
 if TYPE_CHECKING:
-    from ..settings import Settings  # pydantic costs a quarter of a second
+    from ..settings import Settings  # Importing pydantic takes a quarter of a second.
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one output of a dataset is made, and where it goes. The process that places it made and
-    locked the directory of ``staged``.
+    """Where one output of a dataset is staged, and where it goes.
+
+    The process that will place the output made and locked the directory of ``staged``.
     """
 
     output: str
     """Name of the output."""
     staged: str
-    """Hidden path beside ``path``, where nothing is yet."""
+    """Hidden path beside ``path``; nothing exists there yet."""
     path: str
     """Where the output goes."""
     location: str
-    """URL or path under which it will be read."""
+    """URL or path at which readers will open the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,44 +40,48 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """All that is needed to make the references of a dataset, in this process or in another."""
+    """Everything that is needed to make the references of a dataset, in this process or another
+    one.
+    """
 
     record: DatasetRecord
     places: tuple[Place, ...]
     settings: Settings
     named: bool = False
-    """Whether the operator named the data node: then it may have a private address."""
+    """Whether the operator named the data node; a data node that was named may have a private
+    address.
+    """
 
     @property
     def destination(self) -> Destination:
-        """Where its references are written."""
+        """The places and settings with which the references are written."""
         return Destination(self.places, self.settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """One output that was staged, and proved through what was staged."""
+    """One output that was staged, and whose proof passed."""
 
     output: str
     size: int
-    """Bytes, as ``output.parts.measure`` gives them."""
+    """Size in bytes, as ``output.parts.measure`` gives it."""
     sha256: str
-    """Of what was proved, as ``output.parts.measure`` gives it."""
+    """SHA-256 of the output that was proved, as ``output.parts.measure`` gives it."""
     report: Report
     reading: Reading
-    """How it is best read."""
+    """The arguments with which readers open the output best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What a work made: nothing of it is in its place yet."""
+    """The result of a ``Work``. No output is in its place yet."""
 
     outputs: tuple[Proved, ...]
-    """In the order of its places."""
+    """The outputs, in the order of the work's places."""
     warnings: tuple[Finding, ...]
     files: int
     chunks: int
 
 
 Stager = Callable[[Work], Staged]
-"""Does what ``stage`` does, perhaps in another process."""
+"""Does the work of ``stage``, perhaps in another process."""

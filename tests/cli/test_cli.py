@@ -173,7 +173,7 @@ def test_an_empty_path_is_not_this_directory(
     places = {"--output-dir": str(tmp_path), option: ""}
     words = [word for pair in places.items() for word in pair]
     assert run("generate", "a.nc", *words) == 2
-    assert f"argument {option}: an empty path" in capsys.readouterr().err
+    assert f"argument {option}: the path is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["link", "unpublish"])

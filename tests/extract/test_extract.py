@@ -388,15 +388,15 @@ def test_show_says_whether_it_was_proved(
     assert proved in said_of(str(reference))
     with ThreddsServer(tmp_path) as server:
         href = server.url_of(reference)
-        assert f"proved: no record here; this compares with the files: esgvzarr verify {href}" in (
-            said_of(href)
-        )
+        said = said_of(href)
+        assert "proof: no record of one is known here" in said
+        assert f"esgvzarr verify {href}" in said
         checks = (Check("values", "tas", True, "equal"),)
         report = Report("id", href, checks, {"xarray": "2026.9"}, f"{day}T10:00:00+00:00")
         write_page(reference, href, report)
         assert proved in said_of(href)
     reference.write_text(reference.read_text().replace("K", "k", 1))
-    assert "proved: no record here" in said_of(str(reference))
+    assert "proof: no record of one is known here" in said_of(str(reference))
 
 
 @pytest.mark.parametrize("output", ["json", "json.zst"])

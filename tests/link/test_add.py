@@ -163,7 +163,7 @@ class TestGenerate:
                 backwards, tmp_path / "out", transport, settings.model_copy(update={"read": read})
             )
             assert not outcome.reference.written
-            assert "was there already" in outcome.detail
+            assert "existed already" in outcome.detail
         assert (tmp_path / "out" / NAME).stat().st_ino == before.st_ino
 
     def test_other_hosts_are_not_asked(
@@ -221,7 +221,7 @@ class TestGenerate:
         other = write_monthly(tmp_path / "other", seed=1)[1]
         second = replace(record.files[1], path=str(other))
         assert other.stat().st_size == second.size
-        with pytest.raises(TransportError, match="is served with other bytes") as caught:
+        with pytest.raises(TransportError, match="the server gives other bytes") as caught:
             generate(
                 replace(record, files=(record.files[0], second, record.files[2])),
                 tmp_path / "out",

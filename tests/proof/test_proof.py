@@ -246,7 +246,7 @@ def test_a_date_of_all_files_that_one_states_in_another_calendar_fails(tmp_path:
     assert oracle.proof(document, paths).passed
     _state_calendar(paths[1], "noleap")
     failures = oracle.proof(document, paths).failures
-    assert [check.detail for check in failures] == ["dates, shown in another calendar"]
+    assert [check.detail for check in failures] == ["dates, shown with another calendar"]
 
 
 def _state_calendar(path: Path, calendar: str) -> None:

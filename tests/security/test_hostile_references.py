@@ -160,7 +160,7 @@ def test_files_that_the_operator_names_are_read(
     with Transport(retries=0) as transport:
         report = verify_published(href, list(map(str, paths)), transport, Settings(retries=0))
         assert report.passed, report.failures
-        with pytest.raises(ProofError, match="leads readers to"):
+        with pytest.raises(ProofError, match="refers readers to"):
             verify_published(href, list(map(str, paths[:1])), transport, Settings(retries=0))
 
 

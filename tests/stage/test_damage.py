@@ -29,9 +29,9 @@ def record_of(paths: list[Path], **changes: str) -> DatasetRecord:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "Its SHA256 is that of its record, so it was published like this"),
+        ({}, "Its SHA256 equals that of its record, so the file was published in this state"),
         ({"checksum": "ab" * 32}, f"its record says {'ab' * 32}: copy it to the node again"),
-        ({"checksum": "ab"}, "'ab' of its record is no SHA256: correct the record"),
+        ({"checksum": "ab"}, "'ab' in its record is no valid SHA256: correct the record"),
         ({"checksum": None}, "Its record has no checksum"),
     ],
     ids=["published damaged", "damaged since", "record is wrong", "no checksum"],
@@ -101,7 +101,7 @@ def test_files_on_disk_that_are_not_those_that_are_served_are_no_bug_of_ours(
         record = DatasetRecord(dataset_id, server.host, (file,))
         with (
             staging_places(dataset_id, tmp_path, settings) as places,
-            pytest.raises(TransportError, match="is served with other bytes than") as caught,
+            pytest.raises(TransportError, match="the server gives other bytes than") as caught,
         ):
             stage_with(Work(record, places, settings), transport)
     assert caught.value.code == "transport-path-differs"
