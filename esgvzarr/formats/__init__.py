@@ -40,16 +40,28 @@ class Fetched:
 class Format(Protocol):
     """A file format. A new one is a module, an entry point in the group ``esgvzarr.formats``, and
     tests.
+
+    The proof reads the files with netCDF-C. Files of a format that netCDF-C does not read can be
+    scanned and looked at (`esgvzarr.references`), but not published: ``file-unreadable``.
     """
 
     name: str
     magics: tuple[bytes, ...]
     """First bytes by which its files are known."""
+    user_blocks: bool
+    """Whether a file may begin after a block of 512, 1024, 2048 ... bytes that is not its own."""
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
-        """Describe a whole file, asking for bytes as they are needed. Raises FormatError, and never
-        leaves a variable out.
+        """Describe a whole file. A generator: it yields the places of bytes that ``content`` does
+        not have, goes on when they are there, and returns the description.
+
+        Args:
+            file: what its record says.
+            content: the first bytes, and all that was asked for.
+
+        Raises:
+            FormatError: a part of the file cannot be referenced. No variable is left out.
         """
         ...
 
@@ -89,7 +101,7 @@ def _after_user_block(known: type[Format], head: bytes) -> list[int]:
 
     Rule: HDF5 File Format Specification, II.A.
     """
-    if not getattr(known, "user_blocks", False):
+    if not known.user_blocks:
         return []
     return [_USER_BLOCK * 2**power for power in range(len(head) // _USER_BLOCK)][:_USER_BLOCKS]
 
