@@ -5,6 +5,7 @@ Servers and files come as fixtures of ``esgvzarr.testing.plugin``.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -135,14 +136,35 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
+def is_slow_module(path: Path) -> bool:
+    """Whether all tests of a module, or of a directory, are slow."""
+    name = path.relative_to(HERE).as_posix()
+    return name in SLOW or name.split("/")[0] in SLOW
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out slow modules before they are imported: each worker imports all that it collects."""
+    is_left_out = config.option.markexpr == "not slow" and is_slow_module(collection_path)
+    return True if is_left_out else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow."""
     for item in items:
         name = item.path.relative_to(HERE).as_posix()
         test = item.nodeid.partition("::")[2].partition("[")[0]
-        is_slow_module = name in SLOW or name.split("/")[0] in SLOW
-        if is_slow_module or test in SLOW_TESTS.get(name, ()):
+        if is_slow_module(item.path) or test in SLOW_TESTS.get(name, ()):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was imported and collected from garbage collections: it stays to the end.
+
+    With all tests collected, one full collection took half a second, and took place hundreds of
+    times.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
