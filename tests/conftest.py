@@ -165,6 +165,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.collect()  # so that Python knows how little is left, and still collects garbage as often
 
 
 @pytest.fixture
