@@ -63,14 +63,23 @@ class SparseContent:
             yield from self.gaps(start // PAGE * PAGE, min(-(-stop // PAGE) * PAGE, self.size))
 
     def whole_pages(self) -> Iterator[tuple[int, bytes]]:
-        """(start, bytes) of the parts that are known, as far as they are whole pages. The last page
-        of the file may be short.
+        """(start, bytes) of the parts that are known, as far as they are whole pages, as they are
+        kept. The last page of the file may be short, and a page may be in several parts.
         """
         for start, stop in self._runs():
             first = -(-start // PAGE) * PAGE
             last = stop if stop == self.size else stop // PAGE * PAGE
-            if last > first:
-                yield first, self.read(first, last)
+            yield from self._parts(first, last)
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """(start, bytes) of what is kept between ``start`` and ``stop``, which must be known."""
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first = self._starts[index]
+            part = self._pieces[first][start - first : stop - first]
+            yield start, part
+            start += len(part)
+            index += 1
 
     def _runs(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of the parts that are known, as long as they go on."""
@@ -95,14 +104,7 @@ class SparseContent:
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from ``start`` to ``stop``, which must be known."""
-        parts = []
-        index = bisect_right(self._starts, start) - 1
-        while start < stop:
-            first = self._starts[index]
-            piece = self._pieces[first]
-            parts.append(piece[start - first : stop - first])
-            start = first + len(piece)
-            index += 1
+        parts = [part for _, part in self._parts(start, stop)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_missed(self) -> list[tuple[int, int]]:
