@@ -99,6 +99,10 @@ class Output(Protocol):
     """Whether a new state may follow the one that is published: readers keep what they opened."""
     joins_segments: bool
     """Whether it has arrays of chunks of different lengths, so that segments become one array."""
+    is_stock: bool
+    """Whether it is plain JSON of Zarr version 2, which kerchunk's own engine opens by its URL."""
+    requirements: tuple[str, ...]
+    """What pip installs so that readers open it with ``engine="esgvzarr"``."""
     media_type: str
     """Of its asset."""
     asset_key: str
