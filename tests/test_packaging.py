@@ -32,7 +32,6 @@ from esgvzarr.transport import Transport
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "esgvzarr"
 DISTRIBUTIONS = {
-    "attr": "attrs",
     "yaml": "pyyaml",
     "stac_fastapi": "stac-fastapi.api",
     "globus_sdk": "globus-sdk",
