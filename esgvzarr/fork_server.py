@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from .garbage import collect_rarely
 from .open_files import holds_hdf5
 
 _REQUEST = struct.Struct("dQ")
@@ -43,10 +44,6 @@ _LOOK_S = 0.05
 """Between two looks at the children's memory and time."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 _PR_SET_PDEATHSIG = 1
-_RARELY = 10_000
-"""New objects after which a child looks for reference cycles. By Python's default of 700 it would
-look a thousand times while it imports its libraries and compares one dataset, and find nearly none.
-"""
 _HEAVY = (
     "h5py",
     "netCDF4",
@@ -246,7 +243,7 @@ def serve(handle: int, run_child: Callable[[socket.socket], None], *, import_bef
         run_child: what a child does with its socket to the owner.
         import_before: number of the child before which to import what children import.
     """
-    gc.set_threshold(_RARELY, *gc.get_threshold()[1:])
+    collect_rarely()
     server = _Server(handle, run_child, import_before)
     server.run()
     os._exit(0)  # the kernel closes what the server has open

@@ -67,6 +67,7 @@ READER = {
     "errors.py",
     "esg_yaml.py",
     "extras.py",
+    "garbage.py",
     "model.py",
     "outcome.py",
     "permissions.py",
