@@ -18,7 +18,56 @@ from esgvzarr.combine.time_rules import (
 )
 from esgvzarr.model import FileReferences, Finding, Series, Variable
 
-from .in_memory import DAYS, file, variable
+from .in_memory import DAYS, file, series, variable
+
+PACKED = {"scale_factor": 0.5, "add_offset": -200_000.0}
+"""Days of the 15th century, where 2000 is meant by the numbers as stored."""
+
+
+def with_dates(number: int, calendar: str, stored: Any, **attrs: Any) -> FileReferences:
+    """A file of two days, with another date for each."""
+    units = "days since 2000-01-01"
+    days = np.array([2.0 * number, 2.0 * number + 1])
+    time = variable("time", "time", days, units=units, calendar="noleap")
+    dates = variable("began", "time", stored, units=units, calendar=calendar, **attrs)
+    return file(time, dates, number=number)
+
+
+def along_time(*files: FileReferences) -> Series:
+    return replace(series(*files, time="time"), dates=("time", "began"))
+
+
+@pytest.mark.parametrize(
+    ("stored", "attrs", "refused"),
+    [
+        ([1.0, 2.0], {}, False),
+        ([-200_000.0, 2.0], {}, True),
+        ([1.0, 2.0], PACKED, True),
+        ([-200_000.0, 2.0], {"_FillValue": -200_000.0}, False),
+        ([np.iinfo("i4").min, 2], {"_FillValue": np.iinfo("i4").min, "scale_factor": 1.0}, False),
+    ],
+)
+def test_two_calendars_are_one_from_1582_on_by_what_the_numbers_mean(
+    stored: list[float], attrs: dict[str, Any], refused: bool
+) -> None:
+    """Packed ones unpacked, missing ones left out."""
+    found = list(
+        check_calendars(
+            along_time(
+                with_dates(1, "standard", stored, **attrs),
+                with_dates(2, "proleptic_gregorian", stored, **attrs),
+            )
+        )
+    )
+    assert [finding.code for finding in found] == ["calendar-differs"] * refused
+
+
+@pytest.mark.parametrize(("scale", "refused"), [(1.0, False), (1e300, True)])
+def test_packed_dates_are_decoded_by_what_they_mean(scale: float, refused: bool) -> None:
+    one = with_dates(1, "standard", [1, 2], scale_factor=scale)
+    found = list(check_dates(along_time(one)))
+    assert [finding.code for finding in found] == ["time-invalid"] * refused
+
 
 LATER = {"units": "days since 2001-01-01"}
 
@@ -36,9 +85,9 @@ def arranged(*files: FileReferences) -> Series:
 
 
 def test_each_calendar_that_differs_is_told_against_the_first_file() -> None:
-    series = arranged(of(1, [0.0]), of(2, [1.0]), of(3, [400.0], calendar="360_day"))
-    (finding,) = check_calendars(series)
-    assert finding.file == series.files[2].file.url
+    files = arranged(of(1, [0.0]), of(2, [1.0]), of(3, [400.0], calendar="360_day"))
+    (finding,) = check_calendars(files)
+    assert finding.file == files.files[2].file.url
     assert finding.expected == "the calendar 'noleap' of 'time' in tas_1.nc"
     assert finding.found == "'360_day'"
 
@@ -68,8 +117,8 @@ def test_calendars_are_one_where_all_dates_are_the_same_by_both(
 
 def test_dates_beside_time_have_one_calendar_too() -> None:
     issued = [variable("issued", "", 5.0, **{**DAYS, "calendar": c}) for c in ("noleap", "360_day")]
-    series = arranged(of(1, [0.0], issued[0]), of(2, [1.0], issued[1]))
-    (finding,) = check_calendars(series)
+    files = arranged(of(1, [0.0], issued[0]), of(2, [1.0], issued[1]))
+    (finding,) = check_calendars(files)
     assert "'issued'" in finding.expected
 
 
@@ -96,9 +145,9 @@ def test_what_may_be_dates_is_refused_where_time_is_brought_to_another_reference
 
 def test_bounds_that_no_attribute_names_are_known_where_all_files_have_such() -> None:
     edges = variable("time_bnds", "time nv", [[0.0, 1.0]])
-    series = arranged(of(1, [0.5], edges), of(2, [0.5], edges, **LATER))
-    assert series.dates == ("time", "time_bnds")
-    assert list(check_bounds(series)) == []
+    files = arranged(of(1, [0.5], edges), of(2, [0.5], edges, **LATER))
+    assert files.dates == ("time", "time_bnds")
+    assert list(check_bounds(files)) == []
 
 
 @pytest.mark.parametrize(
