@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ..errors import TransportError
+
+TRIES = 3
+"""Of one file of a server that is busy, or loses the connection."""
+FIRST_WAIT_S = 0.2
+"""Before the second try; four times as long before the third."""
+LONGEST_WAIT_S = 60.0
+"""That a server may ask for by ``Retry-After``."""
 
 
 def read_whole(files: Any, path: str) -> bytes:
@@ -17,13 +25,27 @@ def read_whole(files: Any, path: str) -> bytes:
     Raises:
         FileNotFoundError: no such file, or the server says so.
         OSError: a file of this machine cannot be read.
-        TransportError: the server answers with another error, or not to the end.
+        TransportError: the server answers with another error, or not to the end; those that may
+            pass came several times.
     """
     from fsspec.asyn import AsyncFileSystem
 
     if not isinstance(files, AsyncFileSystem):
         return bytes(files.cat_file(path))
+    wait_s = FIRST_WAIT_S
+    for tried in range(1, TRIES + 1):
+        try:
+            return _fetch(files, path)
+        except TransportError as error:
+            is_slow = isinstance(error.__cause__, TimeoutError)  # five minutes, by fsspec's default
+            if not error.retryable or is_slow or tried == TRIES:
+                raise
+            time.sleep(min(error.retry_after_s or wait_s, LONGEST_WAIT_S))
+            wait_s *= 4
+    raise AssertionError("unreachable")
 
+
+def _fetch(files: Any, path: str) -> bytes:
     import aiohttp
 
     try:
@@ -39,4 +61,5 @@ def read_whole(files: Any, path: str) -> bytes:
             expected="a whole answer",
             todo="Try again later; if it stays, tell the data node.",
             code="transport-unreachable",
+            retryable=True,
         ) from error
