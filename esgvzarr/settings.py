@@ -195,16 +195,16 @@ class Settings(BaseModel):
         default=3600.0,
         gt=0,
         description=(
-            "Seconds that the scan and the proof of one dataset may take. They run in a process "
-            "of their own, which is ended then."
+            "Seconds that the scan and the proof of one dataset may take. They run in processes "
+            "of their own, which are ended then."
         ),
     )
     worker_memory_mib: int = Field(
         default=4096,
         ge=256,
         description=(
-            "MiB of memory that the scan and the proof of one dataset may take. The process is "
-            "ended where it takes more, as some damaged files make libraries do."
+            "MiB of memory that each process may take which scans or proves a dataset. A process "
+            "that takes more is ended: some damaged files make libraries do so."
         ),
     )
     strict: bool = Field(
