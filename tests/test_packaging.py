@@ -68,6 +68,7 @@ READER = {
     "esg_yaml.py",
     "extras.py",
     "garbage.py",
+    "interruption.py",
     "model.py",
     "outcome.py",
     "permissions.py",
