@@ -1,4 +1,4 @@
-"""Read a whole file by one of fsspec's file systems, with errors of ours."""
+"""Read a whole file by a file system of fsspec, and translate its errors."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ..errors import TransportError
 
 
 def read_whole(files: Any, path: str) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Args:
         files: a file system of fsspec.
-        path: as that file system has it.
+        path: the path of the file in that file system.
 
     Raises:
-        FileNotFoundError: no such file, or the server says so.
-        OSError: a file of this machine cannot be read.
-        TransportError: the server answers with another error, or not to the end.
+        FileNotFoundError: the file does not exist, or the server says so.
+        OSError: a local file cannot be read.
+        TransportError: the server answers with another error, or its answer is incomplete.
     """
     from fsspec.asyn import AsyncFileSystem
 
@@ -36,7 +36,7 @@ def read_whole(files: Any, path: str) -> bytes:
         raise TransportError(
             path,
             f"cannot be fetched: {error or type(error).__name__}",
-            expected="a whole answer",
-            todo="Try again later; if it stays, tell the data node.",
+            expected="a complete answer",
+            todo="Try again later; if the error stays, report it to the data node.",
             code="transport-unreachable",
         ) from error
