@@ -295,9 +295,9 @@ class TestBadDataNodes:
             (
                 WrongLength(-4096),
                 "transport-(size-differs|range-wrong)",
-                "cut short|shorter than it says",
+                "cut short|shorter than its metadata state",
             ),
-            (Status(403), "transport-http-403", "references are for data that anyone can read"),
+            (Status(403), "transport-http-403", "references only data that anyone can read"),
         ],
         ids=["no Range", "HTML", "truncated", "shorter", "403"],
     )
