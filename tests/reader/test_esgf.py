@@ -303,7 +303,7 @@ def test_an_item_from_a_server_never_opens_a_file_of_the_reader(
             opened(item)
     item["assets"]["reference_file"]["href"] = secret
     stac_server.add_item(item)
-    with pytest.raises(SourceError, match="which is no URL"):
+    with pytest.raises(SourceError, match="which is not a URL"):
         opened(DATASET_ID, indexes=stac_server.url)
 
 
