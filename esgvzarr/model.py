@@ -163,7 +163,7 @@ class FileReferences:
 
     file: FileRecord
     format: str
-    """``hdf5`` or ``netcdf3``."""
+    """Name of its format: ``hdf5``, ``netcdf3``, or the name that another package registers."""
     dimensions: Mapping[str, int]
     attrs: Mapping[str, Any]
     variables: Mapping[str, Variable]

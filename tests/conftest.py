@@ -91,6 +91,9 @@ SLOW_TESTS = {
     "sources/test_thredds.py": ["test_a_page_of_many_files_is_read_in_time"],
     "security/test_security.py": ["test_what_expands_on_arrival_is_refused"],
     "test_docs.py": ["test_the_recipes_for_readers_run"],
+    "testing/test_plugin.py": [
+        "test_a_failed_conformance_test_of_a_stranger_shows_what_was_compared"
+    ],
     "test_packaging.py": [
         "test_a_reader_needs_no_extra",
         "test_the_source_distribution_is_complete_and_its_tests_run",

@@ -31,35 +31,9 @@ from esgvzarr.testing.node import DataNode
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
-FIRST_WORDS = (
-    "settings",
-    "source",
-    "transport",
-    "file",
-    "filter",
-    "proof",
-    "store",
-    "index",
-    "publisher",
-    "time",
-    "coordinate",
-    "dataset",
-    "segments",
-    "identity",
-    "attribute",
-    "calendar",
-    "chunks",
-    "variable",
-    "dimension",
-    "units",
-    "packing",
-    "audit",
-    "worker",
-)
-"""What a stable code begins with."""
 NOT_CODES = {"filter-lang"}
 """Other words of this form: a parameter of STAC searches."""
-CODE = re.compile(rf"(?:{'|'.join(FIRST_WORDS)})(?:-[a-z0-9]+)+\Z")
+WORDS = re.compile(r"[a-z]+(?:-[a-z0-9]+)+\Z")
 HREF = "https://esgf-data.example.org/thredds/fileServer/esg_dataroot/dataset.json"
 STAC = "https://stac.example.org"
 DSID = "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.Amon.tas.gn.v20190323"
@@ -177,18 +151,24 @@ def test_every_command_and_option_is_described() -> None:
 
 def codes_in_the_code() -> set[str]:
     """Every stable code, wherever it stands as a string; ``<status>`` for those that an HTTP status
-    ends.
+    ends. A string is a code where an error is given it, and if the page has codes that begin with
+    its first word.
     """
+    first_words = {code.partition("-")[0] for code in codes_in(page("reference/errors.md"))}
     found = set()
     for path in (ROOT / "esgvzarr").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)
-                and CODE.match(node.value)
+                and WORDS.match(node.value)
+                and node.value.partition("-")[0] in first_words
                 and node.value not in NOT_CODES
             ):
                 found.add(re.sub(r"-http-\d+$", "-http-<status>", node.value))
+            elif isinstance(node, ast.keyword) and node.arg == "code":
+                given = node.value.value if isinstance(node.value, ast.Constant) else ""
+                found.update({given} if isinstance(given, str) and WORDS.match(given) else ())
             elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 found.update(
                     f"{start}<status>"

@@ -44,20 +44,30 @@ class Fetched:
 class Format(Protocol):
     """A file format. To add one, write a module, an entry point in the group ``esgvzarr.formats``,
     and tests.
+
+    The proof reads the files with netCDF-C. Files of a format that netCDF-C cannot read can be
+    scanned and looked at (`esgvzarr.references`), but not published: ``file-unreadable``.
     """
 
     name: str
     magics: tuple[bytes, ...]
     """The first bytes of files of this format; any of them."""
+    user_blocks: bool
+    """Whether a file may begin after a block of 512, 1024, 2048 ... bytes that is not its own."""
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
-        """Describe a whole file, and yield the byte ranges that are needed to go on.
+        """Describe a whole file.
 
-        No variable is ever left out.
+        This generator yields the ranges of bytes that ``content`` lacks, continues when they were
+        added, and returns the description.
+
+        Args:
+            file: the record of the file.
+            content: the first bytes, and all bytes that were requested.
 
         Raises:
-            FormatError: the file cannot be described whole.
+            FormatError: a part of the file cannot be referenced. No variable is left out.
         """
         ...
 
@@ -97,7 +107,7 @@ def _after_user_block(known: type[Format], head: bytes) -> list[int]:
 
     Rule: HDF5 File Format Specification, II.A.
     """
-    if not getattr(known, "user_blocks", False):
+    if not known.user_blocks:
         return []
     return [_USER_BLOCK * 2**power for power in range(len(head) // _USER_BLOCK)][:_USER_BLOCKS]
 

@@ -60,6 +60,7 @@ class NetCDF3:
 
     name = "netcdf3"
     magics = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+    user_blocks = False
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:

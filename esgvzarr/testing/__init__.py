@@ -9,6 +9,7 @@ used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,11 @@ _HOMES = {
 _HOME_OF: dict[str, str] = {}
 for _module, _names in _HOMES.items():
     _HOME_OF |= dict.fromkeys(_names, _module)
+
+if "pytest" in sys.modules:  # a failed conformance test shows what was compared
+    sys.modules["pytest"].register_assert_rewrite(
+        f"{__name__}.conformance", f"{__name__}.output_conformance"
+    )
 
 __all__ = [
     "DATASET_ID",

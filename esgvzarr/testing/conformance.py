@@ -3,6 +3,8 @@
 
 ::
 
+    from esgvzarr.testing.conformance import OTHER_NODES, RECORD, IndexTests
+
     class TestMyIndex(IndexTests):
         @pytest.fixture
         def index(self) -> MyIndex:
@@ -81,6 +83,10 @@ def _timeless(rest: object) -> str:
 class IndexTests:
     """``index`` holds DATASET, whose files lie on both data nodes, without any reference link; it
     does not hold ABSENT.
+
+    RECORD describes DATASET with the files of NODE. The fixture also registers the same files on
+    ``OTHER_NODES.data_node``: in a STAC item as ``alternate`` of each asset, in Solr as documents
+    of their own. All these names are in this module.
     """
 
     def shown(self, link: AccessLink) -> AccessLink:

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("esgvzarr.testing.conformance")
-
 if TYPE_CHECKING:
     from .globus import GlobusServer
     from .nginx import NginxServer

@@ -155,9 +155,7 @@ def test_it_only_grows_so_that_earlier_documents_stay_right(tmp_path: Path) -> N
     assert again.read_bytes() == b"abcxy"
 
 
-@pytest.mark.parametrize(
-    ("held", "todo"), [(None, "copy it there"), (b"end", "Copy it again")]
-)
+@pytest.mark.parametrize(("held", "todo"), [(None, "copy it there"), (b"end", "Copy it again")])
 def test_one_that_is_gone_or_cut_says_what_to_do_about_it(
     held: bytes | None, todo: str, tmp_path: Path
 ) -> None:

@@ -54,3 +54,25 @@ def test_the_thredds_server_serves_the_cmip_files(
 
 def test_the_stac_server_is_empty(stac_server: StacServer) -> None:
     assert requests.get(f"{stac_server.url}/search", timeout=5).json()["numberMatched"] == 0
+
+
+def test_a_failed_conformance_test_of_a_stranger_shows_what_was_compared(tmp_path: Path) -> None:
+    """Without the plugin, from a directory that knows nothing of this project."""
+    (tmp_path / "test_stranger.py").write_text(
+        "import pytest\n"
+        "from esgvzarr.testing import IndexTests\n\n"
+        "class TestStranger(IndexTests):\n"
+        "    @pytest.fixture\n"
+        "    def index(self):\n"
+        "        return 'no index'\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-k", "follows_the_protocol"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "where False = isinstance('no index', Index)" in done.stdout
