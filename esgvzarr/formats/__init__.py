@@ -27,7 +27,7 @@ _MAGIC = 8
 _USER_BLOCK = 512
 """Size of the smallest user block before an HDF5 file, in bytes."""
 _USER_BLOCKS = 8
-"""Largest user block after which a file is recognised: 64 KiB."""
+"""Number of sizes of user blocks that are tried: up to 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

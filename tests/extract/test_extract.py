@@ -265,11 +265,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("request_", "said"),
         [
-            (Request(("tos",)), "is no variable"),
+            (Request(("tos",)), "is not a variable"),
             (Request(time="soon"), "is no date"),
             (Request(time="2050"), "1850-01"),
             (Request(level="50000"), "no vertical coordinate"),
-            (Request(box=Box(0, 89.99, 1, 90)), "holds nothing"),
+            (Request(box=Box(0, 89.99, 1, 90)), "contains no data"),
         ],
     )
     def test_what_is_not_there_is_named(
