@@ -5,6 +5,7 @@ Servers and files come as fixtures of ``esgvzarr.testing.plugin``.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 SLOW = {
     "audit/test_audit.py": "links dozens of datasets",
     "audit/test_repair.py": "links dozens of datasets",
+    "cli/test_loops.py": "starts the program in processes of its own, and interrupts it",
     "backfill": "runs whole backfills, and kills them",
     "documents": "makes and proves whole simulations",
     "esgpublish": "runs the real esgpublish",
@@ -52,6 +54,9 @@ SLOW_TESTS = {
     "cli/test_printing.py": [
         "TestOfReferences::test_generate_ends_with_the_line_that_opens_its_file",
         "TestOfReferences::test_verify_counts_and_prints_all_only_with_verbose",
+        "TestOfReferences::test_verify_prints_what_is_wrong_in_one_line_each",
+        "TestOfReferences::test_verify_takes_the_item_that_shows_references",
+        "test_generate_shows_a_percentage_on_a_terminal",
     ],
     "combine/test_combine.py": ["test_equal_input_gives_equal_bytes_in_any_order_of_files"],
     "combine/test_overlaps.py": ["test_a_chunk_that_neither_file_is_stated_for_is_missed"],
@@ -90,12 +95,14 @@ SLOW_TESTS = {
     ],
     "sources/test_thredds.py": ["test_a_page_of_many_files_is_read_in_time"],
     "security/test_security.py": ["test_what_expands_on_arrival_is_refused"],
+    "test_codes.py": ["test_a_demo_whose_esgpublish_fails"],
     "test_docs.py": ["test_the_recipes_for_readers_run"],
     "testing/test_plugin.py": [
         "test_a_failed_conformance_test_of_a_stranger_shows_what_was_compared"
     ],
     "test_packaging.py": [
         "test_a_reader_needs_no_extra",
+        "test_links_in_the_description_on_pypi_lead_to_pages_of_the_site",
         "test_the_source_distribution_is_complete_and_its_tests_run",
     ],
 }
@@ -135,14 +142,36 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
+def is_slow_module(path: Path) -> bool:
+    """Whether all tests of a module, or of a directory, are slow."""
+    name = path.relative_to(HERE).as_posix()
+    return name in SLOW or name.split("/")[0] in SLOW
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out slow modules before they are imported: each worker imports all that it collects."""
+    is_left_out = config.option.markexpr == "not slow" and is_slow_module(collection_path)
+    return True if is_left_out else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow."""
     for item in items:
         name = item.path.relative_to(HERE).as_posix()
         test = item.nodeid.partition("::")[2].partition("[")[0]
-        is_slow_module = name in SLOW or name.split("/")[0] in SLOW
-        if is_slow_module or test in SLOW_TESTS.get(name, ()):
+        if is_slow_module(item.path) or test in SLOW_TESTS.get(name, ()):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was imported and collected from garbage collections: it stays to the end.
+
+    With all tests collected, one full collection took half a second, and took place hundreds of
+    times.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # so that Python knows how little is left, and still collects garbage as often
 
 
 @pytest.fixture

@@ -65,14 +65,24 @@ class SparseContent:
             yield from self.gaps(start // PAGE * PAGE, min(-(-stop // PAGE) * PAGE, self.size))
 
     def whole_pages(self) -> Iterator[tuple[int, bytes]]:
-        """Return (start, bytes) of the known parts, cut to whole pages. The last page of the file
-        may be short.
+        """Return (start, bytes) of the known parts, cut to whole pages, as they are kept.
+
+        The last page of the file may be short, and a page may be in several parts.
         """
         for start, stop in self._runs():
             first = -(-start // PAGE) * PAGE
             last = stop if stop == self.size else stop // PAGE * PAGE
-            if last > first:
-                yield first, self.read(first, last)
+            yield from self._parts(first, last)
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Return (start, bytes) of the parts between ``start`` and ``stop``, which must be known."""
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first = self._starts[index]
+            part = self._pieces[first][start - first : stop - first]
+            yield start, part
+            start += len(part)
+            index += 1
 
     def _runs(self) -> Iterator[tuple[int, int]]:
         """Return (start, stop) of the known parts, with adjacent parts joined."""
@@ -97,14 +107,7 @@ class SparseContent:
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from ``start`` to ``stop``, which must be known."""
-        parts = []
-        index = bisect_right(self._starts, start) - 1
-        while start < stop:
-            first = self._starts[index]
-            piece = self._pieces[first]
-            parts.append(piece[start - first : stop - first])
-            start = first + len(piece)
-            index += 1
+        parts = [part for _, part in self._parts(start, stop)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_missed(self) -> list[tuple[int, int]]:

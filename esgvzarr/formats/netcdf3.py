@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -229,6 +230,7 @@ class _Header:
         ]
         return int(np.prod(sizes, dtype=object)) * self._dtype(place.kind).itemsize
 
+    @cached_property
     def _record_stride(self) -> int:
         """Return the bytes from one record to the next. A single record variable is not padded."""
         sizes = [self._bytes(place) for place in self.record_places]
@@ -245,7 +247,7 @@ class _Header:
         size = self._bytes(place)
         if not self._is_record(place):
             return _Pieces(place.begin, int(size > 0), size, 0)
-        stride = self._record_stride()
+        stride = self._record_stride
         if self.records > 1 and stride != size:
             return _Pieces(place.begin, self.records if size else 0, size, stride, interleaved=True)
         whole = size * self.records

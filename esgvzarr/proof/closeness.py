@@ -44,10 +44,11 @@ def closeness(variable: Any, shown: Any) -> str:
         return DIFFERENT
     numbers = numbers[~absent]
     allowed = _allowed(others, shown.attrs)
-    apart = np.abs(numbers - others[~absent])
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        apart = np.abs(numbers - others[~absent])
     same = numbers == others[~absent]
     single = np.fmax(np.abs(numbers), np.abs(others[~absent])) * np.finfo(np.float32).eps
-    near = apart <= np.fmax(np.fmin(single, allowed[1]), allowed[0])
+    near = np.isfinite(apart) & (apart <= np.fmax(np.fmin(single, allowed[1]), allowed[0]))
     return ROUNDING if (same | near).all() else DIFFERENT
 
 

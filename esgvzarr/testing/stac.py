@@ -23,7 +23,7 @@ from .loopback import Asked, Response, write_certificates
 from .requestlog import NOTED, LoggedRequest, RequestLog
 
 if TYPE_CHECKING:
-    import uvicorn
+    from .stac_app import Backend, Server
 
 
 class StacServer:
@@ -67,7 +67,7 @@ class StacServer:
         self._queued: dict[Callable[[], Any], threading.Timer] = {}
         self._queue_lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._uvicorn: uvicorn.Server | None = None
+        self._uvicorn: Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -121,10 +121,11 @@ class StacServer:
 
         logging.getLogger("stac_fastapi.types.config").setLevel(logging.ERROR)
         # while it is imported, it complains of the names of an API that is never served
-        from .stac_app import make_app
+        from .stac_app import Backend, Server, shared_app
 
         self._socket = socket.create_server(("127.0.0.1", 0))
-        app = _Watched(make_app(self._store, self._apply), self._faults, self.requests)
+        backend = Backend(self._store, self._apply)
+        app = _Watched(shared_app(), backend, self._faults, self.requests)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -134,7 +135,7 @@ class StacServer:
             timeout_graceful_shutdown=1,
             ssl_certfile=self._write_certificate() if self._tls else None,
         )
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = Server(config)
         self._thread = threading.Thread(
             target=self._uvicorn.run, args=([self._socket],), name="StacServer", daemon=True
         )
@@ -156,7 +157,7 @@ class StacServer:
                 timer.cancel()
             self._queued.clear()
         if self._uvicorn is not None and self._thread is not None:
-            self._uvicorn.should_exit = True
+            self._uvicorn.stop()
             self._thread.join()
         if self._socket is not None:
             self._socket.close()
@@ -201,8 +202,9 @@ class StacServer:
 class _Watched:
     """An ASGI application with faults before it and a log around it."""
 
-    def __init__(self, app: Any, faults: FaultPlan, log: RequestLog) -> None:
+    def __init__(self, app: Any, backend: Backend, faults: FaultPlan, log: RequestLog) -> None:
         self._app = app
+        self._backend = backend
         self._faults = faults
         self._log = log
 
@@ -234,7 +236,8 @@ class _Watched:
         async def keep(message: Any) -> None:
             said.append(message)
 
-        await self._app(scope, _replay(body, receive), keep)
+        own = {**scope, "state": {"backend": self._backend}}
+        await self._app(own, _replay(body, receive), keep)
         start, *rest = said
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]

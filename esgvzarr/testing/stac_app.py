@@ -1,14 +1,21 @@
-"""stac-fastapi's own application over an ``ItemStore``; imports the STAC server packages."""
+"""stac-fastapi's own application over an ``ItemStore``, and the uvicorn that runs it; imports the
+STAC server packages.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import json
+import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import attr
 import cql2
+import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from stac_fastapi.api.app import StacApi
@@ -28,8 +35,57 @@ Apply = Callable[[str, Change], Any]
 """
 
 
-def make_app(store: ItemStore, apply: Apply) -> FastAPI:
-    """The STAC API with search, filters, pages, transactions and ESGF's ``/scope``."""
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What answers a request; each request brings the one of its server in its state."""
+
+    store: ItemStore
+    apply: Apply
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which ends when it is told to. uvicorn itself looks ten times a second whether it is
+    to end, and then waits another tenth of a second for its clients.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """End, told from another thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def main_loop(self) -> None:
+        """Wait for ``stop``."""
+        self._loop = asyncio.get_running_loop()
+        should_exit = await self.on_tick(0)
+        if not should_exit:
+            await self._stopped.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Hang up. Requests that are being answered have some time to end."""
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:
+                    await asyncio.sleep(0.002)
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
+@functools.cache
+def shared_app() -> FastAPI:
+    """The STAC API with search, filters, pages, transactions and ESGF's ``/scope``.
+
+    All servers of a process share it, because it takes long to make.
+    """
     settings = ApiSettings(
         stac_fastapi_title="esgvzarr testing",
         stac_fastapi_description="STAC items in memory, for tests",
@@ -37,12 +93,10 @@ def make_app(store: ItemStore, apply: Apply) -> FastAPI:
         stac_fastapi_version="1",
     )
     searching = [SearchFilterExtension(), TokenPaginationExtension()]
-    transactions = TransactionExtension(
-        client=TransactionsClient(store=store, apply=apply), settings=settings
-    )
+    transactions = TransactionExtension(client=TransactionsClient(), settings=settings)
     app = StacApi(
         settings=settings,
-        client=CoreClient(store=store, extensions=[*searching, transactions]),
+        client=CoreClient(extensions=[*searching, transactions]),
         extensions=[*searching, transactions],
         search_get_request_model=create_get_request_model(searching),
         search_post_request_model=create_post_request_model(searching),
@@ -58,16 +112,19 @@ def _rejected(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"code": type(error).__name__, "description": error.reason}, error.status)
 
 
-@attr.s(auto_attribs=True)
+def _backend(request: Request) -> Backend:
+    backend: Backend = request.state.backend
+    return backend
+
+
 class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
     """Reads."""
-
-    store: ItemStore = attr.ib(kw_only=True)
 
     def all_collections(self, **kwargs: Any) -> Any:
         """All collections on one page."""
         base = get_base_url(kwargs["request"])
-        collections = [_collection(base, name) for name in self.store.collections]
+        store = _backend(kwargs["request"]).store
+        collections = [_collection(base, name) for name in store.collections]
         links = [_link("root", base), _link("self", f"{base}collections")]
         return {
             "collections": collections,
@@ -78,13 +135,14 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
 
     def get_collection(self, collection_id: str, **kwargs: Any) -> Any:
         """One collection, or 404."""
-        if collection_id not in self.store.collections:
+        if collection_id not in _backend(kwargs["request"]).store.collections:
             raise HTTPException(404, f"Collection {collection_id} does not exist.")
         return _collection(get_base_url(kwargs["request"]), collection_id)
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
         """One item, or 404."""
-        return _linked(get_base_url(kwargs["request"]), self.store.get(collection_id, item_id))
+        item = _backend(kwargs["request"]).store.get(collection_id, item_id)
+        return _linked(get_base_url(kwargs["request"]), item)
 
     def item_collection(
         self,
@@ -142,7 +200,7 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
         self, request: Request, query: Query, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         base = get_base_url(request)
-        items, matched = self.store.search(query)
+        items, matched = _backend(request).store.search(query)
         links = [_link("root", base), _link("self", str(request.url))]
         token = str(query.offset + len(items))
         if int(token) < matched and body is None:
@@ -166,42 +224,43 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
         }
 
 
-@attr.s(auto_attribs=True)
 class TransactionsClient(BaseTransactionsClient):  # type: ignore[misc,unused-ignore]
     """Changes of items; collections are given."""
 
-    store: ItemStore = attr.ib(kw_only=True)
-    apply: Apply = attr.ib(kw_only=True)
-
     def create_item(self, collection_id: str, item: Any, **kwargs: Any) -> Any:
         """``POST`` of an item."""
-        return self.apply(
-            "Item queued for publication", lambda: self.store.create(collection_id, _plain(item))
+        backend = _backend(kwargs["request"])
+        return backend.apply(
+            "Item queued for publication",
+            lambda: backend.store.create(collection_id, _plain(item)),
         )
 
     def update_item(self, collection_id: str, item_id: str, item: Any, **kwargs: Any) -> Any:
         """``PUT``."""
-        return self.apply(
+        backend = _backend(kwargs["request"])
+        return backend.apply(
             "Item queued for update",
-            lambda: self.store.replace(collection_id, item_id, _plain(item)),
+            lambda: backend.store.replace(collection_id, item_id, _plain(item)),
         )
 
     def patch_item(self, collection_id: str, item_id: str, patch: Any, **kwargs: Any) -> Any:
         """``PATCH``, as JSON Patch or merge patch."""
+        backend = _backend(kwargs["request"])
         operations = patch if isinstance(patch, list) else patch.operations()
         plain = [operation.model_dump(mode="json", by_alias=True) for operation in operations]
-        return self.apply(
-            "Item queued for update", lambda: self.store.patch(collection_id, item_id, plain)
+        return backend.apply(
+            "Item queued for update", lambda: backend.store.patch(collection_id, item_id, plain)
         )
 
     def delete_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
         """``DELETE``."""
+        backend = _backend(kwargs["request"])
 
         def deleted() -> dict[str, str]:
-            self.store.delete(collection_id, item_id)
+            backend.store.delete(collection_id, item_id)
             return {"deleted item": item_id}
 
-        return self.apply("Item queued for deletion", deleted)
+        return backend.apply("Item queued for deletion", deleted)
 
     def create_collection(self, collection: Any, **kwargs: Any) -> Any:
         """405."""

@@ -217,11 +217,12 @@ class TestFullAndClosedStreams:
         assert "store-stdout" in said
 
     def test_a_reader_that_ends_early_ends_the_command_quietly(self, config: Path) -> None:
-        """A JSON line for each of 2,000 datasets is more than a pipe and a buffer hold."""
+        """Messages of 50 kB in each of 20 lines are more than a pipe and a buffer hold."""
         ledger = Ledger(config.parent / "ledger.sqlite")
-        for number in range(2000):
+        opened = replace(LINKED, state=State.OPEN, step=Step.DECIDED, detail="long " * 10_000)
+        for number in range(20):
             name = DATASET_ID.replace("r1i1p1f2", f"r{number}i1p1f2")
-            ledger.add(replace(LINKED, dataset_id=name, state=State.OPEN, step=Step.DECIDED))
+            ledger.add(replace(opened, dataset_id=name))
         status, said = self.ended("| head -n 1", "status", "--json", "--config", config)
         assert (status, said) == (141, "")
 

@@ -81,7 +81,17 @@ def index(server: SolrServer, transport: Transport) -> SolrIndex:
     return SolrIndex(server.host, transport, poll_timeout_s=2)
 
 
+@pytest.fixture
+def impatient(server: SolrServer, transport: Transport) -> SolrIndex:
+    """It waits for what is not shown in the end."""
+    return SolrIndex(server.host, transport, poll_timeout_s=0.3)
+
+
 class _Shown(IndexTests):
+    @pytest.fixture
+    def impatient_index(self, impatient: SolrIndex) -> SolrIndex:
+        return impatient
+
     def shown(self, link: AccessLink) -> AccessLink:
         """A document has no place for size, checksum and what it is opened with."""
         return replace(link, roles=(), size=0, sha256="", open_kwargs={}, local_path=None)
@@ -205,10 +215,12 @@ def test_sends_nothing_for_a_link_that_is_there(index: SolrIndex, server: SolrSe
     assert [request.method for request in server.requests] == ["GET"]
 
 
-def test_says_pending_when_a_change_is_never_shown(index: SolrIndex, server: SolrServer) -> None:
+def test_says_pending_when_a_change_is_never_shown(
+    index: SolrIndex, impatient: SolrIndex, server: SolrServer
+) -> None:
     """What esg-search says that it changed is not added before it is shown."""
     server.updates_are_lost = True
-    assert index.add_link(DATASET, LINK) is LinkState.PENDING
+    assert impatient.add_link(DATASET, LINK) is LinkState.PENDING
     server.heal()
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
 

@@ -85,11 +85,20 @@ def patches(server: StacServer) -> list[Any]:
     return [json.loads(request.body) for request in server.requests if request.method == "PATCH"]
 
 
-class TestConformance(IndexTests):
+class _Impatient(IndexTests):
+    @pytest.fixture
+    def impatient_index(
+        self, stac_server: StacServer, item: dict[str, Any], transport: Transport
+    ) -> StacIndex:
+        """It looks once, and has no login."""
+        return StacIndex(stac_server.url, TransactionClient({}), transport, poll_timeout_s=0)
+
+
+class TestConformance(_Impatient):
     """The API applies a change before it answers."""
 
 
-class TestConformanceQueued(IndexTests):
+class TestConformanceQueued(_Impatient):
     """The API answers 202 and applies a change later, as ESGF's does."""
 
     @pytest.fixture(autouse=True)
@@ -209,21 +218,25 @@ def test_confirms_what_was_queued(index: StacIndex, stac_server: StacServer) -> 
 
 
 def test_says_pending_when_a_queued_change_is_never_shown(
-    index: StacIndex, stac_server: StacServer
+    index: StacIndex, stac_server: StacServer, config: dict[str, Any], transport: Transport
 ) -> None:
     """A change that the queue loses is neither a success nor forgotten; the next run adds it."""
     stac_server.queue_loses = True
-    assert index.add_link(DATASET, LINK) is LinkState.PENDING
+    client = TransactionClient(config)
+    impatient = StacIndex(stac_server.url, client, transport, poll_timeout_s=0.3)
+    assert impatient.add_link(DATASET, LINK) is LinkState.PENDING
     stac_server.heal()
     assert index.add_link(DATASET, LINK) is LinkState.ADDED
 
 
 def test_a_change_that_was_taken_stays_when_looks_at_it_fail(
-    index: StacIndex, stac_server: StacServer
+    index: StacIndex, stac_server: StacServer, config: dict[str, Any], transport: Transport
 ) -> None:
     """Else its file would be deleted, and the link come later."""
     stac_server.fault(LaterLooksFail(), methods=("GET",))
-    assert index.add_link(DATASET, LINK) is LinkState.PENDING
+    client = TransactionClient(config)
+    impatient = StacIndex(stac_server.url, client, transport, poll_timeout_s=0.3)
+    assert impatient.add_link(DATASET, LINK) is LinkState.PENDING
     stac_server.heal()
     assert index.links(DATASET) == (LINK,)
 

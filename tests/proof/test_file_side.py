@@ -16,7 +16,7 @@ from esgvzarr import Transport
 from esgvzarr.errors import COPY_AGAIN, Fault, FormatError
 from esgvzarr.formats.content import SparseContent
 from esgvzarr.proof.file_failures import ReadFailedError
-from esgvzarr.proof.file_side import Counted, Source, judge_all
+from esgvzarr.proof.file_side import Counted, Source, equal, judge_all
 from esgvzarr.testing import write_monthly
 
 _NO_PLUGIN = 32999
@@ -91,3 +91,40 @@ def test_the_cause_of_an_unreadable_file_reaches_another_process() -> None:
     cause = ReadFailedError("NetCDF: HDF error", "tas")
     again = pickle.loads(pickle.dumps(cause))  # noqa: S301
     assert (str(again), again.variable) == ("NetCDF: HDF error", "tas")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([1, 2], [1, 2], True),
+        ([1, 2], [1, 3], False),
+        ([1, 2], [1, 2, 3], False),
+        ([1, 2], [[1, 2]], False),
+        ([], [1], False),
+        ([1, 2], [1.0, 2.0], True),
+        ([0.0, np.nan], [-0.0, np.nan], True),
+        ([1.0, np.nan], [np.nan, 1.0], False),
+        ([np.nan], np.array([np.nan], "f4"), True),
+        ([b"a"], ["a"], True),
+        ([b"a\0\0"], np.array(["a"], object), True),
+        (["a"], ["b"], False),
+        ([b"\xff"], ["\ufffd"], True),
+        (["1"], [1], True),
+        ([True], [False], False),
+    ],
+)
+def test_arrays_are_equal_by_their_shape_and_number_for_number(
+    one: Any, other: Any, same: bool
+) -> None:
+    assert equal(np.asarray(one), np.asarray(other)) is same
+    assert equal(np.asarray(other), np.asarray(one)) is same
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "<f4", ">f4", "f8", "i8", "longdouble"])
+def test_an_array_is_equal_to_its_copy_and_not_to_one_of_which_a_number_changed(dtype: str) -> None:
+    values = np.array([[0, 1, 2], [126, 127, 254]]).astype(dtype)
+    assert equal(values, values.copy())
+    for place in np.ndindex(values.shape):
+        changed = values.copy()
+        changed[place] += 1
+        assert not equal(values, changed)

@@ -4,7 +4,6 @@ elsewhere, stands against it.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import gzip
 import json
@@ -66,10 +65,8 @@ def test_each_threat_names_tests_that_exist() -> None:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", row.split("|")[3])
         assert named, row
         for file, name in named:
-            tree = ast.parse((here / file).read_text())
-            assert name in {
-                node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
-            }, f"{file}::{name}"
+            defined = re.findall(r"^ *def (\w+)\(", (here / file).read_text(), re.MULTILINE)
+            assert name in defined, f"{file}::{name}"
 
 
 def code_of(work: Callable[[], object]) -> str:
