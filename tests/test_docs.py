@@ -119,7 +119,10 @@ def test_the_report_says_of_each_code_what_the_documentation_says() -> None:
     assert made.CODES.read_text(encoding="utf-8") == made.codes_text(), (
         "stale: run python docs/write_reference.py"
     )
-    assert made.codes()["source-retracted"] == ["source", "the dataset is retracted"]
+    assert made.codes()["source-retracted"] == [
+        "source",
+        "the dataset is retracted: esgvzarr does not reference retracted data",
+    ]
 
 
 def test_every_setting_is_described() -> None:

@@ -75,7 +75,7 @@ class SparseContent:
             yield from self._parts(first, last)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """Return (start, bytes) of the parts between ``start`` and ``stop``, which must be known."""
+        """Return (start, bytes) of parts between ``start`` and ``stop``, which must be known."""
         index = bisect_right(self._starts, start) - 1
         while start < stop:
             first = self._starts[index]
