@@ -116,15 +116,15 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
             outcome = plan.hindrance
         elif pending:
             detail = (
-                f"{task.index.location} took the removal of {', '.join(pending)}, and shows it "
-                "still: until then the file stays"
+                f"{task.index.location} accepted the removal of {', '.join(pending)}, but "
+                "still shows it; the reference file stays until the index no longer does"
             )
             outcome = Pending(str(task.record.id), task.verb, detail)
         else:
             attempt.unlinked()
             outcome = _remove(task, plan.paths, settings)
             if task.verb is Verb.RELINK:
-                detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
+                detail = f"unlinked, {outcome.detail}; esgvzarr resume links it again"
                 outcome = Queued(outcome.dataset_id, task.verb, detail)
     except EsgvzarrError as error:
         outcome = failure(str(task.record.id), task.verb, error)
@@ -165,13 +165,13 @@ def may_come(task: Task, change: str, until: datetime) -> Pending:
     nothing is done before that.
     """
     detail = (
-        f"{task.index.location} was sent {change} before, and may make it until "
+        f"an earlier run sent {change} to {task.index.location}, which may make it until "
         f"{until:%Y-%m-%d %H:%M:%S} UTC"
     )
     return Pending(
         str(task.record.id),
         task.verb,
-        f"{detail}. esgvzarr resume goes on then",
+        f"{detail}. Run esgvzarr resume after that",
         "index-earlier-change",
         unsure=False,
     )
@@ -213,9 +213,9 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
         if os.path.basename(found.path) not in names:
             raise LinkError(
                 link.href,
-                f"leads to {found.path}, which is no reference file of the dataset",
+                f"leads to {found.path}, which is not a reference file of the dataset",
                 expected=" or ".join(sorted(names)),
-                todo="Nothing was unlinked or removed. Who put this link there?",
+                todo="Nothing was unlinked or removed. Find out which program added this link.",
                 code="index-link-foreign",
             )
         paths.append(found.path)

@@ -101,7 +101,7 @@ def unfinished(
                 name,
                 f"is not in the ledger {ledger.path}",
                 expected="a dataset that was published or linked from here",
-                todo="esgvzarr link links a registered dataset.",
+                todo="To link a registered dataset, use esgvzarr link.",
                 code="source-not-in-ledger",
             )
     return [latest[name] for name in names if latest[name].state not in DONE]

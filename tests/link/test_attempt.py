@@ -163,4 +163,4 @@ def test_an_outcome_that_cannot_be_kept_is_a_failure_that_says_both(
     assert isinstance(outcome, Failed)
     assert outcome.retryable
     assert "linked: shown" in outcome.detail
-    assert "could not be kept" in outcome.detail
+    assert "could not store this outcome" in outcome.detail
