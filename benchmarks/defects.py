@@ -105,7 +105,9 @@ def compare(out: Path, paths: list[str], defect: Defect) -> str:
 def main() -> None:
     """Try all, print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.defects", description=__doc__)
-    parser.add_argument("--page", type=Path, help="Markdown file to write; beside it NAME-all.md")
+    parser.add_argument(
+        "--page", type=Path, help="Markdown file whose part to replace; beside it NAME-all.md"
+    )
     parser.add_argument(
         "--only", nargs="+", default=list(DEFECTS), choices=list(DEFECTS), metavar="DEFECT"
     )
@@ -127,7 +129,7 @@ def main() -> None:
     made = Results(results)
     print(made.summary())
     if options.page:
-        options.page.write_text(made.summary() + sections.last(options.page, sections.CMOR))
+        sections.replace_marked(options.page, sections.DEFECTS, made.summary())
         whole = options.page.with_name(f"{options.page.stem}-all{options.page.suffix}")
         whole.write_text(made.whole())
 
@@ -142,14 +144,13 @@ class Results:
         self.heads["ours"] = f"esgvzarr {version('esgvzarr')}"
 
     def summary(self) -> str:
-        """The page: counts, and a row for each defect of which the tools make different things."""
+        """Counts, and a row for each defect of which the tools make different things."""
         differing = {
             defect: row
             for defect, row in self.rows.items()
             if len(set(map(kind_of, row.values()))) > 1
         }
         lines = [
-            "# What becomes of ordinary trouble\n",
             f"{self._made()}\n",
             (__doc__ or "").partition("\n\n")[2],
             "The defects are those of `esgvzarr.testing.DEFECTS`; [rules](trust.md) are ours.\n",

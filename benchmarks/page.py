@@ -11,11 +11,8 @@ from pathlib import Path
 
 from .data import SHAPES
 from .runs import Run
+from .sections import END_TO_END, TABLES, replace_marked
 
-TABLES = "<!-- tables made by benchmarks -->"
-END_TO_END = "<!-- end to end, made by benchmarks -->"
-END = "<!-- end -->"
-"""Ends each of them."""
 ACTS = {
     "end_to_end": "esgvzarr: scan, proof, write",
     "kerchunk": "kerchunk: makes references",
@@ -40,30 +37,12 @@ def write_tables(page: Path, runs: list[Run]) -> None:
     """Replace the tables of a page, and nothing else of it.
 
     Args:
-        page: Markdown with the marks `TABLES` and `END_TO_END`, each with an `END` after it.
+        page: Markdown with the marks `TABLES` and `END_TO_END` of `sections`.
         runs: of which the tables are made. Without runs of ``end_to_end`` that table stays.
     """
     replace_marked(page, TABLES, tables(runs))
     if any(run.tool == "end_to_end" for run in runs):
         replace_marked(page, END_TO_END, f"{_made_by()}\n\n{end_to_end_table(runs)}")
-
-
-def replace_marked(page: Path, mark: str, text: str) -> None:
-    """Replace what stands in a page between a mark and the end mark that follows it.
-
-    Args:
-        page: Markdown.
-        mark: a comment that is in it once.
-        text: comes in place of what was there.
-
-    Raises:
-        ValueError: the page lacks a mark.
-    """
-    before, start, rest = page.read_text().partition(mark)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"{page} lacks {mark} with {END} after it")
-    page.write_text(f"{before}{start}\n{text.strip()}\n{end}{after}")
 
 
 def tables(runs: list[Run]) -> str:

@@ -1,26 +1,32 @@
-"""The section of a page that one program writes, while another writes the rest."""
+"""Parts of pages that programs write, each between a mark and the end mark; the rest is written by
+hand, or by another program.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-CMOR = "## Chunks of CMOR 3.14 { #cmor }"
-"""Heading of the last section of docs/explanation/comparison.md, by ``benchmarks.segments``."""
+TABLES = "<!-- tables made by benchmarks -->"
+END_TO_END = "<!-- end to end, made by benchmarks -->"
+DEFECTS = "<!-- defects, made by benchmarks.defects -->"
+CMOR = "<!-- chunks of CMOR, made by benchmarks.segments -->"
+END = "<!-- end -->"
+"""Ends each of them."""
 
 
-def without_last(page: Path, heading: str) -> str:
-    """The page before a section that ends it; all of it where there is no such section."""
-    return page.read_text().partition(f"\n{heading}\n")[0].rstrip("\n") + "\n"
+def replace_marked(page: Path, mark: str, text: str) -> None:
+    """Replace what stands in a page between a mark and the end mark that follows it.
 
+    Args:
+        page: Markdown.
+        mark: a comment that is in it once.
+        text: comes in place of what was there.
 
-def last(page: Path, heading: str) -> str:
-    """The section that ends a page, after an empty line; empty where it is not there."""
-    if not page.exists():
-        return ""
-    _, found, text = page.read_text().partition(f"\n{heading}\n")
-    return f"{found}{text}"
-
-
-def replace_last(page: Path, heading: str, text: str) -> None:
-    """Write the section that ends a page, in place of an older one."""
-    page.write_text(f"{without_last(page, heading)}\n{heading}\n\n{text.strip()}\n")
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    before, start, rest = page.read_text().partition(mark)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"{page} lacks {mark} with {END} after it")
+    page.write_text(f"{before}{start}\n{text.strip()}\n{end}{after}")

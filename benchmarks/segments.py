@@ -451,7 +451,7 @@ def main() -> None:
     print("\n".join(table(tallies, len(sets))))
     if options.comparison:
         text = comparison(tallies, len(sets))
-        sections.replace_last(options.comparison, sections.CMOR, text)
+        sections.replace_marked(options.comparison, sections.CMOR, text)
     if options.figure:
         options.figure.write_text(figure(tallies, len(sets)))
 

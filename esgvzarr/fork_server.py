@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from .garbage import collect_rarely
 from .open_files import holds_hdf5
 
 _REQUEST = struct.Struct("dQ")
@@ -44,11 +45,6 @@ _LOOK_S = 0.05
 """Seconds between two checks of the children's memory and time."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 _PR_SET_PDEATHSIG = 1
-_RARELY = 10_000
-"""A child's garbage collector runs after this many new objects. By Python's default of 700 it would
-run a thousand times while the child imports its libraries and compares one dataset, and find almost
-no garbage.
-"""
 _HEAVY = (
     "h5py",
     "netCDF4",
@@ -252,7 +248,7 @@ def serve(handle: int, run_child: Callable[[socket.socket], None], *, import_bef
         run_child: a function that a child calls with its socket to the owner.
         import_before: number of the child before which the modules for children are imported.
     """
-    gc.set_threshold(_RARELY, *gc.get_threshold()[1:])
+    collect_rarely()
     server = _Server(handle, run_child, import_before)
     server.run()
     os._exit(0)  # The kernel closes what the server has open.

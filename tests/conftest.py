@@ -34,7 +34,6 @@ SLOW = {
     "link/test_lifecycle.py": "runs the real esgpublish, and kills it at every step",
     "output": "writes every defect with every output",
     "pages": "starts Chromium",
-    "proof/test_one_judge.py": "judges every defect on disk and over HTTP",
     "proof/test_over_http.py": "proves large datasets over HTTP",
     "security/test_bombs.py": "inflates much",
     "test_demo.py": "runs the demo",

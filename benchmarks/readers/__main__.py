@@ -28,7 +28,7 @@ import numpy as np
 
 from esgvzarr.testing.truth import CFTIME, open_alone
 
-from ..page import replace_marked
+from ..sections import replace_marked
 from .environments import CannotRunError, command_of
 from .program import plain
 from .published import CASES, INDEXES, Case, Published, cases_in

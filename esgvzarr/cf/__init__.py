@@ -2,8 +2,10 @@
 arithmetic on time.
 """
 
+from .dates import NO_DATE as NO_DATE
 from .dates import calendar_of as calendar_of
 from .dates import date_text as date_text
+from .dates import dates_of as dates_of
 from .dates import is_absolute as is_absolute
 from .dates import rebase as rebase
 from .dates import reference_date as reference_date

@@ -15,6 +15,8 @@ from typing import Any
 import cftime
 import numpy as np
 
+from .numbers import missing, unpacked
+
 _SINCE = re.compile(r"\s*(\w+)\s+since\s+(\S.*)", re.IGNORECASE)
 _AS_NUMBER = re.compile(r"\s*day\s+as\s+%Y%m%d\.%f\s*$", re.IGNORECASE)
 _SHORT_DATE = re.compile(r"(\d{4})(?:[-/](?:(\d{1,2})(?:[-/](\d{1,2}))?)?)?$")
@@ -71,6 +73,35 @@ def calendar_of(attrs: Mapping[str, Any]) -> str:
     """
     name = str(attrs.get("calendar", "standard")).strip().lower()
     return _ALIASES.get(name, name)
+
+
+NO_DATE = np.iinfo(np.int64).min
+"""In place of the microseconds of a date that is missing."""
+
+
+def dates_of(
+    values: np.ndarray, attrs: Mapping[str, Any], reference: Mapping[str, Any]
+) -> np.ndarray:
+    """Stored dates as int64 microseconds since 1970-01-01 of their calendar: unpacked, and NO_DATE
+    where one is missing.
+
+    Args:
+        values: as stored.
+        attrs: which numbers are missing, and how they are packed.
+        reference: units and calendar.
+
+    Raises:
+        ValueError: the units or calendar are not CF's, or a value is not finite, or too far away.
+    """
+    absent = missing(values, attrs) if values.dtype.kind in "iuf" else np.zeros(values.shape, bool)
+    if {"scale_factor", "add_offset"} & attrs.keys():
+        values = unpacked(values, attrs)
+    units = reference.get("units")
+    dates = np.full(values.shape, NO_DATE)
+    dates[~absent] = to_microseconds(
+        values[~absent], units if isinstance(units, str) else "", calendar_of(reference)
+    )
+    return dates
 
 
 def to_microseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray:

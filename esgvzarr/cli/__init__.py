@@ -20,6 +20,7 @@ from typing import TextIO
 
 from ..errors import EsgvzarrError, PublisherError, SettingsError
 from ..extras import naming_extras
+from ..garbage import collect_rarely
 from ..version import __version__
 from . import audit, backfill, doctor, extract, generate, inspect, link, pages
 from .arguments import EXIT_STATUS
@@ -36,12 +37,6 @@ def program() -> None:
     """Run the command of this process, and end the process with its exit status."""
     with loops_ended():
         main()
-
-
-_RARELY = 10_000
-"""The garbage collector runs after this many new objects; Python's default is 700. Most new objects
-of a command are imported modules, which are never freed.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,8 +97,7 @@ def _collecting_rarely() -> Iterator[None]:
 
     A program that calls ``main`` gets its own thresholds back.
     """
-    before = gc.get_threshold()
-    gc.set_threshold(_RARELY, *before[1:])
+    before = collect_rarely()
     try:
         yield
     finally:

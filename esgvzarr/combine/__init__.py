@@ -19,7 +19,6 @@ from ..model import Array, DatasetId, FileReferences, Group, ReferenceSet, Serie
 from ..version import __version__
 from .arrays import inline_array, referenced_array
 from .attributes import equal_attrs, variable_attrs
-from .order import NO_DATE
 from .reading import in_pieces, steps_together
 from .runs import Border, Run, split
 from .times import Reference, common_references, joined_times
@@ -232,7 +231,7 @@ def _file_provenance(
         "etag": file.etag,
         "last_modified": file.last_modified,
     }
-    times = times[times != NO_DATE]
+    times = times[times != cf.NO_DATE]
     if len(times) and series.time:
         calendar = cf.calendar_of(file.variables[series.time].attrs)
         facts |= {

@@ -124,15 +124,12 @@ def _dates_of(series: Series, name: str) -> _Dates:
     for file in series.files:
         variable = file.variables.get(name)
         attrs = cf.companion_attrs(file.variables, name, time)
-        if (
-            variable is None
-            or variable.values is None
-            or cf.missing(variable.values, cf.meaning(variable)).any()
-        ):
+        if variable is None or variable.values is None:
             return None
-        parts.append(
-            cf.to_microseconds(variable.values, str(attrs.get("units")), cf.calendar_of(attrs))
-        )
+        dates = cf.dates_of(variable.values, cf.meaning(variable), attrs)
+        if (dates == cf.NO_DATE).any():
+            return None
+        parts.append(dates)
     return cf.calendar_of(series.files[0].variables[time].attrs), np.concatenate(parts)
 
 

@@ -101,10 +101,6 @@ def _no_time(file: FileReferences) -> Finding:
     )
 
 
-NO_DATE = np.iinfo(np.int64).min
-"""Stands for the microseconds of a step whose time is missing."""
-
-
 def _times(
     file: FileReferences, time: str, findings: list[Finding], *, alone: bool
 ) -> np.ndarray | None:
@@ -148,16 +144,10 @@ def _decoded(variable: Variable, *, alone: bool) -> np.ndarray:
     """
     if variable.values is None:
         raise ValueError("were not read")
-    units = cf.text_of(variable.attrs, "units")
-    calendar = cf.calendar_of(variable.attrs)
-    values = variable.values
-    absent = cf.missing(values, cf.meaning(variable))
-    if absent.any() and not alone:
-        raise ValueError(f"step {int(np.flatnonzero(absent)[0])} is missing")
-    if {"scale_factor", "add_offset"} & variable.attrs.keys():
-        values = cf.unpacked(values, cf.meaning(variable))
-    times = np.full(values.shape, NO_DATE)
-    times[~absent] = cf.to_microseconds(values[~absent], units, calendar)
+    times = cf.dates_of(variable.values, cf.meaning(variable), variable.attrs)
+    absent = np.flatnonzero(times == cf.NO_DATE)
+    if len(absent) and not alone:
+        raise ValueError(f"step {int(absent[0])} is missing")
     return times
 
 

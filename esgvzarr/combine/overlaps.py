@@ -212,8 +212,10 @@ def _same_dates(known: _Span, own: _Span, name: str, time: str) -> bool | None:
             return None
         values = np.moveaxis(variable.values, variable.dims.index(time), 0)[span.steps]
         try:
-            dates.append(cf.to_microseconds(values, str(attrs.get("units")), cf.calendar_of(attrs)))
+            dates.append(cf.dates_of(values, cf.meaning(variable), attrs))
         except ValueError:
+            return None
+        if (dates[-1] == cf.NO_DATE).any():
             return None
     return all(np.array_equal(dates[0], found) for found in dates)
 

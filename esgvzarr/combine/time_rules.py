@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import cf
 from ..model import FileReferences, Finding, Series, Variable
-from .order import NO_DATE, date_at
+from .order import date_at
 
 _PERIODS = {"yr": 12, "dec": 120, "mon": 1}
 """Frequencies in months; the calendar determines their length in days."""
@@ -72,11 +72,11 @@ def _earliest(series: Series, files: Sequence[FileReferences], name: str) -> int
         attrs = _date_attrs(series, file, name)
         if variable.values is None or name == series.time:
             continue
-        values = variable.values[~cf.missing(variable.values, cf.meaning(variable))]
         try:
-            dates = cf.to_microseconds(values, cf.text_of(attrs, "units"), cf.calendar_of(attrs))
+            dates = cf.dates_of(variable.values, cf.meaning(variable), attrs)
         except ValueError:
             continue
+        dates = dates[dates != cf.NO_DATE]
         if dates.size:
             found.append(int(dates.min()))
     return min(found, default=0)
@@ -125,11 +125,8 @@ def _undecodable(variable: Variable, attrs: Mapping[str, Any]) -> str:
     values = variable.values
     if values is None or values.dtype.kind not in "iuf":
         return ""
-    absent = cf.missing(values, cf.meaning(variable))
-    if {"scale_factor", "add_offset"} & variable.attrs.keys():
-        values = cf.unpacked(values, cf.meaning(variable))
     try:
-        cf.to_microseconds(values[~absent], cf.text_of(attrs, "units"), cf.calendar_of(attrs))
+        cf.dates_of(values, cf.meaning(variable), attrs)
     except ValueError as error:
         return str(error)
     return ""
@@ -213,7 +210,7 @@ def check_gaps(series: Series) -> Iterator[Finding]:
     """Rule 12: warn of a missing time, by the calendar and the dataset's frequency."""
     if series.time is None or not series.files:
         return
-    if any((times == NO_DATE).any() or (np.diff(times) <= 0).any() for times in series.times):
+    if any((times == cf.NO_DATE).any() or (np.diff(times) <= 0).any() for times in series.times):
         return  # A single file: its times need no order, and may be missing.
     times = np.concatenate(series.times)
     owner = np.repeat(np.arange(len(series.files)), [len(t) for t in series.times])

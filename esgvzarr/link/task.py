@@ -46,7 +46,7 @@ class AuditEntry:
     """JSON: what the audit has read whole, and need not read again."""
     created: str
     """UTC, ISO 8601."""
-    retryable: bool = False
+    retryable: bool
     """Whether auditing again later can help."""
 
 

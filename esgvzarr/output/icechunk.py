@@ -25,7 +25,7 @@ from .icechunk_contents import compared, read_contents
 from .icechunk_writing import BRANCH, metadata_of, write_repository
 from .protocol import ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, OURS, Reading
-from .requirements import require
+from .requirements import in_shell, require
 from .stock import OpenGroup
 from .zarr_settings import rectilinear_allowed
 
@@ -57,6 +57,8 @@ class IcechunkRepository:
     side_suffix = ""
     keeps_snapshots = True
     joins_segments = True
+    is_stock = False
+    requirements: tuple[str, ...] = ("esgvzarr[icechunk]",)
     media_type = ICECHUNK_TYPE
     asset_key = "icechunk"
     asset_fields: Mapping[str, Any] = {
@@ -72,13 +74,13 @@ class IcechunkRepository:
         Raises:
             SettingsError: it is not installed.
         """
-        module = require(self.name, "icechunk", "icechunk")
+        module = require(self.name, "icechunk", self.requirements)
         if not hasattr(module, "http_storage"):
             raise SettingsError(
                 f"output {self.name!r}",
                 "Icechunk 1 drops the port from URLs, and cannot read repositories over HTTP",
                 expected="icechunk >= 2, which needs Python 3.12",
-                todo="pip install 'esgvzarr[icechunk]'",
+                todo=f"pip install {in_shell(self.requirements)}",
                 code="settings-output",
             )
 

@@ -64,6 +64,8 @@ class KerchunkJson:
     side_suffix = ""
     keeps_snapshots = False
     joins_segments = False
+    is_stock = True
+    requirements: tuple[str, ...] = ("esgvzarr",)
     media_type = KERCHUNK_TYPE
     asset_key = "reference_file"
     asset_fields: Mapping[str, Any] = ASSET_FIELDS
@@ -150,10 +152,12 @@ class KerchunkZstd(KerchunkJson):
 
     name = "json.zst"
     suffix = ".json.zst"
+    is_stock = False
+    requirements = ("esgvzarr[zstd]",)
 
     def check_installed(self) -> None:
         """Check that zstandard is installed."""
-        require(self.name, "zstandard", "zstd")
+        require(self.name, "zstandard", self.requirements)
 
     def write(
         self,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model import Layout
+from .registered import of_place
+from .requirements import in_shell
 
 _STOCK = "kerchunk"
 _OURS = "esgvzarr"
-
-_EXTRAS = {".json.zst": "zstd", ".parq": "parquet", ".icechunk": "icechunk"}
-"""Suffix of a name -> the extra of esgvzarr with what readers of that output need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,10 @@ def opening_call(place: str, layout: Layout) -> OpeningCall:
 
 
 def esgvzarr_for(place: str) -> str:
-    """Return the argument of pip with which esgvzarr can open the references at a URL or path."""
-    for ending, extra in _EXTRAS.items():
-        if place.rstrip("/").endswith(ending):
-            return f"'esgvzarr[{extra}]'"
-    return "esgvzarr"
+    """Return the arguments of pip with which esgvzarr can open the references at a URL or path, for
+    a command line.
+    """
+    return in_shell(of_place(place).requirements)
 
 
 def is_json(place: str) -> bool:
@@ -60,4 +58,5 @@ def is_stock_json(place: str) -> bool:
     """Whether the name is that of plain JSON of Zarr version 2, which kerchunk's own engine
     opens.
     """
-    return is_json(place) and not place.endswith(".zarr3.json")
+    output = of_place(place)
+    return output.is_stock and place.endswith(output.suffix)

@@ -47,6 +47,8 @@ class KerchunkParquet:
     side_suffix = ""
     keeps_snapshots = False
     joins_segments = False
+    is_stock = False
+    requirements: tuple[str, ...] = ("esgvzarr[parquet]",)
     media_type = KERCHUNK_TYPE
     asset_key = "reference_file"
     asset_fields: Mapping[str, Any] = ASSET_FIELDS
@@ -54,7 +56,7 @@ class KerchunkParquet:
 
     def check_installed(self) -> None:
         """Check that fastparquet is installed."""
-        require(self.name, "fastparquet", "parquet")
+        require(self.name, "fastparquet", self.requirements)
 
     def write(
         self,

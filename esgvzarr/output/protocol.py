@@ -102,8 +102,12 @@ class Output(Protocol):
     """Whether it supports arrays with chunks of different lengths, in which segments become one
     array.
     """
+    is_stock: bool
+    """Whether it is plain JSON of Zarr version 2, which kerchunk's own engine opens by its URL."""
+    requirements: tuple[str, ...]
+    """Arguments of pip that install what readers need for ``engine="esgvzarr"``."""
     media_type: str
-    """Title of its asset."""
+    """Media type of its asset."""
     asset_key: str
     """Key of its asset in a STAC item."""
     asset_fields: Mapping[str, Any]

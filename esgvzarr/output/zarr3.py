@@ -71,6 +71,7 @@ class KerchunkZarr3(KerchunkJson):
     suffix = ".zarr3.json"
     side_suffix = side_file.SUFFIX
     joins_segments = True
+    is_stock = False
     asset_key = "zarr3"
     asset_fields: Mapping[str, Any] = {
         "title": "Virtual Zarr version 3 (kerchunk references)",

@@ -322,8 +322,7 @@ def _references(root: Path, left_out: LeftOut) -> Iterator[Path]:
     """Yield the outputs below a directory, recognised by their suffixes."""
 
     def cannot_be_listed(error: OSError) -> None:
-        found = f"cannot be listed: {error.strerror}"
-        left_out(TransportError(str(error.filename), found, code="transport-path"))
+        left_out(path_error(str(error.filename), error))
 
     endings = tuple(suffixes())
     for directory, subdirectories, names in os.walk(root, onerror=cannot_be_listed):

@@ -168,7 +168,7 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
 def _by_address(facts: PageFacts, href: str) -> str:
     """Return code that opens the references at their address."""
     if facts.layout.is_tree:
-        needs = "# needs: pip install esgvzarr\n"
+        needs = f"# needs: pip install {esgvzarr_for(href)}\n"
         return f'{needs}import esgvzarr\n\ntree = esgvzarr.open_datatree("{href}")'
     if opening_call(href, facts.layout).is_stock:
         needs = "# needs: pip install xarray kerchunk dask aiohttp cftime\n"

@@ -72,6 +72,7 @@ class OutputTests:
         assert isinstance(output, Output)
         assert output.suffix.startswith(".")
         assert output.asset_fields["title"]
+        assert output.requirements
 
     def test_writes_what_it_says(
         self, output: Output, references: ReferenceSet, place: Path

@@ -24,15 +24,17 @@ def open_alone(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
     """Open each file with time steps alone, in time order; a file listed twice is opened once."""
     opened = []
     for path in sorted(set(paths)):
-        with xarray.open_dataset(path, engine="netcdf4", decode_times=CFTIME) as times:
-            first = (
-                str(times["time"].values[0])
-                if "time" in times.variables and times["time"].size
-                else ""
-            )
-            empty = "time" in times.dims and not times.sizes["time"]
-        if not empty:
-            opened.append((first, xarray.open_dataset(path, engine="netcdf4", **options)))
+        dataset = xarray.open_dataset(path, engine="netcdf4", decode_times=CFTIME)
+        is_timed = "time" in dataset.variables and dataset["time"].size
+        first = str(dataset["time"].values[0]) if is_timed else ""
+        is_empty = "time" in dataset.dims and not dataset.sizes["time"]
+        if is_empty or options != {"decode_times": CFTIME}:
+            dataset.close()
+        if is_empty:
+            continue
+        if options != {"decode_times": CFTIME}:
+            dataset = xarray.open_dataset(path, engine="netcdf4", **options)
+        opened.append((first, dataset))
     return [dataset for _, dataset in sorted(opened, key=lambda pair: pair[0])]
 
 

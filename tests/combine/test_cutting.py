@@ -7,6 +7,8 @@ import numpy as np
 from esgvzarr.combine.cutting import Part, steps_of
 from esgvzarr.model import ChunkTable, FileRecord, FileReferences, Variable
 
+STEPS = np.arange(8)
+
 
 def test_chunks_inside_of_the_steps_are_kept_and_counted_anew_also_those_that_are_held() -> None:
     keys = np.array([[0, 0], [2, 0]])
@@ -31,3 +33,26 @@ def test_chunks_inside_of_the_steps_are_kept_and_counted_anew_also_those_that_ar
     assert cut.inline == {(0, 0): b"one"}
     assert (cut.chunks.keys.tolist(), cut.chunks.offsets.tolist()) == ([[1, 0]], [300])
     assert part.times.tolist() == [2, 3, 4, 5]
+
+
+def test_all_of_the_steps_are_the_file_itself() -> None:
+    part = Part(FileReferences(FileRecord("a.nc", "/a.nc"), "hdf5", {"time": 8}, {}, {}, 1), STEPS)
+    assert steps_of(part, "time", 0, 8) is part
+    for start, stop in ((1, 8), (0, 7), (3, 3)):
+        cut = steps_of(part, "time", start, stop)
+        assert cut.times.tolist() == list(range(start, stop))
+        assert cut.file.dimensions == {"time": stop - start}
+        assert cut.file.repeated == 8 - (stop - start)
+
+
+def test_parts_that_overlap_meet() -> None:
+    def part(first: int, last: int) -> Part:
+        return Part(FileReferences(FileRecord("a", "a"), "hdf5", {}, {}, {}, 1), STEPS[first:last])
+
+    assert part(0, 4).meets(part(3, 8))
+    assert part(3, 8).meets(part(0, 4))
+    assert part(0, 8).meets(part(3, 4))
+    assert not part(0, 4).meets(part(4, 8))
+    assert not part(4, 8).meets(part(0, 4))
+    assert part(0, 8).between(2, 5) == slice(2, 6)
+    assert part(2, 8).between(0, 99) == slice(0, 6)

@@ -44,6 +44,14 @@ def test_an_id_of_no_known_project_is_taken_with_a_warning(scanned: list[FileRef
     assert (found.code, found.refuse) == ("dataset-id-unknown", False)
 
 
+def test_a_file_that_does_not_say_of_which_dataset_it_is_is_told_by_rule_32(
+    scanned: list[FileReferences],
+) -> None:
+    silent = replace(scanned[0], attrs={})
+    (found,) = confirm_id(Series((silent,), None, ()), DATASET_ID)
+    assert (found.code, found.rule, found.refuse) == ("identity-absent", 32, False)
+
+
 def test_a_mistyped_id_is_refused(scanned: list[FileReferences]) -> None:
     found = list(confirm_id(_series(scanned), DATASET_ID.replace("Amon.tas", "Amon.ta")))
     assert {finding.code for finding in found} == {"dataset-id-differs"}

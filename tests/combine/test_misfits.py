@@ -9,6 +9,8 @@ from cf import variable
 from esgvzarr.combine.misfits import misfits
 from esgvzarr.model import FileRecord, FileReferences, Series
 
+from . import in_memory
+
 
 def fixed(dims: tuple[str, ...], dtype: str) -> Series:
     """A dataset without time that has a latitude."""
@@ -27,3 +29,25 @@ def test_a_variable_of_both_has_the_same_dimensions_and_type(
 
 def test_equal_variables_fit() -> None:
     assert not list(misfits(fixed(("lat",), "f8"), fixed(("lat",), ">f8")))
+
+
+def dated(name: str, *attrs: dict[str, str]) -> Series:
+    """Data of files of one step each, whose times have these attributes."""
+    files = []
+    for number, own in enumerate(attrs):
+        time = in_memory.variable("time", "time", [number + 0.5], **in_memory.DAYS, **own)
+        edges = in_memory.variable("edges", "time nv", [[number, number + 1.0]])
+        data = in_memory.variable(name, "time", np.zeros(1, "f4"))
+        files.append(in_memory.file(time, edges, data, number=number))
+    return in_memory.series(*files, time="time")
+
+
+def test_bounds_of_both_are_those_that_the_first_file_names() -> None:
+    named = {"bounds": "edges"}
+    unnamed: dict[str, str] = {}
+    codes = [finding.code for finding in misfits(dated("tas", named), dated("pr", named, unnamed))]
+    assert codes == ["time-differs"]  # the second is longer
+    one = dated("tas", named, unnamed)
+    assert list(misfits(one, dated("pr", named, unnamed))) == []
+    clash = misfits(dated("tas", unnamed), dated("pr", unnamed))
+    assert [finding.code for finding in clash] == ["variable-clash"]

@@ -96,3 +96,19 @@ def test_the_first_ten_gaps_are_told_and_their_number() -> None:
     assert len(found) == 10
     assert found[0].expected == "the step after 1850-01-01T00:00:00"
     assert all("19 such gaps" in one.found for one in found)
+
+
+def test_files_without_time_steps_add_nothing_and_nothing_else_is_refused() -> None:
+    empty = with_times("a.nc", np.empty(0))
+    series, findings = arranged(empty, with_times("b.nc", [0.0]))
+    assert [(finding.code, finding.refuse) for finding in findings] == [("file-empty", False)]
+    assert len(series.files) == 1
+    _, findings = arranged(empty, with_times("b.nc", np.empty(0)))
+    assert [finding.refuse for finding in findings] == [False, False, True]
+    _, findings = arranged(empty, with_times("b.nc", [-1.0, 0.0]))
+    assert [finding.code for finding in findings] == ["file-empty", "time-invalid"]
+
+
+def test_no_file_is_an_empty_series() -> None:
+    series, findings = arranged()
+    assert (series.files, series.time, findings) == ((), None, [])

@@ -163,3 +163,30 @@ def test_segments_of_each_group_of_a_document_are_joined_by_themselves() -> None
     assert joined.references.groups[1].arrays[0].lengths == {0: (4, 2, 4, 4)}
     ends = {(end.group, end.key) for end in joined.ends}
     assert ends == {(1, (1, 0)), (3, (1, 0))}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "padded"), [((4, 8), False), ((4, 6), False), ((3, 8), True), ((4, 7, 8), True)]
+)
+def test_file_ends_that_stay_as_they_are_stored_are_told(
+    lengths: tuple[int, ...], padded: bool
+) -> None:
+    """Whole chunks, and a last one that is shorter, need no codec that crops."""
+    numbers = np.arange(2 * sum(lengths), dtype="<i4").reshape(-1, 2)
+    references, _ = references_of(np.split(numbers, np.cumsum(lengths)[:-1]))
+    joined = join_segments(references, padded=True)
+    assert joined is not None
+    assert joined.copied == 0
+    (array,) = joined.references.groups[0].arrays
+    assert array.is_padded is padded
+    assert joined.references.provenance["reading"].get("codec", False) is padded
+
+
+def test_uncompressed_file_ends_are_shortened_and_not_told_to_be_padded() -> None:
+    numbers = np.arange(22, dtype="<i4").reshape(-1, 2)
+    references, _ = references_of([numbers[:3], numbers[3:]], codecs=())
+    joined = join_segments(references, padded=True)
+    assert joined is not None
+    (array,) = joined.references.groups[0].arrays
+    assert not array.is_padded
+    assert array.lengths == {0: (3, 4, 4)}

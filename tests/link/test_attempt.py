@@ -164,3 +164,16 @@ def test_an_outcome_that_cannot_be_kept_is_a_failure_that_says_both(
     assert outcome.retryable
     assert "linked: shown" in outcome.detail
     assert "could not store this outcome" in outcome.detail
+
+
+def test_a_live_link_is_the_one_of_a_task_if_it_leads_to_the_same_place_for_the_same_files(
+    ledger: Ledger,
+) -> None:
+    linked(ledger)
+    attempt = Attempt(TASK, ledger)
+    (live,) = attempt.live()
+    assert attempt.is_about(live)
+    assert not attempt.is_about(replace(live, task=None))
+    assert not attempt.is_about(replace(live, href="https://node/other.json"))
+    other_files = replace(TASK.record, files=TASK.record.files[:1])
+    assert not Attempt(replace(TASK, record=other_files), ledger).is_about(live)

@@ -26,3 +26,8 @@ def test_the_place_of_a_reference_file_is_that_of_the_settings(tmp_path: Path) -
     task = decide(Verb.LINK, TASK.record, TASK.index, settings, force=True)
     assert (task.path, task.force) == (str(tmp_path / f"{TASK.record.id}.json"), True)
     assert task.href == f"https://a/refs/{TASK.record.id}.json"
+
+
+def test_what_lies_in_the_place_is_replaced_only_by_force(tmp_path: Path) -> None:
+    settings = Settings(ledger=tmp_path / "ledger.sqlite")
+    assert not decide(Verb.LINK, TASK.record, TASK.index, settings).force

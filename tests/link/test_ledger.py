@@ -477,3 +477,12 @@ def test_a_ledger_in_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> N
         ledger.add(entry())
     with pytest.raises(StoreError, match="Set `ledger`"), ledger.claimed("one"):
         pass
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_what_is_yes_or_no_comes_back_as_such(ledger: Ledger, said: bool) -> None:
+    """SQLite has numbers alone."""
+    ledger.add(entry(retryable=said, unsure=said))
+    (step,) = ledger.entries()
+    assert (step.retryable, step.unsure, step.proved) == (said, said, False)
+    assert {type(value) for value in (step.retryable, step.unsure, step.proved)} == {bool}

@@ -15,6 +15,8 @@ class Notes(KerchunkJson):
     name = "notes"
     suffix = ".notes.json"
     asset_key = "notes"
+    is_stock = False
+    requirements = ("esgvzarr[zstd]", "someones-output")
     asset_fields = {"title": "Notes", "description": "Notes Link", "cloud_format": "kerchunk"}
 """
 

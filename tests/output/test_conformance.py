@@ -11,7 +11,8 @@ from esgvzarr import DatasetId, DatasetRecord, Transport
 from esgvzarr.generate import generate, verify_published
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.link.add import access_link
-from esgvzarr.output import Output, named, of_place
+from esgvzarr.model import Layout
+from esgvzarr.output import Output, esgvzarr_for, named, of_place, opening_call
 from esgvzarr.settings import Settings
 from esgvzarr.testing import DATASET_ID
 from esgvzarr.testing.output_conformance import OutputTests
@@ -63,3 +64,5 @@ class TestOutside(OutputTests):
         assert of_place(path) is output
         assert verify_published(path, (), transport, settings).passed
         assert esgvzarr.open_dataset(path)["tas"].shape == (36, 4, 6)
+        assert opening_call(path, Layout.WHOLE).engine == "esgvzarr"
+        assert esgvzarr_for(path) == "'esgvzarr[zstd]' someones-output"

@@ -44,7 +44,7 @@ def show(place: Path, capsys: pytest.CaptureFixture[str]) -> set[str]:
         cli.main(["show", str(place)])
     assert stop.value.code == 0
     said = capsys.readouterr().out.partition("\n\n")[0].splitlines()
-    return {line for line in said if not line.startswith("proof:")}
+    return {line for line in said if not line.startswith(("proved:", "proof:"))}
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

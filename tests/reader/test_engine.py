@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from esgvzarr import EsgvzarrError
 from esgvzarr.combine import reading as advice
 from esgvzarr.errors import SourceError, TransportError
 from esgvzarr.output import named, provenance_at, reading_of
+from esgvzarr.reader import backends
 from esgvzarr.reader.source import open_source
 from esgvzarr.testing import DATASET_ID, DEFECTS, FileSpec, ThreddsServer, write_files
 
@@ -327,6 +329,13 @@ def test_readers_need_nothing_that_makes_references(tmp_path: Path) -> None:
     loaded = set(run(program, href, missing="kerchunk h5py netCDF4 pydantic urllib3 dask").split())
     makers = ("generate", "combine", "formats", "proof", "link", "indexes", "transport", "settings")
     assert not loaded & {f"esgvzarr.{name}" for name in makers}
+
+
+def test_the_engine_knows_the_ends_of_the_names_of_all_our_outputs() -> None:
+    """It lists them itself, since it imports no output before it opens one."""
+    points = entry_points(group="esgvzarr.outputs")
+    own = {point.load().suffix for point in points if point.value.startswith("esgvzarr.")}
+    assert set(backends._SUFFIXES) == own
 
 
 def test_looking_for_an_engine_imports_next_to_nothing_of_ours() -> None:

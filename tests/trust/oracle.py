@@ -117,20 +117,21 @@ def differences(
 
     ``show`` opens a group of the document, or of what else shows the same.
     """
-    shown_groups = {group: show(document, group, decode_times=CFTIME) for group in groups(document)}
-    places = {
-        group: places_of(dataset, truths(paths, decode_times=CFTIME), time)
-        for group, dataset in shown_groups.items()
-    }
-    steps = [(group, steps_of(dataset, time)) for group, dataset in shown_groups.items()]
+    decoded = {group: show(document, group, decode_times=CFTIME) for group in groups(document)}
+    as_stored = {group: show(document, group, decode_cf=False) for group in decoded}
+    files_decoded = truths(paths, decode_times=CFTIME)
+    files_as_stored = [
+        xarray.open_dataset(file.encoding["source"], engine="netcdf4", decode_cf=False)
+        for file in files_decoded
+    ]
+    places = {group: places_of(dataset, files_decoded, time) for group, dataset in decoded.items()}
+    steps = [(group, steps_of(dataset, time)) for group, dataset in decoded.items()]
     found = [f"/{group} shows a step twice" for group, own in steps if len(set(own)) != len(own)]
     served = _served(document)
-    for options in ({"decode_times": CFTIME}, {"decode_cf": False}):
-        raw = "decode_cf" in options
-        files = truths(paths, **options)
+    for datasets, files in ((decoded, files_decoded), (as_stored, files_as_stored)):
+        raw = files is files_as_stored
         times_shown = [0] * len(files)
-        for group in groups(document):
-            dataset = show(document, group, **options)
+        for group, dataset in datasets.items():
             covered = set[int]()
             for number, (here, there) in places[group].items():
                 times_shown[number] += len(here)

@@ -67,17 +67,20 @@ def test_the_page_lists_where_tools_differ_and_the_second_page_lists_all(
     assert "| packed | 7 | right | **silently wrong**: tas |" in made.whole()
 
 
-def test_a_page_written_again_keeps_the_section_of_the_other_program(
+def test_a_part_of_the_page_written_again_keeps_the_part_of_the_other_program(
     defects: ModuleType, tmp_path: Path
 ) -> None:
-    page = tmp_path / "comparison.md"
     sections = defects.sections
-    page.write_text("# Title\n\nold rows\n")
-    assert sections.last(page, sections.CMOR) == ""
-    for text in ("first", "second"):
-        sections.replace_last(page, sections.CMOR, text)
-    page.write_text("# Title\n\nnew rows\n" + sections.last(page, sections.CMOR))
-    assert page.read_text() == f"# Title\n\nnew rows\n\n{sections.CMOR}\n\nsecond\n"
+    page = tmp_path / "comparison.md"
+    page.write_text((ROOT / "docs" / "explanation" / "comparison.md").read_text())
+    sections.replace_marked(page, sections.DEFECTS, "of defects")
+    sections.replace_marked(page, sections.CMOR, "of chunks")
+    sections.replace_marked(page, sections.DEFECTS, "of defects again")
+    parts = (f"{sections.DEFECTS}\nof defects again\n", f"{sections.CMOR}\nof chunks\n")
+    assert all(f"{part}{sections.END}" in page.read_text() for part in parts)
+    page.write_text("# Without marks\n")
+    with pytest.raises(ValueError, match="lacks <!-- chunks of CMOR"):
+        sections.replace_marked(page, sections.CMOR, "of chunks")
 
 
 def test_nearly_all_real_sets_may_be_copied_into_one_array(defects: ModuleType) -> None:

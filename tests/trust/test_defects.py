@@ -1,5 +1,5 @@
 """Each defect, and each two at once: a stock reader gets what the files hold, value for value, or
-the refusal says why.
+the refusal says why; and the verdict over HTTP is the same.
 """
 
 from __future__ import annotations
@@ -7,13 +7,16 @@ from __future__ import annotations
 import itertools
 import os
 import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from proof.test_one_judge import over_http, told, verdict_on
 
 import esgvzarr
-from esgvzarr import EsgvzarrError, RefusedError
-from esgvzarr.testing import DEFECTS, Defect
+from esgvzarr import EsgvzarrError, RefusedError, Transport
+from esgvzarr.testing import DEFECTS, Defect, ThreddsServer
 from esgvzarr.testing.defects import EQUAL
 from esgvzarr.testing.recipes import Recipe
 
@@ -23,15 +26,23 @@ SHARE = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 120
 """One in so many pairs is tried; nightly all."""
 
 
-def outcome_of(recipe: Recipe, directory: Path) -> set[str]:
-    """``equal``, or the codes of the refusal; fails where a reader would be misled."""
-    paths = recipe.write(directory)
+@dataclass(frozen=True)
+class Outcome:
+    codes: set[str]
+    """``equal``, or the codes of the refusal."""
+    verdict: set[str]
+    """The checks of the proof, or the codes of the refusal."""
+
+
+def outcome_of(paths: Sequence[Path], directory: Path) -> Outcome:
+    """What becomes of local files; fails where a reader would be misled."""
     try:
         _, document = oracle.make(paths)
     except RefusedError as error:
-        return {finding.code for finding in error.findings}
+        codes = {finding.code for finding in error.findings}
+        return Outcome(codes, codes)
     except EsgvzarrError as error:
-        return {error.code}
+        return Outcome({error.code}, {error.code})
     assert oracle.differences(document, paths) == []
     report = oracle.proof(document, paths)
     assert report.passed, report.failures
@@ -44,15 +55,28 @@ def outcome_of(recipe: Recipe, directory: Path) -> set[str]:
             )
             == []
         )
-    return {EQUAL}
+    return Outcome({EQUAL}, told(report))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreddsServer]:
+    with ThreddsServer(tmp_path_factory.mktemp("served")) as running:
+        yield running
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_defect_is_read_as_the_files_hold_it_or_refused_by_its_code(
-    name: str, tmp_path: Path
+def test_a_defect_is_read_as_the_files_hold_it_or_refused_by_its_code_from_disk_and_over_http(
+    name: str, server: ThreddsServer
 ) -> None:
-    defect = DEFECTS[name]
-    assert defect.outcome in outcome_of(defect.recipe, tmp_path)
+    """The references of local files are proved by themselves, those over HTTP with what the scan
+    fetched: the verdict is the same.
+    """
+    directory = server.root / name
+    paths = DEFECTS[name].make(directory)
+    local = outcome_of(paths, directory)
+    assert DEFECTS[name].outcome in local.codes
+    with Transport(allowed_hosts=[server.host]) as transport:
+        assert verdict_on(over_http(paths, server), transport) == local.verdict
 
 
 def chosen_pairs() -> list[tuple[Defect, Defect, Recipe]]:
@@ -133,4 +157,4 @@ def test_two_defects_at_once_are_read_right_or_refused_for_one_of_them(
         expected |= {EQUAL}  # none of the numbers that replace the times is the mark
     if {one.name, other.name} & AS_STORED and {one.name, other.name} & REFERENCE_DIFFERS:
         expected |= {"time-invalid"}
-    assert expected & outcome_of(both, tmp_path)
+    assert expected & outcome_of(both.write(tmp_path), tmp_path).codes

@@ -1,0 +1,54 @@
+"""Find installed outputs, by name or by the suffix of a path or URL."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint
+
+from ..errors import SettingsError
+from ..plugins import registered
+from .protocol import Output
+
+GROUP = "esgvzarr.outputs"
+DEFAULT = "json"
+"""The output of references whose name has no suffix of another output."""
+
+
+def known_outputs() -> Mapping[str, Output]:
+    """Return all installed outputs, by name."""
+    return _made_of(tuple(registered(GROUP).values()))
+
+
+@cache
+def _made_of(points: tuple[EntryPoint, ...]) -> Mapping[str, Output]:
+    return {point.name: point.load()() for point in points}
+
+
+def named(name: str) -> Output:
+    """Return the output of this name.
+
+    Raises:
+        SettingsError: no such output is installed.
+    """
+    known = known_outputs()
+    if name not in known:
+        similar = difflib.get_close_matches(name, known, n=1)
+        raise SettingsError(
+            f"output {name!r}",
+            "no such output",
+            expected=" or ".join(sorted(known)),
+            todo=f"Did you mean {similar[0]!r}?" if similar else "",
+            code="settings-output",
+        )
+    return known[name]
+
+
+def of_place(place: str) -> Output:
+    """Return the output of a path or URL, by its suffix; ``json`` for any other name."""
+    bare = place.rstrip("/")
+    fitting = [output for output in known_outputs().values() if bare.endswith(output.suffix)]
+    if not fitting:
+        return named(DEFAULT)
+    return max(fitting, key=lambda output: len(output.suffix))
