@@ -162,15 +162,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-def pytest_collection_finish() -> None:
-    """Exempt what was imported and collected from garbage collections: it stays to the end.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Exempt what is imported and collected from garbage collections: it stays to the end.
 
     With all tests collected, one full collection took half a second, and took place hundreds of
     times.
     """
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # so that Python knows how little is left, and still collects garbage as often
+    gc.disable()
+    try:
+        result = yield
+    finally:
+        gc.freeze()
+        gc.collect()  # so that Python knows how little is left, and still collects garbage as often
+        gc.enable()
+    return result
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib.util
 import json
 import os
@@ -214,8 +215,10 @@ def test_trust_names_the_code_under_which_a_defect_is_refused(defect: Any) -> No
     assert not defect.rule or f"`{defect.outcome}`" in rules()[defect.rule]
 
 
-def findings() -> Iterator[tuple[str, int]]:
+@functools.cache
+def findings() -> list[tuple[str, int]]:
     """(code, rule) of each finding that the checks can make."""
+    found = set()
     modules = (ROOT / "esgvzarr" / "combine").glob("*.py")
     for node in [node for path in modules for node in ast.walk(ast.parse(path.read_text()))]:
         if (
@@ -225,12 +228,13 @@ def findings() -> Iterator[tuple[str, int]]:
         ):
             code, rule = node.args[:2]
             if isinstance(code, ast.Constant) and isinstance(rule, ast.Constant):
-                yield str(code.value), int(rule.value)  # type: ignore[arg-type]
+                found.add((str(code.value), int(rule.value)))  # type: ignore[arg-type]
+    return sorted(found)
 
 
-@pytest.mark.parametrize(("code", "rule"), sorted(set(findings())))
-def test_the_rule_that_a_finding_cites_says_so(code: str, rule: int) -> None:
-    assert f"`{code}`" in rules()[rule]
+def test_the_rule_that_a_finding_cites_says_so() -> None:
+    assert len(findings()) > 20
+    assert [(code, rule) for code, rule in findings() if f"`{code}`" not in rules()[rule]] == []
 
 
 def test_the_reference_names_the_rules_of_findings() -> None:

@@ -162,20 +162,14 @@ def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: st
         )
     infos: list[Any] = []
     dataset.chunk_iter(infos.append)
-    index = ChunkIndex(
+    # libhdf5 counts by the same walk by which it lists, so that its list needs no second look; the
+    # proof compares what the references state with its count in any case.
+    return ChunkIndex(
         np.array([info.chunk_offset for info in infos], np.int64).reshape(len(infos), dataset.rank),
         np.array([info.byte_offset for info in infos], np.int64),
         np.array([info.size for info in infos], np.int64),
         np.array([info.filter_mask for info in infos], np.int64),
     )
-    if len(infos) != dataset.get_num_chunks() or index.sizes.sum() != stored:
-        raise FormatError(
-            subject,
-            f"libhdf5 lists {len(infos)} chunks of {path!r} and counts {dataset.get_num_chunks()}",
-            todo="The chunk index is damaged: rewrite the file.",
-            code="file-unreadable",
-        )
-    return index
 
 
 def _variable(

@@ -25,7 +25,7 @@ from .document import check_sizes, contents_of, parse
 from .kerchunk_file import ASSET_FIELDS, References, kerchunk_kwargs
 from .protocol import KERCHUNK_TYPE, ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, Reading
-from .reference_tables import RECORD, ReferenceTables, grid_of
+from .reference_tables import MARK, RECORD, ReferenceTables, grid_of
 from .requirements import require
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class KerchunkParquet:
             for key, value in _references(array, urls):
                 tables[f"{path}/{key}"] = value
         tables.flush()
+        _mark(staged / ".zmetadata")
         provenance = orjson.dumps(kerchunk.json_value(references.provenance))
         (staged / RECORD).write_bytes(provenance)
 
@@ -278,6 +279,12 @@ def _tables_of(tables: ReferenceTables, path: str) -> Iterator[_Table]:
             np.asarray(table["size"], np.int64)[: len(rows)],
             list(table.get("raw", nothing))[: len(rows)],
         )
+
+
+def _mark(metadata: Path) -> None:
+    """Say in ``.zmetadata`` that the tables refer to all chunks."""
+    said = orjson.loads(metadata.read_bytes())
+    metadata.write_bytes(orjson.dumps({**said, MARK: {"tables": "complete"}}))
 
 
 def _arrays(references: ReferenceSet) -> Iterator[tuple[str, Array]]:

@@ -24,6 +24,10 @@ RECORD = "provenance.json"
 """File of the directory that states which tool made it, from which files. Stock readers
 ignore it.
 """
+MARK = "esgvzarr"
+"""Member of ``.zmetadata``, beside kerchunk's own, in directories whose tables refer to all chunks.
+Stock readers do not look there.
+"""
 _MAGIC = b"PAR1"
 """First and last bytes of a parquet file."""
 _KEPT = 128
@@ -56,6 +60,7 @@ class ReferenceTables(Mapping[str, Any]):
         self.record_size: int = said["record_size"]
         if not isinstance(self.metadata, dict) or type(self.record_size) is not int:
             raise ValueError("its .zmetadata are not those of kerchunk parquet")
+        self._is_marked = MARK in said
         self._mapper = LazyReferenceMapper(root, fs=files)
         self._mapper.setup()
         self._mapper.open_refs = lru_cache(_KEPT)(self.table)
@@ -69,6 +74,11 @@ class ReferenceTables(Mapping[str, Any]):
             return read_whole(self._files, f"{self._root}/{RECORD}")
         except FileNotFoundError:
             return None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether esgvzarr wrote the directory, so that its tables refer to all chunks."""
+        return self._is_marked or self.record is not None
 
     def __getitem__(self, key: str) -> Any:
         """Return the reference of a key.
@@ -88,7 +98,7 @@ class ReferenceTables(Mapping[str, Any]):
             return value
         path, _, chunk = key.rpartition("/")
         is_of_chunk = f"{path}/.zarray" in self.metadata and _CHUNK.fullmatch(chunk)
-        if is_of_chunk and self.record is not None:
+        if is_of_chunk and self.is_ours:
             raise self._broken(path, None, f"has no reference to chunk {chunk}")
         raise KeyError(key)
 
@@ -131,7 +141,7 @@ class ReferenceTables(Mapping[str, Any]):
         try:
             data = read_whole(self._files, self._place(path, record))
         except FileNotFoundError:
-            if self.record is None:
+            if not self.is_ours:
                 raise
             raise self._broken(path, record, "does not exist") from None
         except OSError as error:

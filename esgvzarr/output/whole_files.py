@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ..errors import TransportError
+
+TRIES = 3
+"""Tries per file, if the server is busy or the connection is lost."""
+FIRST_WAIT_S = 0.2
+"""Seconds before the second try; four times as long before the third."""
+LONGEST_WAIT_S = 60.0
+"""The longest pause that a server may request by ``Retry-After``, in seconds."""
 
 
 def read_whole(files: Any, path: str) -> bytes:
@@ -17,13 +25,27 @@ def read_whole(files: Any, path: str) -> bytes:
     Raises:
         FileNotFoundError: the file does not exist, or the server says so.
         OSError: a local file cannot be read.
-        TransportError: the server answers with another error, or its answer is incomplete.
+        TransportError: the server answers with another error, or its answer is incomplete; errors
+            that may pass occurred in each of several tries.
     """
     from fsspec.asyn import AsyncFileSystem
 
     if not isinstance(files, AsyncFileSystem):
         return bytes(files.cat_file(path))
+    wait_s = FIRST_WAIT_S
+    for tried in range(1, TRIES + 1):
+        try:
+            return _fetch(files, path)
+        except TransportError as error:
+            is_slow = isinstance(error.__cause__, TimeoutError)  # five minutes, by fsspec's default
+            if not error.retryable or is_slow or tried == TRIES:
+                raise
+            time.sleep(min(error.retry_after_s or wait_s, LONGEST_WAIT_S))
+            wait_s *= 4
+    raise AssertionError("unreachable")
 
+
+def _fetch(files: Any, path: str) -> bytes:
     import aiohttp
 
     try:
@@ -39,4 +61,5 @@ def read_whole(files: Any, path: str) -> bytes:
             expected="a complete answer",
             todo="Try again later; if the error stays, report it to the data node.",
             code="transport-unreachable",
+            retryable=True,
         ) from error

@@ -4,6 +4,8 @@ never shown as fill values.
 
 from __future__ import annotations
 
+import itertools
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import orjson
 import pytest
 import xarray
 from trust import oracle
@@ -21,8 +24,8 @@ import esgvzarr
 from esgvzarr import pages
 from esgvzarr.audit.judgement import State
 from esgvzarr.errors import EsgvzarrError, ProofError, SourceError
-from esgvzarr.output import named
-from esgvzarr.output.reference_tables import RECORD
+from esgvzarr.output import named, whole_files
+from esgvzarr.output.reference_tables import MARK, RECORD
 from esgvzarr.testing import DATASET_ID, DEFECTS
 
 pytest.importorskip("fastparquet")
@@ -46,12 +49,17 @@ def place(written: Path, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def served(directory: Path, answer: int | bytes, end: str) -> Iterator[str]:
-    """The URL of a server of a directory, dot-files too, that answers otherwise for one file."""
+def served(
+    directory: Path, answer: int | bytes, end: str, times: float = math.inf
+) -> Iterator[str]:
+    """The URL of a server of a directory, dot-files too, that answers otherwise for one file, so
+    many times.
+    """
+    numbers = itertools.count()
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            if not self.path.endswith(end):
+            if not self.path.endswith(end) or next(numbers) >= times:
                 super().do_GET()
             elif isinstance(answer, int):
                 self.send_error(answer)
@@ -157,8 +165,20 @@ def test_a_damaged_record_hides_no_missing_table(place: Path) -> None:
         esgvzarr.open_dataset(str(place))["tas"].load()
 
 
+def test_a_directory_is_ours_by_its_own_metadata_too(place: Path) -> None:
+    (place / RECORD).unlink()
+    assert esgvzarr.open_dataset(str(place))["tas"].notnull().all()
+    remove(place / TABLE)
+    with pytest.raises(SourceError, match=r"tas/refs\.0\.parq: is not there"):
+        esgvzarr.open_dataset(str(place))["tas"].load()
+
+
 def test_directories_of_others_may_leave_out_chunks_that_were_never_written(place: Path) -> None:
     (place / RECORD).unlink()
+    metadata = place / ".zmetadata"
+    said = orjson.loads(metadata.read_bytes())
+    del said[MARK]
+    metadata.write_bytes(orjson.dumps(said))
     remove(place / TABLE)
     stored = xarray.open_dataset(place, engine="esgvzarr")
     assert np.isnan(stored["tas"].values).all()
@@ -175,8 +195,13 @@ def test_directories_of_others_may_leave_out_chunks_that_were_never_written(plac
     ],
 )
 def test_what_a_server_answers_for_a_table_is_told(
-    place: Path, answer: int | bytes, code: str, retryable: bool
+    place: Path,
+    answer: int | bytes,
+    code: str,
+    retryable: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(whole_files, "FIRST_WAIT_S", 0)
     with served(place.parent, answer, TABLE) as url:
         data = esgvzarr.open_dataset(f"{url}/{place.name}")
         with pytest.raises(EsgvzarrError) as raised:
@@ -184,8 +209,21 @@ def test_what_a_server_answers_for_a_table_is_told(
     assert (raised.value.code, raised.value.retryable) == (code, retryable)
 
 
+@pytest.mark.parametrize("end", ["lat/refs.0.parq", ".zmetadata", RECORD])
+def test_what_a_busy_server_refuses_at_first_is_asked_for_again(
+    place: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_files, "FIRST_WAIT_S", 0)
+    with served(place.parent, 503, end, times=whole_files.TRIES - 1) as url:
+        data = esgvzarr.open_dataset(f"{url}/{place.name}")
+        assert data["lat"].shape == (4,)
+
+
 @pytest.mark.parametrize("status", [403, 503])
-def test_what_a_server_answers_for_a_document_is_told(tmp_path: Path, status: int) -> None:
+def test_what_a_server_answers_for_a_document_is_told(
+    tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_files, "FIRST_WAIT_S", 0)
     with (
         served(tmp_path, status, "x.json") as url,
         pytest.raises(EsgvzarrError) as raised,
