@@ -140,24 +140,18 @@ class Variable:
     fill_value: Any
     """The ``_FillValue`` attribute; None if the file has none."""
     chunk_shape: tuple[int, ...]
-    """(dimension,) elements of a stored chunk; the variable's shape if it is stored in one
-    piece.
-    """
+    """(dimension,) elements of a stored chunk; the variable's shape if there is only one."""
     codecs: tuple[Mapping[str, Any], ...]
     """numcodecs configurations in the order of encoding (HDF5's filter pipeline)."""
     chunks: ChunkTable
     inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
-    """Chunks that could not be referenced, encoded by ``codecs``; by their indices in the chunk
-    grid.
-    """
+    """Chunks that could not be referenced, encoded by ``codecs``; by indices in the chunk grid."""
     unwritten: Any = 0
     """The value that netCDF reads where nothing was ever written (``_FillValue``, else the fill
     value that the file declares).
     """
     values: np.ndarray | None = None
-    """The values of the whole variable as stored (not unpacked), if they were read; dimensions as
-    in ``dims``.
-    """
+    """The values of the whole variable as stored (not unpacked), if they were read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -306,9 +300,7 @@ class ReferenceSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """One dataset of a document of several datasets: its files after the checks, and its own
-    references.
-    """
+    """One dataset of a document of several: its checked files, and its own references."""
 
     name: str
     """Its DSID, or the name of its stream or file."""
@@ -386,9 +378,7 @@ class Layout(StrEnum):
     SEGMENTS = "segments"
     """In several groups, which follow each other in time. Stock readers see an empty root."""
     GROUPS = "groups"
-    """In groups, because the variables do not fit into one dataset. Stock readers see an empty
-    root.
-    """
+    """In groups, if variables do not fit into one dataset. Stock readers see an empty root."""
     SEGMENTED_GROUPS = "segmented groups"
     """In groups, some of which are in segments. Stock readers see an empty root, and some empty
     groups.

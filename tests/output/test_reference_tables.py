@@ -169,7 +169,7 @@ def test_a_directory_is_ours_by_its_own_metadata_too(place: Path) -> None:
     (place / RECORD).unlink()
     assert esgvzarr.open_dataset(str(place))["tas"].notnull().all()
     remove(place / TABLE)
-    with pytest.raises(SourceError, match=r"tas/refs\.0\.parq: is not there"):
+    with pytest.raises(SourceError, match=r"tas/refs\.0\.parq: does not exist"):
         esgvzarr.open_dataset(str(place))["tas"].load()
 
 
