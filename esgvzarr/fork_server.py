@@ -51,7 +51,7 @@ _HEAVY = (
     "zarr",
     "aiohttp",
     "fsspec.implementations.http",
-    "dask.array",
+    "dask.base",
     "xarray",
     "kerchunk.hdf",
     "kerchunk.xarray_backend",
@@ -167,7 +167,7 @@ class ForkServer:
 
 
 class Watch:
-    """Reports how a child ends. Closing it kills the child."""
+    """Reports how a child ends. Stopping or closing it kills the child."""
 
     def __init__(self, told: socket.socket) -> None:
         self._told = told
@@ -179,6 +179,11 @@ class Watch:
             return End(Ending.EXIT, signal.SIGKILL)
         words = json.loads(said)
         return End(Ending(words["ending"]), words["signal"])
+
+    def stop(self) -> None:
+        """Kill the child, if it still runs, while another thread may wait for its end."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._told.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Kill the child, if it still runs."""

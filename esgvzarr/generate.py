@@ -19,7 +19,7 @@ from .output.placing import plan_reference, write_reference
 from .pages import ProofOf, renew_page, write_pages
 from .permissions import absolute
 from .proof import read_artefact, referenced_urls, verify
-from .stage import Place, Staged, Work, places_of, staged_apart, staging_places
+from .stage import Place, Staged, Work, places_of, staging_places
 from .stage import Progress as Progress
 from .stage import Stager as Stager
 from .stage import limits_of as limits_of
@@ -27,6 +27,7 @@ from .stage import make_references as make_references
 from .stage import make_transport as make_transport
 from .stage import reference_name as reference_name
 from .stage import storage_options as storage_options
+from .stage.apart import staged_apart
 from .transport import Transport, host_of, is_url
 from .workers import in_a_worker
 

@@ -198,16 +198,16 @@ class Settings(BaseModel):
         default=3600.0,
         gt=0,
         description=(
-            "Seconds that the scan and the proof of one dataset may take. They run in a "
-            "process of their own, which is ended after this time."
+            "Seconds that the scan and the proof of one dataset may take. They run in processes "
+            "of their own, which are ended after this time."
         ),
     )
     worker_memory_mib: int = Field(
         default=4096,
         ge=256,
         description=(
-            "MiB of memory that the scan and the proof of one dataset may use. Their "
-            "process is ended if it uses more, as libraries may do with damaged files."
+            "MiB of memory that each process that scans or proves a dataset may use. A process is "
+            "ended if it uses more, as libraries may do with damaged files."
         ),
     )
     strict: bool = Field(

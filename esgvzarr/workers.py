@@ -110,18 +110,60 @@ def in_a_worker(
         WorkerError: the process died, reached a limit, or the function has a fault; or this process
             may open too few files.
     """
-    if _is_a_child:
+    if is_a_worker():
         told = {"progress": progress} if progress else {}
         return function(*arguments, **told)
-    _check_open_files()
-    job = pickle.dumps((function, arguments, progress is not None))
-    child, watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
-    try:
-        with child:
-            result: _T = _follow(child, watch, job, limits, progress or _ignore)
+    with Worker(limits) as worker:
+        return worker.run(function, *arguments, progress=progress)
+
+
+class Worker:
+    """A process of its own for one job, which gets ready before the job is known.
+
+    Args:
+        limits: of time, from now on, and of memory.
+
+    Raises:
+        WorkerError: this process may have too few files open.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        _check_open_files()
+        self._limits = limits
+        self._child, self._watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
+
+    def run(
+        self,
+        function: Callable[..., _T],
+        *arguments: Any,
+        progress: Callable[..., None] | None = None,
+    ) -> _T:
+        """What a function returns or raises, called in that process. The arguments and errors are
+        those of `in_a_worker`.
+        """
+        job = pickle.dumps((function, arguments, progress is not None))
+        result: _T = _follow(self._child, self._watch, job, self._limits, progress or _ignore)
         return result
-    finally:
-        watch.close()
+
+    def stop(self) -> None:
+        """End the process, whatever it does. A thread that waits for it gets a WorkerError."""
+        self._watch.stop()
+
+    def close(self) -> None:
+        """End the process, which no thread waits for any more."""
+        self._child.close()
+        self._watch.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def is_a_worker() -> bool:
+    """Whether this process is itself the worker of another one."""
+    return _is_a_child
 
 
 def _check_open_files() -> None:

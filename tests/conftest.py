@@ -36,6 +36,7 @@ SLOW = {
     "pages": "starts Chromium",
     "proof/test_over_http.py": "proves large datasets over HTTP",
     "security/test_bombs.py": "inflates much",
+    "stage/test_apart.py": "starts several processes for each dataset",
     "test_demo.py": "runs the demo",
     "test_wall.py": "starts a process for each dataset",
     "test_workers.py": "starts clusters",

@@ -18,7 +18,7 @@ import pytest
 
 from esgvzarr.errors import Fault, ProofError, WorkerError
 from esgvzarr.testing.processes import hear_ctrl_c
-from esgvzarr.workers import Limits, in_a_worker
+from esgvzarr.workers import Limits, Worker, in_a_worker
 
 LIMITS = Limits(time_s=30, memory_mib=512)
 
@@ -153,6 +153,21 @@ def test_a_process_that_a_stranger_kills_may_be_tried_again() -> None:
     assert (error.code, error.retryable) == ("worker-died", True)
 
 
+def test_a_thread_that_waits_for_a_process_hears_that_it_was_stopped() -> None:
+    told: list[int] = []
+    with Worker(LIMITS) as worker, ThreadPoolExecutor(1) as threads:
+        job = threads.submit(worker.run, _tell_process_and_hang, progress=told.append)
+        assert _soon(lambda: len(told) == 1)
+        worker.stop()
+        assert isinstance(job.exception(), WorkerError)
+
+
+def test_a_process_gets_ready_before_its_job_is_known() -> None:
+    with Worker(LIMITS) as first, Worker(LIMITS) as second:
+        assert second.run(_double, 4) == 8
+        assert first.run(_double, 3) == 6
+
+
 def _tell_process_and_hang(*, progress: Callable[[int], None]) -> None:
     progress(os.getpid())
     _hang()
@@ -217,7 +232,7 @@ def _pids_of_both() -> tuple[int, int]:
 _OWNER = """
 import os, sys, threading, time
 from esgvzarr.testing.processes import hear_ctrl_c
-from esgvzarr.workers import Limits, in_a_worker
+from esgvzarr.workers import Limits, Worker, in_a_worker
 sys.path.insert(0, {tests!r})
 from test_workers import _tell_process_and_hang
 {threads}
@@ -290,7 +305,7 @@ def test_files_above_a_limit_that_was_lowered_end_no_worker() -> None:
     """As ``ulimit -n 60`` does it in a shell that holds a file with a higher number."""
     program = (
         "import os, resource, sys\n"
-        "from esgvzarr.workers import Limits, in_a_worker\n"
+        "from esgvzarr.workers import Limits, Worker, in_a_worker\n"
         "os.dup2(os.open(os.devnull, os.O_RDONLY), 100)\n"
         "_, most = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (60, most))\n"
@@ -304,7 +319,7 @@ def test_a_limit_of_open_files_that_is_too_low_is_named() -> None:
     program = (
         "import resource\n"
         "from esgvzarr.errors import WorkerError\n"
-        "from esgvzarr.workers import Limits, in_a_worker\n"
+        "from esgvzarr.workers import Limits, Worker, in_a_worker\n"
         "_, most = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (20, most))\n"
         "try:\n"

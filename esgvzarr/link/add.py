@@ -16,7 +16,7 @@ from ..output import Reading, of_place, provenance_at, reading_of
 from ..output.parts import parts_of
 from ..output.placing import remove_reference
 from ..output.protocol import KERCHUNK_TYPE
-from ..pages import page_href, page_path, remove_page
+from ..pages import page_href, page_path, remove_page, renew_beside
 from ..permissions import absolute
 from ..settings import Settings
 from ..transport import Transport, is_url
@@ -194,6 +194,7 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
     if not linked:
         remove_page(path)
         remove_reference(path)
+        renew_beside(path)
 
 
 def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: Settings) -> Linked:

@@ -19,7 +19,8 @@ from ..indexes import Index, record_in
 from ..model import DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
 from ..output import Reading, of_place
-from ..stage import Work, staged_apart, staging_places
+from ..stage import Work, staging_places
+from ..stage.apart import staged_apart
 from ..transport import Transport
 from .add import access_link, place
 from .address import open_index

@@ -16,7 +16,8 @@ from ..outcome import Verb, Written
 from ..output import of_place
 from ..output.placing import remove_leftovers
 from ..proof import read_artefact
-from ..stage import Place, Staged, Work, held, places_for, staged_apart
+from ..stage import Place, Staged, Work, held, places_for
+from ..stage.apart import staged_apart
 from ..transport import Transport
 from .add import place
 from .attempt import Attempt

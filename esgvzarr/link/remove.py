@@ -19,7 +19,7 @@ from ..model import AccessLink, DatasetId, DatasetRecord, FileRecord
 from ..outcome import Deleted, Outcome, Pending, Queued, Verb, Withdrawn, failure, unexpected
 from ..output import suffixes
 from ..output.placing import remove_leftovers, remove_reference, withdraw_reference
-from ..pages import remove_page
+from ..pages import remove_page, renew_beside
 from ..settings import Settings
 from ..sources import with_local_paths
 from .address import address_of_config, open_index
@@ -123,6 +123,8 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
         else:
             attempt.unlinked()
             outcome = _remove(task, plan.paths, settings)
+            for path in plan.paths:
+                renew_beside(path, attempt.proof_of)
             if task.verb is Verb.RELINK:
                 detail = f"unlinked, {outcome.detail}; esgvzarr resume links it again"
                 outcome = Queued(outcome.dataset_id, task.verb, detail)

@@ -209,6 +209,25 @@ def remove_page(reference: str | os.PathLike[str]) -> bool:
     return True
 
 
+def renew_beside(reference: str | os.PathLike[str], proof_of: ProofOf = lambda _: None) -> None:
+    """Renew the pages of the outputs that lay beside a reference file that was removed: they lead
+    to its page. One that cannot be renewed is logged as a warning.
+
+    Args:
+        reference: path of what was removed.
+        proof_of: finds the proofs of the others.
+    """
+    path = Path(reference)
+    dataset = path.name.removesuffix(of_place(path.name).suffix)
+    for suffix in suffixes():
+        other = path.with_name(dataset + suffix)
+        if other.exists() and page_path(other).is_file():
+            try:
+                renew_page(other, proof_of=proof_of)
+            except EsgvzarrError as error:
+                _log.warning("the page of %s may lead to one that is gone: %s", other, error)
+
+
 def _log_left_out(error: EsgvzarrError) -> None:
     _log.warning("left out: %s", error)
 

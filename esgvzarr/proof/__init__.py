@@ -35,6 +35,8 @@ from .jobs import Job, values_of
 from .parts import Part, Scene, check_all_named, check_listing, scenes
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
+from .share import WHOLE, Share
+from .share import united as united
 from .stack import versions
 
 FIRST_LOOK = 8
@@ -94,6 +96,7 @@ def verify(
     full: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     scanned: Mapping[str, Fetched] | None = None,
+    share: Share = WHOLE,
     told: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
     """Compare a reference file with the NetCDF files that it should show.
@@ -114,6 +117,8 @@ def verify(
         storage_options: options of fsspec's reference file system, for the reader's side.
         scanned: what a scan read of each file over HTTP, by URL. The proof reuses the bytes, and
             not the scan's interpretation of them.
+        share: the files whose chosen chunks are compared here, if several processes prove one
+            output. `united` joins their reports.
         told: is told how many bytes are compared, and how many there are.
 
     Returns:
@@ -134,7 +139,9 @@ def verify(
         options["remote_options"] = {**clients.options, **asked}
         if not any(is_url(url) for url in places.urls()):
             options["fs"] = local_files()
-        desk = replace(_prepare(files, transport, clients, places, scanned or {}), told=told)
+        desk = _prepare(files, transport, clients, places, scanned or {})
+        desk = replace(desk, own=share.urls(files), told=told)
+        _look_at(desk)
         shown = open_shown(artefact, options, location)
         found = scenes(contents.provenance, shown, files, location)
         checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]
@@ -193,24 +200,37 @@ def _prepare(
     """Fetch what is always read of each file: its metadata, and the variables that are not data."""
     remote = [file.url for file in files if local_path(file) is None]
     known = fetch_metadata(remote, transport, scanned)
+    fetch_beside_data(known, transport)
     sources = sources_of(files, known)
-    contents = {
-        url: source.content for url, source in sources.items() if source.content is not None
-    }
-    ranges = [
-        Range(url, start, stop)
-        for url, source in sources.items()
-        if source.hint is not None and source.content is not None
-        for start, stop in Hints(source.hint).beside_data()
-    ]
-    fetch(ranges, contents, transport)
-    clients.known = contents
-    for url, content in contents.items():
-        stop = min(content.size, FIRST_LOOK)
-        if stop:
-            clients.looks[url] = (0, content.read(0, stop))
+    clients.known = {url: one.content for url, one in known.items()}
     sizes = sizes_of(files, sources, transport)
-    return Desk(transport, clients, places, sources, sizes, OpenFiles())
+    return Desk(transport, clients, places, sources, sizes, OpenFiles(), WHOLE.urls(files))
+
+
+def fetch_beside_data(fetched: Mapping[str, Fetched], transport: Transport) -> None:
+    """Fetch the variables that the proof compares whole: times, their bounds, and variables that do
+    not change with time. Their bytes are added to what is known of each file, in one batch.
+
+    Args:
+        fetched: what is known of each file, by URL.
+        transport: reads.
+
+    Raises:
+        TransportError: bytes cannot be read.
+    """
+    ranges = []
+    for url, known in fetched.items():
+        if known.hint is not None:
+            ranges += [Range(url, *span) for span in Hints(known.hint).beside_data()]
+    fetch(ranges, {url: known.content for url, known in fetched.items()}, transport)
+
+
+def _look_at(desk: Desk) -> None:
+    """Note the first bytes of each file of the share, which are asked for again after the proof."""
+    for url, content in desk.clients.known.items():
+        stop = min(desk.sizes[url], FIRST_LOOK)
+        if stop and url in desk.own:
+            desk.clients.looks[url] = (0, content.read(0, stop))
 
 
 def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
@@ -230,7 +250,7 @@ def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[C
         for (_, one, _), found in zip(some, results, strict=True):
             one.accept(found)
             yield from found.checks
-            jobs += found.jobs
+            jobs += [job for job in found.jobs if job.url in desk.own]
     compare_boxes(jobs, desk)
     yield from values_of(jobs)
     yield from _compare_repeated(parts, desk)
@@ -241,6 +261,8 @@ def _compare_repeated(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> I
     works = []
     for part, one in parts:
         for file in one.shared():
+            if file.url not in desk.own:
+                continue
             works.append((desk.sources[file.url], one.repeated(file, part.dropped)))
     jobs: list[Job] = []
     for own in judge_all(works, desk.transport):

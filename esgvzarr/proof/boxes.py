@@ -7,7 +7,7 @@ a batch lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +49,8 @@ class Desk:
     """URL -> bytes of the files whose URLs readers follow."""
     open_files: OpenFiles
     """Local files that stay open between two reads by netCDF-C."""
+    own: Collection[str]
+    """URLs of the files whose chosen chunks are compared here."""
     told: Callable[[int, int], None] = lambda *_: None
     """Is told how many bytes are compared, and how many there are."""
 

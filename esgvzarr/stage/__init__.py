@@ -15,24 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..combine.overlaps import serve_once
-from ..combine.rectilinear import Bound, join_segments
 from ..combine.several import combine_dataset
-from ..errors import FormatError, ProofError, SettingsError
+from ..errors import FormatError, SettingsError
 from ..formats import Fetched, check_served, location_of, scan_and_keep
 from ..formats import Reading as Scanning
-from ..model import DatasetId, DatasetRecord, FileRecord, Finding, ReferenceSet
-from ..output import Artefact, named, reading_of
-from ..output.disk_errors import writing
-from ..output.parts import measure
-from ..output.placing import clear, staging
-from ..output.protocol import UNREADABLE
+from ..model import DatasetId, DatasetRecord, FileRecord, ReferenceSet, Report
+from ..output import named, reading_of
+from ..output.placing import staging
 from ..permissions import absolute
+from ..proof import united
+from ..proof.share import WHOLE, Share
 from ..proof.stack import import_readers
-from ..transport import Range, Transport, host_of, is_url
+from ..transport import Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
 from ..workers import Limits
 from .damage import explained
-from .proving import advice as advice_on
 from .proving import prove
 from .proving import storage_options as storage_options
 from .telling import Detailed as Detailed
@@ -40,12 +37,15 @@ from .telling import Doing as Doing
 from .telling import Progress as Progress
 from .telling import begin as begin
 from .telling import in_a_told_worker as in_a_told_worker
+from .telling import run_told as run_told
 from .work import Destination as Destination
+from .work import Made as Made
 from .work import Place as Place
 from .work import Proved as Proved
 from .work import Staged as Staged
 from .work import Stager as Stager
 from .work import Work as Work
+from .writing import read_back, write_outputs
 
 if TYPE_CHECKING:
     from ..settings import Settings  # pydantic costs a quarter of a second
@@ -203,36 +203,85 @@ def stage(work: Work) -> Staged:
 
 def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda *_: None) -> Staged:
     """Do the work of ``stage`` with a transport that exists already."""
+    files = work.record.files
+    remote = any(is_url(location_of(file, work.settings.read)) for file in files)
+    importing = import_readers() if remote else None
+    made = make(work, transport, progress=progress)
+    if importing is not None:
+        # xarray lists its engines once, which must not happen while one of them is being imported.
+        importing.join()
+    return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
+
+
+def make(work: Work, transport: Transport, *, progress: Progress = lambda *_: None) -> Made:
+    """Scan a dataset, and write its outputs beside their places. Nothing is proved yet.
+
+    Raises:
+        EsgvzarrError: the references cannot be made; the error says why.
+    """
     record = work.record
     for file in record.files:
         transport.check_allowed(file.url)
     transport.forget(places_of(record.files))
     told = begin(progress, str(record.id), f"scanning {len(record.files)} files")
-    remote = any(is_url(location_of(file, work.settings.read)) for file in record.files)
-    importing = import_readers() if remote else None
     scanned: dict[str, Fetched] = {}
     with transport.watched(told):
         references = make_references(record, transport, read=work.settings.read, keep=scanned)
-    if importing is not None:
-        # xarray lists its engines once, which must not happen while one of them is being imported.
-        importing.join()
-    return stage_references(
-        references, record.files, work.destination, transport, progress=progress, scanned=scanned
-    )
+    return write_outputs(references, record.files, work.destination, transport, scanned)
 
 
-def staged_apart(
-    work: Work, transport: Transport, *, progress: Progress = lambda *_: None
-) -> Staged:
-    """Do the work of ``stage_with`` in a process of its own, within the limits that the settings
-    name.
+def prove_outputs(
+    made: Made,
+    settings: Settings,
+    *,
+    share: Share = WHOLE,
+    progress: Progress = lambda *_: None,
+) -> list[Report]:
+    """Prove each output as it was written.
+
+    Args:
+        made: the outputs.
+        settings: how they are proved.
+        share: the files whose chosen chunks are compared here.
+        progress: is told of each step.
 
     Raises:
-        EsgvzarrError: the references cannot be made; the error says why.
-        WorkerError: the process died, reached a limit of time or memory, or has a fault.
+        ProofError: an output does not read back as the files do.
+        FormatError, TransportError: a file cannot be read.
     """
-    limits = limits_of(work.settings)
-    return in_a_told_worker(stage_with, work, transport, limits=limits, progress=progress)
+    reports = []
+    for output in made.outputs:
+        step = f"proving {output.references.chunk_count} chunks as {output.place.output}"
+        told = begin(progress, made.name, step)
+        report = prove(
+            read_back(output),
+            made.name,
+            made.files,
+            made.transport,
+            settings,
+            location=output.place.location,
+            scanned=made.scanned,
+            share=share,
+            told=told,
+        )
+        reports.append(report)
+    return reports
+
+
+def staged_of(made: Made, reports_of_shares: Sequence[Sequence[Report]]) -> Staged:
+    """Return the result of staging, after the proof.
+
+    Args:
+        made: the outputs.
+        reports_of_shares: for each share of the proof, the reports of all outputs.
+    """
+    outputs = []
+    for output, *reports in zip(made.outputs, *reports_of_shares, strict=True):
+        reading = reading_of(output.references.provenance)
+        name = output.place.output
+        outputs.append(Proved(name, output.size, output.sha256, united(reports), reading))
+    references = made.references
+    return Staged(tuple(outputs), made.warnings, len(references.files), references.chunk_count)
 
 
 def places_of(files: Sequence[FileRecord]) -> list[str]:
@@ -266,90 +315,5 @@ def stage_references(
         ProofError: an output does not read back as the files do.
         FormatError, StoreError: an output cannot be written.
     """
-    outputs = []
-    joined, advice = _joined(references, destination, transport)
-    for place in destination.places:
-        own = joined if named(place.output).joins_segments else references
-        step = f"proving {own.chunk_count} chunks as {place.output}"
-        told = begin(progress, str(references.id), step)
-        artefact, size, sha256 = _write_staged(own, place)
-        report = prove(
-            artefact,
-            str(references.id),
-            files,
-            transport,
-            destination.settings,
-            location=place.location,
-            scanned=scanned,
-            told=told,
-        )
-        advice += advice_on(own, place.output, place.path, destination.settings)
-        reading = reading_of(own.provenance)
-        outputs.append(Proved(place.output, size, sha256, report, reading))
-    return Staged(
-        tuple(outputs),
-        (*references.warnings, *advice),
-        len(references.files),
-        references.chunk_count,
-    )
-
-
-def _joined(
-    references: ReferenceSet, destination: Destination, transport: Transport
-) -> tuple[ReferenceSet, list[Finding]]:
-    """Join the segments, for outputs that support chunks of different lengths.
-
-    Returns:
-        The joined references, and the findings why they could not be joined.
-    """
-    places = [place for place in destination.places if named(place.output).joins_segments]
-    settings = destination.settings
-    is_padded = settings.file_ends == "codec"
-    joined = join_segments(references, padded=is_padded) if places else None
-    if joined is None:
-        return references, []
-    most = Bound(settings.copied_fraction, settings.copied_mib * 2**20).of(references)
-    if joined.copied > most:
-        finding = Finding(
-            "segments-copies",
-            2,
-            places[0].path,
-            f"at most {most} bytes to be copied",
-            f"{joined.copied} bytes of file ends",
-            "The dataset stays in segments. To store it as one array, raise "
-            "`copied_fraction` and `copied_mib`.",
-            refuse=False,
-        )
-        return references, [finding]
-    files = [file.file for file in references.files]
-    nearest = [location_of(file, settings.read) for file in files]
-
-    def read(pieces: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        ranges = [Range(nearest[number], start, stop) for number, start, stop in pieces]
-        return list(transport.read_ranges(ranges))
-
-    return joined.filled(read), []
-
-
-def _write_staged(references: ReferenceSet, place: Place) -> tuple[Artefact, int, str]:
-    """Write one output, measure it, and read it back from disk.
-
-    Raises:
-        ProofError: it cannot be read back.
-    """
-    output = named(place.output)
-    staged = Path(place.staged)
-    with writing(place.path):
-        clear(staged)  # A killed process may have left a part of it.
-        output.write(references, staged, Path(place.path), place.location)
-    size, sha256 = measure(staged)
-    try:
-        return output.staged(staged, references), size, sha256
-    except UNREADABLE as error:
-        raise ProofError(
-            str(references.id),
-            f"the staged {output.name} output cannot be read: {type(error).__name__}: {error}",
-            expected="the output that was just written",
-            todo="Nothing was published. Check the disk, then try again.",
-            code="proof-not-written",
-        ) from error
+    made = write_outputs(references, files, destination, transport, scanned or {})
+    return staged_of(made, [prove_outputs(made, destination.settings, progress=progress)])

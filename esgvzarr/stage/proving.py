@@ -13,9 +13,10 @@ from ..formats import Fetched
 from ..model import FileRecord, Finding, ReferenceSet, Report
 from ..output import Artefact, named, reading_of
 from ..proof import DECODED, verify
+from ..proof.share import WHOLE, Share
 from ..transport import Transport, is_url
 from .damage import check_served_bytes, explained
-from .telling import Share
+from .telling import Told
 
 if TYPE_CHECKING:
     from ..settings import Settings  # Importing pydantic takes a quarter of a second.
@@ -93,7 +94,8 @@ def prove(
     *,
     location: str,
     scanned: Mapping[str, Fetched] | None = None,
-    told: Share = lambda *_: None,
+    share: Share = WHOLE,
+    told: Told = lambda *_: None,
 ) -> Report:
     """Prove an output, and return the report of the passed proof.
 
@@ -105,6 +107,7 @@ def prove(
         settings: how many samples are compared, and where files are read.
         location: where the output will be.
         scanned: what the scan has read over HTTP.
+        share: the files whose chosen chunks are compared here.
         told: is told how many bytes are compared, and how many there are.
 
     Raises:
@@ -123,6 +126,7 @@ def prove(
             samples=settings.proof_samples,
             storage_options=storage_options(files, settings),
             scanned=scanned,
+            share=share,
             told=told,
         )
     except FormatError as error:

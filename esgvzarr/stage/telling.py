@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..workers import Limits, in_a_worker
+from ..workers import Limits, Worker, in_a_worker
 
 Progress = Callable[[str, str], None]
 """Is told the dataset id and the step."""
-Share = Callable[[int, int], None]
+Told = Callable[[int, int], None]
 """Is told how much of a step is done, and its total."""
 INTERVAL_S = 0.1
 """Least time between two reports of a fraction, in seconds, except the last one: reports may come
@@ -75,11 +75,22 @@ def in_a_told_worker(
         EsgvzarrError: the error that the function raised.
         WorkerError: the process died, reached a limit, or the function has a fault.
     """
-    if isinstance(progress, Detailed):
-        work = (_with_details, function, *arguments)
-        result: _T = in_a_worker(*work, limits=limits, progress=progress)
-        return result
-    return in_a_worker(function, *arguments, limits=limits, progress=progress)
+    called = (*_telling(function, progress), *arguments)
+    result: _T = in_a_worker(*called, limits=limits, progress=progress)
+    return result
+
+
+def run_told(
+    worker: Worker, function: Callable[..., _T], *arguments: Any, progress: Progress
+) -> _T:
+    """Do the same in a process that exists already."""
+    result: _T = worker.run(*_telling(function, progress), *arguments, progress=progress)
+    return result
+
+
+def _telling(function: Callable[..., _T], progress: Progress) -> tuple[Any, ...]:
+    """Return what the other process calls with the arguments."""
+    return (_with_details, function) if isinstance(progress, Detailed) else (function,)
 
 
 def _with_details(function: Callable[..., _T], *arguments: Any, progress: Progress) -> _T:
@@ -87,7 +98,7 @@ def _with_details(function: Callable[..., _T], *arguments: Any, progress: Progre
     return function(*arguments, progress=Detailed(progress))
 
 
-def begin(progress: Progress, name: str, step: str) -> Share:
+def begin(progress: Progress, name: str, step: str) -> Told:
     """Report that a step begins.
 
     Args:

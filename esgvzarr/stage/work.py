@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..model import DatasetRecord, Finding, Report
+from ..formats import Fetched
+from ..model import DatasetRecord, FileRecord, Finding, ReferenceSet, Report
 from ..output import Reading
+from ..transport import Transport
 
 if TYPE_CHECKING:
     from ..settings import Settings  # Importing pydantic takes a quarter of a second.
@@ -56,6 +58,40 @@ class Work:
     def destination(self) -> Destination:
         """The places and settings with which the references are written."""
         return Destination(self.places, self.settings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unproved:
+    """One output that is staged, and not proved yet."""
+
+    place: Place
+    references: ReferenceSet
+    """The references that were written."""
+    size: int
+    """Bytes, as ``output.parts.measure`` returns them."""
+    sha256: str
+    """As ``output.parts.measure`` returns it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """The staged outputs of a dataset, and what their proof begins with."""
+
+    references: ReferenceSet
+    outputs: tuple[Unproved, ...]
+    """In the order of the work's places."""
+    files: tuple[FileRecord, ...]
+    """The files that the references were made of."""
+    scanned: Mapping[str, Fetched]
+    """What the scan has read of each file over HTTP, by URL."""
+    warnings: tuple[Finding, ...]
+    transport: Transport
+    """It knows the state in which the scan found each file."""
+
+    @property
+    def name(self) -> str:
+        """The dataset, or the name of a document."""
+        return str(self.references.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from esgvzarr import pages
 from esgvzarr.errors import LinkError, SettingsError
 from esgvzarr.link.remove import WITHDRAWN, may_come, plan_withdrawal, reference_paths
 from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.model import AccessLink
+from esgvzarr.output import kerchunk
 
 from .shelf import ID, NODE, Shelf
 
@@ -44,6 +48,27 @@ def test_a_link_is_taken_back_and_its_file_deleted(shelf: Shelf) -> None:
     again = shelf.unlink(delete=True)
     assert again.state is State.DELETED
     assert "no reference file was there" in again.detail
+
+
+def led_to(page: Path) -> str:
+    """The page with a map that a page names."""
+    (entry,) = re.findall(r'id="entry">(.*?)</script>', page.read_text(), re.DOTALL)
+    return str(json.loads(entry)["page_with_map"])
+
+
+def test_the_page_of_another_output_leads_no_longer_to_the_page_that_went(shelf: Shelf) -> None:
+    pytest.importorskip("zstandard")
+    shelf.link()
+    other = shelf.place.with_suffix(".json.zst")
+    other.write_bytes(kerchunk.compress(shelf.place.read_bytes()))
+    for reference in (shelf.place, other):
+        pages.write_page(reference, f"https://{NODE}/{reference.name}")
+    page = pages.page_path(other)
+    assert led_to(page) == pages.page_path(shelf.place).name
+    assert shelf.unlink().state is State.WITHDRAWN
+    assert not pages.page_path(shelf.place).exists()
+    assert led_to(page) == ""
+    assert f"https://{NODE}/{other.name}" in page.read_text()
 
 
 def test_links_of_other_data_nodes_stay(shelf: Shelf) -> None:

@@ -12,7 +12,8 @@ from trust import oracle
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Settings, Transport
 from esgvzarr.errors import FormatError, TransportError
 from esgvzarr.output.kerchunk import encode
-from esgvzarr.stage import Work, make_references, stage_with, staged_apart, staging_places
+from esgvzarr.stage import Work, make_references, stage_with, staging_places
+from esgvzarr.stage.apart import staged_apart
 from esgvzarr.testing import DATASET_ID, DEFECTS, ThreddsServer, write_monthly
 from esgvzarr.transport.checksums import check_checksum
 

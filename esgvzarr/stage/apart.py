@@ -1,0 +1,190 @@
+"""Stage a dataset in processes of its own.
+
+A small dataset has one process. A large dataset has several, because Python uses one core in each
+process. One process scans, while another imports the readers' stack, which takes as long as many a
+scan. Then the second process proves what the first has made. If there is much to compare, the proof
+is shared by more processes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..model import FileRecord, ReferenceSet, Report
+from ..proof import fetch_beside_data
+from ..proof.share import Share
+from ..transport import Transport
+from ..workers import Limits, Worker, is_a_worker
+from . import limits_of, make, prove_outputs, stage_with, staged_of
+from .telling import Detailed, Doing, Progress, in_a_told_worker, run_told
+from .work import Made, Staged, Work
+
+if TYPE_CHECKING:
+    from ..settings import Settings  # Importing pydantic takes a quarter of a second.
+
+LARGE = 32 * 2**20
+"""Bytes of the files of a dataset that is staged by several processes."""
+MUCH = 256 * 2**20
+"""Decoded bytes that one process compares in two seconds: more of them are shared."""
+MOST_PROVERS = 4
+"""Processes that share a proof. Each takes some 300 MiB of memory."""
+MOST_SENT = 10**6
+"""Chunks whose references are sent from one process to another. More stay where they were made."""
+_CORNERS = 8
+"""Chunks of a variable of one file that are always compared, about."""
+
+
+def staged_apart(
+    work: Work, transport: Transport, *, progress: Progress = lambda *_: None
+) -> Staged:
+    """Do the work of ``stage_with`` in processes of its own, each within the limits that the
+    settings name.
+
+    Raises:
+        EsgvzarrError: the references cannot be made; the error says why.
+        WorkerError: a process died, reached a limit of time or memory, or has a fault.
+    """
+    limits = limits_of(work.settings)
+    if is_a_worker() or not _is_large(work.record.files):
+        return in_a_told_worker(stage_with, work, transport, limits=limits, progress=progress)
+    return _staged_by_several(work, transport, limits, progress)
+
+
+def _is_large(files: Sequence[FileRecord]) -> bool:
+    """Return whether to start several processes. A file of unknown size may be large."""
+    total = 0
+    for file in files:
+        size = file.size
+        if size is None and os.path.isfile(file.url):
+            size = os.path.getsize(file.url)
+        if size is None:
+            return True
+        total += size
+    return total >= LARGE
+
+
+def _staged_by_several(
+    work: Work, transport: Transport, limits: Limits, progress: Progress
+) -> Staged:
+    with ExitStack() as stack:
+        with Worker(limits) as scanner:
+            # The server forks the scanner first, then imports the readers' stack for the provers.
+            provers = [stack.enter_context(Worker(limits))]
+            made = run_told(scanner, scan_for_provers, work, transport, progress=progress)
+        if isinstance(made, Staged):
+            return made
+        count = _count_provers(made.references, work.settings.proof_samples)
+        provers += [stack.enter_context(Worker(limits)) for _ in range(count - 1)]
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+        for prover in provers:
+            stack.callback(prover.stop)  # This comes first: the threads wait for the processes.
+        together = _Together(progress, count)
+        others = []
+        for number, prover in enumerate(provers[1:], 1):
+            share = Share(number, count)
+            told = together.of_another(number)
+            others.append(threads.submit(_prove, prover, made, work.settings, share, told))
+        first = _prove(provers[0], made, work.settings, Share(0, count), together.of_first())
+        reports = [first, *(other.result() for other in others)]
+        together.end()
+    return staged_of(made, reports)
+
+
+def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) -> Made | Staged:
+    """Scan and write, and fetch once what each of the provers reads of every file.
+
+    Returns:
+        What others prove; or the result, if there are too many references to send them around.
+    """
+    made = make(work, transport, progress=progress)
+    if made.references.chunk_count > MOST_SENT:
+        return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
+    fetch_beside_data(made.scanned, transport)
+    return made
+
+
+def _prove(
+    prover: Worker, made: Made, settings: Settings, share: Share, progress: Progress
+) -> list[Report]:
+    prove_share = partial(prove_outputs, share=share)
+    return run_told(prover, prove_share, made, settings, progress=progress)
+
+
+def _count_provers(references: ReferenceSet, samples: int) -> int:
+    """Return how many processes share the proof: one for each core, if there is as much to compare
+    and as many files.
+    """
+    compared = 0
+    for file in references.files:
+        for variable in file.variables.values():
+            count = min(len(variable.chunks), samples + _CORNERS)
+            compared += count * math.prod(variable.chunk_shape) * variable.dtype.itemsize
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, MOST_PROVERS, len(references.files), compared // MUCH))
+
+
+class _Together:
+    """Tells how far a step is that several processes share. What the first process tells is passed
+    on, with the numbers of all processes.
+
+    Args:
+        progress: is told.
+        count: number of processes.
+    """
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self._progress = progress
+        self._doing: list[Doing | None] = [None] * count
+        self._name = ""
+
+    def of_first(self) -> Progress:
+        """Return the callback of the first process. It is called in the thread of the caller."""
+
+        def tell(name: str, step: str) -> None:
+            self._name = name
+            if isinstance(step, Doing):
+                self._doing[0] = step
+                step = self._sum(step)
+            self._progress(name, step)
+
+        return self._like_progress(tell)
+
+    def of_another(self, number: int) -> Progress:
+        """Return the callback of another process. It only notes what it is told."""
+
+        def note(_: str, step: str) -> None:
+            if isinstance(step, Doing):
+                self._doing[number] = step
+
+        return self._like_progress(note)
+
+    def end(self) -> None:
+        """Tell that all processes are done."""
+        last = self._doing[0]
+        if last is not None:
+            whole = self._sum(last)
+            self._progress(self._name, Doing(str(whole), whole.total, whole.total))
+
+    def _like_progress(self, tell: Progress) -> Progress:
+        """Return a callback that wants to know as much as the caller's own."""
+        return Detailed(tell) if isinstance(self._progress, Detailed) else tell
+
+    def _sum(self, first: Doing) -> Doing:
+        """Add up the numbers of all processes. A process that has not begun the step is taken to
+        have as much to do as the first.
+        """
+        done = 0
+        total = 0
+        for one in self._doing:
+            if one is not None and str(one) == str(first):
+                done += one.done
+                total += one.total
+            else:
+                total += first.total
+        return Doing(str(first), done, total)

@@ -1,0 +1,135 @@
+"""A large dataset is staged by several processes, with the result of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from esgvzarr import DatasetId, DatasetRecord, FileRecord, Settings, Transport
+from esgvzarr.errors import TransportError, WorkerError
+from esgvzarr.stage import (
+    Detailed,
+    Doing,
+    Made,
+    Progress,
+    Staged,
+    Work,
+    apart,
+    stage_with,
+    telling,
+)
+from esgvzarr.stage import staging_places as places_in
+from esgvzarr.testing import DATASET_ID, ThreddsServer, write_monthly
+from esgvzarr.testing.faults import ReplacedAfter
+
+ID = DatasetId.parse(DATASET_ID)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A served dataset, and a way to stage it."""
+
+    server: ThreddsServer
+    paths: list[Path]
+    directory: Path
+
+    def staged(self, stager: Callable[..., Staged], progress: Progress = lambda *_: None) -> Staged:
+        files = [FileRecord(path.name, self.server.url_of(path)) for path in self.paths]
+        settings = Settings(ledger=self.directory / "ledger.sqlite")
+        record = DatasetRecord(ID, self.server.host, tuple(files))
+        with (
+            Transport(allowed_hosts=[self.server.host]) as transport,
+            places_in(ID, self.directory / "out", settings) as places,
+        ):
+            return stager(Work(record, places, settings), transport, progress=progress)
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    """Its files are small, and count as large here."""
+    monkeypatch.setattr(apart, "MUCH", 1)
+    paths = write_monthly(tmp_path / "files", lengths=(12, 12, 12))
+    with ThreddsServer(tmp_path / "files") as server:
+        yield Case(server, paths, tmp_path)
+
+
+def test_several_processes_stage_what_one_does(case: Case) -> None:
+    alone = case.staged(stage_with)
+    shared = case.staged(apart.staged_apart)
+    assert (shared.warnings, shared.files, shared.chunks) == (
+        alone.warnings,
+        alone.files,
+        alone.chunks,
+    )
+    for one, other in zip(shared.outputs, alone.outputs, strict=True):
+        assert (one.output, one.size, one.sha256) == (other.output, other.size, other.sha256)
+        assert sorted(map(repr, one.report.checks)) == sorted(map(repr, other.report.checks))
+
+
+def test_very_many_references_are_proved_where_they_were_made(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of them would take the memory of several processes."""
+    made = case.staged(apart.scan_for_provers)
+    assert isinstance(made, Made)
+    monkeypatch.setattr(apart, "MOST_SENT", made.references.chunk_count - 1)
+    assert isinstance(case.staged(apart.scan_for_provers), Staged)
+
+
+def test_each_step_is_told_once_and_ends_whole(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "INTERVAL_S", 0)
+    told: list[str] = []
+    case.staged(apart.staged_apart, Detailed(lambda _, step: told.append(step)))
+    steps = [step for step in told if not isinstance(step, Doing)]
+    assert len(steps) == len(set(steps)) == 2  # the scan and the proof
+    last = told[-1]
+    assert isinstance(last, Doing)
+    assert (str(last), last.done) == (steps[-1], last.total)
+
+
+def test_a_file_that_is_replaced_is_found_by_whichever_process_reads_it_next(case: Case) -> None:
+    """The state in which the scan found each file travels with what was made."""
+    case.staged(apart.staged_apart)
+    answers = Counter(request.path for request in case.server.requests)
+    for first in range(1, max(answers.values())):
+        case.server.fault(ReplacedAfter(first))
+        with pytest.raises(TransportError) as caught:
+            case.staged(apart.staged_apart)
+        assert caught.value.code == "transport-changed"
+        assert not list((case.directory / "out").glob("*"))
+
+
+@pytest.mark.parametrize("of", ["scanning", "proving"])
+def test_a_process_that_is_killed_is_an_error_and_leaves_nothing(case: Case, of: str) -> None:
+    def kill_all(_: str, step: str) -> None:
+        if step.startswith(of):
+            for server in children_of(os.getpid()):
+                for worker in children_of(server):
+                    os.kill(worker, signal.SIGKILL)
+
+    with pytest.raises(WorkerError) as caught:
+        case.staged(apart.staged_apart, kill_all)
+    assert caught.value.code == "worker-died"
+    assert not list((case.directory / "out").glob("*"))
+    assert case.staged(apart.staged_apart).files == 3
+
+
+def children_of(process: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == process:
+                found.append(int(entry.name))
+    return found
