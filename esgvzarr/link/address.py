@@ -1,5 +1,5 @@
-"""Which index is meant, and how it is reached: read from ``esg.yaml``, or from what esgcet was
-given; and opening it. Each kind of index says itself what it needs.
+"""Find the index of a dataset, from ``esg.yaml`` or from esgcet's settings, and open it. Each kind
+of index reads the settings that it needs.
 """
 
 from __future__ import annotations

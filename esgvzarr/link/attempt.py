@@ -1,7 +1,8 @@
-"""One attempt to do what was decided for a dataset. Each step is kept in the ledger before the next
-deed begins.
+"""One attempt to carry out the decision for a dataset. The ledger stores each step before the next
+action begins.
 
-A step that cannot be kept is an error, and ends the attempt: what is done is always known.
+If a step cannot be stored, the attempt ends with an error, so that the ledger always knows what was
+done.
 """
 
 from __future__ import annotations

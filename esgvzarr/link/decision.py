@@ -1,4 +1,4 @@
-"""What is to be done to link a dataset. It is decided once, and again if settings or the index have
+"""Decide how to link a dataset. The decision is made once, and again if settings or the index have
 changed since.
 """
 

@@ -1,5 +1,5 @@
-"""The life of a link by the ledger: a decision is kept, then done step by step. A run that was
-ended at any point is continued by the next one.
+"""The life of a link: a decision is stored in the ledger, then carried out step by step. The next
+run continues a run that ended at any point.
 """
 
 from __future__ import annotations

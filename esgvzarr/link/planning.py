@@ -1,5 +1,5 @@
-"""The plan to link a dataset, by what the index and the ledger show, or the reason against it. A
-dry run shows the plan, and the act follows it.
+"""Plan the link of a dataset from what the index and the ledger show, or find the reason against
+it. A dry run shows the plan, and the action follows it.
 """
 
 from __future__ import annotations
