@@ -218,7 +218,9 @@ class Auditor:
             return replace(verdict, detail=f"{verdict.detail}; {said}")
         here = self._path_of(file, head, target)
         if here is None and not self._fetch_whole:
-            return replace(verdict, detail=f"{verdict.detail}; --checksums reads it whole")
+            return replace(
+                verdict, detail=f"{verdict.detail}; run with --checksums to read it whole"
+            )
         try:
             check_checksum(file, here or file.url, self._transport)
         except TransportError as error:
@@ -318,7 +320,7 @@ class Auditor:
             return [*judged, Verdict(State.CHANGED, target.location, said, "sample")]
         checkable = {
             file.url for file in files if can_be_checked(file)
-        }  # what has a checksum is not let off for less
+        }  # A file with a checksum is not accepted on weaker evidence.
         return [
             Verdict(State.FINE, one.subject, "reads back as the references say", "sample")
             if one.state is State.UNPROVEN and one.subject not in checkable
@@ -357,6 +359,6 @@ def _hint(before: Verdict) -> str:
     if before.state is not State.FINE:
         return ""
     return (
-        f", though its {before.evidence} is that of the file that was proved: the record's "
-        "checksum is wrong, or the bytes changed without a trace"
+        f", although its {before.evidence} is that of the file that was proved: the "
+        "record's checksum is wrong, or the bytes changed without notice"
     )

@@ -1,5 +1,5 @@
-"""Take back links that give wrong data, and let ``resume`` make them again from what the index then
-says.
+"""Remove links that give wrong data, and let ``resume`` make them again from the current records in
+the index.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def repair(
         return Skipped(
             found.name,
             Verb.AUDIT,
-            "is in no index that the ledger knows: there is no link to take back",
+            "is in no index that the ledger knows: there is no link to remove",
             found.code,
         )
     if dry_run:

@@ -1,4 +1,4 @@
-"""The data node that is checked, and what a check tells of it."""
+"""The data node that is checked, and the result of a check."""
 
 from __future__ import annotations
 

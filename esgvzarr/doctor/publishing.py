@@ -66,7 +66,7 @@ def _ledger(node: Node) -> Iterator[Diagnosis]:
             "ledger",
             "note",
             found,
-            "esgvzarr status lists them; esgvzarr resume goes on with them.",
+            "esgvzarr status lists them; esgvzarr resume continues them.",
         )
     else:
         yield Diagnosis("ledger", "good", f"{ledger.path}, {len(latest)} datasets")
@@ -155,7 +155,7 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
     bad = [url for url, got in answers.items() if got.status != 200 or got.data != data]
     answer = answers[href]
     if bad:
-        found = f"what is written to {directory} is not served as {bad[0]}"
+        found = f"files in {directory} are not served at {bad[0]}"
         yield Diagnosis(
             "directory",
             "bad",

@@ -48,7 +48,7 @@ def _head(node: Node) -> Iterator[Diagnosis]:
             "head",
             "bad",
             "HEAD is answered with an HTML page",
-            "Is this a login? References are for open data.",
+            "Check whether it is a login page: esgvzarr references only data that anyone can read.",
         )
         return
     said = answer.headers.get("Content-Length")
@@ -66,14 +66,16 @@ def _head(node: Node) -> Iterator[Diagnosis]:
             "head",
             "bad",
             found,
-            "Does the URL serve this directory? A cache may hold an older file.",
+            "Check that the URL serves this directory. A cache may serve an older file.",
         )
     else:
         yield Diagnosis("head", "good", f"200, {said} bytes")
 
 
 def _proxy(node: Node) -> Iterator[Diagnosis]:
-    """Esgcet's clients take proxies from the environment, and the transport takes none."""
+    """Check that the environment names no proxy: esgcet's clients use such proxies, and the
+    transport does not.
+    """
     host = host_of(node.file.url)
     proxy = unused_proxy(node.file.url)
     if proxy:
@@ -81,7 +83,8 @@ def _proxy(node: Node) -> Iterator[Diagnosis]:
             "proxy",
             "note",
             f"the environment names the proxy {plain(proxy)} for {host}, which is not used",
-            f"Add {host} to `no_proxy`. Where only the proxy leads to it, run esgvzarr elsewhere.",
+            f"Add {host} to `no_proxy`. If this machine reaches it only through the proxy, "
+            "run esgvzarr on another machine.",
         )
     else:
         yield Diagnosis("proxy", "good", f"the environment names no proxy for {host}")

@@ -54,7 +54,7 @@ class Twin(KerchunkJson):
 def install(site: Path) -> None:
     """Make the metadata of a distribution that registers the index and the output."""
     info = site / "shelf-1.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
         "[esgvzarr.indexes]\nshelf = link.shelf:ShelfIndex\n"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,20 +11,8 @@ from esgvzarr.link.remove import WITHDRAWN
 from esgvzarr.link.states import State, Verb
 from esgvzarr.model import ReferenceFile
 from esgvzarr.outcome import Linked, Outcome
-from esgvzarr.testing import ThreddsServer
 
-from .shelf import ID, Shelf, install
-
-
-@pytest.fixture
-def served(
-    tmp_path: Path, small_files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shelf]:
-    """The dataset of a data node: the index describes files by their URLs."""
-    install(tmp_path / "site")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    with ThreddsServer(tmp_path) as server:
-        yield Shelf(tmp_path, small_files, server=server)
+from .shelf import ID, Shelf
 
 
 def relinked(shelf: Shelf) -> Outcome:
@@ -35,9 +21,9 @@ def relinked(shelf: Shelf) -> Outcome:
 
 
 def test_a_dataset_is_linked_again_without_a_warning_where_readers_see_the_same(
-    served: Shelf,
+    served_shelf: Shelf,
 ) -> None:
-    shelf = served
+    shelf = served_shelf
     shelf.link()
     shelf.unlink()
     outcome = relinked(shelf)
@@ -47,9 +33,11 @@ def test_a_dataset_is_linked_again_without_a_warning_where_readers_see_the_same(
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_that_readers_see_other_references_than_before_is_told(served: Shelf, kept: bool) -> None:
+def test_that_readers_see_other_references_than_before_is_told(
+    served_shelf: Shelf, kept: bool
+) -> None:
     """What was served before was another file; it is kept beside the ledger, or is gone."""
-    shelf = served
+    shelf = served_shelf
     shelf.link()
     shelf.unlink()
     with shelf.ledger._connected() as connection:
@@ -67,8 +55,8 @@ def test_that_readers_see_other_references_than_before_is_told(served: Shelf, ke
     assert str(warning).startswith(f"[store-replaced] {shelf.task().href}: ")
 
 
-def test_only_what_was_served_at_the_same_place_counts(served: Shelf) -> None:
-    shelf = served
+def test_only_what_was_served_at_the_same_place_counts(served_shelf: Shelf) -> None:
+    shelf = served_shelf
     shelf.link()
     shelf.unlink()
     with shelf.ledger._connected() as connection:

@@ -4,9 +4,7 @@ part: these are the calls that the hook makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +13,13 @@ from esgvzarr.esgpublish import Registration, Unregistered
 from esgvzarr.link.states import State, Step
 from esgvzarr.link.with_esgcet import _Run
 from esgvzarr.outcome import Outcome
-from esgvzarr.testing import ThreddsServer
 
-from .shelf import ID, Shelf, install
+from .shelf import ID, Shelf
 
 
 @pytest.fixture
-def shelf(
-    tmp_path: Path, small_files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shelf]:
-    install(tmp_path / "site")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    with ThreddsServer(tmp_path) as server:
-        yield Shelf(tmp_path, small_files, server=server)
+def shelf(served_shelf: Shelf) -> Shelf:
+    return served_shelf
 
 
 def registration(shelf: Shelf, *, dry_run: bool = False) -> Registration:
