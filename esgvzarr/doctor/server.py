@@ -1,4 +1,4 @@
-"""How the server of the files behaves: answers, ranges, encodings, certificate, clock, CORS."""
+"""Check the server of the files: answers, ranges, encodings, certificate, clock, CORS."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NGINX_CORS = (
     'add_header Access-Control-Expose-Headers "Content-Range, Content-Length, Accept-Ranges" '
     "always;"
 )
-"""For the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx,
+"""Lines for the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx,
 ngx_http_headers_module.
 """
 TDS_CORS = (
     "<CORS><enabled>true</enabled><allowedMethods>GET</allowedMethods>"
     "<allowedOrigin>*</allowedOrigin></CORS>"
 )
-"""For ``threddsConfig.xml``. TDS administrator's guide, "threddsConfig.xml", CORS."""
+"""Lines for ``threddsConfig.xml``. TDS administrator's guide, "threddsConfig.xml", CORS."""
 
 
 def _head(node: Node) -> Iterator[Diagnosis]:
@@ -210,4 +210,4 @@ SERVER_CHECKS: tuple[Check, ...] = (
     _latency,
     _browsers,
 )
-"""In the order of their rows. Each looks at ``node.file``."""
+"""The checks, in the order of their rows. Each reads ``node.file``."""
