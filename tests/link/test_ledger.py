@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from esgvzarr.errors import StoreError
+from esgvzarr.errors import SourceError, StoreError
 from esgvzarr.link.attempt import Attempt
 from esgvzarr.link.ledger import SCHEMA_VERSION, Ledger, fingerprint
 from esgvzarr.link.states import State, Step, Verb
@@ -486,3 +486,21 @@ def test_what_is_yes_or_no_comes_back_as_such(ledger: Ledger, said: bool) -> Non
     (step,) = ledger.entries()
     assert (step.retryable, step.unsure, step.proved) == (said, said, False)
     assert {type(value) for value in (step.retryable, step.unsure, step.proved)} == {bool}
+
+
+def test_the_references_of_a_dataset_are_those_that_are_linked_else_the_last_that_were_made(
+    ledger: Ledger,
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        ledger.href_of(str(ID))
+    assert caught.value.code == "source-not-in-ledger"
+    for href in ("https://node/old.json", "https://node/new.json", ""):
+        made = entry(state=State.WRITTEN, verb=Verb.GENERATE, href=href)
+        ledger.add(made)
+    assert ledger.href_of(str(ID)) == "https://node/new.json"
+    link(ledger)
+    zarr = f"{TASK.href.removesuffix('.json')}.icechunk"
+    link(ledger, replace(TASK, href=zarr, path=f"/data/{ID}.icechunk"))
+    ledger.add(entry(href="https://node/later.json"))
+    assert sorted(live.href for live in ledger.live()) == sorted([TASK.href, zarr])
+    assert ledger.href_of(str(ID)) == zarr  # of several, the first by the name of its output
