@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from esgvzarr.combine import arrays
 from esgvzarr.combine.arrays import referenced_array
 from esgvzarr.errors import FormatError
 from esgvzarr.model import ChunkTable, FileReferences, Variable
@@ -64,13 +65,15 @@ def test_chunks_that_were_never_written_are_written_out_where_no_fill_value_says
     assert joined(stored(4), other).inline == array.inline
 
 
-def test_too_much_that_was_never_written_is_refused() -> None:
-    empty = ChunkTable(np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
-    wide = replace(
-        stored(4), shape=(4, 5 * 2**20), chunk_shape=(2, 5 * 2**20), codecs=(), chunks=empty
-    )
+def test_too_much_that_was_never_written_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two chunks of 16 bytes may be written out, and not one byte more."""
+    none = ChunkTable(np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+    empty = stored(4, codecs=(), chunks=none)
+    monkeypatch.setattr(arrays, "_MOST_FILL", 32)
+    assert joined(empty).inline == {(0, 0): bytes(16), (1, 0): bytes(16)}
+    monkeypatch.setattr(arrays, "_MOST_FILL", 31)
     with pytest.raises(FormatError) as caught:
-        referenced_array([(0, file(wide), wide)], 0, 2, {})
+        joined(empty)
     assert caught.value.code == "file-unwritten"
 
 
