@@ -19,6 +19,7 @@ from esgvzarr.combine.attributes import same_value
         (3, "3", False),
         ([], "", False),
         ([], np.empty(0), True),
+        ([], np.empty(0, "U1"), True),
         ("a", "a", True),
     ],
 )
