@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from esgvzarr.combine import overlaps
 from esgvzarr.combine.cutting import Part, steps_of
 from esgvzarr.model import ChunkTable, FileRecord, FileReferences, Variable
 
@@ -56,3 +58,40 @@ def test_parts_that_overlap_meet() -> None:
     assert not part(4, 8).meets(part(0, 4))
     assert part(0, 8).between(2, 5) == slice(2, 6)
     assert part(2, 8).between(0, 99) == slice(0, 6)
+
+
+def compressed(first: int, last: int, chunk: int) -> Part:
+    """A file of some steps, in chunks that cannot be cut."""
+    steps = last - first
+    rows = -(-steps // chunk)
+    chunks = ChunkTable(np.arange(rows)[:, None], np.arange(rows) * 10, np.full(rows, 10))
+    tas = Variable(
+        "tas",
+        ("time",),
+        (steps,),
+        np.dtype("f4"),
+        {},
+        None,
+        (chunk,),
+        ({"id": "zlib", "level": 1},),
+        chunks,
+    )
+    facts = FileReferences(FileRecord("a", "a"), "hdf5", {"time": steps}, {}, {"tas": tas}, 1)
+    return Part(facts, np.arange(first, last))
+
+
+@pytest.mark.parametrize(
+    ("last", "chunk", "shown"),
+    [
+        (6, 2, [(0, 4), (4, 12)]),  # where the first file ends with a whole chunk
+        (8, 2, [(0, 8), (8, 12)]),
+        (6, 5, [(0, 2), (2, 12)]),  # where a chunk of the second begins
+        (12, 2, [(0, 12)]),  # the second adds nothing
+    ],
+)
+def test_a_file_that_repeats_steps_takes_over_where_chunks_begin(
+    last: int, chunk: int, shown: list[tuple[int, int]]
+) -> None:
+    kept = overlaps._join([compressed(0, last, 4)], compressed(2, 12, chunk), "time")
+    assert [(part.times[0], part.times[-1] + 1) for part in kept] == shown
+    assert all(part.file.dimensions["time"] == len(part.times) for part in kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cf import variable
@@ -51,3 +53,15 @@ def test_bounds_of_both_are_those_that_the_first_file_names() -> None:
     assert list(misfits(one, dated("pr", named, unnamed))) == []
     clash = misfits(dated("tas", unnamed), dated("pr", unnamed))
     assert [finding.code for finding in clash] == ["variable-clash"]
+
+
+@pytest.mark.parametrize("unread", [(True, False), (False, True), (True, True)])
+def test_times_that_were_not_read_are_not_taken_for_the_same(unread: tuple[bool, bool]) -> None:
+    datasets = []
+    for name, is_unread in zip(("tas", "pr"), unread, strict=True):
+        made = dated(name, {"bounds": "edges"})
+        (one,) = made.files
+        edges = replace(one.variables["edges"], values=None)
+        known = {**one.variables, "edges": edges} if is_unread else one.variables
+        datasets.append(replace(made, files=(replace(one, variables=known),)))
+    assert [finding.code for finding in misfits(*datasets)] == ["time-differs"]
