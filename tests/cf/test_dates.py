@@ -270,3 +270,34 @@ def test_a_date_that_xarray_parts_is_the_same_date(date: str) -> None:
     units = {"units": f"days since {date}", "calendar": "standard"}
     shown = xarray.decode_cf(xarray.Dataset({"time": ("time", [15.0], units)})).time.values[0]
     assert cf.date_text(microseconds(15.0, units["units"]), "standard") == str(shown)[:19]
+
+
+@pytest.mark.parametrize(
+    ("values", "attrs", "days"),
+    [
+        ([0.0, 1.5], {}, [0, 1.5]),
+        ([0.0, np.nan, 2.0], {}, [0, None, 2]),
+        ([1.0, -1.0, 3.0], {"_FillValue": -1.0}, [1, None, 3]),
+        (
+            [1, 2, 3],
+            {"missing_value": 2, "scale_factor": 0.5, "add_offset": 10.0},
+            [10.5, None, 11.5],
+        ),
+        ([[0.0, 1.0], [1.0, 2.0]], {}, [[0, 1], [1, 2]]),
+        ([], {}, []),
+    ],
+)
+def test_stored_dates_are_unpacked_and_missing_ones_have_no_date(
+    values: list[float], attrs: dict[str, object], days: list[float | None]
+) -> None:
+    found = cf.dates_of(np.array(values), attrs, {"units": "days since 1970-01-01"})
+    expected = np.array(days, "f8")
+    missing = np.isnan(expected)
+    assert (found == cf.NO_DATE).tolist() == missing.tolist()
+    assert found[~missing].tolist() == (expected[~missing] * 86_400_000_000).tolist()
+
+
+@pytest.mark.parametrize("units", [None, 1, "K", "days since"])
+def test_dates_without_units_of_time_are_refused(units: object) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        cf.dates_of(np.array([1.0]), {}, {"units": units})
