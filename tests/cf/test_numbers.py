@@ -71,3 +71,8 @@ def test_a_mark_of_unsigned_numbers_changes_only_whole_numbers() -> None:
     assert unpacked(np.array([-1], "i1"), _Unsigned="true") == [255.0]
     assert unpacked(np.array([-1.5], "f4"), _Unsigned="true") == [-1.5]
     assert unpacked(np.array([200], "u1"), _Unsigned="true") == [200.0]
+
+
+@pytest.mark.parametrize("values", [["a", ""], [b"a"], [True], np.array([None], object)])
+def test_of_what_is_no_number_nothing_is_missing_without_a_mark(values: object) -> None:
+    assert not cf.missing(np.asarray(values), {"_FillValue": "a"}).any()
