@@ -81,6 +81,8 @@ def test_bounds_stay_within_two_steps_of_time() -> None:
     assert not cf.tracks_time(variable("b", ("time", "n"), [[np.nan, 0], *near[1:]]), times)
     assert not cf.tracks_time(variable("b", ("time", "n"), None), times)
     assert not cf.tracks_time(variable("b", ("time",), []), np.empty(0))
+    assert cf.tracks_time(variable("b", ("time",), [2, -1]), times[:2] / 10)
+    assert not cf.tracks_time(variable("b", ("time",), [2.5, -1]), times[:2] / 10)
 
 
 def test_bounds_of_one_step_stay_within_two_months() -> None:
