@@ -1,8 +1,29 @@
-"""``python -m esgvzarr``: the command line."""
+"""``python -m esgvzarr``, and the program ``esgvzarr``: the command line.
+
+Ctrl-C while the command line is imported, or while Python ends, is no other than Ctrl-C during a
+command.
+"""
 
 from __future__ import annotations
 
-from .cli import program
+import atexit
+import signal
+import sys
+
+from .interruption import end_quietly
+
+
+def program() -> None:
+    """Run the command of this process, and end the process with its exit status."""
+    # Runs last of all that runs when Python ends: what the process did, and its status, stand then.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    try:
+        from .cli import program as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(end_quietly())
+
 
 if __name__ == "__main__":
     program()

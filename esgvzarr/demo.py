@@ -1,7 +1,7 @@
-"""The demo: real CMIP6 files on a data node and a STAC index on this machine, from the real
-esgpublish to xarray.
+"""The demo: publish real CMIP6 files with the real esgpublish, on a data node and a STAC index on
+this machine, and open them with xarray.
 
-Every step says what it did and where the result lies; all of it stays in one directory.
+Every step prints what it did and where the result is; all files stay in one directory.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
     from .testing.stac import StacServer
 
 MONTHLY = "CMIP6.CMIP.EC-Earth-Consortium.EC-Earth3.historical.r1i1p1f1.Amon.ta.gr.v20200310"
-"""65 files, one a year."""
+"""A dataset of 65 files, one for each year."""
 EPOCHS_DIFFER = "CMIP6.CMIP.BCC.BCC-CSM2-MR.historical.r1i1p1f1.Amon.ta.gn.v20181126"
-"""3 files of unequal length; each counts its days from another date."""
+"""A dataset of 3 files of unequal length; each counts its days from another date."""
 DAILY = "CMIP6.CMIP.CAS.FGOALS-g3.historical.r1i1p1f1.day.ta.gn.v20190826"
 DATASETS = (MONTHLY, EPOCHS_DIFFER, DAILY)
 _STEPS = ("scanning", "proving", "writing", "linking")
-"""What `esgvzarr publish` says that it does with each dataset."""
+"""The words of `esgvzarr publish` for its steps."""
 _PACKAGES = ("esgcet", "cql2", "fastapi", "jsonpatch", "pystac_client", "stac_fastapi", "uvicorn")
 
 
 MAP = "CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.tas.gn.v20190406"
-"""Made here, for a map to look at: the real files are cut down to a few grid points."""
+"""A dataset that is made here, for a map: the real files are cut down to a few grid points."""
 
 
 def run(console: Console, directory: Path | None = None, *, keep_serving: bool = False) -> None:
-    """Publish real CMIP6 files and open them as a search user does.
+    """Publish real CMIP6 files, and open them as a search user does.
 
     Args:
-        console: told of each step.
-        directory: new or empty; keeps everything. A new one below the system's temporary directory
-            if None.
-        keep_serving: add a dataset of a fine grid, and leave data node, pages and index up until
-            Ctrl-C.
+        console: prints each step.
+        directory: a new or empty directory, which keeps all files. If None, a new one is made below
+            the system's temporary directory.
+        keep_serving: add a dataset with a fine grid, and keep data node, pages and index running
+            until Ctrl-C.
 
     Raises:
         PublisherError: esgcet, or another package of the extra ``demo``, is not installed; or
             esgpublish failed.
         SourceError: the files cannot be downloaded.
-        ProofError: the references do not read as the files do.
+        ProofError: the references do not read back as the files do.
     """
     check_packages()
     from .testing.node import DataNode
@@ -80,10 +80,10 @@ def run(console: Console, directory: Path | None = None, *, keep_serving: bool =
 
 
 def check_packages() -> None:
-    """Make sure that all of the extra ``demo`` is there.
+    """Check that all packages of the extra ``demo`` are installed.
 
     Raises:
-        PublisherError: names what is missing.
+        PublisherError: a package is missing; the message names it.
     """
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -104,20 +104,20 @@ def _new_directory(directory: Path | None) -> Path:
     except OSError as error:
         found = f"cannot be used: {error.strerror}"
     if any(letter.isspace() for letter in str(directory.resolve())):
-        found = "holds a blank, which no href may"
+        found = "has a blank in its path, which URLs may not contain"
     if found:
         raise SettingsError(
             str(directory),
             found,
             expected="a new or empty directory",
-            todo="Give another one.",
+            todo="Give another directory.",
             code="settings-demo-dir",
         )
     return directory.resolve()
 
 
 def _fill(console: Console, node: DataNode) -> list[Path]:
-    """Put the files on the data node, and write their mapfiles."""
+    """Copy the files to the data node, and write their mapfiles."""
     from .testing.samples import sample_datasets, sample_files
 
     with _step(console, 1, "Real CMIP6 files"):
@@ -140,7 +140,7 @@ def _fill(console: Console, node: DataNode) -> list[Path]:
 
 
 def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
-    """Run ``esgvzarr publish``, which runs the real esgpublish, as a program of its own."""
+    """Run ``esgvzarr publish``, which runs the real esgpublish, as a separate program."""
     from .link.ledger import Ledger
     from .settings import read_settings
     from .testing.node import command
@@ -176,7 +176,7 @@ def _publish(console: Console, node: DataNode, maps: Sequence[Path]) -> None:
 
 
 def _run_logged(console: Console, words: Sequence[str], log: Path) -> int:
-    """Run a program, keep what it says in ``log``, and show how far it is."""
+    """Run a program, write its output to ``log``, and show its progress."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
@@ -203,7 +203,7 @@ def _run_logged(console: Console, words: Sequence[str], log: Path) -> int:
 
 
 def _open_as_search_user(console: Console, node: DataNode) -> None:
-    """Find the item of the 65 files, open its reference, and compare with the files themselves."""
+    """Find the item of the 65 files, open its reference, and compare the values with the files."""
     import numpy as np
 
     from .testing.samples import read_files
@@ -236,7 +236,7 @@ def _open_as_search_user(console: Console, node: DataNode) -> None:
 def _opened(
     console: Console, node: DataNode, href: str, open_kwargs: dict[str, Any]
 ) -> xarray.Dataset:
-    """Open a reference, and say what was asked of the data node."""
+    """Open a reference, and print the requests that the data node received."""
     import xarray
 
     node.thredds.clear()
@@ -249,7 +249,7 @@ def _opened(
 
 
 def _show_epochs(console: Console, node: DataNode) -> None:
-    """One time axis over files that count from different dates."""
+    """Open files with different reference dates as one dataset, and print its time axis."""
     import netCDF4
 
     from .testing.samples import decoded_times
@@ -274,7 +274,7 @@ def _show_epochs(console: Console, node: DataNode) -> None:
 
 
 def _serve(console: Console, node: DataNode, index: StacServer) -> None:
-    """Link a dataset that gives a map, and print where to look, until Ctrl-C."""
+    """Link a dataset with a map, and print links to the pages, until Ctrl-C."""
     from .generate import index_pages
     from .link.attempt import kept_proof
     from .link.ledger import Ledger
@@ -301,14 +301,14 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         ("the index", f"{node.stac_url}/collections/CMIP6/items"),
     ):
         _say(console, f"  {text}: {href}")
-    _say(console, "  Everything is up until you press Ctrl-C.", style="bold")
+    _say(console, "  The servers run until you press Ctrl-C.", style="bold")
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
 
 
 def _keep_local(console: Console, node: DataNode, number: int) -> None:
-    """References to the files as they lie here, in a static STAC catalogue: the servers end, these
-    stay.
+    """Write references to the local files, in a static STAC catalogue, which stay usable after the
+    servers have ended.
     """
     from .generate import generate, make_transport
     from .link.add import catalogue
@@ -342,10 +342,10 @@ def _keep_local(console: Console, node: DataNode, number: int) -> None:
 
 
 def find_asset(stac_url: str, dataset_id: str) -> Any:
-    """The reference asset of the item that a search for a dataset gives.
+    """Return the reference asset of the item that a search for a dataset finds.
 
     Raises:
-        ProofError: the search finds no such item, or the item shows no reference.
+        ProofError: the search finds no such item, or the item has no reference.
     """
     import pystac_client
 
@@ -373,7 +373,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is: paths and URLs are not cut, so that they can be copied."""
+    """Print a line without folding, so that paths and URLs can be copied."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -383,7 +383,7 @@ def _title(console: Console, number: int, text: str) -> None:
 
 @contextmanager
 def _step(console: Console, number: int, text: str) -> Iterator[None]:
-    """Say what begins, and show that it goes on."""
+    """Print a step that begins, and show that it is in progress."""
     _title(console, number, text)
     with console.status("working"):
         yield

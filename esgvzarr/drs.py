@@ -42,7 +42,7 @@ IDENTIFYING = (
     "rcm_version_id",
     "version_realization",
 )
-"""Global attributes that are equal in all files of one dataset, whatever its project."""
+"""Global attributes that are equal in all files of one dataset, in every project."""
 PROJECTS = (
     "CMIP3",
     "cmip3",
@@ -62,8 +62,8 @@ PROJECTS = (
     "E3SM",
     "DRCDP",
 )
-"""First directory of the paths that a project's DRS makes: in a tree of directories, a dataset's id
-begins there.
+"""First directory of the paths by a project's DRS: in a directory path, the dataset's id begins
+there.
 """
 _VERSION = re.compile(r"(\.v|#)\d+(\|.*)?$")
 _REMARK = re.compile(r"\([^()]*\)")
@@ -72,7 +72,7 @@ _CMIP5_TABLE = re.compile(r"Table (\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """An attribute that says something else than the dataset's id."""
+    """An attribute that contradicts the dataset's id."""
 
     attribute: str
     expected: str
@@ -86,13 +86,13 @@ class _Syntax:
     project: str
     """The first part of the id, as the DRS spells it."""
     parts: tuple[str, ...]
-    """What the parts after the project state: the attribute's name, or empty for what files need
-    not state in the same words.
+    """For each part after the project, the name of the attribute that states it; empty if files
+    need not state it in the same words.
     """
 
 
 _CMIP6_PARTS = (
-    "",  # activity_id: a file may list several
+    "",  # activity_id: a file may list several.
     "",  # institution_id
     "source_id",
     "experiment_id",
@@ -164,10 +164,11 @@ _SYNTAXES = (
 
 
 def facets(dataset_id: str) -> dict[str, str] | None:
-    """Attribute -> what it should be by the dataset's id; None if the id is of no known project.
+    """Return the attributes with the values that the dataset's id implies; None if the id is of no
+    known project.
 
     Args:
-        dataset_id: with its version or without.
+        dataset_id: the id with its version or without.
     """
     project, *parts = _VERSION.sub("", dataset_id).split(".")
     for syntax in _SYNTAXES:
@@ -178,11 +179,12 @@ def facets(dataset_id: str) -> dict[str, str] | None:
 
 
 def conflicts(expected: Mapping[str, str], attrs: Mapping[str, Any]) -> Iterator[Conflict]:
-    """The global attributes of a file that contradict the id of its dataset. Absent ones do not.
+    """Yield the global attributes of a file that contradict the id of its dataset. Absent ones do
+    not.
 
     Args:
         expected: the facets of the id.
-        attrs: of the file.
+        attrs: global attributes of the file.
     """
     for name, value in expected.items():
         found = stated(name, attrs)
@@ -191,12 +193,12 @@ def conflicts(expected: Mapping[str, str], attrs: Mapping[str, Any]) -> Iterator
 
 
 def absent(expected: Mapping[str, str], attrs: Mapping[str, Any]) -> list[str]:
-    """The attributes by which the id cannot be confirmed, for the file does not have them."""
+    """Return the attributes that are needed to confirm the id and that the file does not have."""
     return [name for name in expected if not stated(name, attrs)]
 
 
 def stated(name: str, attrs: Mapping[str, Any]) -> str:
-    """What a file says of one part of its dataset's id; empty if nothing."""
+    """Return what a file states about one part of its dataset's id; empty if nothing."""
     if name == "ensemble":
         numbers = [stated(part, attrs) for part in _ENSEMBLE]
         return "r{}i{}p{}".format(*numbers) if all(numbers) else ""
@@ -215,23 +217,23 @@ _ENSEMBLE = ("realization", "initialization_method", "physics_version")
 
 
 def same_identity(one: str, other: str) -> bool:
-    """Whether two files say the same by an identifying attribute."""
+    """Whether two values of an identifying attribute mean the same."""
     return _letters(one) == _letters(other)
 
 
 def _agree(name: str, expected: str, found: str) -> bool:
-    """Whether an attribute says what the id does: punctuation and case may differ, as in
+    """Whether an attribute states the same as the id; punctuation and case may differ, as in
     ``bcc-csm1.1``.
     """
     letters = _letters(found)
     if name == "variant_label" and "-" in expected:
-        expected = expected.rsplit("-", 1)[1]  # of s1960-r1i1p1f1
+        expected = expected.rsplit("-", 1)[1]  # The part of s1960-r1i1p1f1 after the hyphen.
     if name == "ensemble" and expected == "r0i0p0":
-        return True  # fixed fields belong to no member, and often name one
+        return True  # Fixed fields belong to no member, and often name one.
     if name == "variable_id" and expected == "multiple":
         return True
     if name == "model_id" and letters.endswith(_letters(expected)):
-        return True  # CORDEX: the attribute has the institute before the model
+        return True  # CORDEX: the attribute has the institute before the model.
     return letters == _letters(expected)
 
 
@@ -240,8 +242,8 @@ def _letters(text: str) -> str:
 
 
 def plain_methods(attrs: Mapping[str, Any]) -> str | None:
-    """The ``cell_methods`` of a variable without remarks in parentheses and spare blanks: what was
-    done to the numbers. None if the attribute is absent, or is no text and so names no method.
+    """Return the ``cell_methods`` of a variable without comments in parentheses and extra blanks:
+    the operations that made the numbers. None if the attribute is absent, or is no text.
     """
     stated_methods = attrs.get("cell_methods")
     if not isinstance(stated_methods, str):

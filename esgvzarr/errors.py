@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from .model import Finding
 
 COPY_AGAIN = "If its checksum is not the record's, copy it to the node again."
-"""What to do about a damaged file, as long as its checksum has not been compared."""
+"""Advice about a damaged file whose checksum was not compared yet."""
 _LONGEST = 20_000
-"""Characters of a message; others wrote some of it."""
+"""The most characters of a message, parts of which other people wrote."""
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
 _SECRET = re.compile(
     r"(?i)([?&][^=&#\s]*(?:token|sig|key|secret|pass|cred|auth)[^=&#\s]*=)[^&#\s'\"]+"
@@ -63,7 +63,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 
 
 class Fault(StrEnum):
-    """Who can mend what went wrong."""
+    """Who can correct the error."""
 
     OURS = "ours"
     """The authors of esgvzarr: it is a bug."""
@@ -72,15 +72,15 @@ class Fault(StrEnum):
     INDEX = "index"
     """The server that people search."""
     DATA = "data"
-    """Those who made the files, or the records that describe them."""
+    """The people who made the files, or the records that describe them."""
     SETTINGS = "settings"
-    """The operator: settings, arguments, logins, what is installed."""
+    """The operator: settings, arguments, logins, installed packages."""
     MACHINE = "machine"
     """The administrator of the machine that esgvzarr runs on: disk, permissions, processes."""
 
 
 class Obstacle(StrEnum):
-    """Why the bytes that were asked for did not come."""
+    """Why the requested bytes did not arrive."""
 
     UNKNOWN = "unknown"
     """The error tells nothing about the file."""
@@ -95,14 +95,14 @@ class Obstacle(StrEnum):
     ANOTHER_THING = "another thing"
     """The answer is not the file: a login page, a redirection, no byte range."""
     OTHER_BYTES = "other bytes"
-    """The file has other bytes than its record says."""
+    """The file has other bytes than its record states."""
     NOT_ASKED = "not asked"
-    """The host is not one that may be fetched from."""
+    """The host is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What handlers decide by. The attributes are explained at the top of this module."""
+    """The attributes by which programs handle errors; the top of this module explains them."""
 
     fault: Fault
     blocks_all: bool = False
@@ -114,17 +114,17 @@ class EsgvzarrError(Exception):
     """Base of all errors of this package.
 
     Args:
-        subject: what it is about: a URL, path, DSID, setting.
-        found: what is, in a few words.
+        subject: the URL, path, DSID or setting that the error is about.
+        found: what was found, in a few words.
         expected: what was expected instead.
-        todo: what the reader can do next.
+        todo: what the reader can do.
         code: stable code; the class has a default.
-        retryable: whether the same may succeed when it is tried again; the code has a default.
+        retryable: whether a later attempt may succeed without any change; the code has a default.
     """
 
     code = "error"
     usual: ClassVar[Traits] = Traits(Fault.OURS)
-    """Of the codes of this class, but for those in `EXCEPTIONS`."""
+    """Traits of the codes of this class, except those in `EXCEPTIONS`."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class EsgvzarrError(Exception):
 
     @property
     def fault(self) -> Fault:
-        """Who can mend it."""
+        """Who can correct the error."""
         return traits_of(self.code).fault
 
     @property
@@ -155,12 +155,12 @@ class EsgvzarrError(Exception):
 
     @property
     def may_be_applied(self) -> bool:
-        """Whether an index may have made the change all the same."""
+        """Whether an index may have made the change in spite of the error."""
         return traits_of(self.code).may_be_applied
 
     @property
     def status(self) -> int:
-        """The HTTP status that a server answered with; 0 if the error is of another kind."""
+        """The HTTP status of the server's answer; 0 if the error is of another kind."""
         return status_of(self.code)
 
     def __str__(self) -> str:
@@ -181,10 +181,10 @@ class EsgvzarrError(Exception):
 
 
 def plain(text: str) -> str:
-    """A text that may hold words of strangers, fit for logs and terminals: one line of bounded
-    length, nothing that moves a cursor.
+    """Return a text, parts of which other people may have written, in a form for logs and
+    terminals: one line of limited length, without control characters.
 
-    User names and passwords in URLs, and signatures and tokens in their queries, are taken out.
+    User names and passwords in URLs, and signatures and tokens in their queries, are removed.
     """
     text = _SECRET.sub(r"\1***", _USER.sub("***@", text[: 2 * _LONGEST]))
     text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
@@ -200,7 +200,7 @@ def _rebuild(kind: type[EsgvzarrError], state: dict[str, object]) -> EsgvzarrErr
 
 
 class SettingsError(EsgvzarrError):
-    """The configuration cannot be used: file, line and key are named."""
+    """The configuration cannot be used; the message names file, line and key."""
 
     code = "settings-invalid"
     usual = Traits(Fault.SETTINGS, blocks_all=True)
@@ -214,18 +214,18 @@ class SourceError(EsgvzarrError):
 
 
 class TransportError(EsgvzarrError):
-    """Bytes cannot be had from a URL or path. ``retryable`` says whether trying later can help."""
+    """Bytes of a URL or path cannot be read. ``retryable`` says whether trying later can help."""
 
     code = "transport-failed"
     usual = Traits(Fault.DATA_NODE)
     retry_after_s = 0.0
-    """Seconds that the server asked to wait; 0 where it did not say."""
+    """Seconds that the server requested to wait; 0 if it stated none."""
     moved_to = ""
-    """Where the server sent us, if that is why."""
+    """Target of the server's redirect, if that is the cause."""
 
     @property
     def obstacle(self) -> Obstacle:
-        """What stood in the way of the bytes."""
+        """Why the bytes cannot be read."""
         return _OBSTACLES.get(self.code) or _obstacle_of_status(self.status)
 
 
@@ -237,7 +237,7 @@ class FormatError(EsgvzarrError):
 
 
 class RefusedError(EsgvzarrError):
-    """The files of a dataset cannot be combined without handing out wrong values.
+    """The files of a dataset cannot be combined without wrong values.
 
     ``findings`` has all reasons, not only the first.
     """
@@ -266,13 +266,13 @@ class StoreError(EsgvzarrError):
 
 
 class BusyError(StoreError):
-    """Another process is at work on the dataset, or on its place."""
+    """Another process is working on the dataset, or on its place."""
 
     code = "store-busy"
 
 
 class LinkError(EsgvzarrError):
-    """The index did not take the link, or does not show it."""
+    """The index did not accept the link, or does not show it."""
 
     code = "index-failed"
     usual = Traits(Fault.INDEX)
@@ -293,7 +293,7 @@ class WorkerError(EsgvzarrError):
 
 
 EXCEPTIONS = {
-    # found on this machine, though the class is about something else
+    # Found on this machine, although the class concerns something else.
     "transport-path": Traits(Fault.MACHINE),
     "transport-files-limit": Traits(Fault.MACHINE, retryable=True),
     "transport-bad-url": Traits(Fault.DATA),
@@ -355,7 +355,7 @@ EXCEPTIONS = {
     "worker-stopped": Traits(Fault.MACHINE, retryable=True),
     "worker-cluster-lost": Traits(Fault.MACHINE, blocks_all=True, retryable=True),
 }
-"""Codes whose traits are not those that are usual for their class."""
+"""Codes whose traits differ from those of their class."""
 _OBSTACLES = {
     "transport-unreachable": Obstacle.SILENT,
     "transport-slow": Obstacle.SILENT,
@@ -373,7 +373,7 @@ _OBSTACLES = {
 
 @cache
 def traits_of(code: str) -> Traits:
-    """What handlers decide by, for an error of which the code was kept."""
+    """Return the traits of an error whose code was stored."""
     if code in EXCEPTIONS:
         return EXCEPTIONS[code]
     status = status_of(code)
@@ -386,8 +386,8 @@ def traits_of(code: str) -> Traits:
 
 
 def _traits_of_index_status(status: int) -> Traits:
-    """An index that answers 503 or 429 did not take the change. After 408, or an error of its own,
-    it may have.
+    """Return the traits of an index's HTTP status. With 503 or 429 the index did not make the
+    change; with 408, or an error of its own, it may have.
     """
     return Traits(
         Fault.INDEX,
@@ -406,13 +406,15 @@ def _obstacle_of_status(status: int) -> Obstacle:
 
 
 def status_of(code: str) -> int:
-    """The HTTP status that a code tells of; 0 where it tells of none."""
+    """Return the HTTP status in a code; 0 if it has none."""
     found = _STATUS.match(code)
     return int(found[2]) if found else 0
 
 
 def kind_of(code: str) -> type[EsgvzarrError]:
-    """The class of errors that has a code. The codes of findings are those of `RefusedError`."""
+    """Return the class of errors that has a code. The codes of findings are those of
+    `RefusedError`.
+    """
     if code == BusyError.code:
         return BusyError
     if code == EsgvzarrError.code:

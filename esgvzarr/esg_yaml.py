@@ -1,5 +1,5 @@
-"""esgcet's ``esg.yaml``, as far as this package reads it: its own section, and what it says of the
-operator's node.
+"""Read esgcet's ``esg.yaml``: the section of this package, and what it states about the operator's
+node.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from .errors import SettingsError
 
 SECTION = "esgvzarr"
 _NEAR = 0.75
-"""How alike a key of ``esg.yaml`` is to the section's name when it is taken for a misspelt one."""
+"""Similarity to the section's name from which on a key of ``esg.yaml`` counts as misspelt."""
 URL_PREFIX = r"^https?://[^\s?#@/]+(/[^\s?#]*)?$"
 
 
 def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
-    """Local directory -> public URL prefix, as esgcet makes URLs of its ``data_roots``.
+    """Return the public URL prefix of each local directory, as esgcet makes URLs of its
+    ``data_roots``.
 
     Raises:
-        SettingsError: ``https_url`` is no template of a URL.
+        SettingsError: ``https_url`` is not a template of a URL.
     """
     roots = document.get("data_roots")
     template = _url_template(document)
@@ -37,7 +38,7 @@ def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
         except (IndexError, KeyError, ValueError) as error:
             raise SettingsError(
                 f"{subject}, key https_url",
-                f"is {template!r}, which is no template",
+                f"is {template!r}, which is not a template",
                 expected="a URL with {} for the data root and {} for the path",
                 todo="See esgcet's documentation of https_url.",
             ) from error
@@ -47,7 +48,9 @@ def served_roots(document: Mapping[str, Any], subject: str) -> dict[str, str]:
 
 
 def _url_template(document: Mapping[str, Any]) -> str:
-    """What esgcet makes URLs by; empty if neither ``https_url`` nor ``data_node`` is given."""
+    """Return the template with which esgcet makes URLs; empty if neither ``https_url`` nor
+    ``data_node`` is given.
+    """
     stated = str(document.get("https_url") or "").partition("|")[0]
     node = document.get("data_node")
     if not stated and isinstance(node, str) and node:
@@ -56,10 +59,10 @@ def _url_template(document: Mapping[str, Any]) -> str:
 
 
 def _check_names(document: Mapping[str, Any], subject: str) -> None:
-    """A misspelt section, or variable of the environment, would be without effect, and unnoticed.
+    """Refuse a misspelt section or environment variable, which would be ignored without notice.
 
     Raises:
-        SettingsError: one of them is near a right one, or has our prefix.
+        SettingsError: a name is similar to a valid one, or has the prefix of esgvzarr.
     """
     for key in document:
         near = difflib.get_close_matches(str(key).lower(), [SECTION], n=1, cutoff=_NEAR)
@@ -72,7 +75,8 @@ def _check_names(document: Mapping[str, Any], subject: str) -> None:
 
 
 def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Our section of ``esg.yaml`` and the line of each of its keys; both empty where there is none.
+    """Return the section of ``esg.yaml`` for this package, and the line of each of its keys; both
+    are empty if there is none.
 
     esgcet drops top-level keys that it does not know, so the file is read again.
 
@@ -100,15 +104,15 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
 
 
 def _lines_of_keys(node: yaml.Node | None, subject: str, only: str = "") -> dict[str, int]:
-    """Key of a mapping -> its line; empty for what is no mapping.
+    """Return the line of each key of a mapping; empty if the node is no mapping.
 
     Args:
-        node: as PyYAML has read it.
-        subject: the file.
-        only: this key may not be there twice; no key may if empty.
+        node: the node, as PyYAML has read it.
+        subject: the file, for messages.
+        only: the key that must not occur twice; if empty, no key may.
 
     Raises:
-        SettingsError: a key is there twice. PyYAML takes the last and drops the others.
+        SettingsError: a key occurs twice. PyYAML uses the last one and drops the others.
     """
     lines: dict[str, int] = {}
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
@@ -118,20 +122,20 @@ def _lines_of_keys(node: yaml.Node | None, subject: str, only: str = "") -> dict
         if name in lines and only in ("", name):
             raise SettingsError(
                 f"{subject}, line {line}, key {name}",
-                f"is there twice, first in line {lines[name]}",
+                f"occurs twice, first in line {lines[name]}",
                 expected="each key once",
-                todo="Put its values together.",
+                todo="Merge its values into one key.",
             )
         lines[name] = line
     return lines
 
 
 def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:
-    """The whole of ``esg.yaml`` as a mapping.
+    """Return the whole of ``esg.yaml`` as a mapping.
 
     Raises:
-        SettingsError: the file cannot be read, or is not a YAML mapping; the line is named where
-            there is one.
+        SettingsError: the file cannot be read, or is not a YAML mapping; the message names the line
+            if it is known.
     """
     try:
         with open(config, encoding="utf-8") as file:
@@ -150,6 +154,6 @@ def read_config(config: str | os.PathLike[str]) -> dict[str, Any]:
         raise SettingsError(
             str(config),
             f"holds a {type(document).__name__}",
-            expected="a mapping, as esgcet's esg.yaml",
+            expected="a mapping, as in esgcet's esg.yaml",
         )
     return document

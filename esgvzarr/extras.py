@@ -1,4 +1,4 @@
-"""Packages that only an extra of this distribution brings, and the error that names the extra."""
+"""Packages that an extra of this distribution installs, and the error that names the extra."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXTRA_OF = {
     "shtab": "completion",
     "zstandard": "zstd",
 }
-"""Module -> extra that brings it."""
+"""Module -> extra that installs it."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def naming_extras(purpose: str) -> Iterator[None]:
         purpose: what needs the package, as the subject of the message.
 
     Raises:
-        SettingsError: a package is missing that an extra brings.
+        SettingsError: a package of an extra is missing.
     """
     try:
         yield

@@ -1,14 +1,15 @@
-"""A lean process that forks a child for each job, watches it, and ends it at its limits.
+"""A small server process that forks a child for each job, watches it, and ends it at its limits.
 
-A library that reads files can abort the interpreter, hang, or take all memory. So such work is done
-in a child, which may die alone. A child is forked, since starting an interpreter and importing the
-libraries takes longer than many a job. It is forked from this server and not from the process that
-has the work, since that one has threads, which no copy would have.
+A library that reads files can abort the interpreter, hang, or take all memory. Such work is
+therefore done in a child, whose death affects nothing else. The child is forked, because starting
+an interpreter and importing the libraries takes longer than many a job. It is forked from this
+server and not from the owner of the work, because the owner has threads, which a fork does not
+copy.
 
-The owner and the server share one socket of messages: each asks for a child, and brings two more
-sockets. On the first, the owner and the child talk. On the second, the server tells the owner how
-the child ended; when the owner closes it, the server kills the child. When the owner itself ends,
-however it ends, the server kills all children and ends.
+The owner and the server share one socket of messages. To ask for a child, the owner sends two more
+sockets. On the first, the owner and the child communicate. On the second, the server reports how
+the child ended; when the owner closes it, the server kills the child. When the owner ends, however
+it ends, the server kills all children and ends.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ from .garbage import collect_rarely
 from .open_files import holds_hdf5
 
 _REQUEST = struct.Struct("dQ")
-"""Seconds, and bytes of memory, that a child may take."""
+"""Seconds, and bytes of memory, that a child may use."""
 _LOOK_S = 0.05
-"""Between two looks at the children's memory and time."""
+"""Seconds between two checks of the children's memory and time."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 _PR_SET_PDEATHSIG = 1
 _HEAVY = (
@@ -65,21 +66,23 @@ _HEAVY = (
     "esgvzarr.proof",
     "esgvzarr.stage",
 )
-"""What children import. The server imports it, so that not each of them must: a new interpreter
-before its first child, a copy before its second, since most copies have one job. It takes about a
-second of CPU time.
+"""Modules that children need. The server imports them, so that each child need not: a new
+interpreter before its first child, a forked server before its second one, because most forked
+servers get one job. The import takes about a second of CPU time.
 """
 
 
 _THREADED = {"icechunk"}
-"""Libraries that start threads which Python does not count, and wait for ever in a copy."""
+"""Libraries that start threads which Python does not count, and that wait for ever in a forked
+process.
+"""
 
 
 class Ending(StrEnum):
     """How a child ended."""
 
     EXIT = "exit"
-    """By itself, or by a signal that another process sent."""
+    """It ended itself, or another process sent it a signal."""
     TIME = "time"
     """The server killed it at its time limit."""
     MEMORY = "memory"
@@ -88,11 +91,11 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What the server tells of a child that ended."""
+    """What the server reports about a child that ended."""
 
     ending: Ending
     signal: int
-    """That ended it; 0 where none did."""
+    """The signal that ended it; 0 if none did."""
 
 
 @dataclass(slots=True)
@@ -105,10 +108,11 @@ class _Child:
 
 
 class ForkServer:
-    """The owner's side. Threads may ask at once. It is started when a child is first asked for.
+    """The owner's side. Several threads may ask for children. The server is started for the first
+    child.
 
     Args:
-        run_child: a function of a module: what a child does with its socket to the owner.
+        run_child: a function of a module, which a child calls with its socket to the owner.
     """
 
     def __init__(self, run_child: Callable[[socket.socket], None]) -> None:
@@ -119,10 +123,10 @@ class ForkServer:
         self._wait_for_end: Callable[[], object] = lambda: None
 
     def start_child(self, time_limit_s: float, most_bytes: int) -> tuple[socket.socket, Watch]:
-        """A new child.
+        """Start a child.
 
         Returns:
-            The socket to the child, and what watches it.
+            The socket to the child, and a watch that reports its end.
         """
         ours, theirs = socket.socketpair()
         watching, watched = socket.socketpair()
@@ -141,7 +145,7 @@ class ForkServer:
     def _send(self, request: bytes, handles: Sequence[int]) -> None:
         try:
             socket.send_fds(self._connected(), [request], handles)
-        except (BrokenPipeError, ConnectionResetError):  # it was killed
+        except (BrokenPipeError, ConnectionResetError):  # The server was killed.
             self._let_go()
             socket.send_fds(self._connected(), [request], handles)
 
@@ -154,7 +158,7 @@ class ForkServer:
     def _let_go(self) -> None:
         if self._control is None or self._owner != os.getpid():
             return
-        with contextlib.suppress(OSError):  # it is gone
+        with contextlib.suppress(OSError):  # It has ended.
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
         self._control = None
@@ -163,15 +167,15 @@ class ForkServer:
 
 
 class Watch:
-    """Knows how a child ends. Stopping or closing it kills the child."""
+    """Reports how a child ends. Stopping or closing it kills the child."""
 
     def __init__(self, told: socket.socket) -> None:
         self._told = told
 
     def wait(self) -> End:
-        """How the child ended."""
+        """Wait for the end of the child, and return how it ended."""
         said = self._told.recv(256)
-        if not said:  # the server was killed, and its children with it
+        if not said:  # The server was killed, and its children with it.
             return End(Ending.EXIT, signal.SIGKILL)
         words = json.loads(said)
         return End(Ending(words["ending"]), words["signal"])
@@ -189,11 +193,12 @@ class Watch:
 def _start(
     run_child: Callable[[socket.socket], None],
 ) -> tuple[socket.socket, Callable[[], object]]:
-    """The socket to a new server, and what waits for its end.
+    """Return the socket to a new server, and a function that waits for its end.
 
-    A process without other threads is copied, with all that it has imported. Else the server is an
-    interpreter of its own: a copy could wait for ever for a lock that a thread had. So it is where
-    an HDF5 file is open: a copy would take it for open too, and read zeros of it.
+    A process without other threads forks the server, with all modules that it has imported.
+    Otherwise the server is a new interpreter, because a fork could wait for ever for a lock that a
+    thread held. The same is done if an HDF5 file is open: a fork would treat it as open too, and
+    read zeros from it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -209,7 +214,7 @@ def _fork(
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
-        # Python warns of the threads of OpenBLAS, which stops them itself before a fork
+        # Python warns of the threads of OpenBLAS, which stops them itself before a fork.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid:
@@ -241,17 +246,17 @@ def _spawn(
 
 
 def serve(handle: int, run_child: Callable[[socket.socket], None], *, import_before: int) -> None:
-    """Fork children until the owner is gone.
+    """Fork children until the owner has ended.
 
     Args:
         handle: the socket to the owner.
-        run_child: what a child does with its socket to the owner.
-        import_before: number of the child before which to import what children import.
+        run_child: a function that a child calls with its socket to the owner.
+        import_before: number of the child before which the modules for children are imported.
     """
     collect_rarely()
     server = _Server(handle, run_child, import_before)
     server.run()
-    os._exit(0)  # the kernel closes what the server has open
+    os._exit(0)  # The kernel closes what the server has open.
 
 
 class _Server:
@@ -272,7 +277,7 @@ class _Server:
         self._selector.register(self._woken, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Until the owner is gone."""
+        """Run until the owner has ended."""
         while True:
             is_asked = self._watch_children(_LOOK_S if self._children else None)
             if is_asked and not self._answer():
@@ -292,7 +297,7 @@ class _Server:
                 is_asked = True
             elif key.fileobj is self._woken:
                 self._woken.recv(4096)
-            else:  # the owner closed it
+            else:  # The owner closed it.
                 os.kill(key.data.pid, signal.SIGKILL)
                 self._selector.unregister(key.fileobj)
         self._reap()
@@ -300,7 +305,7 @@ class _Server:
         return is_asked
 
     def _answer(self) -> bool:
-        """Fork a child as the owner asks; False where the owner is gone."""
+        """Fork a child on request of the owner; return False if the owner has ended."""
         request, handles, _, _ = socket.recv_fds(self._control, _REQUEST.size, 2)
         if not request:
             return False
@@ -321,20 +326,20 @@ class _Server:
         return True
 
     def _import_what_children_import(self) -> None:
-        """It takes a second or more. The first child is watched meanwhile."""
+        """Import, which takes a second or more, and watch the first child meanwhile."""
         for _ in _imports():
             if self._watch_children(0) and self._is_alone():
                 return
 
     def _is_alone(self) -> bool:
-        """Whether the owner is gone."""
+        """Return whether the owner has ended."""
         try:
             return not self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
 
     def _be_a_child(self, job: socket.socket, server: int) -> None:
-        """In the new child: do the job, and end."""
+        """In the new child: run the job, and end."""
         try:
             _die_with(server)
             _offer_to_die_first()
@@ -350,7 +355,7 @@ class _Server:
             os._exit(0)
 
     def _reap(self) -> None:
-        """Tell the owner of each child that ended."""
+        """Report to the owner each child that ended."""
         while self._children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -358,14 +363,14 @@ class _Server:
             child = self._children.pop(pid)
             ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             said = json.dumps({"ending": child.ending, "signal": ended_by})
-            with contextlib.suppress(OSError):  # the owner does not listen any more
+            with contextlib.suppress(OSError):  # The owner no longer listens.
                 child.owner.send(said.encode())
             with contextlib.suppress(KeyError):
                 self._selector.unregister(child.owner)
             child.owner.close()
 
     def _look(self) -> None:
-        """Kill the children that are at a limit."""
+        """Kill the children that have reached a limit."""
         now = time.monotonic()
         for child in self._children.values():
             if child.ending is not Ending.EXIT:
@@ -379,7 +384,7 @@ class _Server:
             os.kill(child.pid, signal.SIGKILL)
 
     def _kill_all(self) -> None:
-        """End the children, and wait for their ends: their CPU time is counted then."""
+        """Kill the children, and wait for their ends, so that their CPU time is counted."""
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
         for pid in self._children:
@@ -387,24 +392,25 @@ class _Server:
 
 
 def _own_memory(pid: int) -> int:
-    """Bytes of memory that a process takes, without pages of files.
+    """Return the bytes of memory that a process uses, without pages of files.
 
-    It is what the machine lacks. Limits that the kernel enforces (``RLIMIT_AS``, ``RLIMIT_DATA``)
-    count what is reserved and never touched, and libhdf5 reports its failure as damage to the file.
+    This is the memory that the machine loses. Limits of the kernel (``RLIMIT_AS``, ``RLIMIT_DATA``)
+    also count memory that is reserved and never touched, and libhdf5 reports such a failure as
+    damage to the file.
     """
     try:
         with open(f"/proc/{pid}/statm") as file:
             _, resident, shared, *_ = map(int, file.read().split())
-    except (OSError, ValueError):  # it ended
+    except (OSError, ValueError):  # It has ended.
         return 0
     return (resident - shared) * _PAGE
 
 
 def _keep_only(handle: int) -> None:
-    """Let go of all files but standard output and error, and this one. Standard input is empty.
+    """Close all files except standard output and error, and this one. Standard input is empty.
 
-    Copies of open files would hold the owner's locks. Their numbers stay taken: objects that were
-    copied may still close them. Numbers above a limit that was lowered since cannot be taken again.
+    Copies of open files would hold the owner's locks. Their numbers stay in use, because copied
+    objects may still close them. Numbers above a limit that was lowered since cannot be used again.
     """
     empty = os.open(os.devnull, os.O_RDONLY)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -416,14 +422,15 @@ def _keep_only(handle: int) -> None:
 
 
 def _wake_when_children_end() -> socket.socket:
-    """A socket that has bytes to read when a child has ended.
+    """Return a socket that becomes readable when a child has ended.
 
-    What is sent to all processes of a terminal is for the owner, whose end is the server's.
+    Signals that a terminal sends to all its processes are left to the owner, whose end ends the
+    server.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     reading, writing = socket.socketpair()
-    writing.setblocking(False)  # noqa: FBT003  (the standard library has it so)
+    writing.setblocking(False)  # noqa: FBT003  (the signature of the standard library)
     signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     return reading
@@ -432,12 +439,12 @@ def _wake_when_children_end() -> socket.socket:
 def _die_with(server: int) -> None:
     """Let the kernel kill this child when the server ends, however it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:  # it ended before
+    if os.getppid() != server:  # The server has ended already.
         os._exit(1)
 
 
 def _offer_to_die_first() -> None:
-    """Where the machine runs out of memory, the kernel takes this child, and not its owner."""
+    """If the machine runs out of memory, let the kernel kill this child, and not its owner."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
 
@@ -445,13 +452,14 @@ def _offer_to_die_first() -> None:
 def _imports() -> Iterator[None]:
     """Import what children import, and yield after each import."""
     for name in _HEAVY:
-        with contextlib.suppress(ImportError):  # the child says what is missing, if it needs it
+        # The child reports the missing module, if it needs it.
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
         yield
     with contextlib.suppress(ImportError):
         engines = importlib.import_module("xarray.backends")
-        engines.list_engines()  # xarray imports all of them when it first opens a dataset
+        engines.list_engines()  # xarray imports all of them when it first opens a dataset.
     yield
     with contextlib.suppress(ImportError):
         importlib.import_module("esgvzarr.proof.stack").warm_up()
-    gc.freeze()  # children share these pages as long as no collection writes to them
+    gc.freeze()  # Children share these pages as long as no garbage collection writes to them.

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class References:
-    """The references of a dataset, in memory. They are checked; `prove` reads them back."""
+    """The references of a dataset, in memory. Their files were compared with each other; `prove`
+    compares the references with the files.
+    """
 
     record: DatasetRecord
-    """The dataset: its id and files."""
+    """The record of the dataset: its id and files."""
     reference_set: ReferenceSet
     settings: Settings
 
@@ -45,7 +47,7 @@ class References:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What is right, and yet worth a word."""
+        """Findings that do not prevent publication, and that the user should know."""
         return self.reference_set.warnings
 
     def to_xarray(self, **options: Any) -> xarray.Dataset:
@@ -61,7 +63,7 @@ class References:
         return open_parsed(orjson.loads(encode(self.reference_set)), **options)
 
     def prove(self) -> Report:
-        """Read a sample back through the references, and compare it with the files.
+        """Read a sample of values through the references, and compare them with the files.
 
         Raises:
             ProofError: the references do not read back as the files do.
@@ -70,16 +72,16 @@ class References:
             return staged.outputs[0].report
 
     def write(self, directory: str | os.PathLike[str], *, force: bool = False) -> ReferenceFile:
-        """Prove the references, and write them to a directory as ``<DSID>.json``, or as the setting
-        ``output`` says.
+        """Prove the references, and write them to a directory as ``<DSID>.json``, or as the output
+        that the settings name.
 
         Args:
-            directory: on this machine.
+            directory: a directory of this machine.
             force: replace a reference file with different content.
 
         Raises:
             ProofError: the references do not read back as the files do. Nothing was written.
-            StoreError: different content is there, or the directory cannot be written.
+            StoreError: a file with different content exists, or the directory cannot be written to.
         """
         with self._staged(Path(directory)) as (staged, places):
             written = place_staged(Verb.GENERATE, self.record.id, staged, places, force=force)
@@ -89,7 +91,7 @@ class References:
     def _staged(
         self, directory: Path, *, aside: bool = False
     ) -> Iterator[tuple[Staged, tuple[Place, ...]]]:
-        """The outputs, written beside their places, or elsewhere, and proved."""
+        """Stage and prove the outputs, beside their places or in a temporary directory."""
         with (
             staging_places(self.record.id, directory, self.settings, aside=aside) as places,
             make_transport(self.settings) as transport,
@@ -106,7 +108,7 @@ class References:
         return f"<References of {self.id}: {files} files, {self.chunks:,} chunks{self._parts()}>"
 
     def _parts(self) -> str:
-        """Groups and segments, if it is in such."""
+        """Describe the groups and segments, if there are any."""
         reading = reading_of(self.reference_set.provenance)
         if reading.groups:
             joined = f", of which {len(reading.segmented)} in segments" if reading.segmented else ""
@@ -126,11 +128,13 @@ class References:
         )
 
     def _groups(self) -> list[Group]:
-        """The groups that hold data: one for each segment."""
+        """Return the groups that hold data: one for each segment."""
         return [group for group in self.reference_set.groups if group.arrays]
 
     def _variables(self) -> Iterator[tuple[str, str, str]]:
-        """Name, dimensions with sizes, and type of each variable, in the first of its segments."""
+        """Yield name, dimensions with sizes, and type of each variable, in the first of its
+        segments.
+        """
         for path in reading_of(self.reference_set.provenance).groups or ("",):
             prefix = f"{path}/" if path else ""
             inside = (group for group in self._groups() if f"{group.path}/".startswith(prefix))

@@ -1,7 +1,8 @@
-"""Decompress without trust: never more bytes than there may be, and one.
+"""Decompress untrusted bytes, with a limit.
 
-A deflated chunk of 2 MB can stand for 2 GB, and zlib, like HDF5, goes on until memory ends. So all
-that is decompressed here, by us or by a stock reader in the proof, has a limit, known before.
+A deflated chunk of 2 MB can expand to 2 GB, and zlib, like HDF5, continues until the memory is
+full. All decompression here, also by stock readers in the proof, has a limit that is known before:
+the expected bytes and one more.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from numcodecs.compat import ensure_bytes, ndarray_copy
 _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _GZIP = 31
-"""Window bits by which zlib reads gzip's header."""
+"""Window bits with which zlib reads gzip's header."""
 _ZLIB = 15
 _LZMA_MEMORY = 128 * 2**20
-"""Bytes that lzma's dictionary may take."""
+"""The most bytes of lzma's dictionary."""
 DECODING_ERRORS = (
     ValueError,
     RuntimeError,
@@ -36,16 +37,16 @@ DECODING_ERRORS = (
     zlib.error,
     lzma.LZMAError,
 )
-"""What decoders raise for bytes that are damaged, or expand beyond their limit."""
+"""Exceptions of decoders for bytes that are damaged, or expand beyond their limit."""
 
 
 class ExpandsError(ValueError):
-    """Compressed bytes hold more than they may."""
+    """Compressed bytes expand to more than they may."""
 
 
 class _Streams:
-    """A decompressor of the standard library that stops at a limit, and reads the streams that
-    follow each other in one buffer.
+    """A decompressor of the standard library that stops at a limit, and reads all streams in one
+    buffer.
     """
 
     def __init__(self, start: Callable[[], Any]) -> None:
@@ -68,7 +69,7 @@ class _Streams:
 
 
 class _Zlib(_Streams):
-    """What follows the first stream is left alone, as zlib itself leaves it."""
+    """Bytes after the first stream are ignored, as zlib itself ignores them."""
 
     def __call__(self, data: bytes, limit: int) -> bytes:
         stream = self._start()
@@ -81,7 +82,7 @@ class _Zlib(_Streams):
 
 
 def _expands(limit: int) -> ExpandsError:
-    return ExpandsError(f"holds more than {limit} bytes when it is decompressed")
+    return ExpandsError(f"expands to more than {limit} bytes")
 
 
 _LIMITED: Mapping[str, Callable[[bytes, int], bytes]] = {
@@ -94,7 +95,7 @@ _LIMITED: Mapping[str, Callable[[bytes, int], bytes]] = {
 
 
 def _zstd_size(data: bytes) -> int:
-    """Bytes that all frames of a buffer state to hold.
+    """Return the bytes that all frames of a buffer state to hold.
 
     Rule: RFC 8878, sections 3.1.1 (frames and blocks) and 3.1.2 (skippable frames).
     """
@@ -113,7 +114,9 @@ def _zstd_size(data: bytes) -> int:
 
 
 def _zstd_frame(data: bytes, at: int) -> tuple[int, int]:
-    """The content size of the frame whose descriptor is at ``at``, and where the frame ends."""
+    """Return the content size of the frame whose descriptor is at ``at``, and where the frame
+    ends.
+    """
     descriptor = data[at]
     single = bool(descriptor & 0x20)
     at += 1 if single else 2
@@ -134,12 +137,12 @@ def _zstd_frame(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _blosc_size(data: bytes) -> int:
-    """Rule: Blosc header format, bytes 4 to 8."""
+    """Return the size. Rule: Blosc header format, bytes 4 to 8."""
     return int.from_bytes(data[4:8], "little")
 
 
 def _lz4_size(data: bytes) -> int:
-    """Rule: numcodecs writes the size before the block."""
+    """Return the size. Rule: numcodecs writes it before the block."""
     return int.from_bytes(data[:4], "little")
 
 
@@ -148,19 +151,21 @@ _STATED: Mapping[str, Callable[[bytes], int]] = {
     "blosc": _blosc_size,
     "lz4": _lz4_size,
 }
-"""Sizes that compressed bytes state, and that their decoders allocate at once and go by."""
+"""Functions that read the size which compressed bytes state; their decoders allocate this size at
+once and do not exceed it.
+"""
 
 
 def decode(data: Any, codecs: Sequence[Mapping[str, Any]], size: int) -> Any:
-    """Undo a pipeline of codecs.
+    """Decode bytes by a pipeline of codecs.
 
     Args:
         data: the bytes as stored.
         codecs: numcodecs configurations, in the order in which they were applied.
-        size: bytes that come out.
+        size: size of the result in bytes.
 
     Raises:
-        ExpandsError: more come out.
+        ExpandsError: the result is larger.
         ValueError, RuntimeError, OSError, EOFError, TypeError, zlib.error, lzma.LZMAError: the
             bytes are damaged (`DECODING_ERRORS`).
     """
@@ -175,10 +180,11 @@ def decode(data: Any, codecs: Sequence[Mapping[str, Any]], size: int) -> Any:
 
 
 def _longest(codec: str, size: int) -> int:
-    """Bytes that a codec makes of ``size`` bytes at most."""
+    """Return the most bytes to which a codec encodes ``size`` bytes."""
     if codec in _LIMITED or codec in _STATED:
-        return size + size // 64 + 4096  # what cannot be compressed is stored, with some overhead
-    return size + 4  # a checksum, or none
+        # Bytes that cannot be compressed are stored, with some overhead.
+        return size + size // 64 + 4096
+    return size + 4  # A checksum, or none.
 
 
 def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
@@ -193,8 +199,8 @@ def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
 
 
 def _unshuffle(data: bytes, codec: Mapping[str, Any]) -> Any:
-    """HDF5 leaves bytes as they are that are no whole element, such as those of a checksum before
-    the shuffle.
+    """Undo shuffle. HDF5 does not shuffle trailing bytes that are no whole element, such as those
+    of a checksum before the shuffle.
     """
     rest = len(data) % int(codec["elementsize"])
     if not rest:
@@ -204,11 +210,11 @@ def _unshuffle(data: bytes, codec: Mapping[str, Any]) -> Any:
 
 
 def zstd_document(data: bytes, limit: int) -> bytes:
-    """A document that was compressed with zstd.
+    """Decompress a document that was compressed with zstd.
 
     Raises:
-        ExpandsError: it holds more than ``limit`` bytes, or does not say how many.
-        ValueError, RuntimeError, EOFError: it is not zstd, or damaged.
+        ExpandsError: it holds more than ``limit`` bytes, or does not state how many.
+        ValueError, RuntimeError, EOFError: it is not zstd, or is damaged.
     """
     return bytes(_undo(data, {"id": "zstd"}, limit))
 
@@ -223,7 +229,7 @@ def limited_codecs(largest: int) -> Iterator[None]:
     """Let numcodecs, and so every stock reader in this process, decompress no chunk to more than
     ``largest`` bytes.
 
-    Limits of several threads are in force together: the largest of them holds.
+    If several threads set limits, the largest one applies to all.
     """
     _register()
     with _changing:
@@ -237,8 +243,8 @@ def limited_codecs(largest: int) -> Iterator[None]:
 
 @contextmanager
 def chunks_of(size: int) -> Iterator[None]:
-    """Within `limited_codecs`, and in this thread and what zarr starts from it: chunks of ``size``
-    bytes, and no more.
+    """Inside `limited_codecs`, limit chunks to ``size`` bytes, in this thread and in those that
+    zarr starts from it.
     """
     token = _exact.set(size)
     try:
@@ -250,14 +256,14 @@ def chunks_of(size: int) -> Iterator[None]:
 def _limit() -> int | None:
     exact = _exact.get()
     if exact is not None:
-        return _longest("zlib", exact)  # filters may have made the chunk a little longer
+        return _longest("zlib", exact)  # Filters may have made the chunk a little longer.
     with _changing:
         return max(_in_force, default=None)
 
 
 @cache
 def _register() -> None:
-    """Put the limited decoders in the place of numcodecs' own, which they are without a limit."""
+    """Replace numcodecs' own decoders by limited ones, which without a limit do the same."""
     for name in (*_LIMITED, *_STATED):
         own = type(numcodecs.get_codec({"id": name}))
         numcodecs.register_codec(_limited(own, name), codec_id=name)
@@ -275,7 +281,7 @@ def _limited(own: type[Codec], name: str) -> type[Codec]:
         return own.decode(self, buf, out)
 
     def reduce(self: Any) -> tuple[Any, ...]:
-        """Be found by name in another process, which need not have limited decoders."""
+        """Pickle by name: another process need not have limited decoders."""
         return numcodecs.get_codec, (self.get_config(),)
 
     members = {"decode": decode, "__reduce__": reduce, "__module__": own.__module__}

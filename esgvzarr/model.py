@@ -1,9 +1,9 @@
-"""The frozen things that travel through the rooms, in order of travel.
+"""The frozen types that travel through the rooms, in the order of travel.
 
-``DatasetRecord`` (what is to be referenced) -> ``FileReferences`` (what one file holds, and where)
+``DatasetRecord`` (the dataset to reference) -> ``FileReferences`` (what one file holds, and where)
 -> ``Series`` (the files that belong together) -> ``ReferenceSet`` (what a reader will see) ->
-``Report`` (what was proved) -> ``ReferenceFile`` (what was written) -> ``AccessLink`` (what people
-find).
+``Report`` (the proof) -> ``ReferenceFile`` (the written output) -> ``AccessLink`` (the link in an
+index).
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class DatasetId:
 
     @classmethod
     def parse(cls, text: str) -> DatasetId:
-        """Read ``<master_id>.vN``, ``<master_id>#N`` (mapfile), each with or without
+        """Parse ``<master_id>.vN`` or ``<master_id>#N`` (mapfile), each with or without
         ``|<data_node>``.
 
         Raises:
-            SourceError: anything else. A DSID becomes a file name, so its facets hold letters,
-                digits, ``_`` and ``-`` only.
+            SourceError: the text has another form. A DSID becomes a file name, so its facets may
+                contain only letters, digits, ``_`` and ``-``.
         """
         bare = text.strip().split("|")[0].strip()
         master_id, _, version = bare.rpartition("#") if "#" in bare else bare.rpartition(".v")
@@ -68,8 +68,8 @@ class DatasetId:
 
     @property
     def project(self) -> str:
-        """The collection in the index: ``CMIP6``; ``CMIP7`` for ids that begin ``MIP-
-        DRS7.CMIP7``.
+        """The collection in the index: ``CMIP6``; ``CMIP7`` for ids that begin with
+        ``MIP-DRS7.CMIP7``.
         """
         first, second = self.master_id.split(".")[:2]
         return second if first == "MIP-DRS7" else first
@@ -84,15 +84,16 @@ class FileRecord:
 
     name: str
     url: str
-    """What readers will fetch: an absolute http(s) URL, or a local path where nothing is published.
+    """The location that readers will fetch: an absolute http(s) URL, or a local path if the file is
+    not published.
     """
     size: int | None = None
-    """Bytes, as the record says."""
+    """Size in bytes, according to the record."""
     checksum: str | None = None
     checksum_type: str | None = None
     tracking_id: str | None = None
     path: str | None = None
-    """Where the same bytes lie on this machine, if known."""
+    """Local path of the same bytes, if known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class DatasetRecord:
 
     id: DatasetId
     data_node: str
-    """Host, with port if not the default, that serves the files; empty for local files."""
+    """Host that serves the files, with the port if it is not the default; empty for local files."""
     files: tuple[FileRecord, ...]
     replica: bool = False
     pid: str | None = None
@@ -113,11 +114,11 @@ class ChunkTable:
     """Where the stored chunks of one variable in one file lie."""
 
     keys: np.ndarray
-    """(chunk, dimension) int64: position in the chunk grid."""
+    """(chunk, dimension) int64: indices in the chunk grid."""
     offsets: np.ndarray
     """(chunk,) int64: first byte in the file."""
     sizes: np.ndarray
-    """(chunk,) int64: bytes as stored."""
+    """(chunk,) int64: size in bytes, as stored."""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -125,41 +126,37 @@ class ChunkTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variable:
-    """One variable of one file: what the file says of it, and where its bytes are."""
+    """One variable of one file: its properties, and where its bytes lie."""
 
     name: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    """As stored, with its byte order; ``object`` for strings of variable length."""
+    """Type as stored, with its byte order; ``object`` for strings of variable length."""
     attrs: Mapping[str, Any]
     """netCDF attributes without ``_FillValue``: str, int, float or lists of them, and NumPy
     scalars.
     """
     fill_value: Any
-    """The ``_FillValue`` attribute, or None where the file has none."""
+    """The ``_FillValue`` attribute; None if the file has none."""
     chunk_shape: tuple[int, ...]
-    """Elements per dimension of a stored chunk; the variable's shape where it is stored in one
-    piece.
-    """
+    """(dimension,) elements of a stored chunk; the variable's shape if there is only one."""
     codecs: tuple[Mapping[str, Any], ...]
     """numcodecs configurations in the order of encoding (HDF5's filter pipeline)."""
     chunks: ChunkTable
     inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
-    """Chunks that could not be referred to, encoded by ``codecs``; by their place in the chunk
-    grid.
-    """
+    """Chunks that could not be referenced, encoded by ``codecs``; by indices in the chunk grid."""
     unwritten: Any = 0
-    """What netCDF reads where nothing was ever written (``_FillValue``, else the fill the file
-    declares).
+    """The value that netCDF reads where nothing was ever written (``_FillValue``, else the fill
+    value that the file declares).
     """
     values: np.ndarray | None = None
-    """The whole variable as stored (not unpacked), if it was read; dimensions as in ``dims``."""
+    """The values of the whole variable as stored (not unpacked), if they were read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileReferences:
-    """All that one file holds: every variable, or the file was refused."""
+    """Everything that one file holds, with all of its variables; otherwise the file was refused."""
 
     file: FileRecord
     format: str
@@ -168,24 +165,24 @@ class FileReferences:
     attrs: Mapping[str, Any]
     variables: Mapping[str, Variable]
     size: int
-    """Bytes, as found."""
+    """Size of the file in bytes, as found."""
     groups: tuple[str, ...] = ()
-    """Names of groups beside the variables, whose contents are not described."""
+    """Names of groups beside the variables; their contents are not described."""
     etag: str | None = None
     last_modified: str | None = None
     repeated: int = 0
-    """Time steps that were taken off its head or tail, because another file that shows them holds
-    the same.
+    """Time steps that were cut from its beginning or end, because another file serves them with the
+    same values.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check between files found. ``refuse`` says whether it stands in the way."""
+    """The result of a check between files. ``refuse`` says whether the files are refused for it."""
 
     code: str
     rule: int
-    """Number of the rule in docs/explanation/trust.md; 0 for none of them."""
+    """Number of the rule in docs/explanation/trust.md; 0 for none."""
     file: str
     expected: str
     found: str
@@ -208,23 +205,23 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """The files of a dataset after the checks: in time order, and known to belong together."""
+    """The files of a dataset after the checks: in time order, and belonging together."""
 
     files: tuple[FileReferences, ...]
     time: str | None
     """The dimension along which the files follow each other; None for fixed fields."""
     times: tuple[np.ndarray, ...]
-    """For each file, int64 microseconds since 1970-01-01 of its calendar, strictly increasing over
-    all files.
+    """For each file, (time,) int64 microseconds since 1970-01-01 of its calendar, strictly
+    increasing over all files.
     """
     warnings: tuple[Finding, ...] = ()
     left_out: tuple[FileReferences, ...] = ()
-    """Files that add nothing: without time steps, the same bytes as another, or all of whose steps
-    others hold too.
+    """Files that add nothing: they have no time steps, the same bytes as another file, or only
+    steps that other files serve.
     """
     dates: tuple[str, ...] = ()
-    """What is dates along time in any file: time first, its bounds and climatology, and variables
-    with time units of their own; empty for fixed fields.
+    """Variables that are dates along time in any file: time first, then its bounds and climatology,
+    then variables with time units of their own; empty for fixed fields.
     """
 
 
@@ -242,23 +239,25 @@ class Array:
     attrs: Mapping[str, Any]
     chunks: ChunkTable
     file_index: np.ndarray
-    """(chunk,) int64: which of the reference set's files holds the chunk."""
+    """(chunk,) int64: number of the reference set's file that holds the chunk."""
     inline: Mapping[tuple[int, ...], bytes] = field(default_factory=dict)
-    """Place in the chunk grid -> the chunk's encoded bytes."""
+    """Indices in the chunk grid -> the chunk's encoded bytes."""
     lengths: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """Dimension -> the lengths of the chunks along it, where they differ. The last one may reach
+    """Dimension -> the lengths of the chunks along it, if they differ. The last one may extend
     beyond the array. ``chunk_shape`` has the longest.
     """
     is_padded: bool = False
-    """Whether shorter chunks are stored as ``chunk_shape``, padded, and not at their own length."""
+    """Whether shorter chunks are stored padded to ``chunk_shape``, and not at their own length."""
 
     @property
     def chunk_count(self) -> int:
-        """Chunks that the reference file states, inline ones included."""
+        """Number of chunks that the reference file states, including inline ones."""
         return len(self.chunks) + len(self.inline)
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[list[int], int, int, int]]:
-        """Place in the chunk grid, file, offset and size of some chunks, as Python's numbers."""
+        """Yield indices in the chunk grid, file, offset and size of some chunks, as Python's
+        numbers.
+        """
         part = slice(start, stop)
         return zip(
             self.chunks.keys[part].tolist(),
@@ -277,34 +276,34 @@ class Group:
     attrs: Mapping[str, Any]
     arrays: tuple[Array, ...]
     file_indices: tuple[int, ...] = ()
-    """Which of the reference set's files it shows, in time order."""
+    """Numbers of the reference set's files that it shows, in time order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceSet:
-    """What a reader will see of a dataset. Equal input gives equal bytes when written."""
+    """What a reader will see of a dataset. Equal reference sets give equal bytes when written."""
 
     id: DatasetId | str
-    """The dataset, or the name of a document of several."""
+    """The dataset, or the name of a document of several datasets."""
     files: tuple[FileReferences, ...]
-    """In time order."""
+    """Files in time order."""
     groups: tuple[Group, ...]
     provenance: Mapping[str, Any]
     warnings: tuple[Finding, ...] = ()
 
     @property
     def chunk_count(self) -> int:
-        """All chunks, of all arrays of all groups."""
+        """Number of chunks of all arrays of all groups."""
         arrays = chain.from_iterable(group.arrays for group in self.groups)
         return sum(array.chunk_count for array in arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """One dataset of a document of several: its files after the checks, and its own references."""
+    """One dataset of a document of several: its checked files, and its own references."""
 
     name: str
-    """Its DSID, or the stream or file that it is known by."""
+    """Its DSID, or the name of its stream or file."""
     series: Series
     references: ReferenceSet
     dropped: tuple[str, ...] = ()
@@ -313,12 +312,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was proved, or was not."""
+    """One check of a proof, passed or failed."""
 
     name: str
     """``count``, ``values``, ``attributes``, ``time``, ``dimensions``..."""
     subject: str
-    """Variable, or variable and file."""
+    """Name of the variable, or of the variable and file."""
     passed: bool
     detail: str
 
@@ -331,18 +330,18 @@ class Report:
     href: str
     checks: tuple[Check, ...]
     tools: Mapping[str, str]
-    """Package -> version."""
+    """Package -> version, of the tools that were used."""
     created: str
-    """UTC, ISO 8601."""
+    """Time of the proof: UTC, ISO 8601."""
 
     @property
     def passed(self) -> bool:
-        """True when something was checked and nothing failed."""
+        """True if there are checks and none failed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """The checks that did not pass."""
+        """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
 
@@ -352,20 +351,20 @@ class ReferenceFile:
 
     path: str
     href: str
-    """Public URL, or the path where nothing is published."""
+    """Public URL, or the path if it is not published."""
     size: int
-    """Bytes; of a directory, of all files in it."""
+    """Size in bytes; of a directory, of all files in it."""
     sha256: str
-    """Lower-case hex; of a directory, of what ``sha256sum`` prints of all files in it, in the order
-    of their names.
+    """SHA-256 in lower-case hex; of a directory, that of what ``sha256sum`` prints for all files in
+    it, in the order of their names.
     """
     written: bool = True
-    """False when equal bytes were there already."""
+    """False if a file with equal bytes existed already."""
 
 
 ICECHUNK_TYPE = "application/vnd.zarr+icechunk"
-"""Media type of an Icechunk repository, by which xpystac knows it. Its asset is apart from that of
-kerchunk references.
+"""Media type of an Icechunk repository, by which xpystac recognises it. Its asset is separate from
+that of kerchunk references.
 """
 
 
@@ -375,13 +374,13 @@ class Layout(StrEnum):
     WHOLE = "whole"
     """In the root, for every reader."""
     PADDED = "padded"
-    """In the root, for readers that have the codec ``esgvzarr.padded``."""
+    """In the root, for readers with the codec ``esgvzarr.padded``."""
     SEGMENTS = "segments"
     """In several groups, which follow each other in time. Stock readers see an empty root."""
     GROUPS = "groups"
-    """Variables that do not fit into one dataset, in groups. Stock readers see an empty root."""
+    """In groups, if variables do not fit into one dataset. Stock readers see an empty root."""
     SEGMENTED_GROUPS = "segmented groups"
-    """In groups, and some groups are in segments. Stock readers see an empty root, and empty
+    """In groups, some of which are in segments. Stock readers see an empty root, and some empty
     groups.
     """
 
@@ -393,21 +392,21 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessLink:
-    """The link that people find in an index."""
+    """The link to a reference file in an index."""
 
     href: str
     data_node: str
     media_type: str
     roles: tuple[str, ...]
     size: int
-    """Bytes of the file; 0 for a directory, of which no index has a place to say it."""
+    """Size of the file in bytes; 0 for a directory, whose size no index can state."""
     sha256: str
-    """Of the file; empty for a directory."""
+    """SHA-256 of the file; empty for a directory."""
     open_kwargs: Mapping[str, Any]
     local_path: str | None = None
     """``<drs path>/<DSID>.json``, relative to the data root."""
     asset_key: str = "reference_file"
-    """Under which a STAC item has it."""
+    """Key of its asset in a STAC item."""
     page: str = ""
-    """URL of the page for people; empty where there is none."""
+    """URL of the page for people; empty if there is none."""
     layout: Layout = Layout.WHOLE

@@ -1,4 +1,4 @@
-"""The lock around netCDF-C, which bears one thread at a time (netcdf-c issue 1373)."""
+"""The lock for netCDF-C, which supports one thread at a time (netcdf-c issue 1373)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 class _Lock:
-    """A thread that has it may take it again. With it goes xarray's own lock, so that what other
-    threads read with xarray waits, too.
+    """A reentrant lock. It also takes xarray's own lock, so that other threads that read with
+    xarray wait too.
     """
 
     def __init__(self) -> None:
@@ -46,4 +46,4 @@ class _Lock:
 
 
 NETCDF_C = _Lock()
-"""To be held while netCDF-C opens, reads, writes or closes a file."""
+"""Hold this lock while netCDF-C opens, reads, writes or closes a file."""

@@ -1,5 +1,5 @@
-"""Directories and files that are made with the rights they shall have, whatever the umask; and file
-systems that cannot do what is needed.
+"""Make directories and files with fixed permissions, whatever the umask; and recognise file systems
+without locks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def make_directory(path: Path) -> tuple[Path, ...]:
-    """Make a directory, and those above it, where they are missing: all may read, its owner alone
-    may write.
+    """Make a directory, and its parents, if they are missing: all users may read them, only the
+    owner may write.
 
     Returns:
         The directories that were made, the highest first.
@@ -34,17 +34,16 @@ def make_directory(path: Path) -> tuple[Path, ...]:
 
 
 def remove_empty(directories: Iterable[Path]) -> None:
-    """Take directories away that hold nothing, the last first."""
+    """Remove the directories that are empty, the last first."""
     for directory in reversed(list(directories)):
         try:
             directory.rmdir()
         except OSError:
-            return  # it holds something, or is gone
+            return  # It is not empty, or does not exist.
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file that no other user may read, where there is none, and the directory
-    that it is in.
+    """Make an empty file that no other user may read, if it does not exist, and its directory.
 
     Raises:
         OSError: it cannot be made.
@@ -57,16 +56,18 @@ def make_private_file(path: Path) -> None:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """A path as it is from any directory: what is kept in the ledger is looked at from others."""
+    """Return a path that is valid from any directory: paths in the ledger are used from other
+    directories.
+    """
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
-NO_LOCKS = "The file system keeps no locks (NFS without a lock service?): use a local disk for it."
-"""What to do where `lacks_locks`."""
+NO_LOCKS = "The file system supports no locks (NFS without a lock service?): use a local disk."
+"""What to do if `lacks_locks` is true."""
 
 
 def lacks_locks(error: BaseException) -> bool:
-    """Whether an error of the system, or of SQLite, says that a file system has no locks."""
+    """Whether an error of the system, or of SQLite, means that a file system has no locks."""
     known = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
     if isinstance(error, OSError) and error.errno in known:
         return True

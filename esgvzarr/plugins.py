@@ -1,4 +1,4 @@
-"""What packages have registered in an entry point group."""
+"""Find what packages have registered in an entry point group."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from importlib.metadata import EntryPoint, entry_points
 
 
 def registered(group: str) -> Mapping[str, EntryPoint]:
-    """Name -> entry point, looked up once for an import path.
+    """Return the entry points of a group by name, looked up once for an import path.
 
-    A look-up takes as long as a question to an index, and a worker's import path is set after its
-    server was started.
+    A look-up takes as long as a request to an index. The import path of a worker is set after its
+    server was started, so it is part of the cache key.
     """
     return _registered_on(group, tuple(sys.path))
 

@@ -1,5 +1,5 @@
-"""Settings: the ``esgvzarr:`` section of esgcet's own ``esg.yaml`` < environment < argument;
-validated once, here.
+"""Settings: the ``esgvzarr:`` section of esgcet's own ``esg.yaml``, overridden by environment
+variables, overridden by arguments. They are validated once, here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .plugins import registered
 
 ENVIRONMENT_PREFIX = "ESGVZARR_"
 _OF_TESTS = "test_"
-"""What variables of the environment begin with that steer tests."""
+"""Prefix of environment variables that configure tests."""
 _UrlPrefix = Annotated[str, Field(pattern=URL_PREFIX)]
 _Directory = Annotated[str, Field(pattern=r"^/")]
 
@@ -41,34 +41,31 @@ class Settings(BaseModel):
     reference_url: str | None = Field(
         default=None,
         pattern=URL_PREFIX,
-        description=(
-            "Public URL prefix under which `reference_dir` is served. Needed with, and only "
-            "with, `reference_dir`."
-        ),
+        description=("Public URL prefix at which `reference_dir` is served. Set both, or neither."),
     )
     data_paths: dict[_Directory, _UrlPrefix] = Field(
         default_factory=dict,
         description=(
-            "Local directory -> public URL prefix of the same files. Lets metadata be read from "
-            "disk instead of over HTTP, and gives the files of a mapfile their URLs in `esgvzarr "
-            "generate`."
+            "Local directory -> public URL prefix of the same files. With it, metadata can "
+            "be read from disk instead of over HTTP, and `esgvzarr generate` can derive "
+            "URLs for the files of a mapfile."
         ),
     )
     read: Literal["auto", "http", "local"] = Field(
         default="auto",
         description=(
-            "Where metadata is read from: `local` paths, the published `http` URLs, or `auto`: "
-            "the local path where there is one whose size agrees with the record, else HTTP. The "
-            "references hold the published URLs in any case."
+            "Where metadata are read from: `local` paths; the published `http` URLs; or "
+            "`auto`, the local path if its file has the size in the record, else HTTP. The "
+            "references always hold the published URLs."
         ),
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Hosts (`host` or `host:port`) besides the record's own data node that may be "
-            "fetched from. Hosts named here, on the command line, in `data_paths`, "
-            "`reference_url` or as `data_node` may have private addresses; a data node that only "
-            "a record names may not."
+            "Hosts (`host` or `host:port`) that may be contacted in addition to the "
+            "record's own data node. Hosts named here, on the command line, in "
+            "`data_paths`, `reference_url` or as `data_node` may have private addresses; a "
+            "data node that only a record names may not."
         ),
     )
     ca_bundle: Path | None = Field(
@@ -78,21 +75,22 @@ class Settings(BaseModel):
     timeout_s: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds to wait for a server to connect or to send the next bytes.",
+        description="Seconds to wait until a server accepts a connection or sends the next bytes.",
     )
     retries: int = Field(
         default=3,
         ge=0,
         le=10,
-        description="How often a request is tried again after 429, 503 or a lost connection.",
+        description="Number of retries of a request after 429, 503 or a lost connection.",
     )
     connections: int = Field(
         default=128,
         ge=1,
         le=128,
         description=(
-            "Requests in flight to one host at most, each on a connection that is kept open. As "
-            "many are sent only while the host answers as fast as with fewer."
+            "The most requests in flight to one host, each on a connection that is kept "
+            "open. esgvzarr sends this many only while the host answers as fast as with "
+            "fewer."
         ),
     )
     connections_at_first: int = Field(
@@ -100,30 +98,32 @@ class Settings(BaseModel):
         ge=1,
         le=128,
         description=(
-            "Requests in flight to a host that is not known yet. They double while it answers as "
-            "fast as before, and are halved where it gets slower or refuses (429, 503)."
+            "Requests in flight to a host that is not known yet. The number doubles while "
+            "the host answers as fast as before, and is halved when it slows down or "
+            "refuses (429, 503)."
         ),
     )
     poll_timeout_s: float = Field(
         default=60.0,
         ge=0,
-        description="Seconds to wait until the index shows a link that it has queued (HTTP 202).",
+        description="Seconds to wait until the index shows a link that it accepted (HTTP 202).",
     )
     output: str = Field(
         default="json",
         description=(
-            "What references are written as, if it is one thing; else see `outputs`. `json` "
-            "opens everywhere; `json.zst` is a tenth of "
-            "its size; of `parquet` readers load only what they need; `icechunk` is Zarr version "
-            "3, and its readers notice when a file was replaced. [Outputs](outputs.md) compares "
-            "them."
+            "The format in which references are written; for several formats see "
+            "`outputs`. `json` opens everywhere; `json.zst` is a tenth of its size; of "
+            "`parquet`, readers load only the tables that they need; `icechunk` is Zarr "
+            "version 3, and its readers notice when a file was replaced. "
+            "[Outputs](outputs.md) compares them."
         ),
     )
     outputs: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Several outputs of each dataset, for example `[json, icechunk]`: each is a file and a "
-            "STAC asset of its own, proved by itself. Default: the one that `output` names."
+            "Several outputs for each dataset, for example `[json, icechunk]`: each is a "
+            "file with its own STAC asset and its own proof. Default: the one that "
+            "`output` names."
         ),
     )
     copied_fraction: float = Field(
@@ -131,64 +131,67 @@ class Settings(BaseModel):
         ge=0,
         le=1,
         description=(
-            "Of a dataset's bytes, how much the outputs `icechunk` and `zarr3` may copy: the last "
-            "chunks of files, which HDF5 stores longer than they are. With 0, or beyond it, the "
-            "dataset stays in segments."
+            "The largest fraction of a dataset's bytes that the outputs `icechunk` and "
+            "`zarr3` may copy: they copy the last chunks of files, which HDF5 stores "
+            "longer than the data. With 0, or above this fraction, the dataset stays in "
+            "segments."
         ),
     )
     copied_mib: int = Field(
         default=256,
         ge=0,
         description=(
-            "MiB that the outputs `icechunk` and `zarr3` may copy of one dataset at most; see "
-            "`copied_fraction`."
+            "The most MiB of one dataset that the outputs `icechunk` and `zarr3` may copy; "
+            "see `copied_fraction`."
         ),
     )
     file_ends: Literal["copy", "codec"] = Field(
         default="copy",
         description=(
-            "What the outputs `icechunk` and `zarr3` do with the last chunks of files, which HDF5 "
-            "stores longer than they are. `copy`: encode them anew, within `copied_fraction` and "
-            "`copied_mib`. `codec`: copy nothing, and state the [codec](outputs.md#codec) "
-            "`esgvzarr.padded`, without which readers open no data: they need esgvzarr."
+            "What the outputs `icechunk` and `zarr3` do with the last chunks of files, "
+            "which HDF5 stores longer than the data. `copy`: encode them again, within "
+            "`copied_fraction` and `copied_mib`. `codec`: copy nothing, and state the "
+            "[codec](outputs.md#codec) `esgvzarr.padded`; readers then need esgvzarr to "
+            "open any data."
         ),
     )
     media_type: Literal["application/vnd.zarr+kerchunk", "application/json"] = Field(
         default="application/vnd.zarr+kerchunk",
         description=(
-            "Media type of the asset. The first is the STAC Zarr best practice; xpystac 0.5.0 "
-            "opens only the second."
+            "Media type of the asset. The first is the STAC Zarr best practice; xpystac "
+            "0.5.0 opens only the second."
         ),
     )
     list_access: bool = Field(
         default=False,
         description=(
-            "Add `VirtualZarr` to `properties.access` of STAC items that have such a list. The "
-            "ESGF schemas of today allow no such service; the link is found without it."
+            "Add `VirtualZarr` to `properties.access` of STAC items that have such a list. "
+            "The current ESGF schemas do not allow this service; clients find the link "
+            "without it."
         ),
     )
     pages: bool = Field(
         default=True,
         description=(
-            "Write a page for people, `<DSID>.html`, beside each `<DSID>.json` that is served: "
-            "what it is, how to open it, a map. A page that cannot be written is reported, and "
-            "hinders nothing."
+            "Write a page for people, `<DSID>.html`, beside each `<DSID>.json` that is "
+            "served: what the dataset is, how to open it, a map. A page that cannot be "
+            "written causes a warning and changes nothing else."
         ),
     )
     proof_samples: int = Field(
         default=8,
         ge=0,
         description=(
-            "Chunks of each data variable that are read back at random, besides first, last and "
-            "boundary chunks."
+            "Number of random chunks of each data variable that the proof compares, "
+            "besides the first, last and boundary chunks."
         ),
     )
     many_chunks: int = Field(
         default=1_000_000,
         ge=1,
         description=(
-            "Chunks above which a warning says that readers are slow to open the JSON, which "
-            "they load whole."
+            "A warning says that readers open the JSON slowly, because they load it whole, "
+            "if it has more chunks than this."
         ),
     )
     worker_time_s: float = Field(
@@ -196,42 +199,42 @@ class Settings(BaseModel):
         gt=0,
         description=(
             "Seconds that the scan and the proof of one dataset may take. They run in processes "
-            "of their own, which are ended then."
+            "of their own, which are ended after this time."
         ),
     )
     worker_memory_mib: int = Field(
         default=4096,
         ge=256,
         description=(
-            "MiB of memory that each process may take which scans or proves a dataset. A process "
-            "that takes more is ended: some damaged files make libraries do so."
+            "MiB of memory that each process that scans or proves a dataset may use. A process is "
+            "ended if it uses more, as libraries may do with damaged files."
         ),
     )
     strict: bool = Field(
         default=False,
         description=(
-            "Let `esgvzarr publish` exit with 1 when a dataset was registered but not linked, "
-            "where esgpublish alone gives 0."
+            "Let `esgvzarr publish` exit with 1 if a dataset was registered but not "
+            "linked; esgpublish alone would give 0."
         ),
     )
     ledger: Path = Field(
         default=Path("~/.esg/esgvzarr.sqlite"),
-        description="SQLite file that keeps what was done for which dataset, with which outcome.",
+        description="SQLite file that records what was done for each dataset, with the outcome.",
     )
 
     @property
     def all_outputs(self) -> tuple[str, ...]:
-        """The outputs of each dataset."""
+        """Return the outputs of each dataset."""
         return self.outputs or (self.output,)
 
     def outputs_from(self, name: str) -> tuple[str, ...]:
-        """An output, and those that are named after it; it alone where it is not named."""
+        """Return an output and those after it; only this output if the settings do not name it."""
         if name not in self.all_outputs:
             return (name,)
         return self.all_outputs[self.all_outputs.index(name) :]
 
     def with_outputs(self, names: tuple[str, ...]) -> Settings:
-        """The same settings for these outputs."""
+        """Return the settings with these outputs."""
         return self.model_copy(update={"output": names[0], "outputs": names})
 
     @field_validator("output", "outputs")
@@ -249,15 +252,17 @@ class Settings(BaseModel):
     @field_validator("reference_dir", "ca_bundle", "ledger", mode="before")
     @classmethod
     def _is_a_path(cls, path: object) -> object:
-        """An empty text would be the directory in which the command runs."""
+        """Refuse an empty text, which pathlib would read as the current directory."""
         if isinstance(path, str) and not path.strip():
-            raise ValueError("an empty path: . is this directory")
+            raise ValueError("the path is empty; for the current directory, give .")
         return path
 
     @field_validator("reference_dir", "ca_bundle", "ledger")
     @classmethod
     def _from_here(cls, path: Path | None) -> Path | None:
-        """A relative path is one of the directory in which the command runs; ``~`` stays."""
+        """Make a relative path absolute; it is relative to the directory in which the command runs.
+        ``~`` stays.
+        """
         if path is None or str(path).startswith("~"):
             return path
         return Path(os.path.abspath(path))
@@ -273,11 +278,12 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
     """Merge the three sources and validate the result.
 
     Args:
-        config: path of ``esg.yaml``; None for defaults, environment and arguments alone.
+        config: path of ``esg.yaml``; None for defaults, environment and arguments only.
         arguments: settings by name; None means "not given".
 
     Raises:
-        SettingsError: names file, line and key, and a similar key where one is unknown.
+        SettingsError: a setting is invalid; the message names file, line and key, and a similar key
+            if the key is unknown.
     """
     _check_environment()
     section, lines = read_section(config) if config is not None else ({}, {})
@@ -305,10 +311,10 @@ def read_settings(config: str | os.PathLike[str] | None = None, **arguments: Any
 
 
 def _with_own_node(settings: Settings, config: str | os.PathLike[str] | None) -> Settings:
-    """What ``esg.yaml`` says of the operator's own node besides our section.
+    """Add what ``esg.yaml`` states about the operator's own node outside the section of esgvzarr.
 
-    ``data_node`` is a host that the operator names, and may well have a private address on its own
-    network. Where ``data_roots`` are served, `data_paths` need not be said again.
+    ``data_node`` is a host that the operator names, and may have a private address in the
+    operator's network. If ``data_roots`` are served, they need not be repeated in `data_paths`.
     """
     if config is None:
         return settings
@@ -336,8 +342,8 @@ def _check_environment() -> None:
 
 
 def _value_of(variable: str) -> Any:
-    """An environment variable's value, written as it would be in ``esg.yaml``: lists and mappings
-    in YAML's flow form.
+    """Return an environment variable's value, parsed as in ``esg.yaml``: lists and mappings in
+    YAML's flow form.
     """
     try:
         return yaml.safe_load(os.environ[variable])
@@ -349,7 +355,7 @@ def _value_of(variable: str) -> Any:
 
 
 def _origins_of(message: str, origins: Mapping[str, str]) -> str:
-    """Where the settings come from that a message about several names."""
+    """Return the origins of the settings that a message about several settings names."""
     named = {where: None for key, where in origins.items() if re.search(rf"\b{key}\b", message)}
     return ", ".join(named)
 
@@ -365,5 +371,7 @@ def _todo(problem: Mapping[str, Any], key: str) -> str:
     if problem["type"] == "extra_forbidden" and similar:
         return f"Did you mean {similar[0]!r}?"
     return (
-        "docs/reference/settings.md has them all." if problem["type"] == "extra_forbidden" else ""
+        "docs/reference/settings.md lists all settings."
+        if problem["type"] == "extra_forbidden"
+        else ""
     )

@@ -1,7 +1,7 @@
-"""A wall around each dataset: what reads files is called in a process of its own.
+"""Call functions that read files in a process of their own, one for each dataset.
 
-Libraries that read files abort the interpreter on some damaged ones, hang, or take all memory.
-Whatever happens there becomes an error with a code here: ``worker-died``, ``worker-time``,
+Libraries that read files abort the interpreter on some damaged files, hang, or take all memory.
+Here each such failure becomes an error with a code: ``worker-died``, ``worker-time``,
 ``worker-memory``, ``worker-failed``.
 """
 
@@ -35,20 +35,20 @@ _LENGTH = struct.Struct("Q")
 _MIB = 2**20
 _SUBJECT = "the worker process"
 _LEAST_FILES = 48
-"""Files that a process has open at once, with the libraries that it imports, at least."""
-_WANTS_MEMORY = "Is there memory enough on this machine?"
+"""The least number of files that a process with the imported libraries must be able to open."""
+_WANTS_MEMORY = "Check that this machine has enough free memory."
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may take."""
+    """The limits of one job."""
 
     time_s: float = 3600.0
     memory_mib: int = 4096
 
 
 class _Kind(StrEnum):
-    """What a child tells its owner."""
+    """Kinds of messages that a child sends to its owner."""
 
     PROGRESS = "progress"
     LOG = "log"
@@ -60,7 +60,9 @@ class _Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Surroundings:
-    """What a child shall have as its owner has it now. The server was started earlier."""
+    """The surroundings of the owner (working directory, environment, log level) that a child must
+    have. The server was started earlier, and may differ.
+    """
 
     directory: str
     environment: dict[str, str]
@@ -92,20 +94,21 @@ def in_a_worker(
     limits: Limits,
     progress: Callable[..., None] | None = None,
 ) -> _T:
-    """What a function returns or raises, called in a process of its own.
+    """Call a function in a process of its own; return its result, or raise its error.
 
-    Whatever the function does, this process lives on. Interrupted, it ends the other.
+    This process survives whatever the function does. If this process is interrupted, it ends the
+    other one.
 
     Args:
-        function: of a module; it gets a keyword ``progress`` if that is given here.
-        arguments: are sent to the process.
-        limits: of time and memory.
-        progress: told in this process what the function tells its own.
+        function: a function of a module; it gets the keyword ``progress`` if that is given here.
+        arguments: arguments of the function, which are sent to the process.
+        limits: limits of time and memory.
+        progress: is called in this process with the progress that the function reports.
 
     Raises:
-        EsgvzarrError: what the function raised.
-        WorkerError: the process died, was ended at a limit, or the function has a fault; or this
-            process may have too few files open.
+        EsgvzarrError: the error that the function raised.
+        WorkerError: the process died, reached a limit, or the function has a fault; or this process
+            may open too few files.
     """
     if is_a_worker():
         told = {"progress": progress} if progress else {}
@@ -179,7 +182,7 @@ def is_a_worker() -> bool:
 
 
 def _check_open_files() -> None:
-    """Refuse to start where libraries could not even be imported.
+    """Refuse to start if the libraries could not even be imported.
 
     Raises:
         WorkerError: ``worker-files``.
@@ -190,13 +193,13 @@ def _check_open_files() -> None:
             _SUBJECT,
             f"may have {most} files open at once",
             expected=f"at least {_LEAST_FILES}",
-            todo="Raise the limit: ulimit -n 1024.",
+            todo="Raise the limit, for example: ulimit -n 1024.",
             code="worker-files",
         )
 
 
 def _ignore(*_: object) -> None:
-    """Hears of progress, and does nothing."""
+    """Ignore progress."""
 
 
 _Message = tuple[_Kind, Any]
@@ -237,7 +240,7 @@ def _result(last: _Message, doing: str, limits: Limits) -> Any:
 
 
 def _fault(said: str, trace: str) -> WorkerError:
-    """A fault of the package, of which other datasets hear nothing."""
+    """Make the error for a fault of the package; other datasets are not affected."""
     _log.error("a worker process failed:\n%s", trace)
     return WorkerError(
         _SUBJECT, f"failed: {said}", todo="Please report this as a bug.", code="worker-failed"
@@ -249,32 +252,32 @@ def _out_of_memory(found: str, limits: Limits) -> WorkerError:
         _SUBJECT,
         found,
         expected=f"at most {limits.memory_mib} MiB",
-        todo="Is one of the files damaged? If not, raise `worker_memory_mib`.",
+        todo="Check whether a file is damaged; if not, raise `worker_memory_mib`.",
         code="worker-memory",
     )
 
 
 def _ended(end: End, doing: str, limits: Limits) -> WorkerError:
-    """Why there is no result."""
+    """Make the error for a child that ended without a result."""
     match end.ending:
         case Ending.TIME:
             return WorkerError(
                 _SUBJECT,
                 f"was ended after {limits.time_s:g} s{doing}",
-                expected="a result before",
-                todo="Is one of the files damaged, or the data node slow? If not, raise "
-                "`worker_time_s`.",
+                expected="a result within that time",
+                todo="Check whether a file is damaged or the data node is slow; if neither, "
+                "raise `worker_time_s`.",
                 code="worker-time",
             )
         case Ending.MEMORY:
-            return _out_of_memory(f"was ended for its memory{doing}", limits)
+            return _out_of_memory(f"was ended because it took too much memory{doing}", limits)
         case Ending.EXIT if end.signal == signal.SIGKILL:
             return _died(f"was killed{doing}", _WANTS_MEMORY, retryable=True)
         case Ending.EXIT:
             ended_by = signal.Signals(end.signal).name if end.signal else "no signal"
             return _died(
                 f"died by {ended_by}{doing}",
-                "A library cannot read one of the files: try ncdump on each.",
+                "A library cannot read one of the files: run ncdump on each to find it.",
             )
 
 
@@ -290,7 +293,7 @@ def _died(found: str, todo: str, *, retryable: bool = False) -> WorkerError:
 
 
 def run_child(job: socket.socket) -> None:
-    """In a child: do what the owner asks, and tell it what came of it."""
+    """In a child: run the job of the owner, and send it the result."""
     global _is_a_child
     _is_a_child = True
     surroundings = _receive(job)
@@ -309,7 +312,7 @@ def run_child(job: socket.socket) -> None:
         owner.tell(_Kind.ERROR, (error, _sendable(error.__cause__)))
     except MemoryError as error:
         owner.tell(_Kind.MEMORY, str(error))
-    except BaseException as error:  # noqa: BLE001  (the owner raises it)
+    except BaseException as error:  # noqa: BLE001  (the owner raises it again)
         said = f"{type(error).__name__}: {error}"
         owner.tell(_Kind.FAULT, (said, traceback.format_exc()))
 
@@ -318,14 +321,14 @@ _is_a_child = False
 
 
 class _Owner:
-    """The process that has the work, as a child sees it. Threads may talk at once."""
+    """The owner of the work, as a child sees it. Several threads may send messages."""
 
     def __init__(self, job: socket.socket) -> None:
         self._job = job
         self._lock = threading.Lock()
 
     def tell(self, kind: _Kind, said: object) -> None:
-        """Send one message. If the owner is gone, this process ends: its work is of no use."""
+        """Send one message. End this process if the owner has ended."""
         with self._lock:
             try:
                 _send(self._job, (kind, said))
@@ -333,11 +336,11 @@ class _Owner:
                 os._exit(1)
 
     def progress(self, *words: object) -> None:
-        """Send what the function says of its progress."""
+        """Send the progress that the function reports."""
         self.tell(_Kind.PROGRESS, words)
 
     def hear_logs(self, level: int) -> None:
-        """Send what is logged, and, where that is everything, let a crash print where it was."""
+        """Send log records; at level DEBUG, let a crash print its traceback."""
         from logging.handlers import QueueHandler
 
         owner = self
@@ -355,10 +358,10 @@ class _Owner:
 
 
 def _sendable(cause: BaseException | None) -> BaseException | None:
-    """The cause of an error, if it can be made again in another process."""
+    """Return the cause of an error, if it can be unpickled in another process."""
     try:
         again = pickle.loads(pickle.dumps(cause))  # noqa: S301  (our own bytes)
-    except Exception:  # noqa: BLE001  (strangers' exceptions fail in many ways)
+    except Exception:  # noqa: BLE001  (exceptions of other packages fail in many ways)
         return None
     return again if isinstance(again, BaseException) else None
 
@@ -370,7 +373,7 @@ def _send(to: socket.socket, message: object) -> None:
 
 
 def _receive(source: socket.socket) -> Any:
-    """The next message; None where the other process is gone."""
+    """Return the next message; None if the other process has ended."""
     head = _read(source, _LENGTH.size)
     if head is None:
         return None
@@ -379,7 +382,7 @@ def _receive(source: socket.socket) -> Any:
 
 
 def _read(source: socket.socket, count: int) -> bytearray | None:
-    """So many bytes; None where they end before."""
+    """Return ``count`` bytes; None if the stream ends before."""
     found = bytearray(count)
     rest = memoryview(found)
     while rest:

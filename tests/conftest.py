@@ -180,12 +180,18 @@ def pytest_collection() -> Iterator[None]:
     return result
 
 
+@pytest.fixture(scope="session")
+def monthly_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of a small dataset, for all tests: to be read and copied, and not to be changed."""
+    return write_monthly(tmp_path_factory.mktemp("monthly"))
+
+
 @pytest.fixture
-def node(tmp_path: Path, stac_server: StacServer) -> Iterator[DataNode]:
+def node(tmp_path: Path, stac_server: StacServer, monthly_files: list[Path]) -> Iterator[DataNode]:
     """A data node with one small dataset, which is not registered in its index ``stac_server``.
 
     It serves plain HTTP, without CORS.
     """
     with DataNode(tmp_path / "node", stac_server.url, poll_timeout_s=3, retries=0) as node:
-        node.add_dataset(DATASET_ID, write_monthly(tmp_path / "made"))
+        node.add_dataset(DATASET_ID, monthly_files)
         yield node

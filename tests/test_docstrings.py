@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import esgvzarr
 
@@ -37,7 +38,7 @@ def _public_in(node: ast.AST, place: str) -> Iterator[tuple[str, Function]]:
             yield f"{place} {inner.name}", inner
 
 
-@functools.cache
+@pytest.fixture(scope="module")
 def functions() -> dict[str, Function]:
     """Place and name -> each public function."""
     return dict(public_functions())
@@ -58,33 +59,33 @@ def raised_in(function: Function) -> set[str]:
     return {name for name in found if name.endswith("Error")}
 
 
-def is_of_a_protocol(function: Function, place: str) -> bool:
+def is_of_a_protocol(function: Function, place: str, functions: dict[str, Function]) -> bool:
     """Whether the protocol of its room has the same method, which is described there."""
     protocol = PROTOCOLS.get(place.partition("/")[0], "")
     if place.startswith(protocol):
         return False
-    described = functions().get(f"{protocol} {function.name}")
+    described = functions.get(f"{protocol} {function.name}")
     return described is not None and parameters(described) == parameters(function)
 
 
-def undescribed(function: Function, place: str) -> list[str]:
+def undescribed(function: Function, place: str, functions: dict[str, Function]) -> list[str]:
     """Parameters of which the docstring does not speak."""
     names = parameters(function)
-    if len(names) < MANY or is_of_a_protocol(function, place):
+    if len(names) < MANY or is_of_a_protocol(function, place, functions):
         return []
     text = ast.get_docstring(function) or ""
     return [name for name in names if not re.search(rf"\b{name}\b", text)]
 
 
-def test_there_are_functions_to_look_at() -> None:
-    assert len(functions()) > 300
-    assert "verbs.py generate" in functions()
+def test_there_are_functions_to_look_at(functions: dict[str, Function]) -> None:
+    assert len(functions) > 300
+    assert "verbs.py generate" in functions
 
 
-def test_docstrings_name_the_parameters_and_what_is_raised() -> None:
+def test_docstrings_name_the_parameters_and_what_is_raised(functions: dict[str, Function]) -> None:
     silent = {}
-    for name, function in functions().items():
-        missing = undescribed(function, name)
+    for name, function in functions.items():
+        missing = undescribed(function, name, functions)
         if raised_in(function) and "Raises:" not in (ast.get_docstring(function) or ""):
             missing.append("Raises:")
         if missing:

@@ -141,7 +141,7 @@ def test_a_proxy_of_the_environment_is_named_unless_no_proxy_excludes_the_host(
         (HtmlPage(), "head", "bad", "login"),
         (WrongLength(8), "head", "bad", "30215"),
         (Headers({"Content-Length": ""}), "head", "bad", "no Content-Length"),
-        (NoRanges(), "ranges", "bad", "ignores Range"),
+        (NoRanges(), "ranges", "bad", "ignores the Range header"),
         (Headers({"ETag": "", "Last-Modified": ""}), "ranges", "note", "audit"),
         (Headers({"Content-Encoding": "gzip"}), "encoding", "bad", "Turn compression off"),
         (

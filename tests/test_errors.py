@@ -133,7 +133,7 @@ def test_an_error_that_knows_better_than_its_code_may_pass_keeps_that_through_pi
 
 
 def test_a_dataset_that_another_process_has_is_an_error_of_its_own_class() -> None:
-    error = BusyError("dataset", "another process is at work on it")
+    error = BusyError("dataset", "another process is working on it")
     assert isinstance(error, StoreError)
     assert (error.code, error.retryable, error.blocks_all) == ("store-busy", True, False)
 

@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -68,6 +69,7 @@ READER = {
     "esg_yaml.py",
     "extras.py",
     "garbage.py",
+    "interruption.py",
     "model.py",
     "outcome.py",
     "permissions.py",
@@ -98,28 +100,32 @@ def normal(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
+@dataclass(frozen=True)
+class Imports:
+    """Third-party modules that a file imports."""
+
+    top_level: frozenset[str]
+    """When it is imported itself."""
+    all: frozenset[str]
+
+
 @functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def imports(path: Path) -> Imports:
+    tree = ast.parse(path.read_text())
+    return Imports(frozenset(_imported(tree.body)), frozenset(_imported(ast.walk(tree))))
 
 
-def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
-    """Third-party modules that a file imports; with ``top_level`` only when it is imported
-    itself.
-    """
-    tree = parsed(path)
-    nodes = tree.body if top_level else ast.walk(tree)
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
     for node in nodes:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names = [str(node.module)]
-        yield from (
-            name.split(".")[0]
-            for name in names
-            if name.split(".")[0] not in {*sys.stdlib_module_names, "esgvzarr"}
-        )
+        for name in names:
+            package = name.split(".")[0]
+            if package not in sys.stdlib_module_names and package != "esgvzarr":
+                yield package
 
 
 def distribution_of(module: str) -> str:
@@ -147,7 +153,8 @@ def test_what_a_module_imports_is_declared() -> None:
     undeclared = {}
     for path in MODULES:
         extra = extra_of(path)
-        unknown = {name for name in imports(path) if distribution_of(name) not in declared(extra)}
+        names = imports(path).all
+        unknown = {name for name in names if distribution_of(name) not in declared(extra)}
         if unknown:
             undeclared[str(path)] = (extra or "install_requires", unknown)
     assert undeclared == {}
@@ -158,7 +165,7 @@ def test_a_module_can_be_imported_in_the_install_of_its_role() -> None:
     unmet = {}
     for path in MODULES:
         role = "" if room_of(path) in READER else "generator"
-        wanted = {distribution_of(name) for name in imports(path, top_level=True)}
+        wanted = {distribution_of(name) for name in imports(path).top_level}
         if "testing" not in path.parts and not wanted <= declared(role):
             unmet[str(path)] = wanted - declared(role)
     assert unmet == {}
@@ -209,7 +216,7 @@ def test_a_command_without_its_packages_names_the_extra(
 
 
 def test_nothing_is_declared_that_is_not_used() -> None:
-    used = {distribution_of(name) for path in MODULES for name in imports(path)}
+    used = {distribution_of(name) for path in MODULES for name in imports(path).all}
     assert declared("demo") - used <= NEVER_IMPORTED.keys()
 
 
@@ -423,17 +430,18 @@ def test_imports_keep_to_the_floors_and_doors() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def defined_in(path: Path) -> set[str]:
+@functools.cache
+def defined_in(path: Path) -> frozenset[str]:
     """The names that a module's own statements define, those that it imports included."""
     names: set[str] = set()
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-    return names
+    return frozenset(names)
 
 
 def module_of(node: ast.ImportFrom, importer: Path) -> Path | None:
@@ -451,12 +459,12 @@ def test_benchmarks_import_what_is_there() -> None:
     """They are run by hand, months apart: a name that moved is found here."""
     missing = []
     for path in sorted((ROOT / "benchmarks").rglob("*.py")):
-        for node in ast.walk(parsed(path)):
+        for node in ast.walk(ast.parse(path.read_text())):
             module = module_of(node, path) if isinstance(node, ast.ImportFrom) else None
             if module is None or not isinstance(node, ast.ImportFrom):
                 continue
             file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-            known = defined_in(file) if file.exists() else set()
+            known = set(defined_in(file)) if file.exists() else set()
             if module.is_dir():
                 known |= {one.stem for one in module.iterdir()}
             absent = {alias.name for alias in node.names} - known

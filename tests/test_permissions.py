@@ -42,5 +42,5 @@ def test_a_file_system_without_locks_is_named_as_that(tmp_path: Path) -> None:
     assert lacks_locks(OSError(errno.ENOLCK, "No locks available"))
     assert lacks_locks(sqlite3.OperationalError("locking protocol"))
     assert not lacks_locks(OSError(errno.EACCES, "Permission denied"))
-    with pytest.raises(StoreError, match="keeps no locks"), writing(tmp_path / "a.json"):
+    with pytest.raises(StoreError, match="supports no locks"), writing(tmp_path / "a.json"):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -168,7 +168,7 @@ def test_what_belongs_together_is_named_with_where_it_comes_from(
 
 @pytest.mark.parametrize("key", ["reference_dir", "ledger", "ca_bundle"])
 def test_an_empty_path_is_not_the_directory_of_the_command(write: Any, key: str) -> None:
-    with pytest.raises(SettingsError, match=rf"key esgvzarr\.{key}: .*an empty path"):
+    with pytest.raises(SettingsError, match=rf"key esgvzarr\.{key}: .*the path is empty"):
         read_settings(write(f"esgvzarr:\n  {key}: ''\n"))
 
 
@@ -181,7 +181,7 @@ def test_an_empty_path_is_not_the_directory_of_the_command(write: Any, key: str)
 )
 def test_a_key_that_is_there_twice_is_refused(write: Any, text: str, where: str) -> None:
     """PyYAML would take the last, and drop the others without a word."""
-    with pytest.raises(SettingsError, match=rf"esg\.yaml, {where}: is there twice"):
+    with pytest.raises(SettingsError, match=rf"esg\.yaml, {where}: occurs twice"):
         read_settings(write(text))
     read_settings(write("a: 1\na: 2\nesgvzarr:\n  retries: 1\n"))  # esgcet's own business
 

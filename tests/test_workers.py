@@ -115,7 +115,7 @@ def test_an_error_with_a_code_is_raised_with_its_cause() -> None:
         (_leave, "worker-failed", "SystemExit: 3"),
         (_abort, "worker-died", "SIGABRT"),
         (_crash, "worker-died", "SIGSEGV"),
-        (_fill_memory, "worker-memory", "was ended for its memory"),
+        (_fill_memory, "worker-memory", "was ended because it took too much memory"),
         (_want_too_much, "worker-memory", "9 GiB for an array"),
     ],
 )

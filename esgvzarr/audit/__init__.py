@@ -1,9 +1,9 @@
-"""Check published references again: whether the served files are still those that the references
-were made from, and whether the link leads to the references.
+"""Check published references again: whether the served files are those that the references were
+made from, and whether the link leads to the references.
 
 For each dataset the reference file is fetched as readers fetch it, and the first bytes of each of
-its files; what the server says of a file is held against what it said when references were made.
-Only what that does not decide is read.
+its files. The server's statements about a file are compared with those recorded when the references
+were made. A file is read only if this leaves its state open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .targets import Target as Target
 from .targets import find_targets as find_targets
 
 _BATCH = 64
-"""Datasets whose files are asked for together."""
+"""Number of datasets whose files are requested together."""
 
 
 def audit(
@@ -33,13 +33,13 @@ def audit(
     """Check each target.
 
     Args:
-        targets: of `find_targets`.
+        targets: the result of `find_targets`.
         settings: how to fetch, the ledger, `data_paths`.
         thoroughness: how much is read.
-        keep: what is found of datasets that the ledger knows is kept there.
+        keep: whether the ledger stores the findings of datasets that it knows.
 
     Yields:
-        What was found of each, in their order.
+        The findings of each target, in their order.
     """
     with make_transport(settings) as transport:
         auditor = Auditor(transport, settings, thoroughness)

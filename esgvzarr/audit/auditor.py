@@ -1,5 +1,5 @@
-"""Gathers the evidence of an audit: what is served, what servers say about the files, and what the
-index shows.
+"""Gather the evidence of an audit: the served files, the servers' statements about them, and the
+records of the index.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from .served import Served, is_asked, kept_of, read_served
 from .targets import Target
 
 _MAGIC = 8
-"""Bytes by which a file's format is known."""
+"""Length of the first bytes that identify a file's format."""
 
 
 _SAID_BEFORE = {
@@ -53,9 +53,9 @@ _SAID_BEFORE = {
     State.MISRECORDED: "had another checksum than its record, which was wrong, and has not changed "
     "since. Correct the record",
 }
-"""State in which a checksum left a file -> what is said of it while it stays the same."""
+"""State of a file after its checksum was compared -> the finding while the file is unchanged."""
 _WHOLE = (State.FINE, State.UNPROVEN, State.MOVED)
-"""States in which there is something to read."""
+"""States in which files can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Thoroughness:
     """How much an audit reads."""
 
     checksums: bool = False
-    """Read every file whole, from the local disk where it is there."""
+    """Whether every file is read whole, from the local disk if its path is known."""
     samples: bool = False
-    """Read a sample through each reference file, as `verify` does."""
+    """Whether a sample is read through each reference file, as in `verify`."""
     decide: bool = False
-    """Read those files whole that nothing else decides, over HTTP too."""
+    """Whether files whose state is otherwise undecided are read whole, over HTTP too."""
 
 
 class Auditor:
@@ -84,7 +84,7 @@ class Auditor:
         self._indexes = IndexEvidence(transport, settings)
 
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
-        """The findings of each target, in their order."""
+        """Yield the findings of each target, in their order."""
         for target in targets:
             if is_url(target.location):
                 self._transport.allow(
@@ -104,8 +104,8 @@ class Auditor:
         ]
 
     def _fetch(self, locations: Sequence[str]) -> list[Served]:
-        """Fetch the reference files, all at once, and directories, which their own readers fetch,
-        one after the other.
+        """Fetch the reference files, all at once; and directories, one after the other, as their
+        own readers do.
         """
         for location in locations:
             of_place(location).check_installed()
@@ -208,9 +208,7 @@ class Auditor:
     def _check_bytes(
         self, file: FileRecord, head: Head, verdict: Verdict, target: Target
     ) -> Verdict:
-        """Compare checksums: of the file on disk, or, if it was asked for, of everything that is
-        served.
-        """
+        """Compare checksums of files on disk, or, if requested, of all served files."""
         if not can_be_checked(file):
             return verdict
         if not is_well_formed(file):
@@ -218,7 +216,9 @@ class Auditor:
             return replace(verdict, detail=f"{verdict.detail}; {said}")
         here = self._path_of(file, head, target)
         if here is None and not self._fetch_whole:
-            return replace(verdict, detail=f"{verdict.detail}; --checksums reads it whole")
+            return replace(
+                verdict, detail=f"{verdict.detail}; run with --checksums to read it whole"
+            )
         try:
             check_checksum(file, here or file.url, self._transport)
         except TransportError as error:
@@ -235,7 +235,7 @@ class Auditor:
         return Verdict(state, file.url, "has the bytes of its record", "checksum")
 
     def _path_of(self, file: FileRecord, head: Head, target: Target) -> str | None:
-        """The path of the file on this machine, if a file of its size is there."""
+        """Return the local path of the file, if a file of its size exists there."""
         if self._settings.read == "http":
             return None
         recorded = {one.url: one.path for one in target.task.record.files} if target.task else {}
@@ -255,7 +255,7 @@ class Auditor:
         judged: Sequence[Verdict],
         heads: Mapping[str, Head | TransportError],
     ) -> bool:
-        """Whether to read the references back: if it was asked for, or nothing else decides; and
+        """Whether to read the references back: if this was requested, or nothing else decides; and
         only if all files can be read.
         """
         undecided = (
@@ -273,8 +273,8 @@ class Auditor:
     def _tell_record_from_bytes(
         self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
     ) -> list[Verdict]:
-        """Read everything back if a checksum is not the record's although the server says that the
-        file is unchanged.
+        """Read all values back if a checksum differs from the record although the server states
+        that the file is unchanged.
         """
         read_back = self._read_back(target, artefact, kept, judged, full=True)
         if len(read_back) > len(judged):  # it does not read back
@@ -291,7 +291,7 @@ class Auditor:
         *,
         full: bool = False,
     ) -> list[Verdict]:
-        """Prove the references again, through what is served."""
+        """Prove the references again, with the served files."""
         files = [one.file for one in kept]
         compare = partial(
             verify,
@@ -318,7 +318,7 @@ class Auditor:
             return [*judged, Verdict(State.CHANGED, target.location, said, "sample")]
         checkable = {
             file.url for file in files if can_be_checked(file)
-        }  # what has a checksum is not let off for less
+        }  # A file with a checksum is not accepted on weaker evidence.
         return [
             Verdict(State.FINE, one.subject, "reads back as the references say", "sample")
             if one.state is State.UNPROVEN and one.subject not in checkable
@@ -328,7 +328,9 @@ class Auditor:
 
 
 def _judge_served(target: Target, served: Served) -> list[Verdict]:
-    """What the reference file itself shows: other bytes than the ledger's, or no references."""
+    """Return the verdict on the reference file itself: it has other bytes than in the ledger, or
+    holds no references.
+    """
     verdicts: list[Verdict] = []
     if target.step and served.sha256:
         verdicts += judge_hash(target.location, served.sha256, target.sha256, "the ledger")
@@ -338,14 +340,14 @@ def _judge_served(target: Target, served: Served) -> list[Verdict]:
 
 
 def _bytes_of(verdict: Verdict) -> State:
-    """The verdict of a checksum, also where the server redirects."""
+    """Return the verdict of a checksum, also if the server redirects."""
     return verdict.state if verdict.state in _SAID_BEFORE else State.FINE
 
 
 def _remember(
     judged: Sequence[Verdict], heads: Mapping[str, Head | TransportError], proofs: Proofs
 ) -> None:
-    """Keep the verdicts of files whose checksum is not their record's."""
+    """Keep the verdicts on files whose checksum differs from their record."""
     for verdict in judged:
         head = heads.get(verdict.subject)
         if verdict.evidence == "checksum" and isinstance(head, Head):
@@ -353,10 +355,10 @@ def _remember(
 
 
 def _hint(before: Verdict) -> str:
-    """A hint what bytes other than the record's may mean, if nothing else has changed."""
+    """Describe what other bytes than the record's may mean, if nothing else has changed."""
     if before.state is not State.FINE:
         return ""
     return (
-        f", though its {before.evidence} is that of the file that was proved: the record's "
-        "checksum is wrong, or the bytes changed without a trace"
+        f", although its {before.evidence} is that of the file that was proved: the "
+        "record's checksum is wrong, or the bytes changed without notice"
     )

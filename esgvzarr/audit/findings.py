@@ -1,4 +1,4 @@
-"""The findings of an audit, and how the ledger keeps them."""
+"""The findings of an audit, and their form in the ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .targets import Target
 
 _log = logging.getLogger(__name__)
 Proofs = dict[str, tuple[str | None, str | None, State]]
-"""URL -> ETag and date under which the checksum of a file was compared, and the result. It need not
+"""URL -> ETag and date with which the checksum of a file was compared, and the result. It need not
 be compared again while the server states the same ETag and date.
 """
 
@@ -29,7 +29,7 @@ class Audited:
     target: Target
     verdicts: tuple[Verdict, ...]
     sha256: str = ""
-    """Of the reference file as it is served."""
+    """SHA-256 of the served reference file."""
     proofs: Proofs | None = None
 
     @property
@@ -39,7 +39,7 @@ class Audited:
 
     @property
     def state(self) -> State:
-        """The gravest state that was found."""
+        """The most serious state that was found."""
         return worst(self.verdicts)
 
     @property
@@ -49,13 +49,13 @@ class Audited:
 
     @property
     def problems(self) -> tuple[Verdict, ...]:
-        """The verdicts that are not fine, the gravest first."""
+        """The verdicts other than fine, the most serious first."""
         found = [verdict for verdict in self.verdicts if verdict.state is not State.FINE]
         return tuple(sorted(found, key=lambda verdict: -list(State).index(verdict.state)))
 
     @property
     def detail(self) -> str:
-        """The gravest problem, and how many more there are."""
+        """Describe the most serious problem, and the number of others."""
         if not self.problems:
             return f"{len(self.verdicts)} checks"
         first, *others = self.problems
@@ -67,7 +67,7 @@ class Audited:
 
 
 def keep_found(found: Sequence[Audited], settings: Settings) -> None:
-    """Keep the findings in the ledger. A ledger that cannot be written is not an error here."""
+    """Store the findings in the ledger. If the ledger cannot be written, a warning is logged."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entries = [_entry(one, now) for one in found if one.target.step]
     if not entries:
@@ -95,7 +95,7 @@ def _entry(found: Audited, now: str) -> AuditEntry:
 
 
 def proofs_before(target: Target, sha256: str) -> Proofs:
-    """The proofs of the last audit, if the reference file is still the same."""
+    """Return the proofs of the last audit, if the reference file is unchanged."""
     if target.earlier is None or target.earlier.sha256 != sha256 or not target.earlier.proofs:
         return {}
     return {

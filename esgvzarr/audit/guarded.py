@@ -1,9 +1,9 @@
-"""Which arrays show by themselves that bytes have changed. Pure.
+"""Find the arrays whose chunks show by themselves that bytes have changed. No input or output.
 
-Where the checksum of a file is not that of its record, either the bytes have changed or the record
-is wrong. Deflate and bzip2 end each chunk with a checksum of its numbers, and so does fletcher32:
-where all chunks of a file still have theirs, and the references still read back whole, the file is
-the one that was proved, and the record is wrong.
+If the checksum of a file differs from its record, either the bytes have changed or the record is
+wrong. Deflate and bzip2 end each chunk with a checksum of its numbers, and so does fletcher32: if
+all chunks of a file still match theirs, and the references read back whole, the file is the one
+that was proved, and the record is wrong.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from ..output import Contents
 
 _GUARDING = frozenset({"zlib", "gzip", "bz2", "fletcher32"})
-"""Names that numcodecs gives to codecs that check what they decode."""
+"""Names in numcodecs of codecs that check what they decode."""
 
 
 def unguarded(contents: Contents) -> list[str]:
-    """Names of the arrays with chunks in files that have no checksum of their own.
+    """Return the names of arrays with chunks in files that have no checksum of their own.
 
-    What an output holds itself is compared with the files, and needs none. An output that does not
-    state its codecs as Zarr version 2 does guards nothing.
+    Chunks in the output itself are compared with the files, and need none. If an output does not
+    state its codecs as Zarr version 2 does, no array counts as checked.
     """
     return sorted(
         name

@@ -1,4 +1,4 @@
-"""What indexes show of datasets: links, documents, records."""
+"""Read what indexes show about datasets: links, documents, records."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .judgement import Kept, State, Verdict, judge_links, judge_record
 from .targets import Target
 
 _REQUESTS = 8
-"""In flight to an index."""
+"""Requests in flight to an index."""
 
 
 class IndexEvidence:
-    """Asks indexes, each of which is opened once.
+    """Asks indexes; each is opened once.
 
     Args:
-        transport: for requests.
-        settings: of the audit.
+        transport: sends the requests.
+        settings: settings of the audit.
     """
 
     def __init__(self, transport: Transport, settings: Settings) -> None:
@@ -38,12 +38,12 @@ class IndexEvidence:
         hashes: Sequence[str],
         kept: Sequence[list[Kept] | ProofError],
     ) -> list[list[Verdict]]:
-        """What the indexes show of each target.
+        """Return what the indexes show about each target.
 
         Args:
-            targets: all.
-            hashes: SHA-256 of the reference file of each.
-            kept: the files that the references of each name.
+            targets: all targets.
+            hashes: SHA-256 of the reference file of each target.
+            kept: the files that the references of each target name.
         """
         with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="esgvzarr-audit") as threads:
             addresses = {target.task.index for target in targets if target.task}
@@ -70,7 +70,7 @@ class IndexEvidence:
             documents = index.documents(task.record.id, task.record.data_node)
         except LinkError as error:
             if error.retryable:
-                self._indexes[task.index] = error  # the others need not wait for it
+                self._indexes[task.index] = error  # The other datasets need not wait for this one.
             return [Verdict(State.UNREACHABLE, where, error.found)]
         if not documents:
             return [Verdict(State.MISSING, where, "does not show the dataset")]

@@ -1,21 +1,22 @@
-"""What the evidence says about a published dataset. Pure: it reads and writes nothing.
+"""Decide on the state of a published dataset from the evidence. No input or output.
 
-Evidence, from the cheapest to the dearest, and what it is worth:
+The evidence, from the cheapest to the most expensive, and what it shows:
 
 size
-    Another size is another file. An equal size says nothing.
+    Another size is another file. An equal size shows nothing.
 ETag, Last-Modified
-    The server says with them that the file is unchanged (RFC 9110, section 8.8). A strong ETag is
-    believed alone; a weak one is believed together with the date. A different ETag or date is a
-    suspicion and no proof: a copy, a touch or a new server changes them, too.
+    With these the server states that the file is unchanged (RFC 9110, section 8.8). A strong ETag
+        is sufficient; a weak one is sufficient together with the date. A different ETag or date
+        raises a suspicion and proves nothing: a copy, a touch or a new server changes them, too.
 checksum
-    Proves that the bytes are those of the record, or that they are not. If they are not though the
-    server says that the file is unchanged, the record may be wrong: the next decides.
+    Proves that the bytes are those of the record, or that they are not. If they are not although
+        the server states that the file is unchanged, the record may be wrong: the next item
+        decides.
 checksums of chunks
-    Deflate, bzip2 and fletcher32 check each chunk. References that still read back whole, of chunks
-    that are all checked, say that the file is the one that was proved.
+    Deflate, bzip2 and fletcher32 check each chunk. If references to chunks that are all checked
+        still read back whole, the file is the one that was proved.
 sample
-    The proof again: the references read back as the files do now, as far as was looked.
+    The proof again: the compared values of the references equal those of the files.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ from ..transport import Head, host_of, is_url
 
 
 class State(StrEnum):
-    """How a dataset is, from the mildest to the gravest."""
+    """States of a dataset, from the mildest to the most serious."""
 
     FINE = "fine"
-    """The evidence says that readers get what was published."""
+    """The evidence shows that readers get what was published."""
     UNPROVEN = "unproven"
-    """Nothing is known to be wrong, and nothing shows that all is right."""
+    """No error is known, and nothing shows that all is right."""
     MOVED = "moved"
     """The files are found elsewhere: the index has other URLs, or the server redirects."""
     MISRECORDED = "misrecorded"
@@ -58,21 +59,19 @@ class State(StrEnum):
     says that the file is the one that was proved.
     """
     UNREACHABLE = "unreachable"
-    """A server does not answer, is busy or is broken, which says nothing about the files."""
+    """A server does not answer, is busy or is broken; the state of the files is unknown."""
     MISSING = "missing"
     """The index does not show the link."""
     STALE = "stale"
-    """The reference file that is served, or the record in the index, is not the one that was
-    linked.
-    """
+    """The served reference file, or the record in the index, is not the one that was linked."""
     UNREADABLE = "unreadable"
-    """The server answers with something else than the file: a login page, no byte ranges, 403."""
+    """The server does not give the file, but a login page, no byte ranges, or 403."""
     CHANGED = "changed"
-    """A file has other bytes than the one that references were made of."""
+    """A file has other bytes than when it was referenced."""
     DEAD = "dead"
-    """A file is gone."""
+    """A file no longer exists."""
     DANGLING = "dangling"
-    """The reference file itself is gone."""
+    """The reference file itself no longer exists."""
 
 
 CODES = {
@@ -99,42 +98,42 @@ class Kept:
     etag: str | None = None
     last_modified: str | None = None
     reach: int = 0
-    """The last byte of the file that references lead to; compared only if the size was not kept."""
+    """The last byte of the file that is referenced; compared only if the size was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of one file, of the reference file, or of the index."""
+    """The verdict on one file, on the reference file, or on the index."""
 
     state: State
     subject: str
-    """URL or path; of an index its location."""
+    """URL or path; for an index its location."""
     detail: str
     evidence: str = ""
-    """``etag``, ``last-modified``, ``checksum``, ``sample``; what a fine state rests on."""
+    """The evidence of a fine state: ``etag``, ``last-modified``, ``checksum``, ``sample``."""
     unchanged_by: str = ""
     """``etag`` or ``last-modified``, if that shows that a file with another checksum than its
-    record's is the one that was proved; else empty.
+    record is the one that was proved; else empty.
     """
 
 
 def worst(verdicts: Iterable[Verdict]) -> State:
-    """The gravest state; fine if there are no verdicts."""
+    """Return the most serious state; fine if there are no verdicts."""
     return max((verdict.state for verdict in verdicts), key=_ORDER.index, default=State.FINE)
 
 
 def stated_files(reach: Mapping[str, int]) -> list[Kept]:
-    """What references without a provenance tell of their files: URL -> the last byte that they lead
-    to.
+    """Return what references without a provenance state about their files: URL -> the last byte
+    that they refer to.
     """
     return [Kept(FileRecord(_name(url), url), reach=end) for url, end in reach.items()]
 
 
 def kept_files(provenance: Mapping[str, Any], subject: str) -> list[Kept]:
-    """What the provenance of references tells of the files that they were made from.
+    """Return what the provenance of references states about the files that they were made from.
 
     Raises:
-        ProofError: it says nothing that can be read.
+        ProofError: the provenance cannot be read.
     """
     try:
         return [_kept(facts) for facts in provenance["files"]]
@@ -158,7 +157,7 @@ def _kept(facts: Mapping[str, Any]) -> Kept:
 
 
 def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
-    """The verdict from the head of a file. It is unproven if more evidence is needed."""
+    """Return the verdict from the head of a file. It is unproven if more evidence is needed."""
     url = kept.file.url
     if isinstance(found, TransportError):
         return judge_failure(found, url)
@@ -218,11 +217,11 @@ def _judge_validators(kept: Kept, found: Head) -> Verdict:
 
 
 def judge_record_by_chunks(verdict: Verdict, unguarded: Sequence[str]) -> Verdict:
-    """The verdict on a file with another checksum than its record's that the server calls
-    unchanged, after the references read back whole.
+    """Return the verdict on a file that the server states to be unchanged and whose checksum
+    differs from its record, after the references read back whole.
 
     Args:
-        verdict: by the checksum.
+        verdict: the verdict of the checksum.
         unguarded: arrays whose chunks have no checksums of their own.
     """
     if unguarded:
@@ -253,7 +252,7 @@ def _opaque(etag: str | None) -> str | None:
 
 
 def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
-    """The verdict on a file that cannot be read."""
+    """Return the verdict on a file that cannot be read."""
     obstacle = error.obstacle if isinstance(error, TransportError) else Obstacle.UNKNOWN
     if obstacle is Obstacle.GONE or isinstance(error.__cause__, FileNotFoundError):
         return Verdict(State.DEAD, subject, f"is gone: {error.found}")
@@ -273,17 +272,17 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
 
 
 def judge_end(error: WorkerError, subject: str) -> Verdict:
-    """The verdict if the process that read the files back was ended: if the data caused it, readers
-    fare no better.
+    """Return the verdict if the process that read the files back was ended: if the data caused it,
+    readers will fail too.
     """
     state = State.UNREADABLE if error.fault is Fault.DATA else State.UNPROVEN
     return Verdict(state, subject, f"cannot be read back: {error}", "sample")
 
 
 def judge_reference(location: str, error: TransportError | ProofError) -> list[Verdict]:
-    """The verdict on a reference file that cannot be read, or is none."""
+    """Return the verdict on a reference file that cannot be read, or that holds no references."""
     what = "the reference file"
-    if error.subject != location:  # an output may be several files
+    if error.subject != location:  # An output may have several files.
         what = f"{error.subject}, which belongs to it,"
     if isinstance(error, ProofError) and not isinstance(error.__cause__, FileNotFoundError):
         return [Verdict(State.STALE, location, f"{what} {error.found}")]
@@ -297,8 +296,8 @@ def judge_hash(location: str, served: str, linked: str, who: str) -> list[Verdic
 
     Args:
         location: URL of the reference file.
-        served: SHA-256 of the file that is served.
-        linked: SHA-256 that was recorded for the link; empty where unknown.
+        served: SHA-256 of the served file.
+        linked: SHA-256 that was recorded for the link; empty if unknown.
         who: the ledger or the index, as the verdict names it.
     """
     if linked in ("", served):
@@ -313,14 +312,14 @@ def judge_hash(location: str, served: str, linked: str, who: str) -> list[Verdic
 
 
 def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Verdict]:
-    """Whether the index shows our link.
+    """Return whether the index shows the link by esgvzarr.
 
     Args:
-        task: what was decided for the dataset.
-        links: all that the index shows of it.
-        served: SHA-256 of the reference file as it is served; empty where it cannot be had.
+        task: the decision for the dataset.
+        links: all links that the index shows on it.
+        served: SHA-256 of the served reference file; empty if it cannot be read.
     """
-    key = of_place(task.href).asset_key  # other outputs have assets of their own
+    key = of_place(task.href).asset_key  # Other outputs have their own assets.
     own = [
         link for link in links if link.data_node == task.record.data_node and link.asset_key == key
     ]
@@ -344,12 +343,12 @@ def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Ve
 def judge_record(
     task: Task, record: DatasetRecord | SourceError, kept: Sequence[Kept]
 ) -> list[Verdict]:
-    """Whether the index describes the files that references were made of."""
+    """Return whether the index describes the files that references were made of."""
     where = task.index.location
     if isinstance(record, SourceError):
         return [Verdict(State.STALE, where, error_text(record))]
     if record.data_node != task.record.data_node or not kept:
-        return []  # the item of a dataset is that of another data node, which has URLs of its own
+        return []  # The item may be that of another data node, whose URLs differ.
     known = {one.file.url: one.file for one in kept}
     told = {file.url: file for file in record.files}
     left_out = {file.url for file in task.record.files} - known.keys()
@@ -385,7 +384,7 @@ def _agree(a: FileRecord, b: FileRecord) -> bool:
 
 
 def error_text(error: SourceError) -> str:
-    """What is wrong, without what to do."""
+    """Return what is wrong, without the advice."""
     return error.found + (f" (expected {error.expected})" if error.expected else "")
 
 

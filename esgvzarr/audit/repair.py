@@ -1,5 +1,5 @@
-"""Take back links that give wrong data, and let ``resume`` make them again from what the index then
-says.
+"""Remove links that give wrong data, and let ``resume`` make them again from the current records in
+the index.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .judgement import State
 REPAIRED = frozenset(
     (State.MISSING, State.STALE, State.UNREADABLE, State.CHANGED, State.DEAD, State.DANGLING)
 )
-"""The states that are repaired. A server that is down may come back, files that have moved are
-right, and files that are not proved may be right.
+"""The states that are repaired. A server that is down may come back; files that have moved are
+right; files that are not proved may be right.
 """
 
 
@@ -33,17 +33,17 @@ def repair(
     dry_run: bool = False,
     progress: Progress = tell_no_one,
 ) -> Outcome | None:
-    """Unlink a dataset that gives wrong data, move its reference file out of what is served, and
-    queue it to be linked again.
+    """Unlink a dataset that gives wrong data, move its reference file out of the served directory,
+    and queue it to be linked again.
 
     Args:
-        found: of `audit`.
-        settings: with the ledger.
+        found: the findings of `audit`.
+        settings: settings, which name the ledger.
         dry_run: only say what would be done.
-        progress: told of each step.
+        progress: is told of each step.
 
     Returns:
-        ``queued``, or why it is not; None where there is nothing to repair.
+        ``queued``, or the reason why it is not; None if nothing needs repair.
     """
     target = found.target
     if found.state not in REPAIRED:
@@ -52,7 +52,7 @@ def repair(
         return Skipped(
             found.name,
             Verb.AUDIT,
-            "is in no index that the ledger knows: there is no link to take back",
+            "is in no index that the ledger knows: there is no link to remove",
             found.code,
         )
     if dry_run:

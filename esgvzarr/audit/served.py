@@ -1,4 +1,4 @@
-"""A reference file as readers have it, and the files that it leads to."""
+"""A reference file as readers get it, and the files that it refers to."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .targets import Target
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A reference file as readers have it."""
+    """A reference file as readers get it."""
 
     artefact: Artefact | TransportError | ProofError
-    """The reference file that is there, or why it cannot be read."""
+    """The reference file, or the error why it cannot be read."""
     sha256: str = ""
-    """Of the bytes that are served; empty if they cannot be read, and for a directory, which is
+    """SHA-256 of the served bytes; empty if they cannot be read, and for a directory, which has
     many files.
     """
 
 
 def read_served(location: str, body: bytes | TransportError, transport: Transport) -> Served:
-    """The reference file at a location, from the answer or the error that a request for it gave,
-    and from the file that belongs to it.
+    """Return the reference file at a location, from the answer or error of the request for it, and
+    from its side file.
     """
     if isinstance(body, TransportError):
         return Served(body)
@@ -39,12 +39,14 @@ def read_served(location: str, body: bytes | TransportError, transport: Transpor
 
 
 def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
-    """The files that a reference file leads to, and what was known about them when it was made."""
+    """Return the files that a reference file refers to, and what was known about them when it was
+    made.
+    """
     artefact = served.artefact
     if isinstance(artefact, ProofError):
         return artefact
     if isinstance(artefact, TransportError):
-        return []  # no reader can be led to the files
+        return []  # Readers cannot be led to the files.
     contents = artefact.contents
     try:
         if "files" in contents.provenance:
@@ -55,7 +57,5 @@ def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
 
 
 def is_asked(target: Target, kept: Kept) -> bool:
-    """Whether a file is looked at: by URL; by path only where the reference file, too, lies on this
-    machine.
-    """
+    """Whether a file is checked: by URL always; by path only if the reference file is local too."""
     return is_url(kept.file.url) or ("://" not in kept.file.url and not is_url(target.location))

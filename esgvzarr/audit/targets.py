@@ -22,35 +22,35 @@ from ..transport import host_of, is_url
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be looked at."""
+    """One reference file to check."""
 
     location: str
     """URL of the reference file, or its path if it is not served."""
     dataset_id: str = ""
-    """Empty for references that the ledger does not know."""
+    """The dataset id; empty for references that the ledger does not know."""
     path: str = ""
-    """Of the reference file on this machine, by the ledger."""
+    """Local path of the reference file, from the ledger."""
     sha256: str = ""
-    """Of the reference file as it was linked or written, by the ledger."""
+    """SHA-256 of the reference file as it was linked or written, from the ledger."""
     step: int = 0
     """The last step of the dataset in the ledger; 0 for references that it does not know."""
     task: Task | None = None
-    """How it was linked, by the ledger; None if it is in no index."""
+    """The decision of its link, from the ledger; None if it is in no index."""
     earlier: AuditEntry | None = None
     """The findings of the last audit, if nothing was done since."""
 
 
 def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
-    """The targets that the operator's words mean.
+    """Return the targets for the operator's arguments.
 
     Args:
         named: dataset ids that the ledger knows, URLs and paths of reference files, directories of
-            such; if empty, all that was ever linked and not unpublished, whatever was tried since,
-            and all that was only written.
-        settings: with the ledger.
+            reference files; if empty, all datasets that were linked and not unpublished, whatever
+            was tried since, and all that were only written.
+        settings: settings, which name the ledger.
 
     Raises:
-        SourceError: the ledger does not know a dataset, or that it was linked or written; or a
+        SourceError: a dataset is not in the ledger, or is neither linked nor written; or a
             directory has no reference files.
     """
     ledger = Ledger(settings.ledger)
@@ -67,7 +67,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
                     name,
                     f"is neither linked nor written according to the ledger {ledger.path}",
                     expected="a dataset published from here",
-                    todo="Give the URL of its reference file; esgvzarr status says how it stands.",
+                    todo="Give the URL of its reference file; esgvzarr status shows its state.",
                     code="source-not-in-ledger",
                 )
             targets += known[name]
@@ -92,7 +92,7 @@ def _targets_at(place: str, settings: Settings) -> list[Target]:
 
 
 def _references_below(directory: Path) -> list[str]:
-    """Outputs, and what the items of a static catalogue show, each once."""
+    """Yield outputs, and what the items of a static catalogue show, each once."""
     found: dict[str, str] = {}
     for path in sorted(_outputs_below(directory)):
         shown = references_of_catalogue_file(str(path))
@@ -102,7 +102,9 @@ def _references_below(directory: Path) -> list[str]:
 
 
 def _outputs_below(directory: Path) -> Iterator[Path]:
-    """Outputs by their suffixes, those inside of outputs that are directories left out."""
+    """Yield outputs, recognised by their suffixes, without those inside of outputs that are
+    directories.
+    """
     for path in directory.rglob("[!.]*"):
         is_inside_one = any(of_place(part).directory for part in path.parts[:-1])
         if path.name.endswith(tuple(suffixes())) and not is_inside_one:
@@ -110,7 +112,7 @@ def _outputs_below(directory: Path) -> Iterator[Path]:
 
 
 def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:
-    """Dataset -> each of its links that is live; or its references, if they were only written."""
+    """Return each live link of each dataset; or its references, if they were only written."""
     latest = {last.dataset_id: last for last in ledger.latest()}
     earlier = ledger.audits()
     known: dict[str, list[Target]] = {}

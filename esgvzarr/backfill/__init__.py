@@ -1,9 +1,9 @@
-"""The back catalogue: link all datasets that the sources have, or only write their references. Run
-again, it goes on where it was.
+"""Link all datasets of a back catalogue, or only write their references. A repeated run continues
+the earlier one.
 
-Workers scan, check, combine and prove; this process alone writes files, index and ledger, through
-the same steps as ``link``. A plan says what is left; the ledger, what was done. Each dataset is
-claimed in the ledger, so two runs never do one twice.
+Workers scan, check, combine and prove; only this process writes files, index and ledger, by the
+same steps as ``link``. The plan lists the datasets that are left; the ledger keeps what was done.
+Each dataset is claimed in the ledger, so that two runs never work on the same one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .run import Run, Tools
 from .workers import connect_workers
 
 PER_NODE = 4
-"""Datasets that are read from one data node at once."""
+"""Datasets that are read from one data node at the same time."""
 
 
 def backfill(
@@ -48,24 +48,26 @@ def backfill(
     stop: threading.Event | None = None,
     watch: Watch = lambda _: None,
 ) -> Summary:
-    """List the datasets of the sources, and do those that are not done.
+    """List the datasets of the sources, and link or write those that are not done.
 
     Args:
-        job: what.
+        job: the sources, and what to do with their datasets.
         settings: as for ``link``, or for ``generate``.
-        scheduler: of a Dask cluster whose workers compute; else processes on this machine do.
-        jobs: how many processes; 0: one for each CPU.
-        per_node: datasets that are read from one data node at once.
-        plan_only: only list them.
-        retry: also do again what was refused or failed, with this code; with any code if empty.
-        stop: set it to end the run: what is being computed is finished first.
-        watch: told how far it is, about twice a second.
+        scheduler: address of a Dask cluster whose workers compute; empty uses processes on this
+            machine.
+        jobs: number of processes; 0 for one for each CPU.
+        per_node: datasets that are read from one data node at the same time.
+        plan_only: only list the datasets.
+        retry: also try datasets again that were refused or failed with this code; with any code if
+            empty.
+        stop: ends the run when it is set, after the datasets in progress.
+        watch: is told the progress, about twice a second.
 
     Returns:
-        What became of all datasets of the job, in earlier runs too.
+        The outcomes of all datasets of the job, including those of earlier runs.
 
     Raises:
-        SettingsError: no index, or no workers.
+        SettingsError: no index is configured, or no workers are available.
         StoreError: the ledger or the plan cannot be used.
     """
     address = _address_of(job)
@@ -101,13 +103,13 @@ def backfill(
 
 
 def _with_named_hosts(job: Job, settings: Settings) -> Settings:
-    """The settings that allow the hosts of the sources too, since a person named them."""
+    """Return the settings with the hosts of the sources added, because a person named them."""
     hosts = [host_of(place) for place in (*job.sources, job.template) if is_url(place)]
     return settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, *hosts)})
 
 
 def _renew_pages(job: Job, settings: Settings) -> None:
-    """Write the list of pages where the references are, if there is such a directory."""
+    """Write the list of pages beside the references, if their directory exists."""
     directory = job.output_dir or settings.reference_dir
     if directory is not None:
         proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
@@ -115,9 +117,7 @@ def _renew_pages(job: Job, settings: Settings) -> None:
 
 
 def _follow_ledger(job: Job, plan: Plan, ledger: Ledger) -> None:
-    """Let the plan say what other commands did since: a dataset that was unpublished is not linked
-    any more.
-    """
+    """Update the plan from the ledger: other commands may have removed links since."""
     if job.output_dir is not None:
         return
     before = plan.withdrawn()
@@ -129,7 +129,7 @@ def _follow_ledger(job: Job, plan: Plan, ledger: Ledger) -> None:
 
 
 def _address_of(job: Job) -> IndexAddress | None:
-    """The index in which to link, or in which datasets are looked up; None where neither is
+    """Return the index that gets the links, or in which datasets are looked up; None if neither is
     needed.
     """
     needed = job.output_dir is None or not job.sources
@@ -151,6 +151,6 @@ def _address_of(job: Job) -> IndexAddress | None:
 
 
 def plan_path(settings: Settings) -> Path:
-    """Where plans are kept: beside the ledger."""
+    """Return the path of the plans, beside the ledger."""
     ledger = settings.ledger.expanduser()
     return ledger.with_name(f"{ledger.stem}-plan{ledger.suffix}")

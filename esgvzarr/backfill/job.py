@@ -1,4 +1,4 @@
-"""What a backfill is to do, and how far it is."""
+"""The job of a backfill, and its progress."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. Equal jobs go on with each other's work."""
+    """The datasets to link or write. Equal jobs continue each other's work."""
 
     sources: tuple[str, ...]
-    """As `Survey` takes them; the index of ``config`` where there are none."""
+    """Sources, as `Survey` takes them; the index of ``config`` if empty."""
     query: str = ""
     template: str = ""
     config: Path | None = None
     """esgcet's ``esg.yaml``, which names the index."""
     output_dir: Path | None = None
-    """Only write references there; no link is made."""
+    """Directory to which references are written without making links."""
 
     def __str__(self) -> str:
         places = [
@@ -31,25 +31,23 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a run is."""
+    """The progress of a run."""
 
     counts: Counter[str]
-    """Datasets of the plan by state; ``open`` are left."""
+    """Number of datasets of the plan by state; ``open`` are left."""
     finished: int
-    """Of them, in this run; tried and left open ones too."""
+    """Datasets that this run has finished, including those that it tried and left open."""
     seconds: float
-    """Since the run began."""
+    """Seconds since the run began."""
     listing: bool
     """Whether more datasets may still be found."""
     resting: tuple[str, ...]
-    """Data nodes that give no answer."""
+    """Data nodes that do not answer."""
 
 
 Watch = Callable[[Standing], None]
 
 
 def sources_of(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Paths made absolute, so that the same sources are known again from wherever the command is
-    run.
-    """
+    """Make paths absolute, so that the same sources are recognised from any working directory."""
     return tuple(str(Path(one).absolute()) if Path(one).exists() else one for one in arguments)

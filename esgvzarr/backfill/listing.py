@@ -1,8 +1,9 @@
-"""Which datasets there are: the sources of a backfill, page by page, and the record of each dataset
-when its turn comes.
+"""List the datasets of a backfill's sources, page by page, and read the record of each dataset when
+its turn comes.
 
-A source is an index, a THREDDS catalogue with all that it refers to, a directory of mapfiles, one
-document of those that ``link`` takes, or a list of dataset ids. What it is shows from its content.
+A source is an index, a THREDDS catalogue with all catalogues that it refers to, a directory of
+mapfiles, one document of a kind that ``link`` accepts, or a list of dataset ids. Its content shows
+its kind.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _WORDS_OF_CQL2 |= {"timestamp", "date", "interval", "casei", "accenti"}
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What one page lists."""
+    """The datasets and further pages that one page lists."""
 
     datasets: tuple[Planned, ...] = ()
     pages: tuple[Page, ...] = ()
@@ -54,12 +55,12 @@ class Survey:
     """Reads pages and records. Threads may share it.
 
     Args:
-        settings: with the hosts that the operator named.
-        transport: of the same settings.
-        query: in the words of the index that is searched.
-        template: URL or path of what describes a dataset, with ``{dataset_id}`` or ``{path}`` (its
-            facets, and ``/`` between) in it; for lists of ids.
-        address: the index in which ids of a list are looked up where there is no template.
+        settings: settings with the hosts that the operator named.
+        transport: made from the same settings.
+        query: in the language of the index that is searched.
+        template: for lists of ids: URL or path of the description of a dataset, which contains
+            ``{dataset_id}`` or ``{path}`` (its facets, separated by ``/``).
+        address: the index in which ids of a list are looked up if there is no template.
     """
 
     def __init__(
@@ -81,10 +82,10 @@ class Survey:
         self._own_node = host_of(prefixes[0]) if prefixes else ""
 
     def read(self, page: Page) -> Listing:
-        """What a page lists.
+        """Return what a page lists.
 
         Raises:
-            EsgvzarrError: it cannot be read, or is none.
+            EsgvzarrError: the page cannot be read, or lists nothing.
         """
         if _kind_of(page.locator):
             return self._search(page)
@@ -96,7 +97,7 @@ class Survey:
         url = page.locator
         if is_url(url) and urlsplit(url).path.endswith(
             ".html"
-        ):  # as TDS shows its catalogues to people
+        ):  # The page on which TDS shows its catalogues to people.
             url = f"{url.partition('?')[0].removesuffix('.html')}.xml"
         content = self._transport.read_document(url)
         address = address_at(url, content)
@@ -105,34 +106,34 @@ class Survey:
         return self._list(content, Page(url, depth=page.depth))
 
     def refuse_query(self) -> NoReturn:
-        """Say why a query found nothing.
+        """Raise the error for a query that matches nothing.
 
         Raises:
-            SourceError: always; it names the nearest property of the index where the query names
-                one that its datasets do not have.
+            SourceError: always. If the query names a property that the datasets of the index do not
+                have, the error names the most similar one.
         """
         known: Sequence[str] = ()
         for index in self._indexes.values():
             known = known or index.property_names()
-        todo = "All properties that it names are there: look at the values."
+        todo = "The datasets have all properties of the query: check its values."
         unknown = [name for name in names_in_query(self._query) if known and name not in known]
         if unknown:
             near = nearest(unknown[0], known)
-            todo = f"Datasets there have no property {unknown[0]!r}."
+            todo = f"The datasets of the index have no property {unknown[0]!r}."
             todo += f" Did you mean {near!r}?" if near else ""
         raise SourceError(
             f"--filter {self._query}",
             "matches no dataset",
-            expected="one at least",
+            expected="a query that matches at least one dataset",
             todo=todo if known else "",
             code="source-none",
         )
 
     def record(self, planned: Planned) -> DatasetRecord:
-        """The record of a dataset, read where it was found.
+        """Return the record of a dataset, read from the place that listed it.
 
         Raises:
-            EsgvzarrError: it is not there any more, or not whole.
+            EsgvzarrError: the record no longer exists, or does not describe the whole dataset.
         """
         dataset_id = DatasetId.parse(planned.dataset_id)
         kind = _kind_of(planned.locator)
@@ -166,7 +167,7 @@ class Survey:
         )
 
     def _list(self, content: bytes, page: Page) -> Listing:
-        """What a document lists: anything that a source may be, or ids."""
+        """Return what a document lists: a source of any kind, or ids."""
         try:
             kind = recognise(content, page.locator)
         except SourceError:
@@ -180,7 +181,7 @@ class Survey:
             raise SourceError(
                 page.locator,
                 "is a file",
-                expected="something that names datasets",
+                expected="a source that names datasets",
                 code="source-unrecognised",
             )
         names = _named_in(content, kind)
@@ -196,9 +197,9 @@ class Survey:
         if self._address is None:
             raise SourceError(
                 name,
-                "no place is known where it is described",
+                "has no known description",
                 expected="--template, or an index",
-                todo="Give --template 'https://.../{dataset_id}.xml', or --config with an index.",
+                todo="Set --template 'https://.../{dataset_id}.xml', or --config with an index.",
                 code="source-none",
             )
         return Planned(name, "", f"{self._address.kind}:{self._address.location}")
@@ -231,8 +232,8 @@ class Survey:
         return Listing(tuple(datasets), tuple(pages))
 
     def _is_allowed(self, url: str) -> bool:
-        """Whether the operator named the host. The page of another is read, and refused, when its
-        turn comes.
+        """Whether the operator named the host. Pages of other hosts are refused when their turn
+        comes.
         """
         try:
             self._transport.check_allowed(url)
@@ -242,7 +243,7 @@ class Survey:
 
 
 def names_in_query(query: str) -> list[str]:
-    """The properties that a query names, in CQL2 text or as ``facet=value&facet=value``."""
+    """Return the properties that a query names, in CQL2 text or as ``facet=value&facet=value``."""
     if "&" in query or re.fullmatch(r"[\w:.\-]+=[^' ]*", query):
         return [pair.partition("=")[0] for pair in query.split("&")]
     bare = _IN_QUOTES.sub(" ", query)
@@ -250,7 +251,9 @@ def names_in_query(query: str) -> list[str]:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The property that is most like a name: the same below a prefix, else by its letters."""
+    """Return the property that is most similar to a name: the same after a prefix, else by its
+    letters.
+    """
     for one in known:
         if one.rpartition(":")[2] == name.rpartition(":")[2]:
             return one
@@ -276,7 +279,9 @@ def _maps_below(page: Page) -> Iterator[Page]:
 
 
 def _ids(content: bytes) -> list[str] | None:
-    """A list of dataset ids, one in each line; None if it is none."""
+    """Return the ids in a list of dataset ids, one in each line; None if the text is no such
+    list.
+    """
     try:
         lines = [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
         return [str(DatasetId.parse(line)) for line in lines] or None
@@ -285,8 +290,8 @@ def _ids(content: bytes) -> list[str] | None:
 
 
 def _named_in(content: bytes, kind: str) -> list[str]:
-    """The datasets of a mapfile, an item, or records; the reader of their records says what is
-    wrong with them.
+    """Return the datasets of a mapfile, an item, or records. Errors in their records are reported
+    when the records are read.
     """
     if kind == "mapfile":
         lines = content.decode("utf-8", "replace").splitlines()
@@ -299,7 +304,7 @@ def _named_in(content: bytes, kind: str) -> list[str]:
 
 
 def _named_in_records(documents: Sequence[Any]) -> list[str]:
-    """The datasets of publication records."""
+    """Return the datasets of publication records."""
     names = []
     for document in documents:
         record = document.get("dataset", document) if isinstance(document, Mapping) else {}
@@ -310,7 +315,9 @@ def _named_in_records(documents: Sequence[Any]) -> list[str]:
 
 
 def _folder_id(dataset: CatalogueDataset) -> DatasetId | None:
-    """The id that a scanned folder of files has by its path below the directory of its project."""
+    """Return the id of a scanned folder of files, from its path below the directory of its
+    project.
+    """
     if not any(child.file for child in dataset.datasets):
         return None
     for text in (

@@ -1,8 +1,8 @@
-"""What a backfill is over, and how far it is: one SQLite file, beside the ledger.
+"""The plan of a backfill: its datasets and their states, in one SQLite file beside the ledger.
 
-The ledger says what was done, and is only added to. A plan says what is left to do, and its rows
-change: it may be deleted, and is made again from the sources and the ledger. Millions of datasets
-are never in memory at once.
+The ledger keeps what was done, and is only appended to. A plan keeps what is left to do, and its
+rows change; it may be deleted, and is then made again from the sources and the ledger. Millions of
+datasets are never in memory at once.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _BUSY_S = 30.0
 
 
 class Plan:
-    """The datasets and pages of one backfill; those of others are in the same file. Threads may
-    share it.
+    """The datasets and pages of one backfill; the file holds several backfills. Threads may share
+    it.
 
     Args:
-        path: of the file.
-        arguments: what tells this backfill from others: equal ones go on with each other's work.
+        path: path of the file.
+        arguments: identify the backfill: runs with equal arguments continue each other's work.
 
     Raises:
         StoreError: the file cannot be used.
@@ -80,7 +80,7 @@ class Plan:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(
                 "PRAGMA synchronous = NORMAL"
-            )  # the ledger is the truth: a lost row is done again
+            )  # The ledger decides: a dataset whose row is lost is done again.
             self._connection.executescript(_SCHEMA)
             self._connection.execute(
                 "INSERT OR IGNORE INTO plan (arguments) VALUES (?)", (arguments,)
@@ -94,7 +94,7 @@ class Plan:
     # ---- making it
 
     def begin(self, roots: Iterable[str]) -> None:
-        """Go on where the listing was; list anew if nothing was left to list or do."""
+        """Continue the listing; list anew if nothing was left to list or do."""
         states = {
             state
             for (state,) in self._rows(
@@ -110,7 +110,7 @@ class Plan:
             self._add_pages(map(Page, roots))
 
     def next_page(self) -> Page | None:
-        """A page that is still to be read."""
+        """Return a page that is still to be read."""
         query = (
             "SELECT locator, cursor, depth FROM page WHERE plan = ? AND state = 'open' ORDER BY "
             "number LIMIT 1"
@@ -119,8 +119,8 @@ class Plan:
         return Page(*rows[0]) if rows else None
 
     def keep_page(self, page: Page, datasets: Iterable[Planned], pages: Iterable[Page]) -> int:
-        """Keep what a page lists: all of it, or, at a sudden end, none; and count the datasets that
-        are new.
+        """Keep everything that a page lists, in one transaction, and return the number of new
+        datasets.
         """
         with self._transaction():
             before = self._connection.total_changes
@@ -135,11 +135,13 @@ class Plan:
         return new
 
     def keep_unread(self, page: Page, code: str, detail: str) -> None:
-        """Keep why a page could not be read; the next run tries again."""
+        """Keep why a page could not be read; the next run tries it again."""
         self._set_page(page, "failed", code, detail)
 
     def unread(self) -> list[tuple[str, str, str]]:
-        """Locator, code and detail of the pages that could not be read; at most a thousand."""
+        """Return locator, code and detail of the pages that could not be read; at most a
+        thousand.
+        """
         query = (
             "SELECT locator, code, detail FROM page WHERE plan = ? AND state = 'failed' ORDER BY "
             "number LIMIT 1000"
@@ -162,8 +164,8 @@ class Plan:
     # ---- doing it
 
     def open_nodes(self) -> list[str]:
-        """The data nodes of the open datasets; found by leaps through the index, however many
-        datasets there are.
+        """Return the data nodes of the open datasets. The query skips through the index, so its
+        time does not depend on the number of datasets.
         """
         first = "SELECT MIN(data_node) FROM dataset WHERE plan = :plan AND state = 'open'"
         query = (
@@ -175,8 +177,8 @@ class Plan:
             return [name for (name,) in self._connection.execute(query, {"plan": self._number})]
 
     def open_datasets(self, data_node: str, after: int, most: int) -> list[tuple[int, Planned]]:
-        """The next open datasets of a node, in the order in which they were listed, with their
-        numbers.
+        """Return the next open datasets of a node, with their numbers, in the order in which they
+        were listed.
         """
         query = (
             "SELECT number, dataset_id, data_node, locator FROM dataset WHERE plan = ? AND state "
@@ -188,8 +190,8 @@ class Plan:
         ]
 
     def reopen(self, code: str) -> None:
-        """Let the datasets be done again that were refused or failed: those with a code, or all if
-        it is empty.
+        """Reopen the datasets that were refused or failed: those with a code, or all if it is
+        empty.
         """
         done = ", ".join(f"'{state}'" for state in sorted(DONE))
         query = (
@@ -199,14 +201,14 @@ class Plan:
         self._rows(query, self._number, code, code)
 
     def withdrawn(self) -> set[str]:
-        """The ids of the datasets whose links were taken back."""
+        """Return the ids of the datasets whose links were removed."""
         query = (
             "SELECT dataset_id FROM dataset WHERE plan = ? AND state IN ('withdrawn', 'deleted')"
         )
         return {name for (name,) in self._rows(query, self._number)}
 
     def listed(self) -> list[tuple[str, str, str]]:
-        """Dataset id, data node and state of all datasets, in the order of their ids."""
+        """Return dataset id, data node and state of all datasets, sorted by id."""
         query = (
             "SELECT dataset_id, data_node, state FROM dataset WHERE plan = ? ORDER BY dataset_id"
         )
@@ -222,7 +224,7 @@ class Plan:
         self._rows(query, state, detail, self._number, dataset_id, state)
 
     def finish(self, planned: Planned, result: Result) -> None:
-        """Keep what became of a dataset."""
+        """Keep the outcome of a dataset."""
         columns = "state = ?, code = ?, detail = ?, href = ?, seconds = ?, finished = ?"
         query = f"UPDATE dataset SET {columns} WHERE plan = ? AND dataset_id = ?"
         values = (
@@ -238,13 +240,13 @@ class Plan:
     # ---- looking at it
 
     def counts(self) -> Counter[str]:
-        """Datasets by state."""
+        """Return the number of datasets by state."""
         query = "SELECT state, COUNT(*) FROM dataset WHERE plan = ? GROUP BY state"
         return Counter(dict(self._rows(query, self._number)))
 
     def counts_by_reason(self) -> list[tuple[str, str, int, str, str]]:
-        """State, code, number of datasets, and one of them with its detail, of all that are not
-        done; most frequent first.
+        """Return state, code, number of datasets, and one of them with its detail, of all that are
+        not done; most frequent first.
         """
         query = (
             "SELECT state, code, COUNT(*), dataset_id, detail FROM dataset WHERE plan = ? AND "
@@ -253,7 +255,7 @@ class Plan:
         return self._rows(query, self._number)
 
     def counts_by_node(self) -> list[tuple[str, str, int]]:
-        """Data node, state, number of datasets."""
+        """Return data node, state, number of datasets."""
         query = (
             "SELECT data_node, state, COUNT(*) FROM dataset WHERE plan = ? GROUP BY 1, 2 ORDER "
             "BY 1, 2"
@@ -261,8 +263,8 @@ class Plan:
         return self._rows(query, self._number)
 
     def counts_by_time(self, bins: int) -> list[tuple[float, int]]:
-        """When (seconds since 1970, the beginning of each of so many equal spans) how many datasets
-        were finished.
+        """Return how many datasets were finished in each of ``bins`` equal spans, with the
+        beginning of each in seconds since 1970-01-01.
         """
         first, last = self._rows(
             "SELECT MIN(finished), MAX(finished) FROM dataset WHERE plan = ?", self._number
@@ -280,8 +282,8 @@ class Plan:
         ]
 
     def counts_by_seconds(self, limits: Sequence[float]) -> list[int]:
-        """How many datasets took less than each of the limits, and not less than the one before;
-        last those that took longer.
+        """Return how many datasets took a time between each limit and the one before; the last
+        number counts those above all limits.
         """
         case = " ".join(
             f"WHEN seconds < {limit} THEN {number}" for number, limit in enumerate(limits)
@@ -294,8 +296,8 @@ class Plan:
         return [counted.get(number, 0) for number in range(len(limits) + 1)]
 
     def problem_rows(self, most: int) -> list[tuple[str, str, str, str, str, str]]:
-        """Dataset id, data node, locator, state, code, detail where something stands in the way;
-        refused and failed first.
+        """Return dataset id, data node, locator, state, code, detail of datasets with an error;
+        refused and failed ones first.
         """
         query = (
             "SELECT dataset_id, data_node, locator, state, code, detail FROM dataset WHERE plan "
@@ -304,8 +306,8 @@ class Plan:
         return self._rows(query, self._number, most)
 
     def done_rows(self, most: int) -> list[tuple[str, str, str, str]]:
-        """Dataset id, URL or path of the reference file, state and detail of what is done; last
-        done first.
+        """Return dataset id, URL or path of the reference file, state and detail of datasets that
+        are done; the latest first.
         """
         done = ", ".join(f"'{state}'" for state in sorted(DONE))
         query = (

@@ -1,4 +1,4 @@
-"""What goes into the plan of a backfill, and comes out of it."""
+"""Rows of the plan of a backfill."""
 
 from __future__ import annotations
 
@@ -21,33 +21,31 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One dataset that is to be done."""
+    """One dataset that will be linked or written."""
 
     dataset_id: str
     data_node: str
-    """Where its files are, as far as is known before its record is read."""
+    """The host of its files, as far as it is known before the record is read."""
     locator: str
-    """What describes it, as in `Page`."""
+    """The place of its description, as in `Page`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a dataset."""
+    """The outcome of a dataset."""
 
     state: State
-    """``open``: it is to be tried again in the next run."""
+    """``open`` if the next run will try it again."""
     code: str
     detail: str
     href: str
     seconds: float
-    """From its turn to its end."""
+    """Duration of the work on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger says of a dataset that is done already: by an earlier run, or another
-    command.
-    """
+    """What the ledger states about a dataset that an earlier run or another command has done."""
 
     state: State
     detail: str

@@ -1,5 +1,5 @@
-"""What became of a backfill: as lines, and as a page of HTML with plots that needs no server and no
-other file. Pure.
+"""Report the outcomes of a backfill: as lines, and as a self-contained HTML page with plots. No
+input or output.
 """
 
 from __future__ import annotations
@@ -23,66 +23,66 @@ MOST_ROWS = 2000
 
 
 class Kept(Protocol):
-    """Where what became of datasets is kept: a `Plan`."""
+    """Keeps the outcomes of datasets: a `Plan`."""
 
     def counts(self) -> Counter[str]:
-        """Datasets by state."""
+        """Return the number of datasets by state."""
         ...
 
     def counts_by_reason(self) -> list[tuple[str, str, int, str, str]]:
-        """State, code, number, an example and its detail."""
+        """Return state, code, number, an example and its detail."""
         ...
 
     def counts_by_node(self) -> list[tuple[str, str, int]]:
-        """Data node, state, number."""
+        """Return data node, state, number."""
         ...
 
     def counts_by_time(self, bins: int) -> list[tuple[float, int]]:
-        """Beginning of each span, in seconds since 1970, and number."""
+        """Return the beginning of each span, in seconds since 1970-01-01, and the number."""
         ...
 
     def counts_by_seconds(self, limits: Sequence[float]) -> list[int]:
-        """Number between the limits."""
+        """Return the numbers between the limits."""
         ...
 
     def problem_rows(self, most: int) -> list[tuple[str, str, str, str, str, str]]:
-        """Dataset id, data node, locator, state, code, detail."""
+        """Return dataset id, data node, locator, state, code, detail."""
         ...
 
     def done_rows(self, most: int) -> list[tuple[str, str, str, str]]:
-        """Dataset id, URL or path of the reference file, state, detail."""
+        """Return dataset id, URL or path of the reference file, state, detail."""
         ...
 
     def unread(self) -> list[tuple[str, str, str]]:
-        """Locator, code, detail of pages."""
+        """Return locator, code, detail of pages."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """How the last run of a job went."""
+    """How the last run of a job ended."""
 
     finished: int
-    """Datasets that it was through with."""
+    """Number of datasets that it finished."""
     seconds: float
-    """That it took."""
+    """Duration of the run."""
     resting: tuple[str, ...] = ()
-    """Data nodes that gave no answer."""
+    """Data nodes that did not answer."""
     trouble: str = ""
-    """Why it ended early; empty if it did not."""
+    """Why the run ended early; empty if it did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of all datasets of a job, in all runs so far."""
+    """The outcomes of all datasets of a job, in all runs so far."""
 
     job: str
     finished: int
-    """Datasets of the last run."""
+    """Number of datasets that the last run finished."""
     seconds: float
-    """That it took."""
+    """Duration of the last run."""
     resting: tuple[str, ...]
-    """Data nodes that gave no answer."""
+    """Data nodes that did not answer."""
     trouble: str
     """Why the run ended early; empty if it did not."""
     counts: Mapping[str, int]
@@ -91,20 +91,20 @@ class Summary:
     nodes: tuple[tuple[str, str, int], ...]
     """Data node, state, number of datasets."""
     times: tuple[tuple[float, int], ...]
-    """Seconds since 1970, datasets finished from then on."""
+    """Beginning of a span in seconds since 1970-01-01, datasets finished in it."""
     durations: tuple[int, ...]
     problems: tuple[tuple[str, str, str, str, str, str], ...]
     """Dataset id, data node, locator, state, code, detail."""
     unread: tuple[tuple[str, str, str], ...]
-    """Locator, code, detail of what could not be listed."""
+    """Locator, code, detail of sources that could not be listed."""
     done: tuple[tuple[str, str, str, str], ...] = ()
     """Dataset id, URL or path of the reference file, state, detail."""
     listed: tuple[tuple[str, str, str], ...] = ()
-    """Dataset id, data node, state of all, where they were only to be listed."""
+    """Dataset id, data node, state of all datasets, if they were only listed."""
 
     @classmethod
     def of(cls, kept: Kept, job: str, last: LastRun) -> Summary:
-        """What is kept of a job, with how its last run went."""
+        """Make the summary of a job, from its outcomes and its last run."""
         return cls(
             job,
             last.finished,
@@ -123,15 +123,15 @@ class Summary:
 
     @property
     def is_done(self) -> bool:
-        """Whether every dataset is linked or written, and everything could be listed."""
+        """Whether every dataset is linked or written, and every source could be listed."""
         return not self.unread and all(
             state in DONE for state, number in self.counts.items() if number
         )
 
 
 def lines(summary: Summary, most: int = 10) -> list[str]:
-    """The summary for a terminal: what became of all, the most frequent reasons, and what stood in
-    the way.
+    """Return the summary for a terminal: the outcomes, the most frequent reasons, and the problems
+    of the run.
     """
     counts = (
         ", ".join(f"{number} {state}" for state, number in sorted(summary.counts.items()) if number)
@@ -154,13 +154,13 @@ def lines(summary: Summary, most: int = 10) -> list[str]:
 
 
 def shortened(text: str, most: int = 400) -> str:
-    """The beginning of a long text; the report and the ledger have the whole."""
+    """Return the beginning of a long text; the report and the ledger hold the whole."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def explanation(code: str) -> str:
-    """What a stable code means, in one sentence of docs/reference/errors.md; else what the class
-    of errors is about that has it.
+    """Return the meaning of a stable code, as in docs/reference/errors.md; for other codes, the
+    description of their error class.
     """
     if code in described_codes():
         return described_codes()[code][1]
@@ -170,11 +170,11 @@ def explanation(code: str) -> str:
 
 @cache
 def described_codes() -> dict[str, tuple[str, str]]:
-    """Code -> section of docs/reference/errors.md, and its sentence."""
+    """Code -> section of docs/reference/errors.md, and its description."""
     text = (files(__package__) / "codes.json").read_text(encoding="utf-8")
     return {code: (section, said) for code, (section, said) in json.loads(text).items()}
 
 
 def rate_of(summary: Summary) -> float:
-    """Datasets per minute in the last run."""
+    """Return the datasets per minute in the last run."""
     return 60 * summary.finished / summary.seconds if summary.seconds else 0.0

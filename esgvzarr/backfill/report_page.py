@@ -1,4 +1,4 @@
-"""What became of a backfill, as a page for a browser."""
+"""Report the outcomes of a backfill as a page for a browser."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ svg text{font:11px system-ui,sans-serif;fill:#444}
 
 
 def _code_cell(code: str) -> str:
-    """A code, linked to where the documentation explains it."""
+    """Return a code, linked to its description in the documentation."""
     section = described_codes()[code][0] if code in described_codes() else ""
     place = f"{ERRORS_PAGE}#{section}" if section else ERRORS_PAGE
     return f'<a href="{place}" rel="noreferrer"><code>{escape(code)}</code></a>'
 
 
 def html(summary: Summary) -> str:
-    """The report."""
+    """Return the page."""
     title = _title(summary)
     now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
     parts = [
@@ -65,7 +65,7 @@ def html(summary: Summary) -> str:
 
 
 def _title(summary: Summary) -> str:
-    """How many datasets are done, as the browser's tab shows it."""
+    """Return the title of the page: how many datasets are done."""
     done = sum(number for state, number in summary.counts.items() if state in DONE)
     return f"{done:,} of {sum(summary.counts.values()):,} datasets done: esgvzarr backfill"
 
@@ -97,7 +97,7 @@ def _tiles(summary: Summary) -> str:
 
 
 def _bar(counted: Mapping[str, int], most: int, width: int) -> str:
-    """One bar of parts; ``most`` datasets fill the width."""
+    """Draw one bar of parts; ``most`` datasets fill the width."""
     rects = []
     left = 0.0
     for kind, colour in _COLOURS.items():
@@ -182,7 +182,7 @@ def _durations(summary: Summary) -> str:
 def _columns(
     numbers: Sequence[int], labels: Sequence[str], width: int = 1000, height: int = 180
 ) -> str:
-    """Columns with the number as a tooltip; of many labels, some are shown."""
+    """Draw columns with the number as a tooltip; if there are many labels, only some are shown."""
     most = max(numbers, default=0) or 1
     step = width / max(len(numbers), 1)
     every = max(1, round(len(labels) / 8))
@@ -246,7 +246,9 @@ def _done(summary: Summary) -> str:
 
 
 def _linked(text: str, locator: str) -> str:
-    """A link where the locator is a web address, and nothing else: it comes from a stranger."""
+    """Link a text if its locator is a web address; the locator comes from outside and is not
+    trusted.
+    """
     if not locator.startswith(("http://", "https://")):
         return escape(text)
     return f'<a href="{escape(locator)}" rel="noreferrer">{escape(text)}</a>'

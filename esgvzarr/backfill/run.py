@@ -35,12 +35,12 @@ from .workers import Workers
 
 _log = logging.getLogger(__name__)
 MOST_BYTES = 256 * 2**20
-"""Of the references of one dataset: more is not sent from process to process."""
+"""The most bytes of references of one dataset that are sent between processes."""
 
 
 STOP_AFTER = 5
-"""Datasets in a row that failed for what stands in the way of all of them (the index, the login,
-the disk), after which the run ends. It is held against none of them. A setting ends it at once.
+"""After this many consecutive datasets failed for a reason that concerns all (the index, the login,
+the disk), the run ends. These datasets stay open. An error of class ``settings`` ends it at once.
 """
 _TICK_S = 0.5
 
@@ -53,11 +53,11 @@ class Tools:
     survey: Survey
     transport: Transport
     address: IndexAddress | None
-    """The index in which to link; None where nothing is linked."""
+    """The index that gets the links; None if no links are made."""
     workers: Workers | None
-    """None where datasets are only listed."""
+    """None if datasets are only listed."""
     per_node: int
-    """Datasets that are read from one data node at once."""
+    """Datasets that are read from one data node at the same time."""
 
 
 class Run:
@@ -97,10 +97,11 @@ class Run:
         self._fatal: BaseException | None = None
 
     def work(self) -> None:
-        """List, and do, until nothing is left, or the run is to end."""
+        """List and process datasets until nothing is left, or the run must end."""
         most = 0
         if self._workers:
-            most = 2 * self._workers.count + 8  # some compute, some wait for the index
+            # Some threads compute while others wait for the index.
+            most = 2 * self._workers.count + 8
         with ThreadPoolExecutor(1) as lister, ThreadPoolExecutor(most or 1) as threads:
             self._counts = self._plan.counts()
             listed = lister.submit(self._list)
@@ -125,7 +126,7 @@ class Run:
             raise self._fatal
 
     def summary(self) -> Summary:
-        """What became of all, by the plan."""
+        """Return the outcomes of all datasets, from the plan."""
         seconds = time.monotonic() - self._began
         last = LastRun(self._finished, seconds, self._turns.resting, self._trouble)
         return Summary.of(self._plan, str(self._job), last)
@@ -160,7 +161,7 @@ class Run:
     # ---- in the thread of one dataset
 
     def _do(self, planned: Planned) -> Outcome | Known | None:
-        """What became of a dataset; None where the run was stopped before it was begun."""
+        """Process a dataset, and return its outcome; None if the run was stopped before."""
         if self._stop.is_set():
             return None
         name = str(DatasetId.parse(planned.dataset_id))
@@ -189,7 +190,9 @@ class Run:
         return outcome
 
     def _done_before(self, name: str) -> Known | None:
-        """What an earlier run, or another command, did for the dataset, if that is all."""
+        """Return what an earlier run, or another command, did for the dataset, if nothing is left
+        to do.
+        """
         directory = self._job.output_dir
         steps = [
             step
@@ -288,8 +291,8 @@ class Run:
 
 
 def _staged_by(workers: Workers, work: Work) -> Staged:
-    """What one of the workers staged: on the disk that it shares with this process, or sent from
-    another machine.
+    """Return what a worker staged: on a disk shared with this process, or sent from another
+    machine.
     """
     if workers.shares_disk:
         return workers.run(stage, work)

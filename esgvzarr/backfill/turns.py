@@ -1,4 +1,4 @@
-"""Whose turn it is among the data nodes of a backfill."""
+"""Choose the data node whose dataset is read next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ..outcome import Outcome
 from .queue import Known, Plan, Planned
 
 REST_AFTER = 3
-"""Datasets in a row for which a data node gave no answer, after which it is left in peace."""
+"""After this many consecutive datasets without an answer, a data node is not asked for some
+time.
+"""
 
 
 REST_S = 600.0
@@ -20,8 +22,8 @@ _BUFFER = 100
 
 @dataclass
 class Turns:
-    """Whose turn it is: fair between data nodes, bounded for each, and without those that give no
-    answer.
+    """The order of datasets: fair between data nodes, limited for each, and without nodes that do
+    not answer.
     """
 
     plan: Plan
@@ -31,21 +33,21 @@ class Turns:
     _rests_until: dict[str, float] = field(default_factory=dict)
     _waiting: dict[str, deque[tuple[int, Planned]]] = field(default_factory=dict)
     _last: dict[str, int] = field(default_factory=dict)
-    """Number of the dataset that was read last from the plan: one that stays open has its next turn
-    in the next run.
+    """Number of the last dataset that was read from the plan: a dataset that stays open gets its
+    next turn in the next run.
     """
     _order: deque[str] = field(default_factory=deque)
 
     def take(self) -> Planned | None:
-        """The next dataset; None if there is none now."""
+        """Return the next dataset; None if there is none now."""
         return self._next() or (self._next() if self._look_again() else None)
 
     def read(self, planned: Planned) -> None:
-        """A dataset has been read: the node's next may be."""
+        """Record that a dataset was read, so that the next one of its node may be."""
         self._reading[planned.data_node].discard(planned.dataset_id)
 
     def judge(self, data_node: str, outcome: Outcome | Known) -> None:
-        """Let a node rest that does not answer; one that answers rests no longer."""
+        """Pause a node that does not answer; resume it when it does."""
         fault = traits_of(outcome.code).fault
         if fault is Fault.DATA_NODE and outcome.retryable:
             self._silent[data_node] += 1
@@ -57,7 +59,7 @@ class Turns:
 
     @property
     def resting(self) -> tuple[str, ...]:
-        """Nodes that give no answer."""
+        """Return the nodes that do not answer."""
         return tuple(sorted(self._rests_until))
 
     def _next(self) -> Planned | None:

@@ -1,6 +1,6 @@
-"""Processes that compute for a backfill: on this machine, or those of a Dask cluster.
+"""Processes that compute for a backfill: on this machine, or on a Dask cluster.
 
-They read. The process that has them alone places and links.
+They only read. The process that started them places outputs and makes links.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ _T = TypeVar("_T")
 
 
 class Workers(Protocol):
-    """Processes, each of which computes one thing at a time."""
+    """Processes, each of which does one job at a time."""
 
     count: int
     shares_disk: bool
     """Whether they see the same files as this process."""
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """What the function returns or raises in one of the processes; threads may ask at once, and
-        wait for their turn.
+        """Run a function in one of the processes, and return its result. Threads may call this at
+        the same time, and wait for their turn.
 
         Raises:
-            WorkerError: the process died, was ended at a limit, or cannot be had, or the function
-                has a fault. ``retryable`` where it was killed from outside, twice, or cannot be
-                had: another run may succeed.
+            WorkerError: the process died, reached a limit, or cannot be started, or the function
+                has a fault. ``retryable`` if it was killed from outside, twice, or cannot be
+                started: another run may succeed.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the processes."""
+        """Release the processes."""
         ...
 
 
 def _twice_if_killed(function: Callable[..., _T], *arguments: Any, limits: Limits) -> _T:
-    """Do a job once more where its process was killed: it may have been in the way of others on
-    this machine.
+    """Run a job a second time if its process was killed: other processes may have used up the
+    memory of the machine.
     """
     try:
         return in_a_worker(function, *arguments, limits=limits)
@@ -53,8 +53,8 @@ def _twice_if_killed(function: Callable[..., _T], *arguments: Any, limits: Limit
 
 
 class LocalWorkers:
-    """Processes on this machine, a new one for each job. They end with the process that has them,
-    however it ends.
+    """Processes on this machine, a new one for each job. They end with the process that started
+    them, however it ends.
     """
 
     shares_disk = True
@@ -65,24 +65,24 @@ class LocalWorkers:
         self._slots = threading.BoundedSemaphore(count)
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """As in `Workers`."""
+        """Run a function, as in `Workers`."""
         with self._slots:
             return _twice_if_killed(function, *arguments, limits=self._limits)
 
     def close(self) -> None:
-        """Nothing is left: each process ended with its job."""
+        """Do nothing: each process ended with its job."""
 
 
 class DaskWorkers:
-    """The processes of a Dask cluster that is there. Dask itself tries elsewhere what a worker died
-    over.
+    """The processes of an existing Dask cluster. Dask itself repeats a job elsewhere if its worker
+    died.
 
     Args:
         scheduler: ``tcp://host:port``.
-        limits: of each job, which a process of the cluster does in a process of its own.
+        limits: limits of each job, which a process of the cluster runs in a process of its own.
 
     Raises:
-        SettingsError: distributed is not installed, the scheduler does not answer, or has no
+        SettingsError: distributed is not installed, or the scheduler does not answer or has no
             workers.
     """
 
@@ -120,10 +120,10 @@ class DaskWorkers:
         self._executor = self._client.get_executor(pure=False)
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """As in `Workers`.
+        """Run a function, as in `Workers`.
 
         Raises:
-            WorkerError: a worker died with the task, or the connection to the cluster is lost.
+            WorkerError: the worker died with the job, or the connection to the cluster is lost.
         """
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
@@ -136,27 +136,27 @@ class DaskWorkers:
         except KilledWorker as error:
             raise WorkerError(
                 "the worker process",
-                f"took {error.allowed_failures + 1} workers of the cluster with it",
+                f"made {error.allowed_failures + 1} workers of the cluster die",
                 expected="a result",
-                todo="Is there memory enough for this dataset?",
+                todo="Check that the workers have enough memory for this dataset.",
                 code="worker-died",
             ) from None
         except (CancelledError, CommClosedError, RuntimeError) as error:
             raise WorkerError(
                 "the Dask cluster",
-                f"is gone: {type(error).__name__}",
-                todo="Start it again, then run the same command.",
+                f"is lost: {type(error).__name__}",
+                todo="Start the cluster again, then run the same command.",
                 code="worker-cluster-lost",
             ) from error
 
     def close(self) -> None:
-        """Let go of the cluster, and of what it still computes for us."""
+        """Disconnect from the cluster, and cancel what it still computes."""
         self._client.close()
 
 
 def connect_workers(scheduler: str, count: int, limits: Limits) -> Workers:
-    """The workers of a Dask cluster, or, without one, so many processes on this machine; 0: one for
-    each CPU.
+    """Return the workers of a Dask cluster; without one, ``count`` processes on this machine, or
+    one for each CPU if it is 0.
     """
     if scheduler:
         return DaskWorkers(scheduler, limits)

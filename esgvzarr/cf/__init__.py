@@ -1,5 +1,5 @@
-"""What the CF conventions say of variables: which is time, which are its bounds, what numbers mean,
-and arithmetic on time that is exact.
+"""CF conventions: which variable is time, which are its bounds, what numbers mean, and exact
+arithmetic on time.
 """
 
 from .dates import NO_DATE as NO_DATE

@@ -1,8 +1,9 @@
-"""Arithmetic on time that is exact.
+"""Exact arithmetic on time.
 
 Times are compared as whole microseconds since 1970-01-01 of their own calendar. Rules: CF
-conventions 1.11, sections 4.4 (time coordinate) and 4.4.1 (calendar). What is decoded is what stock
-xarray decodes; dates as numbers (``day as %Y%m%d.%f``) are only put into order.
+conventions 1.11, sections 4.4 (time coordinate) and 4.4.1 (calendar). The functions decode what
+stock xarray decodes, and also dates as numbers (``day as %Y%m%d.%f``), which are only used to order
+files.
 """
 
 from __future__ import annotations
@@ -36,37 +37,38 @@ _OF_CALENDAR = {
     "360_day": {"month": 30 * _DAY_US, "months": 30 * _DAY_US},
     "noleap": {"common_year": 365 * _DAY_US, "common_years": 365 * _DAY_US},
 }
-"""Units that are of one length in one calendar only, as cftime has them."""
+"""Units that have a fixed length in one calendar only, as in cftime."""
 _NANOSECONDS = ("nanosecond", "nanoseconds", "nanosec", "nanosecs")
 _ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 _REAL = ("standard", "proleptic_gregorian")
-"""Calendars in which xarray reads a reference date that is a year alone."""
+"""Calendars in which xarray accepts a year alone as reference date."""
 _MOST_US = 2**62
-"""About 146,000 years: int64 goes no further with a reference date to add."""
+"""About 146,000 years: larger times overflow int64 when a reference date is added."""
 _GREGORIAN_US = -12_219_292_800 * 1_000_000
-"""1582-10-15: from here on the standard and the proleptic Gregorian calendar are one."""
+"""1582-10-15: from this date on, the standard and the proleptic Gregorian calendar agree."""
 
 
 def is_reference(units: str) -> bool:
-    """Whether units are a time since a date, or dates as numbers; or would be taken for the former:
-    stock xarray decodes all units that hold the word, and fails where it cannot.
+    """Whether units are a time since a date, or dates as numbers.
+
+    True for all units that contain ``since``: stock xarray decodes them, and fails if it cannot.
     """
     return "since" in units or _SINCE.match(units) is not None or is_absolute(units)
 
 
 def is_absolute(units: str) -> bool:
-    """Whether numbers of these units are dates themselves: 18500116.5."""
+    """Whether numbers in these units are dates themselves: 18500116.5."""
     return _AS_NUMBER.match(units) is not None
 
 
 def reference_date(units: str) -> str:
-    """What stands after ``since``; empty if nothing does."""
+    """Return the text after ``since``; empty if there is none."""
     match = _SINCE.match(units)
     return match[2].strip() if match else ""
 
 
 def calendar_of(attrs: Mapping[str, Any]) -> str:
-    """The calendar by its first name in the CF conventions: ``gregorian`` is ``standard``,
+    """Return the calendar by its first name in the CF conventions: ``gregorian`` is ``standard``,
     ``365_day`` is ``noleap``.
     """
     name = str(attrs.get("calendar", "standard")).strip().lower()
@@ -103,10 +105,10 @@ def dates_of(
 
 
 def to_microseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray:
-    """Times as int64 microseconds since 1970-01-01 of ``calendar``, same shape.
+    """Convert times to int64 microseconds since 1970-01-01 of ``calendar``, in the same shape.
 
     Raises:
-        ValueError: the units or calendar are not CF's, or a value is not finite, or too far away.
+        ValueError: the units or calendar are not CF's, or a value is not finite or too far away.
     """
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         raise ValueError("times that are not finite numbers")
@@ -116,7 +118,7 @@ def to_microseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray
         return _from_nanoseconds(values, units, calendar)
     unit, epoch = _unit_and_epoch(units, calendar)
     if values.size and float(np.abs(values.astype(np.float64)).max()) * unit > _MOST_US:
-        raise ValueError("times beyond any calendar")
+        raise ValueError("times too far away for any calendar")
     if values.dtype.kind in "iu":
         return np.asarray(values.astype(np.int64) * unit + epoch)
     whole = np.floor(values.astype(np.float64))
@@ -125,25 +127,25 @@ def to_microseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray
 
 
 def _word(units: str) -> str:
-    """The unit before ``since``."""
+    """Return the unit before ``since``."""
     match = _SINCE.match(units)
     return match[1].lower() if match else ""
 
 
 def _from_nanoseconds(values: np.ndarray, units: str, calendar: str) -> np.ndarray:
-    """Nanoseconds; those below a microsecond are cut off."""
+    """Convert nanoseconds; the part below a microsecond is cut off."""
     _, epoch = _unit_and_epoch(f"microseconds since {reference_date(units)}", calendar)
     if values.dtype.kind == "f":
         values = np.floor(values)
         if values.size and float(np.abs(values).max()) > _MOST_US:
-            raise ValueError("times beyond any calendar")
+            raise ValueError("times too far away for any calendar")
     elif values.dtype.kind == "u" and values.size and int(values.max()) > _MOST_US:
-        raise ValueError("times beyond any calendar")
+        raise ValueError("times too far away for any calendar")
     return np.asarray(values.astype(np.int64) // 1000 + epoch)
 
 
 def _absolute(values: np.ndarray, calendar: str) -> np.ndarray:
-    """Numbers that are dates themselves: year, month, day, and the part of the day."""
+    """Convert numbers that are dates themselves: year, month, day, and the fraction of the day."""
     numbers = values.astype(np.float64).ravel()
     found = np.empty(numbers.size, np.int64)
     for place, number in enumerate(numbers.tolist()):
@@ -155,7 +157,9 @@ def _absolute(values: np.ndarray, calendar: str) -> np.ndarray:
 
 
 def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
-    """Microseconds of one unit, and microseconds from 1970-01-01 to the reference date."""
+    """Return the microseconds of one unit, and the microseconds from 1970-01-01 to the reference
+    date.
+    """
     word = _word(units)
     if not word:
         raise ValueError(f"units {units!r} are not a time since a date")
@@ -166,7 +170,7 @@ def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
 
 
 def _epoch(date: str, calendar: str) -> int:
-    """Microseconds from 1970-01-01 to a date."""
+    """Return the microseconds from 1970-01-01 to a date."""
     short = _SHORT_DATE.match(date) or _COMPACT_DATE.match(date)
     if short is not None and calendar in _REAL:
         date = f"{short[1]}-{short[2] or '01'}-{short[3] or '01'}"
@@ -175,19 +179,19 @@ def _epoch(date: str, calendar: str) -> int:
         epoch = cftime.datetime(1970, 1, 1, calendar=calendar, has_year_zero=zero.has_year_zero)
         gap = zero - epoch
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
-        why = "year, month and day are needed in it" if _SHORT_DATE.match(date) else error
-        raise ValueError(f"{date!r} is no date of the calendar {calendar!r}: {why}") from error
+        why = "it must have year, month and day" if _SHORT_DATE.match(date) else error
+        raise ValueError(f"{date!r} is not a date of the calendar {calendar!r}: {why}") from error
     return int((gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds)
 
 
 def rebase(
     values: np.ndarray, attrs: Mapping[str, Any], target: Mapping[str, Any]
 ) -> np.ndarray | None:
-    """Times in the units and calendar of ``target``, to the microsecond the same; None where these
-    cannot say them.
+    """Convert times to the units and calendar of ``target``, exactly to the microsecond; return
+    None if these cannot express them.
 
-    Both calendars must be one where the times lie. They need not be where the reference dates do:
-    "days since 0001-01-01" is two days apart in the standard and the proleptic Gregorian calendar.
+    Both calendars must agree at these times, but not at the reference dates: "days since
+    0001-01-01" differs by two days between the standard and the proleptic Gregorian calendar.
     """
     (unit, epoch), (target_unit, target_epoch) = (
         _unit_and_epoch(str(a.get("units")), calendar_of(a)) for a in (attrs, target)
@@ -208,7 +212,7 @@ def rebase(
 
 
 def _in_own_type(moved: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Numbers as the integer type that they had before, if it holds them."""
+    """Return numbers in their earlier integer type, if it holds them."""
     if dtype.kind not in "iu" or not moved.size or not (moved == np.floor(moved)).all():
         return moved
     limits = np.iinfo(dtype)
@@ -217,8 +221,8 @@ def _in_own_type(moved: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:
-    """Whether dates mean the same in all: proleptic Gregorian and standard do from 1582-10-15
-    on.
+    """Whether dates mean the same in all calendars: proleptic Gregorian and standard do from
+    1582-10-15 on.
     """
     names = set(calendars)
     return len(names) == 1 or (
@@ -227,7 +231,7 @@ def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:
 
 
 def date_text(microseconds: int, calendar: str) -> str:
-    """ISO 8601 of a time, to the second."""
+    """Return a time in ISO 8601, to the second."""
     zero = cftime.datetime(1970, 1, 1, calendar=calendar)
     days, seconds = divmod(int(microseconds) // 1_000_000, 86_400)
     date = cftime.num2date(

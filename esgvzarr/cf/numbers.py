@@ -1,4 +1,4 @@
-"""What stored numbers mean: missing ones, packed ones."""
+"""What stored numbers mean: missing values and packed values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..model import Variable
 
 
 def meaning(variable: Variable) -> dict[str, Any]:
-    """The attributes with ``_FillValue`` among them, as netCDF has it."""
+    """Return the attributes including ``_FillValue``, as netCDF shows them."""
     return (
         dict(variable.attrs)
         if variable.fill_value is None
@@ -20,7 +20,7 @@ def meaning(variable: Variable) -> dict[str, Any]:
 
 
 def missing(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """Where stored ``values`` are the ``_FillValue``, a ``missing_value`` or NaN."""
+    """Return where stored ``values`` are the ``_FillValue``, a ``missing_value`` or NaN."""
     found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     for name in ("_FillValue", "missing_value"):
         for mark in np.ravel(attrs.get(name, ())):
@@ -30,8 +30,8 @@ def missing(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
 
 
 def unpacked(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """What stored numbers mean: missing ones NaN, others as float64 by their packing. Text as it
-    is.
+    """Return the values of stored numbers: NaN for missing ones, else float64 by their packing.
+    Text is returned unchanged.
     """
     if values.dtype.kind not in "iuf":
         return values

@@ -1,4 +1,4 @@
-"""Which variable is time, which are dates along it, which describe places and times."""
+"""Which variable is time, which are dates along it, and which describe places and times."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _NUMBERS = "iuf"
 
 
 def text_of(attrs: Mapping[str, Any], name: str) -> str:
-    """An attribute that should be text; empty where it is none, or something else."""
+    """Return an attribute that should be text; empty if it is absent, or something else."""
     value = attrs.get(name)
     return value if isinstance(value, str) else ""
 
 
 def is_time(variable: Variable) -> bool:
-    """Whether its units are a time since a date, or dates as numbers."""
+    """Whether a variable's units are a time since a date, or dates as numbers."""
     return is_reference(text_of(variable.attrs, "units"))
 
 
 def time_name(variables: Mapping[str, Variable]) -> str | None:
-    """The dimension along which files follow each other: that of the one-dimensional time
+    """Return the dimension along which files follow each other: that of the one-dimensional time
     coordinate; None for fixed fields.
     """
     found = [
@@ -42,14 +42,14 @@ def time_name(variables: Mapping[str, Variable]) -> str | None:
 
 
 def time_companions(variables: Mapping[str, Variable], time: str) -> tuple[str, ...]:
-    """The bounds and climatology that the time coordinate names; they share its units."""
+    """Return the bounds and climatology that the time coordinate names; they share its units."""
     named = (text_of(variables[time].attrs, role) for role in ("bounds", "climatology"))
     return tuple(name for name in named if name in variables)
 
 
 def dates_along(variables: Mapping[str, Variable], time: str) -> tuple[str, ...]:
-    """All that changes with time and is dates: time first, what it names as its bounds or
-    climatology, and what has time units of its own.
+    """Return all variables along time that are dates: time first, then its bounds and climatology,
+    then variables with time units of their own.
     """
     named = (time, *time_companions(variables, time))
     own = (
@@ -61,8 +61,8 @@ def dates_along(variables: Mapping[str, Variable], time: str) -> tuple[str, ...]
 
 
 def unnamed_bounds(variables: Mapping[str, Variable], time: str) -> tuple[str, ...]:
-    """What may be dates along time, though no attribute says so: numbers without units, one or two
-    for each step.
+    """Return variables that may be dates along time although no attribute says so: numbers without
+    units, one or two for each step.
     """
     known = dates_along(variables, time)
     found = []
@@ -82,12 +82,12 @@ def unnamed_bounds(variables: Mapping[str, Variable], time: str) -> tuple[str, .
 
 
 def tracks_time(variable: Variable, times: np.ndarray) -> bool:
-    """Whether the numbers of a variable stay as near to those of time, at every step, as bounds of
-    time do: within two of the longest steps.
+    """Whether the numbers of a variable are as close to those of time, at every step, as bounds of
+    time are: within two of the longest steps.
 
     Args:
-        variable: along time, its values read.
-        times: the numbers of time, as stored.
+        variable: a variable along time, with its values.
+        times: (time,) the numbers of time, as stored.
     """
     if variable.values is None or not len(times):
         return False
@@ -99,13 +99,13 @@ def tracks_time(variable: Variable, times: np.ndarray) -> bool:
 
 
 def named_as_bounds(variable: Variable) -> bool:
-    """Whether its name and shape are those of bounds."""
+    """Whether a variable has the name and shape of bounds."""
     return len(variable.dims) == 2 and _BOUNDS_NAME.search(variable.name) is not None
 
 
 def coordinate_names(variables: Mapping[str, Variable]) -> set[str]:
-    """All that describes places and times rather than data: coordinates, bounds, grid mappings,
-    formula terms.
+    """Return all variables that describe places and times and are not data: coordinates, bounds,
+    grid mappings, formula terms.
     """
     names = {name for name, variable in variables.items() if name in variable.dims}
     for variable in variables.values():
@@ -116,8 +116,8 @@ def coordinate_names(variables: Mapping[str, Variable]) -> set[str]:
 
 
 def data_names(variables: Mapping[str, Variable], time: str | None) -> set[str]:
-    """What the files are about, as opposed to what describes it: fields that change with time, or
-    in fixed files all fields.
+    """Return the data variables: fields that change with time; in fixed files, all fields that
+    describe nothing else.
     """
     described = coordinate_names(variables)
     return {
@@ -135,8 +135,8 @@ def _words(value: Any) -> list[str]:
 
 
 def companion_attrs(variables: Mapping[str, Variable], name: str, time: str) -> dict[str, Any]:
-    """Units and calendar of time or of dates along it. Bounds that state none have those of time;
-    dates with units of their own have their own calendar.
+    """Return units and calendar of time, or of dates along it. Bounds that state none have those of
+    time; dates with units of their own have their own calendar.
     """
     own = variables[name].attrs if name in variables else {}
     alone = name not in (time, *time_companions(variables, time)) and "units" in own
@@ -147,8 +147,8 @@ def companion_attrs(variables: Mapping[str, Variable], name: str, time: str) -> 
 def time_references(
     files: Iterable[Mapping[str, Variable]], time: str, name: str
 ) -> set[tuple[str, str]]:
-    """The (units, calendar) by which several files state time or a companion of it: more than one,
-    and they have to be rebased.
+    """Return the (units, calendar) pairs by which several files state time or a companion of it; if
+    there are several pairs, the dates must be rebased.
     """
     all_attrs = [companion_attrs(variables, name, time) for variables in files]
     return {(str(attrs.get("units")), calendar_of(attrs)) for attrs in all_attrs}

@@ -1,8 +1,8 @@
-"""Whether two units are spelled differently and mean the same.
+"""Decide whether two units that are spelled differently mean the same.
 
-A small part of what UDUNITS-2 knows (udunits2-base.xml, udunits2-derived.xml, udunits2-accepted.xml
+This is a small part of UDUNITS-2 (udunits2-base.xml, udunits2-derived.xml, udunits2-accepted.xml
 and udunits2-common.xml): other names of one unit, and products of powers. Nothing is converted:
-``degC`` is not ``K``, ``hPa`` is not ``100 Pa``. A unit that is not known equals only itself.
+``degC`` is not ``K``, ``hPa`` is not ``100 Pa``. An unknown unit equals only itself.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 
 
 def units_meaning(units: str) -> Hashable:
-    """Equal for units that mean the same: ``m s-1`` and ``m/s``, ``K `` and ``kelvin``."""
+    """Return a value that is equal for units that mean the same: ``m s-1`` and ``m/s``, ``K `` and
+    ``kelvin``.
+    """
     text = " ".join(units.split())
     if _NUMBER.match(text):
         return float(text)
@@ -50,10 +52,10 @@ def units_meaning(units: str) -> Hashable:
     while at < len(text):
         factor = _FACTOR.match(text, at)
         if factor is None:
-            return text  # not of this form: it means itself
+            return text  # Units of another form equal only themselves.
         power = int(factor[3] or 1) * (-1 if factor[1] else 1)
         name = factor[2]
         symbol = _SYMBOL_OF.get(name.lower(), name) if len(name) > 1 else name
-        powers[symbol, power > 0] += power  # kg kg-1 is another quantity than mol mol-1
+        powers[symbol, power > 0] += power  # kg kg-1 is another quantity than mol mol-1.
         at = factor.end()
     return frozenset(powers.items())

@@ -21,6 +21,7 @@ from typing import TextIO
 from ..errors import EsgvzarrError, PublisherError, SettingsError
 from ..extras import naming_extras
 from ..garbage import collect_rarely
+from ..interruption import end_quietly
 from ..version import __version__
 from . import audit, backfill, doctor, extract, generate, inspect, link, pages
 from .arguments import EXIT_STATUS
@@ -87,8 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
         print_error(error)
         return ExitStatus.REFUSED
     except KeyboardInterrupt:
-        print("esgvzarr: interrupted", file=sys.stderr)
-        return ExitStatus.INTERRUPTED
+        return end_quietly()
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Many files as one: time rebased, chunks put one after the other, fixed fields stored once. Pure,
-and the same every time.
+"""Combine many files into one dataset: time is rebased, chunks follow each other, fixed fields are
+stored once. No input or output; equal input gives equal results.
 
-``MultiZarrToZarr`` is not used: it takes coordinates from file names or first files and fills what
-does not fit, without a word. Here the checks have passed before, and everything is arithmetic on
-chunk keys.
+``MultiZarrToZarr`` is not used: it takes coordinates from file names or from the first file, and
+silently fills what does not fit. Here the rules between files are checked first, and combining is
+arithmetic on chunk keys.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .runs import Border, Run, split
 from .times import Reference, common_references, joined_times
 
 INLINE_FIXED = 64 * 1024
-"""Bytes up to which a fixed field is copied into the reference file."""
+"""The most bytes of a fixed field that is copied into the reference file."""
 INLINE_MOVING = 8 * 2**20
-"""Bytes, over all files, up to which what changes with time and is no data is copied."""
+"""The most bytes, over all files, of a variable along time that is not data and is copied."""
 
 
 def borders(series: Series) -> list[Border]:
-    """Where the files of a series cannot stand in one grid, and why. Empty where they are one
-    array.
+    """Return where the files of a series do not continue one grid of chunks, and why. Empty if they
+    form one array.
     """
     found: list[Border] = []
     split(series, _inlined(series, common_references(series)), found.append)
@@ -39,14 +39,14 @@ def borders(series: Series) -> list[Border]:
 
 
 def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
-    """The references of a whole dataset.
+    """Make the references of a whole dataset.
 
     Files that form one grid become one root group. Others become one group per run of files,
-    ``seg-000``, ``seg-001``...; the root then holds no arrays, so that no part is ever taken for
-    the whole.
+    ``seg-000``, ``seg-001``...; the root then holds no arrays, so that readers never take a part
+    for the whole.
 
     Raises:
-        FormatError: a file's data cannot be stated.
+        FormatError: the data of a file cannot be stated.
     """
     references = common_references(series)
     inlined = _inlined(series, references)
@@ -77,19 +77,21 @@ def combine(series: Series, dataset_id: DatasetId | str) -> ReferenceSet:
 
 
 _OURS = ("esgvzarr_segments", "esgvzarr_concat_dim", "esgvzarr_recipe")
-"""Global attributes by which readers know segments. Files that state them, such as copies of what
-was read from references, do not mean theirs.
+"""Global attributes that tell readers of segments. They are dropped from files that have them, such
+as copies of what was read from references.
 """
 
 
 def _global_attrs(series: Series) -> dict[str, Any]:
-    """What all files state, but for our own facts (rule 16)."""
+    """Return the attributes that all files agree on, without those that esgvzarr adds (rule 16)."""
     common = equal_attrs([file.attrs for file in series.files])
     return {name: value for name, value in common.items() if name not in _OURS}
 
 
 def _each_file_once(references: ReferenceSet) -> ReferenceSet:
-    """The same, where several stretches are of one file: the file is in the list once."""
+    """Return the references with each file once in the list, also if several stretches come from
+    one file.
+    """
     numbers: dict[str, int] = {}
     for file in references.files:
         numbers.setdefault(file.file.url, len(numbers))
@@ -106,15 +108,15 @@ def _each_file_once(references: ReferenceSet) -> ReferenceSet:
 
 
 def _for_tasks(array: Array, time: str, steps: int) -> Array:
-    """An array in chunks that fit the tasks of readers; the times themselves stay whole."""
+    """Return an array in chunks that fit the tasks of readers; time itself stays in one chunk."""
     if time not in array.dims or array.dims == (array.name,):
         return array
     return in_pieces(array, time, steps)
 
 
 def _inlined(series: Series, rebased: Mapping[str, Reference]) -> set[str]:
-    """The variables whose values go into the reference file: no data, and small, or impossible to
-    refer to.
+    """Return the variables whose values go into the reference file: they are not data, and are
+    small or have no byte range that can be referenced.
     """
     first = series.files[0]
     data = cf.data_names(first.variables, series.time)
@@ -135,12 +137,12 @@ def _inlined(series: Series, rebased: Mapping[str, Reference]) -> set[str]:
 
 
 def _bytes_of(versions: Sequence[Variable]) -> int:
-    """Bytes of the values that were read."""
+    """Return the bytes of the values that were read."""
     return sum(version.values.nbytes for version in versions if version.values is not None)
 
 
 def _is_unreferable(variable: Variable) -> bool:
-    """Whether there are values, and no chunks that hold them."""
+    """Whether a variable has values, and no chunks that hold them."""
     return variable.values is not None and variable.values.size > 0 and not len(variable.chunks)
 
 
@@ -171,7 +173,9 @@ def _arrays(
 
 
 def _fixed(series: Series, name: str, inlined: set[str]) -> Array:
-    """What does not change with time: the first file's, in all segments (rules 1 and 14)."""
+    """Return a variable without time: that of the first file, repeated in all segments (rules 1 and
+    14).
+    """
     first = series.files[0]
     variable = first.variables[name]
     attrs = variable_attrs([file.variables[name] for file in series.files])
@@ -181,8 +185,8 @@ def _fixed(series: Series, name: str, inlined: set[str]) -> Array:
 
 
 def _without_fill(versions: Sequence[Variable], *, rebased: bool) -> Variable:
-    """Time has no missing values: a _FillValue that only some files state, or in other units, is
-    dropped.
+    """Drop a _FillValue of time that only some files state, or that is in other units: time has no
+    missing values.
     """
     same = len({str(version.fill_value) for version in versions}) == 1
     return versions[0] if same and not rebased else replace(versions[0], fill_value=None)
@@ -191,7 +195,7 @@ def _without_fill(versions: Sequence[Variable], *, rebased: bool) -> Variable:
 def _provenance(
     series: Series, dataset_id: DatasetId | str, common: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the references were made from. Nothing in it changes from run to run over the same
+    """Describe what the references were made from. It is the same in each run over the same
     files.
     """
     return {
@@ -206,7 +210,7 @@ def _provenance(
 
 
 def _whole_files(series: Series) -> Iterator[tuple[FileReferences, np.ndarray]]:
-    """Each file once, with all of its steps that are served."""
+    """Return each file once, with the times of all of its steps that are served."""
     found: dict[str, tuple[FileReferences, list[np.ndarray]]] = {}
     for file, times in zip(series.files, series.times, strict=True):
         found.setdefault(file.file.url, (file, []))[1].append(times)

@@ -1,4 +1,4 @@
-"""One variable of many files as one Zarr array."""
+"""Combine one variable of many files into one Zarr array."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .chunks import cut, cut_shape, missing
 from .runs import can_cut
 
 _MOST_FILL = 32 * 2**20
-"""Bytes of never-written chunks, encoded, that may be written out per array."""
+"""The most encoded bytes of never-written chunks that are stored per array."""
 _NO_CHUNKS = np.empty(0, np.int64)
 
 
 def inline_array(variable: Variable, values: np.ndarray, attrs: Mapping[str, Any]) -> Array:
-    """An array whose values are in the reference file itself, in one chunk."""
+    """Make an array whose values are in the reference file itself, in one chunk."""
     shape = values.shape
     codecs: tuple[Mapping[str, Any], ...] = ()
     if values.dtype.kind == "O":
@@ -49,17 +49,17 @@ def referenced_array(
     step: int | None,
     attrs: Mapping[str, Any],
 ) -> Array:
-    """An array of references to the chunks of several files.
+    """Make an array of references to the chunks of several files.
 
     Args:
-        parts: in order, the file's position in the series, the file, and its variable.
-        axis: dimension along which the files follow each other; None for one file's variable as it
-            is.
+        parts: in order: the file's position in the series, the file, and its variable.
+        axis: dimension along which the files follow each other; None keeps the variable of one file
+            unchanged.
         step: chunk length along ``axis`` that suits all files.
-        attrs: of the array.
+        attrs: attributes of the array.
 
     Raises:
-        FormatError: too much was never written to say so chunk by chunk.
+        FormatError: too many chunks were never written to store fill values for each.
     """
     first = parts[0][2]
     chunk_shape = _chunk_shape(first, axis, step)
@@ -106,8 +106,8 @@ def _table(rank: int) -> ChunkTable:
 
 
 def _chunk_shape(variable: Variable, axis: int | None, step: int | None) -> tuple[int, ...]:
-    """The shape of the array's chunks: as stored, or cut to ``step``, or further where a piece is
-    very large.
+    """Return the shape of the array's chunks: as stored, or cut to ``step``, or cut further if a
+    piece is very large.
     """
     shape = list(variable.chunk_shape)
     if axis is not None and step is not None:
@@ -128,7 +128,9 @@ def _fills(
     shift: np.ndarray,
     subject: str,
 ) -> dict[tuple[int, ...], bytes]:
-    """Chunks that were never written, unless the array's ``fill_value`` says the same (rule 21)."""
+    """Return fill values for chunks that were never written, unless the array's ``fill_value``
+    states the same value (rule 21).
+    """
     grid = tuple(-(-n // max(c, 1)) for n, c in zip(variable.shape, chunk_shape, strict=True))
     if math.prod(grid) == len(table) + len(variable.inline):
         return {}
@@ -151,7 +153,7 @@ def _fills(
             f"{len(absent)} chunks of {variable.name!r} were never written, and it has no "
             "_FillValue",
             expected="written data, or a _FillValue",
-            todo="Give the variable a _FillValue.",
+            todo="Add a _FillValue to the variable.",
             code="file-unwritten",
         )
     return {tuple(map(int, key + shift)): bytes(data) for key in absent}

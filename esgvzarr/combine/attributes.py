@@ -1,4 +1,6 @@
-"""Which attributes are shown for several files or datasets: those that they agree on (rule 16)."""
+"""Choose the attributes that are shown for several files or datasets: those that are equal in all
+(rule 16).
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ _NUMBERS = "biuf"
 
 
 def variable_attrs(versions: Sequence[Variable | Array]) -> dict[str, Any]:
-    """What all files say of a variable (rule 16); what ties variables together, or unpacks numbers,
-    is the first file's.
+    """Return the attributes of a variable that are equal in all files (rule 16). Attributes that
+    name other variables, or that unpack numbers, are those of the first file.
     """
     common = equal_attrs([version.attrs for version in versions])
     first = versions[0].attrs
@@ -39,7 +41,7 @@ def variable_attrs(versions: Sequence[Variable | Array]) -> dict[str, Any]:
 
 
 def equal_attrs(all_attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The attributes that are in all, and equal."""
+    """Return the attributes that all have, with equal values."""
     first, *others = all_attrs
     equal = {}
     for name, value in first.items():
@@ -49,8 +51,8 @@ def equal_attrs(all_attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def same_value(a: Any, b: Any) -> bool:
-    """Whether two attributes say the same: numbers that are equal, whatever their types, NaN being
-    NaN; or equal texts. A number is no text.
+    """Whether two attributes are equal: equal numbers of any type, NaN equal to NaN, or equal
+    texts. A number never equals a text.
     """
     one = np.ravel(np.asarray(a))
     other = np.ravel(np.asarray(b))

@@ -1,4 +1,6 @@
-"""Arithmetic on chunk tables: cut uncompressed chunks smaller, find what was never written."""
+"""Arithmetic on chunk tables: cut uncompressed chunks into smaller ones, find chunks that were
+never written.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import numpy as np
 from ..model import ChunkTable
 
 LARGEST_PIECE = 16 * 2**20
-"""Bytes. Uncompressed data in larger pieces are cut, so that one time step does not cost the whole
-file.
+"""Uncompressed data in pieces of more bytes are cut, so that readers of one time step need not
+fetch the whole file.
 """
 
 
@@ -23,11 +25,11 @@ def cut(
     """Refer to parts of uncompressed chunks in C order.
 
     Args:
-        table: of chunks of ``chunk_shape``.
-        chunk_shape: elements per dimension, stored.
-        smaller: elements per dimension of the parts; 1 along the first dimensions, then a divisor,
-            then the whole.
-        shape: of the variable. Parts that begin beyond it are left out.
+        table: table of chunks of ``chunk_shape``.
+        chunk_shape: (dimension,) elements of a stored chunk.
+        smaller: (dimension,) elements of a part: 1 along the first dimensions, then a divisor of
+            the chunk's length, then the whole length.
+        shape: (dimension,) shape of the variable. Parts that begin beyond it are left out.
     """
     per_dim = tuple(stored // part for stored, part in zip(chunk_shape, smaller, strict=True))
     parts = math.prod(per_dim)
@@ -44,8 +46,8 @@ def cut(
 def cut_shape(
     chunk_shape: tuple[int, ...], itemsize: int, largest: int = LARGEST_PIECE
 ) -> tuple[int, ...]:
-    """The shape of equal parts of at most ``largest`` bytes that are contiguous in an uncompressed
-    chunk, as large as can be.
+    """Return the largest shape of equal parts of at most ``largest`` bytes that are contiguous in
+    an uncompressed chunk.
     """
     parts = list(chunk_shape)
     for dim, length in enumerate(chunk_shape):
@@ -64,7 +66,7 @@ def _divisors(number: int) -> set[int]:
 
 
 def missing(keys: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """(chunk, dimension) keys of the chunk grid that are not among ``keys``."""
+    """Return (chunk, dimension) the keys of the chunk grid that are not among ``keys``."""
     if not grid:
         return np.empty((0 if len(keys) else 1, 0), np.int64)
     present = np.zeros(math.prod(grid), bool)

@@ -1,5 +1,5 @@
-"""A file as if it had only some of its time steps: chunks are referred to as they are, and are cut
-where they can be.
+"""Reduce a file to some of its time steps: chunks are referenced whole, or cut if they are
+uncompressed.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from .runs import can_cut
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A file, or the steps of it that are to be served."""
+    """A file, or those of its steps that will be served."""
 
     file: FileReferences
     times: np.ndarray
     """(time,) int64 microseconds since 1970-01-01 of the calendar."""
 
     def meets(self, other: Part) -> bool:
-        """Whether the times of both overlap."""
+        """Whether the time ranges of both overlap."""
         return bool(self.times[0] <= other.times[-1] and self.times[-1] >= other.times[0])
 
     def between(self, first: int, last: int) -> slice:
-        """Its steps from one time to another, both included."""
+        """Return its steps from one time to another, both included."""
         return slice(
             int(np.searchsorted(self.times, first)), int(np.searchsorted(self.times, last, "right"))
         )
 
 
 def chunk_length(part: Part, time: str) -> int:
-    """Steps of which a file has to begin at a multiple, so that no chunk has to be cut that cannot
-    be.
+    """Return the number of steps of which a part of the file must begin at a multiple, so that no
+    compressed chunk is cut.
     """
     moving = [
         (variable, variable.dims.index(time))
@@ -47,7 +47,7 @@ def chunk_length(part: Part, time: str) -> int:
 
 
 def steps_of(part: Part, time: str, start: int, stop: int) -> Part:
-    """A file as if it had only some of its steps.
+    """Reduce a file to some of its steps.
 
     Args:
         part: the file, with its times.
@@ -74,8 +74,8 @@ def steps_of(part: Part, time: str, start: int, stop: int) -> Part:
 
 
 def _cut_variable(variable: Variable, axis: int, start: int, stop: int) -> Variable:
-    """The steps from ``start`` to ``stop``: chunks from there on, cut where they can be, else the
-    values that were read.
+    """Reduce a variable to the steps from ``start`` to ``stop``: by its chunks, cut where possible,
+    else by the values that were read.
     """
     values = (
         None
@@ -96,7 +96,7 @@ def _cut_variable(variable: Variable, axis: int, start: int, stop: int) -> Varia
     length = max(chunk_shape[axis], 1)
     if start % length and (
         len(table) or variable.inline
-    ):  # no chunk begins there, so the values were read: see chunk_length
+    ):  # No chunk begins at this step, so the values were read: see chunk_length.
         whole = {(0,) * len(shape): np.ascontiguousarray(values).tobytes()}
         return replace(
             variable,

@@ -1,8 +1,9 @@
-"""Several datasets as one document: a group for each, or for those that stand side by side. Pure.
+"""Combine several datasets into one document: a group for each, or for several that are shown
+together. No input or output.
 
-Each dataset was checked and combined by itself, and those of one group fit each other
-(``misfits``). Here their arrays are put under the paths of their groups, and the positions of their
-files are shifted. The root shows no arrays, unless it is the only group.
+Each dataset was checked and combined by itself, and the datasets of one group fit each other
+(``misfits``). Here their arrays move below the paths of their groups, and file numbers are shifted.
+The root shows no arrays, unless it is the only group.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from ..version import __version__
 from .attributes import equal_attrs, variable_attrs
 
 _OURS = ("esgvzarr_segments", "esgvzarr_concat_dim", "coordinates")
-"""Group attributes that are no dataset's own, or not every group's."""
+"""Group attributes that belong to no dataset, or not to every group."""
 
 
 def join(name: DatasetId | str, groups: Mapping[str, Sequence[Member]]) -> ReferenceSet:
-    """The references of one document.
+    """Make the references of one document.
 
     Args:
-        name: of the document, or the dataset whose variables the members are.
-        groups: path -> the datasets that the group shows side by side. One of them may be in
-            segments, if all others are without time. A dataset may be in several groups. The path
-            is empty where all are in one group that is the root.
+        name: name of the document, or the dataset whose variables the members are.
+        groups: path -> the datasets that the group shows together. One of them may be in segments,
+            if all others are without time. A dataset may be in several groups. The path is empty if
+            the only group is the root.
     """
     members = _members_once(groups)
     begins = {}
@@ -54,8 +55,8 @@ def join(name: DatasetId | str, groups: Mapping[str, Sequence[Member]]) -> Refer
 
 
 def _reading(shown: Sequence[Group]) -> dict[str, Any]:
-    """Advice for readers of a document of several groups: which there are, and which of them are in
-    segments. None where the root shows everything.
+    """Return the advice for readers of a document of several groups: the groups, and which of them
+    are in segments. None if the root shows everything.
     """
     groups = shown[0].attrs.get("esgvzarr_groups")
     if groups is None:
@@ -68,7 +69,7 @@ def _reading(shown: Sequence[Group]) -> dict[str, Any]:
 
 
 def _members_once(groups: Mapping[str, Sequence[Member]]) -> list[Member]:
-    """The datasets of all groups, each once, in the order of the groups."""
+    """Return the datasets of all groups, each once, in the order of the groups."""
     members: dict[int, Member] = {}
     for group in groups.values():
         for member in group:
@@ -81,7 +82,7 @@ def _own_attrs(group: Group) -> dict[str, Any]:
 
 
 def _parents(paths: Iterable[str]) -> list[str]:
-    """The groups above these that hold no arrays: ``a`` and ``a/b`` of ``a/b/c``."""
+    """Return the groups above these that hold no arrays: ``a`` and ``a/b`` for ``a/b/c``."""
     parents: dict[str, None] = {}
     for path in paths:
         names = path.split("/")
@@ -91,7 +92,7 @@ def _parents(paths: Iterable[str]) -> list[str]:
 
 
 def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> Iterator[Group]:
-    """The group itself, and the segments below it."""
+    """Return the group itself, and the segments below it."""
     first = next((member for member in members if len(member.references.groups) > 1), members[0])
     others = [member for member in members if member is not first]
     root, *segments = first.references.groups
@@ -119,8 +120,8 @@ def _group(path: str, members: Sequence[Member], begins: Mapping[int, int]) -> I
 
 
 def _side_by_side(groups: Sequence[tuple[Group, int]]) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-    """All arrays, those that several datasets hold once, from the first; and positions in the
-    document of all files shown.
+    """Return all arrays, and the numbers in the document of all files shown. An array that several
+    datasets have is taken once, from the first.
     """
     versions: dict[str, list[Array]] = {}
     indices = list[int]()
@@ -136,12 +137,12 @@ def _side_by_side(groups: Sequence[tuple[Group, int]]) -> tuple[tuple[Array, ...
 def _coordinates(
     attrs: Mapping[str, Any], arrays: Sequence[Array], members: Sequence[Member]
 ) -> dict[str, Any]:
-    """The cell measures of the group's own variables as coordinates, where a dataset beside them
-    holds these.
+    """Make cell measures coordinates, if a dataset of the group holds a field that a variable names
+    as its cell measure.
 
-    Said by the group's attribute ``coordinates``, as xarray writes it, so that the variables'
-    attributes stay those of the files. Rule: CF conventions 1.11, section 7.2, ``cell_measures =
-    "area: areacello"``.
+    They are listed in the group's attribute ``coordinates``, as xarray writes it, so that the
+    attributes of variables stay those of the files. Rule: CF conventions 1.11, section 7.2,
+    ``cell_measures = "area: areacello"``.
     """
     fixed = set[str]()
     for member in members:
@@ -158,7 +159,7 @@ def _coordinates(
 def _provenance(
     name: str, groups: Mapping[str, Sequence[Member]], members: Sequence[Member]
 ) -> dict[str, Any]:
-    """What each dataset was made from, and which datasets each group shows."""
+    """Describe what each dataset was made from, and which datasets each group shows."""
     lists: dict[str, list[Any]] = {"files": [], "left_out": [], "warnings": []}
     for member in members:
         for key, together in lists.items():

@@ -1,5 +1,5 @@
-"""The last chunks of files, which HDF5 stores at full length whatever the file's: cut to what is
-shown of them, and encoded again.
+"""The last chunks of files, which HDF5 stores at full length even if the file is shorter: they are
+cut to the length that is shown, and encoded again.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ class End:
     group: int
     """Number of the joined group."""
     dim: str
-    """Along which the group was joined."""
+    """The axis along which the group was joined."""
     array: str
     key: tuple[int, ...]
-    """In the joined array."""
+    """Key of the chunk in the joined array."""
     length: int
-    """Along the joined dimension, as it is shown."""
+    """Length along the joined axis, as it is shown."""
     place: tuple[int, int, int] | None
     """(number of the file, first byte, byte after the last)."""
     data: bytes = b""
-    """The chunk itself, where it was inline before."""
+    """The bytes of the chunk, if it was inline before."""
 
 
 def ends_of(kind: End, table: ChunkTable, own: np.ndarray, at_end: np.ndarray) -> Iterator[End]:
-    """The chunks of a table that are to be cut.
+    """Return the chunks of a table that will be cut.
 
     Args:
-        kind: what all of them have in common.
-        table: of the segment.
-        own: number of the file of each chunk.
-        at_end: which of them are at the end of their file.
+        kind: the properties that all of them share.
+        table: table of the segment.
+        own: (chunk,) number of the file.
+        at_end: (chunk,) bool: whether the chunk is at the end of its file.
     """
     for row in np.flatnonzero(at_end).tolist():
         start = int(table.offsets[row])
@@ -51,16 +51,16 @@ def ends_of(kind: End, table: ChunkTable, own: np.ndarray, at_end: np.ndarray) -
 
 
 def cropped(array: Array, axis: int, length: int, data: bytes) -> bytes:
-    """A stored chunk, cut to a length and encoded again.
+    """Cut a stored chunk to a length, and encode it again.
 
     Args:
-        array: whose chunk it is.
-        axis: along which it is cut.
-        length: that is shown.
+        array: the array of the chunk.
+        axis: the axis along which the chunk is cut.
+        length: the length that is shown.
         data: the chunk as stored.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the chunk is damaged.
     """
     stored = _stored_shape(array, axis, data)
     part = stored[(*[slice(None)] * axis, slice(length))]
@@ -71,7 +71,9 @@ def cropped(array: Array, axis: int, length: int, data: bytes) -> bytes:
 
 
 def _stored_shape(array: Array, axis: int, data: bytes) -> np.ndarray:
-    """The decoded chunk. Its length follows from its bytes: segments may differ in it."""
+    """Return the decoded chunk. Its length follows from its bytes, because segments may differ in
+    it.
+    """
     largest = math.prod(array.chunk_shape) * array.dtype.itemsize
     decoded = decode(data, array.codecs, largest)
     numbers = np.frombuffer(decoded, array.dtype)

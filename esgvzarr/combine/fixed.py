@@ -1,4 +1,6 @@
-"""The rules about what does not change with time: variables, dimensions, coordinates. Pure."""
+"""Rules about what does not change with time: the sets of variables, dimensions, coordinates. No
+input or output.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from .rounding import tolerance, usual_step
 
 
 def check_variables(series: Series) -> Iterator[Finding]:
-    """Rule 13: the same variables in all files, with the same dimensions."""
+    """Rule 13: all files have the same variables, with the same dimensions."""
     if not series.files:
         return
     everywhere: dict[str, tuple[FileReferences, Variable]] = {}
@@ -28,7 +30,7 @@ def check_variables(series: Series) -> Iterator[Finding]:
                 file.file.url,
                 f"{name!r}, as in {everywhere[name][0].file.name}",
                 "no such variable",
-                "Readers would take fill values for data.",
+                "Write the variable to all files, or publish this file as another dataset.",
             )
         for name, variable in file.variables.items():
             first, known = everywhere[name]
@@ -43,7 +45,7 @@ def check_variables(series: Series) -> Iterator[Finding]:
 
 
 def of_several_variables(series: Series) -> Iterator[Finding]:
-    """Rule 39: the files are not those of several variables, each in files of its own."""
+    """Rule 39: the files do not hold several variables, each in its own files."""
     if series.time is None:
         return
     data = [frozenset(cf.data_names(file.variables, series.time)) for file in series.files]
@@ -61,14 +63,15 @@ def of_several_variables(series: Series) -> Iterator[Finding]:
             39,
             file.file.url,
             f"{sorted(distinct[0])}, as in {first.file.name}",
-            f"{sorted(names)}, as a dataset of several variables has them in files of their own",
+            f"{sorted(names)}: the files seem to hold several variables, each in its own files",
             f"{unequal}Give each variable an id of its own, or show them side by side: in the spec "
             "of `esgvzarr combine`, list one {dataset: ID, sources: FILES} for each variable.",
         )
 
 
 def _unequal_steps(series: Series, data: Sequence[frozenset[str]]) -> str:
-    """What is odd about the time steps of several variables; empty if they have equally many.
+    """Describe that several variables have different numbers of time steps; empty if the numbers
+    are equal.
 
     Args:
         series: the files of all variables.
@@ -84,7 +87,7 @@ def _unequal_steps(series: Series, data: Sequence[frozenset[str]]) -> str:
 
 
 def check_dimensions(series: Series) -> Iterator[Finding]:
-    """Rule 14: dimensions other than time have one size."""
+    """Rule 14: each dimension except time has one size."""
     for first, file in with_first(series):
         for name, size in file.dimensions.items():
             known = first.dimensions.get(name, size)
@@ -100,20 +103,21 @@ def check_dimensions(series: Series) -> Iterator[Finding]:
 
 
 def _of_other_size(name: str, file: FileReferences) -> str:
-    """What to do about a dimension of another size."""
+    """Return what to do about a dimension of another size."""
     users = [variable for variable in file.variables.values() if name in variable.dims]
     texts = [user.name for user in users if user.dtype.kind == "S" and user.dims[-1] == name]
     if texts and len(texts) == len(users):
         return (
-            f"It is the length of the texts {texts}: write all files with one length, and fill "
-            "shorter texts up with NUL. An array of characters has one shape for all files."
+            f"It is the length of the texts {texts}: write all files with one length, and "
+            "fill shorter texts with NUL. An array of characters has one shape for all "
+            "files."
         )
     return "The files are on different grids: publish them as datasets of their own."
 
 
 def check_fixed(series: Series) -> Iterator[Finding]:
-    """Rules 1 and 14: what does not change with time is equal in all files, as unpacked, but for
-    rounding noise. Types may differ: the first file's is served.
+    """Rules 1 and 14: unpacked values that do not change with time are equal in all files, except
+    for rounding. Types may differ: the first file's values are served.
     """
     for first, file in with_first(series):
         for name, variable in file.variables.items():
@@ -126,7 +130,7 @@ def check_fixed(series: Series) -> Iterator[Finding]:
 
 
 def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Finding | None:
-    """What is to be said of a fixed field that is not the same in two files; None if it is."""
+    """Compare a fixed field of two files; return the finding, or None if the fields are equal."""
     if known.values is None or variable.values is None:
         return Finding("coordinate-differs", 1, file, f"values to compare, {expected}", "none read")
     if {known.dtype.kind, variable.dtype.kind} - set("iuf"):
@@ -138,7 +142,7 @@ def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Fi
     if _same_numbers(known, variable) and np.array_equal(a, b, equal_nan=True):
         return None
     if not np.array_equal(np.isnan(a), np.isnan(b)):
-        return _other_grid(file, expected, "missing values in other places")
+        return _other_grid(file, expected, "missing values at other places")
     with np.errstate(invalid="ignore"):  # infinity less infinity
         apart = np.where(np.isnan(a) | (a == b), 0.0, np.abs(a - b))
     near = np.isfinite(apart) & (apart <= tolerance(a, b, cf.meaning(known)))
@@ -148,21 +152,27 @@ def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Fi
             14,
             file,
             expected,
-            f"differences up to {apart.max():.3g}, which is rounding noise",
+            f"differences of at most {apart.max():.3g}, which is rounding",
             "The values of the first file are served.",
             refuse=False,
         )
     step = usual_step(a, cf.meaning(known))
-    return _other_grid(file, expected, f"differences up to {apart.max():.6g}, steps of {step:.3g}")
+    return _other_grid(
+        file,
+        expected,
+        f"differences of up to {apart.max():.6g}, where the step between neighbours is {step:.3g}",
+    )
 
 
 def _other_grid(file: str, expected: str, found: str) -> Finding:
-    todo = "The files are not of one grid: publish them as datasets of their own."
+    todo = "The files do not have one grid: publish them as datasets of their own."
     return Finding("coordinate-differs", 1, file, expected, found, todo)
 
 
 def _same_numbers(known: Variable, variable: Variable) -> bool:
-    """Whether what is stored is equal as far as double precision cannot tell it: of integers."""
+    """Whether stored integers are equal, which double precision cannot always tell. True for other
+    numbers.
+    """
     both_whole = known.dtype.kind in "iu" and variable.dtype.kind in "iu"
     packed = {"scale_factor", "add_offset"} & (known.attrs.keys() | variable.attrs.keys())
     if not both_whole or packed:
@@ -172,7 +182,7 @@ def _same_numbers(known: Variable, variable: Variable) -> bool:
 
 
 def _texts(variable: Variable) -> list[str] | None:
-    """Characters and strings, as text; None of numbers."""
+    """Return characters and strings as text; None for numbers."""
     if variable.dtype.kind in "iuf":
         return None
     return [
@@ -186,5 +196,5 @@ def _unpacked(variable: Variable) -> np.ndarray:
 
 
 def with_first(series: Series) -> Iterator[tuple[FileReferences, FileReferences]]:
-    """The first file beside each other one."""
+    """Return the first file with each other file."""
     return ((series.files[0], file) for file in series.files[1:])

@@ -1,5 +1,5 @@
-"""The rules about identity: the files are of one dataset, and of the one that its id names
-(rule 32). Pure.
+"""Rules about identity: the files belong to one dataset, and to the one that its id names (rule
+32). No input or output.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from .. import drs
 from ..model import Finding, Series
 from .fixed import with_first
 
-_MIXED = "The files are of several datasets: give each of them its own id."
+_MIXED = "The files belong to several datasets: give each dataset its own id."
 
 
 def check_identity(series: Series) -> Iterator[Finding]:
-    """Rule 32: what identifies a dataset is the same in all files that state it."""
+    """Rule 32: attributes that identify the dataset are equal in all files that state them."""
     for first, file in with_first(series):
         for name in drs.IDENTIFYING:
             here = drs.stated(name, first.attrs)
@@ -35,7 +35,7 @@ def check_identity(series: Series) -> Iterator[Finding]:
 
 
 def check_methods(series: Series) -> Iterator[Finding]:
-    """Rule 32: ``cell_methods`` of a variable are the same in all files, but for remarks."""
+    """Rule 32: ``cell_methods`` of a variable are equal in all files, except for comments."""
     for first, file in with_first(series):
         for name, variable in file.variables.items():
             known = first.variables.get(name)
@@ -47,11 +47,11 @@ def check_methods(series: Series) -> Iterator[Finding]:
 
 
 def confirm_id(series: Series, dataset_id: str) -> Iterator[Finding]:
-    """Rule 32: the files state what the dataset's id does.
+    """Rule 32: the files state the same as the dataset's id.
 
     Args:
         series: the files.
-        dataset_id: with its version or without.
+        dataset_id: the id with its version or without.
     """
     expected = drs.facets(dataset_id)
     if expected is None:
@@ -60,8 +60,8 @@ def confirm_id(series: Series, dataset_id: str) -> Iterator[Finding]:
             32,
             dataset_id,
             "an id by the DRS of a known project",
-            "another one",
-            "Nothing shows that the files are those of this dataset.",
+            "an id of another form",
+            "Nothing shows that the files belong to this dataset.",
             refuse=False,
         )
         return
@@ -73,7 +73,7 @@ def confirm_id(series: Series, dataset_id: str) -> Iterator[Finding]:
                 file.file.url,
                 f"{conflict.attribute} = {conflict.expected!r}, as in {dataset_id}",
                 repr(conflict.found),
-                "Correct the dataset's id, or take the file out of the dataset.",
+                "Correct the dataset's id, or remove the file from the dataset.",
             )
     for file in series.files[:1]:
         missing = drs.absent(expected, file.attrs)
@@ -83,7 +83,7 @@ def confirm_id(series: Series, dataset_id: str) -> Iterator[Finding]:
                 32,
                 file.file.url,
                 f"the attributes {missing}, by which {dataset_id} can be confirmed",
-                "none of that name",
+                "none of these attributes",
                 "Nothing shows that the file belongs to this dataset.",
                 refuse=False,
             )

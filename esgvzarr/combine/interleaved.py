@@ -1,5 +1,5 @@
-"""Files of which each has steps between those of another, and no step twice: served in the order of
-time, as the stretches in which each file has all steps (rule 36).
+"""Files that have steps between the steps of another file, and share none: they are cut into
+stretches without steps of other files, in time order (rule 36).
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from ..model import Series
 from .cutting import Part, chunk_length, steps_of
 
 MOST_STRETCHES = 1000
-"""Of all files together. Each takes time in the proof."""
+"""The most stretches of all files together. Each takes time in the proof."""
 
 
 def in_stretches(series: Series) -> Series | None:
-    """The series with each file cut into its stretches, in the order of time; None where some steps
-    are in two files, or a stretch begins inside of a chunk that cannot be cut.
+    """Cut each file into its stretches, in time order.
+
+    Returns:
+        The series of stretches; None if some steps are in two files, or a stretch begins inside a
+            compressed chunk.
 
     Args:
-        series: in the order of first times, with some times of one file between those of another.
+        series: in the order of first times; some times of one file lie between those of another.
     """
     if series.time is None:
         return None
@@ -45,11 +48,11 @@ def in_stretches(series: Series) -> Series | None:
 
 
 def _stretches(series: Series, owners: np.ndarray, begins: list[int]) -> list[Part] | None:
-    """The stretches in the order of time; None if one begins inside of a chunk.
+    """Return the stretches in time order; None if one begins inside a compressed chunk.
 
     Args:
-        series: with time.
-        owners: the number of the file of each step, in the order of time.
+        series: the files, which have a time.
+        owners: (step,) number of the file, in time order.
         begins: the steps at which stretches begin.
     """
     time = str(series.time)
@@ -68,8 +71,8 @@ def _stretches(series: Series, owners: np.ndarray, begins: list[int]) -> list[Pa
 def _spans(
     parts: list[Part], lengths: list[int], owners: np.ndarray, begins: list[int]
 ) -> Iterator[tuple[Part, int, int, int]]:
-    """Each stretch in the order of time: its file, the length of that file's chunks, the first step
-    and the one after the last.
+    """Return each stretch in time order: its file, the length of that file's chunks, the first step
+    and the step after the last.
     """
     taken = [0] * len(parts)
     for begin, end in zip(begins, [*begins[1:], len(owners)], strict=True):

@@ -1,4 +1,4 @@
-"""The rules about what numbers mean: units, packing. Pure."""
+"""Rules about what numbers mean: units, packing. No input or output."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .fixed import with_first
 
 
 def check_units(series: Series) -> Iterator[Finding]:
-    """Rule 7: one physical unit for each variable, however it is spelled. Units of dates may
-    differ: they are rebased.
+    """Rule 7: each variable has one physical unit, however it is spelled. Units of dates may
+    differ, because dates are rebased.
     """
     for first, file in with_first(series):
         for name, variable in file.variables.items():
@@ -36,20 +36,25 @@ def check_units(series: Series) -> Iterator[Finding]:
 
 
 def _units_absent(file: FileReferences, expected: str, found: Any) -> Finding:
-    """Fixed numbers whose units one file does not state: a warning, since they are equal."""
+    """Make a warning for a fixed field whose units one file does not state, although the values are
+    equal.
+    """
     return Finding(
         "units-absent",
         7,
         file.file.url,
         expected,
         repr(found),
-        "The numbers are equal, and taken for the same.",
+        "The numbers are equal, and are treated as having the same units.",
         refuse=False,
     )
 
 
 def _units_differ(file: FileReferences, expected: str, found: Any) -> Finding:
-    todo = "The numbers mean different things."
+    todo = (
+        "The numbers mean different things: correct the attribute, or publish the files as "
+        "datasets of their own."
+    )
     return Finding("units-differ", 7, file.file.url, expected, repr(found), todo)
 
 
@@ -64,12 +69,12 @@ def _same_meaning(attr: str, a: Any, b: Any) -> bool:
 
 
 _OF_PACKING = ("scale_factor", "add_offset", "missing_value")
-"""Attributes of which other rules speak."""
+"""Attributes that other rules cover."""
 
 
 def check_finite(series: Series) -> Iterator[Finding]:
-    """Rule 25: attributes that are NaN or infinite are shown as text, since strict JSON has no such
-    numbers and stock readers turn no word back; a warning.
+    """Rule 25: warn of attributes that are NaN or infinite. Strict JSON has no such numbers, so
+    they are shown as text, which stock readers do not convert back.
     """
     for file in series.files[:1]:
         owners = {"": file.attrs} | {name: one.attrs for name, one in file.variables.items()}
@@ -95,7 +100,7 @@ def _not_finite(value: Any) -> bool:
 
 
 def check_attributes(series: Series) -> Iterator[Finding]:
-    """Rule 40: attributes by which stock xarray decodes are of a kind that it can use."""
+    """Rule 40: attributes that stock xarray uses to decode have types that it can use."""
     for file in series.files:
         for name, variable in file.variables.items():
             for attr in _undecodable(variable, dates=name in series.dates):
@@ -105,7 +110,7 @@ def check_attributes(series: Series) -> Iterator[Finding]:
                     file.file.url,
                     f"{name}:{attr} to be {'one number' if attr in _PACKING else 'one text'}",
                     repr(variable.attrs[attr]),
-                    "Stock xarray does not open such a file: correct the attribute.",
+                    "Stock xarray cannot open such a file: correct the attribute.",
                 )
 
 
@@ -113,7 +118,7 @@ _PACKING = ("scale_factor", "add_offset")
 
 
 def _undecodable(variable: Variable, *, dates: bool) -> Iterator[str]:
-    """The names of attributes that make xarray's decoding fail."""
+    """Return the names of attributes with which xarray's decoding fails."""
     for attr in _PACKING:
         value = np.asarray(variable.attrs.get(attr, 1))
         if value.size != 1 or value.dtype.kind not in "iuf":
@@ -124,8 +129,8 @@ def _undecodable(variable: Variable, *, dates: bool) -> Iterator[str]:
 
 
 def check_packing(series: Series) -> Iterator[Finding]:
-    """Rule 7: a scale or offset of single precision becomes double in JSON; readers unpack to
-    double then. A warning.
+    """Rule 7: warn of a scale or offset of single precision. It becomes double precision in JSON,
+    and readers then unpack to double precision.
     """
     for file in series.files[:1]:
         for name, variable in file.variables.items():
@@ -143,8 +148,8 @@ def check_packing(series: Series) -> Iterator[Finding]:
                     7,
                     file.file.url,
                     f"{name!r} to be unpacked in double precision",
-                    "scale_factor or add_offset of single precision, for which JSON has no word",
-                    "The stored numbers are the same; unpacked ones differ by single precision's "
-                    "rounding.",
+                    "scale_factor or add_offset of single precision, a type that JSON cannot state",
+                    "The stored numbers are the same; unpacked numbers differ by the "
+                    "rounding of single precision.",
                     refuse=False,
                 )

@@ -1,4 +1,4 @@
-"""Whether two datasets can be shown side by side in one group. Pure."""
+"""Find whether two datasets can be shown together in one group. No input or output."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Dates = tuple[str, np.ndarray] | None
 
 
 def misfits(first: Series, second: Series) -> Iterator[Finding]:
-    """Whether two datasets can be shown in one group: one grid, one time axis, and what both hold
-    is the same in both.
+    """Yield the reasons why two datasets cannot be shown in one group: they need one grid and one
+    time axis, and variables that both hold must be equal.
 
-    Nothing is filled, cut or aligned: what does not fit is a finding.
+    Nothing is filled, cut or aligned: any difference is a finding.
     """
     if first.time is None:
         return _misfits(second, first)
@@ -26,7 +26,7 @@ def misfits(first: Series, second: Series) -> Iterator[Finding]:
 
 
 def _misfits(first: Series, second: Series) -> Iterator[Finding]:
-    """As ``misfits``. The first has time, if one of them has."""
+    """Do the work of ``misfits``. The first series has time, if one of them has."""
     one = first.files[0]
     other = second.files[0]
     yield from _check_shared_variables(first, second)
@@ -44,12 +44,13 @@ def _misfits(first: Series, second: Series) -> Iterator[Finding]:
                 other.file.url,
                 f"the scalar coordinates {scalars[0]} of {one.file.name}",
                 str(scalars[1]),
-                "Readers would take the coordinate of one variable for another's.",
+                "Readers would take the coordinate of one variable for that of another: "
+                "show them in groups of their own.",
             )
 
 
 def _check_shared_variables(first: Series, second: Series) -> Iterator[Finding]:
-    """A name that both have is one variable: of the same shape and type, and no data along time."""
+    """Check that a variable of both has one shape and type, and is not data along time."""
     one = first.files[0]
     other = second.files[0]
     times = _time_names(first) | _time_names(second)
@@ -62,9 +63,9 @@ def _check_shared_variables(first: Series, second: Series) -> Iterator[Finding]:
                 "variable-clash",
                 14,
                 other.file.url,
-                f"no other {name!r} than that of {one.file.name}",
-                "a variable of that name",
-                "Show them in groups of their own, or drop one.",
+                f"no {name!r} beside that of {one.file.name}",
+                "another variable of that name",
+                "Show them in groups of their own, or drop one of the variables.",
             )
         elif here.dims != there.dims or (
             name not in times and here.dtype.newbyteorder("=") != there.dtype.newbyteorder("=")
@@ -85,7 +86,7 @@ def _scalar_coordinates(file: FileReferences) -> list[str]:
 
 
 def _check_one_axis(first: Series, second: Series) -> Iterator[Finding]:
-    """The same times, with the same bounds."""
+    """Check that both have the same times, with the same bounds."""
     names = _time_names(first) | _time_names(second)
     if first.time != second.time:
         different = [f"{second.time!r}, not {first.time!r}"]
@@ -102,7 +103,7 @@ def _check_one_axis(first: Series, second: Series) -> Iterator[Finding]:
             second.files[0].file.url,
             f"the time axis of {first.files[0].file.name}",
             different[0],
-            "Show them in groups of their own: nothing is filled or aligned.",
+            "Show them in groups of their own: esgvzarr does not fill or align times.",
         )
 
 
@@ -115,8 +116,8 @@ def _time_names(series: Series) -> set[str]:
 
 
 def _dates_of(series: Series, name: str) -> _Dates:
-    """The calendar, and over all files the microseconds of time or a companion of it; None where
-    they cannot be had.
+    """Return the calendar, and the microseconds of time, or of a companion of it, over all files;
+    None if they cannot be decoded.
     """
     parts = []
     time = series.time or ""
@@ -133,7 +134,9 @@ def _dates_of(series: Series, name: str) -> _Dates:
 
 
 def _same_times(a: _Dates, b: _Dates) -> bool:
-    """Equal in one calendar. What could not be read is not proved to be equal."""
+    """Whether dates are equal in one calendar. Dates that could not be read never count as
+    equal.
+    """
     if a is None or b is None or not np.array_equal(a[1], b[1]):
         return False
     return cf.same_calendar((a[0], b[0]), int(a[1].min()))

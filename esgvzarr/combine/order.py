@@ -1,4 +1,4 @@
-"""Put files into the order of their decoded times (rule 10). Pure."""
+"""Sort files by their decoded times (rule 10). No input or output."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..model import FileReferences, Finding, Series, Variable
 
 
 def arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series:
-    """Order by decoded time (rule 10). What cannot be ordered keeps the order of the URLs, and a
-    finding.
+    """Sort files by decoded time (rule 10). Files that cannot be sorted keep the order of their
+    URLs, and yield a finding.
     """
     time = _common_time(files, findings)
     if time is None:
@@ -26,8 +26,8 @@ def arrange(files: Sequence[FileReferences], findings: list[Finding]) -> Series:
 
 
 def _common_time(files: Sequence[FileReferences], findings: list[Finding]) -> str | None:
-    """The name of the time coordinate, and a finding for each file that has no such; None where no
-    file has one.
+    """Return the name of the time coordinate, and add a finding for each file that lacks it; None
+    if no file has a time.
     """
     names = {file.file.url: cf.time_name(file.variables) for file in files}
     found = sorted(filter(None, names.values()))
@@ -45,12 +45,12 @@ def _common_time(files: Sequence[FileReferences], findings: list[Finding]) -> st
 def _with_times(
     files: Sequence[FileReferences], time: str, findings: list[Finding]
 ) -> list[tuple[np.ndarray, FileReferences]]:
-    """The files that have time steps, with them."""
+    """Return the files that have time steps, with their times."""
     timed = []
     for file in files:
         times = _times(file, time, findings, alone=len(files) == 1)
         if times is not None and len(times) == 0:
-            findings.append(_empty(file, "The file adds nothing.", refuse=False))
+            findings.append(_empty(file, "The file adds no time steps.", refuse=False))
         elif times is not None:
             timed.append((times, file))
     return timed
@@ -61,8 +61,10 @@ def _empty(file: FileReferences, todo: str, *, refuse: bool) -> Finding:
 
 
 def _dates(files: Sequence[FileReferences], time: str) -> tuple[str, ...]:
-    """What is dates along time in any of the files. Bounds that no attribute names are told by
-    their numbers, where the files state time by different references.
+    """Return the variables that are dates along time in any of the files.
+
+    If the files state time with different reference dates, bounds that no attribute names are
+    recognised by their numbers.
     """
     names = dict[str, None]()
     for file in files:
@@ -78,8 +80,8 @@ def _dates(files: Sequence[FileReferences], time: str) -> tuple[str, ...]:
 
 
 def is_unnamed_bounds(file: FileReferences, name: str, time: str) -> bool:
-    """Whether a variable is bounds of time, by its name, its shape, and numbers that stay beside
-    those of time, though time does not name it.
+    """Whether a variable that time does not name is bounds of time, by its name, its shape, and
+    numbers close to those of time.
     """
     variable = file.variables.get(name)
     times = file.variables[time].values
@@ -93,8 +95,8 @@ def _no_time(file: FileReferences) -> Finding:
         "time-missing",
         10,
         file.file.url,
-        "the time coordinate by which files follow each other",
-        "none, or of another name",
+        "the time coordinate that orders the files",
+        "no time coordinate, or one of another name",
         "Publish fixed fields and other grids as datasets of their own.",
     )
 
@@ -102,8 +104,10 @@ def _no_time(file: FileReferences) -> Finding:
 def _times(
     file: FileReferences, time: str, findings: list[Finding], *, alone: bool
 ) -> np.ndarray | None:
-    """Microseconds since 1970-01-01; None, and a finding, where they cannot be had. The steps of a
-    file that is ``alone`` need no order: they may go back, repeat, or be missing.
+    """Return the times in microseconds since 1970-01-01; None, and a finding, if they cannot be
+    decoded.
+
+    The steps of a file that is ``alone`` need no order: times may decrease, repeat, or be missing.
     """
     variable = file.variables.get(time)
     if variable is None or variable.dims != (time,):
@@ -129,11 +133,11 @@ def _times(
     return times
 
 
-_TODO = "Correct units, calendar or values of the time coordinate."
+_TODO = "Correct the units, calendar or values of the time coordinate."
 
 
 def _decoded(variable: Variable, *, alone: bool) -> np.ndarray:
-    """Times in microseconds, unpacked.
+    """Return times in microseconds, unpacked.
 
     Raises:
         ValueError: they cannot be decoded, or some are missing.
@@ -148,6 +152,6 @@ def _decoded(variable: Variable, *, alone: bool) -> np.ndarray:
 
 
 def date_at(file: FileReferences, times: np.ndarray, step: int) -> str:
-    """The date of a step of a file, as text."""
+    """Return the date of a step of a file, as text."""
     variable = file.variables[cf.time_name(file.variables) or ""]
     return cf.date_text(int(times[step]), cf.calendar_of(variable.attrs))

@@ -1,10 +1,10 @@
-"""Time steps that several files hold: served once, after all stored numbers were compared bit for
-bit (rule 11).
+"""Time steps that several files hold: they are served once, after all stored numbers were compared
+bit for bit (rule 11).
 
-Nothing is read where no times overlap. NaNs are equal where their bits are, and the sign of zero
-counts. Numbers of another type, packing or fill value are not taken for equal: whether they mean
-the same is not judged here. Which file a step is served from makes no difference to readers, so it
-is decided by where chunks begin.
+Nothing is read if no times overlap. NaNs are equal if their bits are, and zeros with different
+signs differ. Numbers of another type, packing or fill value never count as equal: their meaning is
+not judged here. Readers see no difference between the files that hold a step, so the places where
+chunks begin decide from which file it is served.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class _Span:
 
 
 def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> Series:
-    """The series with each time step in one file only, as far as the repeated ones are equal.
+    """Assign each time step to one file, if its values are equal in all files that hold it.
 
     Args:
         series: in the order of first times.
-        transport: reads the repeated steps, where there are any.
+        transport: reads the repeated steps, if there are any.
         read: ``http``, ``local`` or ``auto``, as the setting of that name.
 
     Returns:
-        Files without the steps that others show; ``left_out`` are those of which nothing remains.
-        ``warnings`` say what was repeated; those with ``refuse``, which steps differ: such files
-        are as they were.
+        The files without the steps that other files serve. ``left_out`` holds files of which
+            nothing remains. ``warnings`` describe the repeated steps; a warning with ``refuse``
+            names steps that differ, and its files are unchanged.
 
     Raises:
         FormatError, TransportError: repeated steps cannot be read.
@@ -65,7 +65,9 @@ def serve_once(series: Series, transport: Transport, *, read: str = "auto") -> S
 
 
 def _without_repeats(series: Series, unlike: _Unlike) -> tuple[list[Part], list[Finding]]:
-    """The files without the steps that earlier ones show, and what was found of each overlap."""
+    """Return the files without the steps that earlier files serve, and a finding for each
+    overlap.
+    """
     time = str(series.time)
     kept: list[Part] = []
     findings = []
@@ -81,8 +83,8 @@ def _without_repeats(series: Series, unlike: _Unlike) -> tuple[list[Part], list[
 
 
 def _overlapping(times: Sequence[np.ndarray]) -> bool:
-    """Whether some times may be in several files. Times that go back are refused whatever they are
-    compared with.
+    """Whether some times may be in several files. False if times decrease: another rule refuses
+    such files.
     """
     if not times or any((np.diff(steps) <= 0).any() for steps in times):
         return False
@@ -95,7 +97,7 @@ _Unlike = Callable[[StoredSteps, StoredSteps, int], int | None]
 
 
 def _judge(part: Part, earlier: Sequence[Part], time: str, unlike: _Unlike) -> Finding:
-    """Whether the steps that earlier files have too are the same there."""
+    """Compare the steps that earlier files have too, and return a finding."""
 
     def date(step: int) -> str:
         return cf.date_text(int(part.times[step]), cf.calendar_of(part.file.variables[time].attrs))
@@ -107,8 +109,8 @@ def _judge(part: Part, earlier: Sequence[Part], time: str, unlike: _Unlike) -> F
     if not np.isin(part.times[:count], again).any():
         return _overlap(
             part,
-            f"steps before or after those of {names}, or between them where a chunk begins",
-            f"{date(0)} to {date(count - 1)}, between steps that are in one chunk",
+            f"steps before or after those of {names}, or between them at the beginning of a chunk",
+            f"{date(0)} to {date(count - 1)}, between steps that one chunk holds",
             "Write the files again, one after the other in time.",
         )
     if not np.array_equal(again, part.times[:count]):
@@ -138,12 +140,12 @@ def _judge(part: Part, earlier: Sequence[Part], time: str, unlike: _Unlike) -> F
         part.file.file.url,
         "each time in one file",
         f"{count} steps, {date(0)} to {date(count - 1)}, again as in {names}",
-        "They are equal in all variables, bit for bit, and served once.",
+        "They are equal in all variables, bit for bit, and are served once.",
         refuse=False,
     )
 
 
-_TODO = "Two files state the same time: retract one of them."
+_TODO = "Two files hold the same times and do not agree: retract one of them."
 
 
 def _overlap(part: Part, expected: str, found: str, todo: str = _TODO) -> Finding:
@@ -151,8 +153,8 @@ def _overlap(part: Part, expected: str, found: str, todo: str = _TODO) -> Findin
 
 
 def _difference(known: _Span, own: _Span, time: str, unlike: _Unlike) -> tuple[str, str | int]:
-    """The first variable that is not the same in both files, and why, or the step from where on;
-    empty if there is none.
+    """Return the first variable that differs between both files, with the reason or the first step
+    that differs; empty names if all are equal.
     """
     names = known.file.variables.keys() | own.file.variables.keys()
     for name in sorted(names - {time}):
@@ -160,7 +162,7 @@ def _difference(known: _Span, own: _Span, time: str, unlike: _Unlike) -> tuple[s
         b = own.file.variables.get(name)
         if a is None or b is None:
             return name, "no such variable"
-        if time in a.dims or time in b.dims:  # what is fixed is compared by other rules
+        if time in a.dims or time in b.dims:  # Other rules compare fixed fields.
             reason = _variable_difference(name, known, own, time, unlike)
             if reason is not None:
                 return name, reason
@@ -170,8 +172,8 @@ def _difference(known: _Span, own: _Span, time: str, unlike: _Unlike) -> tuple[s
 def _variable_difference(
     name: str, known: _Span, own: _Span, time: str, unlike: _Unlike
 ) -> str | int | None:
-    """Why a variable along time is not the same in both files, or the step from where on; None if
-    it is.
+    """Return why a variable along time differs between both files, or the first step that differs;
+    None if it is equal.
     """
     a = known.file.variables[name]
     b = own.file.variables[name]
@@ -182,7 +184,7 @@ def _variable_difference(
         if same:
             return None
         stated = cf.time_references([known.file.variables, own.file.variables], time, name)
-        if len(stated) > 1:  # equal numbers mean other dates
+        if len(stated) > 1:  # With other units or calendars, equal numbers are other dates.
             return "other dates" if same is False else "dates that cannot be compared"
     if a.dtype.newbyteorder("=") != b.dtype.newbyteorder("=") or packing(a) != packing(b):
         return "another type, packing or fill value"
@@ -201,9 +203,7 @@ def _beside(variable: Variable, time: str) -> tuple[int, ...]:
 
 
 def _same_dates(known: _Span, own: _Span, name: str, time: str) -> bool | None:
-    """Whether bounds of time mean the same dates, in whatever units; None where they cannot be
-    decoded.
-    """
+    """Whether bounds of time are the same dates, in any units; None if they cannot be decoded."""
     dates = []
     for span in (known, own):
         variable = span.file.variables[name]
@@ -221,9 +221,7 @@ def _same_dates(known: _Span, own: _Span, name: str, time: str) -> bool | None:
 
 
 def _join(kept: Sequence[Part], part: Part, time: str) -> list[Part]:
-    """The kept parts and a new one, which begins where its chunks allow it; earlier ones end
-    there.
-    """
+    """Append a new part, which begins at a chunk that allows it; earlier parts end there."""
     repeated = part.between(part.times[0], max(known.times[-1] for known in kept)).stop
     if repeated == len(part.times):
         return list(kept)
@@ -231,9 +229,8 @@ def _join(kept: Sequence[Part], part: Part, time: str) -> list[Part]:
     begins = np.arange(repeated - repeated % step, -1, -step)
     last = kept[-1]
     fits = np.searchsorted(last.times, part.times[begins]) % chunk_length(last, time) == 0
-    begin = int(
-        begins[np.argmax(fits)]
-    )  # the latest that ends the last file with a whole chunk, else the latest
+    # Prefer the latest step that ends the last file with a whole chunk; else take the latest step.
+    begin = int(begins[np.argmax(fits)])
     parts = [
         steps_of(known, time, 0, int(np.searchsorted(known.times, part.times[begin])))
         for known in kept

@@ -1,8 +1,8 @@
-"""How many time steps stock readers had best take together. Pure.
+"""Choose how many time steps stock readers should take together. No input or output.
 
-A task that fetches one small chunk waits longer than it computes. With tasks of 16 to 64 MiB the
-chunks of a task are fetched at the same time, and memory is bounded. Borders of files are borders
-of tasks where that fits, so that a task opens few files.
+A task that fetches one small chunk waits longer than it computes. With tasks of 16 to 64 MiB, the
+chunks of a task are fetched at the same time, and memory is bounded. Tasks end where files end if
+possible, so that a task opens few files.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from ..model import Array
 
 LEAST = 16 * 2**20
-"""Bytes, decoded, that a task should have."""
+"""The least size of a task's data, decoded, in bytes."""
 MOST = 64 * 2**20
-"""Bytes, decoded, that a task should not exceed."""
+"""The largest size of a task's data, decoded, in bytes."""
 
 
 def steps_together(arrays: Sequence[Array], time: str | None, lengths: Sequence[int]) -> int:
-    """Time steps of a dask chunk: a multiple of the stored chunks' length. 0 where there is no
-    advice, for instance since no data change with time.
+    """Return the time steps of a dask chunk: a multiple of the stored chunks' length. 0 means no
+    advice, for instance if no data change with time.
 
     Args:
-        arrays: of one group.
-        time: the name of the dimension.
+        arrays: the arrays of one group.
+        time: the name of the time dimension.
         lengths: time steps of each file.
     """
     moving = [array for array in arrays if time in array.dims and len(array.chunks)]
@@ -44,11 +44,12 @@ def steps_together(arrays: Sequence[Array], time: str | None, lengths: Sequence[
 
 
 def _between_limits(lengths: Sequence[int], unit: int, step: int) -> int:
-    """The fewest steps of at least ``LEAST`` bytes; whole files if these stay within ``MOST``.
+    """Return the fewest steps of at least ``LEAST`` bytes; whole files, if these stay within
+    ``MOST``.
 
     Args:
         lengths: time steps of each file.
-        unit: what the steps are a multiple of.
+        unit: the result is a multiple of this number of steps.
         step: bytes of one step.
     """
     total = sum(lengths)
@@ -62,8 +63,8 @@ def _between_limits(lengths: Sequence[int], unit: int, step: int) -> int:
 
 
 def _by_whole_files(file: int, unit: int, least: int) -> int:
-    """The fewest steps, at least so many, that are whole files, or divide one; 0 where files do
-    not end where chunks end.
+    """Return the fewest steps, but at least ``least``, that are whole files or divide one; 0 if
+    files do not end where chunks end.
     """
     if not file or file % unit:
         return 0
@@ -75,23 +76,26 @@ def _by_whole_files(file: int, unit: int, least: int) -> int:
 
 
 def _common_length(lengths: Sequence[int]) -> int:
-    """The length of all files but the last, which may be shorter; 0 where they differ."""
+    """Return the common length of all files but the last, which may be shorter; 0 if they
+    differ.
+    """
     first = lengths[0]
     equal = all(length == first for length in lengths[:-1])
     return first if equal and lengths[-1] <= first else 0
 
 
 def _bytes_of_step(array: Array, time: str) -> int:
-    """Decoded bytes of one time step of one stored chunk."""
+    """Return the decoded bytes of one time step of one stored chunk."""
     sizes = [n for n, dim in zip(array.chunk_shape, array.dims, strict=True) if dim != time]
     packed = {"scale_factor", "add_offset"} & set(array.attrs)
     return math.prod(sizes) * (8 if packed else array.dtype.itemsize)
 
 
 def in_pieces(array: Array, time: str, steps: int) -> Array:
-    """An array whose values are in the reference file, in chunks of so many time steps.
+    """Split an array whose values are in the reference file into chunks of this many time steps.
 
-    xarray warns of dask chunks that cut stored ones. What is no data is not worth such a warning.
+    xarray warns of dask chunks that cut stored chunks. Arrays that are not data should not cause
+    this warning.
     """
     whole = array.inline.get((0,) * len(array.shape))
     axis = array.dims.index(time)

@@ -1,10 +1,10 @@
-"""Segments as one array whose chunks differ in length: Zarr's rectilinear grid.
+"""Join segments into one array whose chunks differ in length: Zarr's rectilinear grid.
 
-HDF5 stores the last chunk of each file at its full length, whatever the file's. In a regular grid
-that makes a segment of each file. In a rectilinear grid all chunks but these can be referred to as
-they are. The last ones are read, cut to the length that is shown, and encoded again.
+HDF5 stores the last chunk of each file at full length, even if the file is shorter. In a regular
+grid that makes each file a segment. In a rectilinear grid all other chunks can be referenced as
+they are stored. The last chunks are read, cut to the length that is shown, and encoded again.
 
-Rule: zarr-extensions, chunk grid ``rectilinear``. Bytes of a chunk are those of its own shape.
+Rule: zarr-extensions, chunk grid ``rectilinear``. The bytes of a chunk are those of its own shape.
 """
 
 from __future__ import annotations
@@ -27,38 +27,40 @@ _SEGMENTS = "esgvzarr_segments"
 _DIMENSION = "esgvzarr_concat_dim"
 _FACTS = (_SEGMENTS, _DIMENSION)
 Read = Callable[[Sequence[tuple[int, int, int]]], Sequence[bytes]]
-"""(number of the file, first byte, byte after the last) of many pieces -> their bytes."""
+"""Reads many pieces, each (number of the file, first byte, byte after the last), and returns their
+bytes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How much may be copied."""
+    """A limit for the bytes that may be copied."""
 
     fraction: float
-    """Of the dataset's bytes."""
+    """Fraction of the dataset's bytes."""
     size: int
-    """Bytes."""
+    """Number of bytes."""
 
     def of(self, references: ReferenceSet) -> int:
-        """Bytes that may be copied of these files."""
+        """Return how many bytes of these files may be copied."""
         whole = sum(file.size for file in references.files)
         return min(self.size, int(self.fraction * whole))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """Segments that were joined as far as they go; file ends are missing yet."""
+    """Segments that were joined as far as they fit together; the file ends are not included yet."""
 
     references: ReferenceSet
     ends: tuple[End, ...]
 
     @property
     def copied(self) -> int:
-        """Bytes that are to be copied, as stored in the files."""
+        """Bytes that will be copied, as stored in the files."""
         return sum(end.place[2] - end.place[1] for end in self.ends if end.place)
 
     def filled(self, read: Read) -> ReferenceSet:
-        """The references with all file ends, encoded anew.
+        """Return the references with all file ends, encoded again.
 
         Args:
             read: reads pieces of files.
@@ -95,16 +97,16 @@ class Joined:
 
 
 def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined | None:
-    """Join the segments of the root, or of each group of a document, as far as their types, filters
-    and packing are equal.
+    """Join the segments of the root, or of each group of a document, if their types, filters and
+    packing are equal.
 
     Args:
-        references: in segments.
-        padded: refer to file ends as they are stored, at full length. Nothing is copied; only
-            segments of equal chunks are joined then, and readers need a codec that crops.
+        references: references with segments.
+        padded: refer to file ends as they are stored, at full length. Then nothing is copied, only
+            segments with equal chunks are joined, and readers need a codec that crops.
 
     Returns:
-        What they become; None where there are no segments, or none of them fit together.
+        The joined references; None if there are no segments, or none of them fit together.
     """
     ends: list[End] = []
     groups: list[Group] = []
@@ -131,7 +133,7 @@ def join_segments(references: ReferenceSet, *, padded: bool = False) -> Joined |
 
 
 def _reading(before: Group, groups: Sequence[Group]) -> dict[str, Any]:
-    """Advice for readers of joined groups. ``before`` is the root as it was."""
+    """Return the advice for readers of joined groups. ``before`` is the root before joining."""
     in_segments = [group for group in groups if _SEGMENTS in group.attrs]
     reading: dict[str, Any] = {}
     if _DIMENSION in before.attrs:
@@ -150,14 +152,14 @@ def _reading(before: Group, groups: Sequence[Group]) -> dict[str, Any]:
 def _joined_groups(
     above: Group, runs: Sequence[Sequence[Group]], begin: int, ends: list[End] | None
 ) -> list[Group]:
-    """A group for each run: in the place of the group that was in segments if there is one run,
-    else below it, and it lists them.
+    """Return a group for each run. A single run replaces the group that was in segments; several
+    runs become groups below it, which it lists.
 
     Args:
         above: the group that is in segments.
-        runs: segments to be joined.
+        runs: segments that will be joined.
         begin: number of the first of these groups.
-        ends: grows by the chunks that have to be encoded again; None if they stay as stored.
+        ends: receives the chunks that must be encoded again; None if they stay as stored.
     """
     time = above.attrs[_DIMENSION]
     common = {key: value for key, value in above.attrs.items() if key not in _FACTS}
@@ -176,7 +178,9 @@ def _joined_groups(
 
 
 def _coordinates(above: Group, run: Sequence[Group]) -> dict[str, Any]:
-    """The attribute ``coordinates`` of a document's group, which says what is beside its data."""
+    """Return the attribute ``coordinates`` of a document's group, which names coordinates besides
+    its data.
+    """
     stated = {group.attrs.get("coordinates") for group in run}
     if not above.path or len(stated) != 1 or None in stated:
         return {}
@@ -184,7 +188,7 @@ def _coordinates(above: Group, run: Sequence[Group]) -> dict[str, Any]:
 
 
 def _runs(segments: Sequence[Group], time: str, *, padded: bool) -> list[list[Group]]:
-    """Segments that follow each other and are of one kind."""
+    """Return runs of consecutive segments of one kind."""
     runs: list[list[Group]] = []
     for segment in segments:
         if runs and _kind(runs[-1][0], time, padded=padded) == _kind(segment, time, padded=padded):
@@ -195,7 +199,7 @@ def _runs(segments: Sequence[Group], time: str, *, padded: bool) -> list[list[Gr
 
 
 def _kind(segment: Group, time: str, *, padded: bool) -> Any:
-    """What has to be equal for one array of each name."""
+    """Return the properties that must be equal in segments that are joined."""
     kinds = []
     for array in segment.arrays:
         if time not in array.dims:
@@ -214,12 +218,14 @@ def _kind(segment: Group, time: str, *, padded: bool) -> Any:
 
 
 def _without_level(codec: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """A codec as its decoder knows it: each level of compression is decoded the same way."""
+    """Return the parameters of a codec that its decoder needs: the compression level is not among
+    them.
+    """
     return tuple(sorted((key, value) for key, value in codec.items() if key != "level"))
 
 
 def _is_held(array: Array) -> bool:
-    """Whether the references hold all of the array's values, in one chunk."""
+    """Whether the references hold all values of the array, in one chunk."""
     whole = tuple(max(size, 1) for size in array.shape)
     return not len(array.chunks) and array.chunk_shape == whole
 
@@ -242,7 +248,7 @@ def _named(group: Group, name: str) -> Array:
 
 
 def _held(versions: Sequence[Array], axis: int) -> Array:
-    """Values that the references hold, put one after the other."""
+    """Concatenate values that the references hold."""
     first = versions[0]
     parts = [_values(array) for array in versions]
     values = np.concatenate(parts, axis)
@@ -270,23 +276,22 @@ def _values(array: Array) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
-    """The chunks of one segment, by their places in the joined array."""
+    """The chunks of one segment, by their keys in the joined array."""
 
     table: ChunkTable
     owners: np.ndarray
-    """Number of the file of each chunk."""
+    """(chunk,) number of the file."""
     inline: Mapping[tuple[int, ...], bytes]
 
 
 def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[End] | None) -> Array:
-    """Chunks of several segments, one after the other, with their own lengths.
+    """Concatenate the chunks of several segments, which keep their own lengths.
 
     Args:
         versions: the array of each segment.
-        axis: along which they follow each other.
-        number: of the joined group.
-        ends: grows by the chunks that have to be encoded again; None where they stay as they are
-            stored.
+        axis: the axis along which they follow each other.
+        number: number of the joined group.
+        ends: receives the chunks that must be encoded again; None if they stay as stored.
     """
     pieces = []
     lengths: list[int] = []
@@ -302,12 +307,14 @@ def _stretched(versions: Sequence[Array], axis: int, number: int, ends: list[End
             end = End(number, array.dims[axis], array.name, (len(lengths) - 1,), lengths[-1], None)
             piece = _without_end(piece, array, axis, end, [] if ends is None else ends)
         pieces.append(piece)
-    lengths[-1] = versions[-1].chunk_shape[axis]  # the last one may reach beyond the array
+    lengths[-1] = versions[-1].chunk_shape[axis]  # The last chunk may extend beyond the array.
     return replace(_in_a_row(versions, axis, pieces, lengths), is_padded=is_padded)
 
 
 def _shown_lengths(array: Array, axis: int) -> list[int]:
-    """How much each chunk of a segment shows along ``axis``: the last one may show less."""
+    """Return the length that each chunk of a segment shows along ``axis``: the last chunk may show
+    less than it holds.
+    """
     step = array.chunk_shape[axis]
     whole, rest = divmod(array.shape[axis], step)
     lengths = [step] * whole
@@ -319,7 +326,7 @@ def _shown_lengths(array: Array, axis: int) -> list[int]:
 def _in_a_row(
     versions: Sequence[Array], axis: int, pieces: Sequence[_Piece], lengths: Sequence[int]
 ) -> Array:
-    """One array of the chunks of all segments, whose lengths along ``axis`` are these."""
+    """Make one array of the chunks of all segments, with these lengths along ``axis``."""
     first = versions[0]
     shape = list(first.shape)
     shape[axis] = sum(array.shape[axis] for array in versions)
@@ -346,7 +353,7 @@ def _in_a_row(
 
 
 def _piece(array: Array, axis: int, begin: int) -> _Piece:
-    """The chunks of a segment that begins at the chunk ``begin`` of the joined array."""
+    """Return the chunks of a segment that begins at the chunk ``begin`` of the joined array."""
     shift = np.zeros(len(array.dims), np.int64)
     shift[axis] = begin
     table = ChunkTable(array.chunks.keys + shift, array.chunks.offsets, array.chunks.sizes)
@@ -355,14 +362,14 @@ def _piece(array: Array, axis: int, begin: int) -> _Piece:
 
 
 def _without_end(piece: _Piece, array: Array, axis: int, end: End, ends: list[End]) -> _Piece:
-    """A segment whose last chunks along ``axis`` are cut to what is shown of them.
+    """Cut the last chunks of a segment along ``axis`` to the length that is shown.
 
     Args:
         piece: the segment's chunks.
-        array: the segment.
-        axis: of time.
+        array: the array of the segment.
+        axis: the time axis.
         end: the place of the last chunks along the axis, as ``key``, and the length to cut to.
-        ends: grows by the chunks that have to be encoded again.
+        ends: receives the chunks that must be encoded again.
     """
     (last,) = end.key
     at_end = piece.table.keys[:, axis] == last
@@ -387,5 +394,5 @@ def _moved(key: tuple[int, ...], axis: int, begin: int) -> tuple[int, ...]:
 
 
 def _can_shorten(array: Array, axis: int) -> bool:
-    """Whether the first part of a stored chunk is the shorter chunk."""
+    """Whether the first bytes of a decoded chunk are the shortened chunk."""
     return not array.codecs and all(size == 1 for size in array.chunk_shape[:axis])

@@ -1,7 +1,7 @@
-"""When two fields differ by rounding noise only (rule 14). Pure.
+"""Decide whether two fields differ only by rounding (rule 14). No input or output.
 
-The tolerance comes from valid numbers alone, so that a filler such as 1e20 among latitudes cannot
-widen it. It is a number of its own for each place of the field: the larger of
+The tolerance is derived from valid numbers only, so that a filler such as 1e20 among latitudes
+cannot widen it. Each place of the field has its own tolerance, the larger of
 
 * one step of single precision of the number itself, but at most a hundredth of the usual step of
   the field, and
@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 
 _SINGLE = 2.0**-23
-"""One step of single precision, as part of the number."""
+"""One step of single precision, as a fraction of the number."""
 _PART_OF_STEP = 1e-6
 _MOST_OF_STEP = 1e-2
 _MOST_DEGREES = 720.0
-"""Beyond this size a number in degrees is a filler."""
+"""A number of degrees above this size is a filler."""
 
 
 def usual_step(values: np.ndarray, attrs: Mapping[str, Any]) -> float:
-    """The step that neighbours usually are apart; 0.0 where there is none.
+    """Return the usual distance between neighbours; 0.0 if there is none.
 
     Args:
-        values: unpacked, missing ones NaN.
-        attrs: of the variable: what they exclude is left out.
+        values: unpacked values; missing ones are NaN.
+        attrs: attributes of the variable; values that they exclude are left out.
     """
     valid = np.where(_valid(values, attrs), values, np.nan)
     medians = []
@@ -47,7 +47,7 @@ def usual_step(values: np.ndarray, attrs: Mapping[str, Any]) -> float:
 
 
 def tolerance(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """How far apart ``b`` may be from ``a`` at each place. The usual step is that of ``a``."""
+    """Return how far ``b`` may differ from ``a`` at each place. The usual step is that of ``a``."""
     step = usual_step(a, attrs)
     single = _SINGLE * np.maximum(np.abs(a), np.abs(b))
     if step > 0:
@@ -56,7 +56,7 @@ def tolerance(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndar
 
 
 def _valid(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """Numbers that the file calls valid, and that can be such for their units."""
+    """Return where numbers are valid according to the file, and possible for their units."""
     low, high = _valid_range(attrs)
     valid = np.isfinite(values) & (values >= low) & (values <= high)
     if str(attrs.get("units", "")).startswith("degree"):
@@ -65,8 +65,8 @@ def _valid(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
 
 
 def _valid_range(attrs: Mapping[str, Any]) -> tuple[float, float]:
-    """``valid_range``, or ``valid_min`` and ``valid_max``. Of packed numbers they are in other
-    units, and say nothing here.
+    """Return ``valid_range``, or ``valid_min`` and ``valid_max``. Those of packed numbers are in
+    other units, and are ignored.
     """
     low = -np.inf
     high = np.inf

@@ -1,9 +1,9 @@
-"""The rules between files: what must agree before they may be read as one dataset. Pure, one small
-function per rule.
+"""The rules between files: what must agree before they may be read as one dataset. No input or
+output; one small function for each rule.
 
 Each ``check_*`` yields findings; ``check`` runs them all, so that an operator sees all reasons at
 once. Differences of layout alone (packing, filters, chunks, types: rules 2, 3, 7, 8, 9) are no
-reason to refuse: ``combine`` makes segments of them.
+reason to refuse: ``combine`` makes segments of such files.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def check(
     *,
     dataset_id: str = "",
 ) -> Series:
-    """Put the files into time order and make sure that they belong together.
+    """Sort the files by time, and check that they belong together.
 
     Args:
-        files: scanned, in any order.
+        files: scanned files, in any order.
         subject: the dataset id, for messages.
-        serve_once: takes out the time steps that several files hold, where they are equal. Without
-            it no time may be in two files.
-        dataset_id: the files have to be of this dataset; of any one if empty.
+        serve_once: removes the time steps that several files hold with equal values. Without it no
+            time may be in two files.
+        dataset_id: the dataset to which the files must belong; empty allows any dataset.
 
     Raises:
         RefusedError: with the findings of all rules that were broken.
@@ -47,7 +47,7 @@ def check(
     unique = list(_drop_repeated(files, findings))
     series = arrange(unique, findings)
     several = list(of_several_variables(series))
-    if several:  # all other rules are about files of one dataset
+    if several:  # All other rules assume files of one dataset.
         raise RefusedError(subject, several)
     served = serve_once(series)
     findings += served.warnings
@@ -67,7 +67,7 @@ def check(
 def _drop_repeated(
     files: Sequence[FileReferences], findings: list[Finding]
 ) -> Iterator[FileReferences]:
-    """Rule 11, the harmless half: a file that is listed twice, or copied byte for byte, is served
+    """Rule 11, the harmless part: a file that is listed twice, or copied byte for byte, is served
     once.
     """
     seen: dict[object, FileReferences] = {}
@@ -89,7 +89,7 @@ def _drop_repeated(
                     record.url,
                     "each file once",
                     f"the same bytes as {twin.file.url}",
-                    "It is served once.",
+                    "The file is served once.",
                     refuse=False,
                 )
             )
@@ -101,7 +101,7 @@ def _drop_repeated(
 
 
 def _may_be_equal(one: FileReferences, other: FileReferences) -> bool:
-    """Whether two files of one size may be the same bytes: what a scan finds in them is equal."""
+    """Whether two files of one size may hold the same bytes: a scan finds the same in both."""
     if one.attrs.keys() != other.attrs.keys() or one.variables.keys() != other.variables.keys():
         return False
     for name, here in one.variables.items():
@@ -130,7 +130,7 @@ def _checksum_of_another(file: FileReferences, other: FileReferences) -> Finding
 
 
 def check_groups(series: Series) -> Iterator[Finding]:
-    """Rule 27: groups beside the variables of a file are not shown; a warning."""
+    """Rule 27: warn of groups beside the variables of a file, which are not shown."""
     for file in series.files:
         if file.groups:
             yield Finding(
@@ -139,13 +139,13 @@ def check_groups(series: Series) -> Iterator[Finding]:
                 file.file.url,
                 "variables in the root group only",
                 f"the groups {list(file.groups)} too",
-                "The root group is shown, as stock xarray opens the file.",
+                "Only the root group is shown, as when stock xarray opens the file.",
                 refuse=False,
             )
 
 
 def doubtful_checksums(series: Series) -> Iterator[Finding]:
-    """Rule 28: a checksum that cannot be one of its type confirms no file; a warning."""
+    """Rule 28: warn of a text that cannot be a checksum of its type, and so can confirm no file."""
     for file in series.files:
         record = file.file
         if not is_well_formed(record):
@@ -155,7 +155,8 @@ def doubtful_checksums(series: Series) -> Iterator[Finding]:
                 record.url,
                 f"a {record.checksum_type} in its record",
                 repr(record.checksum),
-                "The record is wrong: correct it, or nothing can tell whether the file is whole.",
+                "The record is wrong: correct the checksum. Until then esgvzarr cannot "
+                "check whether the file is whole.",
                 refuse=False,
             )
 
@@ -178,4 +179,4 @@ _RULES: tuple[Callable[[Series], Iterator[Finding]], ...] = (
     check_finite,
 )
 _ALONG_TIME = (check_overlap, check_gaps)
-"""Rules about the steps that are served; the others are about all files."""
+"""Rules about the steps that are served; the other rules are about all files."""

@@ -1,9 +1,9 @@
-"""Which files form one grid of chunks, and how long its chunks are in time.
+"""Find which files form one grid of chunks, and how long its chunks are in time.
 
-A run is a stretch of files that one Zarr array can show: equal type, filters, packing and chunks,
-    and every file but the last ends
-where a chunk ends. Uncompressed chunks can be cut, so their common divisor serves; compressed ones
-cannot. Where a run ends, a new segment begins (rules 2, 3, 7, 8 and 9).
+A run is a stretch of files that one Zarr array can show: type, filters, packing and chunks are
+equal, and every file but the last ends where a chunk ends. Uncompressed chunks can be cut to their
+common divisor; compressed chunks cannot. Where a run ends, a new segment begins (rules 2, 3, 7, 8
+and 9).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from ..model import Array, Series, Variable
 
 MOST_PIECES = 200_000
-"""Chunks per variable up to which uncompressed data are cut to a common divisor; beyond, segments
-are the lesser evil.
+"""The most chunks of a variable that result from cutting uncompressed data to a common divisor;
+with more chunks, segments are better.
 """
 _LEVELS = ("level", "clevel")
-"""Parameters of compressors that are of no concern to readers."""
+"""Parameters of compressors that readers do not need."""
 _PACKING = ("scale_factor", "add_offset", "missing_value", "_Unsigned")
 
 
@@ -38,10 +38,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """Why a file cannot stand in one grid with the files before it."""
+    """The reason why a file does not continue the grid of the files before it."""
 
     file: int
-    """Position in the series, of the first file after the border."""
+    """Position in the series of the first file after the border."""
     variable: str
     difference: str
 
@@ -51,12 +51,12 @@ def split(
     inlined: Iterable[str],
     on_border: Callable[[Border], None] | None = None,
 ) -> list[Run]:
-    """The fewest runs, in time order.
+    """Split a series into the fewest runs, in time order.
 
     Args:
         series: the files.
         inlined: variables that have no grid, only a type and packing.
-        on_border: told why a run ends, for each variable that is a reason.
+        on_border: is called with the reason why a run ends, for each variable.
     """
     if series.time is None:
         return [Run(tuple(range(len(series.files))), {})]
@@ -83,8 +83,8 @@ def split(
 
 
 def _gridded(series: Series, inline: set[str]) -> list[str]:
-    """The variables along time that have to fit together. Dates that the references hold need not:
-    they are brought into line, and their types may differ.
+    """Return the variables along time that must fit together. Dates that the references hold need
+    not: they are rebased, and their types may differ.
     """
     dates = set(series.dates) & inline
     variables = series.files[0].variables.items()
@@ -92,7 +92,7 @@ def _gridded(series: Series, inline: set[str]) -> list[str]:
 
 
 def _grown(grids: Mapping[str, _Grid], begun: Mapping[str, _Grid]) -> dict[str, _Grid]:
-    """The grids of a run with one more file; those of variables that do not fit are left out."""
+    """Return the grids of a run with one more file; variables that do not fit are left out."""
     grown = {}
     for name, grid in begun.items():
         longer = _grow(grids[name], grid)
@@ -113,16 +113,16 @@ class _Grid:
 
     kind: Hashable
     step: int
-    """Chunk length that suits all."""
+    """Chunk length that suits all files."""
     length: int
-    """Steps in time."""
+    """Number of time steps."""
     others: int
-    """Chunks beside each other at one time."""
+    """Number of chunks at one time."""
     can_cut: bool
 
 
 def _begin(variable: Variable, time: str, *, inline: bool) -> _Grid:
-    """The grid of one file alone."""
+    """Return the grid of one file alone."""
     axis = variable.dims.index(time)
     kind = _kind(variable, time, inline=inline)
     length = variable.shape[axis]
@@ -134,7 +134,7 @@ def _begin(variable: Variable, time: str, *, inline: bool) -> _Grid:
 
 
 def _grow(grid: _Grid, added: _Grid) -> _Grid | None:
-    """The grid with another file after it; None if the two are not one grid."""
+    """Return the grid with another file after it; None if the two form no grid."""
     length = grid.length + added.length
     if grid.kind != added.kind:
         return None
@@ -150,20 +150,22 @@ def _grow(grid: _Grid, added: _Grid) -> _Grid | None:
 
 
 def _difference(before: _Grid, here: _Grid) -> str:
-    """Why two grids are not one, in words."""
+    """Describe why two grids do not form one."""
     if before.kind != here.kind:
         return "its type, packing, filters or chunks differ from those of the files before"
     if before.step != here.step:
         return f"chunks of {here.step} time steps follow chunks of {before.step}"
     rest = before.length % before.step
     return (
-        f"the files before end inside of a chunk: {rest} of {before.step} time steps, "
-        "in a compressed chunk of full size"
+        f"the files before end inside a chunk: {rest} of {before.step} time steps, in a "
+        "compressed chunk of full size"
     )
 
 
 def can_cut(variable: Variable, axis: int) -> bool:
-    """Whether chunks can be cut along ``axis``: no filters, and nothing varies more slowly."""
+    """Whether chunks can be cut along ``axis``: they have no filters, and no earlier dimension has
+    more than one element.
+    """
     return (
         not variable.codecs
         and not variable.inline
@@ -172,8 +174,8 @@ def can_cut(variable: Variable, axis: int) -> bool:
 
 
 def _kind(variable: Variable, time: str, *, inline: bool) -> Hashable:
-    """What has to be equal for one Zarr array. The level of a compressor is of no concern to
-    readers.
+    """Return the properties that must be equal in one Zarr array. The compression level is not
+    among them.
     """
     if inline:
         return (variable.dtype.str, packing(variable))
@@ -187,19 +189,21 @@ def _kind(variable: Variable, time: str, *, inline: bool) -> Hashable:
 
 
 def packing(variable: Variable | Array) -> Hashable:
-    """How stored numbers become values, and which of them are missing: equal where they mean the
-    same, bit for bit.
+    """Return how stored numbers become values, and which of them are missing. Two results are equal
+    if they mean the same, bit for bit.
     """
     return (_bits(variable.fill_value), *(_bits(variable.attrs.get(name)) for name in _PACKING))
 
 
 def _bits(value: object) -> Hashable:
-    """Equal for equal numbers of equal type, NaN included."""
+    """Return a key that is equal for equal numbers of equal type, NaN included."""
     return None if value is None else (str(np.asarray(value).dtype), np.asarray(value).tobytes())
 
 
 def _codec_key(codec: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """What of a codec a reader has to know; the level of compression is not."""
+    """Return the parameters of a codec that readers need: the compression level is not among
+    them.
+    """
     return tuple(sorted((key, value) for key, value in codec.items() if key not in _LEVELS))
 
 

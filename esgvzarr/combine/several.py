@@ -1,7 +1,8 @@
-"""Datasets side by side in groups, and datasets of several variables (rule 39). Pure.
+"""Datasets shown together in groups, and datasets of several variables (rule 39). No input or
+output.
 
-The ids of CMIP5 datasets name no variable: such a dataset has all variables of a table, each in
-files of its own.
+The ids of CMIP5 datasets name no variable: such a dataset has all variables of a table, each in its
+own files.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ def combine_dataset(
     dataset_id: DatasetId,
     serve_once: Callable[[Series], Series],
 ) -> ReferenceSet:
-    """The checked references of a dataset, whose variables may be in files of their own if its id
-    names none of them.
+    """Make the checked references of a dataset. If its id names no variable, each variable may be
+    in its own files.
 
     Args:
-        files: scanned, in any order.
-        dataset_id: the files have to be of it.
-        serve_once: takes out the time steps that several files hold, where they are equal.
+        files: scanned files, in any order.
+        dataset_id: the dataset to which the files must belong.
+        serve_once: removes the time steps that several files hold with equal values.
 
     Raises:
         RefusedError: with the findings of all rules that were broken.
@@ -47,11 +48,12 @@ def combine_dataset(
 def of_each_variable(
     files: Sequence[FileReferences], name: str
 ) -> Mapping[str, Sequence[FileReferences]]:
-    """Names of data variables -> their files, of a dataset whose id names no variable. All files
-    under an empty name where the id names one, or where they hold one.
+    """Return the files of each data variable, for a dataset whose id names no variable.
+
+    All files are returned under an empty name if the id names a variable, or if they hold one.
 
     Raises:
-        RefusedError: the variables cannot be told apart.
+        RefusedError: the files of the variables cannot be told apart.
     """
     variables = by_variable(files, name) if _names_no_variable(name) else {}
     return variables if len(variables) > 1 else {"": files}
@@ -63,15 +65,15 @@ def _names_no_variable(dataset_id: str) -> bool:
 
 
 def by_variable(files: Sequence[FileReferences], subject: str) -> dict[str, list[FileReferences]]:
-    """Names of data variables -> the files that hold them. Fixed fields are variables too. Nothing
-    where a file lacks the time of its variable.
+    """Return the files of each data variable; fixed fields count as variables. Empty if a file
+    lacks the time of its variable.
 
     Args:
-        files: of one dataset.
+        files: files of one dataset.
         subject: the dataset id, for messages.
 
     Raises:
-        RefusedError: the variables cannot be told apart; the findings name the files.
+        RefusedError: the files of the variables cannot be told apart; the findings name the files.
     """
     found: dict[frozenset[str], list[FileReferences]] = {}
     for file in files:
@@ -83,15 +85,15 @@ def by_variable(files: Sequence[FileReferences], subject: str) -> dict[str, list
         raise RefusedError(subject, findings)
     everything = frozenset[str]().union(*found)
     if sum(map(len, found)) > len(everything):
-        return {}  # one of the files lacks its time, as the rules between files say
+        return {}  # One of the files lacks its time; the rules between files report it.
     return {", ".join(sorted(names)): own for names, own in kinds}
 
 
 def _not_told_apart(
     kinds: Sequence[tuple[frozenset[str], Sequence[FileReferences]]],
 ) -> Iterator[Finding]:
-    """Rule 39: files of a dataset whose id names no variable hold a variable each, or several that
-    are in no files of another kind.
+    """Rule 39: if the dataset's id names no variable, each file holds one variable, or several that
+    no other kind of file holds.
     """
     holders: dict[str, FileReferences] = {}
     for names, own in kinds:
@@ -101,9 +103,9 @@ def _not_told_apart(
                 "variable-missing",
                 39,
                 file.file.url,
-                "a variable by which the file can be told from those of other variables",
-                f"none that is data, as in {len(own)} of the files",
-                "Take the file out of the dataset: it holds coordinates alone.",
+                "a data variable that distinguishes the file from those of other variables",
+                f"no data variable, as in {len(own)} of the files",
+                "Remove the file from the dataset: it holds coordinates only.",
             )
         shared = [
             name for name in sorted(names & holders.keys()) if _alike_in_time(file, holders[name])
@@ -116,8 +118,9 @@ def _not_told_apart(
                 file.file.url,
                 f"no variable that files of other variables hold too, as {other.file.name} does",
                 f"{shared} among its variables {sorted(names)}, as in {len(own)} of the files",
-                "The id names no variable, so variables are told apart by what each file holds: "
-                "keep each variable in files of its own, or publish them as another dataset.",
+                "The dataset id names no variable, so esgvzarr distinguishes variables by "
+                "what each file holds: write each variable to its own files, or publish "
+                "them as another dataset.",
             )
         for name in names:
             holders.setdefault(name, file)
@@ -128,13 +131,15 @@ def _alike_in_time(one: FileReferences, other: FileReferences) -> bool:
 
 
 def _order(item: tuple[frozenset[str], Sequence[FileReferences]]) -> tuple[bool, list[str]]:
-    """By name, fixed fields last."""
+    """Sort by name, with fixed fields last."""
     names, own = item
     return cf.time_name(own[0].variables) is None, sorted(names)
 
 
 def _side_by_side(members: Sequence[Member], dataset_id: DatasetId) -> ReferenceSet:
-    """All variables in the root where they fit each other; else each set that fits is a group."""
+    """Show all variables in the root if they fit each other; else each set of variables that fit is
+    a group.
+    """
     table = (drs.facets(str(dataset_id)) or {}).get("table_id", "variables")
     groups: dict[str, list[Member]] = {}
     paths: list[str] = []
@@ -159,13 +164,13 @@ def _side_by_side(members: Sequence[Member], dataset_id: DatasetId) -> Reference
 def place(
     member: Member, groups: dict[str, list[Member]], paths: list[str], names: Iterable[str]
 ) -> list[Finding]:
-    """Put a dataset into the first of some groups that it fits into, or begin one.
+    """Put a dataset into the first group that it fits into, or begin a new one.
 
     Args:
         member: the dataset, or the variable of one.
-        groups: path -> what the group shows; changed.
-        paths: of the groups that come into question; changed.
-        names: what a group that it begins may be called.
+        groups: path -> the datasets that the group shows; is changed.
+        paths: paths of the groups to try; is changed.
+        names: possible names of a new group.
     """
     first = list[Finding]()
     for path in paths:
@@ -184,8 +189,9 @@ def place(
             finding.file,
             f"{member.name} to fit into group {paths[0]}",
             f"{finding.code}: {finding.found}",
-            f"It is in group {path}. Readers open the groups with "
-            'xarray.open_datatree(href, engine="esgvzarr"); stock readers see an empty root.',
+            f"It is shown in group {path}. Readers open the groups with "
+            'xarray.open_datatree(href, engine="esgvzarr"); stock readers see an empty '
+            "root.",
             refuse=False,
         )
         for finding in first[:1]
@@ -193,7 +199,7 @@ def place(
 
 
 def misfits_in(group: Sequence[Member], member: Member) -> Iterator[Finding]:
-    """What stands between a dataset and those of a group."""
+    """Yield the reasons why a dataset cannot be shown together with those of a group."""
     for other in group:
         yield from misfits(other.series, member.series)
         if (
@@ -206,6 +212,7 @@ def misfits_in(group: Sequence[Member], member: Member) -> Iterator[Finding]:
                 39,
                 member.series.files[0].file.url,
                 f"one grid of chunks, beside {other.name}",
-                "files that form more than one",
-                "A dataset in segments has no other dataset with time beside it.",
+                "files that form more than one grid",
+                "A dataset in segments cannot be shown together with another dataset that "
+                "has time.",
             )

@@ -17,7 +17,7 @@ from .chunks import cut, cut_shape
 from .runs import can_cut
 
 _AT_ONCE = 32 * 2**20
-"""Bytes of each file that are compared at a time; more where a single chunk is larger."""
+"""Bytes of each file that are compared at a time; more if a single chunk is larger."""
 _Box = tuple[slice, ...]
 
 
@@ -31,7 +31,7 @@ class StoredSteps:
     file: FileReferences
 
     def chunks_of(self, box: _Box) -> tuple[Variable, _Box]:
-        """The chunks that hold a box, as a variable of their own, and where the box is in it."""
+        """Return the chunks that hold a box, as a variable of their own, and the box within it."""
         moved = [
             (s.start + self.begin * (dim == self.axis), s.stop + self.begin * (dim == self.axis))
             for dim, s in enumerate(box)
@@ -61,14 +61,14 @@ class StoredSteps:
 def first_difference(
     transport: Transport, read: str, a: StoredSteps, b: StoredSteps, count: int
 ) -> int | None:
-    """The first step at which two variables hold other numbers; None if there is none.
+    """Return the first step at which two variables hold different numbers; None if there is none.
 
     Args:
         transport: reads the chunks of both.
         read: ``http``, ``local`` or ``auto``, as the setting of that name.
         a: the steps in one file.
         b: the same steps in another file.
-        count: of steps.
+        count: number of steps.
     """
     a, b = (replace(one, variable=_in_pieces(one.variable)) for one in (a, b))
     for steps, boxes in itertools.groupby(_boxes(a, b, count), key=lambda box: box[a.axis].start):
@@ -84,7 +84,7 @@ def first_difference(
 
 
 def _in_pieces(variable: Variable) -> Variable:
-    """What is stored in one large piece is read by parts."""
+    """Split a variable that is stored in one large piece, so that it can be read in parts."""
     if not can_cut(variable, 0) or variable.values is not None:
         return variable
     smaller = cut_shape(variable.chunk_shape, variable.dtype.itemsize)
@@ -96,9 +96,7 @@ def _in_pieces(variable: Variable) -> Variable:
 
 
 def _boxes(a: StoredSteps, b: StoredSteps, count: int) -> Iterator[_Box]:
-    """The repeated steps of both in parts of as many chunks as are read at once, in the order of
-    time.
-    """
+    """Split the repeated steps into parts of as many chunks as are read at once, in time order."""
     shape = [count if dim == a.axis else size for dim, size in enumerate(a.variable.shape)]
     box = [
         min(max(sizes), n)
@@ -120,7 +118,7 @@ def _slices(length: int, part: int) -> list[slice]:
 def _read(
     stored: Sequence[StoredSteps], box: _Box, transport: Transport, read: str
 ) -> Iterator[np.ndarray]:
-    """The numbers of a box as they are stored; all in one batch of requests."""
+    """Read the stored numbers of a box from each variable, in one batch of requests."""
     chosen = [one.chunks_of(box) for one in stored]
     wanted = []
     for one, (own, _) in zip(stored, chosen, strict=True):
@@ -139,7 +137,7 @@ def _read(
 
 
 def _by_step(values: np.ndarray, axis: int) -> np.ndarray:
-    """(step, byte) in this machine's byte order; strings as they are."""
+    """Return (step, byte) in this machine's byte order; strings unchanged."""
     moved = np.moveaxis(values, axis, 0)
     rows = np.ascontiguousarray(moved.astype(moved.dtype.newbyteorder("="))).reshape(len(moved), -1)
     return rows if rows.dtype.kind == "O" else rows.view(np.uint8)

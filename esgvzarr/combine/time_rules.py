@@ -1,4 +1,4 @@
-"""The rules about time between files: calendars, bounds, overlaps and gaps. Pure."""
+"""Rules about time between files: calendars, bounds, overlaps and gaps. No input or output."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ..model import FileReferences, Finding, Series, Variable
 from .order import date_at
 
 _PERIODS = {"yr": 12, "dec": 120, "mon": 1}
-"""Frequencies in months; their length in days follows the calendar."""
+"""Frequencies in months; the calendar determines their length in days."""
 _HOURS = {"day": 24, "6hr": 6, "3hr": 3, "1hr": 1}
 
 
 def check_calendars(series: Series) -> Iterator[Finding]:
-    """Rule 6: one calendar of time, by whatever name, and one of each other variable of dates."""
+    """Rule 6: time has one calendar, by any of its names, and so has each other variable of
+    dates.
+    """
     names = dict.fromkeys(series.dates)
     for file in series.files:
         names.update(dict.fromkeys(_names_of_dates(file)))
@@ -28,12 +30,14 @@ def check_calendars(series: Series) -> Iterator[Finding]:
 
 
 def _names_of_dates(file: FileReferences) -> list[str]:
-    """Names of the variables of a file that are dates, along time or not."""
+    """Return the names of the variables of a file that are dates, along time or not."""
     return [name for name, variable in file.variables.items() if cf.is_time(variable)]
 
 
 def _differing_calendar(series: Series, name: str) -> Iterator[Finding]:
-    """The first file that states the dates ``name`` in another calendar than the first of all."""
+    """Yield a finding for the first file that states the dates ``name`` in another calendar than
+    the first file.
+    """
     files = [file for file in series.files if name in file.variables]
     calendars = [cf.calendar_of(_date_attrs(series, file, name)) for file in files]
     if len(set(calendars)) == 1 or cf.same_calendar(calendars, _earliest(series, files, name)):
@@ -45,19 +49,23 @@ def _differing_calendar(series: Series, name: str) -> Iterator[Finding]:
         files[other].file.url,
         f"the calendar {calendars[0]!r} of {name!r} in {files[0].file.name}",
         repr(calendars[other]),
-        "Dates would be wrong: check whether the files are of one simulation.",
+        "Dates would be wrong: check whether the files belong to one simulation.",
     )
 
 
 def _date_attrs(series: Series, file: FileReferences, name: str) -> Mapping[str, Any]:
-    """Units and calendar of dates in one file: those of time only where they lie along it."""
+    """Return the units and calendar of dates in one file. Dates along time without units of their
+    own have those of time.
+    """
     if name in series.dates:
         return cf.companion_attrs(file.variables, name, str(series.time))
     return file.variables[name].attrs
 
 
 def _earliest(series: Series, files: Sequence[FileReferences], name: str) -> int:
-    """The first of the dates ``name`` in microseconds; that of time where they cannot be read."""
+    """Return the first of the dates ``name`` in microseconds; the first time if the dates cannot be
+    read.
+    """
     found = [int(times[0]) for times in series.times[:1] if len(times)]
     for file in files:
         variable = file.variables[name]
@@ -75,8 +83,8 @@ def _earliest(series: Series, files: Sequence[FileReferences], name: str) -> int
 
 
 def check_bounds(series: Series) -> Iterator[Finding]:
-    """Rule 5: all dates along time can be brought to one reference with it, and no other variable
-    may be dates.
+    """Rule 5: if time is rebased, all other dates along time can be rebased too, and no other
+    variable may be dates.
     """
     if series.time is None or not series.files:
         return
@@ -91,13 +99,13 @@ def check_bounds(series: Series) -> Iterator[Finding]:
 
 
 def _is_moved(files: Sequence[FileReferences], time: str, name: str) -> bool:
-    """Whether files state the dates ``name`` by different units or calendars."""
+    """Whether files state the dates ``name`` with different units or calendars."""
     return len(cf.time_references([file.variables for file in files], time, name)) > 1
 
 
 def check_dates(series: Series) -> Iterator[Finding]:
-    """Rule 5: what is dates along time beside it, such as its bounds, is dates that stock xarray
-    decodes, or missing.
+    """Rule 5: stock xarray can decode all dates along time, such as bounds, or they are marked as
+    missing.
     """
     for file in series.files:
         for name in series.dates[1:]:
@@ -108,12 +116,12 @@ def check_dates(series: Series) -> Iterator[Finding]:
             reason = _undecodable(variable, attrs)
             if reason:
                 expected = f"{name!r} to be dates that can be decoded"
-                todo = "Correct its numbers, or mark those that are missing by _FillValue."
+                todo = "Correct its numbers, or mark missing dates by _FillValue."
                 yield Finding("time-invalid", 5, file.file.url, expected, reason, todo)
 
 
 def _undecodable(variable: Variable, attrs: Mapping[str, Any]) -> str:
-    """Why stock xarray cannot decode dates; empty where it can, or where they were not read."""
+    """Return why stock xarray cannot decode dates; empty if it can, or if they were not read."""
     values = variable.values
     if values is None or values.dtype.kind not in "iuf":
         return ""
@@ -137,7 +145,7 @@ def _fills_differ(files: Sequence[FileReferences], name: str) -> bool:
 
 
 def _unmovable(file: FileReferences, name: str, time: str, *, moved: bool) -> Iterator[Finding]:
-    """Why dates of one file cannot be brought to another reference; nothing if they can."""
+    """Yield the reasons why dates of one file cannot be rebased."""
     variable = file.variables[name]
     attrs = cf.companion_attrs(file.variables, name, time)
     reason = ""
@@ -160,8 +168,8 @@ def _unmovable(file: FileReferences, name: str, time: str, *, moved: bool) -> It
 
 
 def _perhaps_dates(series: Series, time: str) -> Iterator[Finding]:
-    """Numbers without units that may be dates by the reference date of their own file, while time
-    is brought to another.
+    """Yield a finding for numbers without units that may be dates by the reference date of their
+    own file, if time is rebased.
     """
     for file in series.files:
         times = file.variables[time].values
@@ -174,16 +182,15 @@ def _perhaps_dates(series: Series, time: str) -> Iterator[Finding]:
                     "time-invalid",
                     5,
                     file.file.url,
-                    f"units of {name!r}, for the files state time by different reference dates",
-                    "none: it may be dates, and would keep its file's reference date",
+                    f"units of {name!r}, because the files state time with different "
+                    "reference dates",
+                    "no units: it may hold dates, which would keep the reference date of its file",
                     f"Name it as the bounds of {time!r}, or give it units.",
                 )
 
 
 def check_overlap(series: Series) -> Iterator[Finding]:
-    """Rule 11: no time in two files, other than those of which is known already why they cannot be
-    served once.
-    """
+    """Rule 11: no time is in two files, except in files for which another finding says why."""
     known = {finding.file for finding in series.warnings if finding.refuse}
     for (first, times), (second, later) in _neighbours(series):
         if len(later) and len(times) and later[0] <= times[-1] and second.file.url not in known:
@@ -195,16 +202,16 @@ def check_overlap(series: Series) -> Iterator[Finding]:
                 f"{date_at(second, later, 0)} to "
                 f"{date_at(second, later, int(np.searchsorted(later, times[-1], 'right')) - 1)} "
                 "again",
-                "Two files state the same time: retract one of them.",
+                "Two files hold the same time: retract one of them.",
             )
 
 
 def check_gaps(series: Series) -> Iterator[Finding]:
-    """Rule 12: no time is missing, by the calendar and the dataset's frequency; a warning."""
+    """Rule 12: warn of a missing time, by the calendar and the dataset's frequency."""
     if series.time is None or not series.files:
         return
     if any((times == cf.NO_DATE).any() or (np.diff(times) <= 0).any() for times in series.times):
-        return  # one file, whose times need no order, and may be missing
+        return  # A single file: its times need no order, and may be missing.
     times = np.concatenate(series.times)
     owner = np.repeat(np.arange(len(series.files)), [len(t) for t in series.times])
     attrs = series.files[0].variables[series.time].attrs
@@ -224,7 +231,7 @@ def check_gaps(series: Series) -> Iterator[Finding]:
 
 
 def _too_wide(times: np.ndarray, frequency: str, calendar: str) -> np.ndarray:
-    """Steps that are followed by a gap."""
+    """Return the steps that are followed by a gap."""
     if len(times) < 2:
         return np.empty(0, int)
     name = frequency.removesuffix("Pt").removesuffix("C")

@@ -20,7 +20,7 @@ _IN_TIME_UNITS = (
     "valid_range",
     "actual_range",
 )
-"""Attributes that say numbers in the units of their file, and are wrong after a rebase."""
+"""Attributes that hold numbers in the units of their file, and are wrong after a rebase."""
 
 
 Reference = Mapping[str, Any]
@@ -28,11 +28,12 @@ Reference = Mapping[str, Any]
 
 
 def common_references(series: Series) -> dict[str, Reference]:
-    """Name -> units and calendar, of all dates along time that the files state by different ones:
-    those in which all of them can be said to the microsecond.
+    """Return units and calendar of all dates along time that the files state in different ones.
+
+    The returned units can express the dates of all files to the microsecond.
 
     Raises:
-        FormatError: there are none.
+        FormatError: no such units exist.
     """
     if series.time is None:
         return {}
@@ -56,7 +57,7 @@ def _alone(series: Series, name: str) -> bool:
 
 
 def _common(series: Series, names: Sequence[str], time: str) -> dict[str, Reference]:
-    """One unit in which all dates ``names`` can be said, each in its own calendar."""
+    """Return one unit that can express all dates ``names``, each in its own calendar."""
     parts = list(itertools.product(series.files, names))
     stated = [cf.companion_attrs(file.variables, name, time) for file, name in parts]
     first = dict(zip(names, stated[: len(names)], strict=True))
@@ -83,14 +84,14 @@ def joined_times(
     target: Reference | None,
     attrs: Mapping[str, Any],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The values over all files, and attributes that say so.
+    """Concatenate the values of all files, and return attributes for them.
 
     Args:
-        files: in the order of time.
-        name: of time, or of dates along it.
+        files: in time order.
+        name: name of time, or of dates along it.
         time: name of the time coordinate.
-        target: units and calendar that the values are brought to; None leaves them as stored.
-        attrs: of the variable in the first file.
+        target: units and calendar that the values are converted to; None keeps the stored values.
+        attrs: attributes of the variable in the first file.
     """
     axis = files[0].variables[name].dims.index(time)
     if target is None:
@@ -104,15 +105,15 @@ def joined_times(
 
 
 def _concatenated(parts: Sequence[np.ndarray | None], axis: int) -> np.ndarray:
-    """The parts that there are, one after the other, in the type that holds all of them."""
+    """Concatenate the parts that exist, in the type that holds all of them."""
     found = [part for part in parts if part is not None]
     common = np.result_type(*found)
     return np.concatenate([part.astype(common) for part in found], axis)
 
 
 def _moved(file: FileReferences, name: str, time: str, target: Reference) -> np.ndarray | None:
-    """The values in the target's units; as they are where these are their own; None where the
-    target cannot say them.
+    """Return the values in the target's units; unchanged if these are their own units; None if the
+    target cannot express them.
     """
     values = file.variables[name].values
     attrs = cf.companion_attrs(file.variables, name, time)

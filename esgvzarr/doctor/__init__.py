@@ -1,8 +1,8 @@
-"""Check whether a data node supports publishing and reading, and suggest fixes.
+"""Check that a data node supports publishing and reading, and suggest fixes.
 
-Each check is a small function over a ``Node``, and yields rows; an error that it raises is its last
-row. Nothing is sent that would change an index, no login is started, and the one file that is
-written is removed again.
+Each check is a small function over a ``Node``, and yields rows; an error that it raises becomes its
+last row. No check changes an index or starts a login, and the one file that is written is removed
+again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
     """Check a data node.
 
     Args:
-        config: esgcet's ``esg.yaml``; None where there is none.
-        settings: from the same file.
-        url: of a published NetCDF file to try; one is found where it is empty.
+        config: esgcet's ``esg.yaml``; None if there is none.
+        settings: settings from the same file.
+        url: a published NetCDF file to try; if empty, one is searched for.
 
     Raises:
         SettingsError: ``esg.yaml`` cannot be read.
@@ -49,7 +49,7 @@ def examine(config: Path | None, settings: Settings, url: str = "") -> list[Diag
 
 
 def _rows(checks: Sequence[Check], node: Node) -> list[Diagnosis]:
-    """The results of the checks. A check that raises gives a row too."""
+    """Yield the results of the checks. A check that raises an error gives a row too."""
     rows = []
     for check in checks:
         try:

@@ -1,4 +1,4 @@
-"""The data node that is checked, and what a check tells of it."""
+"""The data node that is checked, and the result of a check."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ..settings import Settings
 from ..transport import Answer, Transport, host_of, is_url
 
 _MOST_DIRECTORIES = 5000
-"""Directories that are searched for a NetCDF file."""
+"""The most directories that are searched for a NetCDF file."""
 _HEADS = 5
 _FEW_DAYS = 14
 Health = Literal["good", "note", "bad"]
-"""``note``: it works, but something could be better or is unknown. ``bad``: something will not
-work.
+"""``note``: it works, but could be improved or is unknown. ``bad``: it prevents publishing or
+reading.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
     health: Health
@@ -42,11 +42,11 @@ class Node:
     """The data node that is checked.
 
     Args:
-        config: esgcet's ``esg.yaml``; None where there is none.
-        settings: from the same file.
-        transport: the hosts of what is looked at are allowed on it, wherever they are: all are the
-            operator's.
-        url: of a published NetCDF file; found where it is empty.
+        config: esgcet's ``esg.yaml``; None if there is none.
+        settings: settings from the same file.
+        transport: the hosts of all checked servers are allowed on it, at any address, because they
+            are the operator's.
+        url: a published NetCDF file; if empty, one is searched for.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Node:
 
     @cached_property
     def file(self) -> FileRecord:
-        """A published NetCDF file of this node.
+        """Return a published NetCDF file of this node.
 
         Raises:
-            SourceError: there is none.
+            SourceError: none was found.
         """
         found = self._named() if self._url else self._in_ledger() or self._on_disk()
         if found is None:
@@ -79,8 +79,8 @@ class Node:
 
     @cached_property
     def answers(self) -> list[Answer]:
-        """The server's answers to HEAD requests for the file, one after the other on one
-        connection.
+        """Return the server's answers to HEAD requests for the file, sent one after the other on
+        one connection.
         """
         return [self.transport.ask(self.file.url, method="HEAD") for _ in range(_HEADS)]
 
@@ -95,7 +95,7 @@ class Node:
 
     def _in_ledger(self) -> FileRecord | None:
         ledger = Ledger(self.settings.ledger)
-        with suppress(EsgvzarrError):  # the ledger's own row says so
+        with suppress(EsgvzarrError):  # The ledger's own row reports it.
             for last in reversed(ledger.latest()):
                 task = ledger.task(last.dataset_id)
                 if task and task.record.files and is_url(task.record.files[0].url):
@@ -114,7 +114,7 @@ class Node:
         return None
 
     def _roots(self) -> Iterator[tuple[str, str]]:
-        """(directory, URL prefix), neither with a ``/`` at its end."""
+        """Return (directory, URL prefix), both without a ``/`` at the end."""
         for directory, prefix in self.settings.data_paths.items():
             yield directory.rstrip("/"), prefix.rstrip("/")
 
@@ -124,19 +124,19 @@ Check = Callable[[Node], Iterator[Diagnosis]]
 
 
 def as_diagnosis(check: str, error: EsgvzarrError) -> Diagnosis:
-    """An error as a row."""
+    """Return an error as a row."""
     expected = f" (expected {error.expected})" if error.expected else ""
     return Diagnosis(check, "bad", f"{error.subject}: {error.found}{expected}", error.todo)
 
 
 def days_left(check: str, subject: str, ends: float, todo: str = "Renew it.") -> Diagnosis:
-    """How many days a certificate or a login is still valid.
+    """Return how many days a certificate or a login is still valid.
 
     Args:
         check: the row's name.
-        subject: what ends.
+        subject: what expires.
         ends: seconds since 1970-01-01.
-        todo: what to do when it ends soon.
+        todo: what to do if it expires soon.
     """
     days = int((ends - time.time()) // 86400)
     if days < 0:

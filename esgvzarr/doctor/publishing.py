@@ -1,4 +1,6 @@
-"""What publishing needs: esgcet, the ledger, a served directory, vocabulary, index and login."""
+"""Check what publishing needs: esgcet, the ledger, a served directory, vocabulary, index and
+login.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ def _esgcet(node: Node) -> Iterator[Diagnosis]:
 
 def _ledger(node: Node) -> Iterator[Diagnosis]:
     ledger = Ledger(node.settings.ledger)
-    if not ledger.path.exists():  # looking makes no file
+    if not ledger.path.exists():  # Checking makes no file.
         yield _ledger_to_be(ledger.path)
         return
     with ledger.claimed("esgvzarr doctor"):
@@ -66,14 +68,16 @@ def _ledger(node: Node) -> Iterator[Diagnosis]:
             "ledger",
             "note",
             found,
-            "esgvzarr status lists them; esgvzarr resume goes on with them.",
+            "esgvzarr status lists them; esgvzarr resume continues them.",
         )
     else:
         yield Diagnosis("ledger", "good", f"{ledger.path}, {len(latest)} datasets")
 
 
 def _ledger_to_be(path: Path) -> Diagnosis:
-    """Whether a ledger can be made; a file without a name is tried in the nearest directory."""
+    """Check whether a ledger can be made, by a file without a name in the nearest existing
+    directory.
+    """
     parent = next(above for above in path.parents if above.exists())
     try:
         with tempfile.TemporaryFile(dir=parent):
@@ -85,8 +89,8 @@ def _ledger_to_be(path: Path) -> Diagnosis:
 
 
 def _probes(probe: DatasetId, directory: Path, settings: Settings) -> list[Path]:
-    """Paths of the files to write: as the first output has it, and of each output that may have a
-    file beside its own.
+    """Return the paths of the files to write: one for the first output, and one for each output
+    that may have a side file.
     """
     paths = []
     for number, name in enumerate(settings.all_outputs):
@@ -99,8 +103,8 @@ def _probes(probe: DatasetId, directory: Path, settings: Settings) -> list[Path]
 def _written_and_fetched(
     transport: Transport, path: Path, base: str, data: bytes
 ) -> dict[str, Answer]:
-    """What the server answers for a file that is written there, and for what may lie beside it.
-    Both are removed again.
+    """Return the server's answers for a test file and a test side file in the directory. Both are
+    removed again.
 
     Args:
         transport: fetches them.
@@ -123,14 +127,14 @@ def _written_and_fetched(
             url = f"{base}/{file.name}"
             answers[url] = transport.ask(url)
     finally:
-        with suppress(EsgvzarrError):  # nothing was written
+        with suppress(EsgvzarrError):  # Nothing was written.
             remove_reference(path)
             remove_leftovers(path)
     return answers
 
 
 def _directory(node: Node) -> Iterator[Diagnosis]:
-    """Write, fetch and remove a file, as publishing would, and the file that may lie beside it."""
+    """Write, fetch and remove a test file, as publishing would, and a side file."""
     probe = DatasetId("esgvzarr.doctor", f"{time.time_ns()}")
     try:
         directory, href = place(
@@ -155,7 +159,7 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
     bad = [url for url, got in answers.items() if got.status != 200 or got.data != data]
     answer = answers[href]
     if bad:
-        found = f"what is written to {directory} is not served as {bad[0]}"
+        found = f"files in {directory} are not served at {bad[0]}"
         yield Diagnosis(
             "directory",
             "bad",
@@ -203,7 +207,7 @@ def _vocabulary(node: Node) -> Iterator[Diagnosis]:
 
 
 def _index(node: Node) -> Iterator[Diagnosis]:
-    """Whether the index answers as such an index does."""
+    """Check that the index answers as an index of its kind."""
     address, index = _opened(node)
     index.check()
     yield Diagnosis("index", "good", f"{address.kind}: {address.location} answers")
@@ -216,7 +220,7 @@ def _opened(node: Node) -> tuple[IndexAddress, Index]:
 
 
 def _login(node: Node) -> Iterator[Diagnosis]:
-    """What is known of a stored login; no login is started."""
+    """Report what is known of a stored login; no login is started."""
     _, index = _opened(node)
     login = index.check_login()
     if not login.kept:
@@ -252,7 +256,7 @@ def _endpoints(node: Node) -> Iterator[Diagnosis]:
 
 
 def _transaction_api(node: Node, base: str) -> Iterator[Diagnosis]:
-    """Whether the transaction API that ``esg.yaml`` names answers."""
+    """Check that the transaction API that ``esg.yaml`` names answers."""
     if not is_url(base):
         return
     node.transport.allow(host_of(base), named=True)
@@ -262,8 +266,8 @@ def _transaction_api(node: Node, base: str) -> Iterator[Diagnosis]:
 
 
 MACHINE_CHECKS: tuple[Check, ...] = (_esgcet, _ledger)
-"""Need no published file."""
+"""Checks that need no published file."""
 DIRECTORY_CHECKS: tuple[Check, ...] = (_directory,)
-"""Need a published file, whose place tells where its references go."""
+"""Checks that need a published file, whose place shows where its references go."""
 INDEX_CHECKS: tuple[Check, ...] = (_vocabulary, _index, _login, _endpoints)
-"""Need esgcet's ``esg.yaml``."""
+"""Checks that need esgcet's ``esg.yaml``."""

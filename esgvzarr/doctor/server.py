@@ -1,4 +1,4 @@
-"""How the server of the files behaves: answers, ranges, encodings, certificate, clock, CORS."""
+"""Check the server of the files: answers, ranges, encodings, certificate, clock, CORS."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NGINX_CORS = (
     'add_header Access-Control-Expose-Headers "Content-Range, Content-Length, Accept-Ranges" '
     "always;"
 )
-"""For the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx,
+"""Lines for the location that serves the files. MDN, "Cross-Origin Resource Sharing"; nginx,
 ngx_http_headers_module.
 """
 TDS_CORS = (
     "<CORS><enabled>true</enabled><allowedMethods>GET</allowedMethods>"
     "<allowedOrigin>*</allowedOrigin></CORS>"
 )
-"""For ``threddsConfig.xml``. TDS administrator's guide, "threddsConfig.xml", CORS."""
+"""Lines for ``threddsConfig.xml``. TDS administrator's guide, "threddsConfig.xml", CORS."""
 
 
 def _head(node: Node) -> Iterator[Diagnosis]:
@@ -48,7 +48,7 @@ def _head(node: Node) -> Iterator[Diagnosis]:
             "head",
             "bad",
             "HEAD is answered with an HTML page",
-            "Is this a login? References are for open data.",
+            "Check whether it is a login page: esgvzarr references only data that anyone can read.",
         )
         return
     said = answer.headers.get("Content-Length")
@@ -66,14 +66,16 @@ def _head(node: Node) -> Iterator[Diagnosis]:
             "head",
             "bad",
             found,
-            "Does the URL serve this directory? A cache may hold an older file.",
+            "Check that the URL serves this directory. A cache may serve an older file.",
         )
     else:
         yield Diagnosis("head", "good", f"200, {said} bytes")
 
 
 def _proxy(node: Node) -> Iterator[Diagnosis]:
-    """Esgcet's clients take proxies from the environment, and the transport takes none."""
+    """Check that the environment names no proxy: esgcet's clients use such proxies, and the
+    transport does not.
+    """
     host = host_of(node.file.url)
     proxy = unused_proxy(node.file.url)
     if proxy:
@@ -81,7 +83,8 @@ def _proxy(node: Node) -> Iterator[Diagnosis]:
             "proxy",
             "note",
             f"the environment names the proxy {plain(proxy)} for {host}, which is not used",
-            f"Add {host} to `no_proxy`. Where only the proxy leads to it, run esgvzarr elsewhere.",
+            f"Add {host} to `no_proxy`. If this machine reaches it only through the proxy, "
+            "run esgvzarr on another machine.",
         )
     else:
         yield Diagnosis("proxy", "good", f"the environment names no proxy for {host}")
@@ -207,4 +210,4 @@ SERVER_CHECKS: tuple[Check, ...] = (
     _latency,
     _browsers,
 )
-"""In the order of their rows. Each looks at ``node.file``."""
+"""The checks, in the order of their rows. Each reads ``node.file``."""

@@ -1,9 +1,9 @@
-"""Several datasets as one document: streams of a model with its static file, or many variables of
-one simulation.
+"""Write several datasets as one document: streams of a model with its static file, or many
+variables of one simulation.
 
-A spec says what belongs together. All files are scanned in one batch; each dataset is checked and
-combined by itself, as in ``generate``, and only then put beside others. The document is proved
-before it is written.
+A spec says which datasets belong together. All files are scanned in one batch; each dataset is
+checked and combined by itself, as in ``generate``, and then put into groups with others. The
+document is proved before it is placed.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def combine(
     progress: Progress = lambda *_: None,
 ) -> Written:
     """Write the proved document of several datasets, ``<name>.json``, into ``directory``. No input
-    is changed, no index touched.
+    is changed, and no index is touched.
 
     Args:
-        spec: what belongs together; `read_spec` reads one from YAML.
-        directory: on this machine.
-        transport: hosts that the spec names are allowed.
-        settings: where to read from, how much to read back.
+        spec: the datasets of the document; `read_spec` reads a spec from YAML.
+        directory: a directory of this machine.
+        transport: reads the files; hosts that the spec names are allowed.
+        settings: where files are read from, and how many samples the proof reads.
         href: public URL of the document, if it has one.
-        force: replace other bytes under the same name.
-        progress: told of each step.
+        force: replace a file of the same name that holds other bytes.
+        progress: is told of each step.
 
     Raises:
         EsgvzarrError: nothing was written; the error says why.
@@ -87,18 +87,18 @@ def plan(
     force: bool = False,
     progress: Progress = lambda *_: None,
 ) -> tuple[tuple[ReferenceFile, ...], tuple[Finding, ...]]:
-    """What ``combine`` would leave in ``directory``, and its warnings. Nothing is touched.
+    """Return what ``combine`` would leave in ``directory``, and its warnings. Nothing is touched.
 
     Args:
-        spec: what belongs together.
-        directory: on this machine.
-        transport: hosts that the spec names are allowed.
-        settings: where to read from, how much to read back.
-        force: replace other bytes under the same name.
-        progress: told of each step.
+        spec: the datasets of the document.
+        directory: a directory of this machine.
+        transport: reads the files; hosts that the spec names are allowed.
+        settings: where files are read from, and how many samples the proof reads.
+        force: replace a file of the same name that holds other bytes.
+        progress: is told of each step.
 
     Raises:
-        EsgvzarrError: the reason why there would be no document.
+        EsgvzarrError: there would be no document; the error says why.
     """
     with staging_places(spec.name, directory, settings, aside=True) as places:
         staged = _staged_apart(spec, places, transport, settings, progress)
@@ -112,7 +112,9 @@ def _staged_apart(
     settings: Settings,
     progress: Progress,
 ) -> Staged:
-    """``_stage`` in a process of its own, within the limits that the settings name."""
+    """Do the work of ``_stage`` in a process of its own, within the limits that the settings
+    name.
+    """
     limits = limits_of(settings)
     work = (_stage, spec, places, transport, settings)
     return in_a_told_worker(*work, limits=limits, progress=progress)
@@ -144,7 +146,8 @@ def _stage(
     proved = set[str]()
     for dataset in references.provenance["datasets"].values():
         proved.update(dataset["files"])
-    files = [file for file in files if file.url in proved]  # a companion that fits nowhere is not
+    # A companion that fits into no group is left out.
+    files = [file for file in files if file.url in proved]
     destination = Destination(places, settings)
     return stage_references(
         references, files, destination, transport, progress=progress, scanned=fetched
@@ -190,11 +193,11 @@ def _members(
     *,
     static: bool,
 ) -> Iterator[Member]:
-    """One dataset, checked and combined by itself; of one whose id names no variable, each variable
-    that has files of its own.
+    """Return one dataset, checked and combined by itself; if its id names no variable, each
+    variable that has its own files.
     """
     trimmed = [trim(file, drop, static=static) for file in files]
-    known = one.name if drs.facets(one.name) is not None else ""  # a stream is no dataset
+    known = one.name if drs.facets(one.name) is not None else ""  # A stream is no dataset.
     dropped = set[str]().union(*(names for _, names in trimmed))
     kept = [file for file, _ in trimmed]
     for label, own in of_each_variable(kept, one.name).items():

@@ -1,7 +1,7 @@
-"""Which datasets stand side by side in which group. Pure.
+"""Decide which datasets are shown together in which group. No input or output.
 
-The plain rule: datasets are side by side only where grid and time axis are the same. Nothing is
-filled, cut or aligned.
+Datasets are shown together only if their grid and time axis are the same. Nothing is filled, cut or
+aligned.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ..errors import RefusedError, SourceError
 from ..model import FileReferences, Finding, Member, Variable
 
 _SIMULATION = ("mip_era", "source_id", "model_id", "experiment_id", "variant_label")
-"""Global attributes by which datasets are of one simulation (CMIP6 global attributes document;
+"""Global attributes that identify the simulation of a dataset (CMIP6 global attributes document;
 ``model_id`` is CMIP5's ``source_id``).
 """
 _CMIP5_TABLE = re.compile(r"Table (\w+) ")
-"""How CMIP5 writes ``table_id``: ``Table Amon (27 April 2011) <checksum>``."""
+"""The form of ``table_id`` in CMIP5: ``Table Amon (27 April 2011) <checksum>``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arranged:
-    """Groups by path, and what is to be said of them."""
+    """Groups by path, and findings about them."""
 
     groups: Mapping[str, Sequence[Member]]
     warnings: tuple[Finding, ...]
@@ -35,10 +35,10 @@ class Arranged:
 def trim(
     file: FileReferences, drop: Collection[str], *, static: bool
 ) -> tuple[FileReferences, tuple[str, ...]]:
-    """A file without the variables to drop, and their names. Of a ``static`` file that is also a
-    time that says nothing.
+    """Remove variables from a file, and return it with their names.
 
-    Such a time has at most one step, and no variable but its bounds uses it.
+    From a ``static`` file, a time without meaning is removed too: it has at most one step, and only
+    its bounds use it.
     """
     names = set(drop) & set(file.variables)
     time = cf.time_name(file.variables) if static else None
@@ -64,10 +64,10 @@ def _dims_of(variables: Iterable[Variable]) -> set[str]:
 def by_stream(
     streams: Mapping[str, Sequence[Member]], static: Sequence[Member], companions: Sequence[Member]
 ) -> Arranged:
-    """A group for each stream, with all static files in it, and the companions of its grid.
+    """Make a group for each stream, with all static files in it, and the companions of its grid.
 
     Raises:
-        RefusedError: what is to stand side by side differs.
+        RefusedError: datasets of one group differ.
     """
     groups = dict[str, list[Member]]()
     warnings = list[Finding]()
@@ -85,14 +85,14 @@ def by_stream(
 
 
 def by_table(name: str, members: Sequence[Member], companions: Sequence[Member]) -> Arranged:
-    """A group for each table, or realm where the files name no table.
+    """Make a group for each table, or for each realm if the files name no table.
 
     In the order of their ids, each dataset joins the first group of its table that has its grid and
-    time axis; where there is none, it begins one, ``<table>`` or ``<table>-<variable>``. Fixed
-    fields go to all groups of their grid, or begin one.
+    time axis. If there is none, it begins a new group, ``<table>`` or ``<table>-<variable>``. Fixed
+    fields join all groups of their grid, or begin a new group.
 
     Raises:
-        SourceError: the datasets are not of one simulation, or say nothing of their table.
+        SourceError: the datasets do not belong to one simulation, or do not state their table.
     """
     _check_one_simulation(name, members)
     groups = dict[str, list[Member]]()
@@ -109,7 +109,7 @@ def by_table(name: str, members: Sequence[Member], companions: Sequence[Member])
 
 
 def _names(member: Member) -> Iterator[str]:
-    """What the group that a dataset begins may be called, the shortest first."""
+    """Yield possible names for the group that a dataset begins, the shortest first."""
     attrs = member.series.files[0].attrs
     table = _table(member)
     variable, grid = (attrs.get(role, "") for role in ("variable_id", "grid_label"))
@@ -122,8 +122,8 @@ def _names(member: Member) -> Iterator[str]:
 
 
 def _accompany(companions: Sequence[Member], groups: Mapping[str, list[Member]]) -> list[Finding]:
-    """Put each companion into all groups of its grid; one that fits nowhere is left out, and
-    named.
+    """Put each companion into all groups of its grid. A companion that fits into none is left out,
+    with a warning.
     """
     findings = list[Finding]()
     for member in companions:
@@ -131,14 +131,22 @@ def _accompany(companions: Sequence[Member], groups: Mapping[str, list[Member]])
             url = member.series.files[0].file.url
             expected = f"a group on the grid of {member.name}"
             findings.append(
-                Finding("variable-apart", 0, url, expected, "none", "It is left out.", refuse=False)
+                Finding(
+                    "variable-apart",
+                    0,
+                    url,
+                    expected,
+                    "none",
+                    "The fixed field is left out of the document.",
+                    refuse=False,
+                )
             )
     return findings
 
 
 def _spread(fixed: Member, groups: Mapping[str, list[Member]], findings: list[Finding]) -> bool:
-    """Put a fixed field into all groups whose grid is its own, as their shared coordinates prove;
-    whether there is one.
+    """Put a fixed field into all groups that have its grid, as their shared coordinates prove;
+    return whether there is one.
     """
     placed = False
     for group in [group for group in groups.values() if _concerns(fixed, group)]:
@@ -181,7 +189,7 @@ def _without_time(static: Sequence[Member]) -> Sequence[Member]:
                         file.file.url,
                         "a static file without time",
                         f"{moving} along {member.series.time!r}",
-                        "Make it a stream, or drop these variables.",
+                        "Make it a stream, or remove these variables with `drop`.",
                     )
                 ],
             )
@@ -196,7 +204,7 @@ def _table(member: Member) -> str:
             member.name,
             "its files name no table and no realm",
             expected="the global attribute table_id or realm",
-            todo="Say which group it belongs to: give streams in place of datasets.",
+            todo="Choose the groups yourself: give streams in place of datasets.",
             code="source-table",
         )
     of_cmip5 = _CMIP5_TABLE.match(table)
@@ -206,7 +214,9 @@ def _table(member: Member) -> str:
 
 
 def _check_one_simulation(name: str, members: Sequence[Member]) -> None:
-    """One source, experiment and member, as far as the files say so."""
+    """Check that the datasets have one source, experiment and member, as far as the files state
+    them.
+    """
     for attr in _SIMULATION:
         values = {str(member.series.files[0].attrs.get(attr)): member.name for member in members}
         if len(values) > 1:
@@ -216,8 +226,8 @@ def _check_one_simulation(name: str, members: Sequence[Member]) -> None:
                 f"{attr} is {found}",
                 expected="datasets of one simulation",
                 todo=(
-                    "Make one document for each simulation; or give streams, which may be of "
-                    "several."
+                    "Make one document for each simulation; or give streams, which may "
+                    "come from several."
                 ),
                 code="source-several",
             )

@@ -1,5 +1,5 @@
-"""A spec -> the datasets that it names, each with its files. Catalogues and mapfiles are read; of
-the data, nothing is.
+"""Read the datasets that a spec names, each with its files. Catalogues and mapfiles are read, data
+files are not.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _COMPANIONS = {"areacella": "fx", "sftlf": "fx", "orog": "fx", "areacello": "Ofx
 """Fixed fields of a simulation and their tables (CMIP6 data request)."""
 
 _ROOTS = ("CMIP6", "MIP-DRS7")
-"""Directories with which the DRS of CMIP6 and CMIP7 begins."""
+"""First directories of the DRS of CMIP6 and CMIP7."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One dataset to be scanned."""
+    """One dataset that will be scanned."""
 
     name: str
     files: tuple[FileRecord, ...]
@@ -37,7 +37,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a spec names."""
+    """All datasets that a spec names."""
 
     streams: Mapping[str, tuple[Input, ...]]
     static: tuple[Input, ...]
@@ -46,24 +46,25 @@ class Inputs:
 
     @property
     def share_time(self) -> bool:
-        """Whether datasets with time may stand side by side."""
+        """Whether datasets with time may be shown together."""
         return len(self.datasets) > 1 or any(len(stream) > 1 for stream in self.streams.values())
 
     def all(self) -> list[Input]:
-        """One after the other, streams first."""
+        """Return all datasets, streams first."""
         return [*self.of_streams(), *self.static, *self.datasets, *self.companions]
 
     def of_streams(self) -> list[Input]:
-        """The datasets of all streams."""
+        """Return the datasets of all streams."""
         return list(chain.from_iterable(self.streams.values()))
 
 
 def gather(spec: Spec, transport: Transport, data_paths: Mapping[str, str]) -> Inputs:
-    """Read the spec's sources. Hosts that it names, and the datasets' data nodes, may be fetched
-    from hereafter.
+    """Read the spec's sources. Hosts that it names, and the datasets' data nodes, are allowed from
+    then on.
 
     Raises:
-        SourceError: a source has no files, or more than is clear; something is named twice.
+        SourceError: a source has no files, or its datasets are ambiguous, or a file or dataset is
+            named twice.
         TransportError: a source cannot be read.
     """
     reader = _Reader(transport, data_paths)
@@ -89,7 +90,9 @@ class _Reader:
     data_paths: Mapping[str, str]
 
     def stream(self, path: str, sources: Sequence[Source]) -> Iterator[Input]:
-        """The plain files of a stream as one dataset, each other source as one or more."""
+        """Yield the plain files of a stream as one dataset, and each other source as one or more
+        datasets.
+        """
         plain = list[str]()
         for source in sources:
             if source.dataset is None:
@@ -101,15 +104,15 @@ class _Reader:
                 yield from self.datasets(source)
 
     def static(self, source: Source) -> Iterator[Input]:
-        """Each plain file by itself: files without time do not follow each other."""
+        """Yield each plain file by itself: files without time do not follow each other."""
         plain = [] if source.dataset else self._plain(source)
         yield from (Input(file.url, (file,)) for file in self._files(plain))
         if not plain:
             yield from self.datasets(source)
 
     def datasets(self, source: Source) -> Iterator[Input]:
-        """The dataset that is named, or all that the source states, or that directories are by the
-        DRS.
+        """Yield the dataset that is named, or all that the source states, or those that directories
+        are named after by the DRS.
         """
         places = list(chain.from_iterable(map(_places, source.sources)))
         if source.dataset is None and self._plain(source):
@@ -124,8 +127,8 @@ class _Reader:
             yield self._of(read_source(places, dataset_id, self.transport, self.data_paths))
 
     def companions(self, known: Sequence[Input]) -> Iterator[Input]:
-        """Fixed fields of the same simulation and grid that lie beside datasets by the DRS and are
-        not known yet.
+        """Yield fixed fields of the same simulation and grid that lie beside datasets by the DRS
+        and are not named yet.
         """
         seen = {one.id.master_id for one in known if one.id}
         for one in known:
@@ -135,7 +138,7 @@ class _Reader:
                     yield self._of(from_locations([directory], found, data_paths=self.data_paths))
 
     def _plain(self, source: Source) -> list[str]:
-        """The places of a source, if they are NetCDF files and directories."""
+        """Return the places of a source, if they are NetCDF files and directories."""
         places = list(chain.from_iterable(map(_places, source.sources)))
         return places if all(map(is_plain, places)) else []
 
@@ -152,26 +155,27 @@ class _Reader:
 
 
 def _places(text: str) -> list[str]:
-    """The files of a pattern, in the order of their names; anything else as it is.
+    """Return the files of a pattern, sorted by name; anything else unchanged.
 
     Raises:
-        SourceError: no file fits.
+        SourceError: no file matches.
     """
     if is_url(text) or not glob.has_magic(text) or os.path.exists(text):
         return [text]
     found = sorted(glob.glob(text, recursive=True))
     if not found:
         raise SourceError(
-            text, "no file fits the pattern", expected="at least one", code="source-none"
+            text, "no file matches the pattern", expected="at least one file", code="source-none"
         )
     return found
 
 
 def _drs_id(directory: str) -> DatasetId:
-    """The DSID that a directory is named for: ``.../CMIP6/<activity>/.../<grid>/<version>``.
+    """Return the DSID that a directory is named after:
+    ``.../CMIP6/<activity>/.../<grid>/<version>``.
 
     Raises:
-        SourceError: it is not named so.
+        SourceError: its name is not of this form.
     """
     parts = Path(os.path.abspath(directory)).parts
     root = max((number for number, part in enumerate(parts) if part in _ROOTS), default=len(parts))
@@ -182,13 +186,13 @@ def _drs_id(directory: str) -> DatasetId:
             directory,
             "does not say which dataset it is",
             expected="a directory by the DRS, or another kind of source",
-            todo="Say it: {dataset: <DSID>, sources: ...}.",
+            todo="Name the dataset: {dataset: <DSID>, sources: ...}.",
             code="source-dataset-id-missing",
         ) from error
 
 
 def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
-    """(DSID, directory) of companions, where the path of a dataset ends with
+    """Yield (DSID, directory) of companions, if the path of a dataset ends with
     ``<table>/<variable>/<grid>/<version>`` of its id.
     """
     path = one.files[0].path
@@ -214,7 +218,7 @@ def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
 
 
 def _check_once(inputs: Inputs) -> None:
-    """Each dataset, whatever its version, and each file has one place."""
+    """Check that each dataset, whatever its version, and each file is named once."""
     names = set[str]()
     urls = set[str]()
     for one in inputs.all():

@@ -1,4 +1,4 @@
-"""What belongs together in one document, as its author states it in YAML."""
+"""The spec of a document: which datasets it shows, as its author states it in YAML."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _GROUP = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
 
 
 def _list(value: object) -> object:
-    """One value where a list may stand."""
+    """Accept one value where a list is expected."""
     return value if isinstance(value, (list, tuple)) or value is None else [value]
 
 
 def _source(value: object) -> object:
-    """A source alone, without a dataset id."""
+    """Accept a source without a dataset id."""
     return {"sources": [value]} if isinstance(value, str) else value
 
 
@@ -41,14 +41,14 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Where files are, and of which dataset; a text alone is one of ``sources``."""
+    """Files, and the dataset to which they belong; a text alone is one of ``sources``."""
 
     sources: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list), Field(min_length=1)
     ]
     """Paths and patterns, directories, URLs, THREDDS catalogues, mapfiles, records."""
     dataset: str | None = None
-    """DSID: which dataset of a source that has several, or what plain files are."""
+    """DSID: selects a dataset of the source, or names that of plain files."""
 
     @field_validator("dataset")
     @classmethod
@@ -65,23 +65,23 @@ _Sources = Annotated[
 
 
 class Spec(_Strict):
-    """What belongs together. Either ``streams`` or ``datasets`` are given."""
+    """The datasets of a document. Either ``streams`` or ``datasets`` are given."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")
-    """Of the document, ``<name>.json``."""
+    """Name of the document, ``<name>.json``."""
     streams: dict[
         Annotated[str, Field(pattern=_GROUP)], Annotated[_Sources, Field(min_length=1)]
     ] = Field(default_factory=dict)
-    """Path of a group -> its files. Plain files of a stream are one dataset, other sources one
-    each, shown side by side.
+    """Path of a group -> its files. Plain files of a stream form one dataset, other sources one
+    each; they are shown together.
     """
     static: _Sources = ()
-    """Files without time whose variables each stream gets."""
+    """Files without time, whose variables are added to each stream."""
     datasets: _Sources = ()
     """Datasets of one simulation, which are put into groups by table."""
     companions: bool = False
-    """Also show ``areacella``, ``areacello``, ``sftlf`` and ``orog`` that lie beside the datasets
-    by the DRS.
+    """Whether to show also ``areacella``, ``areacello``, ``sftlf`` and ``orog`` that lie beside the
+    datasets by the DRS.
     """
     drop: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     """Variables that are left out."""
@@ -104,10 +104,10 @@ class Spec(_Strict):
 
 
 def read_spec(path: str | os.PathLike[str]) -> Spec:
-    """A spec in YAML. Paths in it are relative to its own directory.
+    """Read a spec in YAML. Paths in it are relative to its own directory.
 
     Raises:
-        SettingsError: names file, line and key.
+        SettingsError: the spec is invalid; the message names file, line and key.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -133,7 +133,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
         raise SettingsError(
             f"{path}, line {line}" + (f", key {key}" if key else ""),
             found,
-            todo="docs/how-to/combine.md has them all.",
+            todo="See docs/how-to/combine.md for all keys.",
             code="settings-spec",
         ) from error
     base = os.path.dirname(os.path.abspath(path))
@@ -147,7 +147,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
 
 
 def _from(base: str, sources: Sequence[Source]) -> tuple[Source, ...]:
-    """Local paths as seen from ``base``."""
+    """Return local paths relative to ``base``."""
     seen = []
     for source in sources:
         places = [text if is_url(text) else os.path.join(base, text) for text in source.sources]
@@ -156,7 +156,7 @@ def _from(base: str, sources: Sequence[Source]) -> tuple[Source, ...]:
 
 
 def _place(node: Any, keys: Sequence[str]) -> tuple[int, str]:
-    """Line and dotted key of what pydantic found fault with, as deep as the document goes."""
+    """Return line and dotted key of what pydantic rejected, as deep as the document goes."""
     line = node.start_mark.line + 1 if node else 1
     path = list[str]()
     for key in keys:
@@ -176,7 +176,7 @@ def _place(node: Any, keys: Sequence[str]) -> tuple[int, str]:
 
 
 def check_dropped(spec: Spec, files: Sequence[FileReferences]) -> None:
-    """Make sure that each variable that is to be dropped is in a file.
+    """Check that each variable in ``drop`` is in a file.
 
     Raises:
         SettingsError: no file has one of them.

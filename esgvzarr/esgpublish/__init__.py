@@ -1,7 +1,8 @@
-"""The one door to esgcet: its ``esgpublish``, its configuration, its transaction clients.
+"""Calls esgcet: its ``esgpublish``, its configuration, its transaction clients. No other room
+imports esgcet.
 
-esgcet exits, prints and answers ``None`` or ``False``; past this door there are values and errors.
-``import esgcet`` takes seconds, so it happens inside functions.
+esgcet exits, prints and returns ``None`` or ``False``; this room translates that into values and
+errors. ``import esgcet`` takes seconds, so functions import it when they need it.
 """
 
 from .configuration import INDEX_KINDS as INDEX_KINDS

@@ -1,4 +1,4 @@
-"""What esgcet is configured with, and whether it is there."""
+"""Read esgcet's configuration, and check that esgcet is installed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def config_path(arguments: Sequence[str]) -> Path:
-    """The ``esg.yaml`` that esgpublish reads when it is given these arguments.
+    """Return the ``esg.yaml`` that esgpublish reads with these arguments.
 
     Raises:
-        PublisherError: the arguments cannot be read; esgpublish itself exits with 2 on them.
+        PublisherError: the arguments are invalid; esgpublish itself exits with 2.
     """
     parser = _Parser(add_help=False)
     parser.add_argument(
@@ -29,12 +29,12 @@ def config_path(arguments: Sequence[str]) -> Path:
     )
     parser.add_argument(
         "--certificate", "-c"
-    )  # or else -c would be taken for the short form of -cfg
+    )  # Otherwise -c would be taken for the short form of -cfg.
     return Path(parser.parse_known_args(list(arguments))[0].config)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises where argparse exits."""
+    """A parser that raises where argparse exits."""
 
     def error(self, message: str) -> NoReturn:
         raise PublisherError(
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def check_config(config: str | os.PathLike[str]) -> None:
-    """Make sure that esgcet is there and does not write references of its own.
+    """Check that esgcet is installed and does not write references itself.
 
     Raises:
         PublisherError: esgcet is not installed, or ``kerchunk: generation:`` is on.
@@ -56,7 +56,8 @@ def check_config(config: str | os.PathLike[str]) -> None:
             f"{config}, key kerchunk.generation",
             "esgcet's own reference generation is on",
             expected=(
-                "off: it writes before registration, and its link makes the whole item invalid"
+                "off: it writes references before registration, and its link makes the "
+                "whole item invalid"
             ),
             todo="Set `generation: false` there, or remove the key.",
             code="publisher-kerchunk-on",
@@ -64,7 +65,7 @@ def check_config(config: str | os.PathLike[str]) -> None:
 
 
 def check_installed() -> None:
-    """Look whether esgcet is there, without importing it.
+    """Check that esgcet is installed, without importing it.
 
     Raises:
         PublisherError: it is not.
@@ -79,19 +80,19 @@ def check_installed() -> None:
 
 
 INDEX_KINDS = ("stac", "globus", "solr")
-"""In which esgcet registers."""
+"""Kinds of indexes to which esgcet registers."""
 
 
 def index_kind(config: Mapping[str, Any]) -> Literal["stac", "globus", "solr"]:
-    """The kind of index that esgcet takes where several are configured."""
+    """Return the kind of index that esgcet uses if several are configured."""
     if config.get("stac_config") or config.get("stac_api"):
         return "stac"
     return "globus" if config.get("globus_index") else "solr"
 
 
 def client_certificate(config: Mapping[str, Any]) -> Path | None:
-    """The file that ``cert`` names, if it is there: esgcet's Solr writer does without where it is
-    not.
+    """Return the file that ``cert`` names, if it exists: without it, esgcet's Solr writer sends no
+    certificate.
     """
     path = Path(str(config.get("cert") or "")).expanduser()
     return path if path.is_file() else None
@@ -99,8 +100,8 @@ def client_certificate(config: Mapping[str, Any]) -> Path | None:
 
 @functools.cache
 def item_schema(project: str) -> Mapping[str, Any] | None:
-    """The JSON schema of a project's STAC items, made by esgvoc of the vocabularies that esgcet
-    asks; None where it has none.
+    """Return the JSON schema of a project's STAC items, made by esgvoc from the vocabularies that
+    esgcet uses; None if there is none.
     """
     if importlib.util.find_spec("esgvoc") is None:
         return None
@@ -115,8 +116,8 @@ def item_schema(project: str) -> Mapping[str, Any] | None:
 
 
 def schema_version(project: str) -> str:
-    """The version of the STAC schema that esgcet registers a project's datasets with; empty where
-    it has none, and then cannot register.
+    """Return the version of the STAC schema with which esgcet registers a project's datasets; empty
+    if there is none, and esgcet cannot register.
     """
     from esgcet.util.settings import STAC_schema_versions
     from esgvoc.apps.jsg.json_schema_generator import get_schema_version

@@ -1,4 +1,4 @@
-"""Runs esgcet's ``esgpublish`` in this process, and hears of each dataset that it registers."""
+"""Run esgcet's ``esgpublish`` in this process, and report each dataset that it registers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 Record = Mapping[str, Any]
 Patched = Callable[..., Any]
 _RUNNING: list[_Hook] = []
-"""The run that listens to the entry point, if there is one."""
+"""The run that receives the calls of the entry point, if there is one."""
 _SENDING = frozenset(("update", "pid_cite", "pid", "compliance_check"))
-"""What esgcet's publishers do besides ``index_pub`` that sends, or writes files."""
+"""Methods of esgcet's publishers, besides ``index_pub``, that send or write files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,20 @@ class Registration:
     """One dataset that esgcet has just registered."""
 
     records: tuple[Record, ...] = field(repr=False)
-    """esgcet's publication records, one per file and the dataset's last, as they were before any
-    index writer changed them.
+    """esgcet's publication records, one per file and the dataset's last, from before an index
+    writer changed them.
     """
     paths: Mapping[str, str] = field(repr=False)
-    """Published HTTPServer URL of a file -> its path in the mapfile, esgcet's mount points applied.
+    """Published HTTPServer URL of a file -> its path in the mapfile, with esgcet's mount points
+    applied.
     """
     config: Mapping[str, Any] = field(repr=False)
-    """esgcet's settings for this dataset; holds ``stac_config``. Has credentials: never log it."""
+    """esgcet's settings for this dataset, with ``stac_config``. They hold credentials and must
+    never be logged.
+    """
     index_kind: Literal["stac", "globus", "solr"]
     dry_run: bool
-    """True if esgcet was told not to publish: then it was not let to."""
+    """Whether this is a dry run: then esgcet's method that publishes was not called."""
     sent: Record = field(default_factory=dict, repr=False)
     """The dataset's record as the index writer sent it."""
 
@@ -53,14 +56,16 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    """A map whose dataset esgcet did not register."""
+    """A mapfile whose dataset esgcet did not register."""
 
     path: str
-    """Of the map."""
+    """Path of the mapfile."""
     dataset_id: str
-    """The DSID; empty where esgcet did not get as far as its index."""
+    """The DSID; empty if esgcet did not reach its index."""
     tried: bool
-    """False where esgcet ended before it: at the first map that fails, it leaves the others."""
+    """False if esgcet ended before this mapfile: it leaves all others after the first one that
+    fails.
+    """
 
 
 def run_esgpublish(
@@ -69,21 +74,21 @@ def run_esgpublish(
     registering: Callable[[Registration], None] = lambda _: None,
     unregistered: Callable[[Unregistered], None] = lambda _: None,
 ) -> int:
-    """Run the unmodified ``esgpublish`` in this process and hear of each dataset that it registers.
+    """Run the unmodified ``esgpublish`` in this process, and report each dataset that it registers.
 
     Args:
-        arguments: what ``esgpublish`` is given, without the program's name.
-        registered: called once for each registered dataset, after esgcet is through with it.
-            Whatever it raises is logged with the DSID; it changes neither the run nor its status.
+        arguments: arguments of ``esgpublish``, without the program's name.
+        registered: called once for each registered dataset, after esgcet has finished with it. An
+            exception in it is logged with the DSID; it changes neither the run nor its status.
         registering: called just before esgcet sends a dataset to its index; must not raise.
-        unregistered: called in the end for each map whose dataset was not registered.
+        unregistered: called at the end for each mapfile whose dataset was not registered.
 
-    In a dry run esgcet scans the files and makes its records, and that is all: what sends or writes
-        is not run (updates of older
-    versions, PIDs, the compliance checker's report). esgcet's own dry run does some of it.
+    In a dry run esgcet only scans the files and makes its records: methods that send or write are
+    not called (updates of older versions, PIDs, the compliance checker's report). esgcet's own dry
+    run calls some of them.
 
     Returns:
-        The exit status that ``esgpublish`` would have had as a program.
+        The exit status that ``esgpublish`` would have as a program.
 
     Raises:
         PublisherError: esgcet is not installed.
@@ -95,7 +100,7 @@ def run_esgpublish(
     hook = _Hook(registered, registering)
     with ExitStack() as stack:
         stack.enter_context(swapped(sys, "argv", ["esgpublish", *arguments]))
-        for name in ("exit", "quit"):  # these close stdin too
+        for name in ("exit", "quit"):  # These exceptions close stdin too.
             stack.enter_context(swapped(builtins, name, sys.exit))
         if has_entry_point(pub_internal):
             stack.enter_context(hook.running())
@@ -118,28 +123,32 @@ def run_esgpublish(
 
 
 def has_entry_point(pub_internal: Any) -> bool:
-    """Whether this esgcet calls the entry points ``esgcet.published`` (docs/upstream)."""
+    """Whether this version of esgcet calls the entry points ``esgcet.published``
+    (docs/upstream).
+    """
     return getattr(pub_internal, "PUBLISHED", "") == "esgcet.published"
 
 
 def published(publisher: Any, _: Any) -> None:
-    """What esgcet calls by the entry point ``esgcet.published`` when it is through with a map."""
+    """Called by esgcet through the entry point ``esgcet.published`` when it has finished with a
+    mapfile.
+    """
     for hook in _RUNNING:
         hook.through(str(publisher.fullmap))
 
 
 def _status_of(main: Callable[[], None]) -> int:
-    """The exit status of a program."""
+    """Return the exit status of a program."""
     try:
         main()
     except SystemExit as stop:
         return _status(stop)
     except KeyboardInterrupt:
         raise
-    except FileNotFoundError as missing:  # a map or a configuration
+    except FileNotFoundError as missing:  # A mapfile or the configuration is wrong.
         log.error("esgpublish stopped: %s", missing)
         return 1
-    except BaseException:  # esgcet raises bare BaseException too
+    except BaseException:  # esgcet also raises bare BaseException.
         log.exception("esgpublish stopped")
         return 1
     return 0
@@ -147,7 +156,7 @@ def _status_of(main: Callable[[], None]) -> int:
 
 @contextmanager
 def swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an attribute another value meanwhile."""
+    """Set an attribute to another value inside the block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -172,7 +181,7 @@ def _status(stop: SystemExit) -> int:
 
 
 def _kept_in_dry_runs(method: Patched) -> Patched:
-    """The method, but in a dry run nothing; True, as for a check that passes."""
+    """Wrap a method so that a dry run does not call it, and returns True as for a passed check."""
 
     def wrapper(publisher: Any, *arguments: Any) -> Any:
         if publisher.argdict.get("dry_run"):
@@ -184,7 +193,7 @@ def _kept_in_dry_runs(method: Patched) -> Patched:
 
 
 def _named_maps() -> list[str]:
-    """The maps of the command line; none where it cannot be read."""
+    """Return the mapfiles of the command line; empty if it cannot be read."""
     from esgcet.util.args import PublisherArgs
 
     try:
@@ -194,10 +203,10 @@ def _named_maps() -> list[str]:
 
 
 class _Hook:
-    """Captures what ``index_pub`` is given, and acts when esgcet is through with the map.
+    """Captures the arguments of ``index_pub``, and acts when esgcet has finished with the mapfile.
 
-    It must not act inside ``index_pub``: esgcet may still exit(1) afterwards, and a map is one
-    dataset, whose last call counts.
+    It must not act inside ``index_pub``: esgcet may still exit(1) afterwards. A mapfile is one
+    dataset, and its last call of ``index_pub`` counts.
     """
 
     def __init__(
@@ -209,15 +218,15 @@ class _Hook:
         self._registering = registering
         self._captured: tuple[Registration, bool] | None = None
         self._map = ""
-        """Of the dataset that is captured."""
+        """The mapfile of the captured dataset."""
         self._maps: list[str] = []
         self._tried: dict[str, str] = {}
-        """Map that was tried and whose dataset was not registered -> its DSID, if that is known."""
+        """Mapfile whose dataset was not registered -> its DSID, if it is known."""
         self._through: set[str] = set()
-        """Maps whose datasets were registered."""
+        """Mapfiles whose datasets were registered."""
 
     def unregistered(self) -> Iterator[Unregistered]:
-        """The maps whose datasets were not registered, in the order of the run."""
+        """Yield the mapfiles whose datasets were not registered, in the order of the run."""
         for path in self._maps:
             if path in self._tried:
                 yield Unregistered(path, self._tried[path], tried=True)
@@ -244,7 +253,9 @@ class _Hook:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Listen to the entry point meanwhile. A map at which esgcet ends is heard of here."""
+        """Receive the calls of the entry point inside the block. A mapfile at which esgcet ends is
+        recorded here.
+        """
         _RUNNING.append(self)
         try:
             self._maps = _named_maps()
@@ -258,7 +269,7 @@ class _Hook:
             _RUNNING.remove(self)
 
     def through(self, fullmap: str) -> None:
-        """esgcet is through with a map."""
+        """Act on a mapfile that esgcet has finished with."""
         self._act(fullmap)
         self._captured = None
 
@@ -274,7 +285,7 @@ class _Hook:
                 try:
                     return super().run(fullmap, pub_args)
                 except KeyboardInterrupt:
-                    hook._captured = None  # the operator wants out
+                    hook._captured = None  # The operator interrupted the run.
                     raise
                 finally:
                     hook._act(fullmap)
@@ -285,7 +296,7 @@ class _Hook:
         if self._captured is None:
             self._tried[fullmap] = ""
             log.warning(
-                "%s: esgpublish did not get as far as the index, so there is nothing to reference",
+                "%s: esgpublish ended before it reached the index, so no references are made",
                 fullmap,
             )
             return
@@ -293,7 +304,7 @@ class _Hook:
         if not accepted:
             self._tried[fullmap] = registration.instance_id
             log.warning(
-                "%s: not registered by esgpublish, so nothing is referenced",
+                "%s: esgpublish did not register it, so no references are made",
                 registration.instance_id,
             )
             return
@@ -312,8 +323,8 @@ class _Hook:
 
 
 def _maps_of(named: Sequence[str]) -> Iterator[str]:
-    """The maps that esgcet takes one after the other where these are named: a map, a list of maps,
-    or a directory of them.
+    """Yield the mapfiles that esgcet processes, given a mapfile, a list of mapfiles, or a directory
+    of them.
     """
     for name in named:
         if os.path.isdir(name):
@@ -326,7 +337,7 @@ def _maps_of(named: Sequence[str]) -> Iterator[str]:
 
 
 def _maps_in(path: str) -> list[str]:
-    """The file itself if it is a map, else the maps that it lists."""
+    """Return the file itself if it is a mapfile, else the mapfiles that it lists."""
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     first = lines[0] if lines else ""
     if "|" in first and (".v" in first or "#" in first):
@@ -346,8 +357,8 @@ def _registration(publisher: Any, records: Sequence[Record]) -> Registration:
 
 
 def _paths(records: Sequence[Record], maplines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Local path by published URL. esgcet makes the File records in the order of the map, and may
-    skip lines.
+    """Return the local path of each published URL. esgcet makes the File records in the order of
+    the mapfile, and may skip lines.
     """
     paths: dict[str, str] = {}
     lines = iter(maplines)

@@ -1,4 +1,4 @@
-"""Changes of STAC items through esgcet's own clients, with their login and tokens."""
+"""Change STAC items through esgcet's own clients, with their login and tokens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .hook import swapped
 
 
 def certificate_end(path: str | os.PathLike[str]) -> float:
-    """When a client certificate ends, in seconds since 1970.
+    """Return when a client certificate expires, in seconds since 1970-01-01.
 
     Raises:
-        PublisherError: the file is no certificate.
+        PublisherError: the file is not a certificate.
     """
     check_installed()
     from cryptography.x509 import load_pem_x509_certificate
@@ -29,9 +29,9 @@ def certificate_end(path: str | os.PathLike[str]) -> float:
     except (OSError, ValueError) as error:
         raise PublisherError(
             str(path),
-            f"is no certificate: {error}",
+            f"is not a certificate: {error}",
             expected="a PEM file",
-            todo="See cert in esg.yaml.",
+            todo="Set cert in esg.yaml to the path of a certificate.",
             code="publisher-certificate",
         ) from error
 
@@ -39,8 +39,8 @@ def certificate_end(path: str | os.PathLike[str]) -> float:
 class TransactionClient:
     """Changes items through esgcet's own client (EGI or Globus), with its login and tokens.
 
-    The login happens at the first change, so that a run that changes nothing needs none. Messages
-    never hold a token.
+    The login happens at the first change, so that a run without changes needs none. Messages never
+    contain a token.
 
     Args:
         config: esgcet's settings, as in `Registration.config`.
@@ -59,7 +59,7 @@ class TransactionClient:
         Raises:
             LinkError: the API refused (``index-http-<status>``), or cannot be reached
                 (``index-unreachable``).
-            PublisherError: esgcet's login or configuration does not work, or this is a dry run, in
+            PublisherError: esgcet's login or configuration does not work; or this is a dry run, in
                 which nothing is sent.
         """
         subject = f"{collection}/{item_id}"
@@ -74,15 +74,16 @@ class TransactionClient:
         return status
 
     def check_login(self) -> float | None:
-        """Make sure that a change would need no login by hand: one is kept, and can be renewed.
+        """Check that a change would need no login by a person: a login is stored, and can be
+        renewed.
 
         Returns:
-            When it ends, in seconds since 1970; None if it does not say.
+            When it ends, in seconds since 1970-01-01; None if it states no end.
 
         Raises:
-            PublisherError: somebody has to log in (``publisher-login``), or the client cannot be
+            PublisherError: a person must log in (``publisher-login``), or the client cannot be
                 used.
-            LinkError: what esgcet's client asks cannot be reached.
+            LinkError: a server that esgcet's client asks cannot be reached.
         """
         check_installed()
         from esgcet.util.settings import TOKEN_STORAGE_FILE
@@ -102,11 +103,11 @@ class TransactionClient:
 
 
 def _end_of_login(path: Path) -> float | None:
-    """When the login in the file of either of esgcet's clients ends: that of Globus does not, that
-    of EGI says so.
+    """Return when the login in the file of one of esgcet's clients ends. That of Globus does not
+    end; that of EGI states its end.
 
     Raises:
-        PublisherError: it has none, or it ended.
+        PublisherError: the file holds no login, or it has ended.
     """
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -129,16 +130,16 @@ def _no_login(path: Path, found: str) -> PublisherError:
     return PublisherError(
         str(path),
         found,
-        expected="that of a publisher",
-        todo="Log in (esglogin).",
+        expected="the login of a publisher",
+        todo="Log in with esglogin.",
         code="publisher-login",
     )
 
 
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
-    """Turn what esgcet and its HTTP libraries throw into our errors. Their texts may quote headers,
-    so only types are passed on.
+    """Translate errors of esgcet and its HTTP libraries. Their texts may quote headers, so only
+    their types are passed on.
     """
     import requests
 
@@ -150,7 +151,7 @@ def _translated(subject: str) -> Iterator[None]:
         raise PublisherError(
             subject,
             "esgcet's login to the index failed",
-            todo="Log in again (esglogin), then esgvzarr resume.",
+            todo="Log in again with esglogin, then run esgvzarr resume.",
             code="publisher-login",
             retryable=isinstance(stop.__cause__, requests.ConnectionError | requests.Timeout),
         ) from None
@@ -168,7 +169,9 @@ def _translated(subject: str) -> Iterator[None]:
 def _patch_egi(
     client: Any, collection: str, item_id: str, operation: Mapping[str, Any]
 ) -> tuple[int, str]:
-    """esgcet's client drops the answer, so the request's own ``auth`` hook hears it."""
+    """Send an operation by the EGI client. It drops the answer, so a hook in the request's own
+    ``auth`` records it.
+    """
     heard: list[Any] = []
     auth = client.auth
 
@@ -181,7 +184,7 @@ def _patch_egi(
         client.json_patch(collection, item_id, [dict(operation)])
     if not heard:
         raise _unreachable(f"{collection}/{item_id}", "no answer")
-    answer = heard[0]  # a redirect ends a PATCH: what follows is a GET
+    answer = heard[0]  # A redirect turns a PATCH into a GET.
     token = answer.request.headers.get("Authorization", "").removeprefix("Bearer ")
     return answer.status_code, answer.text.replace(token, "***") if token else answer.text
 
@@ -189,8 +192,8 @@ def _patch_egi(
 def _patch_globus(
     client: Any, collection: str, item_id: str, operation: Mapping[str, Any]
 ) -> tuple[int, str]:
-    """esgcet's own method turns every error into ``False``, so its client underneath is asked the
-    same.
+    """Send an operation by the Globus client. esgcet's own method turns every error into ``False``,
+    so the client that it uses is called directly.
     """
     from globus_sdk import AuthAPIError, GlobusAPIError, NetworkError
 
@@ -214,13 +217,13 @@ def _unreachable(subject: str, reason: str) -> LinkError:
     return LinkError(
         subject,
         f"the transaction API cannot be reached: {reason}",
-        todo="Try esgvzarr resume later.",
+        todo="Run esgvzarr resume later.",
         code="index-unreachable",
     )
 
 
 def _refused(subject: str, status: int, body: str) -> LinkError:
-    """RFC 9457 bodies say why; others are quoted."""
+    """Make the error for a refusal. RFC 9457 bodies state the reason; other bodies are quoted."""
     try:
         problem = json.loads(body)
     except (ValueError, RecursionError):

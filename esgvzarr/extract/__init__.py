@@ -1,4 +1,4 @@
-"""Cut a part of a dataset out of its references, as a NetCDF file.
+"""Write a part of a dataset to a NetCDF file.
 
 Only the chunks that hold the part are fetched. Numbers are written as the files store them.
 """
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     import xarray
 
 Progress = Callable[[int, int], None]
-"""Told of decoded bytes: done, and in all."""
+"""Is told the number of decoded bytes so far, and in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What was written."""
+    """The file that was written."""
 
     path: Path
     variables: tuple[str, ...]
     size: int
-    """Bytes of the file."""
+    """Size of the file in bytes."""
 
 
 def extract(
@@ -49,18 +49,18 @@ def extract(
 ) -> Extracted:
     """Write a part of a dataset to a NetCDF-4 file.
 
-    A run that was interrupted is gone on with: the parts that it read are kept beside ``out``
+    A repeated run continues an interrupted one: the parts that were read are kept beside ``out``
     until the file is whole.
 
     Args:
         source: the id of a dataset, or the URL or path of references.
-        out: path of the file, which must not be there yet.
-        request: which variables, times, levels and places.
-        progress: told of decoded bytes.
+        out: path of the file, which must not exist yet.
+        request: variables, times, levels and places.
+        progress: is told the number of decoded bytes.
 
     Raises:
-        SourceError: there is no such dataset, or nothing of it is asked for.
-        StoreError: ``out`` is there already, or cannot be written.
+        SourceError: the dataset does not exist, or the part is empty.
+        StoreError: ``out`` exists already, or cannot be written.
     """
     path = Path(out)
     _check_target(path)
@@ -95,22 +95,22 @@ def _check_target(path: Path) -> None:
     if path.exists():
         raise StoreError(
             str(path),
-            "is there already",
+            "exists already",
             expected="no such file",
-            todo="Give another name with -o, or delete it.",
+            todo="Give another name with -o, or delete the file.",
             code="store-exists",
         )
     if not os.access(path.absolute().parent, os.W_OK):
         raise StoreError(
             str(path),
             "cannot be written",
-            expected="a directory that is there and that this user may write to",
+            expected="a directory that exists and that this user may write to",
             code="store-unwritable",
         )
 
 
 def _open(source: str, request: Request) -> tuple[xarray.Dataset, Request]:
-    """The dataset that is meant as stored, or as decoded where its segments are stored in different
+    """Return the requested dataset as stored, or decoded if its segments are stored in different
     ways; and the request within it.
     """
     from ..reader import open_dataset, open_named
@@ -135,7 +135,7 @@ def _open(source: str, request: Request) -> tuple[xarray.Dataset, Request]:
 
 
 def _shifted(values: np.ndarray, shift: np.ndarray | None) -> np.ndarray:
-    """Longitudes that cross the seam of the grid, made to increase."""
+    """Shift longitudes that cross the seam of the grid, so that they increase."""
     if shift is None:
         return values
     along_first = shift.reshape((-1,) + (1,) * (values.ndim - 1))

@@ -1,4 +1,6 @@
-"""Which group of a document a request means: variables that do not fit each other are in groups."""
+"""Find the group of a document that a request means: variables that do not fit each other are in
+different groups.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def choose_group(source: Source, request: Request) -> tuple[str, Request]:
-    """The group that holds all variables asked for, and the request within it.
+    """Return the group that holds all requested variables, and the request within it.
 
     Args:
-        source: the document. The group is the root, an empty path, where it has no others.
-        request: its variables may be named ``GROUP/NAME`` where there are groups.
+        source: the document. A document without groups has only the root, with an empty path.
+        request: its variables may be named ``GROUP/NAME`` if there are groups.
 
     Raises:
         SourceError: no group holds all of them, or several do.

@@ -1,7 +1,8 @@
-"""The result as CF NetCDF-4: types, fills, packing and attributes as in the source files.
+"""Write the result as CF NetCDF-4: types, fill values, packing and attributes as in the source
+files.
 
-Where segments are packed in different ways, values are written unpacked, in the type that xarray
-decodes them to.
+If segments are packed in different ways, values are written unpacked, in the type to which xarray
+decodes them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 Blocks = Callable[[str], Iterator[tuple[int, int, np.ndarray]]]
-"""Gives for a variable its parts: first step, end, numbers."""
+"""Yields the parts of a variable: first step, step after the last, numbers."""
 _OF_THE_TYPE = (
     "missing_value",
     "valid_min",
@@ -32,7 +33,7 @@ _OF_THE_TYPE = (
 )
 """Attributes that have the type of their variable (CF conventions, section 2.5.1)."""
 _LEVEL = 1
-"""Of deflate: higher levels cost much time and save little after shuffling."""
+"""Level of deflate: higher levels take much time and save little after shuffling."""
 
 
 def write_netcdf(
@@ -41,11 +42,11 @@ def write_netcdf(
     """Write the selected variables.
 
     Args:
-        path: of the file, which is not there yet.
-        dataset: opened without decoding of times, lazily.
-        selection: of it.
+        path: path of the file, which does not exist yet.
+        dataset: opened lazily, without decoding of times.
+        selection: the part of it to write.
         blocks: reads a variable part by part.
-        history: a line that goes before the dataset's own history.
+        history: a line that is put before the dataset's own history.
     """
     import netCDF4
 
@@ -100,8 +101,8 @@ def _make_variable(file: netCDF4.Dataset, name: str, variable: xarray.Variable) 
 
 
 def _typed_attributes(variable: xarray.Variable) -> dict[str, Any]:
-    """The attributes, and the fill value of decoded numbers; those that have to be of the
-    variable's type are.
+    """Return the attributes, with the fill value of decoded numbers. Attributes that must have the
+    variable's type are converted.
     """
     attrs = dict(variable.attrs)
     dtype = variable.dtype
@@ -125,7 +126,7 @@ def _set_attributes(target: Any, attrs: Mapping[str, Any]) -> None:
 
 def _write(made: Any, variable: xarray.Variable, start: int, stop: int, values: np.ndarray) -> None:
     fill = variable.encoding.get("_FillValue")
-    if values.dtype.kind == "f" and fill is not None:  # decoded: what is missing is NaN
+    if values.dtype.kind == "f" and fill is not None:  # Decoded numbers: missing values are NaN.
         values = np.where(np.isnan(values), np.asarray(fill, values.dtype), values)
     if variable.ndim:
         made[start:stop] = values

@@ -1,7 +1,7 @@
-"""The parts in which the selected numbers are read, kept on disk until all are there.
+"""Read the selected numbers in parts, which are kept on disk until all are read.
 
-A part is one file beside the result, written whole or not at all, so that a run that was
-interrupted goes on where it ended.
+A part is one file beside the result, written whole or not at all, so that a repeated run continues
+an interrupted one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import xarray
 
 PART_BYTES = 32 * 2**20
-"""Decoded bytes of a part, at most, unless one stored chunk has more."""
+"""The most decoded bytes of a part, unless one stored chunk has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Part:
 
     @property
     def file_name(self) -> str:
-        """Name of the file that keeps it."""
+        """Name of the file that holds it."""
         return f"{self.variable}-{self.start:09}.npy"
 
 
 def shape_of(variable: xarray.Variable, selection: Selection) -> tuple[int, ...]:
-    """Lengths of the dimensions in the result."""
+    """Return the lengths of the dimensions in the result."""
     lengths = []
     for dimension, length in zip(variable.dims, variable.shape, strict=True):
         chosen = selection.indices.get(str(dimension))
@@ -52,7 +52,7 @@ def shape_of(variable: xarray.Variable, selection: Selection) -> tuple[int, ...]
 
 
 def parts_of(name: str, variable: xarray.Variable, selection: Selection) -> Iterator[Part]:
-    """The parts of a variable. They end where its stored chunks end."""
+    """Yield the parts of a variable. They end where its stored chunks end."""
     shape = shape_of(variable, selection)
     if not shape:
         yield Part(name, 0, 1)
@@ -69,7 +69,7 @@ def parts_of(name: str, variable: xarray.Variable, selection: Selection) -> Iter
 
 
 def _chunk_ends(variable: xarray.Variable, selection: Selection) -> np.ndarray:
-    """Steps of the result before which a stored chunk ends, the last one included."""
+    """Return the steps of the result at which stored chunks end, including the last one."""
     dimension = str(variable.dims[0])
     chosen = selection.indices.get(dimension)
     indices = np.arange(variable.shape[0]) if chosen is None else chosen
@@ -83,7 +83,7 @@ def _chunk_ends(variable: xarray.Variable, selection: Selection) -> np.ndarray:
 
 
 def read_part(variable: xarray.Variable, selection: Selection, part: Part) -> np.ndarray:
-    """The numbers of a part. Only the chunks that hold them are fetched."""
+    """Read the numbers of a part. Only the chunks that hold them are fetched."""
     runs = []
     for axis, (dimension, length) in enumerate(zip(variable.dims, variable.shape, strict=True)):
         chosen = selection.indices.get(str(dimension))
@@ -97,7 +97,7 @@ def read_part(variable: xarray.Variable, selection: Selection, part: Part) -> np
 
 
 def _read_runs(variable: xarray.Variable, runs: list[list[slice]]) -> np.ndarray:
-    """Read each combination of runs, and put the pieces beside each other."""
+    """Read each combination of runs, and concatenate the pieces."""
     lengths = []
     places = []
     for along in runs:
@@ -122,7 +122,7 @@ class PartStore:
 
     Args:
         out: path of the result.
-        meaning: what is being extracted. Parts that were kept for something else are deleted.
+        meaning: what is extracted. Parts that were kept for another extraction are deleted.
     """
 
     def __init__(self, out: Path, meaning: Mapping[str, object]) -> None:
@@ -150,7 +150,9 @@ class PartStore:
         os.replace(staged, path)
 
     def load(self, part: Part) -> np.ndarray:
-        """The numbers, or texts, of a kept part; no pickle, which others may have left, is run."""
+        """Return the numbers, or texts, of a kept part; pickled data, which another program may
+        have left, are refused.
+        """
         loaded: np.ndarray = np.load(self.directory / part.file_name, allow_pickle=False)
         return loaded.astype(object) if loaded.dtype.kind == "U" else loaded
 

@@ -1,7 +1,7 @@
-"""Which part of a dataset is cut out: a pure choice of indices.
+"""Choose the indices of the part that is extracted. No input or output.
 
 Rules: CF conventions 1.11, sections 4.1 and 4.2 (latitude, longitude), 4.3 (vertical coordinate),
-4.4 (time); ISO 8601 reduced accuracy, so that ``2000`` means the whole year.
+4.4 (time); ISO 8601 reduced accuracy, by which ``2000`` means the whole year.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ class Box:
 
     @property
     def width(self) -> float:
-        """Degrees of longitude; 360 for the whole circle."""
+        """Width in degrees of longitude; 360 for the whole circle."""
         return (self.east - self.west) % 360 or 360.0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asks for. An empty text or None asks for everything."""
+    """The requested part. An empty text or None requests everything."""
 
     variables: tuple[str, ...] = ()
     time: str = ""
-    """``2000/2010``: first and last date, each a year, month, day or minute; or one of them."""
+    """``2000/2010``: first and last date, each a year, month, day or minute; or a single one."""
     box: Box | None = None
     level: str = ""
     """A value of the vertical coordinate in its own units, or two of them: ``10000/50000``."""
@@ -66,18 +66,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is read and written."""
+    """The indices that are read and written."""
 
     names: tuple[str, ...]
     """Variables, in the order of the dataset."""
     indices: Mapping[str, np.ndarray]
     """Dimension -> indices in the order of the result; dimensions that stay whole are left out."""
     shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Variable -> degrees that are added along its longitude, so that it increases."""
+    """Variable -> degrees that are added to its longitudes, so that they increase."""
 
 
 def choose(dataset: xarray.Dataset, request: Request) -> Selection:
-    """The indices that a request means in a dataset that was opened without decoding of times.
+    """Return the indices that a request means in a dataset that was opened without decoding of
+    times.
 
     Raises:
         SourceError: the dataset has no such variable, time, level or place.
@@ -100,14 +101,14 @@ def choose(dataset: xarray.Dataset, request: Request) -> Selection:
 
 
 def runs_of(indices: np.ndarray) -> Iterator[slice]:
-    """The runs of consecutive indices, as slices in their order."""
+    """Yield the runs of consecutive indices, as slices in their order."""
     breaks = np.flatnonzero(np.diff(indices) != 1) + 1
     for run in np.split(indices, breaks):
         yield slice(int(run[0]), int(run[-1]) + 1)
 
 
 def _names(dataset: xarray.Dataset, asked: Sequence[str]) -> tuple[str, ...]:
-    """The variables asked for, and all that describe them."""
+    """Return the requested variables, and all variables that describe them."""
     if not asked:
         return tuple(map(str, dataset.variables))
     for name in asked:
@@ -133,7 +134,7 @@ def _check_there(dataset: xarray.Dataset, name: str) -> None:
     data = [str(one) for one, variable in dataset.variables.items() if variable.ndim > 1]
     raise SourceError(
         name,
-        "is no variable of the dataset",
+        "is not a variable of the dataset",
         expected=f"one of {', '.join(data)}",
         code="source-selection",
     )
@@ -146,7 +147,7 @@ def _time_name(dataset: xarray.Dataset) -> str:
     raise SourceError(
         "--time",
         "the dataset has no time coordinate",
-        expected="a dataset with time",
+        expected="a dataset with a time coordinate",
         code="source-selection",
     )
 
@@ -166,7 +167,9 @@ def _time_indices(time: xarray.DataArray, text: str) -> np.ndarray:
 
 
 def _date_parts(text: str) -> tuple[int, ...]:
-    """``2000-03`` is (2000, 3): it means every moment that begins with these parts."""
+    """Parse a date. ``2000-03`` is (2000, 3): it means every moment that begins with these
+    parts.
+    """
     found = _DATE.match(text.strip())
     if found is None:
         raise SourceError(
@@ -203,7 +206,7 @@ def _level_indices(levels: xarray.DataArray, text: str) -> np.ndarray:
     except ValueError:
         raise SourceError(
             f"--level {text!r}",
-            "is no number",
+            "is not a number",
             expected="a value of the vertical coordinate, or two with / between",
             code="source-selection",
         ) from None
@@ -252,7 +255,7 @@ def _choose_box(
 def _coordinate(
     dataset: xarray.Dataset, standard_name: str, units: re.Pattern[str]
 ) -> xarray.DataArray:
-    """The latitude or longitude of the cells; not that of a rotated pole, nor of bounds."""
+    """Return the latitude or longitude of the cells, not that of a rotated pole or of bounds."""
     named = [
         name
         for name, variable in dataset.variables.items()
@@ -275,7 +278,7 @@ def _coordinate(
 
 
 def _nothing(dataset: xarray.Dataset, dimension: str, request: Request) -> SourceError:
-    """Why nothing is chosen along a dimension, and what there is."""
+    """Make the error for an empty selection along a dimension, with the range of the dataset."""
     values = dataset[dimension].values if dimension in dataset.variables else np.empty(0)
     attrs = dataset[dimension].attrs if dimension in dataset.variables else {}
     if request.time and " since " in str(attrs.get("units", "")) and values.size:
@@ -284,10 +287,10 @@ def _nothing(dataset: xarray.Dataset, dimension: str, request: Request) -> Sourc
     elif values.size:
         there = f"a part of {values.min()} to {values.max()} {attrs.get('units', '')}".strip()
     else:
-        there = "a part that holds cells"
+        there = "a part that holds grid cells"
     return SourceError(
         f"the selection along {dimension}",
-        "holds nothing of the dataset",
+        "contains no data of the dataset",
         expected=there,
         code="source-selection",
     )

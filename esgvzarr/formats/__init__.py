@@ -1,4 +1,6 @@
-"""Scan files: which variables they hold, and where the bytes are. One module per file format."""
+"""Scan files: find which variables they hold, and where their bytes lie. One module for each file
+format.
+"""
 
 from __future__ import annotations
 
@@ -16,49 +18,53 @@ from .content import Needs, SparseContent
 from .names import check_any, check_paths, check_scalars
 
 HEAD = 128 * 1024
-"""Bytes read of each file at first: in netCDF-4 files they usually hold all metadata but the chunk
-indexes.
+"""Bytes that are read of each file first. In netCDF-4 files they usually hold all metadata except
+the chunk indexes.
 """
 _T = TypeVar("_T")
 _MAGIC = 8
-"""Bytes by which a file's format is known."""
+"""Length of the first bytes that identify a format."""
 _USER_BLOCK = 512
-"""Bytes of the smallest user block before an HDF5 file."""
+"""Size of the smallest user block before an HDF5 file, in bytes."""
 _USER_BLOCKS = 8
-"""Sizes of user blocks that are looked for: up to 64 KiB."""
+"""Number of sizes of user blocks that are tried: up to 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fetched:
-    """What a scan has read of a file over HTTP, for others to go on with."""
+    """What a scan read of a file over HTTP, for the proof to reuse."""
 
     content: SparseContent
     hint: FileReferences | None
-    """Where the scan found chunks: a hint what to fetch next, and no more. None where it failed."""
+    """The places of chunks that the scan found; used only to decide what to fetch next. None if the
+    scan failed.
+    """
 
 
 class Format(Protocol):
-    """A file format. A new one is a module, an entry point in the group ``esgvzarr.formats``, and
-    tests.
+    """A file format. To add one, write a module, an entry point in the group ``esgvzarr.formats``,
+    and tests.
 
-    The proof reads the files with netCDF-C. Files of a format that netCDF-C does not read can be
+    The proof reads the files with netCDF-C. Files of a format that netCDF-C cannot read can be
     scanned and looked at (`esgvzarr.references`), but not published: ``file-unreadable``.
     """
 
     name: str
     magics: tuple[bytes, ...]
-    """First bytes by which its files are known."""
+    """The first bytes of files of this format; any of them."""
     user_blocks: bool
     """Whether a file may begin after a block of 512, 1024, 2048 ... bytes that is not its own."""
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
-        """Describe a whole file. A generator: it yields the places of bytes that ``content`` does
-        not have, goes on when they are there, and returns the description.
+        """Describe a whole file.
+
+        This generator yields the ranges of bytes that ``content`` lacks, continues when they were
+        added, and returns the description.
 
         Args:
-            file: what its record says.
-            content: the first bytes, and all that was asked for.
+            file: the record of the file.
+            content: the first bytes, and all bytes that were requested.
 
         Raises:
             FormatError: a part of the file cannot be referenced. No variable is left out.
@@ -67,15 +73,15 @@ class Format(Protocol):
 
 
 def known_formats() -> tuple[type[Format], ...]:
-    """All formats that are installed."""
+    """Return all installed formats."""
     return tuple(point.load() for point in registered("esgvzarr.formats").values())
 
 
 def recognise(head: bytes, subject: str) -> type[Format]:
-    """The format of a file, by its first bytes.
+    """Return the format of a file, from its first bytes.
 
     Raises:
-        FormatError: none that is known; the message shows what was found.
+        FormatError: the first bytes are those of no known format; the message shows them.
     """
     for known in known_formats():
         if head.startswith(known.magics):
@@ -97,7 +103,7 @@ def recognise(head: bytes, subject: str) -> type[Format]:
 
 
 def _after_user_block(known: type[Format], head: bytes) -> list[int]:
-    """The places beyond a user block where a file of a format may begin: bytes 512, 1024, 2048 ...
+    """Return the bytes after a user block where a file of a format may begin: 512, 1024, 2048 ...
 
     Rule: HDF5 File Format Specification, II.A.
     """
@@ -113,11 +119,11 @@ class Reading:
     read: str = "auto"
     """``http``, ``local`` or ``auto``, as the setting of that name."""
     served: Mapping[str, Head] = field(default_factory=dict)
-    """What the server says of files that are read from disk, by URL; so that it makes no difference
-    where they are read.
+    """What the server states about files that are read from disk, by URL: the references then do
+    not depend on where files were read.
     """
     bounds: bool = False
-    """Read the bounds of time whole, at whatever cost: several datasets are to share them."""
+    """Read the bounds of time whole, at any cost, because several datasets will share them."""
 
 
 def scan(
@@ -131,14 +137,15 @@ def scan(
     """Scan all files together: each round fetches what all of them need next.
 
     Args:
-        files: what to scan. The references always hold their URLs.
+        files: the files to scan. The references always hold their URLs.
         transport: reads the bytes.
-        read: as in `Reading`, and so are the others.
-        served: what the server says of files that are read from disk.
-        bounds: read the bounds of time whole.
+        read: ``http``, ``local`` or ``auto``, as in `Reading`.
+        served: what the server states about files that are read from disk, by URL.
+        bounds: whether the bounds of time are read whole.
 
     Raises:
-        FormatError, TransportError: a file cannot be referenced whole, or not be read.
+        FormatError: a file cannot be referenced whole.
+        TransportError: a file cannot be read.
     """
     found, _ = scan_and_keep(files, transport, Reading(read, served or {}, bounds))
     return found
@@ -147,10 +154,11 @@ def scan(
 def scan_and_keep(
     files: Sequence[FileRecord], transport: Transport, reading: Reading
 ) -> tuple[list[FileReferences], dict[str, Fetched]]:
-    """What ``scan`` gives, and what was read of each file over HTTP, by its URL.
+    """Return the result of ``scan``, and what was read of each file over HTTP, by its URL.
 
     Raises:
-        FormatError, TransportError: a file cannot be referenced whole, or not be read.
+        FormatError: a file cannot be referenced whole.
+        TransportError: a file cannot be read.
     """
     places = [location_of(file, reading.read) for file in files]
     heads = transport.read_heads(places, HEAD)
@@ -181,7 +189,7 @@ def scan_and_keep(
 
 
 def location_of(file: FileRecord, read: str) -> str:
-    """Where the bytes are nearest: a path or URL. ``read`` is as the setting of that name."""
+    """Return the nearest path or URL of a file's bytes. ``read`` is the setting of that name."""
     if read == "http" or file.path is None:
         return file.url
     if read == "local" or (
@@ -196,14 +204,14 @@ def location_of(file: FileRecord, read: str) -> str:
 def check_served(
     files: Sequence[FileRecord], transport: Transport, *, read: str = "auto"
 ) -> dict[str, Head]:
-    """Look at the files that ``scan`` reads from disk as users have them: byte ranges, size, first
-    bytes.
+    """Check that the server gives readers the files that ``scan`` reads from disk: byte ranges,
+    size, first bytes.
 
     Returns:
-        What the server says of each of them, by URL.
+        What the server states about each of them, by URL.
 
     Raises:
-        FormatError, TransportError: no reader could follow references to a file.
+        FormatError, TransportError: readers could not follow references to a file.
     """
     others = [file for file in files if is_url(file.url) and location_of(file, read) != file.url]
     heads = transport.read_heads([file.url for file in others], _MAGIC)
@@ -214,7 +222,7 @@ def check_served(
 
 
 def _check_start(file: FileRecord, head: Head, transport: Transport) -> None:
-    """Refuse what is no netCDF file by its first bytes, or after a user block."""
+    """Refuse a file whose first bytes, also after a user block, are those of no NetCDF file."""
     try:
         recognise(head.data, file.url)
     except FormatError:
@@ -226,8 +234,8 @@ def _check_size(file: FileRecord, head: Head) -> None:
         raise TransportError(
             file.url,
             f"has {head.size} bytes",
-            expected=f"{file.size} bytes, as its record says",
-            todo="The file was replaced or cut short: publish it again, or restore it.",
+            expected=f"{file.size} bytes, as its record states",
+            todo="The file was replaced or cut short: restore it, or publish it again.",
             code="transport-size-differs",
         )
 
@@ -238,7 +246,7 @@ def _in_step(
     places: Sequence[str],
     transport: Transport,
 ) -> list[_T]:
-    """Drive the scans of all files, one batch of reads a round."""
+    """Run the scans of all files, with one batch of reads in each round."""
     found: dict[int, _T] = {}
     running = dict(enumerate(scans))
     while running:
@@ -260,7 +268,7 @@ def _in_step(
 
 
 def _gaps(content: SparseContent, place: str, start: int, stop: int) -> list[tuple[int, int]]:
-    """What has to be fetched so that the bytes from ``start`` to ``stop`` are known."""
+    """Return the ranges between ``start`` and ``stop`` that are not known yet."""
     return list(content.page_gaps(start, stop) if is_url(place) else content.gaps(start, stop))
 
 
@@ -271,7 +279,7 @@ def _with_values(
     locations: Sequence[str],
     transport: Transport,
 ) -> list[FileReferences]:
-    """Read what has to be compared or inlined, of all files in one batch."""
+    """Read the values that must be compared or inlined, of all files in one batch."""
     needs = []
     for number, (file, names) in enumerate(zip(files, chosen, strict=True)):
         for name in sorted(names):
@@ -292,14 +300,15 @@ def _with_values(
 def fetch_metadata(
     urls: Sequence[str], transport: Transport, known: Mapping[str, Fetched]
 ) -> dict[str, Fetched]:
-    """What a scan would read of files over HTTP, all files together.
+    """Fetch what a scan would read of files over HTTP, all files together.
 
-    Nothing is judged here. A file that cannot be scanned is fetched as far as that takes.
+    Files are not judged here. A file that cannot be scanned is fetched up to the point where its
+    scan fails.
 
     Args:
-        urls: of the files.
-        transport: reads.
-        known: what a scan has read before, which is not read again.
+        urls: URLs of the files.
+        transport: reads the files.
+        known: what a scan read before, which is not read again.
 
     Raises:
         TransportError: a file cannot be read.
@@ -321,7 +330,7 @@ def fetch_metadata(
 def _tolerant(
     url: str, head: Head, content: SparseContent
 ) -> Generator[Needs, None, FileReferences | None]:
-    """A scan that ends where the file cannot be scanned."""
+    """Scan a file, and return None if it cannot be scanned."""
     try:
         known = recognise(head.data, url)
         return (yield from known.scan(FileRecord(url.rsplit("/", 1)[-1], url), content))

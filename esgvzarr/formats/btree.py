@@ -1,13 +1,12 @@
-"""Where HDF5 keeps the chunk index of a dataset, and that index read level by level.
+"""Find the chunk index of an HDF5 dataset, and read it level by level.
 
-libhdf5 reads the nodes of a chunk index one after the other, which over HTTP costs a round trip
-each; the nodes of one level can be fetched at once. Only version 1 B-trees are read here, as
-netCDF-4 writes them by default; libhdf5 reads all others. The caller compares the walk with
-libhdf5's own chunk count and storage size.
+libhdf5 reads the nodes of a chunk index one after the other, and over HTTP each takes a round trip;
+here the nodes of one level are fetched at once. Only version 1 B-trees are read, which netCDF-4
+writes by default; libhdf5 reads all other indexes. The caller compares the result with libhdf5's
+own chunk count and storage size.
 
 Rules: HDF5 File Format Specification version 3.0, sections III.A.1 (version 1 B-trees), IV.A.1
-    (object headers), IV.A.2.i (data
-layout message), IV.A.2.q (object header continuation).
+(object headers), IV.A.2.i (data layout message), IV.A.2.q (object header continuation).
 """
 
 from __future__ import annotations
@@ -25,31 +24,31 @@ _LAYOUT = 0x08
 _CONTINUATION = 0x10
 _NODE_PREFIX = 24
 _NODE_ENTRIES = 64
-"""Twice the default "indexed storage internal node K"; files with another K are left to libhdf5."""
+"""Twice the default of "indexed storage internal node K"; libhdf5 reads files with another K."""
 _MOST_BLOCKS = 100
 _DEEPEST = 16
 
 
 class IndexUnknown(Exception):
-    """Not an index that is known here: libhdf5 has to read it."""
+    """The index is of a kind that is not read here: libhdf5 must read it."""
 
 
 class IndexDisordered(Exception):
-    """An index in which libhdf5 does not find a chunk by its place, though it lists it: damaged."""
+    """The index lists a chunk that libhdf5 does not find by its place: the file is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkIndex:
-    """The chunks of one dataset as its index states them."""
+    """The chunks of one dataset, as its index states them."""
 
     starts: np.ndarray
-    """(chunk, dimension) int64: first element of the chunk."""
+    """(chunk, dimension) int64: index of the first element of the chunk."""
     offsets: np.ndarray
     """(chunk,) int64: first byte in the file."""
     sizes: np.ndarray
-    """(chunk,) int64: bytes as stored."""
+    """(chunk,) int64: size in bytes, as stored."""
     filter_masks: np.ndarray
-    """(chunk,) int64: bit n set where filter n of the pipeline was skipped."""
+    """(chunk,) int64: bit n is set if filter n of the pipeline was skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +56,17 @@ class _Level:
     """All nodes of one level, in the order of the tree."""
 
     number: int
-    """0 for the leaves."""
+    """Number of the level; 0 for the leaves."""
     entries: np.ndarray
-    """(entry,) of all nodes, one node after the other."""
+    """(entry,): the entries of all nodes, one node after the other."""
     ends: np.ndarray
-    """(entry, dimension + 1) int64: where the part of an entry ends, by the key after it."""
+    """(entry, dimension + 1) int64: where the range of an entry ends, according to the next key."""
     used: np.ndarray
-    """(node,) int64: number of entries, at least 1 unless the whole index is empty."""
+    """(node,) int64: number of entries; at least 1, unless the whole index is empty."""
 
     @property
     def starts(self) -> np.ndarray:
-        """(entry, dimension + 1) int64: where the part of an entry begins."""
+        """(entry, dimension + 1) int64: where the range of an entry begins."""
         return _whole_keys(self.entries)
 
 
@@ -78,18 +77,19 @@ class _Messages:
     start: int
     stop: int
     prefix: struct.Struct
-    """Reads type and size of a message; its size is that of a message's whole prefix."""
+    """Unpacks type and size of a message; its size is that of a message's whole prefix."""
 
 
 def read_index(
     content: SparseContent, header: int, rank: int
 ) -> Generator[Needs, None, ChunkIndex]:
-    """The chunk index of the dataset of ``rank`` dimensions whose object header begins at byte
-    ``header``.
+    """Read the chunk index of the dataset with ``rank`` dimensions whose object header begins at
+    byte ``header``.
 
     Raises:
-        IndexUnknown: the index is of another kind, or is not what the specification says.
-        IndexDisordered: its keys are not in order, so that chunks are not found by their places.
+        IndexUnknown: the index is of another kind, or does not follow the specification.
+        IndexDisordered: its keys are not in order, so that libhdf5 does not find all chunks by
+            their places.
     """
     root = yield from _find_root(content, header, rank)
     if root == UNDEFINED:
@@ -109,18 +109,19 @@ def read_index(
 
 
 def _whole_keys(entries: np.ndarray) -> np.ndarray:
-    """(entry, dimension + 1) int64: keys as they are compared. Only the last number of the key
-    that ends the index is not 0.
+    """Return (entry, dimension + 1) int64: the keys in the form in which they are compared.
+
+    Only the key that ends the index has a last number other than 0.
     """
     columns = (entries["starts"], entries["zero"][:, np.newaxis])
     return np.concatenate(columns, axis=1).astype(np.int64)
 
 
 def _check_order(level: _Level, above: _Level | None) -> None:
-    """Look whether a search by place, from the root down, comes to each entry.
+    """Check that a search by place, from the root down, finds each entry.
 
     Raises:
-        IndexDisordered: it does not.
+        IndexDisordered: it does not find an entry.
     """
     starts = level.starts
     if level.entries["zero"].any():
@@ -138,7 +139,9 @@ def _check_order(level: _Level, above: _Level | None) -> None:
 
 
 def _before(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(row,) whether a place of ``one`` comes before that of ``other`` in the order of the grid."""
+    """Return (row,): whether a place of ``one`` comes before that of ``other`` in the order of the
+    grid.
+    """
     if not one.size:
         return np.ones(len(one), np.bool_)
     signs = np.sign(other - one)
@@ -154,8 +157,8 @@ def _index(entries: np.ndarray) -> ChunkIndex:
 
 
 def _entry(rank: int) -> np.dtype[np.void]:
-    """A key and the child after it. Keys hold one more offset than the dataset has dimensions,
-    always 0.
+    """Return the type of a key and the child after it. Keys hold one more offset than the dataset
+    has dimensions; it is always 0.
     """
     return np.dtype(
         [
@@ -171,17 +174,17 @@ def _entry(rank: int) -> np.dtype[np.void]:
 def _read_level(
     content: SparseContent, addresses: np.ndarray, rank: int
 ) -> Generator[Needs, None, _Level]:
-    """The nodes at ``addresses``, which are of one level."""
+    """Read the nodes at ``addresses``, which are all of one level."""
     entry = _entry(rank)
     size = _NODE_PREFIX + _NODE_ENTRIES * entry.itemsize + entry.itemsize - 8
-    # one key more than children; libhdf5 reads the whole node
+    # A node has one key more than children; libhdf5 reads the whole node.
     if len(addresses) == 0 or addresses.min() <= 0 or addresses.max() + _NODE_PREFIX > content.size:
         raise IndexUnknown("a node lies outside the file")
     places = [(int(start), min(int(start) + size, content.size)) for start in addresses]
     yield from fetch(content, places)
     nodes = np.frombuffer(
         b"".join(content.read(*place).ljust(size + 8, b"\0") for place in places), np.uint8
-    ).reshape(-1, size + 8)  # as if the last key had a child too
+    ).reshape(-1, size + 8)  # As if the last key had a child too.
     heads = np.ascontiguousarray(nodes[:, :8])
     if (
         (heads[:, :4].tobytes() != b"TREE" * len(nodes))
@@ -203,7 +206,7 @@ def _read_level(
 
 
 def _find_root(content: SparseContent, header: int, rank: int) -> Generator[Needs, None, int]:
-    """Address of the root node, from the data layout message of an object header."""
+    """Return the address of the root node, from the data layout message of an object header."""
     blocks = [(yield from _first_block(content, header))]
     for _ in range(_MOST_BLOCKS):
         if not blocks:
@@ -242,7 +245,9 @@ def _first_block(content: SparseContent, header: int) -> Generator[Needs, None, 
 
 
 def _continued(block: _Messages, start: int, length: int) -> _Messages:
-    """A further block. Those of version 2 headers stand between a signature and a checksum."""
+    """Return a continuation block. In version 2 headers it stands between a signature and a
+    checksum.
+    """
     if block.prefix.format == "<HH4x":
         return _Messages(start, start + length, block.prefix)
     return _Messages(start + 4, start + length - 4, block.prefix)
@@ -260,7 +265,9 @@ def _messages(block: bytes, prefix: struct.Struct) -> list[tuple[int, bytes]]:
 
 
 def _root_of(layout: bytes, rank: int) -> int:
-    """Version 3, class 2 (chunked): rank + 1, then the address of a version 1 B-tree."""
+    """Return the root's address from a layout message of version 3, class 2 (chunked): rank + 1,
+    then the address of a version 1 B-tree.
+    """
     if len(layout) < 11 or layout[:2] != b"\x03\x02" or layout[2] != rank + 1:
         raise IndexUnknown("another layout, or another index")
     return int.from_bytes(layout[3:11], "little")

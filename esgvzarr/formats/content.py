@@ -1,5 +1,5 @@
-"""The bytes of a file that were fetched so far, as a file that libhdf5 can read, and that tells
-what is missing.
+"""The bytes of a file that were fetched so far, as a file object that libhdf5 can read and that
+reports missing bytes.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ from typing import TypeVar
 from ..transport.files import ReadOnlyFile
 
 Needs = list[tuple[int, int]]
-"""(start, stop) of bytes that are wanted next. A scan is a generator that yields its needs, and
-goes on when they are there.
+"""(start, stop) of bytes that are needed next. A scan is a generator that yields its needs, and
+continues when they were fetched.
 """
 _T = TypeVar("_T")
 _HEAP = b"GCOL\x01\0\0\0"
 PAGE = max(4096, mmap.PAGESIZE)
-"""Bytes. What is fetched over HTTP is fetched in whole pages, by which the proof tells what was
-fetched from what was not.
+"""Size of a page in bytes. Bytes over HTTP are fetched in whole pages, by which the proof
+distinguishes fetched from missing bytes.
 """
 READ_AHEAD = 8 * 1024
-"""Bytes fetched at least for what libhdf5 misses: its metadata lie close together."""
+"""The least number of bytes fetched for a range that libhdf5 missed: its metadata lie close
+together.
+"""
 
 
 class SparseContent:
-    """Parts of a file in memory. ``missed`` collects the (start, stop) of reads that could not be
-    served.
+    """Parts of a file in memory. ``missed`` collects the (start, stop) of reads outside these
+    parts.
     """
 
     def __init__(self, size: int, head: bytes = b"") -> None:
@@ -38,13 +40,13 @@ class SparseContent:
         self.add(0, head)
 
     def add(self, start: int, data: bytes) -> None:
-        """Keep ``data`` as the bytes from ``start``; what is known already stays."""
+        """Keep ``data`` as the bytes from ``start``; bytes that are known already stay."""
         for first, last in list(self.gaps(start, start + len(data))):
             insort(self._starts, first)
             self._pieces[first] = data[first - start : last - start]
 
     def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The parts of ``start`` to ``stop`` that are not known yet."""
+        """Return the parts of ``start`` to ``stop`` that are not known yet."""
         position = start
         index = max(bisect_right(self._starts, start) - 1, 0)
         for number in range(index, len(self._starts)):
@@ -58,13 +60,14 @@ class SparseContent:
             yield position, stop
 
     def page_gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The unknown parts of the pages that hold ``start`` to ``stop``."""
+        """Return the unknown parts of the pages that hold ``start`` to ``stop``."""
         if stop > start:
             yield from self.gaps(start // PAGE * PAGE, min(-(-stop // PAGE) * PAGE, self.size))
 
     def whole_pages(self) -> Iterator[tuple[int, bytes]]:
-        """(start, bytes) of the parts that are known, as far as they are whole pages, as they are
-        kept. The last page of the file may be short, and a page may be in several parts.
+        """Return (start, bytes) of the known parts, cut to whole pages, as they are kept.
+
+        The last page of the file may be short, and a page may be in several parts.
         """
         for start, stop in self._runs():
             first = -(-start // PAGE) * PAGE
@@ -72,7 +75,7 @@ class SparseContent:
             yield from self._parts(first, last)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """(start, bytes) of what is kept between ``start`` and ``stop``, which must be known."""
+        """Return (start, bytes) of parts between ``start`` and ``stop``, which must be known."""
         index = bisect_right(self._starts, start) - 1
         while start < stop:
             first = self._starts[index]
@@ -82,7 +85,7 @@ class SparseContent:
             index += 1
 
     def _runs(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the parts that are known, as long as they go on."""
+        """Return (start, stop) of the known parts, with adjacent parts joined."""
         begin = end = 0
         for start in self._starts:
             if start > end:
@@ -92,7 +95,7 @@ class SparseContent:
         yield begin, end
 
     def copy(self) -> SparseContent:
-        """The same parts, to which more can be added without a change here."""
+        """Return a copy, to which parts can be added without changing this object."""
         other = SparseContent(self.size)
         other._starts = list(self._starts)
         other._pieces = dict(self._pieces)
@@ -103,12 +106,12 @@ class SparseContent:
         return next(self.gaps(start, stop), None) is None
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``, which must be known."""
+        """Return the bytes from ``start`` to ``stop``, which must be known."""
         parts = [part for _, part in self._parts(start, stop)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_missed(self) -> list[tuple[int, int]]:
-        """The missed ranges, a little wider, and an empty list from here on."""
+        """Return the missed ranges, widened a little, and clear the list."""
         missed = [
             (start, min(max(stop, start + READ_AHEAD), self.size)) for start, stop in self.missed
         ]
@@ -117,8 +120,8 @@ class SparseContent:
 
 
 class SparseFile(ReadOnlyFile):
-    """A file over a SparseContent. Reading what is not there raises OSError and is noted in
-    ``missed``.
+    """A file object over a SparseContent. Reading an unknown byte raises OSError and adds the range
+    to ``missed``.
     """
 
     def __init__(self, content: SparseContent) -> None:
@@ -126,24 +129,25 @@ class SparseFile(ReadOnlyFile):
         self.size = content.size
 
     def bytes_between(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``.
+        """Return the bytes from ``start`` to ``stop``.
 
         Raises:
-            OSError: they are not here yet, and are noted as missed.
+            OSError: bytes are not known yet; the range was added to ``missed``.
         """
         if not self._content.has(start, stop):
             self._content.missed.append((start, stop))
-            raise OSError(f"bytes {start} to {stop} are not here yet")
+            raise OSError(f"bytes {start} to {stop} are not known yet")
         data = self._content.read(start, stop)
         check_heaps(data)
         return data
 
 
 def check_heaps(data: bytes) -> None:
-    """Look for damage in the HDF5 global heap collections in ``data``.
+    """Check the HDF5 global heap collections in ``data`` for damage.
 
-    libhdf5 (2.0 and before) never ends where an object is stated to be of no size, or of one beyond
-    the collection. Rule: HDF5 File Format Specification version 3.0, section III.E (global heap).
+    libhdf5 (2.0 and before) loops without end if an object is stated to have size 0, or a size
+    beyond the collection. Rule: HDF5 File Format Specification version 3.0, section III.E (global
+    heap).
 
     Raises:
         OSError: a collection is damaged.
@@ -157,7 +161,7 @@ def check_heaps(data: bytes) -> None:
             size = int.from_bytes(data[at + 8 : at + 16], "little")
             step = (
                 16 + size + -size % 8 if number else size
-            )  # number 0 is the free space, whose size has its own header in it
+            )  # Object 0 is the free space; its size includes its own header.
             if step < 16 or at + step > end:
                 raise OSError(
                     f"a global heap object of {size} bytes in a collection of {end - place}"
@@ -167,7 +171,7 @@ def check_heaps(data: bytes) -> None:
 
 
 def fetch(content: SparseContent, wanted: Needs) -> Generator[Needs, None, None]:
-    """Ask for the parts of ``wanted`` that are not known yet."""
+    """Yield the parts of ``wanted`` that are not known yet."""
     needs: Needs = []
     for start, stop in wanted:
         needs += content.gaps(start, stop)
@@ -176,7 +180,7 @@ def fetch(content: SparseContent, wanted: Needs) -> Generator[Needs, None, None]
 
 
 def together(scans: Sequence[Generator[Needs, None, _T]]) -> Generator[Needs, None, list[_T]]:
-    """Run several scans of one file in step, so that each round asks for what all of them need."""
+    """Run several scans of one file together, so that each round requests what all of them need."""
     results: dict[int, _T] = {}
     running = dict(enumerate(scans))
     while running:

@@ -1,5 +1,5 @@
-"""Scan netCDF-4 (HDF5) files. libhdf5 is the authority on what a file holds; the chunk index is
-read faster than it can.
+"""Scan netCDF-4 (HDF5) files. libhdf5 decides what a file holds; the chunk index is read here,
+faster than by libhdf5.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .values import decode_chunk
 
 _log = logging.getLogger(__name__)
 _MOST_RECODED = 2**20
-"""Bytes of chunks, per variable and file, that are decoded and encoded again because a filter was
-skipped for some.
+"""The most bytes of chunks, per variable and file, that are decoded and encoded again because some
+of their filters were skipped.
 """
 _CONTRADICTIONS = (TypeError, AttributeError, ArithmeticError, LookupError, MemoryError)
-"""What h5py, or we, come upon where parts of a damaged file contradict each other."""
+"""Exceptions that h5py or this module raises if parts of a damaged file contradict each other."""
 _T = TypeVar("_T")
 
 
@@ -41,10 +41,10 @@ class HDF5:
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
-        """All variables of the file, with the place of every chunk.
+        """Describe all variables of the file, with the place of every chunk.
 
         Raises:
-            FormatError: something in the file is damaged or cannot be referenced.
+            FormatError: the file is damaged, or a variable cannot be referenced.
         """
         contents = yield from _replay(
             file.url, content, lambda opened: read_contents(opened, file.url, content.missed)
@@ -53,7 +53,8 @@ class HDF5:
         walked: list[ChunkIndex | None] = [None] * len(chunked)
         if content.read(0, len(HDF5.magics[0])) == HDF5.magics[0]:
             walked = yield from together([_walk(content, dataset, file.url) for dataset in chunked])
-        # else after a user block, beyond which addresses count: libhdf5 reads the indexes
+        # Otherwise the file begins after a user block, where addresses count from: libhdf5 reads
+        # the indexes.
         found = dict(zip((dataset.path for dataset in chunked), walked, strict=True))
         indexes = yield from _replay(
             file.url, content, lambda opened: _confirm(opened, found, content.missed, file.url)
@@ -78,8 +79,8 @@ class HDF5:
 def _replay(
     subject: str, content: SparseContent, work: Callable[[h5py.File], _T | None]
 ) -> Generator[Needs, None, _T]:
-    """Run ``work`` on the bytes that are here, fetch what it missed, and run it again until nothing
-    is missing.
+    """Run ``work`` on the known bytes, fetch what it missed, and repeat until nothing is
+    missing.
     """
     while True:
         result = None
@@ -112,14 +113,19 @@ def _walk(
     try:
         return (yield from read_index(content, dataset.header, len(dataset.extent)))
     except (IndexUnknown, OverflowError) as reason:
-        _log.debug("%s: %s: libhdf5 reads the chunk index: %s", subject, dataset.name, reason)
+        _log.debug(
+            "%s: %s: libhdf5 reads the chunk index, because it has %s",
+            subject,
+            dataset.name,
+            reason,
+        )
         return None
     except IndexDisordered as reason:
         raise FormatError(
             subject,
             f"the chunk index of {dataset.name!r} is out of order ({reason}): libhdf5 does not "
             "find all chunks that it lists",
-            expected="a chunk index whose keys rise",
+            expected="a chunk index whose keys are in increasing order",
             todo=COPY_AGAIN,
             code="file-unreadable",
         ) from reason
@@ -131,8 +137,8 @@ def _confirm(
     missed: list[tuple[int, int]],
     subject: str,
 ) -> dict[str, ChunkIndex] | None:
-    """The walked indexes where libhdf5 counts the same chunks and bytes, its own where it does
-    not.
+    """Return the indexes that were read here if libhdf5 counts the same chunks and bytes, else
+    libhdf5's own.
     """
     confirmed = {
         path: tolerate(missed, partial(_agreed, opened, path, index, subject))
@@ -151,7 +157,9 @@ def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: st
     ):
         return walked
     if walked is not None:
-        _log.debug("%s: %s: libhdf5 counts other chunks than the walk", subject, path)
+        _log.debug(
+            "%s: %s: libhdf5 counts other chunks than esgvzarr found in the index", subject, path
+        )
     infos: list[Any] = []
     dataset.chunk_iter(infos.append)
     # libhdf5 counts by the same walk by which it lists, so that its list needs no second look; the
@@ -208,12 +216,12 @@ def _variable(
 
 
 def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
-    """Contiguous data: one chunk, or none where nothing was written."""
+    """Return the table of contiguous data: one chunk, or no chunk if nothing was written."""
     size = math.prod(dataset.extent) * dataset.dtype.itemsize
     count = 1 if dataset.offset is not None and size else 0
     if count and dataset.offset is not None and dataset.offset + size > file_size:
         found = (
-            f"has {file_size} bytes, and {dataset.name!r} reaches to byte {dataset.offset + size}"
+            f"has {file_size} bytes, but {dataset.name!r} extends to byte {dataset.offset + size}"
         )
         raise FormatError(
             subject,
@@ -232,7 +240,9 @@ def _one_piece(dataset: Dataset, file_size: int, subject: str) -> ChunkTable:
 def _table(
     index: ChunkIndex, dataset: Dataset, shape: tuple[int, ...], file_size: int, subject: str
 ) -> ChunkTable:
-    """Chunk keys in the order of the grid, each once, and bytes that are in the file."""
+    """Return the table of chunks in the order of the grid, after checking that each chunk occurs
+    once and lies in the file.
+    """
     keys, rest = np.divmod(index.starts, np.array(dataset.chunk_shape, np.int64))
     order = np.lexsort(keys.T[::-1])
     keys = keys[order]
@@ -246,15 +256,15 @@ def _table(
     in_file = (offsets > 0).all() and (sizes >= 0).all() and (offsets <= file_size - sizes).all()
     once = (keys[1:] != keys[:-1]).any(axis=1).all()
     if not (in_grid and in_file and once):
-        fault = "of one place twice"
+        fault = "of which one occurs twice"
         if not in_grid:
-            fault = "outside its grid"
+            fault = "outside its grid of chunks"
         elif not in_file:
             fault = "outside the file"
         raise FormatError(
             subject,
             f"{dataset.name!r} has chunks {fault}",
-            expected="each chunk once, in the file",
+            expected="each chunk once, inside the file",
             todo="The chunk index is damaged: rewrite the file.",
             code="file-unreadable",
         )
@@ -262,15 +272,15 @@ def _table(
 
 
 def _applied(codecs: tuple[Mapping[str, Any], ...], skipped: int) -> tuple[Mapping[str, Any], ...]:
-    """The filters that were applied, when those of the mask ``skipped`` were not."""
+    """Return the filters that were applied, if those of the mask ``skipped`` were not."""
     return tuple(codec for number, codec in enumerate(codecs) if not skipped >> number & 1)
 
 
 def _recode(
     content: SparseContent, dataset: Dataset, index: ChunkIndex, subject: str
 ) -> Generator[Needs, None, tuple[ChunkIndex, dict[tuple[int, ...], bytes]]]:
-    """Take out the chunks for which filters were skipped, encoded again as the others are: readers
-    know one pipeline only.
+    """Remove the chunks for which filters were skipped, and encode them with all filters: readers
+    use one pipeline for all chunks of a variable.
     """
     odd = index.filter_masks != 0
     places = [
@@ -282,8 +292,8 @@ def _recode(
             subject,
             f"{odd.sum()} of {len(odd)} chunks of {dataset.name!r} were stored without some of "
             "its filters",
-            expected="one pipeline of filters for all",
-            todo="Repack the file.",
+            expected="the same filters for all chunks",
+            todo="Repack the file, for example with nccopy.",
             code="file-filter-mask",
         )
     yield from fetch(content, places)
@@ -303,9 +313,7 @@ def _recode(
 
 
 def _extended(values: np.ndarray, shape: tuple[int, ...], unwritten: Any) -> np.ndarray:
-    """Steps that an unlimited dimension has, and the variable was never written at, read as
-    fill.
-    """
+    """Fill the steps that an unlimited dimension has and the variable was never written at."""
     full = np.full(shape, unwritten, values.dtype)
     full[tuple(slice(0, size) for size in values.shape)] = values
     return full

@@ -1,4 +1,4 @@
-"""Attributes of HDF5 files as netCDF-C shows them, and the types that netCDF has."""
+"""Read attributes of HDF5 files as netCDF-C shows them, and list the types that netCDF has."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _HIDDEN = {
     "NAME",
     "DIMENSION_LABELS",
 }
-"""Attributes by which netCDF-4 keeps its own books, and the one that Variable has a field for."""
+"""Attributes that netCDF-4 uses internally, and the attribute that is a field of ``Variable``."""
 _MOST_ELEMENTS = 1_000_000
-"""Of an attribute."""
+"""The largest size of an attribute, in bytes."""
 _MOST_ATTRIBUTE_BYTES = 64 * 2**20
 
 
 def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
-    """The netCDF attributes, in the order of the file.
+    """Return the netCDF attributes, in the order of the file.
 
-    Attributes of types that netCDF does not know (complex and half precision numbers, references,
+    Attributes of types that netCDF does not know (complex and half-precision numbers, references,
     compounds that are not committed) are left out: netCDF-C shows none of them.
     """
     check_names(node.attrs, subject)
@@ -48,7 +48,9 @@ def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
 
 
 def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
-    """Whether netCDF-C shows an attribute: of a type of its own, or of one that the file names."""
+    """Whether netCDF-C shows an attribute: its type is one of netCDF, or a type that the file
+    names.
+    """
     kind = attrs.get_id(name).get_type()
     if kind.committed() or isinstance(kind, h5py.h5t.TypeStringID):
         return True
@@ -59,18 +61,18 @@ def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
 
 @cache
 def netcdf_types() -> tuple[h5py.h5t.TypeID, ...]:
-    """The number types of netCDF, as HDF5 stores them."""
+    """Return the number types of netCDF, as HDF5 stores them."""
     names = ["<f4", "<f8", ">f4", ">f8"]
     names += ["".join(parts) for parts in itertools.product("<>", "iu", "1248")]
     return tuple(h5py.h5t.py_create(np.dtype(name)) for name in names)
 
 
 def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
-    """One attribute as netCDF has it: text, a NumPy scalar, a list of texts, or a one-dimensional
-    NumPy array.
+    """Return one attribute as netCDF shows it: text, a NumPy scalar, a list of texts, or a
+    one-dimensional NumPy array.
 
     Raises:
-        FormatError: it is of a type that netCDF libraries cannot read.
+        FormatError: its type is one that netCDF libraries cannot read.
     """
     value = raw_attr(attrs, name)
     if isinstance(value, h5py.Empty):
@@ -86,7 +88,7 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
 
 
 def _check_numbers(array: np.ndarray, name: str, subject: str) -> None:
-    """Refuse an attribute that is no number and no list of numbers.
+    """Refuse an attribute that is neither a number nor a list of numbers.
 
     Raises:
         FormatError: ``file-type-unsupported``.
@@ -98,7 +100,7 @@ def _check_numbers(array: np.ndarray, name: str, subject: str) -> None:
         subject,
         f"the attribute {name!r} is of type {array.dtype}{shape}",
         expected="text, a number, or a list of numbers",
-        todo="netCDF libraries cannot read it: write the attribute again.",
+        todo="netCDF libraries cannot read it: write the attribute again with a type of netCDF.",
         code="file-type-unsupported",
     )
 
@@ -110,10 +112,11 @@ def _is_text(array: np.ndarray) -> bool:
 
 
 def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
-    """An attribute as h5py has it.
+    """Return an attribute as h5py reads it.
 
     Raises:
-        OSError: it claims a size that only damage explains, which HDF5 would read for hours.
+        OSError: the attribute states a size that only damage explains, and that HDF5 would read for
+            hours.
     """
     attribute = attrs.get_id(name)
     shape = attribute.shape
@@ -127,8 +130,8 @@ def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
 
 
 def _stored_text(attribute: h5py.h5a.AttrID, kind: h5py.h5t.TypeStringID) -> bytes:
-    """Text of fixed length as netCDF-C reads it: as stored, and on beyond a NUL, where HDF5's own
-    conversion ends.
+    """Return text of fixed length as netCDF-C reads it: all stored bytes, also those after a NUL,
+    where HDF5's own conversion ends.
     """
     stored = np.empty((), f"S{kind.get_size()}")
     attribute.read(stored, mtype=kind)
@@ -136,8 +139,8 @@ def _stored_text(attribute: h5py.h5a.AttrID, kind: h5py.h5t.TypeStringID) -> byt
 
 
 def text_of(value: Any) -> str:
-    """Text as the netCDF libraries for Python show it: characters without NULs, and what is no
-    UTF-8 replaced, whatever HDF5 says of the character set.
+    """Return text as the netCDF libraries for Python show it: without NULs, and with bytes that are
+    not UTF-8 replaced, whatever character set HDF5 states.
     """
     if isinstance(value, bytes):
         return shown_text(value)

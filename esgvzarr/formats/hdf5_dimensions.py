@@ -1,4 +1,4 @@
-"""Names and lengths of dimensions: netCDF keeps them in HDF5's dimension scales."""
+"""Names and lengths of dimensions, which netCDF stores in HDF5's dimension scales."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .hdf5_attributes import raw_attr, text_of
 
 _NOT_A_COORDINATE = "_nc4_non_coord_"
 LONGEST = 2**62
-"""Elements along one dimension."""
+"""The most elements along one dimension."""
 
 
 def check_aliases(scales: Sequence[str], headers: Mapping[str, int | None], subject: str) -> None:
-    """Refuse a second name of a dimension: netCDF-C takes whichever comes first.
+    """Refuse a second name of a dimension: netCDF-C would use whichever name comes first.
 
     Raises:
         FormatError: ``file-name-invalid``.
@@ -30,23 +30,23 @@ def check_aliases(scales: Sequence[str], headers: Mapping[str, int | None], subj
                 subject,
                 f"has the names {first!r} and {name!r} for one dimension",
                 expected="one name for each dimension",
-                todo="netCDF libraries differ about its name: remove the link.",
+                todo="netCDF libraries disagree about its name: remove one of the two links.",
                 code="file-name-invalid",
             )
 
 
 def length_of(node: h5py.Dataset, name: str, subject: str) -> int:
-    """The length of the dimension that a scale stands for.
+    """Return the length of the dimension that a scale describes.
 
     Raises:
-        FormatError: it has none, or one that only damage explains.
+        FormatError: the scale has no length, or one that only damage explains.
     """
     if not node.shape or max(node.shape) > LONGEST:
         raise FormatError(
             subject,
             f"the dimension {name!r} has the shape {node.shape}",
             expected="one length",
-            todo="The file is damaged: compare its checksum with the record's.",
+            todo="The file is damaged: compare its checksum with that of the record.",
             code="file-unreadable",
         )
     return int(node.shape[0])
@@ -54,7 +54,7 @@ def length_of(node: h5py.Dataset, name: str, subject: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ObjectNames:
-    """How HDF5 objects are found again: by the address of their header, or by netCDF's number of a
+    """Ways to find HDF5 objects again: the address of their header, or netCDF's number of a
     dimension.
     """
 
@@ -63,18 +63,22 @@ class ObjectNames:
 
 
 def header_of(node: h5py.h5d.DatasetID) -> int:
-    """First byte of an object's header, by which references to it are resolved."""
+    """Return the first byte of an object's header, which identifies the object in references
+    to it.
+    """
     return int(h5py.h5g.get_objinfo(node, b".").objno[0])
 
 
 def plain_name(name: str) -> str:
-    """A variable's name: netCDF puts a prefix before it where a dimension has that name too."""
+    """Return a variable's name without the prefix that netCDF adds if a dimension has the same
+    name.
+    """
     return name.removeprefix(_NOT_A_COORDINATE)
 
 
 def scale_of(node: h5py.Dataset) -> tuple[int, str] | None:
-    """For a dimension scale: netCDF's number of the dimension (-1 for none), and what its NAME
-    attribute says.
+    """Return netCDF's number of the dimension (-1 if it has none) and the NAME attribute; None if
+    the node is no dimension scale.
     """
     if not h5py.h5ds.is_scale(node.id):
         return None
@@ -85,7 +89,9 @@ def scale_of(node: h5py.Dataset) -> tuple[int, str] | None:
 
 
 def _listed_dims(node: h5py.Dataset, names: ObjectNames) -> tuple[str, ...]:
-    """The dimension names by the scales that a variable refers to; empty if some are missing."""
+    """Return the dimension names from the scales that a variable refers to; empty if some are
+    missing.
+    """
     if "DIMENSION_LIST" not in node.attrs:
         return ()
     scales = [
@@ -98,12 +104,12 @@ def _listed_dims(node: h5py.Dataset, names: ObjectNames) -> tuple[str, ...]:
 
 
 def dims_of(node: h5py.Dataset, name: str, names: ObjectNames, subject: str) -> tuple[str, ...]:
-    """The dimension names of a variable.
+    """Return the dimension names of a variable.
 
     Args:
         node: the variable.
         name: its name in HDF5.
-        names: of the objects of the file.
+        names: the names of the objects of the file.
         subject: the file's URL or path, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""HDF5 filters as readers of references know them: codecs of numcodecs."""
+"""HDF5 filters as codecs of numcodecs, which readers of references use."""
 
 from __future__ import annotations
 
@@ -19,36 +19,38 @@ _FLETCHER32 = 3
 _BLOSC = 32001
 _COMPRESSORS = {1: "zlib", 307: "bz2", 32015: "zstd"}
 _BLOSC_COMPRESSORS = {0: "blosclz", 1: "lz4", 2: "lz4hc", 4: "zlib", 5: "zstd"}
-"""By the number in the filter's seventh parameter. Snappy (3) is not in numcodecs."""
+"""Name of the compressor by the number in the filter's seventh parameter. numcodecs lacks Snappy
+(3).
+"""
 KNOWN = {_SHUFFLE, _FLETCHER32, _BLOSC, *_COMPRESSORS}
-"""Numbers of the HDF5 filters that readers have decoders for."""
+"""Numbers of the HDF5 filters for which readers have decoders."""
 _OF_LIBRARY = 256
-"""Filters of lower numbers are libhdf5's own, and netCDF-C decodes them too."""
+"""libhdf5 itself has the filters with smaller numbers; netCDF-C decodes them too."""
 
 
 def filters_of(creation: h5py.h5p.PropDCID) -> list[int]:
-    """The numbers of a dataset's filters, in the order in which they were applied."""
+    """Return the numbers of a dataset's filters, in the order in which they were applied."""
     return [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
 
 
 def library_decodes(creation: h5py.h5p.PropDCID) -> bool:
-    """Whether libhdf5 itself decodes the dataset."""
+    """Whether libhdf5 itself can decode the dataset."""
     return all(code < _OF_LIBRARY and h5py.h5z.filter_avail(code) for code in filters_of(creation))
 
 
 def readable_codecs(
     creation: h5py.h5p.PropDCID, dtype: np.dtype[Any], name: str, subject: str
 ) -> Codecs:
-    """The codecs of a dataset, which readers of references can undo.
+    """Return the codecs of a dataset, all of which readers can decode.
 
     Args:
         creation: the dataset's creation property list.
-        dtype: of its elements.
-        name: of the dataset, for messages.
+        dtype: type of its elements.
+        name: name of the dataset, for messages.
         subject: the file's URL or path, for messages.
 
     Raises:
-        FormatError: ``filter-unsupported``; they cannot.
+        FormatError: ``filter-unsupported``; readers cannot decode the dataset.
     """
     codecs = codecs_of(creation, dtype.itemsize, name, subject)
     _check_order(codecs, math.prod(creation.get_chunk()) * dtype.itemsize, name, subject)
@@ -56,17 +58,16 @@ def readable_codecs(
 
 
 def codecs_of(creation: h5py.h5p.PropDCID, itemsize: int, name: str, subject: str) -> Codecs:
-    """The codecs of a dataset, in the order of the file, whether readers can undo that order or
-    not.
+    """Return the codecs of a dataset, in the order of the file, which readers may not support.
 
     Args:
         creation: the dataset's creation property list.
         itemsize: bytes of one element.
-        name: of the dataset, for messages.
+        name: name of the dataset, for messages.
         subject: the file's URL or path, for messages.
 
     Raises:
-        FormatError: ``filter-unsupported``; readers have no decoder for one of them.
+        FormatError: ``filter-unsupported``; readers have no decoder for one of the filters.
     """
     codecs: list[Mapping[str, Any]] = []
     for number in range(creation.get_nfilters()):
@@ -85,7 +86,7 @@ def codecs_of(creation: h5py.h5p.PropDCID, itemsize: int, name: str, subject: st
 
 
 def _codec(code: int, values: tuple[int, ...], itemsize: int) -> Mapping[str, Any] | None:
-    """One filter with its parameters as numcodecs has it; None if readers have no decoder."""
+    """Return the numcodecs configuration of one filter; None if readers have no decoder for it."""
     if code == _SHUFFLE:
         return {"id": "shuffle", "elementsize": values[0] if values else itemsize}
     if code == _FLETCHER32:
@@ -98,8 +99,10 @@ def _codec(code: int, values: tuple[int, ...], itemsize: int) -> Mapping[str, An
 
 
 def _blosc(values: tuple[int, ...]) -> Mapping[str, Any] | None:
-    """Rule: parameters of the HDF5 filter of Blosc: level, shuffle and compressor are the fifth to
-    the seventh. A chunk states itself how it is to be decoded.
+    """Return the numcodecs configuration of the Blosc filter.
+
+    Rule: parameters of the HDF5 filter of Blosc: level, shuffle and compressor are the fifth to the
+    seventh. Each chunk states itself how it is decoded.
     """
     stated = dict(zip(("level", "shuffle", "compressor"), values[4:7], strict=False))
     compressor = stated.get("compressor", 0)
@@ -117,18 +120,18 @@ def _blosc(values: tuple[int, ...]) -> Mapping[str, Any] | None:
 def _check_order(
     codecs: Sequence[Mapping[str, Any]], chunk_bytes: int, name: str, subject: str
 ) -> None:
-    """HDF5 shuffles what a checksum before it has made a few bytes longer; the decoders of readers
-    want whole elements.
+    """Refuse shuffle after a checksum that makes a chunk a few bytes longer: readers' decoders
+    require whole elements.
     """
     length: int | None = chunk_bytes
     for codec in codecs:
         if codec["id"] == "shuffle" and (length is None or length % codec["elementsize"]):
             raise FormatError(
                 subject,
-                f"{name!r} is shuffled after {codecs[0]['id']}, in chunks that are no whole "
-                "number of elements then",
+                f"{name!r} is shuffled after {codecs[0]['id']}, which makes its chunks "
+                "longer by a part of an element",
                 expected="shuffle as the first filter",
-                todo="Readers of references cannot undo it: repack the file.",
+                todo="Readers of references cannot decode it: repack the file.",
                 code="filter-unsupported",
             )
         if length is not None and codec["id"] != "shuffle":

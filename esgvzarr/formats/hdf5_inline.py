@@ -1,5 +1,5 @@
-"""Values of an HDF5 file that are copied, since there is nothing to refer to, and what readers find
-where none were written.
+"""Read values of an HDF5 file that are copied because no byte range can be referenced, and find
+what readers get where nothing was written.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ _MOST_STRINGS = 1_000_000
 
 
 def is_character(kind: h5py.h5t.TypeStringID) -> bool:
-    """netCDF-C reads text of one byte as characters, other fixed lengths as strings."""
+    """Whether netCDF-C reads a text type as characters: it does so for text of one byte, and reads
+    other fixed lengths as strings.
+    """
     return not kind.is_variable_str() and kind.get_size() == 1
 
 
 def unwritten_value(node: h5py.Dataset, creation: h5py.h5p.PropDCID, dtype: np.dtype[Any]) -> Any:
-    """What HDF5, and so netCDF, reads where nothing was ever written."""
+    """Return the value that HDF5, and so netCDF, reads where nothing was ever written."""
     if dtype.kind == "O":
         return ""
-    stored = node.dtype if dtype.kind == "S" else dtype  # HDF5 keeps the character set in the type
+    # HDF5 stores the character set in the type.
+    stored = node.dtype if dtype.kind == "S" else dtype
     fill = np.zeros((), stored)
     if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
         creation.get_fill_value(fill)
@@ -41,7 +44,7 @@ def is_filled(creation: h5py.h5p.PropDCID) -> bool:
 
 
 def check_count(name: str, shape: Sequence[int], subject: str) -> None:
-    """Refuse values of a number that no file copies into its references.
+    """Refuse more values than any real file has to copy into references.
 
     Raises:
         FormatError: ``file-type-unsupported``.
@@ -51,13 +54,14 @@ def check_count(name: str, shape: Sequence[int], subject: str) -> None:
             subject,
             f"{name!r} has {math.prod(shape)} strings of variable length, or compact values",
             expected=f"at most {_MOST_STRINGS}",
-            todo="They cannot be referenced, only copied.",
+            todo="They can only be copied into the references: store them as characters, or in "
+            "fewer elements.",
             code="file-type-unsupported",
         )
 
 
 def inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.ndarray:
-    """The values as netCDF has them."""
+    """Return the values as netCDF shows them."""
     check_count(node.name, node.shape, subject)
     if node.chunks is not None:
         _check_chunks(node, subject)
@@ -70,7 +74,9 @@ def inline_values(node: h5py.Dataset, dtype: np.dtype[Any], subject: str) -> np.
 
 
 def _fixed_strings(node: h5py.Dataset, kind: h5py.h5t.TypeStringID) -> np.ndarray:
-    """Strings of one length as netCDF-C shows them: blanks are kept, a NUL ends them."""
+    """Return strings of fixed length as netCDF-C shows them: blanks are kept, and a NUL ends the
+    string.
+    """
     stored = np.empty(node.shape, f"S{kind.get_size()}")
     node.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored, kind)
     texts = np.empty(node.shape, object)
@@ -81,8 +87,11 @@ def _fixed_strings(node: h5py.Dataset, kind: h5py.h5t.TypeStringID) -> np.ndarra
 
 
 def _check_chunks(node: h5py.Dataset, subject: str) -> None:
-    """Decompress each chunk within its size, before libhdf5 does it without a bound. What has a
-    filter that we do not know is left to libhdf5, and to the limit on memory.
+    """Decompress each chunk within the size that its shape states, because libhdf5 has no such
+    limit.
+
+    Chunks with a filter that is unknown here are left to libhdf5 and to the memory limit of the
+    process.
     """
     check_count(node.name, node.chunks, subject)
     creation = node.id.get_create_plist()
@@ -100,8 +109,10 @@ def _check_chunks(node: h5py.Dataset, subject: str) -> None:
 
 
 def _stored_bytes(node: h5py.Dataset) -> int:
-    """Bytes of one element in a chunk. Of a string of variable length: its length, the address of
-    its heap, and its number there; HDF5's own size of the type is that in memory.
+    """Return the bytes of one element in a chunk.
+
+    For a string of variable length these are its length, the address of its heap, and its number
+    there; HDF5's own size of the type is the size in memory.
     """
     kind = node.id.get_type()
     if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):

@@ -1,7 +1,8 @@
-"""What libhdf5 says of a netCDF-4 file: variables, dimensions, attributes, types, filters, layout.
+"""Read what libhdf5 reports about a netCDF-4 file: variables, dimensions, attributes, types,
+filters, layout.
 
 Rules: netCDF-4 File Format (Unidata: "HDF5 Dimension Scales", "Creation Order", "Dimensions without
-    HDF5 Dimension Scales").
+HDF5 Dimension Scales").
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from .names import check_names
 from .values import SMALL, check_fill
 
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError)
-"""What h5py raises for bytes that are damaged, or not there."""
+"""Exceptions that h5py raises for bytes that are damaged or not known yet."""
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _T = TypeVar("_T")
 
@@ -46,56 +47,60 @@ class Dataset:
 
     name: str
     path: str
-    """Its name in HDF5, which may differ from the variable's."""
+    """Name of the object in HDF5, which may differ from the variable's name."""
     header: int
     """First byte of its object header."""
     dims: tuple[str, ...]
     extent: tuple[int, ...]
-    """Elements per dimension as HDF5 has them; an unlimited dimension may be longer by now."""
+    """(dimension,) elements that HDF5 states; an unlimited dimension may have become longer
+    since.
+    """
     dtype: np.dtype[Any]
     attrs: Mapping[str, Any]
     fill_value: Any
     layout: str
-    """``chunked``, ``contiguous`` or ``inline`` (compact data, strings of variable length: no bytes
-    to refer to).
+    """``chunked``, ``contiguous`` or ``inline`` (compact data, strings of variable length: no byte
+    range can be referenced).
     """
     chunk_shape: tuple[int, ...]
     codecs: tuple[Mapping[str, Any], ...]
     unwritten: Any
     filled: bool
-    """Whether HDF5 fills what was never written, also in the part of a chunk beyond the extent."""
+    """Whether HDF5 fills elements that were never written, also those of a chunk beyond the
+    extent.
+    """
     offset: int | None
-    """First byte of contiguous data; None where nothing was written."""
+    """First byte of contiguous data; None if nothing was written."""
     values: np.ndarray | None
     undecodable: FormatError | None = None
-    """Why readers cannot decode its chunks, where its values were read instead."""
+    """Why readers cannot decode its chunks, if its values were read instead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """The whole of a file but its chunk indexes."""
+    """Everything in a file except its chunk indexes."""
 
     dimensions: Mapping[str, int]
     attrs: Mapping[str, Any]
     datasets: tuple[Dataset, ...]
     groups: tuple[str, ...]
-    """Names of the groups beside the variables."""
+    """Names of the groups that the file has in addition to its variables."""
 
 
 def read_contents(file: h5py.File, subject: str, missed: Sequence[object]) -> Contents | None:
     """Describe every variable of ``file``.
 
     Args:
-        file: opened over bytes that may not all be there.
+        file: opened over bytes of which some may be missing.
         subject: the file's URL or path, for messages.
-        missed: grows when bytes are not there. As many variables as possible are tried, so that it
-            names much at once.
+        missed: the reader appends to it when bytes are missing. As many variables as possible are
+            tried, so that one round can fetch many missing ranges.
 
     Returns:
-        None if something was missed.
+        None if bytes were missing.
 
     Raises:
-        FormatError: something in the file cannot be referenced; nothing is ever left out.
+        FormatError: a variable cannot be referenced; none is ever left out.
     """
     nodes, groups = _nodes(file, subject, missed)
     headers = _of_each(nodes, lambda node: header_of(node.id), missed)
@@ -130,7 +135,7 @@ def _describe_all(
     subject: str,
     missed: Sequence[object],
 ) -> tuple[Dataset, ...]:
-    """Those variables of which no bytes were missed."""
+    """Describe those variables of which no bytes were missing."""
     datasets = []
     for name, node in variables.items():
         work = partial(_describe, node, name, headers[name] or 0, names, subject)
@@ -143,7 +148,7 @@ def _describe_all(
 def _dimensions(
     lengths: Mapping[str, int], datasets: Sequence[Dataset], subject: str
 ) -> dict[str, int]:
-    """The length of each dimension: that of its scale, or of the longest variable along it.
+    """Return the length of each dimension: that of its scale, or of the longest variable along it.
 
     Raises:
         FormatError: a variable does not fit its dimensions.
@@ -158,10 +163,11 @@ def _dimensions(
 
 
 def _check_link(file: h5py.File, name: str, subject: str) -> bool:
-    """Whether ``name`` leads to something in this file.
+    """Whether ``name`` is stored in this file.
 
     Raises:
-        FormatError: it is a link to another file, or to nothing, which netCDF-C cannot open.
+        FormatError: it is a link to another file, or its target does not exist; netCDF-C cannot
+            open either.
     """
     link = file.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
@@ -175,7 +181,7 @@ def _check_link(file: h5py.File, name: str, subject: str) -> bool:
     if isinstance(link, h5py.SoftLink):
         target = file.get(link.path)
         if not isinstance(target, h5py.Dataset):
-            what = "which is not there" if target is None else "which is a group"
+            what = "which does not exist" if target is None else "which is a group"
             raise FormatError(
                 subject,
                 f"{name!r} is a link to {link.path!r}, {what}",
@@ -187,7 +193,8 @@ def _check_link(file: h5py.File, name: str, subject: str) -> bool:
 
 
 def _check_data(datasets: Sequence[Dataset]) -> None:
-    """Refuse data that readers have no decoder for. Coordinates and the like are copied.
+    """Refuse data that readers cannot decode. Values of coordinates and other small variables are
+    copied instead.
 
     Raises:
         FormatError: ``filter-unsupported``.
@@ -202,7 +209,7 @@ def _check_data(datasets: Sequence[Dataset]) -> None:
 
 
 def _as_variable(dataset: Dataset) -> Variable:
-    """What of a dataset tells its role."""
+    """Return those properties of a dataset that determine its CF role."""
     no_chunks = ChunkTable(
         np.empty((0, len(dataset.dims)), np.int64), *(np.empty(0, np.int64),) * 2
     )
@@ -222,11 +229,13 @@ def _as_variable(dataset: Dataset) -> Variable:
 def _nodes(
     file: h5py.File, subject: str, missed: Sequence[object]
 ) -> tuple[dict[str, h5py.Dataset], tuple[str, ...]]:
-    """The datasets of the root group, and the names of the groups beside them. What is not there
-    yet is in neither.
+    """Return the datasets of the root group, and the names of the groups beside them.
+
+    Objects whose bytes are not known yet are in neither.
 
     Raises:
-        FormatError: names that no reader can tell apart, links that lead nowhere, or groups alone.
+        FormatError: readers cannot tell names apart, a link has no target, or the file holds groups
+            only.
     """
     listed = tolerate(missed, lambda: list(file)) or []
     check_names(listed, subject)
@@ -239,7 +248,7 @@ def _nodes(
     if groups and not nodes and not missed:
         raise FormatError(
             subject,
-            f"holds the groups {list(groups)} alone",
+            f"holds only the groups {list(groups)}",
             expected="variables in the root group",
             todo="Write each group to a file of its own.",
             code="file-groups",
@@ -252,17 +261,17 @@ def _of_each(
     work: Callable[[h5py.Dataset], _T],
     missed: Sequence[object],
 ) -> dict[str, _T | None]:
-    """What ``work`` says of each dataset; None where bytes are not there yet."""
+    """Return the result of ``work`` for each dataset; None if bytes are missing."""
     return {name: tolerate(missed, partial(work, node)) for name, node in nodes.items()}
 
 
 def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str) -> None:
-    """Beyond a variable's extent netCDF reads its fill (rule 29). Two such files are not read the
-    same by all.
+    """Refuse extents that libraries read in different ways. Beyond a variable's extent netCDF reads
+    fill values (rule 29).
 
-    A chunk that reaches beyond the extent holds zeros where HDF5 fills nothing. And where a
-    dimension other than the first is short, netCDF-C 4.10 itself hands out the values in wrong
-    places, while h5py does not.
+    There are two such cases. A chunk that extends beyond the extent holds zeros if HDF5 does not
+    fill it. And if a dimension other than the first is short, netCDF-C 4.10 returns values at wrong
+    places, and h5py does not.
     """
     length = tuple(dimensions[dim] for dim in dataset.dims)
     if max(length, default=0) > LONGEST:
@@ -270,27 +279,27 @@ def _check_extent(dataset: Dataset, dimensions: Mapping[str, int], subject: str)
             subject,
             f"{dataset.name!r} has the shape {length}",
             expected=f"at most {LONGEST} along one dimension",
-            todo="The file is damaged: compare its checksum with the record's.",
+            todo="The file is damaged: compare its checksum with that of the record.",
             code="file-unreadable",
         )
     inner = length[1:] != dataset.extent[1:]
     if length != dataset.extent and dataset.layout != "inline" and (inner or not dataset.filled):
         reason = (
-            "and netCDF-C and HDF5 read its values in different places"
+            "and netCDF-C and HDF5 read its values at different places"
             if inner
-            else "and has no fill for the rest"
+            else "and has no fill value for the other steps"
         )
         raise FormatError(
             subject,
-            f"{dataset.name!r} was written up to {dataset.extent} of {length} {reason}",
+            f"{dataset.name!r} was written up to {dataset.extent} of {length}, {reason}",
             expected="a fill value, or all steps written",
-            todo="Readers would be misled: write all steps of the variable.",
+            todo="Write all steps of the variable: readers would get wrong values.",
             code="file-unwritten",
         )
 
 
 def tolerate(missed: Sequence[object], work: Callable[[], _T]) -> _T | None:
-    """Do ``work``; None if it failed for bytes that are not there yet."""
+    """Do ``work``; return None if it failed because bytes are not known yet."""
     before = len(missed)
     try:
         return work()
@@ -353,11 +362,13 @@ def _describe(
 def _codecs(
     node: h5py.Dataset, dtype: np.dtype[Any], name: str, subject: str
 ) -> tuple[Codecs, FormatError | None]:
-    """What readers decode the chunks of a variable with; or the reason why they cannot, if it is
-    small and libhdf5 can.
+    """Return the codecs with which readers decode the chunks of a variable.
+
+    If readers cannot decode a small variable and libhdf5 can, return the reason, and its values are
+    copied.
 
     Raises:
-        FormatError: readers cannot decode its chunks, and its values are not to be copied.
+        FormatError: readers cannot decode its chunks, and its values cannot be copied.
     """
     creation = node.id.get_create_plist()
     try:
@@ -369,7 +380,7 @@ def _codecs(
 
 
 def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
-    """The type as stored. Enumerations are their integers, as netCDF libraries hand them out."""
+    """Return the type as stored. Enumerations become their integers, as in netCDF libraries."""
     kind = node.id.get_type()
     if isinstance(kind, h5py.h5t.TypeEnumID):
         kind = kind.get_super()
@@ -382,6 +393,6 @@ def _dtype(node: h5py.Dataset, name: str, subject: str) -> np.dtype[Any]:
         subject,
         f"{name!r} is of the HDF5 type {type(kind).__name__} of {kind.get_size()} bytes",
         expected="numbers, characters or strings of netCDF",
-        todo="Write the variable with a number type of netCDF: readers have no other.",
+        todo="Write the variable with a number type of netCDF: readers support no other.",
         code="file-type-unsupported",
     )

@@ -1,4 +1,4 @@
-"""Which names of dimensions, variables and attributes no reader can be shown."""
+"""Refuse names of dimensions, variables and attributes that readers cannot show."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from ..errors import FormatError
 from ..model import FileReferences
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-"""What ends a name in C, and what Python has for a byte that is not UTF-8."""
+"""The character that ends a name in C, and the surrogates with which Python marks bytes that are
+not UTF-8.
+"""
 _NO_ARRAY_NAME = re.compile(r"[/\\]|\A[.]")
-"""What zarr-python splits the names of arrays by (``normalize_path``), or keeps for itself."""
+"""Characters at which zarr-python splits the names of arrays (``normalize_path``), or that it
+reserves.
+"""
 
 
 def check_any(files: Sequence[FileReferences]) -> None:
@@ -26,16 +30,17 @@ def check_any(files: Sequence[FileReferences]) -> None:
                 file.file.url,
                 "has no variables",
                 expected="at least one variable in the root group",
-                todo="Take the file out of the dataset, or write it anew with its data.",
+                todo="Remove the file from the dataset, or write it again with its data.",
                 code="file-no-variables",
             )
 
 
 def check_names(names: Iterable[str | bytes], subject: str) -> None:
-    """Refuse names of dimensions, variables or attributes that are there twice, or are no text.
+    """Refuse names of dimensions, variables or attributes that occur twice, or that are not text.
 
     Args:
-        names: as h5py has them: bytes where they are not UTF-8; or with surrogates for such bytes.
+        names: names as h5py gives them: bytes if they are not UTF-8, or text with surrogates for
+            such bytes.
         subject: the file.
 
     Raises:
@@ -47,20 +52,21 @@ def check_names(names: Iterable[str | bytes], subject: str) -> None:
         if name in seen:
             found = f"has the name {name!r} twice"
         elif not name or not _is_text(name):
-            found = f"has the name {name!r}, which is no text"
+            found = f"has the name {name!r}, which is not valid text"
         if found:
             raise FormatError(
                 subject,
                 found,
                 expected="names in UTF-8, each once",
-                todo="Write the file again with a netCDF library, or rename what has that name.",
+                todo="Write the file again with a netCDF library, or rename the object of this "
+                "name.",
                 code="file-name-invalid",
             )
         seen.add(name)
 
 
 def check_scalars(files: Sequence[FileReferences]) -> None:
-    """Refuse scalars that are named as a dimension is: xarray opens no such file.
+    """Refuse scalars with the name of a dimension: xarray cannot open such files.
 
     Raises:
         FormatError: ``file-name-invalid``.
@@ -71,17 +77,17 @@ def check_scalars(files: Sequence[FileReferences]) -> None:
             if name in used and not variable.dims:
                 raise FormatError(
                     file.file.url,
-                    f"has the scalar {name!r} beside the dimension {name!r}, which xarray does "
-                    "not open",
-                    expected="a scalar with a name of its own",
+                    f"has the scalar {name!r} and the dimension {name!r}; xarray cannot "
+                    "open files with both",
+                    expected="a scalar with a name that no dimension has",
                     todo="Rename the scalar or the dimension.",
                     code="file-name-invalid",
                 )
 
 
 def check_paths(files: Sequence[FileReferences]) -> None:
-    """Refuse names of variables that Zarr takes for paths or for its own: references show no array
-    under them.
+    """Refuse names of variables that Zarr treats as paths or reserves: references would show no
+    array of this name.
 
     Raises:
         FormatError: ``file-name-invalid``.
@@ -91,8 +97,8 @@ def check_paths(files: Sequence[FileReferences]) -> None:
             if _NO_ARRAY_NAME.search(name) is not None:
                 raise FormatError(
                     file.file.url,
-                    f"has the variable {name!r}, which Zarr takes for a path",
-                    expected=r"names of variables without / and \, and without a dot in front",
+                    f"has the variable {name!r}, whose name Zarr treats as a path",
+                    expected="names of variables without / and \\, and without a leading dot",
                     todo="Rename the variable.",
                     code="file-name-invalid",
                 )

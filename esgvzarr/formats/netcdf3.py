@@ -1,8 +1,8 @@
-"""Scan netCDF-3 files: classic, 64-bit offset and 64-bit data (CDF-1, -2 and -5). The header says
+"""Scan netCDF-3 files: classic, 64-bit offset and 64-bit data (CDF-1, -2 and -5). The header states
 where every byte lies.
 
 Rules: NetCDF Classic Format Specification (Unidata), "The Format in Detail", and its notes on the
-    padding of record variables.
+padding of record variables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FILLS: Mapping[str, Any] = {
     ">i8": -9223372036854775806,
     ">u8": 18446744073709551614,
 }
-"""What netCDF writes where a program wrote nothing."""
+"""The values that netCDF writes where a program wrote nothing."""
 _DIMENSIONS = 10
 _VARIABLES = 11
 _ATTRIBUTES = 12
@@ -65,10 +65,11 @@ class NetCDF3:
 
     @staticmethod
     def scan(file: FileRecord, content: SparseContent) -> Generator[Needs, None, FileReferences]:
-        """All variables of the file.
+        """Describe all variables of the file.
 
         Raises:
-            FormatError: the header is damaged, or the data end before the header says.
+            FormatError: the header is damaged, or the file ends before the data that the header
+                states.
         """
         known = min(_NEXT_READ // 2, content.size)
         while True:
@@ -92,7 +93,7 @@ class NetCDF3:
 
 
 class _TooShort(Exception):
-    """The header goes on after the bytes that are known."""
+    """The header continues after the known bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,14 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """Where the bytes of a variable lie: pieces of one size, each a stride after the last."""
+    """Where the bytes of a variable lie: pieces of equal size, at equal distances."""
 
     begin: int
     count: int
     size: int
     stride: int
     interleaved: bool = False
-    """Whether each record is a piece, with other variables' records between."""
+    """Whether each record is a piece, with records of other variables between."""
 
     @property
     def stop(self) -> int:
@@ -151,7 +152,7 @@ class _Header:
         self.record_places = [place for place in self.places if self._is_record(place)]
         self.records = 0 if records in (_STREAMING, 0xFFFFFFFFFFFFFFFF) else records
         if records != self.records and self.record_places:
-            raise _damaged(subject, "was written as a stream, without its number of records")
+            raise _damaged(subject, "was written as a stream, without the number of its records")
 
     def _take(self, count: int) -> bytes:
         if self._at + count > len(self._data):
@@ -179,8 +180,10 @@ class _Header:
         return count
 
     def _named(self, tag: int, read: Callable[[str], _T]) -> dict[str, _T]:
-        """The list with a tag: what follows each name. A name that is empty or comes again ends it:
-        a header of zeros, of any length, claims millions of such entries.
+        """Read the list with a tag: for each name what follows it.
+
+        An empty or repeated name ends the list: a header of zeros, of any length, would state
+        millions of such entries.
         """
         found: dict[str, _T] = {}
         for _ in range(self._list(tag)):
@@ -210,7 +213,7 @@ class _Header:
         dims = tuple(self._number(self._count) for _ in range(self._number(self._count)))
         attrs = self._attributes()
         kind = self._number(">I")
-        self._number(self._count)  # vsize: may be wrong for large variables, and is never needed
+        self._number(self._count)  # vsize may be wrong for large variables, and is never needed.
         return _Place(name, dims, attrs, kind, self._number(self._offset))
 
     def _is_record(self, place: _Place) -> bool:
@@ -221,7 +224,7 @@ class _Header:
         return bool(place.dims) and self.dimensions[place.dims[0]][1] == 0
 
     def _bytes(self, place: _Place) -> int:
-        """Bytes of a fixed variable, or of one record; not padded."""
+        """Return the bytes of a fixed variable, or of one record, without padding."""
         sizes = [
             self.dimensions[dim][1] for dim in place.dims[1 if self._is_record(place) else 0 :]
         ]
@@ -229,12 +232,12 @@ class _Header:
 
     @cached_property
     def _record_stride(self) -> int:
-        """Bytes from one record to the next. A single record variable is not padded."""
+        """Return the bytes from one record to the next. A single record variable is not padded."""
         sizes = [self._bytes(place) for place in self.record_places]
         return sizes[0] if len(sizes) == 1 else sum(size + -size % 4 for size in sizes)
 
     def check_names(self) -> None:
-        """Refuse names that no reader can tell apart, or show."""
+        """Refuse names that readers cannot tell apart, or cannot show."""
         for names in ([name for name, _ in self.dimensions], [place.name for place in self.places]):
             check_names(names, self._subject)
         for attrs in (self.attrs, *(place.attrs for place in self.places)):
@@ -251,17 +254,18 @@ class _Header:
         return _Pieces(place.begin, int(whole > 0), whole, stride)
 
     def variable(self, place: _Place, file_size: int) -> Variable:
-        """Where the variable's bytes lie: in one piece, or a piece per record where records are
-        interleaved.
+        """Return where the variable's bytes lie: in one piece, or in one piece per record if
+        records are interleaved.
         """
         dtype = self._dtype(place.kind)
         stated = [self.dimensions[dim][1] for dim in place.dims]
         shape = tuple(self.records if length == 0 else length for length in stated)
         pieces = self._pieces(place)
-        if pieces.count and pieces.stop > file_size:  # before memory is taken for what it claims
+        # Checked before memory is allocated for the stated size.
+        if pieces.count and pieces.stop > file_size:
             raise _damaged(
                 self._subject,
-                f"has {file_size} bytes, and {place.name!r} reaches to byte {pieces.stop}",
+                f"has {file_size} bytes, but {place.name!r} extends to byte {pieces.stop}",
                 "file-truncated",
             )
         offsets = pieces.begin + np.arange(pieces.count, dtype=np.int64) * pieces.stride

@@ -1,4 +1,6 @@
-"""What a reader of one file fetches before it can show anything: metadata and coordinates."""
+"""Measure what a reader of one file fetches before it can show anything: metadata and
+coordinates.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from ..transport import Transport, is_url
 from ..transport.files import RangeFile, ReadOnlyFile
 
 BLOCK = 64 * 1024
-"""Bytes that readers fetch at a time, at least."""
+"""The least number of bytes that readers fetch at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +24,14 @@ class Opening:
     """How much a reader fetches to open a file."""
 
     requests: int
-    """Ranges of bytes, near ones together."""
+    """Number of byte ranges; near ranges count as one."""
     bytes: int
     metadata_together: bool
-    """Whether all metadata but the values of coordinates are in one range."""
+    """Whether all metadata, without the values of coordinates, lie in one range."""
 
 
 class _Watched(ReadOnlyFile):
-    """A file that keeps which blocks were read."""
+    """A file object that records which blocks were read."""
 
     def __init__(self, file: ReadOnlyFile) -> None:
         self._file = file
@@ -37,7 +39,7 @@ class _Watched(ReadOnlyFile):
         self.blocks: set[int] = set()
 
     def bytes_between(self, start: int, stop: int) -> bytes:
-        """Note the blocks, and read."""
+        """Read bytes, and record their blocks."""
         self.blocks.update(range(start // BLOCK, -(-stop // BLOCK)))
         return self._file.bytes_between(start, stop)
 
@@ -57,7 +59,7 @@ class _LocalFile(ReadOnlyFile):
 
 
 def measure_opening(place: str, transport: Transport) -> Opening:
-    """Open an HDF5 file as readers do, and count.
+    """Open an HDF5 file as readers do, and count the byte ranges.
 
     Args:
         place: URL or path.
@@ -78,7 +80,7 @@ def measure_opening(place: str, transport: Transport) -> Opening:
 
 
 def _look_at_metadata(file: Any) -> Iterator[Any]:
-    """Read all metadata; yield what has values that readers want at once."""
+    """Read all metadata; yield the variables whose values readers read at once."""
     dict(file.attrs)
     for name in file:
         variable = file[name]
@@ -92,5 +94,5 @@ def _look_at_metadata(file: Any) -> Iterator[Any]:
 
 
 def _ranges(blocks: set[int]) -> int:
-    """Runs of neighbouring blocks."""
+    """Count runs of neighbouring blocks."""
     return sum(block - 1 not in blocks for block in blocks)

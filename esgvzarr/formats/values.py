@@ -1,5 +1,5 @@
-"""Read the small variables of scanned files: all that must be compared between files, or is to be
-inlined.
+"""Read the small variables of scanned files: those that must be compared between files, and those
+that will be inlined.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from ..transport import COALESCE_GAP
 from .content import SparseContent
 
 SMALL = 64 * 1024
-"""Bytes per file. A variable up to this size is read, and inlined if it fits with those of the
+"""A variable of up to this many bytes per file is read, and inlined if it fits with those of the
 other files.
 """
 SMALL_TIME = 4 * 2**20
-"""Bytes per file, the same for the bounds of time: as references, one per step, they would take
-more room than as numbers.
+"""The same for the bounds of time, in bytes per file: as references, one for each step, they would
+take more room than as numbers.
 """
 LARGEST_WHOLE = 2**30
-"""Bytes of a variable that is compared whole, and so is in memory several times."""
+"""The largest variable that is compared whole, in bytes; it is in memory several times."""
 _ROOM = 64 * 2**20
-"""Bytes of values that are read where next to nothing is stored."""
+"""The most bytes of values that are read where almost nothing is stored."""
 _MOST_COMPRESSED = 1100
-"""Times that deflate, which compresses least of all filters at best, makes bytes fewer."""
+"""The highest compression ratio of deflate; other filters reach at least this ratio at best."""
 FEW_READS = 64
-"""Requests per file. What is spread wider over the file, such as bounds stored step by step, stays
-a reference.
+"""The most requests per file. A variable that is spread over more places, such as bounds stored
+step by step, stays a reference.
 """
 
 
 def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set[str]]:
-    """For each file, the variables whose values are needed.
+    """Choose the variables of each file whose values are needed.
 
-    Time always, and its bounds if asked for, or where units differ between the files; coordinates
-    of one dimension; what is small and not data; and where there are several files all that does
-    not change with time, because it has to be equal in all of them; what files with time and fixed
-    fields both hold, because it has to be equal in both.
+    These are: time; its bounds, if requested or if units differ between the files; coordinates of
+    one dimension; small variables that are not data. With several files also all variables that do
+    not change with time, because they must be equal in all files, and variables that files with
+    time and fixed fields both hold, because they must be equal in both.
     """
     times = [cf.time_name(file.variables) for file in files]
     bounds = bounds or _stated_differently(files, times)
@@ -66,7 +66,9 @@ def wanted(files: Sequence[FileReferences], *, bounds: bool = False) -> list[set
 def _quickly_read(
     file: FileReferences, names: Collection[str], companions: Collection[str]
 ) -> set[str]:
-    """Those variables that take few bytes and few requests; companions of time may take more."""
+    """Return those variables that take few bytes and few requests; companions of time may take
+    more.
+    """
     found = set()
     for name in names:
         limit = SMALL_TIME if name in companions else SMALL
@@ -76,8 +78,8 @@ def _quickly_read(
 
 
 def check_sizes(files: Sequence[FileReferences]) -> None:
-    """Refuse what would have to be compared whole and is too large for that, before memory is
-    taken: coordinates of one dimension, and what does not change with time.
+    """Refuse variables that must be compared whole and are too large for that: coordinates of one
+    dimension, and variables that do not change with time. No memory is allocated for them.
 
     Raises:
         FormatError: ``file-variable-large``.
@@ -89,24 +91,25 @@ def check_sizes(files: Sequence[FileReferences]) -> None:
             if whole and _bytes(variable) > LARGEST_WHOLE:
                 raise FormatError(
                     file.file.url,
-                    f"{name!r} has the shape {variable.shape}, {_bytes(variable)} bytes, and is "
-                    "compared whole, as what does not change with time and coordinates are",
+                    f"{name!r} has the shape {variable.shape} and {_bytes(variable)} "
+                    "bytes; coordinates and variables without time are compared whole",
                     expected=f"at most {LARGEST_WHOLE} bytes",
-                    todo="Publish it as a dataset of its own that has a time, or in parts.",
+                    todo="Publish it as a dataset of its own that has a time dimension, or in "
+                    "parts.",
                     code="file-variable-large",
                 )
 
 
 def _is_quickly_read(variable: Variable, limit: int) -> bool:
-    """Whether its values are at most so many bytes, in few places of the file."""
+    """Whether a variable has at most this many bytes, in few places of the file."""
     return _bytes(variable) <= limit and len(spans(variable)) <= FEW_READS
 
 
 def _dates_beside(
     file: FileReferences, time: str | None, *, other_references: bool
 ) -> tuple[str, ...]:
-    """What is dates along time beside time itself; where files state time by different references,
-    also what may be.
+    """Return the dates along time besides time itself; if files state time with different reference
+    dates, also variables that may be dates.
     """
     if time is None:
         return ()
@@ -115,7 +118,7 @@ def _dates_beside(
 
 
 def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | None]) -> bool:
-    """Whether time or other dates along it have more than one unit or calendar over all files."""
+    """Whether time or other dates along it have more than one unit or calendar in all files."""
     timed = [(file.variables, time) for file, time in zip(files, times, strict=True) if time]
     names = set[tuple[str, str]]()
     for variables, time in timed:
@@ -128,7 +131,7 @@ def _stated_differently(files: Sequence[FileReferences], times: Sequence[str | N
 
 
 def _in_fixed_files_too(files: Sequence[FileReferences], times: Sequence[str | None]) -> set[str]:
-    """Names of variables that some files with time hold, and some without."""
+    """Return the variables that some files with time and some files without time hold."""
     held: tuple[set[str], set[str]] = (set(), set())
     for file, time in zip(files, times, strict=True):
         held[time is None].update(file.variables)
@@ -140,7 +143,7 @@ def _bytes(variable: Variable) -> int:
 
 
 def spans(variable: Variable) -> list[tuple[int, int]]:
-    """(start, stop) of the bytes that hold a variable, near chunks taken together."""
+    """Return the (start, stop) of the bytes that hold a variable, with near chunks joined."""
     if variable.values is not None or not len(variable.chunks):
         return []
     order = np.argsort(variable.chunks.offsets)
@@ -153,23 +156,24 @@ def spans(variable: Variable) -> list[tuple[int, int]]:
 
 
 def shown_text(data: bytes) -> str:
-    """Characters of an attribute as the netCDF libraries for Python show them: without NULs, and
-    what is no UTF-8, such as Latin-1, by U+FFFD.
+    """Return the characters of an attribute as the netCDF libraries for Python show them: without
+    NULs, and with bytes that are not UTF-8, such as Latin-1, replaced by U+FFFD.
     """
     return data.decode("utf-8", "replace").replace("\0", "")
 
 
 def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
-    """The ``_FillValue``, if Zarr can state it: readers take it as a number of the variable's type.
+    """Return the ``_FillValue`` if Zarr can state it: readers take it as a number of the variable's
+    type.
 
     Args:
-        fill: the attribute; None where the file has none.
-        dtype: of the variable.
-        name: of the variable, for messages.
+        fill: the attribute; None if the file has none.
+        dtype: type of the variable.
+        name: name of the variable, for messages.
         subject: the file's URL or path, for messages.
 
     Raises:
-        FormatError: it is several values, or no value of the type.
+        FormatError: the attribute holds several values, or no value of the type.
     """
     if fill is None or dtype.kind == "O":
         return fill
@@ -186,15 +190,15 @@ def check_fill(fill: Any, dtype: np.dtype[Any], name: str, subject: str) -> Any:
         raise FormatError(
             subject,
             f"{name!r} is of type {dtype} and has the _FillValue {fill!r} of type {value.dtype}",
-            expected="one value of its type",
-            todo="Readers would mask other values than the file says: write the attribute again.",
+            expected="one value of the variable's type",
+            todo="Write the attribute again: readers would mask other values than the file states.",
             code="file-fill-invalid",
         )
     return fill
 
 
 def _exact(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
-    """Whether the type holds the value as it is."""
+    """Whether the type holds the value exactly."""
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         number = value.item()
@@ -211,10 +215,10 @@ def _exact(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
 
 
 def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) -> FileReferences:
-    """The file with the values of the named variables, whose ``spans`` are in ``content``.
+    """Return the file with the values of the named variables, whose ``spans`` are in ``content``.
 
     Raises:
-        FormatError: a chunk does not decode.
+        FormatError: a chunk cannot be decoded.
     """
     variables = dict(file.variables)
     for name in names:
@@ -227,7 +231,7 @@ def fill_in(file: FileReferences, names: Iterable[str], content: SparseContent) 
 
 
 def _stored(variable: Variable, content: SparseContent) -> list[memoryview]:
-    """The bytes of each chunk, in the order of the chunk table."""
+    """Return the bytes of each chunk, in the order of the chunk table."""
     places = spans(variable)
     held = [memoryview(content.read(*place)) for place in places]
     firsts = np.array([start for start, _ in places], np.int64)
@@ -241,8 +245,9 @@ def _stored(variable: Variable, content: SparseContent) -> list[memoryview]:
 
 
 def decode(variable: Variable, stored: Sequence[Any], subject: str) -> np.ndarray:
-    """The values of a whole variable, as stored numbers, from its chunks; what was never written is
-    its fill.
+    """Return the values of a whole variable, as stored numbers, from its chunks.
+
+    Elements that were never written get the fill value.
     """
     check_room(variable, subject)
     if _stacked(variable):
@@ -265,7 +270,7 @@ def decode(variable: Variable, stored: Sequence[Any], subject: str) -> np.ndarra
 
 
 def _stacked(variable: Variable) -> bool:
-    """Whether all chunks are there, and follow each other along the first dimension only."""
+    """Whether all chunks exist, and follow each other along the first dimension only."""
     if (
         not variable.shape
         or not all(variable.shape)
@@ -277,7 +282,7 @@ def _stacked(variable: Variable) -> bool:
 
 
 def _decode_chunk(data: Any, variable: Variable, subject: str) -> Any:
-    """The bytes of one chunk, which must be as many as its shape says."""
+    """Return the bytes of one decoded chunk, of the size that its shape states."""
     expected = math.prod(variable.chunk_shape) * variable.dtype.itemsize
     return decode_chunk(data, variable.codecs, expected, f"{subject}, {variable.name!r}")
 
@@ -285,17 +290,17 @@ def _decode_chunk(data: Any, variable: Variable, subject: str) -> Any:
 def decode_chunk(
     data: Any, codecs: Sequence[Mapping[str, Any]], expected: int, subject: str
 ) -> Any:
-    """The bytes of one chunk, decoded, and never more of them than there should be.
+    """Decode one chunk, and stop if there are more bytes than expected.
 
     Args:
         data: the bytes as stored.
-        codecs: in the order of encoding.
-        expected: bytes that a chunk decodes to.
+        codecs: the codecs in the order of encoding.
+        expected: size of the decoded chunk in bytes.
         subject: the chunk's file and variable, for messages.
 
     Raises:
-        FormatError: ``file-chunk-expands`` where there are more, ``file-unreadable`` where it does
-            not decode, or to less.
+        FormatError: ``file-chunk-expands`` if the chunk decodes to more bytes; ``file-unreadable``
+            if it cannot be decoded, or decodes to fewer.
     """
     try:
         decoded = inflate.decode(data, codecs, expected)
@@ -304,7 +309,8 @@ def decode_chunk(
             subject,
             f"a chunk {error}",
             expected="as many bytes as its shape says",
-            todo="It is damaged, or made to fill the memory of its readers: do not publish it.",
+            todo="The chunk is damaged, or was made to fill the memory of its readers: do not "
+            "publish the file.",
             code="file-chunk-expands",
         ) from error
     except inflate.DECODING_ERRORS as error:
@@ -318,14 +324,14 @@ def decode_chunk(
 def _undecodable(subject: str, reason: str) -> FormatError:
     return FormatError(
         subject,
-        f"a chunk does not decode: {reason}",
-        todo="Compare the file's checksum with the record's.",
+        f"a chunk cannot be decoded: {reason}",
+        todo="Compare the file's checksum with that of the record.",
         code="file-unreadable",
     )
 
 
 def check_room(variable: Variable, subject: str) -> None:
-    """Refuse to take memory for values that the file does not hold.
+    """Refuse to allocate memory for values that the file does not hold.
 
     Raises:
         FormatError: ``file-unreadable``; the shape is far larger than what is stored.
@@ -335,8 +341,9 @@ def check_room(variable: Variable, subject: str) -> None:
     if size > max(_ROOM, _MOST_COMPRESSED * held):
         raise FormatError(
             subject,
-            f"{variable.name!r} has the shape {variable.shape}, and {held} bytes are stored of it",
+            f"{variable.name!r} has the shape {variable.shape}, but only {held} bytes of "
+            "it are stored",
             expected=f"at most {_ROOM} bytes of values that were never written",
-            todo="The file is damaged, or its dimensions are: write it again.",
+            todo="The file or the size of its dimensions is damaged: write it again.",
             code="file-unreadable",
         )

@@ -1,5 +1,5 @@
-"""Indexes: where people find the link. Built-ins and strangers register in the entry point group
-``esgvzarr.indexes``.
+"""Indexes: the services in which people find the link. Built-in indexes and those of other packages
+register in the entry point group ``esgvzarr.indexes``.
 """
 
 from __future__ import annotations
@@ -22,42 +22,44 @@ GROUP = "esgvzarr.indexes"
 
 
 class LinkState(StrEnum):
-    """What became of a link."""
+    """The result of a change to a link."""
 
     ADDED = "added"
     """The index shows it."""
     UNCHANGED = "unchanged"
-    """Nothing was to be done, and nothing was sent."""
+    """The link was in the wanted state already, and nothing was sent."""
     PENDING = "pending"
-    """The index took the change, but did not show it in time."""
+    """The index accepted the change, but did not show it in time."""
     REMOVED = "removed"
     """The index no longer shows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """One page of what a search found."""
+    """One page of the results of a search."""
 
     datasets: tuple[tuple[str, str], ...]
-    """Dataset id, as the index has it, and data node, of each; retracted datasets are left out."""
+    """The dataset id in the form of the index, and the data node, of each result; retracted
+    datasets are left out.
+    """
     next_page: str
-    """For the next call; empty at the end."""
+    """The argument ``page`` of the next call; empty on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexAddress:
-    """Which index, and how it is reached. It never holds a password or token, only where those are
+    """Which index, and how to reach it. It never holds a password or token, only where those are
     configured.
     """
 
     kind: str
     """``stac``, ``globus``, ``solr``, or the name under which another package registers."""
     location: str
-    """In the words of that index: a URL, a UUID, a host."""
+    """In the form of that kind of index: a URL, a UUID, a host."""
     config: str = ""
-    """Path of the ``esg.yaml`` that says how to log in."""
+    """Path of the ``esg.yaml`` that holds the login."""
     certificate: str = ""
-    """Path of the client certificate that an index node is shown."""
+    """Path of the client certificate for the index node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,108 +67,112 @@ class Opening:
     """What an index may need when it is opened."""
 
     transport: Transport
-    """Reads, and sends what needs no login."""
+    """Reads, and sends requests that need no login."""
     settings: Settings
     config: Mapping[str, Any]
-    """Of esgcet, or the content of ``esg.yaml``: says how to log in. May have credentials."""
+    """esgcet's configuration, or the content of ``esg.yaml``: says how to log in. It may hold
+    credentials.
+    """
     registered: Mapping[str, Any] | None = None
-    """The record that esgcet sent to the index just now."""
+    """The record that esgcet just sent to the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What a diagnosis says of the login that is kept."""
+    """What a diagnosis reports about the stored login."""
 
     found: str
     ends: float | None = None
-    """In seconds since 1970; None where it does not end, or does not say so."""
+    """End of the login, in seconds since 1970-01-01; None if it does not end, or states no end."""
     todo: str = ""
-    """What would renew it, or how to get one."""
+    """How the login is renewed, or how to get one."""
     kept: bool = True
-    """False where there is none: then changes may not be let through."""
+    """Whether there is a login; without one, the index may refuse changes."""
 
 
 @runtime_checkable
 class Index(Protocol):
-    """An index of datasets. Every verb may be run twice.
+    """An index of datasets. Every method may be called twice with the same result.
 
-    `IndexDefaults` has what most indexes need not say.
+    `IndexDefaults` has methods that suit most indexes.
     """
 
     @classmethod
     def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
-        """The index that ``esg.yaml`` names; None if it names none of this kind. The kind and the
-        path of the file are filled in by the caller.
+        """Return the index that ``esg.yaml`` names; None if it names none of this kind. The caller
+        fills in the kind and the path of the file.
 
         Args:
-            config: the content of ``esg.yaml``, or what esgcet made of it.
-            index_node: where esgcet registered a dataset, or is told to.
+            config: the content of ``esg.yaml``, or esgcet's configuration made from it.
+            index_node: the index node at which esgcet registers datasets.
         """
         ...
 
     @classmethod
     def opened(cls, address: IndexAddress, opening: Opening) -> Index:
-        """The index at an address. Nothing is sent, and no login is used, before a change."""
+        """Open the index at an address. Nothing is sent, and no login is used, before a change."""
         ...
 
     @classmethod
     def location_at(cls, url: str, content: bytes) -> str:
-        """The location of the index that a person means by a URL; empty if it is none of this kind.
+        """Return the location of the index at a URL that a person gave; empty if it is no index of
+        this kind.
 
         Args:
-            url: what was named.
-            content: what is there; empty if that was not read yet.
+            url: the URL.
+            content: the bytes at the URL; empty if they were not read yet.
         """
         ...
 
     def check(self) -> None:
-        """Ask it something.
+        """Send the index a request, to see whether it works.
 
         Raises:
-            EsgvzarrError: it does not answer as such an index does.
+            EsgvzarrError: its answer is not that of such an index.
         """
         ...
 
     def check_login(self) -> Login:
-        """What is kept of a login. No login is started.
+        """Return what is known of the stored login. No login is started.
 
         Raises:
-            EsgvzarrError: a change would not be let through.
+            EsgvzarrError: the index would refuse a change.
         """
         ...
 
     def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
-        """As much of the record of a dataset that is not registered yet as a link is made from."""
+        """Make as much of the record of a dataset that is not registered yet as a link needs."""
         ...
 
     def with_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any] | None:
-        """The record as ``add_link`` would leave it; None if it would change nothing. Pure.
+        """Return the record as ``add_link`` would leave it; None if it would change nothing. No
+        input or output.
 
         Raises:
-            LinkError: ``add_link`` would not send this.
+            LinkError: ``add_link`` would refuse to send this.
         """
         ...
 
     def without_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any]:
-        """The record as ``remove_link`` would leave it. Pure."""
+        """Return the record as ``remove_link`` would leave it. No input or output."""
         ...
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
-        """The dataset's record as the index shows it now; None if it has none."""
+        """Return the dataset's record as the index shows it now; None if it has none."""
         ...
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> Sequence[Mapping[str, Any]]:
-        """What describes the dataset and its files on a data node: a STAC item, or File documents
-        and then the Dataset document. Of the original's, where no data node is named.
+        """Return what describes the dataset and its files on a data node: a STAC item, or File
+        documents followed by the Dataset document. Without a data node, those of the original.
         """
         ...
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """Datasets that fulfil a query, page by page.
+        """Search datasets, page by page.
 
         Args:
-            query: in the index's own words: CQL2 text for STAC, ``facet=value&facet=value`` for
-                Solr and Globus Search. Empty: all.
+            query: in the language of the index: CQL2 text for STAC, ``facet=value&facet=value`` for
+                Solr and Globus Search. Empty selects all.
             page: as the page before named it; empty for the first.
 
         Raises:
@@ -175,17 +181,17 @@ class Index(Protocol):
         ...
 
     def property_names(self) -> Sequence[str]:
-        """The properties that a query may name, as one of its datasets has them; none if it cannot
-        say.
+        """Return the properties that a query may name, from one of the index's datasets; empty if
+        it cannot tell.
         """
         ...
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
-        """The dataset's reference links, ours and those of other data nodes."""
+        """Return the dataset's reference links, those of this and of other data nodes."""
         ...
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Let the dataset's record show the link, in place of an older one of the same data node.
+        """Add the link to the dataset's record, in place of an older one of the same data node.
 
         Raises:
             LinkError: the index has no such dataset, refuses the link, or cannot be reached.
@@ -193,7 +199,7 @@ class Index(Protocol):
         ...
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Take the link (same data node, same href) off the dataset's record.
+        """Remove the link (same data node, same href) from the dataset's record.
 
         Raises:
             LinkError: the index refuses, or cannot be reached.
@@ -202,24 +208,24 @@ class Index(Protocol):
 
 
 class IndexDefaults:
-    """What most indexes need not say."""
+    """Methods that suit most indexes."""
 
     @classmethod
     def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
-        """``esg.yaml`` never names it."""
+        """Return None: ``esg.yaml`` never names this index."""
         return None
 
     @classmethod
     def location_at(cls, url: str, content: bytes) -> str:
-        """No URL means it."""
+        """Return an empty text: no URL leads to this index."""
         return ""
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
-        """As in `Index`."""
+        """Return the dataset's record, as in `Index`."""
         raise NotImplementedError
 
     def property_names(self) -> Sequence[str]:
-        """It cannot say."""
+        """Return nothing: this index cannot tell."""
         return ()
 
     def check(self) -> None:
@@ -227,20 +233,20 @@ class IndexDefaults:
         self.find(DatasetId("CMIP6.esgvzarr.doctor", "1"))
 
     def check_login(self) -> Login:
-        """It needs none."""
+        """Return that no login is needed."""
         return Login("this index needs no login")
 
 
 def record_in(index: Index, record: DatasetRecord) -> Mapping[str, Any] | None:
-    """What the link is put on: the item, or the Dataset document of the record's own data node;
-    None if the index has none.
+    """Return the record that the link is added to: the item, or the Dataset document of the
+    record's own data node; None if the index has none.
     """
     documents = index.documents(record.id, record.data_node)
     return documents[-1] if documents else None
 
 
 def is_retracted(record: Mapping[str, Any]) -> bool:
-    """Whether an item or a Dataset document says that its dataset is retracted."""
+    """Whether an item or a Dataset document states that its dataset is retracted."""
     properties = record.get("properties")
     of_item = properties.get("retracted") if isinstance(properties, Mapping) else None
     said = record.get("retracted") if of_item is None else of_item
@@ -249,19 +255,19 @@ def is_retracted(record: Mapping[str, Any]) -> bool:
 
 
 def kinds() -> list[str]:
-    """The names of all indexes that are installed."""
+    """Return the names of all installed indexes."""
     return sorted(registered(GROUP))
 
 
 def address_in(
     config: Mapping[str, Any], index_node: str, among: Sequence[str]
 ) -> IndexAddress | None:
-    """The index that ``esg.yaml`` names; None if it names none.
+    """Return the index that ``esg.yaml`` names; None if it names none.
 
     Args:
-        config: its content.
-        index_node: where esgcet registers.
-        among: kinds that come into question.
+        config: content of ``esg.yaml``.
+        index_node: the index node at which esgcet registers.
+        among: the kinds of indexes to try.
     """
     for name in among:
         found: IndexAddress | None = _class_of(name).configured(config, index_node)
@@ -271,7 +277,7 @@ def address_in(
 
 
 def address_at(url: str, content: bytes = b"") -> IndexAddress | None:
-    """The index that a person means by a URL; None if it is that of no index."""
+    """Return the index at a URL that a person gave; None if there is no index at the URL."""
     for name in kinds():
         location = _class_of(name).location_at(url, content)
         if location:
@@ -280,24 +286,25 @@ def address_at(url: str, content: bytes = b"") -> IndexAddress | None:
 
 
 def open_at(address: IndexAddress, opening: Opening) -> Index:
-    """The index at an address.
+    """Open the index at an address.
 
     Raises:
-        SettingsError: there is no such kind of index.
+        SettingsError: this kind of index is not installed.
     """
     index: Index = _class_of(address.kind).opened(address, opening)
     return index
 
 
 def connect(name: str, **options: Any) -> Index:
-    """Open an index by the name it is registered under.
+    """Open an index by the name under which it is registered.
 
     Args:
-        name: ``stac``, ``solr``, ``globus``, ``catalog``, or what another package registered.
-        options: what that index is made with.
+        name: ``stac``, ``solr``, ``globus``, ``catalog``, or a name that another package
+            registered.
+        options: the arguments of that index.
 
     Raises:
-        SettingsError: no such index.
+        SettingsError: no index is registered under this name.
     """
     index: Index = _class_of(name)(**options)
     return index

@@ -1,5 +1,5 @@
-"""The asset that a STAC item shows, and the one JSON Patch operation that puts it there. Pure:
-nothing here touches the world.
+"""The asset that a STAC item shows, and the one JSON Patch operation that adds it. No input or
+output.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from ..model import AccessLink, DatasetRecord, Layout
 from ..output import asset_keys, known_outputs, of_place, opening_call
 
 DEFAULT_KEY = "reference_file"
-"""Of the asset that leads to kerchunk references, in whatever output; other outputs have keys of
-their own.
-"""
+"""Key of the asset of kerchunk references, in any output; other outputs have keys of their own."""
 SERVICE = "VirtualZarr"
-"""In ``properties.access``, as in the Dataset documents of the legacy indexes."""
+"""Value in ``properties.access``, as in the Dataset documents of the legacy indexes."""
 PROTOCOLS = (
     "http",
     "https",
@@ -33,7 +31,7 @@ PROTOCOLS = (
     "wps",
     "s3",
 )
-"""What the ESGF schemas allow as an asset's ``protocol``."""
+"""Values that the ESGF schemas allow as an asset's ``protocol``."""
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 TRACKING_IDS = {
@@ -41,17 +39,17 @@ TRACKING_IDS = {
     "obs4REF": rf"hdl:21\.14102/{_UUID}",
     "input4MIPs": rf"(hdl:21\.[0-9]{{5}}/)?{_UUID}",
 }
-"""Projects whose schema wants a tracking id on every asset, and its form there."""
+"""Projects whose schema requires a tracking id on every asset, and its form."""
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 _PATTERNS = {
     "href": r"\S+",
     "type": r"[\w.+-]+/[\w.+-]+",
-    "description": "(?!HTTPServer Link$).+",  # intake-esgf would download the JSON as data
+    "description": "(?!HTTPServer Link$).+",  # intake-esgf would download the JSON as data.
     "created": _TIME,
     "updated": _TIME,
     "protocol": "|".join(PROTOCOLS),
-    "file:checksum": "1220[0-9a-f]{64}",  # multihash: sha2-256, 32 bytes
+    "file:checksum": "1220[0-9a-f]{64}",  # multihash: sha2-256, 32 bytes.
 }
 
 _TITLES = {
@@ -59,7 +57,7 @@ _TITLES = {
     Layout.GROUPS: ", in groups",
     Layout.SEGMENTED_GROUPS: ", in groups and segments",
 }
-"""Added to the title of an asset of which stock readers see an empty root."""
+"""Text added to the title of an asset for which stock readers see an empty root."""
 _HOW_TO_OPEN = {
     Layout.PADDED: (
         "File ends are stored padded: pip install esgvzarr, then "
@@ -79,7 +77,7 @@ _HOW_TO_OPEN = {
         "them in groups, each joined."
     ),
 }
-"""Added to the description of an asset that not every reader opens."""
+"""Text added to the description of an asset that not every reader can open."""
 
 Asset = Mapping[str, Any]
 Item = Mapping[str, Any]
@@ -87,16 +85,16 @@ Operation = dict[str, Any]
 
 
 def timestamp(now: datetime) -> str:
-    """RFC 3339 in UTC, with microseconds as ESGF's items have them."""
+    """Return a time in RFC 3339 in UTC, with microseconds as in ESGF's items."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
-    """The asset for this link on this item. An older asset of the same data node leaves its date of
-    creation.
+    """Make the asset for a link on an item. The creation date of an older asset of the same data
+    node is kept.
 
     Raises:
-        LinkError: the project wants a tracking id that the item's ``pid`` cannot be.
+        LinkError: the project requires a tracking id, and the item's ``pid`` cannot be one.
     """
     before = present_nodes(item, link.asset_key).get(link.data_node, {})
     asset: dict[str, Any] = {
@@ -115,7 +113,7 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
     asset["description"] += _how_to_open(link)
     if asset["protocol"] == "kerchunk":
         asset["open_zarr_kwargs"] = _for_datapoint(link.open_kwargs)
-    if link.sha256:  # a directory has neither
+    if link.sha256:  # A directory has neither.
         asset |= {"file:size": link.size, "file:checksum": _multihash(link)}
     if link.data_node:
         asset["alternate:name"] = link.data_node
@@ -127,7 +125,7 @@ def make_asset(link: AccessLink, item: Item, now: datetime) -> dict[str, Any]:
 
 
 def _how_to_open(link: AccessLink) -> str:
-    """What the description says to people, after the output's own words."""
+    """Return the description's text for people, after the output's own text."""
     text = ""
     call = opening_call(link.href, link.layout)
     if link.layout in _HOW_TO_OPEN:
@@ -140,7 +138,7 @@ def _how_to_open(link: AccessLink) -> str:
 
 
 def _for_datapoint(open_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What ceda-datapoint gives to ``engine="kerchunk"``, with no chunks besides."""
+    """Return what ceda-datapoint passes to ``engine="kerchunk"``, which adds no chunks."""
     options: dict[str, Any] = {}
     if "open_dataset_options" in open_kwargs:
         options["open_dataset_options"] = {"chunks": open_kwargs.get("chunks", {})}
@@ -150,7 +148,7 @@ def _for_datapoint(open_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fields_of(link: AccessLink) -> Mapping[str, Any]:
-    """What the link's output says of itself in an asset."""
+    """Return the fields with which the link's output describes itself in an asset."""
     output = of_place(link.href)
     if output.asset_key == link.asset_key:
         return output.asset_fields
@@ -163,8 +161,8 @@ def _tracking_key(item: Item) -> str:
 
 
 def _tracking_id(item: Item) -> str:
-    """The dataset's pid. esgcet registers input4MIPs without one; there the UUID will do that it
-    makes pids of.
+    """Return the dataset's pid as tracking id. esgcet registers input4MIPs without a pid; there the
+    UUID is used from which it makes pids.
     """
     project = str(item["collection"])
     pid = str(item.get("properties", {}).get(f"{project.lower()}:pid") or "")
@@ -174,7 +172,7 @@ def _tracking_id(item: Item) -> str:
     if not re.fullmatch(TRACKING_IDS[project], pid):
         raise LinkError(
             str(item.get("id")),
-            f"pid {pid!r} cannot be the tracking id that {project} wants on every asset",
+            f"pid {pid!r} cannot be the tracking id that {project} requires on every asset",
             expected=TRACKING_IDS[project],
             todo="Register the dataset with the right PID prefix.",
             code="index-tracking-id",
@@ -183,8 +181,8 @@ def _tracking_id(item: Item) -> str:
 
 
 def present_nodes(item: Item, key: str = DEFAULT_KEY) -> dict[str, dict[str, Any]]:
-    """Data node -> its reference asset on this item, the primary one first; alternates are not
-    nested.
+    """Return the reference asset of each data node on this item, the primary one first, without
+    nested alternates.
 
     Raises:
         LinkError: the item's assets are no object.
@@ -194,12 +192,12 @@ def present_nodes(item: Item, key: str = DEFAULT_KEY) -> dict[str, dict[str, Any
         raise LinkError(
             str(item.get("id")),
             f"has 'assets': {assets!r:.80}",
-            expected="an object, as STAC has it",
+            expected="an object, as the STAC specification requires",
             code="index-item-invalid",
         )
     primary = assets.get(key)
     if not isinstance(primary, Mapping):
-        return {}  # absent, or the string that esgcet's own generation leaves
+        return {}  # It is absent, or the string that esgcet's own generation leaves.
     nodes = {
         str(primary.get("alternate:name", "")): {
             name: value for name, value in primary.items() if name != "alternate"
@@ -211,7 +209,7 @@ def present_nodes(item: Item, key: str = DEFAULT_KEY) -> dict[str, dict[str, Any
 
 
 def _objects(value: Any) -> dict[str, Asset]:
-    """The objects among a map's values; the API takes anything."""
+    """Return the objects among a map's values; the API accepts values of any type."""
     return (
         {str(key): one for key, one in value.items() if isinstance(one, Mapping)}
         if isinstance(value, Mapping)
@@ -220,7 +218,7 @@ def _objects(value: Any) -> dict[str, Asset]:
 
 
 def bare_item(record: DatasetRecord, now: datetime) -> dict[str, Any]:
-    """As much of the item of a dataset that is not registered yet as a link is made from."""
+    """Make as much of the item of a dataset that is not registered yet as a link needs."""
     project = record.id.project
     properties = {"datetime": timestamp(now)}
     if record.pid:
@@ -238,7 +236,7 @@ def bare_item(record: DatasetRecord, now: datetime) -> dict[str, Any]:
 
 
 def data_node_of(item: Item) -> str:
-    """Of the item's files; empty where it does not say."""
+    """Return the data node of the item's files; empty if it states none."""
     assets = _objects(item.get("assets"))
     nodes = (asset.get("alternate:name") for asset in assets.values())
     return next((str(node) for node in nodes if node), "")
@@ -251,16 +249,16 @@ def shows(item: Item, link: AccessLink) -> bool:
 
 
 def _multihash(link: AccessLink) -> str | None:
-    """sha2-256, 32 bytes; None for a directory."""
+    """Return the multihash, sha2-256 of 32 bytes; None for a directory."""
     return f"1220{link.sha256}" if link.sha256 else None
 
 
 def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
-    """The one operation that lets the item show the link; None if it does.
+    """Return the one operation after which the item shows the link; None if it does already.
 
-    The first data node's asset is the primary one and carries the others as ``alternate``. A data
-    node's name may hold ``-``, which must not stand in a path, so the map of alternates is sent
-    whole.
+    The asset of the first data node is the primary one and holds the others as ``alternate``. The
+    name of a data node may contain ``-``, which is not allowed in a path, so the map of alternates
+    is sent whole.
     """
     if shows(item, link):
         return None
@@ -287,10 +285,10 @@ def plan(item: Item, link: AccessLink, now: datetime) -> Operation | None:
 
 
 def plan_checked(item: Item, link: AccessLink, now: datetime) -> Operation | None:
-    """The operation of `plan`, after a check of the asset that it puts there.
+    """Return the operation of `plan`, after a check of the asset that it adds.
 
     Raises:
-        LinkError: names the field, what it holds and what it must hold.
+        LinkError: the asset is invalid; the message names the field, its value and what is allowed.
     """
     operation = plan(item, link, now)
     if operation is not None:
@@ -300,10 +298,11 @@ def plan_checked(item: Item, link: AccessLink, now: datetime) -> Operation | Non
 
 
 def plan_removal(item: Item, link: AccessLink) -> Operation | None:
-    """The one operation that takes the link off the item; None if it is not there.
+    """Return the one operation that removes the link from the item; None if the item does not show
+    it.
 
-    ESGF's API knows no removal of an asset, so all of the item's assets are put in place again,
-    less this one. Where it was the primary asset, the first of its alternates takes its place.
+    ESGF's API cannot remove an asset, so all of the item's assets are replaced by all except this
+    one. If it was the primary asset, its first alternate replaces it.
     """
     key = link.asset_key
     nodes = present_nodes(item, key)
@@ -321,8 +320,8 @@ def plan_removal(item: Item, link: AccessLink) -> Operation | None:
 
 
 def plan_access(item: Item) -> Operation | None:
-    """The one operation that lets the item's list of services say whether it has references; None
-    if it does, or has no list.
+    """Return the one operation that makes the item's list of services state whether it has
+    references; None if it does, or has no list.
     """
     before = item.get("properties", {}).get("access")
     if not isinstance(before, list) or (SERVICE in before) == bool(present_nodes(item)):
@@ -336,8 +335,8 @@ def plan_access(item: Item) -> Operation | None:
 
 
 def apply(item: Item, operation: Operation) -> dict[str, Any]:
-    """The item as it is after ``operation`` (one that was planned here; the general case is the
-    server's).
+    """Return the item after ``operation``, which must be one that was planned here; the server
+    applies the general case.
     """
     changed: dict[str, Any] = deepcopy(dict(item))
     *parents, last = operation["path"].split("/")[1:]
@@ -349,7 +348,9 @@ def apply(item: Item, operation: Operation) -> dict[str, Any]:
 
 
 def read_links(item: Item) -> tuple[AccessLink, ...]:
-    """The reference links that the item shows. What another publisher left out is empty or 0."""
+    """Return the reference links that the item shows. Values that another publisher left out are
+    empty or 0.
+    """
     links = []
     for key in asset_keys():
         for node, asset in present_nodes(item, key).items():
@@ -377,11 +378,11 @@ def _read_link(key: str, node: str, asset: Asset) -> AccessLink:
 
 
 def check_asset(asset: Asset, item: Item, key: str = DEFAULT_KEY) -> None:
-    """Check what is about to be sent, by the rules of the ESGF schemas, of the field's readers and
-    of pystac: the API hardly looks.
+    """Check an asset before it is sent, by the rules of the ESGF schemas, of common readers and of
+    pystac: the API checks little.
 
     Raises:
-        LinkError: names the field, what it holds and what it must hold.
+        LinkError: the asset is invalid; the message names the field, its value and what is allowed.
     """
     for name, pattern in _PATTERNS.items():
         value = asset.get(name)
@@ -419,8 +420,8 @@ def check_asset(asset: Asset, item: Item, key: str = DEFAULT_KEY) -> None:
 
 
 def _file_nodes(item: Item) -> set[str]:
-    """Data nodes that serve the item's files: the API asks whether one may publish for them. None
-    where nothing is served.
+    """Return the data nodes that serve the item's files: the API checks whether a user may publish
+    for them. Contains None for a file that is not served.
     """
     ours = asset_keys()
     assets = [asset for name, asset in _objects(item.get("assets")).items() if name not in ours]
@@ -452,16 +453,16 @@ def _check_with_pystac(asset: Asset, item: Item, key: str) -> None:
         item,
         "",
         again["assets"][key],
-        "an asset that pystac writes as it reads it",
+        "an asset that pystac reads and writes without a change",
     )
 
 
 def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) -> None:
     """Check that a change breaks no rule of the project's JSON schema. Rules that the item broke
-    before are not ours.
+    before are ignored.
 
     Raises:
-        LinkError: names the field and the rule.
+        LinkError: the change breaks a rule; the message names the field and the rule.
     """
     from jsonschema import Draft7Validator
 
@@ -476,8 +477,8 @@ def check_schema(item: Item, operation: Operation, schema: Mapping[str, Any]) ->
 
 
 def _broken_rules(errors: Iterable[Any]) -> dict[tuple[str, str], str]:
-    """(place in the item, rule of the schema) -> what is wrong; of alternatives each one's
-    reasons.
+    """Return what is wrong, by place in the item and rule of the schema; for alternatives, the
+    reasons of each.
     """
     broken: dict[tuple[str, str], str] = {}
     for error in errors:

@@ -1,5 +1,5 @@
-"""A static STAC catalogue on disk, for those without a server: it can be served by any web server,
-or opened as it is.
+"""A static STAC catalogue on disk, for data nodes without an index server. Any web server can serve
+it, and it can be opened from disk.
 
 ::
 
@@ -46,8 +46,8 @@ class CatalogIndex(IndexDefaults):
     bytes.
 
     Args:
-        directory: where it lies, or shall lie.
-        now: the time, in UTC, for ``created`` and ``updated``.
+        directory: where it lies; it is made when it is needed.
+        now: returns the time, in UTC, for ``created`` and ``updated``.
     """
 
     def __init__(
@@ -58,46 +58,46 @@ class CatalogIndex(IndexDefaults):
 
     @classmethod
     def opened(cls, address: IndexAddress, opening: Opening) -> CatalogIndex:
-        """The directory that the address names."""
+        """Open the directory that the address names."""
         return cls(address.location)
 
     def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
-        """An item without assets."""
+        """Make an item without assets."""
         return bare_item(record, self._now())
 
     def with_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any] | None:
-        """The item with its asset; it is checked as `add_link` checks it."""
+        """Return the item with its asset, checked as in `add_link`."""
         operation = plan_checked(record, link, self._now())
         return apply(record, operation) if operation else None
 
     def without_link(self, record: Mapping[str, Any], link: AccessLink) -> Mapping[str, Any]:
-        """The item without its asset."""
+        """Return the item without its asset."""
         operation = plan_removal(record, link)
         return apply(record, operation) if operation else record
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
-        """The item as it is on disk; None if there is none.
+        """Return the item as it is on disk; None if there is none.
 
         Raises:
-            LinkError: the file is there but cannot be read, or holds no item.
+            LinkError: the file exists but cannot be read, or holds no item.
         """
         return _read_item(self._item_path(dataset_id))
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
-        """The item, which is that of all data nodes."""
+        """Return the item, which describes all data nodes."""
         item = self.find(dataset_id)
         return [item] if item is not None else []
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """All datasets, on one page: files on disk take no queries.
+        """Return all datasets, on one page: files on disk support no queries.
 
         Raises:
-            SettingsError: there is a query.
+            SettingsError: a query was given.
         """
         if query:
             raise SettingsError(
                 repr(query),
-                "a catalogue on disk takes no filter",
+                "a catalogue on disk does not support filters",
                 expected="none",
                 code="settings-filter",
             )
@@ -106,21 +106,21 @@ class CatalogIndex(IndexDefaults):
         return Hits(tuple(named), "")
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
-        """The reference links that the item shows; none where there is no item."""
+        """Return the reference links that the item shows; empty if there is no item."""
         return read_links(self.find(dataset_id) or {})
 
     def add_dataset(
         self, record: DatasetRecord, *, time_range: tuple[str, str] | None = None
     ) -> bool:
-        """Make the item of a dataset, and its collection and catalogue, where they are absent.
+        """Make the item of a dataset, and its collection and catalogue, if they do not exist.
 
         Args:
             record: the dataset.
-            time_range: first and last time of the data, RFC 3339. Without it the item is dated by
-                the dataset's version.
+            time_range: first and last time of the data, RFC 3339. Without it the item has the date
+                of the dataset's version.
 
         Returns:
-            False if the item was there; it is left as it is.
+            False if the item existed; it is not changed.
         """
         path = self._item_path(record.id)
         with self._locked():
@@ -131,17 +131,18 @@ class CatalogIndex(IndexDefaults):
                 self._list_in_collection(record.id)
             except LinkError:
                 if new:
-                    # no reader would find it; if this fails, too, the next run lists it
+                    # Otherwise no reader would find the item. If this fails too, the next run lists
+                    # it.
                     with suppress(OSError):
                         path.unlink()
                 raise
         return new
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Let the item show the link.
+        """Add the link to the item.
 
         Raises:
-            LinkError: no such item, or the link makes no valid asset.
+            LinkError: there is no such item, or the link makes no valid asset.
         """
         with self._locked():
             item = self.find(dataset_id)
@@ -149,7 +150,7 @@ class CatalogIndex(IndexDefaults):
                 raise LinkError(
                     str(dataset_id),
                     f"is not in the catalogue {self._root}",
-                    todo="Add the dataset first.",
+                    todo="Add the dataset to the catalogue first.",
                     code="index-item-missing",
                 )
             operation = plan_checked(item, link, self._now())
@@ -161,7 +162,7 @@ class CatalogIndex(IndexDefaults):
             return LinkState.ADDED
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Take the link off the item; the item stays."""
+        """Remove the link from the item; the item stays."""
         with self._locked():
             item = self.find(dataset_id)
             operation = None
@@ -183,8 +184,8 @@ class CatalogIndex(IndexDefaults):
         return self._root / dataset_id.project / str(dataset_id) / f"{dataset_id}.json"
 
     def _list_in_collection(self, dataset_id: DatasetId) -> None:
-        """Make sure that readers find the item. A run may have ended after it had written the item,
-        so whatever meets an item lists it.
+        """Make sure that the collection lists the item. A run may have ended after it had written
+        the item, so every access to an item lists it.
         """
         project = dataset_id.project
         collection = self._root / project / "collection.json"
@@ -204,7 +205,7 @@ class CatalogIndex(IndexDefaults):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time: a collection lists all its items."""
+        """Allow one writer at a time: a collection lists all its items."""
         try:
             make_directory(self._root)
             make_private_file(self._root / ".lock")
@@ -236,10 +237,10 @@ def _read_item(path: Path) -> dict[str, Any] | None:
 
 
 def _require(path: Path, document: Mapping[str, Any], name: str, kind: type) -> None:
-    """Check the type of a member of a document, which others may have written.
+    """Check the type of a member of a document, which another program may have written.
 
     Raises:
-        LinkError: names the file.
+        LinkError: the type is wrong; the message names the file.
     """
     if not isinstance(document.get(name), kind):
         found = f"has {name!r}: {document[name]!r:.80}" if name in document else f"has no {name!r}"
@@ -247,7 +248,7 @@ def _require(path: Path, document: Mapping[str, Any], name: str, kind: type) -> 
         raise LinkError(
             str(path),
             found,
-            expected=f"{expected}, as STAC has it",
+            expected=f"{expected}, as the STAC specification requires",
             todo="Correct the file, or move it away.",
             code="index-item-invalid",
         )
@@ -267,13 +268,13 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         ) from error
     if not isinstance(document, dict):
         raise LinkError(
-            str(path), "holds no object", expected="a STAC document", code="index-item-invalid"
+            str(path), "is not a JSON object", expected="a STAC document", code="index-item-invalid"
         )
     return document
 
 
 def _clear(path: Path) -> None:
-    """Delete what killed writers of a document left hidden beside it."""
+    """Delete the hidden files that killed writers of a document left beside it."""
     try:
         remove_leftovers(path)
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""The STAC documents of a static catalogue: catalogue, collection and item, made of records."""
+"""Make the STAC documents of a static catalogue from records: catalogue, collection and item."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
 MULTIHASHES = {"SHA256": "1220", "MD5": "d50110"}
-"""checksum_type -> what a multihash of that kind begins with."""
+"""checksum_type -> the first bytes of a multihash of that kind."""
 
 
 def make_item(
     record: DatasetRecord, now: datetime, time_range: tuple[str, str] | None = None
 ) -> dict[str, Any]:
-    """The STAC item of a dataset, its files as assets, named as ESGF's own items are. It claims no
-    place on earth.
+    """Make the STAC item of a dataset, with its files as assets, named as in ESGF's own items. It
+    states no place on earth.
     """
     import pystac
 
@@ -67,8 +67,8 @@ def _version_date(version: str) -> datetime | None:
 
 
 def _asset_keys(files: tuple[FileRecord, ...]) -> list[str]:
-    """File names; of equal names in different directories, the second and later ones get a
-    number.
+    """Return the file names as keys. Equal names in different directories get a number, from the
+    second one on.
     """
     keys: list[str] = []
     for file in files:
@@ -100,7 +100,7 @@ def _file_asset(record: DatasetRecord, file: FileRecord, now: datetime) -> dict[
 
 
 def make_collection(project: str) -> dict[str, Any]:
-    """The collection of a project, without items."""
+    """Make the collection of a project, without items."""
     import pystac
 
     everywhere = pystac.Extent(
@@ -119,7 +119,7 @@ def make_collection(project: str) -> dict[str, Any]:
 
 
 def make_catalog() -> dict[str, Any]:
-    """The root of a catalogue, without collections."""
+    """Make the root of a catalogue, without collections."""
     import pystac
 
     catalog = pystac.Catalog("esgvzarr", "Datasets with virtual Zarr references", title="esgvzarr")

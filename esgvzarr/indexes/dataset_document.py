@@ -1,14 +1,14 @@
-"""The Dataset document of a legacy index (Solr, Globus Search), and what becomes of it with our
-link. Pure.
+"""Change the Dataset document of a legacy index (Solr, Globus Search) to show the link. No input or
+output.
 
-Each data node has a Dataset document of its own, ``<instance_id>|<data_node>``. The link stands in
-three of its lists::
+Each data node has its own Dataset document, ``<instance_id>|<data_node>``. The link stands in three
+of its lists::
 
     access  VirtualZarr
     url     <href>|<media type>|VirtualZarr
     xlink   <href>|Virtual Zarr (kerchunk) reference|supdata
 
-File documents are never touched: clients take their first URL for the NetCDF file.
+File documents are never changed: clients take their first URL for the NetCDF file.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from ..errors import LinkError
 from ..model import AccessLink, DatasetId
 
 SERVICE = "VirtualZarr"
-"""The one service name that a client knows."""
+"""The service name that clients know."""
 TITLE = "Virtual Zarr (kerchunk) reference"
 MEDIA_TYPES = ("application/vnd.zarr+kerchunk", "application/json")
-"""Of reference files. What another publisher serves under the same service name has a link of
-another kind.
+"""Media type of reference files. Links of other publishers under the same service name have another
+type.
 """
 
 _XLINK = "supdata"
 _STAMP = "_timestamp"
-"""Tells one registration from the next. esgcet stamps what it sends to Globus Search; Solr stamps
-by itself.
+"""Field that distinguishes registrations. esgcet stamps what it sends to Globus Search; Solr stamps
+documents itself.
 """
 _RULES = {
-    "href": r"https?://[^\s|]+",  # a bar would make four parts of three
+    "href": r"https?://[^\s|]+",  # A bar would split the text into four parts instead of three.
     "media_type": r"[\w.+-]+/[\w.+-]+",
     "data_node": r"[^\s|]+",
-    "sha256": "([0-9a-f]{64})?",  # a directory has none
+    "sha256": "([0-9a-f]{64})?",  # A directory has none.
 }
 
 Document = Mapping[str, Any]
 Change = dict[str, list[str]]
-"""Field -> all the values it has afterwards; a field without values goes."""
+"""Field -> all its values after the change; a field without values is removed."""
 
 
 def document_id(dataset_id: DatasetId, data_node: str) -> str:
-    """The id of a data node's Dataset document."""
+    """Return the id of a data node's Dataset document."""
     return f"{dataset_id}|{data_node}"
 
 
 def plan(document: Document, link: AccessLink) -> Change | None:
-    """The fields that change so that the document shows the link, once, in place of an older one;
-    None if it does.
+    """Return the fields that must change for the document to show the link, once, in place of an
+    older one; None if it does already.
     """
     urls = _values(document, "url")
     xlinks = _values(document, "xlink")
@@ -70,8 +70,8 @@ def plan(document: Document, link: AccessLink) -> Change | None:
 
 
 def plan_removal(document: Document, link: AccessLink) -> Change | None:
-    """The fields that change so that the document no longer shows the link; None if it does not
-    show it.
+    """Return the fields that must change for the document to show the link no longer; None if it
+    does not show it.
     """
     urls = _values(document, "url")
     xlinks = _values(document, "xlink")
@@ -90,22 +90,22 @@ def plan_removal(document: Document, link: AccessLink) -> Change | None:
 
 
 def apply(document: Document, change: Change) -> dict[str, Any]:
-    """The document after the change; other fields, and the order of all, stay."""
+    """Return the document after the change; other fields, and the order of all, stay."""
     changed = {**document, **{field: list(values) for field, values in change.items()}}
     return {field: value for field, value in changed.items() if field not in change or value}
 
 
 def is_copy(document: Document, sent: Document) -> bool:
     """Whether a document that the index shows can be the one that was sent: not an older one with a
-    link, or of another stamp.
+    link, or with another stamp.
     """
     stamps = (_values(document, _STAMP), _values(sent, _STAMP))
     return read_links(document) == read_links(sent) and (not stamps[1] or stamps[0] == stamps[1])
 
 
 def read_links(document: Document) -> tuple[AccessLink, ...]:
-    """The reference links that the document shows. It has no place for size, checksum and what they
-    are opened with.
+    """Return the reference links that the document shows. It has no fields for size, checksum and
+    the arguments that open them.
     """
     node = str(document.get("data_node") or str(document.get("id", "")).partition("|")[2])
     parts = [_parts(url) for url in _values(document, "url") if _is_served(url)]
@@ -113,17 +113,17 @@ def read_links(document: Document) -> tuple[AccessLink, ...]:
 
 
 def check_link(link: AccessLink) -> None:
-    """Check what is about to be sent: the index hardly looks.
+    """Check a link before it is sent: the index checks little.
 
     Raises:
-        LinkError: names the field, what it holds and what it must hold.
+        LinkError: the link is invalid; the message names the field, its value and what is allowed.
     """
     if link.asset_key != "reference_file":
         raise LinkError(
             link.href,
             f"is of another kind: {link.asset_key}",
             expected="kerchunk references, which clients of this index open",
-            todo="Link another output here.",
+            todo="Link another output in this index.",
             code="index-output",
         )
     for name, pattern in _RULES.items():
@@ -138,7 +138,7 @@ def check_link(link: AccessLink) -> None:
 
 
 def _values(document: Document, field: str) -> list[str]:
-    """A field's values: esgcet writes one value bare, the indexes answer with a list."""
+    """Return a field's values: esgcet writes a single value bare, indexes answer with a list."""
     value = document.get(field)
     if value is None:
         return []
@@ -159,8 +159,8 @@ def _is_reference(url: str) -> bool:
 
 
 def _is_xlink_of(xlink: str, hrefs: set[str], *, titled: bool = True) -> bool:
-    """Whether an xlink leads to one of the hrefs, or has our title: a url may have gone without
-    it.
+    """Whether an xlink leads to one of the hrefs, or has the title of esgvzarr: its url may have
+    been removed without it.
     """
     parts = _parts(xlink)
     return (
@@ -171,7 +171,7 @@ def _is_xlink_of(xlink: str, hrefs: set[str], *, titled: bool = True) -> bool:
 
 
 def _once(values: list[str], new: str, ours: Callable[[str], bool]) -> list[str]:
-    """The values with ``new`` as the only one of ours; as they are if it is."""
+    """Return the values with ``new`` as the only one by esgvzarr; unchanged if it already is."""
     if [value for value in values if ours(value)] == [new]:
         return values
     return [*(value for value in values if not ours(value)), new]

@@ -1,5 +1,5 @@
-"""What the legacy indexes have in common: Dataset documents that are read, changed by field, and
-read again.
+"""The common part of the legacy indexes: read Dataset documents, change them by field, and read
+them again.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .dataset_document import (
 from .polling import looks
 
 Complaint = Callable[[], None]
-"""Raises a LinkError once the index has found that it cannot make a change that it took."""
+"""Raises a LinkError once the index reports that a change which it accepted has failed."""
 
 
 class DocumentIndex(IndexDefaults, ABC):
-    """An index of Dataset documents, one for each data node that has the dataset.
+    """An index of Dataset documents, with one document for each data node that has the dataset.
 
     Args:
-        name: what messages call it.
+        name: name of the index in messages.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
-        registered: the Dataset document that was sent to the index just now. Until it is shown, an
-            older one may be, link and all: it is neither believed nor built on.
+        registered: the Dataset document that was just sent to the index. Until the index shows it,
+            it may show an older one with a link, which is not used.
     """
 
     def __init__(
@@ -48,22 +48,22 @@ class DocumentIndex(IndexDefaults, ABC):
 
     @abstractmethod
     def _read(self, identifier: str) -> Document | None:
-        """One Dataset document by its id; None if there is none."""
+        """Return one Dataset document by its id; None if there is none."""
 
     @abstractmethod
     def _read_all(self, dataset_id: DatasetId) -> Sequence[Document]:
-        """The Dataset documents of all data nodes."""
+        """Return the Dataset documents of all data nodes."""
 
     @abstractmethod
     def _read_files(self, identifier: str) -> Sequence[Document]:
-        """The File documents of a Dataset document."""
+        """Return the File documents of a Dataset document."""
 
     @abstractmethod
     def _read_page(
         self, facets: Mapping[str, Sequence[str]], page: str
     ) -> tuple[Sequence[Document], str]:
-        """Dataset documents that have one of the values of each facet, and the name of the next
-        page.
+        """Return Dataset documents that have one of the values of each facet, and the name of the
+        next page.
         """
 
     @abstractmethod
@@ -71,27 +71,27 @@ class DocumentIndex(IndexDefaults, ABC):
         """Send a change of the document's fields."""
 
     def to_be(self, record: DatasetRecord) -> Document:
-        """A Dataset document without a link."""
+        """Make a Dataset document without a link."""
         return {"id": document_id(record.id, record.data_node), "access": ["HTTPServer"]}
 
     def with_link(self, record: Document, link: AccessLink) -> Document | None:
-        """The document with its link; it is checked as `add_link` checks it."""
+        """Return the document with its link, checked as in `add_link`."""
         check_link(link)
         change = plan(record, link)
         return apply(record, change) if change else None
 
     def without_link(self, record: Document, link: AccessLink) -> Document:
-        """The document without its link."""
+        """Return the document without its link."""
         change = plan_removal(record, link)
         return apply(record, change) if change else record
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """Datasets that have the facets ``name=value&name=value``; of a name that comes twice,
-        either value will do.
+        """Return datasets that have the facets ``name=value&name=value``; a name that occurs twice
+        allows either value.
 
         Raises:
-            SettingsError: the query is none.
-            LinkError: the index refuses it, cannot be reached, or answers with something else than
+            SettingsError: the query is invalid.
+            LinkError: the index refuses the query, cannot be reached, or does not answer with
                 documents.
         """
         try:
@@ -111,10 +111,11 @@ class DocumentIndex(IndexDefaults, ABC):
         )
 
     def find(self, dataset_id: DatasetId) -> Document | None:
-        """The Dataset document, of replicas the original's; None if there is none.
+        """Return the Dataset document, that of the original if there are replicas; None if there is
+        none.
 
         Raises:
-            LinkError: the index cannot be reached, or answers with something else than documents.
+            LinkError: the index cannot be reached, or does not answer with documents.
         """
         documents = self._read_all(dataset_id)
         return min(
@@ -124,10 +125,10 @@ class DocumentIndex(IndexDefaults, ABC):
         )
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Document]:
-        """The data node's File documents and its Dataset document.
+        """Return the data node's File documents and its Dataset document.
 
         Raises:
-            LinkError: the index cannot be reached, or answers with something else than documents.
+            LinkError: the index cannot be reached, or does not answer with documents.
         """
         node = data_node or str((self.find(dataset_id) or {}).get("data_node", ""))
         identifier = document_id(dataset_id, node)
@@ -135,16 +136,16 @@ class DocumentIndex(IndexDefaults, ABC):
         return [*self._read_files(identifier), document] if document is not None else []
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
-        """The reference links on the Dataset documents of all data nodes."""
+        """Return the reference links on the Dataset documents of all data nodes."""
         documents = self._read_all(dataset_id)
         return tuple(chain.from_iterable(map(read_links, documents)))
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Let the data node's Dataset document show the link. A dataset that was registered just
-        now is waited for.
+        """Add the link to the data node's Dataset document, after waiting for a dataset that was
+        just registered.
 
         Raises:
-            LinkError: no such document, the index refuses or cannot be reached.
+            LinkError: there is no such document, or the index refuses or cannot be reached.
         """
         check_link(link)
         identifier = document_id(dataset_id, link.data_node)
@@ -160,8 +161,8 @@ class DocumentIndex(IndexDefaults, ABC):
         return LinkState.ADDED if done else LinkState.PENDING
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Take the link off the data node's Dataset document. The link of a document that is gone
-        is gone.
+        """Remove the link from the data node's Dataset document. If the document does not exist,
+        neither does the link.
 
         Raises:
             LinkError: the index refuses or cannot be reached.
@@ -186,8 +187,9 @@ class DocumentIndex(IndexDefaults, ABC):
         raise LinkError(
             identifier,
             f"is not in {self._name} after {self._poll_timeout_s:g} s",
-            expected="the dataset as it was registered",
-            todo="Registration may be queued: esgvzarr resume tries again.",
+            expected="the dataset, which was registered",
+            todo="The index may not have processed the registration yet: run esgvzarr resume "
+            "later.",
             code="index-item-missing",
         )
 

@@ -1,8 +1,8 @@
-"""A Globus Search index: the one door to Globus Search, spoken to by globus-sdk. The ``globus``
-program is not needed.
+"""An index of Globus Search, through globus-sdk. The ``globus`` program is not needed.
 
-What is read is read as anybody sees it. Globus Search never tells who may see an entry, and an
-entry is only replaced as a whole: so whatever we write to be seen by all was seen by all before.
+Reads are anonymous. Globus Search does not tell who may see an entry, and an entry can only be
+replaced as a whole: by reading anonymously, esgvzarr never makes an entry public that was not
+public before.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .documents import Complaint, DocumentIndex
 
 _log = logging.getLogger(__name__)
 ENTRY_ID = "dataset"
-"""Of a Dataset's entry on its subject, as esgcet makes it; a File's is ``file``."""
+"""Entry id of a Dataset on its subject, as esgcet makes it; that of a File is ``file``."""
 LOGIN = Path("~/.globus/cli/storage.db")
-"""Where ``globus login`` keeps what it got."""
+"""Where ``globus login`` stores its tokens."""
 _MOST = 10_000
-"""Subjects, of a dataset's data nodes or files; Globus Search gives 10 unless it is asked for more,
-and no more than this.
+"""The most subjects of a dataset's data nodes or files in an answer; Globus Search gives 10 unless
+more are requested, and at most this number.
 """
 
 
@@ -38,15 +38,15 @@ _PAGE = 1000
 
 
 class GlobusIndex(DocumentIndex):
-    """An index of Globus Search. globus-sdk's environment variables hold
+    """An index of Globus Search. The environment variables of globus-sdk apply
     (``GLOBUS_SDK_SERVICE_URL_SEARCH``, ...).
 
     Args:
         index_uuid: as in esgcet's ``index_UUID``.
-        login: gives a globus-sdk authorizer for Globus Search; asked at the first change.
+        login: returns a globus-sdk authorizer for Globus Search; called at the first change.
         poll_timeout_s: seconds to wait until the index shows the dataset, and then the change.
-        retries: tries after the first, of what globus-sdk takes for passing.
-        registered: the Dataset document that was sent to the index just now.
+        retries: tries after the first, for errors that globus-sdk retries.
+        registered: the Dataset document that was just sent to the index.
 
     Raises:
         PublisherError: globus-sdk is not installed.
@@ -76,13 +76,13 @@ class GlobusIndex(DocumentIndex):
 
     @classmethod
     def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
-        """``index_UUID``, where ``globus_index`` is on."""
+        """Return ``index_UUID``, if ``globus_index`` is on."""
         uuid = config.get("index_UUID")
         return IndexAddress("globus", str(uuid)) if uuid and config.get("globus_index") else None
 
     @classmethod
     def opened(cls, address: IndexAddress, opening: Opening) -> GlobusIndex:
-        """With the login of the ``globus`` program."""
+        """Open the index with the login of the ``globus`` program."""
         return cls(
             address.location,
             poll_timeout_s=opening.settings.poll_timeout_s,
@@ -91,9 +91,9 @@ class GlobusIndex(DocumentIndex):
         )
 
     def check_login(self) -> Login:
-        """Ask Globus whether it still takes the login that is kept."""
+        """Ask Globus whether it still accepts the stored login."""
         check_login()
-        return Login("Globus Search takes the login that is kept")
+        return Login("Globus Search accepts the stored login")
 
     def _read(self, identifier: str) -> Document | None:
         from globus_sdk import SearchAPIError
@@ -114,7 +114,7 @@ class GlobusIndex(DocumentIndex):
         return self._search("file", identifier, "dataset_id", "File")
 
     def _search(self, entry_id: str, name: str, field: str, kind: str) -> list[Document]:
-        """The documents of a kind that have the name in a field."""
+        """Return the documents of a kind that have the name in a field."""
         filters = [
             {"type": "match_all", "field_name": key, "values": [value]}
             for key, value in ((field, name), ("type", kind))
@@ -134,7 +134,7 @@ class GlobusIndex(DocumentIndex):
     def _read_page(
         self, facets: Mapping[str, Sequence[str]], page: str
     ) -> tuple[Sequence[Document], str]:
-        """``page`` is the marker of Globus Search's own."""
+        """``page`` is the marker of Globus Search."""
         wanted = [*facets.items(), ("type", ["Dataset"])]
         filters = [
             {"type": "match_any", "field_name": name, "values": list(values)}
@@ -172,7 +172,7 @@ class GlobusIndex(DocumentIndex):
         try:
             with _translated(identifier, self._token):
                 task = self._writer.get_task(task_id).data
-        except LinkError as error:  # whatever this means, the change was taken
+        except LinkError as error:  # Whatever this answer means, the index accepted the change.
             _log.info("%s", error)
             return
         if isinstance(task, dict) and task.get("state") == "FAILED":
@@ -185,7 +185,7 @@ class GlobusIndex(DocumentIndex):
         return str(getattr(self._authorizer, "access_token", None) or "")
 
     def _anybody(self) -> Any:
-        """Reads without a login."""
+        """Return a client that reads without a login."""
         self._reader = self._reader or self._client()
         return self._reader
 
@@ -201,7 +201,9 @@ class GlobusIndex(DocumentIndex):
 
 
 def ingest_document(document: Document) -> dict[str, Any]:
-    """What ingest is sent: the whole entry, in the form that esgcet gives it."""
+    """Return the document that is sent to ingest: the whole entry, in the form that esgcet gives
+    it.
+    """
     entry = {
         "id": ENTRY_ID,
         "subject": document["id"],
@@ -212,12 +214,12 @@ def ingest_document(document: Document) -> dict[str, Any]:
 
 
 def globus_login() -> Any:
-    """A globus-sdk authorizer for Globus Search, of the same login that esgcet's ``globus`` program
-    uses.
+    """Return a globus-sdk authorizer for Globus Search, from the login that esgcet's ``globus``
+    program uses.
 
-    That is the client in ``GLOBUS_CLI_CLIENT_ID`` and ``GLOBUS_CLI_CLIENT_SECRET``, where both are
-    set, else the user who ran ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT``
-    hold. Renewed tokens are kept where that program finds them.
+    That is the client in ``GLOBUS_CLI_CLIENT_ID`` and ``GLOBUS_CLI_CLIENT_SECRET`` if both are set,
+    else the user who ran ``globus login``; ``GLOBUS_PROFILE`` and ``GLOBUS_SDK_ENVIRONMENT`` apply.
+    Renewed tokens are stored where that program finds them.
 
     Raises:
         PublisherError: there is no login.
@@ -238,7 +240,7 @@ def globus_login() -> Any:
         )
     path = LOGIN.expanduser()
     if not path.is_file():
-        raise _not_logged_in(f"there is no {path}")
+        raise _not_logged_in(f"{path} does not exist")
     profile = (
         "userprofile",
         os.environ.get("GLOBUS_SDK_ENVIRONMENT") or "production",
@@ -262,10 +264,10 @@ def globus_login() -> Any:
 
 
 def check_login() -> None:
-    """Make sure that Globus still takes the login that is kept. No login is started.
+    """Check that Globus still accepts the stored login. No login is started.
 
     Raises:
-        PublisherError: there is no login, or it has ended.
+        PublisherError: there is no login, or it has expired.
         LinkError: Globus cannot be reached.
     """
     with _translated("Globus Search"):
@@ -274,8 +276,8 @@ def check_login() -> None:
 
 @contextmanager
 def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
-    """Turn what globus-sdk throws into our errors. Of an answer only the API's own message is
-    passed on, less the token.
+    """Translate errors of globus-sdk. Only the API's own message is passed on, without the
+    token.
     """
     from globus_sdk import AuthAPIError, GlobusAPIError, GlobusError, NetworkError
 
@@ -291,14 +293,14 @@ def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
         raise LinkError(
             subject,
             f"HTTP {status}" + (f": {reason}" if reason else ""),
-            todo="Is this login a writer of the index?" if status in (401, 403) else "",
+            todo="Check that this login may write to the index." if status in (401, 403) else "",
             code=f"index-http-{status}",
         ) from None
     except NetworkError as error:
         raise LinkError(
             subject,
             f"Globus Search cannot be reached: {type(error).__name__}",
-            todo="Try esgvzarr resume later.",
+            todo="Run esgvzarr resume later.",
             code="index-unreachable",
         ) from None
     except (GlobusError, ValueError) as error:
@@ -308,7 +310,7 @@ def _translated(subject: str, token: Callable[[], str] = str) -> Iterator[None]:
 
 
 def _document_of(subject: Any, name: str, entry_id: str = ENTRY_ID) -> Document | None:
-    """The content of one of a subject's entries; None if it has none."""
+    """Return the content of one of a subject's entries; None if it has none."""
     entries = subject.get("entries") if isinstance(subject, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _invalid(name)
@@ -325,7 +327,7 @@ def _document_of(subject: Any, name: str, entry_id: str = ENTRY_ID) -> Document 
 def _invalid(name: str) -> LinkError:
     return LinkError(
         name,
-        "the index answers with something else",
+        "the index does not answer with Dataset documents",
         expected="Dataset documents",
         code="index-item-invalid",
     )
@@ -337,8 +339,8 @@ def _not_logged_in(found: str) -> PublisherError:
         found,
         expected="a login",
         todo=(
-            "Run `globus login`, or set GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET; then "
-            "esgvzarr resume."
+            "Run `globus login`, or set GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET; "
+            "then run esgvzarr resume."
         ),
         code="publisher-login",
     )

@@ -1,6 +1,6 @@
-"""Where an href of a STAC item leads. RFC 3986 has a relative one mean: beside the item.
+"""Resolve the hrefs of STAC items. By RFC 3986, a relative href is relative to the item's address.
 
-An item that came from a server is a stranger's: it names URLs, never files of the reader's machine.
+An item from a server is not trusted: it may name URLs, never files of the reader's machine.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ from urllib.request import url2pathname
 from ..errors import SourceError
 
 _ADDRESS = re.compile(r"(https?|s3|gs|gcs|az|abfss?)://(\[[0-9A-Fa-f:.]+\])?((?!::)\S)*\Z")
-"""What an item from a server may name. fsspec takes ``::`` for a second address behind the first,
-which could be a local one.
+"""URLs that an item from a server may name. fsspec reads ``::`` as a second address behind the
+first, which could be a local one.
 """
 
 
 def located(href: str, place: str) -> str:
-    """The URL or path that an href of an item leads to.
+    """Return the URL or path that an href of an item means.
 
     Args:
-        href: as the item has it.
-        place: URL or path of the item, or of the index that shows it; empty where it is not known.
+        href: the href in the item.
+        place: URL or path of the item, or of the index that shows it; empty if unknown.
 
     Raises:
-        SourceError: an item that is not on this machine names a path of this machine, or what is
-            no URL.
+        SourceError: an item that is not local names a local path, or an invalid URL.
     """
     if is_address(href):
         return href
@@ -37,7 +36,7 @@ def located(href: str, place: str) -> str:
     if not is_address(joined):
         raise SourceError(
             place or "a STAC item of unknown origin",
-            f"names {href!r}, which is no URL",
+            f"names {href!r}, which is not a URL",
             expected="an http(s) URL, or one relative to the URL of the item: only an item on "
             "this machine may name paths of this machine",
             todo="Ask the data node to correct the item. If it is yours, give its path.",
@@ -56,7 +55,7 @@ def _is_remote(place: str) -> bool:
 
 
 def _path_of(place: str) -> str:
-    """The path that a file: URL names; a path as it is."""
+    """Return the path of a file: URL; a path unchanged."""
     is_file_url = place[:5].lower() == "file:"
     return url2pathname(urlsplit(place).path) if is_file_url else place
 
@@ -68,13 +67,13 @@ def _beside_path(href: str, place: str) -> str:
 
 
 def _beside_url(href: str, place: str) -> str:
-    """A relative reference made absolute; anything else as it is."""
+    """Make a relative reference absolute; return anything else unchanged."""
     scheme, _, rest = place.partition("://")
     if not rest or href.startswith(("/", "\\")):
         return href
     try:
         is_absolute = bool(urlsplit(href).scheme)
-        # urljoin does not know s3
+        # urljoin does not know s3.
         joined = scheme + urljoin(f"http://{rest}", href).removeprefix("http")
     except ValueError:
         return href

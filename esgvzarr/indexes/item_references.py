@@ -1,4 +1,4 @@
-"""The references that a STAC item shows, in the forms in which the field writes them.
+"""Find the references that a STAC item shows, in the forms that publishers use.
 
 Sources: STAC Zarr best practices (``application/vnd.zarr+kerchunk``); esg-publisher pull request
 353 (keys ``reference_file``, ``icechunk``, ``zarr``, ``cfa``; types without ``application/``); the
@@ -20,37 +20,39 @@ from ..transport import Transport, is_url
 from .hrefs import located
 
 _KEYS = ("reference_file", "kerchunk", "icechunk")
-"""Of assets that are references, whatever their type is."""
+"""Keys of assets that are references, whatever their type is."""
 _TYPES = ("kerchunk", "vnd.zarr+kerchunk", "vnd.icechunk")
-"""Of references, whatever their key is; with ``application/`` before them or not."""
+"""Media types of references, whatever their key is; with or without ``application/``."""
 _CFA = "cfa"
 _MOST_BYTES = 16 * 2**20
-"""Of an item."""
+"""Media types of an item."""
 _MOST_LOCAL_BYTES = 2**20
-"""Of a file that is looked at for an item: references may be large."""
+"""The most bytes of a file that is read to see whether it is an item: references may be large."""
 _HEAD_BYTES = 4096
-"""Of a URL that may be an item's."""
+"""Suffixes of a URL that may be an item's."""
 _MARK = re.compile(rb'"type"\s*:\s*"Feature"|"stac_version"\s*:')
 _STAC_TYPES = ("Catalog", "Collection", "Feature")
 
 
 def references_of_item(item: Mapping[str, Any], subject: str) -> list[str]:
-    """The URLs of the references that an item shows, those of all data nodes.
+    """Return the URLs of the references that an item shows, those of all data nodes.
 
     Args:
-        item: as the index gives it.
-        subject: its URL or path: relative hrefs are beside it.
+        item: the item, as the index gives it.
+        subject: its URL or path, to which relative hrefs are relative.
 
     Raises:
-        SourceError: it shows none that can be read here; or it came from a server, and names a
-            path of this machine.
+        SourceError: it shows no supported references; or it came from a server, and names a local
+            path.
     """
     hrefs = list(dict.fromkeys(located(href, subject) for href in _hrefs(item)))
     if hrefs:
         return hrefs
     assets = item.get("assets") or {}
     is_cfa = any(_is_cfa(str(key), asset) for key, asset in assets.items())
-    found = "shows a CFA aggregation, which is not read here" if is_cfa else "shows no references"
+    found = (
+        "shows a CFA aggregation, which esgvzarr cannot read" if is_cfa else "shows no references"
+    )
     raise SourceError(
         subject,
         found,
@@ -60,7 +62,8 @@ def references_of_item(item: Mapping[str, Any], subject: str) -> list[str]:
 
 
 def references_at(place: str, transport: Transport) -> list[str]:
-    """The references that a STAC item at a URL or path shows; of anything else, the place itself.
+    """Return the references that a STAC item at a URL or path shows; for anything else, the place
+    itself.
 
     Raises:
         SourceError: the item shows none.
@@ -79,8 +82,8 @@ def references_at(place: str, transport: Transport) -> list[str]:
 
 
 def references_of_catalogue_file(path: str) -> list[str] | None:
-    """The references that a file of a static STAC catalogue shows, none where it is no item or has
-    no link; None for what is no such file.
+    """Return the references that a file of a static STAC catalogue shows; empty if it is no item or
+    has no link; None if it is no file of a catalogue.
 
     Raises:
         OSError: it cannot be read.
@@ -99,7 +102,7 @@ def references_of_catalogue_file(path: str) -> list[str] | None:
 
 
 def _may_be_item(place: str, transport: Transport) -> bool:
-    """Whether it is worth a look: references may be large."""
+    """Whether a file should be read to see whether it is an item: references may be large."""
     if not is_url(place):
         return _is_small_json(place)
     path = urlsplit(place).path
@@ -109,7 +112,7 @@ def _may_be_item(place: str, transport: Transport) -> bool:
         return False
     try:
         head = transport.read_head(place, _HEAD_BYTES).data
-    except TransportError:  # the reader of the whole says it
+    except TransportError:  # The reader of the whole file reports the error.
         return False
     return _MARK.search(head) is not None
 
@@ -130,7 +133,7 @@ def _hrefs(item: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _with_alternates(asset: Any) -> Iterator[Mapping[str, Any]]:
-    """An asset, and the other places that it names."""
+    """Yield an asset, and the alternates that it names."""
     if not isinstance(asset, Mapping):
         return
     yield asset

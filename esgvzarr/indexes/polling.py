@@ -1,4 +1,4 @@
-"""Looking again until an index shows what it has taken."""
+"""Read an index repeatedly until it shows a change."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ _T = TypeVar("_T")
 
 
 def looks(read: Callable[[], _T], timeout_s: float, *, sent: bool = False) -> Iterator[_T]:
-    """What ``read`` gives, again and again, with growing pauses, until the time is up; at least
-    once.
+    """Yield the results of ``read``, with growing pauses, until the time is up; at least one.
 
     Args:
-        read: looks once.
-        timeout_s: no look begins later.
-        sent: a change was taken before, and so it stays when a look at it fails: then there is
-            nothing to give.
+        read: reads once.
+        timeout_s: seconds after which no further read begins.
+        sent: whether the index accepted a change before. Then an error while reading yields
+            nothing, because the change stays.
     """
     deadline = time.monotonic() + timeout_s
     pause = FIRST_PAUSE_S

@@ -22,8 +22,8 @@ from .documents import Complaint, DocumentIndex
 
 _log = logging.getLogger(__name__)
 _MOST = 10_000
-"""Documents, of a dataset's data nodes or files; esg-search gives 10 unless it is asked for more,
-and no more than this.
+"""The most documents of a dataset's data nodes or files in an answer; esg-search gives 10 unless
+more are requested, and at most this number.
 """
 _PAGE = 1000
 """Documents on a page of a search."""
@@ -35,13 +35,13 @@ class SolrIndex(DocumentIndex):
     """An ESGF index node.
 
     Args:
-        index_node: ``host`` or ``host:port``, as in esgcet's ``index_node``; it is allowed on the
-            transport.
+        index_node: ``host`` or ``host:port``, as in esgcet's ``index_node``; the transport allows
+            it from then on.
         transport: reads and sends; TLS is always verified.
-        certificate: PEM file of a client certificate and its key, for index nodes that want one.
-        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change: what
-            is read is a copy of what is written, and follows it.
-        registered: the Dataset document that was sent to the index just now.
+        certificate: PEM file of a client certificate and its key, for index nodes that require one.
+        poll_timeout_s: seconds to wait until the index shows the dataset, and then the change: the
+            search reads a copy that is updated with a delay.
+        registered: the Dataset document that was just sent to the index.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SolrIndex(DocumentIndex):
 
     @classmethod
     def configured(cls, config: Document, index_node: str) -> IndexAddress | None:
-        """``index_node``, and the client certificate ``cert``."""
+        """Return ``index_node``, and the client certificate ``cert``."""
         if not index_node:
             return None
         certificate = esgpublish.client_certificate(config)
@@ -68,7 +68,7 @@ class SolrIndex(DocumentIndex):
 
     @classmethod
     def opened(cls, address: IndexAddress, opening: Opening) -> SolrIndex:
-        """With the client certificate of the address."""
+        """Open the index with the client certificate of the address."""
         opening.transport.allow(host_of(f"https://{address.location}"), named=True)
         return cls(
             address.location,
@@ -80,17 +80,17 @@ class SolrIndex(DocumentIndex):
 
     @classmethod
     def location_at(cls, url: str, content: bytes) -> str:
-        """Whatever lies below ``/esg-search`` of an index node."""
+        """Return the index node of any URL below its ``/esg-search``."""
         is_search = is_url(url) and urlsplit(url).path.startswith("/esg-search")
         return host_of(url) if is_search else ""
 
     def check_login(self) -> Login:
-        """When the client certificate ends."""
+        """Return when the client certificate expires."""
         if not self._certificate:
-            todo = "Index nodes that want one: name it as cert in esg.yaml."
-            return Login("no client certificate is there", todo=todo, kept=False)
+            todo = "If the index node requires a client certificate, set cert in esg.yaml."
+            return Login("no client certificate exists", todo=todo, kept=False)
         ends = esgpublish.certificate_end(self._certificate)
-        todo = "Get a new one, and let cert name it."
+        todo = "Get a new certificate, and set cert in esg.yaml to its path."
         return Login(f"the certificate {self._certificate}", ends, todo)
 
     def _read(self, identifier: str) -> Document | None:
@@ -120,7 +120,7 @@ class SolrIndex(DocumentIndex):
     def _read_page(
         self, facets: Mapping[str, Sequence[str]], page: str
     ) -> tuple[Sequence[Document], str]:
-        """``page`` is how many documents the pages before had."""
+        """``page`` is the number of documents on the pages before."""
         before = int(page or 0)
         asked: dict[str, object] = {
             **facets,
@@ -149,7 +149,10 @@ class SolrIndex(DocumentIndex):
             ) from error
         except ValueError as error:
             raise LinkError(
-                url, "answers with no JSON", expected="Solr documents", code="index-item-invalid"
+                url,
+                "does not answer with JSON",
+                expected="Solr documents",
+                code="index-item-invalid",
             ) from error
         response = answer.get("response") if isinstance(answer, dict) else None
         documents = response.get("docs") if isinstance(response, dict) else None
@@ -158,7 +161,7 @@ class SolrIndex(DocumentIndex):
         ):
             raise LinkError(
                 url,
-                "answers with something else",
+                "does not answer with Solr documents",
                 expected="Solr documents",
                 code="index-item-invalid",
             )
@@ -175,7 +178,7 @@ class SolrIndex(DocumentIndex):
                 certificate=self._certificate,
             )
         except TransportError as error:
-            todo = error.todo or "Try esgvzarr resume later."
+            todo = error.todo or "Run esgvzarr resume later."
             code = f"index-http-{error.status}" if error.status else "index-unreachable"
             raise LinkError(
                 url, error.found, todo=todo, code=code, retryable=error.retryable
@@ -186,7 +189,7 @@ class SolrIndex(DocumentIndex):
 
 
 def update_document(identifier: str, change: Change) -> bytes:
-    """What ``ws/update`` is sent. A field without values is removed."""
+    """Return the document that is sent to ``ws/update``. A field without values is removed."""
     updates = ElementTree.Element("updates", core="datasets", action="set")
     update = ElementTree.SubElement(updates, "update")
     ElementTree.SubElement(update, "query").text = f"id={_solr_term(identifier)}"
@@ -198,8 +201,8 @@ def update_document(identifier: str, change: Change) -> bytes:
 
 
 def _solr_term(value: str) -> str:
-    """esg-search passes the query on as it is, where a data node's port would be taken for a field:
-    quoted, it is not.
+    """Quote a value: esg-search passes the query to Solr unchanged, which would take a data node's
+    port for a field.
     """
     return f'"{value}"' if ":" in value else value
 
@@ -208,7 +211,7 @@ def _check_answer(identifier: str, status: int, text: str) -> None:
     messages = "; ".join(" ".join(message.split()) for message in _MESSAGE.findall(text))[:500]
     if status != 200:
         todo = (
-            "Is `cert` in esg.yaml a certificate that may publish there?"
+            "Check that `cert` in esg.yaml names a certificate that may publish to this index."
             if status in (401, 403)
             else ""
         )

@@ -37,17 +37,15 @@ from .stac_pages import items_of, next_page
 
 log = logging.getLogger(__name__)
 _PAGE = 100
-"""Items on a page of a search: those of many files have a hundred kilobytes each."""
+"""Items on a page of a search: an item of many files has a hundred kilobytes."""
 
 
 class Patcher(Protocol):
-    """What changes an item: `esgvzarr.esgpublish.TransactionClient`, or anything that speaks for
-    another API.
-    """
+    """Changes an item: `esgvzarr.esgpublish.TransactionClient`, or a client of another API."""
 
     def patch(self, collection: str, item_id: str, operation: Mapping[str, Any]) -> int:
-        """Send one JSON Patch operation and give back the HTTP status below 300, or raise a
-        LinkError.
+        """Send one JSON Patch operation and return the HTTP status if it is below 300; raise a
+        LinkError otherwise.
         """
         ...
 
@@ -60,16 +58,17 @@ class StacIndex(IndexDefaults):
     """A STAC API with ESGF's transactions.
 
     Args:
-        api_url: discovery API, without a trailing ``/``; its host is allowed on the transport.
+        api_url: discovery API, without a trailing ``/``; the transport allows its host from then
+            on.
         client: sends the changes.
         transport: reads the items.
         poll_timeout_s: seconds to wait until the discovery API shows the dataset, and then the
             change.
-        schema_of: gives a project's JSON schema of items, or None; what is sent must not break it.
-        list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, where it has
-            such a list.
-        now: the time, in UTC, for ``created`` and ``updated``.
-        login: what is kept of a login of the client.
+        schema_of: returns a project's JSON schema of items, or None; changes must not break it.
+        list_access: also keep ``VirtualZarr`` in the item's ``properties.access``, if it has such a
+            list.
+        now: returns the time, in UTC, for ``created`` and ``updated``.
+        login: returns what is known of the client's stored login.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class StacIndex(IndexDefaults):
 
     @classmethod
     def configured(cls, config: Mapping[str, Any], index_node: str) -> IndexAddress | None:
-        """``stac_api`` of ``stac_config``, or by itself."""
+        """Return ``stac_api`` of ``stac_config``, or ``stac_api`` alone."""
         stac = config.get("stac_config")
         within = stac.get("stac_api") if isinstance(stac, Mapping) else None
         api = within or config.get("stac_api")
@@ -103,14 +102,16 @@ class StacIndex(IndexDefaults):
 
     @classmethod
     def opened(cls, address: IndexAddress, opening: Opening) -> StacIndex:
-        """With esgcet's transaction client, and its login."""
+        """Open the API with esgcet's transaction client, and its login."""
         stac = opening.config.get("stac_config")
         config = opening.config if stac else {"stac_api": address.location}
         client = esgpublish.TransactionClient(config)
 
         def login() -> Login:
             if not stac:
-                return Login("stac_api alone means an API without a login", kept=False)
+                return Login(
+                    "stac_api without stac_config means an API without a login", kept=False
+                )
             return Login("the login of esgcet's client", client.check_login(), "esglogin")
 
         settings = opening.settings
@@ -126,7 +127,7 @@ class StacIndex(IndexDefaults):
 
     @classmethod
     def location_at(cls, url: str, content: bytes) -> str:
-        """The landing page of an API says what it conforms to."""
+        """Return the API's location; its landing page states its conformance classes."""
         if not (is_url(url) and content.lstrip().startswith(b"{")):
             return ""
         try:
@@ -137,7 +138,7 @@ class StacIndex(IndexDefaults):
         return url.rstrip("/") if is_api else ""
 
     def check(self) -> None:
-        """Look at the landing page, and ask for a dataset that no index has.
+        """Read the landing page, and ask for a dataset that no index has.
 
         Raises:
             LinkError: the index cannot be reached, or is no STAC API.
@@ -150,29 +151,30 @@ class StacIndex(IndexDefaults):
             raise LinkError(
                 self._api_url,
                 "is not the landing page of a STAC API",
-                todo="Look at stac_api in esg.yaml.",
+                todo="Check stac_api in esg.yaml.",
                 code="index-item-invalid",
             )
         super().check()
 
     def check_login(self) -> Login:
-        """As esgcet's client keeps it."""
+        """Return the login of esgcet's client."""
         return self._login()
 
     def to_be(self, record: DatasetRecord) -> Mapping[str, Any]:
-        """An item without assets."""
+        """Make an item without assets."""
         return bare_item(record, self._now())
 
     def with_link(self, record: Item, link: AccessLink) -> Item | None:
-        """The item with its asset; it is checked as `add_link` checks it."""
+        """Return the item with its asset, checked as in `add_link`."""
         operation = self._checked(record, link)
         return apply(record, operation) if operation else None
 
     def _checked(self, item: Item, link: AccessLink) -> Operation | None:
-        """What lets the item show the link; None if it does.
+        """Return the operation after which the item shows the link; None if it does already.
 
         Raises:
-            LinkError: it would break a rule of ESGF's, of the field's readers or of the project.
+            LinkError: the operation would break a rule of ESGF, of common readers or of the
+                project.
         """
         operation = plan_checked(item, link, self._now())
         if operation is not None:
@@ -180,15 +182,15 @@ class StacIndex(IndexDefaults):
         return operation
 
     def without_link(self, record: Item, link: AccessLink) -> Item:
-        """The item without its asset."""
+        """Return the item without its asset."""
         operation = plan_removal(record, link)
         return apply(record, operation) if operation else record
 
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
-        """The item as the discovery API shows it now; None if it shows none.
+        """Return the item as the discovery API shows it now; None if it shows none.
 
         Raises:
-            LinkError: the API cannot be reached, or answers with something else than an item.
+            LinkError: the API cannot be reached, or does not answer with an item.
         """
         url = f"{self._api_url}/collections/{dataset_id.project}/items/{dataset_id}"
         item = self._read(url)
@@ -200,21 +202,21 @@ class StacIndex(IndexDefaults):
         ):
             raise LinkError(
                 url,
-                "answers with no item",
+                "does not answer with an item",
                 expected=f"the STAC item {dataset_id}",
                 code="index-item-invalid",
             )
         if item["id"] != str(dataset_id):
             raise LinkError(
                 url,
-                "answers with something else",
+                "does not answer with an item",
                 expected=f"the STAC item {dataset_id}",
                 code="index-item-invalid",
             )
         return item
 
     def _read(self, url: str) -> Any:
-        """The JSON at a URL of the API; None where there is nothing."""
+        """Return the JSON at a URL of the API; None if there is nothing."""
         try:
             found = orjson.loads(self._transport.read_document(url))
         except TransportError as error:
@@ -226,14 +228,14 @@ class StacIndex(IndexDefaults):
             ) from error
         except ValueError as error:
             raise LinkError(
-                url, "answers with no JSON", expected="STAC", code="index-item-invalid"
+                url, "does not answer with JSON", expected="STAC", code="index-item-invalid"
             ) from error
         if found is None:
             raise LinkError(url, "answers with null", expected="STAC", code="index-item-invalid")
         return found
 
     def property_names(self) -> Sequence[str]:
-        """Those of the first item that a search gives.
+        """Return the properties of the first item that a search gives.
 
         Raises:
             LinkError: the API cannot be reached.
@@ -246,12 +248,12 @@ class StacIndex(IndexDefaults):
         return ("id", "collection", *sorted(properties if isinstance(properties, dict) else ()))
 
     def search(self, query: str = "", page: str = "") -> Hits:
-        """Datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that the API
-        named.
+        """Return datasets whose items fulfil a CQL2 expression, in text; ``page`` is the URL that
+        the API named.
 
         Raises:
-            LinkError: the API refuses the expression, cannot be reached, or answers with something
-                else than items.
+            LinkError: the API refuses the expression, cannot be reached, or does not answer with
+                items.
         """
         asked = f"&filter-lang=cql2-text&{urlencode({'filter': query})}" if query else ""
         url = page or f"{self._api_url}/search?limit={_PAGE}{asked}"
@@ -259,24 +261,24 @@ class StacIndex(IndexDefaults):
         items = items_of(found, url)
         live = [item for item in items if not is_retracted(item)]
         hits = tuple((str(item.get("id")), data_node_of(item)) for item in live)
-        return Hits(hits, next_page(found, url) if items else "")  # an empty page is the last one
+        return Hits(hits, next_page(found, url) if items else "")  # An empty page is the last one.
 
     def documents(self, dataset_id: DatasetId, data_node: str) -> list[Mapping[str, Any]]:
-        """The item, which is that of all data nodes."""
+        """Return the item, which describes all data nodes."""
         item = self.find(dataset_id)
         return [item] if item is not None else []
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
-        """The reference links that the item shows now; none where there is no item."""
+        """Return the reference links that the item shows now; empty if there is no item."""
         item = self.find(dataset_id)
         return read_links(item) if item is not None else ()
 
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Let the item show the link. A dataset that was registered just now is waited for.
+        """Add the link to the item, after waiting for a dataset that was just registered.
 
         Raises:
-            LinkError: no such item, the API refuses or cannot be reached, or another node changed
-                the links at the same moment.
+            LinkError: there is no such item, the API refuses or cannot be reached, or another node
+                changed the links at the same moment.
         """
         item = self._wait_for_item(dataset_id)
         operation = self._checked(item, link)
@@ -291,7 +293,7 @@ class StacIndex(IndexDefaults):
         return LinkState.ADDED if done else LinkState.PENDING
 
     def remove_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
-        """Take the link off the item. The link of an item that is gone is gone.
+        """Remove the link from the item. If the item does not exist, neither does the link.
 
         Raises:
             LinkError: the API refuses or cannot be reached, or another node changed the links at
@@ -309,8 +311,8 @@ class StacIndex(IndexDefaults):
         return LinkState.REMOVED if done else LinkState.PENDING
 
     def _keep_access(self, item: Item) -> None:
-        """Say in the list of services what the item now has. The schemas of some projects know no
-        such service: the link stays.
+        """Update the item's list of services. The schemas of some projects do not know the service:
+        then only the list stays unchanged.
         """
         operation = plan_access(item) if self._list_access else None
         if operation is None:
@@ -319,7 +321,7 @@ class StacIndex(IndexDefaults):
             self._check_schema(item, operation)
             self._patch(item, operation)
         except LinkError as error:
-            log.warning("%s: properties.access is as it was: %s", item["id"], error)
+            log.warning("%s: properties.access is unchanged: %s", item["id"], error)
 
     def _check_schema(self, item: Item, operation: Operation) -> None:
         schema = self._schema_of(str(item["collection"]))
@@ -337,8 +339,8 @@ class StacIndex(IndexDefaults):
         link: AccessLink,
         done: Callable[[Item | None], bool],
     ) -> bool:
-        """Look until the change is shown. It put the other nodes' links back as they were before:
-        what came in between is lost.
+        """Read the item until it shows the change. A change replaces the links of other nodes with
+        the state read before, so a change that another node made in between is lost.
         """
         between: set[tuple[str, str]] = set()
         for shown in looks(lambda: self.find(dataset_id), self._poll_timeout_s, sent=True):
@@ -356,8 +358,9 @@ class StacIndex(IndexDefaults):
         raise LinkError(
             str(dataset_id),
             f"is not in the index at {self._api_url} after {self._poll_timeout_s:g} s",
-            expected="a registered dataset",
-            todo="Registration may be queued: esgvzarr resume tries again.",
+            expected="the dataset, which was registered",
+            todo="The index may not have processed the registration yet: run esgvzarr resume "
+            "later.",
             code="index-item-missing",
         )
 
@@ -374,8 +377,8 @@ def _check_none_lost(lost: set[tuple[str, str]], dataset_id: DatasetId) -> None:
     if lost:
         raise LinkError(
             str(dataset_id),
-            "our change went through, but it undid that of "
-            f"{' and '.join(node for node, _ in sorted(lost))}",
-            todo="They changed their links at the same moment, and must do so again.",
+            "the change succeeded, but it undid that of "
+            f"{' and '.join((node for node, _ in sorted(lost)))}",
+            todo="These data nodes changed their links at the same moment, and must do so again.",
             code="index-changed",
         )

@@ -1,4 +1,4 @@
-"""The pages of a STAC API's search."""
+"""The pages of a search in a STAC API."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from ..errors import LinkError
 
 
 def items_of(found: Any, url: str) -> list[Mapping[str, Any]]:
-    """The items of one page of a search.
+    """Return the items of one page of a search.
 
     Raises:
-        LinkError: the answer holds something else.
+        LinkError: the answer does not hold items.
     """
     items = found.get("features") if isinstance(found, dict) else None
     if not isinstance(items, list) or not all(map(_is_item, items)):
         raise LinkError(
-            url, "answers with something else", expected="STAC items", code="index-item-invalid"
+            url, "does not answer with items", expected="STAC items", code="index-item-invalid"
         )
     return items
 
 
 def _is_item(found: Any) -> bool:
-    """Whether it has the shape of an item: properties and assets are objects, or missing."""
+    """Whether a value has the form of an item: properties and assets are objects, or missing."""
     if not isinstance(found, dict):
         return False
     return all(isinstance(found.get(name) or {}, dict) for name in ("properties", "assets"))
 
 
 def next_page(found: Mapping[str, Any], url: str) -> str:
-    """URL of the next page; empty after the last one.
+    """Return the URL of the next page; empty after the last one.
 
     Raises:
-        LinkError: the next page cannot be had by GET.
+        LinkError: the next page cannot be fetched by GET.
     """
     named = found.get("links")
     if not isinstance(named, list):

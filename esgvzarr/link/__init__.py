@@ -1,1 +1,1 @@
-"""The life of a link: what was decided for a dataset, step by step, and what is live."""
+"""The life of a link: the steps of each dataset, and its live links."""

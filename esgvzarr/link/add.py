@@ -1,7 +1,4 @@
-"""Let an index show the references of one registered dataset.
-
-The link comes after the reference file is served. No link ever points at nothing.
-"""
+"""Add the link to the references of one registered dataset to an index."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ def link(
     transport: Transport,
     settings: Settings,
 ) -> LinkState:
-    """Let the index show the reference file, after fetching it as a user would.
+    """Add the link to the reference file to the index, after fetching the file as a user would.
 
     Args:
         record: the dataset.
@@ -56,13 +53,13 @@ def access_link(
     settings: Settings,
     reading: Reading | None = None,
 ) -> AccessLink:
-    """The link to a reference file.
+    """Make the link to a reference file.
 
     Args:
         record: the dataset.
         reference: the file.
         settings: the media type.
-        reading: how the references are best read, where they are not written yet.
+        reading: advice for readers, if the references are not written yet.
     """
     output = of_place(reference.href)
     protocol = record.files[0].url.partition("://")[0]
@@ -88,8 +85,8 @@ def access_link(
 
 
 def _provenance_of(reference: ReferenceFile) -> dict[str, Any]:
-    """The provenance in a reference file; nothing if there is no such file, or it is not from
-    esgvzarr.
+    """Return the provenance in a reference file; empty if the file does not exist, or esgvzarr did
+    not write it.
     """
     path = Path(reference.path)
     if not path.exists():
@@ -102,8 +99,8 @@ def _provenance_of(reference: ReferenceFile) -> dict[str, Any]:
 
 
 def _probe(reference: ReferenceFile, transport: Transport) -> None:
-    """Fetch the reference file and what belongs to it, or each file of its directory, by its public
-    URL.
+    """Fetch the reference file and its side file, or each file of its directory, by its public URL,
+    and compare the bytes.
     """
     if not is_url(reference.href):
         return
@@ -118,16 +115,17 @@ def _probe(reference: ReferenceFile, transport: Transport) -> None:
                 href,
                 f"serves {len(served)} other bytes than {file}",
                 expected=f"its {len(written)} bytes",
-                todo="Does `reference_url` serve `reference_dir`? A cache may hold an older file.",
+                todo="Check that `reference_url` serves `reference_dir`. A cache may serve an "
+                "older file.",
                 code="transport-not-served",
             )
 
 
 def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
-    """Where the reference file is written, and its public URL.
+    """Return the place of the reference file, and its public URL.
 
     Raises:
-        SettingsError: the files give no single directory, and none is set.
+        SettingsError: the files lie in several directories, and the settings name none.
     """
     name = reference_name(record.id, settings)
     if settings.reference_dir is not None and settings.reference_url is not None:
@@ -149,7 +147,7 @@ def place(record: DatasetRecord, settings: Settings) -> tuple[Path, str]:
 def show(
     made: Written, record: DatasetRecord, index: Index, transport: Transport, settings: Settings
 ) -> Linked | Pending:
-    """Link what was made, and return the outcome.
+    """Link the written references, and return the outcome.
 
     Args:
         made: the reference file, as it was written.
@@ -174,13 +172,13 @@ def show(
 def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
     """Delete a reference file whose link was not added.
 
-    The file stays if the index does show a link to it, or cannot be asked.
+    The file stays if the index shows a link to it nevertheless, or cannot be asked.
 
     Args:
         path: the reference file on disk.
         href: its public URL.
         record: the dataset.
-        index: the index that was to get the link.
+        index: the index that was sent the link.
     """
     if not os.path.exists(path):
         return
@@ -188,7 +186,9 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
         linked = any(shown.href == href for shown in index.links(record.id))
     except EsgvzarrError as error:
         _log.warning(
-            "%s stays, because it is not known whether a link leads there: %s", path, error
+            "%s stays, because esgvzarr could not find out whether a link points to it: %s",
+            path,
+            error,
         )
         return
     if not linked:
@@ -198,7 +198,7 @@ def discard(path: str, href: str, record: DatasetRecord, index: Index) -> None:
 
 
 def catalogue(made: Written, record: DatasetRecord, directory: Path, settings: Settings) -> Linked:
-    """Show the references of all outputs in a static STAC catalogue on disk.
+    """Add the references of all outputs to a static STAC catalogue on disk.
 
     Args:
         made: the reference files, as they were written.

@@ -1,5 +1,5 @@
-"""Which index is meant, and how it is reached: read from ``esg.yaml``, or from what esgcet was
-given; and opening it. Each kind of index says itself what it needs.
+"""Find the index of a dataset, from ``esg.yaml`` or from esgcet's settings, and open it. Each kind
+of index reads the settings that it needs.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ..transport import Transport, host_of, is_url
 from .task import IndexAddress
 
 _USER = re.compile(r"(?<=://)[^/?#]*@")
-"""User and password in a URL. The location is kept and shown without them; no login uses them."""
+"""User and password in a URL. They are removed from the stored location; no login uses them."""
 
 
 def address_of_config(config: str | os.PathLike[str]) -> IndexAddress:
-    """The index that ``esg.yaml`` names: one of another package, or as esgcet chooses among those
-    that it may name.
+    """Return the index that ``esg.yaml`` names: one of another package, or the one that esgcet
+    would choose.
 
     Raises:
-        SettingsError: the file cannot be read, or names none.
+        SettingsError: the file cannot be read, or names no index.
     """
     document = read_config(config)
     node = str(document.get("index_node") or "")
@@ -41,8 +41,8 @@ def address_of_config(config: str | os.PathLike[str]) -> IndexAddress:
 def address_of_registration(
     registration: esgpublish.Registration, config: str | os.PathLike[str]
 ) -> IndexAddress:
-    """The index in which a dataset is to be linked: one of another package that ``esg.yaml`` names,
-    or that in which esgcet registered it.
+    """Return the index for the link of a dataset: one of another package that ``esg.yaml`` names,
+    or the index to which esgcet registered the dataset.
     """
     node = str(registration.records[-1].get("index_node") or "")
     others = [kind for kind in kinds() if kind not in esgpublish.INDEX_KINDS]
@@ -59,7 +59,7 @@ def _address(found: IndexAddress | None, config: str | os.PathLike[str]) -> Inde
             str(config),
             "names no index",
             expected="stac_config with stac_api, globus_index with index_UUID, or index_node",
-            todo="Complete esg.yaml as esgpublish needs it.",
+            todo="Complete esg.yaml as esgpublish requires.",
             code="settings-index",
         )
     location = _USER.sub("", found.location)
@@ -72,18 +72,18 @@ def open_index(
     settings: Settings,
     registration: esgpublish.Registration | None = None,
 ) -> Index:
-    """The index at an address. The transport may fetch from its host afterwards. Nothing is sent,
+    """Open the index at an address. The transport allows its host from then on. Nothing is sent,
     and no login is made, before a change.
 
     Args:
-        address: of the index.
-        transport: reads, and sends what needs no login.
+        address: address of the index.
+        transport: reads, and sends requests that need no login.
         settings: how long to wait.
-        registration: that has just been made in it. Its settings say how to log in; without it,
-            ``esg.yaml`` does.
+        registration: the registration that esgcet just made in the index. Its settings hold the
+            login; without it, ``esg.yaml`` does.
 
     Raises:
-        SettingsError: there is no such kind of index, or ``esg.yaml`` is gone.
+        SettingsError: this kind of index is not installed, or ``esg.yaml`` no longer exists.
     """
     if is_url(address.location):
         transport.allow(host_of(address.location), named=True)

@@ -1,7 +1,8 @@
-"""One attempt to do what was decided for a dataset. Each step is kept in the ledger before the next
-deed begins.
+"""One attempt to carry out the decision for a dataset. The ledger stores each step before the next
+action begins.
 
-A step that cannot be kept is an error, and ends the attempt: what is done is always known.
+If a step cannot be stored, the attempt ends with an error, so that the ledger always knows what was
+done.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ default.
 
 
 class Attempt:
-    """Keeps the steps of one task. The dataset must be claimed (`Ledger.claimed`) meanwhile.
+    """Records the steps of one task. The dataset must be claimed (`Ledger.claimed`) meanwhile.
 
     Args:
-        task: what was decided.
-        ledger: keeps the steps.
-        resumed: the task was decided in an earlier run, whose reference file will do if nothing has
-            changed.
+        task: the decision for the dataset.
+        ledger: stores the steps.
+        resumed: whether the task was decided in an earlier run, whose reference file is reused if
+            nothing has changed.
 
     Raises:
         StoreError: the ledger cannot be read.
@@ -62,16 +63,16 @@ class Attempt:
         self._sha256 = ""
 
     def announce(self) -> None:
-        """The dataset is about to be registered."""
+        """Record that the dataset is about to be registered."""
         self.task = replace(self.task, before=self._before())
         self._add(Step.ANNOUNCED, f"to be registered in {self.task.index.location}", self.task)
 
     def decide(self, task: Task | None = None) -> None:
-        """The work begins. The hash of what lies in the place is kept, so that a later run does not
-        take that file for ours.
+        """Record that the work begins, with the hash of the file in the place, so that a later run
+        can tell that file from a new one.
 
         Args:
-            task: replaces what was decided before.
+            task: replaces the earlier decision.
         """
         if task is not None:
             self.task = task
@@ -80,17 +81,17 @@ class Attempt:
         self._add(Step.DECIDED, "", self.task)
 
     def resume(self) -> None:
-        """An earlier decision is taken up again."""
+        """Record that an earlier decision is continued."""
         self._add(Step.RESUMED, "", self.task)
 
     def written(self, made: Written) -> None:
-        """The reference file is in its place, and was proved."""
+        """Record that the reference file is in its place, and was proved."""
         self._sha256 = made.reference.sha256
         step = replace(self._entry(Step.WRITTEN, made.detail), sha256=self._sha256)
         self._ledger.add(step, self.task, report_text(made.report))
 
     def shown(self, outcome: Linked) -> Outcome:
-        """The index shows the link, and other outputs are still to come.
+        """Record that the index shows the link, and that other outputs follow.
 
         Returns:
             As `finish`.
@@ -99,15 +100,15 @@ class Attempt:
         return self._keep_end(step, outcome)
 
     def unlinked(self) -> None:
-        """The index does not show the link."""
+        """Record that the index does not show the link."""
         self._add(Step.UNLINKED, f"{self.task.index.location} does not show {self.task.href}")
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """Keep the outcome of the attempt.
+        """Record the outcome of the attempt.
 
         Returns:
-            The outcome; or, if it cannot be kept, a failure that says both. The ledger then still
-            says that the attempt is open, and ``resume`` takes it up.
+            The outcome; if it cannot be stored, a failure that states both. The ledger then still
+                states that the attempt is open, and ``resume`` continues it.
         """
         last = replace(
             self._entry(Step.DONE, outcome.detail),
@@ -123,13 +124,16 @@ class Attempt:
         try:
             self._ledger.add(last, self.task)
         except StoreError as error:
-            detail = f"{outcome.state}: {outcome.detail}; this could not be kept: {error}"
+            detail = (
+                f"{outcome.state}: {outcome.detail}; the ledger could not store this outcome: "
+                f"{error}"
+            )
             return Failed(outcome.dataset_id, outcome.verb, detail, error.code, retryable=True)
         return outcome
 
     def may_come(self, change: Change, poll_timeout_s: float) -> datetime | None:
-        """The time until which the index may still make a change that an earlier run sent; None if
-        there is no such change.
+        """Return the time until which the index may still make a change that an earlier run sent;
+        None if there is no such change.
         """
         if change not in self._sent:
             return None
@@ -137,7 +141,9 @@ class Attempt:
         return until if until > datetime.now(UTC) else None
 
     def reusable(self) -> ReferenceFile | None:
-        """The reference file that was written for equal inputs, if it is still in its place."""
+        """Return the reference file that was written for equal inputs, if it is still in its
+        place.
+        """
         for step in reversed(self._earlier if self._resumed else []):
             known = (step.step, step.path, step.fingerprint)
             if known == (Step.WRITTEN, self.task.path, self._fingerprint):
@@ -150,11 +156,11 @@ class Attempt:
         return None
 
     def proof_of(self, path: Path) -> Report | None:
-        """The proof that an earlier run kept of the references at a path."""
+        """Return the proof that an earlier run stored for the references at a path."""
         return kept_proof(path, self._ledger)
 
     def live(self) -> list[Live]:
-        """The dataset's links that are live."""
+        """Return the dataset's live links."""
         return self._ledger.live(self._name)
 
     def is_about(self, live: Live) -> bool:
@@ -164,12 +170,12 @@ class Attempt:
         return fingerprint(live.task.record) == self._fingerprint
 
     def knows(self, href: str) -> bool:
-        """Whether an earlier step of this dataset was about a reference file with this URL."""
+        """Whether an earlier step of this dataset concerned a reference file with this URL."""
         return any(step.href == href for step in self._earlier)
 
     def _before(self) -> str:
-        """SHA-256 of what lies in the place; if an earlier run had not finished writing there, of
-        what lay there before that run.
+        """Return the SHA-256 of the file in the place; if an earlier run was interrupted while it
+        placed a file, that of the file before that run.
         """
         earlier = self._ledger.task(self._name)
         if earlier and self._earlier and earlier.path == self.task.path:
@@ -198,11 +204,10 @@ class Attempt:
 
 
 def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
-    """Change -> when the index was last sent it; only changes that it neither showed nor refused
-    since.
+    """Return when the index was last sent each change that it neither showed nor refused since.
 
-    The index may have taken it all the same: it did not answer, or with an error of its own, or the
-    run ended where it was sent.
+    The index may have made the change nevertheless: it did not answer, or answered with an error of
+    its own, or the run ended after the change was sent.
     """
     last_done = max(
         (number for number, step in enumerate(steps) if step.state in ENDED), default=-1
@@ -219,8 +224,8 @@ def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:
 
 
 def _read_sha256(path: str) -> tuple[int, str]:
-    """Size and SHA-256 of what lies at a path. A file that cannot be read gets a hash that equals
-    no other.
+    """Return size and SHA-256 of the file at a path. A file that cannot be read gets a hash that
+    equals no other.
     """
     try:
         return measure(path) if path else (0, "")
@@ -229,12 +234,12 @@ def _read_sha256(path: str) -> tuple[int, str]:
 
 
 def keep_made(outcome: Outcome, ledger: Ledger, made: Written | None = None) -> None:
-    """Keep the outcome of references for which ``generate`` or ``combine`` makes no link.
+    """Record the outcome of references for which ``generate`` or ``combine`` makes no link.
 
     Args:
-        outcome: what became of them.
-        ledger: keeps it.
-        made: the references with their proofs, where the outcome does not have them itself.
+        outcome: the outcome.
+        ledger: stores it.
+        made: the references with their proofs, if the outcome does not hold them.
 
     Raises:
         StoreError: the ledger cannot be written.
@@ -261,7 +266,7 @@ def keep_made(outcome: Outcome, ledger: Ledger, made: Written | None = None) -> 
 
 
 def kept_proof(path: str | os.PathLike[str], ledger: Ledger) -> Report | None:
-    """The proof of the references at a path, if the ledger has one of the bytes that are there.
+    """Return the proof of the references at a path, if the ledger has a proof of these bytes.
 
     Raises:
         StoreError: the ledger or the references cannot be read.
@@ -274,7 +279,7 @@ def kept_proof(path: str | os.PathLike[str], ledger: Ledger) -> Report | None:
 
 
 def report_text(report: Report | None) -> str:
-    """A proof as the ledger keeps it."""
+    """Return a proof in the form that the ledger stores."""
     return json.dumps(asdict(report), sort_keys=True) if report else ""
 
 

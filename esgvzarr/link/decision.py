@@ -1,4 +1,4 @@
-"""What is to be done to link a dataset. It is decided once, and again if settings or the index have
+"""Decide how to link a dataset. The decision is made once, and again if settings or the index have
 changed since.
 """
 
@@ -26,16 +26,16 @@ def decide(
     *,
     force: bool = False,
 ) -> Task:
-    """What is to be done to link a dataset.
+    """Decide how to link a dataset.
 
-    A task whose reference file has no place has an empty path; `make` raises the reason.
+    If the reference file has no place, the path of the task is empty; `make` raises the reason.
 
     Args:
         verb: publish, link, or resume.
         record: the dataset.
-        index: where its index is.
-        settings: where reference files go.
-        force: replace a file that is in the place already.
+        index: address of its index.
+        settings: where reference files are written.
+        force: replace an existing file in the place.
     """
     try:
         directory, href = place(record, settings)
@@ -47,8 +47,8 @@ def decide(
 
 
 def decide_again(task: Task, settings: Settings) -> Task:
-    """The same task, with its reference file where these settings put it, or where it was if they
-    give no place.
+    """Return the same task, with its reference file at the place that these settings give; if they
+    give none, at its earlier place.
     """
     record = with_local_paths(task.record, settings.data_paths)
     fresh = decide(task.verb, record, task.index, settings, force=task.force)
@@ -60,11 +60,11 @@ def decide_again(task: Task, settings: Settings) -> Task:
 
 
 def decide_anew(task: Task, settings: Settings) -> Task:
-    """What is to be done to link a dataset as the index describes it now.
+    """Decide how to link a dataset as the index describes it now.
 
     Raises:
         LinkError: the index cannot be asked, or does not show the dataset.
-        SourceError: it shows not the whole of it, or it is retracted.
+        SourceError: the index does not show the whole dataset, or it is retracted.
     """
     with make_transport(settings) as transport:
         index = open_index(task.index, transport, settings)
@@ -74,7 +74,7 @@ def decide_anew(task: Task, settings: Settings) -> Task:
             str(task.record.id),
             f"is not in {task.index.location}",
             expected="a registered dataset",
-            todo="Register it again, then esgvzarr resume.",
+            todo="Register it again, then run esgvzarr resume.",
             code="index-item-missing",
             retryable=True,
         )
@@ -94,17 +94,17 @@ def decide_anew(task: Task, settings: Settings) -> Task:
 
 
 def kept_task(ledger: Ledger, name: str) -> Task:
-    """The last decision for a dataset, by the ledger.
+    """Return the last decision for a dataset from the ledger.
 
     Raises:
-        SourceError: the ledger does not say it.
+        SourceError: the ledger has no decision for the dataset.
     """
     task = ledger.task(name)
     if task is None:
         raise SourceError(
             name,
-            "the ledger does not say how it was to be linked",
-            expected="a dataset of publish or link",
+            "the ledger has no decision about its link",
+            expected="a dataset that publish or link has processed",
             todo="Run esgvzarr link on its files, records or catalogue.",
             code="source-not-in-ledger",
         )

@@ -38,11 +38,11 @@ _SAID = "dry run: nothing was sent or written"
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A reference file that would be written, or is there already."""
+    """A reference file that would be written, or that exists already."""
 
     reference: ReferenceFile
     reading: Reading
-    """How readers open it best."""
+    """Advice for readers of it."""
 
     def __str__(self) -> str:
         written = self.reference.written
@@ -52,25 +52,25 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where references would be written."""
+    """The directory to which references would be written."""
 
     directory: Path
     href: str = ""
     """Public URL of the first output, if it has one."""
     force: bool = False
-    """Other bytes under the same name may be replaced."""
+    """Whether other bytes under the same name may be replaced."""
 
 
 def preview(task: Task, means: Means, *, registered: bool = True) -> Outcome:
     """Scan and prove as usual, and show what would be written and linked, or unlinked and removed.
 
     Args:
-        task: what was decided.
-        means: as for doing it.
+        task: the decision for the dataset.
+        means: as for carrying it out.
         registered: False for a dataset that would only be registered: the index need not show it.
 
     Returns:
-        ``planned`` with the plan as its detail, or why nothing would come of it.
+        ``planned`` with the plan as its detail, or the outcome that the action would have.
     """
     name = str(task.record.id)
     try:
@@ -94,13 +94,13 @@ def preview(task: Task, means: Means, *, registered: bool = True) -> Outcome:
 def plan_files(
     record: DatasetRecord, target: Target, transport: Transport, means: Means
 ) -> tuple[PlannedFile, ...]:
-    """What ``generate`` would leave in a directory.
+    """Return what ``generate`` would leave in a directory.
 
     Args:
         record: the dataset.
         target: the directory, and the public URL of the reference file.
         transport: reads the dataset's files.
-        means: settings, and who is told of each step.
+        means: settings, and the receiver of progress.
 
     Raises:
         EsgvzarrError: it would write nothing; the error says why.
@@ -118,10 +118,10 @@ def plan_files(
 def _link_lines(
     task: Task, plan: Plan, index: Index, transport: Transport, means: Means
 ) -> list[str]:
-    """What would be written, and how the index would change.
+    """Describe what would be written, and how the index would change.
 
     Raises:
-        EsgvzarrError: the act would fail as well.
+        EsgvzarrError: the action would fail too.
     """
     settings = means.settings
     if not task.path:
@@ -151,7 +151,7 @@ def _preview_withdrawal(attempt: Attempt, index: Index, means: Means) -> Outcome
     after = before
     for link in plan.links:
         after = index.without_link(after, link)
-    said = "would change" if plan.links else "shows no link of ours"
+    said = "would change" if plan.links else "shows no link by esgvzarr"
     verb = "would be deleted" if task.delete else "would be moved away"
     files = [f"{path}: {verb if Path(path).exists() else 'is not there'}" for path in plan.paths]
     lines = [_SAID, f"{task.index.location}: {said}", *diff(before, after), *files]
@@ -159,7 +159,7 @@ def _preview_withdrawal(attempt: Attempt, index: Index, means: Means) -> Outcome
 
 
 def diff(before: Record, after: Record) -> list[str]:
-    """Line by line, as JSON."""
+    """Return the value as JSON, line by line."""
     now, then = (
         json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).split("\n")
         for record in (before, after)

@@ -39,7 +39,9 @@ _T = TypeVar("_T")
 
 
 def fingerprint(record: DatasetRecord) -> str:
-    """SHA-256 over URL, size and checksum of each file, in whatever order the files come."""
+    """Return the SHA-256 over URL, size and checksum of each file; the order of the files does not
+    matter.
+    """
     files = sorted(
         [file.url, file.size or 0, (file.checksum_type or "").upper(), file.checksum or ""]
         for file in record.files
@@ -48,22 +50,22 @@ def fingerprint(record: DatasetRecord) -> str:
 
 
 class Ledger:
-    """Steps are only added; several processes may write at once."""
+    """The ledger. Steps are only added; several processes may write at the same time."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
 
     def add(self, entry: Entry, task: Task | None = None, report: str = "") -> None:
-        """Keep one step, and change what is live as the step says, all or nothing.
+        """Store one step, and change the live links as the step requires, in one transaction.
 
         Args:
             entry: the step.
-            task: what was decided; None for the decision of the step before.
+            task: the decision; None for the decision of the step before.
             report: the proof, as JSON.
 
         Raises:
             StoreError: the file cannot be written; or the step may not follow the one before it
-                (``store-ledger-order``), then nothing is kept.
+                (``store-ledger-order``), and nothing is stored.
         """
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -121,7 +123,7 @@ class Ledger:
         schema.apply_effect(connection, transition.effect, confirmed)
 
     def add_audits(self, entries: Sequence[AuditEntry]) -> None:
-        """Keep the findings of audits, each in place of the one before of the same dataset.
+        """Store the findings of audits, each in place of the earlier one for the same dataset.
 
         Raises:
             StoreError: the file cannot be written.
@@ -149,8 +151,8 @@ class Ledger:
             connection.execute("COMMIT")
 
     def audits(self) -> dict[str, AuditEntry]:
-        """The findings of the last audit, by dataset; only of datasets for which nothing was done
-        since.
+        """Return the findings of the last audit, by dataset; only of datasets without a later
+        step.
         """
         query = (
             "SELECT dataset.name AS dataset_id, audit.* FROM audit JOIN dataset ON dataset.number "
@@ -160,33 +162,33 @@ class Ledger:
         return {one.dataset_id: one for one in self._read(query, (), audit_of)}
 
     def entries(self, dataset_id: str | None = None) -> list[Entry]:
-        """All steps, or those of one dataset, oldest first."""
+        """Return all steps, or those of one dataset, oldest first."""
         where, values = ("WHERE dataset.name = ?", (dataset_id,)) if dataset_id else ("", ())
         return self._read(f"{STEPS} {where} ORDER BY step.number", values, entry_of)
 
     def latest(self) -> list[Entry]:
-        """The last step of each dataset, in the order of their names; one of ``generate`` only
-        where no index was ever involved.
+        """Return the last step of each dataset, sorted by name; a step of ``generate`` only if no
+        step concerned an index.
         """
         last = f"SELECT {LAST} FROM step GROUP BY dataset"
         return self._read(f"{STEPS} WHERE step.number IN ({last}) ORDER BY 1", (), entry_of)
 
     def last(self, dataset_id: str) -> Entry | None:
-        """The last step of one dataset, as in `latest`."""
+        """Return the last step of one dataset, as in `latest`."""
         number = "SELECT number FROM dataset WHERE name = ?"
         last = f"SELECT {LAST} FROM step WHERE dataset = ({number})"
         found = self._read(f"{STEPS} WHERE step.number IN ({last})", (dataset_id,), entry_of)
         return found[0] if found else None
 
     def live(self, dataset_id: str | None = None) -> list[Live]:
-        """The links that indexes show, as far as they were confirmed: all, or those of one
+        """Return the links that indexes show, as far as they were confirmed: all, or those of one
         dataset.
         """
         where, values = ("WHERE dataset.name = ?", (dataset_id,)) if dataset_id else ("", ())
         return self._read(f"{LIVE} {where} ORDER BY 1, 2", values, live_of)
 
     def report(self, dataset_id: str) -> str:
-        """The newest proof of a dataset, as JSON; empty if none was kept."""
+        """Return the newest proof of a dataset, as JSON; empty if there is none."""
         query = (
             "SELECT report FROM proof WHERE number = (SELECT MAX(proof) FROM step JOIN dataset ON "
             "dataset.number = step.dataset WHERE dataset.name = ?)"
@@ -195,10 +197,10 @@ class Ledger:
         return found[0] if found else ""
 
     def proofs(self, dataset_id: str) -> dict[str, Report]:
-        """The newest proof of each reference file of a dataset, by the SHA-256 of its bytes.
+        """Return the newest proof of each reference file of a dataset, by the SHA-256 of its bytes.
 
         Raises:
-            StoreError: what is kept cannot be read.
+            StoreError: a stored proof cannot be read.
         """
         query = (
             "SELECT sha256, report FROM step JOIN dataset ON dataset.number = step.dataset JOIN "
@@ -208,10 +210,10 @@ class Ledger:
         return dict(self._read(query, (dataset_id,), proof_of))
 
     def current(self, dataset_ids: Sequence[str] = ()) -> list[Entry | AuditEntry]:
-        """The last step of each dataset, or the problem that an audit has found since.
+        """Return the last step of each dataset, or the problem that an audit has found since.
 
         Args:
-            dataset_ids: these datasets; all if empty.
+            dataset_ids: the datasets; all if empty.
         """
         audits = self.audits()
         current: list[Entry | AuditEntry] = []
@@ -223,10 +225,10 @@ class Ledger:
         return current
 
     def href_of(self, dataset_id: str) -> str:
-        """The URL or path of the references of a dataset.
+        """Return the URL or path of the references of a dataset.
 
         Raises:
-            SourceError: the ledger does not know the dataset, or of no references of it.
+            SourceError: the ledger does not know the dataset, or has no references of it.
             StoreError: the file cannot be read.
         """
         name = str(DatasetId.parse(dataset_id))
@@ -245,16 +247,18 @@ class Ledger:
         )
 
     def task(self, dataset_id: str) -> Task | None:
-        """What was last decided for a dataset; None if nothing was, or only by a version that kept
-        no decisions.
+        """Return the last decision for a dataset; None if there is none, or only by a version that
+        stored no decisions.
 
         Raises:
-            StoreError: what is kept cannot be read.
+            StoreError: a stored decision cannot be read.
         """
         return self._task("", dataset_id)
 
     def sent_task(self, dataset_id: str) -> Task | None:
-        """The last decision of a dataset with which a link may have been sent to an index."""
+        """Return the last decision of a dataset with which a link may have been sent to an
+        index.
+        """
         return self._task(f"AND step.step = '{Step.WRITTEN}' ", dataset_id)
 
     def _task(self, condition: str, dataset_id: str) -> Task | None:
@@ -267,7 +271,7 @@ class Ledger:
         return found[0] if found else None
 
     def check(self) -> None:
-        """Make sure that steps can be kept.
+        """Check that steps can be stored.
 
         Raises:
             StoreError: the file cannot be read or written.
@@ -291,18 +295,18 @@ class Ledger:
             raise StoreError(
                 str(self.path),
                 f"holds a row that cannot be read: {error}",
-                expected="what esgvzarr wrote",
+                expected="rows that esgvzarr wrote",
                 todo="Restore the file from a copy, or set `ledger` to another path.",
                 code="store-ledger",
             ) from error
 
     @contextmanager
     def claimed(self, dataset_id: str, *, wait: bool = True) -> Iterator[None]:
-        """Keep other processes, and other threads, from working on a dataset meanwhile. The claim
-        of a process that is killed ends with it.
+        """Claim a dataset: no other process or thread may work on it inside the block. The claim of
+        a killed process ends with it.
 
         Raises:
-            BusyError: another process has it, and ``wait`` is false.
+            BusyError: another process has claimed it, and ``wait`` is false.
             StoreError: the lock file cannot be written.
         """
         offset = int.from_bytes(
@@ -323,7 +327,7 @@ class Ledger:
             except BlockingIOError:
                 raise BusyError(
                     dataset_id,
-                    "another process is at work on it",
+                    "another process is working on it",
                     todo="Try again when it has ended.",
                 ) from None
             except OSError as error:
@@ -366,7 +370,7 @@ class Ledger:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Change the journal mode, only if the file has another: SQLite does not wait for other
+    """Change the journal mode, only if the file has another one: SQLite does not wait for other
     processes here.
     """
     deadline = time.monotonic() + _BUSY_S

@@ -1,4 +1,4 @@
-"""The ledger's queries, and what their rows say."""
+"""The ledger's queries, and the types of their rows."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ FROM live JOIN dataset ON dataset.number = live.dataset
 """
 MADE = ", ".join(f"'{verb}'" for verb in sorted(MAKING))
 LAST = f"COALESCE(MAX(CASE WHEN verb NOT IN ({MADE}) THEN number END), MAX(number))"
-"""The last step of a dataset; one that only wrote references counts where there is no other."""
+"""The last step of a dataset; a step that only wrote references counts if there is no other."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry:
-    """A row of `STEPS`.
+    """Parse a row of `STEPS`.
 
     Raises:
-        TypeError: the file holds what is no text where there has to be one.
+        TypeError: a value that must be text is not.
     """
     values = {name: row[name] for name in _ENTRY_FIELDS}
     values["verb"] = Verb(row["verb"])
@@ -48,14 +48,14 @@ def entry_of(row: Mapping[str, Any]) -> Entry:
 
 
 def proof_of(row: Mapping[str, Any]) -> tuple[str, Report]:
-    """SHA-256 of a reference file, and its proof."""
+    """Return the SHA-256 of a reference file, and its proof."""
     said = json.loads(schema.unpack(row["report"]))
     checks = tuple(Check(**check) for check in said["checks"])
     return row["sha256"], Report(**{**said, "checks": checks})
 
 
 def audit_of(row: Mapping[str, Any]) -> AuditEntry:
-    """A row of the table of audits."""
+    """Parse a row of the table of audits."""
     return AuditEntry(
         row["dataset_id"],
         row["state"],
@@ -71,7 +71,7 @@ def audit_of(row: Mapping[str, Any]) -> AuditEntry:
 
 
 def live_of(row: Mapping[str, Any]) -> Live:
-    """A row of `LIVE`."""
+    """Parse a row of `LIVE`."""
     return Live(
         row["dataset_id"],
         row["output"],
@@ -84,7 +84,7 @@ def live_of(row: Mapping[str, Any]) -> Live:
 
 
 def read_task(packed: bytes) -> Task:
-    """A task as it is kept, compressed, beside the step that it asks for."""
+    """Return a task from its compressed form in the ledger."""
     values = json.loads(schema.unpack(packed))
     record = values["record"]
     index = IndexAddress(**values["index"])

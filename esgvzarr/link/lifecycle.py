@@ -1,5 +1,5 @@
-"""The life of a link by the ledger: a decision is kept, then done step by step. A run that was
-ended at any point is continued by the next one.
+"""The life of a link: a decision is stored in the ledger, then carried out step by step. The next
+run continues a run that ended at any point.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Order:
     """A request to link a dataset."""
 
     sources: Sequence[str]
-    """What describes the dataset, as for ``read_source``."""
+    """The sources of the dataset, as for ``read_source``."""
     config: Path
-    """esgcet's ``esg.yaml``, which names the index and says how to log in."""
+    """esgcet's ``esg.yaml``, which names the index and holds the login."""
     dataset_id: DatasetId | None = None
-    """Needed for plain files; else which dataset of the source."""
+    """Required for plain files; otherwise it selects one dataset of the source."""
     force: bool = False
     """Replace a reference file that holds other bytes."""
 
@@ -55,13 +55,13 @@ def link_source(
 
     Args:
         order: which dataset, and in which index.
-        settings: from the ``esg.yaml`` of the order.
+        settings: settings from the ``esg.yaml`` of the order.
         dry_run: only say what would be done.
-        progress: told of each step.
+        progress: is told of each step.
 
     Raises:
-        SourceError, TransportError, SettingsError: it is not known what to link, or where. Nothing
-            was done, or kept.
+        SourceError, TransportError, SettingsError: the dataset, or its index, could not be
+            determined. Nothing was done, or stored.
     """
     address = address_of_config(order.config)
     named = (*settings.allowed_hosts, *map(host_of, filter(is_url, order.sources)))
@@ -74,8 +74,8 @@ def link_source(
 
 
 def carry_out(task: Task, means: Means) -> Outcome:
-    """Generate, write and link as decided. Each step and the outcome are kept in the ledger before
-    anything follows.
+    """Generate, write and link as decided. The ledger stores each step and the outcome before the
+    next action.
     """
     ledger = Ledger(means.settings.ledger)
     with ledger.claimed(str(task.record.id)):
@@ -85,12 +85,12 @@ def carry_out(task: Task, means: Means) -> Outcome:
 
 
 def carry_on(attempt: Attempt, means: Means) -> Outcome:
-    """Do what was decided, then the same for the further outputs that the settings name, and keep
-    each outcome. The dataset must be claimed.
+    """Carry out the decision, then the same for the further outputs that the settings name, and
+    store each outcome. The dataset must be claimed.
 
     Returns:
-        What became of the last output, or of the first that is not done: those after it wait for
-        ``resume``.
+        The outcome of the last output, or of the first one that is not done: the outputs after it
+            wait for ``resume``.
     """
     task = attempt.task
     settings = means.settings
@@ -111,7 +111,7 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
 
 
 def _carry_on(attempt: Attempt, bench: Bench, *, is_last: bool) -> Outcome:
-    """Do what was decided for one output."""
+    """Carry out the decision for one output."""
     task = attempt.task
     means = bench.means
     name = str(task.record.id)

@@ -1,8 +1,4 @@
-"""Put the reference files of a dataset in their places: those of an earlier run, or new ones.
-
-The outputs of a dataset are staged and proved together, so that its files are scanned once; then
-each is put in its place when its turn comes.
-"""
+"""Move the reference files of a dataset to their places: those of an earlier run, or new ones."""
 
 from __future__ import annotations
 
@@ -31,8 +27,8 @@ from .task import Task
 
 
 class Bench:
-    """Where the outputs of one dataset lie from their proof until they are put in their places.
-    What is left in the end goes.
+    """Keeps the staged outputs of one dataset from their proof until they are placed. Outputs that
+    were not placed are deleted at the end.
 
     Args:
         means: which outputs, and who stages them.
@@ -55,22 +51,22 @@ class Bench:
         self.close()
 
     def close(self) -> None:
-        """Remove everything that was staged and not placed."""
+        """Delete everything that was staged and not placed."""
         for path in tuple(self._held):
             self.release(path)
 
     def release(self, path: str) -> None:
-        """Remove what was staged for a path, which is in its place now, or will not be placed."""
+        """Delete the staged output of a path, which is placed now, or will not be placed."""
         self._staged.pop(path, None)
         if path in self._held:
             self._held.pop(path).close()
 
     def staged(self, task: Task, transport: Transport) -> tuple[Staged, Place]:
-        """The output of a task, staged and proved; with it, where that was not done yet, those that
-        follow it.
+        """Return the output of a task, staged and proved; stage with it the following outputs that
+        are not staged yet.
 
         Raises:
-            EsgvzarrError: the reason why there is none.
+            EsgvzarrError: the output cannot be made; the error says why.
         """
         if task.path not in self._staged:
             self._stage(task, transport)
@@ -95,11 +91,11 @@ class Bench:
 
 
 def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> Written:
-    """Put the reference file of a task in its place, and keep this step in the ledger.
+    """Place the reference file of a task, and record this step in the ledger.
 
     Args:
         attempt: the task, and its steps in the ledger.
-        index: asked whether a file in the place is linked.
+        index: asked whether an existing file in the place is linked.
         transport: reads the dataset's files.
         bench: where the file is staged.
 
@@ -139,8 +135,8 @@ def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> 
 
 
 def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> bool:
-    """Whether the files that are served are still those that the references in a place were made
-    from, as far as the server's headers tell.
+    """Whether the served files are unchanged since the references in a place were made, as far as
+    the server's headers show.
     """
     made_from = {
         file["url"]: file for file in read_artefact(path, transport).contents.provenance["files"]
@@ -159,7 +155,7 @@ def _are_as_recorded(record: DatasetRecord, path: str, transport: Transport) -> 
 
 
 def _is_ours_alone(task: Task, index: Index) -> bool:
-    """Whether an earlier run put the file in the place for this link, and no link leads to it."""
+    """Whether an earlier run placed the file for this link, and no link points to it."""
     if task.before or not os.path.exists(task.path):
         return False
     return not any(link.href == task.href for link in index.links(task.record.id))

@@ -21,8 +21,8 @@ class Means:
 
     settings: Settings
     progress: Progress = tell_no_one
-    """Told of each step."""
+    """Is told of each step."""
     stager: Stager | None = None
-    """Scans, stages and proves; None for a process of its own on this machine."""
+    """Scans, stages and proves; None uses a process of its own on this machine."""
     registration: esgpublish.Registration | None = None
-    """What esgcet has just registered: the index need not show the dataset yet."""
+    """The dataset that esgcet has just registered: the index need not show it yet."""

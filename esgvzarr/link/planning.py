@@ -1,5 +1,5 @@
-"""The plan to link a dataset, by what the index and the ledger show, or the reason against it. A
-dry run shows the plan, and the act follows it.
+"""Plan the link of a dataset from what the index and the ledger show, or find the reason against
+it. A dry run shows the plan, and the action follows it.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from .task import Task
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done for one dataset."""
+    """The plan for one dataset."""
 
     record: Mapping[str, Any] | None
-    """The index's record that the link is added to; None for a dataset that is to be registered."""
+    """The index's record that the link is added to; None for a dataset that will be registered."""
     hindrance: Outcome | None = None
-    """Why nothing is done now; None if the link may be added."""
+    """The outcome that prevents the link now; None if the link may be added."""
 
 
 def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered: bool) -> Plan:
     """Decide whether a dataset may be linked. Only requests that read are sent.
 
     Args:
-        attempt: whose link is to be added.
-        index: in which.
-        settings: how long a change that was sent is waited for.
+        attempt: the attempt to add the link.
+        index: the index that gets the link.
+        settings: how long to wait for a change that was sent.
         registered: False for a dataset that esgcet registers just now: the index may not show it
             yet.
 
     Raises:
-        SourceError: the index says that the dataset is retracted (``source-retracted``).
-        LinkError: a link would be replaced or forgotten that this task is not about; or the index
-            cannot be asked.
+        SourceError: the index states that the dataset is retracted (``source-retracted``).
+        LinkError: the link would replace another link, or a live link elsewhere would be lost; or
+            the index cannot be asked.
     """
     task = attempt.task
     record = record_in(index, task.record) if registered else None
@@ -55,8 +55,8 @@ def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered:
     if record is not None and is_retracted(record):
         raise SourceError(
             str(task.record.id),
-            f"{task.index.location} says that it is retracted",
-            todo="Nothing is linked of retracted data.",
+            f"{task.index.location} states that it is retracted",
+            todo="esgvzarr does not link retracted data.",
             code="source-retracted",
         )
     shown = links_of(index, task)
@@ -70,14 +70,14 @@ def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered:
 
 def _absent(task: Task) -> Absent:
     detail = (
-        f"{task.index.location} does not show the dataset. Nothing was linked; register it, or "
-        "wait until it is"
+        f"{task.index.location} does not show the dataset. Nothing was linked: register "
+        "it, or wait until its registration is processed"
     )
     return Absent(str(task.record.id), task.verb, detail)
 
 
 def _check_live(attempt: Attempt) -> None:
-    """Make sure that no live link in another index, or for another data node, is forgotten.
+    """Check that no live link in another index, or for another data node, would be lost.
 
     Raises:
         LinkError: ``index-live-elsewhere``.
@@ -94,18 +94,18 @@ def _check_live(attempt: Attempt) -> None:
                 str(task.record.id),
                 f"is linked in {before[0]} for {before[1]}: {live.href}",
                 expected=f"no link, or one in {task.index.location} for {task.record.data_node}",
-                todo="esgvzarr unpublish takes that link back; --force forgets it.",
+                todo="To remove that link, run esgvzarr unpublish; --force ignores it.",
                 code="index-live-elsewhere",
             )
 
 
 def _check_shown(attempt: Attempt, shown: Sequence[AccessLink]) -> None:
-    """Make sure that a link of other origin is not replaced. The link of another data node is never
+    """Check that no link of other origin would be replaced. The link of another data node is never
     replaced.
 
     Args:
-        attempt: whose link is to be added.
-        shown: what the index shows of the dataset for the data node of its record.
+        attempt: the attempt to add the link.
+        shown: the links that the index shows on the dataset for the data node of its record.
 
     Raises:
         LinkError: ``index-link-foreign``.
@@ -125,8 +125,8 @@ def _check_shown(attempt: Attempt, shown: Sequence[AccessLink]) -> None:
         return
     else:
         todo = (
-            "Does the record describe the files of this data node? Link the dataset from its "
-            "mapfile; --force replaces the link."
+            "Check that the record describes the files of this data node, and link the "
+            "dataset from its mapfile; --force replaces the link."
         )
     raise LinkError(
         str(task.record.id),
@@ -138,15 +138,17 @@ def _check_shown(attempt: Attempt, shown: Sequence[AccessLink]) -> None:
 
 
 def _own_node(task: Task) -> str:
-    """The data node of the operator: of ``esg.yaml``, or that for which esgcet registers."""
+    """Return the data node of the operator: that of ``esg.yaml``, or the one for which esgcet
+    registers.
+    """
     if task.verb is Verb.PUBLISH or not task.index.config:
         return task.record.data_node
     return str(read_config(task.index.config).get("data_node") or "")
 
 
 def is_from_here(attempt: Attempt, href: str) -> bool:
-    """Whether the ledger knows a link, or it lies on the host of the new one, or the new one does
-    not replace it.
+    """Whether the ledger has a link, or it lies on the host of the new one, or the new one does not
+    replace it.
     """
     task = attempt.task
     if href == task.href or attempt.knows(href):

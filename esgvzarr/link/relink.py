@@ -1,4 +1,4 @@
-"""Link datasets again whose link was taken back, from what the index now says of them."""
+"""Link datasets again whose links were removed, from their current records in the index."""
 
 from __future__ import annotations
 
@@ -60,25 +60,24 @@ def link_anew(task: Task, ledger: Ledger, means: Means) -> Outcome:
         fresh.href,
         "what was served before",
         "other references",
-        "Caches may hold the old file for years.",
+        "Caches may serve the old file for years.",
         refuse=False,
     )
     return replace(outcome, warnings=(*outcome.warnings, replaced))
 
 
 def _reads_as_before(made: ReferenceFile, settings: Settings) -> bool:
-    """Whether readers get the same values as from the reference file that was taken away."""
+    """Whether readers get the same values as from the reference file that was removed."""
     path = Path(made.path)
     before = settings.ledger.expanduser().parent / WITHDRAWN / path.name
     return before.exists() and of_place(path.name).same(before, path)
 
 
 def _check_bytes(task: Task, settings: Settings) -> None:
-    """Compare each file with the checksum in its record: other bytes may have the same size as
-    before.
+    """Compare each file with the checksum in its record: other bytes may have the same size.
 
     Raises:
-        TransportError: it has; or it cannot be read.
+        TransportError: the checksum differs, or the file cannot be read.
     """
     with make_transport(settings) as transport:
         allow_hosts(transport, task.record, named=task.verb is Verb.PUBLISH)

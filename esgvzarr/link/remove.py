@@ -1,4 +1,4 @@
-"""Take a dataset's link back: first the index no longer shows it, then the reference file goes.
+"""Remove a dataset's link: first from the index, then move the reference file away.
 
 Links of other data nodes, and everything else that the index shows of the dataset, stay.
 """
@@ -43,19 +43,19 @@ def unpublish(
     delete: bool = False,
     progress: Progress = tell_no_one,
 ) -> Outcome:
-    """Unlink a dataset, then move its reference file out of what is served, or delete it. It may be
-    run twice.
+    """Unlink a dataset, then move its reference file out of the served directory, or delete it. It
+    may be called twice.
 
     Args:
-        dataset_id: which dataset.
-        config: esgcet's ``esg.yaml``: which index and data node, where the ledger does not know,
-            and how to log in.
-        settings: from the same file.
+        dataset_id: the dataset.
+        config: esgcet's ``esg.yaml``: names index and data node if the ledger does not know them,
+            and holds the login.
+        settings: settings from the same file.
         delete: keep no copy of the reference file.
-        progress: told of each step.
+        progress: is told of each step.
 
     Raises:
-        SettingsError: neither ledger nor settings name the index. Nothing was done, or kept.
+        SettingsError: neither ledger nor settings name the index. Nothing was done, or stored.
         StoreError: the ledger cannot be used. Nothing was done.
     """
     ledger = Ledger(settings.ledger)
@@ -69,16 +69,16 @@ def unpublish(
 def decide_withdrawal(
     dataset_id: DatasetId, config: Path, settings: Settings, *, delete: bool = False
 ) -> Task:
-    """Decide what to take back: the link that is live by the ledger; else the last one that may
-    have been sent; else the one that ``esg.yaml`` and the settings give.
+    """Decide which link to remove: the live link in the ledger; else the last one that may have
+    been sent; else the one that ``esg.yaml`` and the settings give.
 
-    A decision that never came as far as a link says nothing of what is to be taken back.
+    A decision that never sent a link does not count.
 
     Args:
         dataset_id: the dataset.
-        config: esgpublish's ``esg.yaml``, read where the ledger does not know the dataset.
-        settings: the ledger, and where reference files go.
-        delete: remove the dataset's record from the index as well.
+        config: esgpublish's ``esg.yaml``, read if the ledger does not know the dataset.
+        settings: the ledger, and where reference files are written.
+        delete: keep no copy of the reference file.
     """
     ledger = Ledger(settings.ledger)
     name = str(dataset_id)
@@ -97,7 +97,7 @@ def decide_withdrawal(
 
 
 def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcome:
-    """Unlink, then remove the file, and keep each step. A dataset that is to be linked again ends
+    """Unlink, then remove the file, and store each step. A dataset that will be linked again ends
     as ``queued``.
     """
     task = attempt.task
@@ -116,8 +116,8 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
             outcome = plan.hindrance
         elif pending:
             detail = (
-                f"{task.index.location} took the removal of {', '.join(pending)}, and shows it "
-                "still: until then the file stays"
+                f"{task.index.location} accepted the removal of {', '.join(pending)}, but "
+                "still shows it; the reference file stays until the index no longer does"
             )
             outcome = Pending(str(task.record.id), task.verb, detail)
         else:
@@ -126,33 +126,34 @@ def withdraw(attempt: Attempt, settings: Settings, progress: Progress) -> Outcom
             for path in plan.paths:
                 renew_beside(path, attempt.proof_of)
             if task.verb is Verb.RELINK:
-                detail = f"unlinked, {outcome.detail}; esgvzarr resume links it anew"
+                detail = f"unlinked, {outcome.detail}; esgvzarr resume links it again"
                 outcome = Queued(outcome.dataset_id, task.verb, detail)
     except EsgvzarrError as error:
         outcome = failure(str(task.record.id), task.verb, error)
-    except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+    except Exception as error:  # noqa: BLE001  (an error must not stop the other datasets)
         outcome = unexpected(str(task.record.id), task.verb, error)
     return attempt.finish(outcome)
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What is to be taken back."""
+    """The links and files to remove."""
 
     links: Sequence[AccessLink]
     """The data node's own links that the index shows."""
     paths: Sequence[str]
     """The files on this machine that are removed."""
     hindrance: Outcome | None = None
-    """Why nothing is done now; None if the link may be removed."""
+    """The outcome that prevents the removal now; None if the link may be removed."""
 
 
 def plan_withdrawal(attempt: Attempt, index: Index, settings: Settings) -> Withdrawal:
-    """Decide what is to be unlinked and removed. Only requests that read are sent.
+    """Decide which links and files to remove. Only requests that read are sent.
 
     Raises:
-        SettingsError: the index leads to a file for which no local path is known.
-        LinkError: it leads to what is no reference file of the dataset, or cannot be asked.
+        SettingsError: the index refers to a file for which no local path is known.
+        LinkError: the index refers to a file that is no reference file of the dataset, or cannot be
+            asked.
     """
     task = attempt.task
     own = links_of(index, task)
@@ -163,34 +164,34 @@ def plan_withdrawal(attempt: Attempt, index: Index, settings: Settings) -> Withd
 
 
 def may_come(task: Task, change: str, until: datetime) -> Pending:
-    """The outcome if an earlier run sent the index the opposite change, which it may still make:
-    nothing is done before that.
+    """Make the outcome for a dataset to which the index may still apply an opposite change of an
+    earlier run: nothing is done before that.
     """
     detail = (
-        f"{task.index.location} was sent {change} before, and may make it until "
+        f"an earlier run sent {change} to {task.index.location}, which may make it until "
         f"{until:%Y-%m-%d %H:%M:%S} UTC"
     )
     return Pending(
         str(task.record.id),
         task.verb,
-        f"{detail}. esgvzarr resume goes on then",
+        f"{detail}. Run esgvzarr resume after that",
         "index-earlier-change",
         unsure=False,
     )
 
 
 def links_of(index: Index, task: Task) -> list[AccessLink]:
-    """The data node's own links to the dataset."""
+    """Return the data node's own links to the dataset."""
     return [link for link in index.links(task.record.id) if link.data_node == task.record.data_node]
 
 
 def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> list[str]:
-    """The files on this machine that are removed.
+    """Return the local files to remove.
 
     Raises:
-        SettingsError: the index leads to a file for which no local path is known.
-        LinkError: it leads to what is no reference file of the dataset. An index can be made to say
-            anything.
+        SettingsError: the index refers to a file for which no local path is known.
+        LinkError: the index refers to a file that is no reference file of the dataset: entries of
+            an index are not trusted.
     """
     names = {f"{task.record.id}{suffix}" for suffix in suffixes()}
     written = [
@@ -215,9 +216,9 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
         if os.path.basename(found.path) not in names:
             raise LinkError(
                 link.href,
-                f"leads to {found.path}, which is no reference file of the dataset",
+                f"leads to {found.path}, which is not a reference file of the dataset",
                 expected=" or ".join(sorted(names)),
-                todo="Nothing was unlinked or removed. Who put this link there?",
+                todo="Nothing was unlinked or removed. Find out which program added this link.",
                 code="index-link-foreign",
             )
         paths.append(found.path)

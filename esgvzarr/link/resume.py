@@ -26,18 +26,18 @@ from .task import Entry, Task
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which unfinished datasets are meant."""
+    """Selects unfinished datasets."""
 
     dataset_ids: Sequence[str] = ()
-    """These, for whatever reason they failed; if empty, all that may be finished."""
+    """The datasets, whatever error they ended with; if empty, all that a new attempt may finish."""
     every: bool = False
-    """All datasets that are not finished, for whatever reason they failed."""
+    """Whether all unfinished datasets are selected, whatever error they ended with."""
     code: str = ""
     """Only datasets that ended with this code."""
 
     @property
     def anew(self) -> bool:
-        """Whether the decision is made again, by today's settings."""
+        """Whether the decision is made again, with today's settings."""
         return self.every or bool(self.dataset_ids)
 
 
@@ -53,15 +53,15 @@ def resume(
 
     Args:
         selection: which datasets.
-        settings: with the ledger.
+        settings: settings, which name the ledger.
         dry_run: only say what would be done.
-        progress: told of each step.
+        progress: is told of each step.
 
     Returns:
-        What became of each; datasets on which another process is at work are skipped.
+        The outcome of each; datasets on which another process works are skipped.
 
     Raises:
-        SourceError: the ledger does not know a dataset that was named.
+        SourceError: the ledger does not know a named dataset.
         StoreError: the ledger cannot be read or written. Nothing was done.
     """
     ledger = Ledger(settings.ledger)
@@ -80,11 +80,11 @@ def resume(
 def unfinished(
     ledger: Ledger, dataset_ids: Sequence[str] = (), *, every: bool = False
 ) -> list[Entry]:
-    """The last steps of the datasets that ``resume`` takes, the one that was tried longest ago
-    first: a dataset that ends the process each time does not keep others from being tried.
+    """Return the last steps of the datasets that ``resume`` takes, the one that was tried longest
+    ago first, so that a dataset that kills the process each time does not prevent the others.
 
     Raises:
-        SourceError: the ledger does not know a dataset that was named.
+        SourceError: the ledger does not know a named dataset.
     """
     latest = {last.dataset_id: last for last in ledger.latest()}
     if not dataset_ids:
@@ -101,7 +101,7 @@ def unfinished(
                 name,
                 f"is not in the ledger {ledger.path}",
                 expected="a dataset that was published or linked from here",
-                todo="esgvzarr link links a registered dataset.",
+                todo="To link a registered dataset, use esgvzarr link.",
                 code="source-not-in-ledger",
             )
     return [latest[name] for name in names if latest[name].state not in DONE]
@@ -112,14 +112,14 @@ def _resume_one(last: Entry, ledger: Ledger, means: Means, *, anew: bool) -> Out
     try:
         with ledger.claimed(name, wait=False):
             now = ledger.last(name)
-            if now is not None and now.state in DONE:  # since we looked
+            if now is not None and now.state in DONE:  # It was finished after the list was read.
                 return Skipped(name, now.verb, f"another process finished it: {now.detail}")
             return _go_on(kept_task(ledger, name), ledger, means, anew=anew)
     except BusyError as error:
         return Skipped(name, last.verb, str(error), error.code, error.retryable)
     except EsgvzarrError as error:
         return failure(name, last.verb, error)
-    except Exception as error:  # noqa: BLE001  (a wall around each dataset)
+    except Exception as error:  # noqa: BLE001  (an error must not stop the other datasets)
         return unexpected(name, last.verb, error)
 
 

@@ -1,4 +1,4 @@
-"""The tables of the ledger, and how ledgers of earlier versions are brought up to date."""
+"""The tables of the ledger, and the conversion of ledgers of earlier versions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..output import known_outputs, of_place
 from .states import Effect, Step
 
 SCHEMA_VERSION = 3
-"""In the file as SQLite's ``user_version``.
+"""The version in the file, as SQLite's ``user_version``.
 
-0: a table ``run`` of outcomes. 2: a table ``step``, with each decision and each proof in it as
-often as a step repeated it. 3: the tables below.
+0: a table ``run`` of outcomes. 2: a table ``step`` that repeats decisions and proofs in each step.
+3: the tables below.
 """
 TABLES = """\
 CREATE TABLE dataset (
@@ -75,7 +75,7 @@ CREATE TABLE audit (
     retryable INTEGER NOT NULL
 );
 """
-"""What each column holds is in docs/internals/ledger.md."""
+"""The tables. docs/internals/ledger.md describes each column."""
 
 
 def pack(text: str) -> bytes:
@@ -139,10 +139,10 @@ def _rows_of_version_0(connection: sqlite3.Connection) -> Iterator[dict[str, Any
 
 
 def _copy(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
-    """Put one step of an earlier version into the new tables."""
+    """Copy one step of an earlier version into the new tables."""
     dataset = number_of(connection, row["dataset_id"])
     if row["verb"] == Verb.AUDIT:
-        return  # found again by the next audit
+        return  # The next audit finds it again.
     task = row["task"]
     place = (row["fingerprint"], row["path"], row["href"])
     decision = _decision_of(connection, dataset, place, task)
@@ -194,7 +194,7 @@ def _decision_of(
 
 
 def number_of(connection: sqlite3.Connection, name: str) -> int:
-    """The number of a dataset, which is new or known."""
+    """Return the number of a dataset, which is new or known."""
     connection.execute("INSERT OR IGNORE INTO dataset (name) VALUES (?)", (name,))
     row = connection.execute("SELECT number FROM dataset WHERE name = ?", (name,)).fetchone()
     return int(row[0])
@@ -203,13 +203,13 @@ def number_of(connection: sqlite3.Connection, name: str) -> int:
 def keep_decision(
     connection: sqlite3.Connection, dataset: int, place: tuple[str, str, str], task: str | None
 ) -> int:
-    """Keep a decision once: an equal decision of the same dataset gets the same number.
+    """Store a decision once: an equal decision of the same dataset gets the same number.
 
     Args:
         connection: the ledger.
         dataset: number of the dataset.
         place: fingerprint of the inputs, path and URL of the reference file.
-        task: as JSON; None where it is not known.
+        task: the decision as JSON; None if it is not known.
     """
     packed = pack(task) if task is not None else None
     known = connection.execute(
@@ -227,7 +227,7 @@ def keep_decision(
 
 
 def keep_proof(connection: sqlite3.Connection, report: str) -> int | None:
-    """Keep a proof once: it is compared with the newest ones."""
+    """Store a proof once: it is compared with the newest ones."""
     if not report:
         return None
     packed = pack(report)
@@ -241,7 +241,7 @@ def keep_proof(connection: sqlite3.Connection, report: str) -> int | None:
 
 
 def proof_of(connection: sqlite3.Connection, dataset: int, sha256: str) -> int | None:
-    """The newest proof of a reference file of these bytes."""
+    """Return the newest proof of a reference file of these bytes."""
     row = connection.execute(
         "SELECT MAX(proof) FROM step WHERE dataset = ? AND step = ? AND sha256 = ?",
         (dataset, Step.WRITTEN, sha256),
@@ -251,7 +251,7 @@ def proof_of(connection: sqlite3.Connection, dataset: int, sha256: str) -> int |
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What a step says of the link of a dataset."""
+    """What a step states about the link of a dataset."""
 
     dataset: int
     decision: int
@@ -260,7 +260,7 @@ class Confirmed:
 
 
 def apply_effect(connection: sqlite3.Connection, effect: Effect, now: Confirmed) -> None:
-    """Change what is live, as a confirmed step says."""
+    """Change the live links, as a confirmed step requires."""
     if effect is Effect.CLEAR:
         connection.execute("DELETE FROM live WHERE dataset = ?", (now.dataset,))
     if effect is not Effect.SET:
@@ -284,12 +284,13 @@ def apply_effect(connection: sqlite3.Connection, effect: Effect, now: Confirmed)
 
 
 def takes_the_place_of(output: str, other: str) -> bool:
-    """Whether an index shows only one of two outputs at a time, since both are the same asset."""
+    """Whether an index shows only one of two outputs at a time, because both use the same asset."""
     known = known_outputs()
-    if output not in known or other not in known:  # of a package that is no longer installed
+    # The output belongs to a package that is no longer installed.
+    if output not in known or other not in known:
         return output == other
     return known[output].asset_key == known[other].asset_key
 
 
 ENDED = frozenset((*DONE, State.QUEUED))
-"""States after which the index shows what it was last sent."""
+"""States after which the index shows the change that it was last sent."""

@@ -1,25 +1,25 @@
-"""The states of a link, and the table of transitions between them. Everything that decides which
-step may follow which is in this file; disk, index and ledger are elsewhere.
+"""The states of a link, and the table of transitions between them. This file alone decides which
+step may follow which; disk, index and ledger are elsewhere.
 
 The rules of the order:
 
-1. The ledger keeps a step before the deed that follows it begins. A process that is killed is found
-   at its last step.
+1. The ledger stores a step before the action that follows it begins. After a kill, the ledger shows
+    the last step.
 2. A dataset has one attempt at a time. An attempt begins with a decision (``announced``,
-   ``decided``), or goes on with an earlier one (``resumed``).
+    ``decided``), or continues an earlier one (``resumed``).
 3. A link is added in the order ``decided``, ``written``, ``done``: no link is sent before the
-   reference file is in its place and proved.
+    reference file is in its place and proved.
 4. A link is removed in the order ``decided``, ``unlinked``, ``done``: no reference file is removed
-   before the index no longer shows its link.
-5. ``done`` ends an attempt with a state. Each of several outputs is decided and written by itself;
-   each but the last ends as ``shown`` instead, after which work is left. Only ``shown``, and
-   ``linked`` after ``written``, make a link live, and only ``unlinked`` ends its life: an attempt
-   that fails changes nothing of what is live. A dataset that was announced while its link is live
-   may end as ``linked`` too, which changes nothing.
+    before the index no longer shows its link.
+5. ``done`` ends an attempt with a state. Each of several outputs is decided and written separately;
+    each but the last ends as ``shown`` instead, after which work is left. Only ``shown``, and
+    ``linked`` after ``written``, make a link live, and only ``unlinked`` ends that: an attempt that
+    fails changes no live link. A dataset that was announced while its link is live may also end as
+    ``linked``, which changes nothing.
 6. Any attempt may end as refused, failed or pending at any step, and then begin again.
 
 `TRANSITIONS` has each allowed pair of steps, with the states in which the second may leave the
-dataset, and the deed that begins after it. Any other transition is refused.
+dataset, and the action that begins after it. Any other transition is refused.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from ..outcome import Verb as Verb
 
 
 class Step(StrEnum):
-    """What was done last. The values are kept in ledgers."""
+    """The last completed step. Ledgers hold these values."""
 
     ANNOUNCED = "announced"
     """esgcet is about to register the dataset."""
     DECIDED = "decided"
-    """The decision what to do is kept."""
+    """The decision for the dataset is stored."""
     RESUMED = "resumed"
-    """An earlier decision is taken up again."""
+    """An earlier decision is continued."""
     WRITTEN = "written"
     """The reference file is in its place, and was proved."""
     SHOWN = "shown"
-    """The index shows the link of one of several outputs; the next is to be decided."""
+    """The index shows the link of one of several outputs; the next output is decided afterwards."""
     UNLINKED = "unlinked"
     """The index does not show the link."""
     DONE = "done"
@@ -54,14 +54,14 @@ class Step(StrEnum):
 
 
 class Change(StrEnum):
-    """What an index is sent."""
+    """The change that an index is sent."""
 
     LINK = "link"
     UNLINK = "unlink"
 
 
 class Deed(StrEnum):
-    """What is done after a step, and before the next one is kept."""
+    """The action after a step, before the next step is stored."""
 
     REGISTER = "esgcet registers the dataset"
     MAKE = "the files are scanned, the references proved and put in their place"
@@ -72,7 +72,7 @@ class Deed(StrEnum):
 
 
 class Effect(StrEnum):
-    """How a step changes the record of what is live."""
+    """How a step changes the record of live links."""
 
     KEEP = "keep"
     SET = "set"
@@ -80,11 +80,11 @@ class Effect(StrEnum):
 
 
 REMOVING = frozenset((Verb.UNPUBLISH, Verb.RELINK))
-"""Verbs that take a link back."""
+"""Verbs that remove a link."""
 LINKING = frozenset((Verb.PUBLISH, Verb.LINK))
 """Verbs that add a link."""
 MAKING = frozenset((Verb.GENERATE, Verb.COMBINE))
-"""Verbs that only write references; the ledger keeps only their end."""
+"""Verbs that only write references; the ledger stores only their end."""
 
 
 def change_of(verb: Verb) -> Change:
@@ -94,17 +94,18 @@ def change_of(verb: Verb) -> Change:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One row of the table."""
+    """One row of the table of transitions."""
 
     verbs: frozenset[Verb]
     before: Step | None
-    """The last step that the ledger has of the dataset; None for a dataset that it does not know.
+    """The last step of the dataset in the ledger; None for a dataset that the ledger does not
+    know.
     """
     step: Step
     states: frozenset[State]
-    """The states in which the dataset may be after it."""
+    """The states in which the dataset may be after the step."""
     deed: Deed
-    """What begins after this step."""
+    """The action that begins after this step."""
     effect: Effect = Effect.KEEP
 
     def leads(self, before: Step | None, after: Stage) -> bool:
@@ -116,12 +117,13 @@ class Transition:
 
 _OPEN = frozenset((State.OPEN,))
 _MADE = frozenset((State.WRITTEN, State.LINKED, State.REFUSED, State.FAILED))
-"""``linked``: in a static catalogue."""
+"""``linked`` means here: shown in a static catalogue."""
 _SETBACKS = frozenset((State.REFUSED, State.FAILED, State.PENDING, State.ABSENT, State.SKIPPED))
 
 
 def _rows() -> Iterator[Transition]:
-    for before in (None, *Step):  # an attempt may begin wherever an earlier one ended or was cut
+    # An attempt may begin wherever an earlier one ended or was interrupted.
+    for before in (None, *Step):
         publish = frozenset((Verb.PUBLISH,))
         yield Transition(publish, before, Step.ANNOUNCED, _OPEN, Deed.REGISTER)
         yield Transition(LINKING, before, Step.DECIDED, _OPEN, Deed.MAKE)
@@ -139,7 +141,7 @@ def _rows() -> Iterator[Transition]:
         yield Transition(LINKING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
     linked = frozenset((State.LINKED,))
     yield Transition(LINKING, Step.WRITTEN, Step.DONE, linked, Deed.NOTHING, Effect.SET)
-    publish = frozenset((Verb.PUBLISH,))  # the link was live already, and is shown
+    publish = frozenset((Verb.PUBLISH,))  # The link was live already, and is still shown.
     yield Transition(publish, Step.ANNOUNCED, Step.DONE, linked, Deed.NOTHING)
     for before in (Step.DECIDED, Step.RESUMED, Step.UNLINKED):
         yield Transition(REMOVING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
@@ -157,7 +159,7 @@ BEGINNINGS = frozenset((Step.ANNOUNCED, Step.DECIDED, Step.RESUMED))
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How far an attempt is."""
+    """The progress of an attempt."""
 
     verb: Verb
     step: Step
@@ -168,11 +170,11 @@ class Stage:
 
 
 def find_transition(before: Stage | None, after: Stage, subject: str) -> Transition:
-    """The row of the table that leads from one stage to the next.
+    """Return the row of the table that leads from one stage to the next.
 
     Args:
-        before: where the dataset stands; None if the ledger does not know it.
-        after: the stage that is to be kept.
+        before: the stage of the dataset; None if the ledger does not know it.
+        after: the stage that will be stored.
         subject: the dataset.
 
     Raises:
@@ -193,15 +195,15 @@ def find_transition(before: Stage | None, after: Stage, subject: str) -> Transit
         subject,
         f"{after} may not follow {before or 'nothing'}",
         expected="a transition of docs/internals/ledger.md",
-        todo="Nothing was kept. Please report this as a bug.",
+        todo="Nothing was stored. Please report this as a bug.",
         code="store-ledger-order",
     )
 
 
 def may_be_sent_after(step: Step, change: Change) -> bool:
-    """Whether the change may have been sent by a process that was killed after this step.
+    """Whether a process that was killed after this step may have sent the change.
 
-    A resumed attempt may send it at once: the reference file may be in its place already.
+    A resumed attempt may send it at once, because the reference file may be in its place already.
     """
     if change is Change.LINK:
         return step in (Step.WRITTEN, Step.RESUMED)

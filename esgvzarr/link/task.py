@@ -1,4 +1,4 @@
-"""What was decided for a dataset, and what is kept of the steps that follow."""
+"""The decision for a dataset, and the steps that the ledger stores."""
 
 from __future__ import annotations
 
@@ -12,87 +12,91 @@ from .states import Step
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What was decided for one dataset: enough to finish it without esgpublish."""
+    """The decision for one dataset, with everything that is needed to finish its work without
+    esgpublish.
+    """
 
     verb: Verb
     record: DatasetRecord
     path: str
-    """Of the reference file, on this machine."""
+    """Local path of the reference file."""
     href: str
     index: IndexAddress
     force: bool = False
-    """Other bytes under the same name may be replaced."""
+    """Whether other bytes under the same name may be replaced."""
     delete: bool = False
-    """``unpublish`` deletes the reference file, and keeps no copy."""
+    """Whether ``unpublish`` deletes the reference file and keeps no copy."""
     before: str = ""
-    """SHA-256 of what lay at ``path`` before anything was written; empty if nothing did."""
+    """SHA-256 of the file at ``path`` before anything was written; empty if there was none."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What the last audit found of one dataset."""
+    """The findings of the last audit about one dataset."""
 
     dataset_id: str
     state: str
-    """As `esgvzarr.audit.judgement.State` has it."""
+    """Value of `esgvzarr.audit.judgement.State`."""
     code: str
     """Stable error code; empty if all is well."""
     detail: str
     href: str
     path: str
     sha256: str
-    """Of the reference file as it was served."""
+    """SHA-256 of the served reference file."""
     proofs: str
-    """JSON: what the audit has read whole, and need not read again."""
+    """JSON: the files that the audit has read whole, and need not read again."""
     created: str
-    """UTC, ISO 8601."""
+    """Time of the audit: UTC, ISO 8601."""
     retryable: bool
-    """Whether auditing again later can help."""
+    """Whether a later audit may have another result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A link that an index was seen to show, and has not been seen without since."""
+    """A link that an index was seen to show, and that was not seen to be removed since."""
 
     dataset_id: str
     output: str
     path: str
-    """Of the reference file, on this machine."""
+    """Local path of the reference file."""
     href: str
     sha256: str
-    """Of the reference file as it was linked."""
+    """SHA-256 of the reference file as it was linked."""
     since: str
-    """UTC, ISO 8601."""
+    """Time since when: UTC, ISO 8601."""
     task: Task | None
-    """With index, data node and record; None where an earlier version did not keep it."""
+    """The decision with index, data node and record; None if an earlier version did not
+    store it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger keeps of one step over one dataset."""
+    """One step of one dataset in the ledger."""
 
     dataset_id: str
     verb: Verb
     state: State
-    """``open``: more is to come. Else what became of it."""
+    """``open`` if more steps follow, else the outcome."""
     code: str
     """Stable error code; empty on success."""
     detail: str
     href: str
     created: str
-    """UTC, ISO 8601."""
+    """Time of the step: UTC, ISO 8601."""
     step: Step
     retryable: bool = False
-    """Whether trying again later can help."""
+    """Whether a later attempt may succeed without any change."""
     unsure: bool = False
     """Whether the index may have made, or may still make, a change that it did not confirm."""
     path: str = ""
-    """Of the reference file."""
+    """Local path of the reference file."""
     sha256: str = ""
-    """Of the reference file, if it was written."""
+    """SHA-256 of the reference file, if it was written."""
     fingerprint: str = ""
-    """Of the inputs: URLs, sizes and checksums of the dataset's files."""
+    """Fingerprint of the inputs: URLs, sizes and checksums of the dataset's files."""
     number: int = 0
-    """Counts all steps of the ledger; 0 for one that is not kept yet."""
+    """Number of the step in the ledger; 0 if it is not stored yet."""
     proved: bool = False
-    """Whether a proof is kept with it."""
+    """Whether the ledger has a proof of the step."""

@@ -1,8 +1,8 @@
-"""Outputs: how references are written and opened, one module each, one protocol.
+"""Outputs: the formats in which references are written and opened. One module each, one protocol.
 
-Built-ins and strangers register in the entry point group ``esgvzarr.outputs``. An output is known
-by the suffix of its name, ``<DSID>.json`` and so on. Nothing outside this room asks which output it
-is.
+Built-in outputs and those of other packages register in the entry point group ``esgvzarr.outputs``.
+The suffix of a name identifies the output, as in ``<DSID>.json``. Code outside this room never
+depends on a particular output.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from .registered import of_place as of_place
 
 
 def provenance_at(path: Path) -> dict[str, Any]:
-    """What an output on disk says of the files that it was made from.
+    """Return what an output on disk states about the files that it was made from.
 
     Raises:
-        OSError, ValueError: not there, or not ours.
+        OSError, ValueError: the output does not exist, or esgvzarr did not write it.
     """
     return of_place(path.name).provenance(path)
 
 
 def suffixes() -> list[str]:
-    """How the names of places end, over all outputs."""
+    """Return the suffixes of the names of all outputs."""
     return [output.suffix for output in known_outputs().values()]
 
 
 def asset_keys() -> list[str]:
-    """The keys of STAC assets that are references, the default output's first."""
+    """Return the keys of STAC assets that are references, the default output's first."""
     known = known_outputs()
     first = [known[DEFAULT]] if DEFAULT in known else []
     return list(dict.fromkeys(output.asset_key for output in (*first, *known.values())))
 
 
 def protocol_of(provenance: Mapping[str, Any]) -> str:
-    """How the files are fetched: ``https``, ``http``, or ``file``."""
+    """Return the protocol of the files' URLs: ``https``, ``http``, or ``file``."""
     return next(
         (file["url"].partition("://")[0] for file in provenance["files"] if "://" in file["url"]),
         "file",

@@ -1,7 +1,8 @@
-"""What an output states, as tables: which chunks lie where. The proof counts and samples by it.
+"""What an output states, as tables: where each chunk lies. The proof counts and samples chunks with
+them.
 
-Tables are read back from what was written, or from what a stranger wrote. Ten million chunks are
-0.5 GB of arrays; as Python objects they would be 5 GB.
+The tables are read back from outputs, whatever tool wrote them. Ten million chunks take 0.5 GB as
+arrays; as Python objects they would take 5 GB.
 """
 
 from __future__ import annotations
@@ -19,56 +20,58 @@ _CHUNK_KEYS = {
     2: re.compile(r"(?:(.*)/)?([0-9]+(?:[.][0-9]+)*)"),
     3: re.compile(r"(.+)/c((?:/[0-9]+)*)"),
 }
-"""Version of Zarr -> how the keys of chunks look: ``tas/0.1.2``, ``tas/c/0/1/2``."""
+"""Version of Zarr -> format of the keys of chunks: ``tas/0.1.2``, ``tas/c/0/1/2``."""
 WHOLE_FILE = -1
-"""As the size of a chunk: all bytes of a file."""
+"""As the size of a chunk: the chunk is a whole file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredChunks:
-    """The chunks that are stated of one array. A scalar's only chunk has the key 0."""
+    """The chunks of one array that the output states. A scalar's only chunk has the key 0."""
 
     keys: np.ndarray
-    """(chunk, dimension) int64: place in the chunk grid of the chunks that lie in other files."""
+    """(chunk, dimension) int64: indices in the chunk grid of the chunks that lie in other files."""
     file_index: np.ndarray
-    """(chunk,) int64: which of the contents' URLs."""
+    """(chunk,) int64: index of the file among the contents' URLs."""
     offsets: np.ndarray
     """(chunk,) int64: first byte in the file."""
     sizes: np.ndarray
-    """(chunk,) int64: bytes, or WHOLE_FILE."""
+    """(chunk,) int64: size in bytes, or WHOLE_FILE."""
     inline: np.ndarray
-    """(chunk, dimension) int64: place of the chunks whose bytes the output itself holds."""
+    """(chunk, dimension) int64: indices in the chunk grid of the chunks whose bytes the output
+    itself holds.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """All that one output states."""
+    """Everything that one output states."""
 
     urls: tuple[str, ...]
-    """The files that chunks lie in, as they are stated."""
+    """URLs of the files that hold chunks, as the output states them."""
     arrays: Mapping[str, StoredChunks]
-    """``group/array`` -> its chunks; arrays without any included."""
+    """``group/array`` -> its chunks; arrays without chunks are included."""
     metadata: Mapping[str, str]
-    """Key -> text, of what is no chunk: ``.zgroup``, ``tas/.zarray``..."""
+    """Key -> text, of metadata: ``.zgroup``, ``tas/.zarray``..."""
     provenance: Mapping[str, Any]
-    """What the output says of the files that it was made from; empty where it says nothing."""
+    """What the output states about the files that it was made from; empty if it states nothing."""
     elsewhere: tuple[str, ...] = ()
-    """URLs under keys that are no chunk."""
+    """URLs under keys that are not chunks."""
     counted: bool = True
-    """Whether the output tells where its chunks are. Icechunk does not."""
+    """Whether the output states where its chunks lie. Icechunk does not."""
 
     def groups(self) -> list[str]:
-        """Paths of the groups that hold arrays."""
+        """Return the paths of the groups that hold arrays."""
         return sorted({path.rpartition("/")[0] for path in self.arrays})
 
     def all_urls(self) -> set[str]:
-        """Wherever a reader may be led, be it for what is no chunk."""
+        """All URLs that a reader may follow, also those of references that are not chunks."""
         return {*self.urls, *self.elsewhere}
 
 
 @dataclass(slots=True)
 class _Rows:
-    """The chunks of one array, as far as they were read; each list holds one entry for a batch."""
+    """The chunks of one array that were read so far; each list holds one entry per batch."""
 
     keys: list[np.ndarray] = field(default_factory=list)
     file_index: list[np.ndarray] = field(default_factory=list)
@@ -88,7 +91,7 @@ class _Batch:
     inline: list[str] = field(default_factory=list)
 
     def add_place(self, name: str, file: int, place: Sequence[int]) -> None:
-        """Take in a chunk that lies in a file: at its first byte with its size, or all of it."""
+        """Add a chunk that lies in a file: at its first byte with its size, or the whole file."""
         offset, size = place if len(place) == 2 else (0, WHOLE_FILE)
         self.names.append(name)
         self.files.append(file)
@@ -100,11 +103,12 @@ class ContentsBuilder:
     """Collects references, batch by batch, into tables."""
 
     def __init__(self, zarr_format: int = 2, own_file: str = "") -> None:
-        """Begin with nothing.
+        """Begin without references.
 
         Args:
-            zarr_format: version of Zarr that the keys of chunks are of.
-            own_file: URL of a file that is part of the output: its chunks count as held.
+            zarr_format: version of Zarr of the keys of chunks.
+            own_file: URL of a file that is part of the output: its chunks count as held by the
+                output.
         """
         self._own_file = own_file
         self._chunk_key = _CHUNK_KEYS[zarr_format]
@@ -114,7 +118,7 @@ class ContentsBuilder:
         self._elsewhere: list[str] = []
 
     def add(self, references: Mapping[str, Any]) -> None:
-        """Take in references of kerchunk's form: key -> text, or URL with offset and size."""
+        """Add references of kerchunk's form: key -> text, or URL with offset and size."""
         batches: dict[str, _Batch] = {}
         for key, value in references.items():
             found = self._chunk_key.fullmatch(key)
@@ -134,7 +138,7 @@ class ContentsBuilder:
             self._add_batch(path, batch)
 
     def _add_batch(self, path: str, batch: _Batch) -> None:
-        """Take in the chunks of one array."""
+        """Add the chunks of one array."""
         for keys, chosen in _tables(batch.names):
             self.add_rows(
                 path,
@@ -147,11 +151,11 @@ class ContentsBuilder:
             self.add_inline(path, keys)
 
     def _is_own(self, url: str) -> bool:
-        """Whether a chunk is in a file of the output itself. An empty URL is never one."""
+        """Whether a chunk lies in a file of the output itself. False for an empty URL."""
         return bool(self._own_file) and url == self._own_file
 
     def file_number(self, url: str) -> int:
-        """The number by which the tables know a URL."""
+        """Return the number of a URL in the tables."""
         return self._urls.setdefault(url, len(self._urls))
 
     def add_rows(
@@ -162,14 +166,14 @@ class ContentsBuilder:
         offsets: np.ndarray,
         sizes: np.ndarray,
     ) -> None:
-        """Take in chunks of an array that lie in files.
+        """Add chunks of an array that lie in files.
 
         Args:
-            path: of the array.
-            keys: (chunk, dimension): positions in the chunk grid.
-            files: (chunk,): numbers that ``file_number`` gave.
+            path: path of the array.
+            keys: (chunk, dimension): indices in the chunk grid.
+            files: (chunk,): numbers from ``file_number``.
             offsets: (chunk,): first byte in the file.
-            sizes: (chunk,): bytes.
+            sizes: (chunk,): size in bytes.
         """
         rows = self._rows.setdefault(path, _Rows())
         rows.keys.append(keys)
@@ -178,11 +182,11 @@ class ContentsBuilder:
         rows.sizes.append(sizes)
 
     def add_inline(self, path: str, keys: np.ndarray) -> None:
-        """Take in chunks of an array whose bytes the output holds."""
+        """Add chunks of an array whose bytes the output holds."""
         self._rows.setdefault(path, _Rows()).inline.append(keys)
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
-        """Take in texts that are no chunks."""
+        """Add texts that are not chunks."""
         self._metadata.update(metadata)
 
     def _add_other(self, key: str, value: Any) -> None:
@@ -192,7 +196,7 @@ class ContentsBuilder:
             self._metadata[key] = value
 
     def finish(self, provenance: Any = None, *, counted: bool = True) -> Contents:
-        """All that was taken in."""
+        """Return everything that was added."""
         paths = [_array_path(key, text) for key, text in self._metadata.items()]
         names = dict.fromkeys([*filter(None, paths), *self._rows])
         arrays = {name: _joined(self._rows.pop(name, _Rows())) for name in names}
@@ -206,7 +210,7 @@ class ContentsBuilder:
         )
 
     def duplicates(self) -> Iterator[str]:
-        """Arrays of which a chunk was stated more than once."""
+        """Yield the arrays of which a chunk was stated more than once."""
         for path, rows in self._rows.items():
             keys = np.concatenate([*rows.keys, *rows.inline]) if rows.keys or rows.inline else None
             if keys is not None and _has_equal_rows(keys):
@@ -214,8 +218,8 @@ class ContentsBuilder:
 
 
 def _has_equal_rows(keys: np.ndarray) -> bool:
-    """Whether two rows of (chunk, dimension) keys are equal. Rows are compared as one number each,
-    which takes a fraction of the memory that sorting whole rows does.
+    """Whether two rows of (chunk, dimension) keys are equal. Each row is compared as one number,
+    which takes a fraction of the memory of sorting rows.
     """
     if len(keys) < 2:
         return False
@@ -228,14 +232,14 @@ def _has_equal_rows(keys: np.ndarray) -> bool:
     for axis, size in enumerate(grid[1:], start=1):
         numbers *= size
         numbers += keys[:, axis]
-    if bool((numbers[1:] > numbers[:-1]).all()):  # as they usually are
+    if bool((numbers[1:] > numbers[:-1]).all()):  # The usual case: rows are in order.
         return False
     numbers.sort()
     return bool((numbers[1:] == numbers[:-1]).any())
 
 
 def _array_path(key: str, text: str) -> str:
-    """Of the array that a key of Zarr's metadata describes; empty for other keys."""
+    """Return the path of the array that a metadata key describes; empty for other keys."""
     if key.endswith("/.zarray"):
         return key.removesuffix("/.zarray")
     if key.endswith("/zarr.json") and _is_array(text):
@@ -253,8 +257,8 @@ def _is_array(text: str) -> bool:
 
 
 def _tables(names: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(chunk, dimension) keys of the names that have equally many parts, and which ones these
-    are.
+    """Yield (chunk, dimension) keys of the names with equally many parts, and the indices of these
+    names.
     """
     if not names:
         return
@@ -267,7 +271,9 @@ def _tables(names: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _joined(rows: _Rows) -> StoredChunks:
-    """One table of all batches. Rows of another rank than the first are no chunks of the array."""
+    """Join all batches into one table. Rows of another rank than the first are no chunks of the
+    array.
+    """
     rank = (rows.keys or rows.inline or [np.empty((0, 0), np.int64)])[0].shape[1]
     fitting = [number for number, keys in enumerate(rows.keys) if keys.shape[1] == rank]
     rows.inline = [keys for keys in rows.inline if keys.shape[1] == rank]
@@ -283,8 +289,8 @@ def _joined(rows: _Rows) -> StoredChunks:
 
 
 def _drained(batches: list[np.ndarray], fitting: Iterable[int], empty: np.ndarray) -> np.ndarray:
-    """The chosen batches as one array. They are let go of: memory for one column is there twice,
-    and not that for all of them.
+    """Join the chosen batches into one array, and release them: only one column is in memory twice,
+    not all.
     """
     chosen = [batches[number] for number in fitting]
     joined = np.concatenate(chosen) if chosen else empty

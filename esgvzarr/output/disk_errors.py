@@ -1,4 +1,4 @@
-"""What goes wrong on a disk, told as an error of ours."""
+"""Translate errors of the file system."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ELSEWHERE = "Set `reference_dir` and `reference_url` to a directory that is wri
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """What goes wrong meanwhile on the disk is said as an error of ours.
+    """Translate errors of the file system inside the block.
 
     Raises:
-        StoreError: the file system refuses.
+        StoreError: the file system refuses an operation.
     """
     try:
         yield
@@ -27,14 +27,14 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
             raise StoreError(
                 str(path),
                 f"cannot be written: {error.strerror}",
-                todo="Make room, then esgvzarr resume.",
+                todo="Make room on the disk, then run esgvzarr resume.",
                 code="store-full",
                 retryable=True,
             ) from error
         raise StoreError(
             str(path),
             f"cannot be written: {error.strerror}",
-            expected="a directory that this user may write to",
+            expected="a directory to which this user may write",
             todo=NO_LOCKS if lacks_locks(error) else _ELSEWHERE,
             code="store-unwritable",
         ) from error

@@ -1,4 +1,6 @@
-"""Read a kerchunk JSON document into tables. Nothing in it is run, whichever tool wrote it."""
+"""Read a kerchunk JSON document into tables, whatever tool wrote it. No code in the document is
+run.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +19,33 @@ from .contents import Contents, ContentsBuilder
 
 START = b'{"version":1,"refs":{'
 PROVENANCE = b'},"provenance":'
-"""What stands around the references in a document that esgvzarr wrote."""
+"""The text around the references in a document that esgvzarr wrote."""
 _METADATA = re.compile(r"(\.zgroup|\.zmetadata|\.zarray|zarr\.json)\Z")
-"""Keys without which references are none."""
+"""Keys that references must have, one of them."""
 _TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
 _LARGEST_COORDINATE = 2**30
-"""Bytes along one dimension: 134 million times."""
+"""The most bytes along one dimension: 134 million times."""
 _DTYPES = {"string": "O", "variable_length_utf8": "O", "bool": "?"}
-"""Types of Zarr version 3 of which NumPy has another name."""
+"""Types of Zarr version 3 that have another name in NumPy."""
 _CODECS_THAT_RUN = ("pickle",)
 _OBJECTS = 64 * 2**20
-"""Bytes that a chunk of objects may take, which have no size of their own."""
+"""The bytes assumed for a chunk of objects, whose size metadata do not state."""
 _BLOCK = 8 * 2**20
-"""Bytes of a document of ours that are parsed at a time: as Python objects they are ten times as
-many.
+"""Bytes of a document by esgvzarr that are parsed at a time: as Python objects they take ten times
+as many.
 """
 _CUT = re.compile(rb'\],(?="[^"\\]*":\[)')
-"""The end of one reference, and the begin of another. A cut in the wrong place gives a block that
+"""The end of one reference, and the beginning of another. A cut at a wrong place gives a block that
 is no JSON.
 """
 
 
 def parse(document: bytes, subject: str) -> dict[str, Any]:
-    """The document as a dict of version 1, whichever it has, with its templates put in: what
-    readers see, nothing to run.
+    """Return the document as a dict of version 1, with its templates filled in: what readers see.
 
     Raises:
-        ProofError: not strict JSON, not kerchunk references, or ones that lead a reader on, or out
-            of its memory.
+        ProofError: the document is not strict JSON or holds no kerchunk references, or its
+            references would run code or fill a reader's memory.
     """
     parsed = _loaded(document, subject)
     versioned = isinstance(parsed, dict) and parsed.get("version") == 1
@@ -55,7 +56,7 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
     plain = _Plain(subject, around.get("templates") or {})
     if around.get("gen"):
         raise _no_references(
-            subject, "holds `gen`, which readers leave out unless they are told to run templates"
+            subject, "holds `gen`, which readers ignore unless they are told to run templates"
         )
     shown = {key: plain.value(key, value) for key, value in refs.items()}
     check_sizes(shown, subject)
@@ -67,7 +68,7 @@ def parse(document: bytes, subject: str) -> dict[str, Any]:
 
 
 def _loaded(document: bytes, subject: str) -> Any:
-    """The document from JSON; and its provenance, which esgvzarr writes as a text."""
+    """Return the document from JSON, with its provenance, which esgvzarr writes as a text."""
     try:
         parsed = orjson.loads(document)
         if isinstance(parsed, dict) and isinstance(parsed.get("provenance"), str):
@@ -78,27 +79,27 @@ def _loaded(document: bytes, subject: str) -> Any:
 
 
 def contents_of(parsed: Mapping[str, Any], zarr_format: int = 2, own_file: str = "") -> Contents:
-    """The tables of a parsed document. Arguments as those of `ContentsBuilder`."""
+    """Return the tables of a parsed document. The arguments are those of `ContentsBuilder`."""
     builder = ContentsBuilder(zarr_format, own_file)
     builder.add(parsed["refs"])
     return builder.finish(parsed["provenance"])
 
 
 def read_own(document: Any, subject: str, zarr_format: int = 2, own_file: str = "") -> Contents:
-    """The tables of a document that esgvzarr wrote, parsed block by block.
+    """Return the tables of a document that esgvzarr wrote, parsed block by block.
 
     Args:
         document: bytes, or a memory map of the file.
-        subject: for messages.
-        zarr_format: version of Zarr that its keys are of.
-        own_file: URL of a file that is part of the output: its chunks count as held.
+        subject: the document, for messages.
+        zarr_format: version of Zarr of its keys.
+        own_file: URL of a file that is part of the output: its chunks count as held by the output.
 
     Raises:
-        ProofError: it is no such document, or states a chunk twice.
+        ProofError: esgvzarr did not write this document, or it states a chunk twice.
     """
     end = document.rfind(PROVENANCE)
     if document[: len(START)] != START or end < 0:
-        raise _no_references(subject, "does not begin and end as esgvzarr writes it")
+        raise _no_references(subject, "does not begin and end as documents by esgvzarr do")
     builder = ContentsBuilder(zarr_format, own_file)
     try:
         for block in _blocks(document, len(START), end):
@@ -115,7 +116,7 @@ def read_own(document: Any, subject: str, zarr_format: int = 2, own_file: str = 
 
 
 def _blocks(document: Any, start: int, end: int) -> Iterator[bytes]:
-    """The references between two places, as JSON objects of some megabytes."""
+    """Yield the references between two places, as JSON objects of some megabytes."""
     while start < end:
         stop = end
         if start + _BLOCK < end:
@@ -123,32 +124,34 @@ def _blocks(document: Any, start: int, end: int) -> Iterator[bytes]:
             stop = cut.start() + 1 if cut else end
         yield b"{" + document[start:stop] + b"}"
         start = stop + 1
-        if isinstance(document, mmap.mmap):  # its pages count as memory of this process
+        if isinstance(document, mmap.mmap):  # Mapped pages count as memory of this process.
             document.madvise(mmap.MADV_DONTNEED, 0, start - start % mmap.PAGESIZE)
 
 
 def _is_reference(value: Any) -> bool:
-    """Whether it is a URL, or a URL with the first byte and the number of bytes."""
+    """Whether a value is a URL, or a URL with the first byte and the number of bytes."""
     if not isinstance(value, list) or len(value) not in (1, 3) or not isinstance(value[0], str):
         return False
     return all(type(number) is int and 0 <= number < 2**62 for number in value[1:])
 
 
 class _Plain:
-    """References without templates."""
+    """Reads references, and fills in their templates."""
 
     def __init__(self, subject: str, templates: Any) -> None:
         valid = isinstance(templates, dict) and all(
             isinstance(text, str) and "{" not in text for text in templates.values()
         )
         if not valid:
-            raise _no_references(subject, "holds templates that are programs, or no texts")
+            raise _no_references(
+                subject, "holds templates that are programs, or that are not texts"
+            )
         self._subject = subject
         self._templates = templates
         self._urls = dict[str, str]()
 
     def value(self, key: str, value: Any) -> Any:
-        """What a reader finds under a key: a text, or URL and place."""
+        """Return what a reader finds under a key: a text, or a URL and place."""
         if isinstance(value, str):
             return value
         if isinstance(value, dict):
@@ -161,8 +164,8 @@ class _Plain:
         return [self._urls.get(url) or self._filled_in(url), *place]
 
     def _filled_in(self, url: str) -> str:
-        """Templates are put in by name and in no other way: readers would run ``str.format``, or a
-        template language, on them.
+        """Replace templates by name only: readers would run ``str.format``, or a template language,
+        on them.
         """
         filled = url
         if "{{" in url:
@@ -173,10 +176,10 @@ class _Plain:
 
 
 def check_sizes(metadata: Mapping[str, Any], subject: str) -> None:
-    """Check that what describes an array does not fill a reader's memory by itself.
+    """Check that the description of an array does not by itself fill a reader's memory.
 
     Raises:
-        ProofError: it does, or describes none.
+        ProofError: it would, or it describes no array.
     """
     for key, text in metadata.items():
         if key.endswith(".zarray"):
@@ -188,8 +191,8 @@ def check_sizes(metadata: Mapping[str, Any], subject: str) -> None:
 
 
 def _check_size(text: Any, subject: str) -> None:
-    """An array of one dimension is read whole when it is opened: its ``.zarray`` alone must not
-    fill the memory.
+    """Check the size along one dimension. An array of one dimension is read whole when it is
+    opened, so its ``.zarray`` alone could fill the memory.
     """
     try:
         described = orjson.loads(text)
@@ -205,7 +208,7 @@ def _check_size(text: Any, subject: str) -> None:
 
 
 def largest_chunk(metadata: Mapping[str, str]) -> int:
-    """Bytes of the largest chunk that metadata describe, decoded: no other may be larger."""
+    """Return the bytes of the largest decoded chunk that metadata describe."""
     largest = 0
     for key, text in metadata.items():
         described = None
@@ -219,16 +222,16 @@ def largest_chunk(metadata: Mapping[str, str]) -> int:
 
 
 def _version_2(text: str, subject: str) -> dict[str, Any] | None:
-    """What metadata of Zarr version 3 say of an array, in the words of version 2; None for groups.
+    """Translate metadata of Zarr version 3 into those of version 2; None for groups.
 
     Raises:
-        ProofError: they describe no array that is known here.
+        ProofError: the metadata describe no array that is known here.
     """
     try:
         described = orjson.loads(text)
         if described["node_type"] != "array":
             return None
-        if "dtype" in described:  # as much as an Icechunk repository says
+        if "dtype" in described:  # As much as an Icechunk repository states.
             return dict(described)
         grid = described["chunk_grid"]["configuration"]
         if "chunk_shape" in grid:
@@ -247,7 +250,7 @@ def _version_2(text: str, subject: str) -> dict[str, Any] | None:
 
 
 def _dtype_of(data_type: Any) -> Any:
-    """A data type of Zarr version 3 in the words of NumPy; text of single bytes has a length."""
+    """Return a data type of Zarr version 3 as NumPy's; text of single bytes has a length."""
     if isinstance(data_type, dict):
         letter = {"null_terminated_bytes": "S", "fixed_length_utf32": "U"}[data_type["name"]]
         width = {"S": 1, "U": 4}[letter]
@@ -256,7 +259,9 @@ def _dtype_of(data_type: Any) -> Any:
 
 
 def _longest(lengths: Any) -> int:
-    """Of the chunks along one dimension: one number, or many, equal ones as [length, how often]."""
+    """Return the longest chunk along one dimension, from one number, or from many, with equal ones
+    as [length, count].
+    """
     if isinstance(lengths, int):
         return lengths
     return max(int(one[0] if isinstance(one, list) else one) for one in lengths)
@@ -270,7 +275,7 @@ def _chunk_bytes(described: Mapping[str, Any]) -> int:
 
 
 def _check_codecs(described: Mapping[str, Any], subject: str) -> None:
-    """Unpickling runs what was pickled."""
+    """Refuse codecs that unpickle data: unpickling runs code."""
     for codec in (described.get("compressor"), *(described.get("filters") or ())):
         if isinstance(codec, dict) and codec.get("id") in _CODECS_THAT_RUN:
             raise _no_references(subject, f"has the codec {codec['id']!r}, which runs programs")

@@ -1,12 +1,11 @@
 """The output ``icechunk``: a repository of virtual chunks. Zarr version 3, snapshots, and a check
-that source files are those of old.
+that source files are unchanged.
 
 Rules: Icechunk specification version 1, which releases 1 and 2 read; Zarr specification version 3;
-    xarray's encoding of ``_FillValue`` in it.
+xarray's encoding of ``_FillValue`` in it.
 
-Each reference carries the Last-Modified of its file: readers ask the server
-for bytes of the file as it was then (If-Unmodified-Since), and get an error in place of other
-bytes.
+Each reference carries the Last-Modified of its file. Readers ask the server for bytes of the file
+in that state (If-Unmodified-Since), and get an error instead of changed bytes.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repository:
-    """A repository that is there."""
+    """A repository that exists."""
 
     contents: Contents
     location: str
 
     def opener(self, options: Mapping[str, Any]) -> OpenGroup:
-        """By xarray and Zarr through an Icechunk store; ``options`` are of no use to it."""
+        """Open it by xarray and Zarr through an Icechunk store, which ignores ``options``."""
         return _opener(self.location)
 
 
 class IcechunkRepository:
-    """An Icechunk repository, whose directory is served like any other."""
+    """An Icechunk repository, whose directory is served like any other directory."""
 
     name = "icechunk"
     suffix = ".icechunk"
@@ -70,7 +69,7 @@ class IcechunkRepository:
     roles = ROLES
 
     def check_installed(self) -> None:
-        """It needs Icechunk 2.
+        """Check that Icechunk 2 is installed.
 
         Raises:
             SettingsError: it is not installed.
@@ -79,7 +78,7 @@ class IcechunkRepository:
         if not hasattr(module, "http_storage"):
             raise SettingsError(
                 f"output {self.name!r}",
-                "Icechunk 1 takes the port out of URLs, and reads no repository over HTTP",
+                "Icechunk 1 drops the port from URLs, and cannot read repositories over HTTP",
                 expected="icechunk >= 2, which needs Python 3.12",
                 todo=f"pip install {in_shell(self.requirements)}",
                 code="settings-output",
@@ -92,12 +91,12 @@ class IcechunkRepository:
         present: Path | None = None,
         location: str = "",
     ) -> None:
-        """A repository, or one more snapshot of the one that is present. Where that shows the same
-        already, the staged one is its copy.
+        """Write a repository, or add a snapshot to the present one. If the present one shows the
+        same already, the staged one is its copy.
 
         Raises:
             FormatError: xarray cannot read an array's ``_FillValue`` from Zarr version 3.
-            StoreError: a reference was not taken, or what is there is damaged.
+            StoreError: Icechunk did not take a reference, or the present repository is damaged.
         """
         import icechunk
 
@@ -112,26 +111,26 @@ class IcechunkRepository:
                 f"Icechunk cannot write there: {error.message}",
                 expected="a whole repository, or none",
                 todo=(
-                    "If the repository is damaged, take it away with esgvzarr unpublish, and "
+                    "If the repository is damaged, remove it with esgvzarr unpublish, and "
                     "publish again."
                 ),
                 code="store-failed",
             ) from error
 
     def staged(self, place: Path, references: ReferenceSet) -> Repository:
-        """The newest snapshot. It tells which chunks it has of each array, and which files they
-        lie in, but not where: that is taken from the references, after both were compared.
+        """Open the newest snapshot. It states which chunks each array has and which files they lie
+        in, but not where: the places are taken from the references, after both were compared.
         """
         href = str(place)
         return Repository(compared(open_repository(href), href, references), href)
 
     def read(self, location: str, transport: Transport) -> Repository:
-        """The newest snapshot, without the places of its chunks. Icechunk asks servers by itself:
-        only where it may.
+        """Open the newest snapshot, without the places of its chunks. Icechunk sends requests
+        itself, to allowed hosts only.
 
         Raises:
-            ProofError: it cannot be read.
-            TransportError: it leads to a host that is not allowed.
+            ProofError: the repository cannot be read.
+            TransportError: the repository refers to a host that is not allowed.
         """
         from ..transport import is_url
 
@@ -144,7 +143,7 @@ class IcechunkRepository:
                 elif is_url(location):
                     raise ProofError(
                         location,
-                        f"leads readers to {place}",
+                        f"refers readers to {place}",
                         expected="HTTP",
                         code="proof-place-refused",
                     )
@@ -158,35 +157,35 @@ class IcechunkRepository:
             ) from error
 
     def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
-        """It is a directory."""
+        """Refuse bytes: this output is a directory."""
         raise no_file(self.name, location)
 
     def is_whole(self, place: Path) -> bool:
-        """A directory comes and goes as a whole."""
+        """Return True: a directory is moved and removed as a whole."""
         return True
 
     def same(self, a: Path, b: Path) -> bool:
-        """The newest snapshots show the same."""
+        """Whether the newest snapshots show the same."""
         try:
             said = [metadata_of(open_repository(str(place))).get("sha256") for place in (a, b)]
-        except ValueError:  # damaged
+        except ValueError:  # The repository is damaged.
             return False
         return said[0] is not None and said[0] == said[1]
 
     def storage_options(self, protocol: str) -> dict[str, Any]:
-        """None: it is not read through fsspec."""
+        """Return no options: readers open it without fsspec."""
         return {}
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
-        """Of a store that has to be made of the address before, or by our engine where there are
-        segments, or a codec of ours.
+        """Return the arguments for a store that readers make from the address, or for the engine of
+        esgvzarr if there are segments or its codec is used.
         """
         if reading.layout is not Layout.WHOLE:
             return dict(OURS)
         return {"engine": "zarr", "consolidated": False, "chunks": reading.chunks}
 
     def provenance(self, place: Path) -> dict[str, Any]:
-        """Of the newest snapshot."""
+        """Return the provenance of the newest snapshot."""
         return dict(metadata_of(open_repository(str(place))).get("provenance", {}))
 
 
@@ -207,8 +206,10 @@ def _opener(href: str) -> OpenGroup:
 
 @contextmanager
 def _errors_alone() -> Iterator[None]:
-    """Let Icechunk log errors alone, unless ``ICECHUNK_LOG`` says what to log: it warns that
-    directories are not safe for several writers, and ours hold a claim.
+    """Let Icechunk log errors only, unless ``ICECHUNK_LOG`` sets another level.
+
+    Icechunk warns that directories are not safe for several writers; esgvzarr locks the directory
+    while it writes.
     """
     import icechunk
 
@@ -219,24 +220,24 @@ def _errors_alone() -> Iterator[None]:
     try:
         yield
     finally:
-        icechunk.set_logs_filter(None)  # its default
+        icechunk.set_logs_filter(None)  # The default of Icechunk.
 
 
 def open_store(href: str) -> Any:
-    """A repository by path or URL, as it is now, for ``xarray.open_zarr(store,
+    """Open a repository by path or URL, in its current state, for ``xarray.open_zarr(store,
     consolidated=False)``.
 
-    All hosts and directories that the repository names are read from. What cannot be read then is
-    an OSError.
+    The store reads from all hosts and directories that the repository names. It raises OSError if a
+    chunk cannot be read.
 
     Raises:
-        ValueError: not there, or no repository.
+        ValueError: there is no repository.
     """
     import icechunk
     from zarr.storage import WrapperStore
 
     class Store(WrapperStore):  # type: ignore[type-arg]
-        """Speaks of files as others do."""
+        """A store that raises the same errors for missing files as other stores."""
 
         async def get(self, *place: Any, **how: Any) -> Any:
             try:
@@ -248,10 +249,10 @@ def open_store(href: str) -> Any:
 
 
 def open_repository(href: str) -> Any:
-    """A repository by path or URL, with access to all that its configuration names.
+    """Open a repository by path or URL, with access to everything that its configuration names.
 
     Raises:
-        ValueError: not there, or no repository.
+        ValueError: there is no repository.
     """
     import icechunk
 
@@ -274,21 +275,23 @@ def open_repository(href: str) -> Any:
 
 
 def read_provenance(href: str) -> dict[str, Any]:
-    """What a repository says of the files that it was made from.
+    """Return what a repository states about the files that it was made from.
 
     Raises:
-        ValueError: not there, or no repository.
+        ValueError: there is no repository.
     """
     return dict(metadata_of(open_repository(href)).get("provenance", {}))
 
 
 def named_places(href: str) -> list[str]:
-    """The hosts and directories that a repository has its readers ask: ``https://host/``."""
+    """Return the hosts and directories from which a repository lets its readers read:
+    ``https://host/``.
+    """
     return list((open_repository(href).config.virtual_chunk_containers) or ())
 
 
 def _link(source: str, target: str) -> None:
-    """The same file under another name; Icechunk never changes a file in place."""
+    """Give a file another name; Icechunk never changes a file in place."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,5 +1,5 @@
-"""What an Icechunk repository holds, as the proof asks for it: arrays, chunks, and the files that
-it leads to.
+"""Read what an Icechunk repository holds, for the proof: arrays, chunks, and the files that hold
+the chunks.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .icechunk_writing import BRANCH, location_of, metadata_of, urls_in_use
 from .zarr_settings import rectilinear_allowed
 
 _BATCH = 100_000
-"""Places of chunks that are read at once."""
+"""Number of chunk places that are read at once."""
 
 
 def read_contents(repository: Any) -> Contents:
-    """What a repository shows, without its chunks: Icechunk does not tell where they are.
+    """Return what a repository shows, without its chunks: Icechunk does not state where they are.
 
     Args:
-        repository: of Icechunk, open.
+        repository: an open repository of Icechunk.
     """
     import zarr
 
@@ -40,7 +40,7 @@ def read_contents(repository: Any) -> Contents:
 
 
 def _longest(array: Any) -> list[int]:
-    """The shape of an array's largest chunk."""
+    """Return the shape of an array's largest chunk."""
     grid = array.metadata.to_dict()["chunk_grid"]["configuration"]
     if "chunk_shape" in grid:
         return list(grid["chunk_shape"])
@@ -53,21 +53,21 @@ def _longest(array: Any) -> list[int]:
 
 
 def _described(shape: Sequence[int], chunks: Sequence[int], dtype: np.dtype[Any]) -> str:
-    """As much of an array's metadata as the proof asks for."""
+    """Return that part of an array's metadata which the proof needs."""
     facts = {"node_type": "array", "shape": shape, "chunks": chunks, "dtype": np.dtype(dtype).str}
     return orjson.dumps(facts).decode()
 
 
 def compared(repository: Any, href: str, references: ReferenceSet) -> Contents:
-    """The contents of a repository that was just written.
+    """Return the contents of a repository that was just written.
 
     Args:
-        repository: of Icechunk, open.
-        href: where it lies, for messages.
-        references: what was to be written.
+        repository: an open repository of Icechunk.
+        href: the place of the repository, for messages.
+        references: the references that were written.
 
     Raises:
-        ProofError: it has other chunks, or leads to other files, than the references.
+        ProofError: the repository has other chunks, or refers to other files, than the references.
     """
     session = repository.readonly_session(BRANCH)
     builder = ContentsBuilder(3)
@@ -95,7 +95,7 @@ def compared(repository: Any, href: str, references: ReferenceSet) -> Contents:
     found = set(session.all_virtual_chunk_locations())
     if found != expected:
         other = sorted(found ^ expected)
-        raise _other(href, f"leads to {len(found)} files, {other[0]} differs", len(expected))
+        raise _other(href, f"refers to {len(found)} files, {other[0]} differs", len(expected))
     return builder.finish(references.provenance)
 
 

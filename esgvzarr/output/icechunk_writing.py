@@ -21,18 +21,20 @@ from . import kerchunk, zarr_v3
 
 BRANCH = "main"
 INLINE = 32 * 1024
-"""Bytes of a chunk up to which it is in the manifest, and needs no request of its own: most
-coordinates.
+"""Chunks of up to this many bytes are stored in the manifest and need no request of their own; most
+coordinates are.
 """
 _AT_ONCE = 8
 _PART = 8 * 2**20
-"""Requests for parts of one object at a time, and bytes from which on it is fetched in parts."""
+"""Parallel requests for parts of one object, and the size in bytes from which on an object is
+fetched in parts.
+"""
 _BATCH = 100_000
-"""References that are handed over at once."""
+"""Number of references that are passed to Icechunk at once."""
 
 
 def write_repository(references: ReferenceSet, path: Path) -> None:
-    """Make the repository, or a snapshot more; nothing where the newest shows the same."""
+    """Make the repository, or add a snapshot; do nothing if the newest snapshot shows the same."""
     import icechunk
 
     digest = _digest(references)
@@ -60,18 +62,19 @@ def write_repository(references: ReferenceSet, path: Path) -> None:
 
 
 def _has_lengths(references: ReferenceSet) -> bool:
-    """Whether chunks of an array differ in length, which takes specification version 2."""
+    """Whether chunks of an array differ in length, which requires specification version 2."""
     arrays = chain.from_iterable(group.arrays for group in references.groups)
     return any(array.lengths for array in arrays)
 
 
 def _config(references: ReferenceSet) -> Any:
-    """What readers are told: how they ask servers, and which they may ask."""
+    """Return the configuration for readers: how they send requests, and to which hosts."""
     import icechunk
 
     config = icechunk.RepositoryConfig.default()
     config.inline_chunk_threshold_bytes = INLINE
-    # kept for readers, who would else ask HTTP as one asks a disk: 4 KiB, and once
+    # Stored for readers, which would otherwise read from HTTP as from a disk: 4 KiB, one request at
+    # a time.
     config.storage = icechunk.StorageSettings(
         concurrency=icechunk.StorageConcurrencySettings(_AT_ONCE, _PART),
         retries=icechunk.StorageRetriesSettings(
@@ -84,7 +87,7 @@ def _config(references: ReferenceSet) -> Any:
 
 
 def urls_in_use(references: ReferenceSet) -> set[str]:
-    """The files that at least one chunk lies in."""
+    """Return the files that hold at least one chunk."""
     numbers: set[int] = set()
     for group in references.groups:
         for array in group.arrays:
@@ -93,12 +96,12 @@ def urls_in_use(references: ReferenceSet) -> set[str]:
 
 
 def metadata_of(repository: Any) -> dict[str, Any]:
-    """What the newest snapshot says of itself."""
+    """Return the metadata of the newest snapshot."""
     return dict(repository.lookup_snapshot(repository.lookup_branch(BRANCH)).metadata)
 
 
 def _digest(references: ReferenceSet) -> str:
-    """Of all that readers see: the references, and which state of the files they are of."""
+    """Return a digest of all that readers see: the references, and the state of their files."""
     digest = hashlib.sha256()
     said = [(file.file.url, file.last_modified) for file in references.files]
     digest.update(orjson.dumps(said))
@@ -116,7 +119,7 @@ def _digest(references: ReferenceSet) -> str:
 
 
 def _changed(references: ReferenceSet) -> list[datetime | None]:
-    """When each file was last modified, as its server said."""
+    """Return when each file was last modified, as its server stated."""
     return [
         parsedate_to_datetime(file.last_modified)
         if file.last_modified and "://" in file.file.url
@@ -126,8 +129,8 @@ def _changed(references: ReferenceSet) -> list[datetime | None]:
 
 
 def _containers(urls: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """What the references lead to: each host, and the directory that has all files of this
-    machine.
+    """Yield the places to which the references refer: each host, and the common directory of all
+    local files.
     """
     import icechunk
 
@@ -145,7 +148,7 @@ def _containers(urls: Iterable[str]) -> Iterator[tuple[str, Any]]:
 
 
 def location_of(url: str) -> str:
-    """Of a file, as Icechunk names it."""
+    """Return the location of a file as Icechunk writes it."""
     return url if "://" in url else Path(url).as_uri()
 
 
@@ -161,7 +164,7 @@ def _write_groups(store: Any, references: ReferenceSet) -> None:
 
 
 def _write_inline(store: Any, name: str, array: Array) -> None:
-    """Chunks whose bytes are held here, as they are."""
+    """Write chunks whose bytes the references hold, unchanged."""
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
@@ -173,7 +176,9 @@ def _write_inline(store: Any, name: str, array: Array) -> None:
 def _write_chunks(
     store: Any, name: str, array: Array, source: Callable[[int], tuple[str, datetime | None]]
 ) -> None:
-    """References, some at a time. ``source`` says of a file's number where it is, and its state."""
+    """Write references in batches. ``source`` gives the location and the state of a file, by its
+    number.
+    """
     import icechunk
 
     for first in range(0, len(array.chunks), _BATCH):

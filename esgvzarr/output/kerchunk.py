@@ -1,10 +1,9 @@
-"""kerchunk references, version 1, as strict JSON, plain or zstd-compressed: what stock xarray and
-kerchunk open.
+"""Write kerchunk references, version 1, as strict JSON, plain or zstd-compressed, for stock xarray
+and kerchunk.
 
 Rules: kerchunk reference specification version 1 (fsspec/kerchunk docs, "References
-    specification"); Zarr storage specification
-version 2; xarray's ``_ARRAY_DIMENSIONS``. The bare tokens ``NaN`` and ``Infinity`` never occur:
-only Python reads them.
+specification"); Zarr storage specification version 2; xarray's ``_ARRAY_DIMENSIONS``. The bare
+tokens ``NaN`` and ``Infinity`` are never written: only Python reads them.
 """
 
 from __future__ import annotations
@@ -27,26 +26,28 @@ from .recipe import with_recipe
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_COMPRESSED = 1000
-"""Times that zstd makes a document smaller: references about ten, repeated bytes 30,000."""
+"""The highest compression ratio that is accepted: references compress about 10 times, repeated
+bytes 30,000 times.
+"""
 _ROOM = 64 * 2**20
-"""Bytes of a document that may be compressed as far as it goes."""
+"""Documents of up to this many bytes may exceed that ratio."""
 _AT_ONCE = 100_000
-"""Chunks whose references are in memory as text at a time."""
+"""Number of chunks whose references are in memory as text at a time."""
 
 
 def write(
     references: ReferenceSet, file: BinaryIO, options: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the document, byte for byte the same for the same references.
+    """Write the document; equal references give equal bytes.
 
     ``provenance`` stands beside ``refs``, as JSON text like ``.zattrs``: GDAL (3.12) takes every
-    list in the file for a reference. The document is made directly, part by part: a dict of
-    millions of small lists costs many times the memory and time.
+    list in the file for a reference. The document is written directly, part by part: a dict of
+    millions of small lists takes many times the memory and time.
 
     Args:
-        references: what is written.
-        file: where to.
-        options: of fsspec's reference file system, without which readers do not open the output.
+        references: the references to write.
+        file: the file to write to.
+        options: options of fsspec's reference file system that readers need to open the output.
     """
     urls = [file.file.url for file in references.files]
     parts = chain(
@@ -65,27 +66,29 @@ def write_parts(parts: Iterable[bytes], provenance: Mapping[str, Any], file: Bin
 
 
 def encode(references: ReferenceSet, options: Mapping[str, Any] | None = None) -> bytes:
-    """The document as bytes."""
+    """Return the document as bytes."""
     text = io.BytesIO()
     write(references, text, options)
     return text.getvalue()
 
 
 def same_references(a: bytes, b: bytes) -> bool:
-    """Whether readers see the same in both: all but the provenance is equal, byte for byte."""
+    """Whether readers see the same in both documents: everything except the provenance is equal,
+    byte for byte.
+    """
     end = a.rfind(PROVENANCE)
     return end > 0 and end == b.rfind(PROVENANCE) and memoryview(a)[:end] == memoryview(b)[:end]
 
 
 def provenance(document: bytes | mmap.mmap) -> dict[str, Any]:
-    """What a document of ``encode`` says of the files that it was made from."""
+    """Return what a document by ``encode`` states about the files that it was made from."""
     begin = document.rfind(PROVENANCE) + len(PROVENANCE)
     return dict(orjson.loads(orjson.loads(document[begin:-1])))
 
 
 def compress(document: bytes) -> bytes:
-    """One zstd frame, which says its size. Level 10: 19 takes twenty times as long for half the
-    bytes.
+    """Compress a document into one zstd frame, which states its size. Level 10: level 19 takes
+    twenty times as long for half the bytes.
     """
     import zstandard
 
@@ -93,10 +96,10 @@ def compress(document: bytes) -> bytes:
 
 
 def read(data: bytes, limit: int = 2**40) -> bytes:
-    """A reference file's JSON, compressed or not.
+    """Return the JSON of a reference file, compressed or not.
 
     Raises:
-        ValueError: damaged, or more than ``limit`` bytes.
+        ValueError: the file is damaged, or decompresses to more than ``limit`` bytes.
     """
     if not data.startswith(_ZSTD):
         return data
@@ -115,7 +118,7 @@ def read(data: bytes, limit: int = 2**40) -> bytes:
 
 
 def _group(group: Group, urls: list[str], options: Mapping[str, Any]) -> Iterator[bytes]:
-    """``"key":value`` pairs of JSON, comma-separated; several to a part."""
+    """Yield ``"key":value`` pairs of JSON, comma-separated; several to a part."""
     prefix = f"{group.path}/" if group.path else ""
     for key, value in metadata(group, options):
         yield pair(key, _text(value))
@@ -126,13 +129,13 @@ def _group(group: Group, urls: list[str], options: Mapping[str, Any]) -> Iterato
 def array_parts(
     array: Array, path: str, urls: Sequence[str], zarr_format: int = 2
 ) -> Iterator[bytes]:
-    """The pairs of an array's chunks, as JSON.
+    """Yield the pairs of an array's chunks, as JSON.
 
     Args:
-        array: whose chunks.
-        path: what their keys begin with.
-        urls: of the files, by the numbers in ``array.file_index``.
-        zarr_format: version of Zarr that the keys are of.
+        array: the array.
+        path: beginning of the keys.
+        urls: URLs of the files, by the numbers in ``array.file_index``.
+        zarr_format: version of Zarr of the keys.
     """
     separator = "." if zarr_format == 2 else "/"
     for place, data in array.inline.items():
@@ -147,7 +150,7 @@ def array_parts(
 
 
 def metadata(group: Group, options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The keys of Zarr's metadata of a group and its arrays, with what they hold."""
+    """Yield the keys of Zarr's metadata of a group and its arrays, with their values."""
     prefix = f"{group.path}/" if group.path else ""
     yield f"{prefix}.zgroup", {"zarr_format": 2}
     yield f"{prefix}.zattrs", json_value(with_recipe(group.attrs, options))
@@ -160,12 +163,13 @@ def metadata(group: Group, options: Mapping[str, Any]) -> Iterator[tuple[str, di
 
 
 def _listing(groups: Sequence[Group], options: Mapping[str, Any]) -> Iterator[bytes]:
-    """What lets zarr-python 3 list the groups below the root, where there are any.
+    """Yield entries that let zarr-python 3 list the groups below the root, if there are any.
 
-    Its store asks the reference file system what is in ``//<group>``, where the keys say
-    ``<group>``, and finds nothing (as of 3.1.6). With ``.zmetadata`` it need not ask, which serves
-    ``xarray.open_datatree`` and the engine ``zarr``. The engine ``kerchunk`` does not look there;
-    for it each name below the root stands once more behind two strokes, with no value.
+    Its store asks the reference file system for the content of ``//<group>``, although the keys
+    begin with ``<group>``, and finds nothing (as of 3.1.6). With ``.zmetadata`` it need not ask;
+    that serves ``xarray.open_datatree`` and the engine ``zarr``. The engine ``kerchunk`` does not
+    read it; for this engine each name below the root is repeated after two slashes, without a
+    value.
     """
     if len(groups) > 1:
         described = dict(chain.from_iterable(metadata(group, options) for group in groups))
@@ -175,13 +179,13 @@ def _listing(groups: Sequence[Group], options: Mapping[str, Any]) -> Iterator[by
 
 
 def pair(key: str, value: str) -> bytes:
-    """One key and its text, as JSON has them."""
+    """Return one key and its text, as JSON."""
     return orjson.dumps(key) + b":" + orjson.dumps(value)
 
 
 def _chunks(array: Array, path: str, urls: Sequence[str], places: str) -> Iterator[bytes]:
-    """The references to the chunks of one file after the other. A scalar's only chunk has the key
-    ``0``.
+    """Yield the references to the chunks, one file after the other. A scalar's only chunk has the
+    key ``0``.
     """
     breaks = [0, *(np.flatnonzero(np.diff(array.file_index)) + 1).tolist(), len(array.chunks)]
     for first, last in pairwise(breaks):
@@ -207,11 +211,10 @@ def _text(value: Any) -> str:
 
 
 def zarray(array: Array) -> dict[str, Any]:
-    """The ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``, for
-    which xarray takes it (rule 20).
+    """Return the ``.zarray`` metadata. ``fill_value`` is null unless the files have ``_FillValue``,
+    because xarray would treat it as one (rule 20).
 
-    All codecs are filters, as kerchunk has them: VirtualiZarr 2.5 cannot read a compressor beside
-        them.
+    All codecs are filters, as in kerchunk: VirtualiZarr 2.5 cannot read a compressor beside them.
     """
     codecs = [dict(codec) for codec in array.codecs]
     return {
@@ -242,11 +245,11 @@ def _fill_value(array: Array) -> Any:
 
 
 def attributes(array: Array) -> dict[str, Any]:
-    """The array's attributes. A missing_value of NaN says nothing of floating point data, and JSON
-    has no word for it.
+    """Return the array's attributes. A missing_value of NaN is dropped: it has no effect on
+    floating-point data, and JSON cannot state it.
 
     Raises:
-        FormatError: an attribute that readers decode by is not finite, which JSON cannot say.
+        FormatError: an attribute that readers decode with is not finite, which JSON cannot state.
     """
     attrs = dict(array.attrs)
     for name in ("scale_factor", "add_offset", "missing_value"):
@@ -267,7 +270,7 @@ def attributes(array: Array) -> dict[str, Any]:
 
 
 def json_value(value: Any) -> Any:
-    """NumPy and nested values as strict JSON has them; numbers that it has no word for as text."""
+    """Convert NumPy and nested values to strict JSON; numbers that are not finite become text."""
     if isinstance(value, Mapping):
         return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

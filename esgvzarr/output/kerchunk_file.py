@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from ..transport import Transport
 
 NO_DASK_INSIDE = {"chunked_array_type": "none"}
-"""Options that let xarray alone make dask arrays, and not kerchunk's engine before it.
+"""Options with which only xarray makes dask arrays, and kerchunk's engine does not make its own
+before.
 
-The engine would make its own, and dask would open the references twice more to find a name for
-them. Of a type of lazy arrays that is not installed, ``xarray.open_zarr`` makes none, as with
-``chunks=None``, which JSON has as a null: some STAC servers drop nulls.
+Otherwise dask would open the references twice more to compute a name for them. ``xarray.open_zarr``
+makes no lazy arrays of a type that is not installed, as with ``chunks=None``; that value would be a
+null in JSON, which some STAC servers drop.
 """
 ASSET_FIELDS = {
     "title": "Virtual Zarr (kerchunk references)",
@@ -34,22 +35,22 @@ ASSET_FIELDS = {
     "protocol": "kerchunk",
     "cloud_format": "kerchunk",
 }
-"""Of the asset of kerchunk references, in whatever output."""
+"""Roles of the asset of kerchunk references, in any output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class References:
-    """Kerchunk references that are there."""
+    """Kerchunk references that exist."""
 
     contents: Contents
     fo: str | dict[str, Any]
     """What fsspec opens: a path, or the parsed document."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of fsspec's reference file system, which this output needs."""
+    """Options of fsspec's reference file system that this output needs."""
     zarr_format: int = 2
 
     def opener(self, options: Mapping[str, Any]) -> OpenGroup:
-        """By stock xarray, Zarr and fsspec."""
+        """Open them by stock xarray, Zarr and fsspec."""
         return opener(self.fo, {**self.options, **options}, self.zarr_format)
 
 
@@ -71,7 +72,7 @@ class KerchunkJson:
     roles = ROLES
 
     def check_installed(self) -> None:
-        """It needs nothing that the base install lacks."""
+        """Return: the base install has all that this output needs."""
 
     def write(
         self,
@@ -80,12 +81,12 @@ class KerchunkJson:
         present: Path | None = None,
         location: str = "",
     ) -> None:
-        """One file, written part by part."""
+        """Write one file, part by part."""
         with staged.open("wb") as file:
             kerchunk.write(references, file, self.storage_options(""))
 
     def staged(self, place: Path, references: ReferenceSet) -> Artefact:
-        """The file, parsed block by block, and opened by its path."""
+        """Return the file, parsed block by block, to be opened by its path."""
         with (
             place.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as document,
@@ -94,15 +95,16 @@ class KerchunkJson:
         return References(contents, str(place))
 
     def read(self, location: str, transport: Transport) -> Artefact:
-        """The document is fetched once, checked, and opened as it was parsed."""
+        """Return the document, fetched once and checked, to be opened as it was parsed."""
         transport.check_allowed(location)
         return self.parse(transport.read_document(location, limit=LARGEST), location, transport)
 
     def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
-        """The bytes of such a file, written by any tool.
+        """Parse the bytes of such a file, written by any tool.
 
         Raises:
-            ProofError: they are no kerchunk references, or lead readers astray.
+            ProofError: they are no kerchunk references, or refer to files or hosts that are not
+                allowed.
         """
         self.check_installed()
         try:
@@ -118,28 +120,30 @@ class KerchunkJson:
         return References(contents_of(parsed), parsed)
 
     def is_whole(self, place: Path) -> bool:
-        """One file is."""
+        """Return True: one file is always whole."""
         return True
 
     def same(self, a: Path, b: Path) -> bool:
-        """All but the provenance is equal, byte for byte."""
+        """Whether everything except the provenance is equal, byte for byte."""
         try:
             return kerchunk.same_references(
                 kerchunk.read(a.read_bytes()), kerchunk.read(b.read_bytes())
             )
-        except (ValueError, IsADirectoryError):  # damaged
+        except (ValueError, IsADirectoryError):  # The file is damaged.
             return False
 
     def storage_options(self, protocol: str) -> dict[str, Any]:
-        """None: fsspec finds all by itself in JSON."""
+        """Return no options: fsspec needs none for JSON."""
         return {}
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
-        """By kerchunk's engine, or by ours where there are segments."""
+        """Return the arguments for kerchunk's engine, or for that of esgvzarr if there are
+        segments.
+        """
         return kerchunk_kwargs(self.storage_options(protocol), reading)
 
     def provenance(self, place: Path) -> dict[str, Any]:
-        """Of the end of the document."""
+        """Return the provenance from the end of the document."""
         return kerchunk.provenance(kerchunk.read(place.read_bytes()))
 
 
@@ -152,7 +156,7 @@ class KerchunkZstd(KerchunkJson):
     requirements = ("esgvzarr[zstd]",)
 
     def check_installed(self) -> None:
-        """It needs zstandard."""
+        """Check that zstandard is installed."""
         require(self.name, "zstandard", self.requirements)
 
     def write(
@@ -162,23 +166,25 @@ class KerchunkZstd(KerchunkJson):
         present: Path | None = None,
         location: str = "",
     ) -> None:
-        """One frame, which says its size."""
+        """Write one zstd frame, which states its size."""
         document = kerchunk.encode(references, self.storage_options(""))
         staged.write_bytes(kerchunk.compress(document))
 
     def staged(self, place: Path, references: ReferenceSet) -> Artefact:
-        """The file, decompressed and parsed block by block, and opened by its path."""
+        """Return the file, decompressed and parsed block by block, to be opened by its path."""
         document = kerchunk.read(place.read_bytes())
         contents = read_own(document, str(place))
         return References(contents, str(place), self.storage_options(""))
 
     def storage_options(self, protocol: str) -> dict[str, Any]:
-        """fsspec does not tell by the name that a file is compressed."""
+        """Return the compression, which fsspec does not derive from the name."""
         return {"target_options": {"compression": "zstd"}}
 
 
 def kerchunk_kwargs(options: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    """With these, ``xarray.open_dataset(href, **kwargs)`` opens kerchunk references."""
+    """Return the arguments with which ``xarray.open_dataset(href, **kwargs)`` opens kerchunk
+    references.
+    """
     if reading.layout is not Layout.WHOLE:
         kwargs: dict[str, Any] = dict(OURS)
     else:

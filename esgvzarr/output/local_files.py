@@ -1,7 +1,7 @@
-"""Files of this machine for stock readers, read in the loop that asks for them.
+"""Local files for stock readers, read directly in the event loop.
 
-fsspec's own file system of local files hands each read to a thread and waits for it there, which
-takes several times as long as the read itself.
+fsspec's own local file system passes each read to a thread and waits for it, which takes several
+times as long as the read itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def local_files() -> AsyncFileSystem:
-    """A file system of fsspec for references that lead to local files only."""
+    """Make a file system of fsspec for references to local files only."""
     from fsspec.asyn import AsyncFileSystem
     from fsspec.implementations.local import LocalFileSystem
 
@@ -31,7 +31,7 @@ def local_files() -> AsyncFileSystem:
         async def _cat_file(
             self, path: str, start: int | None = None, end: int | None = None, **_: Any
         ) -> bytes:
-            """The bytes from ``start`` to ``end``, fewer where the file ends before."""
+            """Return the bytes from ``start`` to ``end``; fewer if the file ends before."""
             with open(self._strip_protocol(path), "rb", buffering=0) as file:
                 if end is None:
                     file.seek(start or 0)

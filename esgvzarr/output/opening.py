@@ -1,4 +1,4 @@
-"""Which call of xarray opens references: the link, the page and the command line say the same."""
+"""The call of xarray that opens references, for the link, the page and the command line alike."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class OpeningCall:
     """The call that opens references."""
 
     function: str
-    """Of xarray: ``open_dataset``, or ``open_datatree`` for groups."""
+    """Function of xarray: ``open_dataset``, or ``open_datatree`` for groups."""
     engine: str
 
     @property
     def is_stock(self) -> bool:
-        """Whether readers need nothing of esgvzarr."""
+        """Whether readers do not need esgvzarr."""
         return self.engine == _STOCK
 
     def line(self, place: str) -> str:
-        """A line of Python that opens the references at a URL or path, with dask."""
+        """Return a line of Python that opens the references at a URL or path, with dask."""
         return f'xarray.{self.function}("{place}", engine="{self.engine}", chunks={{}})'
 
 
 def opening_call(place: str, layout: Layout) -> OpeningCall:
-    """The call that opens the references at a URL or path.
+    """Return the call that opens the references at a URL or path.
 
     Args:
-        place: its name's end says which output it is.
+        place: URL or path; its suffix identifies the output.
         layout: how the references show the dataset.
     """
     function = "open_datatree" if layout.is_tree else "open_dataset"
@@ -43,20 +43,20 @@ def opening_call(place: str, layout: Layout) -> OpeningCall:
 
 
 def esgvzarr_for(place: str) -> str:
-    """What pip installs so that esgvzarr opens the references at a URL or path, as arguments on a
-    command line.
+    """Return the arguments of pip with which esgvzarr can open the references at a URL or path, for
+    a command line.
     """
     return in_shell(of_place(place).requirements)
 
 
 def is_json(place: str) -> bool:
-    """Whether a place is plain JSON, by its name: browsers open it."""
+    """Whether the name is that of plain JSON, which browsers open."""
     return place.endswith(".json")
 
 
 def is_stock_json(place: str) -> bool:
-    """Whether a place is plain JSON of Zarr version 2, by its name: kerchunk's own engine opens
-    it.
+    """Whether the name is that of plain JSON of Zarr version 2, which kerchunk's own engine
+    opens.
     """
     output = of_place(place)
     return output.is_stock and place.endswith(output.suffix)

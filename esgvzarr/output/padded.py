@@ -1,8 +1,10 @@
-"""The codec ``esgvzarr.padded`` of Zarr version 3: chunks that are stored longer than they are.
+"""The codec ``esgvzarr.padded`` of Zarr version 3, for chunks that are stored longer than they are
+shown.
 
-HDF5 stores the last chunk of a file at its full shape. This codec stands before ``bytes``, says the
-stored shape, and shows the first part of it. zarr-python finds it by the entry point group
-``zarr.codecs`` where esgvzarr is installed; where it is not, opening the array fails and names it.
+HDF5 stores the last chunk of a file at its full shape. This codec stands before ``bytes``, states
+the stored shape, and shows the first part of it. If esgvzarr is installed, zarr-python finds the
+codec by the entry point group ``zarr.codecs``; otherwise opening the array fails with the name of
+the codec.
 """
 
 from __future__ import annotations
@@ -27,25 +29,25 @@ class PaddedCodec(ArrayArrayCodec):
 
     is_fixed_size = True
     stored_shape: tuple[int, ...] = ()
-    """Of each chunk, as it is stored."""
+    """(dimension,) shape of each chunk as it is stored."""
 
     def __init__(self, *, stored_shape: Iterable[int]) -> None:
         object.__setattr__(self, "stored_shape", tuple(map(int, stored_shape)))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The codec that metadata describe.
+        """Make the codec that metadata describe.
 
         Raises:
-            ValueError: they do not say the stored shape.
+            ValueError: they do not state the stored shape.
         """
         shape = dict(data.get("configuration") or {}).get("stored_shape")
         if not isinstance(shape, list | tuple) or not all(isinstance(n, int) for n in shape):
-            raise ValueError(f"the codec {NAME} has stored_shape {shape!r}, which is no shape")
+            raise ValueError(f"the codec {NAME} has stored_shape {shape!r}, which is not a shape")
         return cls(stored_shape=shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """As metadata describe it."""
+        """Return the metadata that describe the codec."""
         return {"name": NAME, "configuration": {"stored_shape": list(self.stored_shape)}}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
@@ -59,7 +61,7 @@ class PaddedCodec(ArrayArrayCodec):
             raise ValueError(f"the codec {NAME} has {found}")
 
     def resolve_metadata(self, chunk_spec: ArraySpec) -> ArraySpec:
-        """What the codecs behind it decode to: the stored shape."""
+        """Return the result of decoding the codecs after this one: the stored shape."""
         return replace(chunk_spec, shape=self.stored_shape)
 
     def _decode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> NDBuffer:
@@ -77,12 +79,12 @@ class PaddedCodec(ArrayArrayCodec):
         return self._encode_sync(chunk_data, chunk_spec)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Bytes of the stored shape."""
+        """Return the bytes of the stored shape."""
         elements = int(np.prod(chunk_spec.shape))
         return input_byte_length // max(elements, 1) * int(np.prod(self.stored_shape))
 
     def _part(self, chunk_spec: ArraySpec) -> tuple[slice, ...]:
-        """What of the stored chunk is shown.
+        """Return the part of the stored chunk that is shown.
 
         Raises:
             ValueError: the grid shows more than is stored.

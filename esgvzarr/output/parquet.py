@@ -1,8 +1,7 @@
 """The output ``parquet``: kerchunk references as tables in a directory, of which readers fetch only
 those that they need.
 
-Written by fsspec's own LazyReferenceMapper, which is also what reads them (fsspec docs,
-"ReferenceFileSystem").
+fsspec's own LazyReferenceMapper writes and reads the tables (fsspec docs, "ReferenceFileSystem").
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from ..transport import Transport
 
 RECORD_SIZE = 100_000
-"""Chunks per table: half a megabyte, one request. With kerchunk's 10,000 a long dataset is hundreds
-of files.
+"""Chunks per table: half a megabyte, one request. With kerchunk's 10,000, a long dataset would need
+hundreds of files.
 """
 
 
@@ -56,7 +55,7 @@ class KerchunkParquet:
     roles = ROLES
 
     def check_installed(self) -> None:
-        """It needs fastparquet."""
+        """Check that fastparquet is installed."""
         require(self.name, "fastparquet", self.requirements)
 
     def write(
@@ -66,7 +65,7 @@ class KerchunkParquet:
         present: Path | None = None,
         location: str = "",
     ) -> None:
-        """The directory, its provenance included.
+        """Write the directory, including its provenance.
 
         Raises:
             FormatError: chunks were never written. fsspec 2026.9 takes a gap in a table for a URL.
@@ -77,7 +76,7 @@ class KerchunkParquet:
             _check_no_gaps(path, array)
         tables = LazyReferenceMapper.create(
             str(staged), record_size=RECORD_SIZE
-        )  # which lists groups in its own way
+        )  # fsspec lists groups in its own way.
         options = self.storage_options(protocol_of(references.provenance))
         for group in references.groups:
             for key, value in kerchunk.metadata(group, options):
@@ -92,7 +91,7 @@ class KerchunkParquet:
         (staged / RECORD).write_bytes(provenance)
 
     def staged(self, place: Path, references: ReferenceSet) -> References:
-        """The tables, read back.
+        """Read the tables back.
 
         Raises:
             ProofError: a table is missing or damaged.
@@ -104,7 +103,7 @@ class KerchunkParquet:
         return References(contents, str(place), self.storage_options(_protocol(contents)))
 
     def read(self, location: str, transport: Transport) -> References:
-        """The tables by path or URL. Those at a URL are fetched once, and opened as they were
+        """Read the tables by path or URL. Tables at a URL are fetched once, and opened as they were
         read.
 
         Raises:
@@ -129,27 +128,31 @@ class KerchunkParquet:
             ) from error
 
     def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
-        """It is a directory."""
+        """Refuse bytes: this output is a directory."""
         raise no_file(self.name, location)
 
     def is_whole(self, place: Path) -> bool:
-        """A directory comes and goes as a whole."""
+        """Return True: a directory is moved and removed as a whole."""
         return True
 
     def same(self, a: Path, b: Path) -> bool:
-        """All files but the one of the provenance are equal, byte for byte."""
+        """Whether all files except that of the provenance are equal, byte for byte."""
         return tree(a, but=RECORD) == tree(b, but=RECORD)
 
     def storage_options(self, protocol: str) -> dict[str, Any]:
-        """How the files are fetched: fsspec reads all tables to find it, and fails on groups."""
+        """Return the protocol of the files: without it fsspec reads all tables to find it, and
+        fails on groups.
+        """
         return {"remote_protocol": protocol}
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
-        """By kerchunk's engine, or by ours where there are segments."""
+        """Return the arguments for kerchunk's engine, or for that of esgvzarr if there are
+        segments.
+        """
         return kerchunk_kwargs(self.storage_options(protocol), reading)
 
     def provenance(self, place: Path) -> dict[str, Any]:
-        """Of the file beside the tables."""
+        """Return the provenance from the file beside the tables."""
         return dict(orjson.loads((place / RECORD).read_bytes()))
 
 
@@ -160,7 +163,7 @@ class _Table:
     path: str
     """``group/array``."""
     keys: np.ndarray
-    """(row, dimension) int64: place in the chunk grid."""
+    """(row, dimension) int64: indices in the chunk grid."""
     urls: list[Any]
     offsets: np.ndarray
     sizes: np.ndarray
@@ -168,7 +171,7 @@ class _Table:
     """Bytes of chunks that the table itself holds."""
 
     def places(self) -> tuple[list[int], list[int]]:
-        """The rows of chunks in files, and those of chunks in the table."""
+        """Return the rows of chunks in files, and those of chunks in the table."""
         raw = [row for row, data in enumerate(self.raws) if isinstance(data, bytes)]
         held = set(raw)
         referred = [
@@ -178,14 +181,14 @@ class _Table:
 
 
 def read_tables(href: str, **options: Any) -> Contents:
-    """What the tables of a directory state.
+    """Return what the tables of a directory state.
 
     Args:
         href: URL or path of the directory.
-        options: of the file system that it is read with.
+        options: options of the file system that reads it.
 
     Raises:
-        OSError, ValueError, KeyError: not there, or no such tables.
+        OSError, ValueError, KeyError: there are no such tables.
         SourceError: a table is missing or damaged.
     """
     tables, provenance = _open(href, **options)
@@ -208,7 +211,7 @@ def read_tables(href: str, **options: Any) -> Contents:
 
 
 def _read_whole(href: str, **options: Any) -> References:
-    """The tables as one document, which is opened without fetching them again."""
+    """Read the tables into one document, which is opened without fetching them again."""
     tables, provenance = _open(href, **options)
     refs: dict[str, Any] = dict(_metadata(tables))
     for table in _read(tables):
@@ -235,8 +238,8 @@ def _not_references(subject: str, found: str) -> ProofError:
 
 
 def _open(href: str, **options: Any) -> tuple[ReferenceTables, dict[str, Any]]:
-    """The tables, and what the directory says of the files that they were made from: nothing if
-    others wrote it.
+    """Return the tables, and what the directory states about the files that they were made from;
+    empty if another tool wrote it.
     """
     from fsspec.core import url_to_fs
 
@@ -250,7 +253,7 @@ def _metadata(tables: ReferenceTables) -> dict[str, str]:
 
 
 def _read(tables: ReferenceTables) -> Iterator[_Table]:
-    """All tables of all arrays, one after the other."""
+    """Yield all tables of all arrays."""
     suffix = "/.zarray"
     for key in tables.metadata:
         if key.endswith(suffix):
@@ -264,7 +267,7 @@ def _tables_of(tables: ReferenceTables, path: str) -> Iterator[_Table]:
     for record in range(tables.count(path)):
         try:
             table = tables.table(path, record)
-        except FileNotFoundError:  # none of its chunks was ever written
+        except FileNotFoundError:  # No chunk of the array was ever written.
             continue
         rows = np.arange(record * size, min((record + 1) * size, count))
         nothing = itertools.repeat(None, len(rows))
@@ -285,7 +288,7 @@ def _mark(metadata: Path) -> None:
 
 
 def _arrays(references: ReferenceSet) -> Iterator[tuple[str, Array]]:
-    """``group/array`` -> array."""
+    """Yield ``group/array`` and the array."""
     for group in references.groups:
         for array in group.arrays:
             yield (f"{group.path}/{array.name}" if group.path else array.name), array
@@ -304,7 +307,7 @@ def _check_no_gaps(path: str, array: Array) -> None:
 
 
 def _references(array: Array, urls: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Place in the chunk grid -> URL, offset and size, or bytes as text."""
+    """Yield indices in the chunk grid, and the URL, offset and size, or bytes as text."""
     for place, data in array.inline.items():
         text = base64.b64encode(data).decode()
         yield ".".join(map(str, place)) or "0", f"base64:{text}"
@@ -314,7 +317,7 @@ def _references(array: Array, urls: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _protocol(contents: Contents) -> str:
-    """How the files are fetched that the tables lead to."""
+    """Return the protocol of the files that the tables refer to."""
     for url in contents.urls:
         if "://" in url:
             return url.partition("://")[0]
@@ -322,7 +325,7 @@ def _protocol(contents: Contents) -> str:
 
 
 def tree(directory: Path, but: str = "") -> dict[str, bytes]:
-    """Path below the directory -> bytes, of all files but one."""
+    """Return the bytes of all files but one, by path below the directory."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in directory.rglob("*")

@@ -1,4 +1,4 @@
-"""The files that a reference consists of, and the size and checksum of all of them."""
+"""The files of a reference, and their common size and checksum."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from .disk_errors import writing
 
 
 def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
-    """Bytes and SHA-256 of a reference file; 0 and empty where there is none.
+    """Return the size in bytes and the SHA-256 of a reference file; 0 and empty if it does not
+    exist.
 
-    Of a directory: the bytes of all files in it, and the SHA-256 of what ``sha256sum`` prints of
-        them, in the order of their names.
+    For a directory: the bytes of all files in it, and the SHA-256 of what ``sha256sum`` prints for
+    them, in the order of their names.
 
     Raises:
-        StoreError: it is there and cannot be read.
+        StoreError: it exists and cannot be read.
     """
     target = Path(path)
     if not target.exists():
@@ -34,14 +35,14 @@ def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
 
 
 def _sha256_of(path: Path) -> str:
-    """Of one file, however large."""
+    """Return the SHA-256 of one file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """The files of a directory, all the way down, in the order of their names; a file is its own
-    only one.
+    """Return the files of a directory at any depth, in the order of their names; for a file, the
+    file.
     """
     target = Path(path)
     return (
@@ -52,8 +53,8 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def side_path(path: Path) -> Path | None:
-    """Where the file lies that belongs to a reference file, beside it; None where its output has no
-    such file.
+    """Return the path of the side file of a reference file; None if its output has no side
+    files.
     """
     output = of_place(path.name)
     if not output.side_suffix or not path.name.endswith(output.suffix):
@@ -62,7 +63,7 @@ def side_path(path: Path) -> Path | None:
 
 
 def parts_of(path: str | os.PathLike[str]) -> list[Path]:
-    """All files of a reference file or directory: its own, and what belongs to it beside it."""
+    """Return all files of a reference file or directory, with its side file."""
     side = side_path(Path(path))
     beside = [side] if side is not None and side.is_file() else []
     return [*beside, *files_of(path)]

@@ -1,8 +1,9 @@
-"""A reference file, or a directory of references, on the data node: whole or not at all.
+"""Move a reference file, or a directory of references, to its place on the data node: whole, or not
+at all.
 
-ESGF servers cache what they serve for years, so bytes under a published name never change: equal
-bytes are left alone, others are refused unless forced. A file that is not whole yet has a name that
-begins with a dot, which ESGF servers hide.
+ESGF servers cache what they serve for years, so the bytes under a published name must never change:
+equal bytes are left alone, other bytes are refused unless forced. A file that is not whole yet has
+a name that begins with a dot; ESGF servers do not show such files.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from .parts import files_of, measure, side_path
 
 @contextmanager
 def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Path]:
-    """A hidden place on the file system of ``path`` for what shall be put there. What is left in it
-    in the end goes, and with it the directories that were made and hold nothing.
+    """Make a hidden place on the file system of ``path``, and give it. In the end everything left
+    in it is deleted, and the directories that were made for it if they are empty.
 
     Args:
-        path: of the reference file. Its directory is made if it is missing.
-        aside: take a place elsewhere, and leave that directory alone.
+        path: path of the reference file. Its directory is made if it is missing.
+        aside: use a temporary directory, and leave the directory of ``path`` untouched.
 
     Raises:
-        StoreError: nothing can be written there.
+        StoreError: it cannot be made.
     """
     target = Path(path)
     made: tuple[Path, ...] = ()
@@ -53,8 +54,8 @@ def staging(path: str | os.PathLike[str], *, aside: bool = False) -> Iterator[Pa
 
 
 def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
-    """A new hidden directory, locked. One that another writer took for left over, before it was
-    locked, is let go.
+    """Make and lock a new hidden directory. If another process deleted it as a leftover before it
+    was locked, try again.
     """
     while True:
         holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=directory))
@@ -68,8 +69,8 @@ def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
 
 
 def _lock(handle: int) -> bool | None:
-    """Take the lock that tells what is being written from what was left; False if another has it,
-    None if there are none here.
+    """Lock a directory, to distinguish one in use from a leftover. Return False if another process
+    holds the lock, None if the file system has no locks.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,18 +89,18 @@ def write_reference(
     force: bool = False,
     sha256: str = "",
 ) -> ReferenceFile:
-    """Put what was staged in its place.
+    """Move a staged output to its place.
 
     Args:
         staged: a file or directory in ``staging(path)``.
-        path: of the reference file, or directory of references.
-        href: public URL; the path where there is none.
-        force: replace other bytes under the same name.
-        sha256: of what was proved, as ``measure`` gives it; not compared if empty.
+        path: path of the reference file, or directory of references.
+        href: public URL; the path if there is none.
+        force: replace an existing output that holds other bytes.
+        sha256: SHA-256 of what was proved, as ``measure`` gives it; not compared if empty.
 
     Raises:
-        StoreError: it cannot be written (nothing is left behind), other bytes are there, or what is
-            staged is not what was proved.
+        StoreError: it cannot be written (nothing is left behind), an output with other bytes
+            exists, or the staged output changed after its proof.
     """
     planned = plan_reference(staged, path, href=href, force=force, sha256=sha256)
     if planned.written:
@@ -109,10 +110,10 @@ def write_reference(
 
 
 def write_document(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a small file, whole or not at all, in place of what is there.
+    """Write a small file, whole or not at all, and replace the existing one.
 
     Raises:
-        StoreError: it cannot be written; what was there is still there.
+        StoreError: it cannot be written; an existing file is unchanged.
     """
     with staging(path) as staged, writing(path):
         staged.write_bytes(content)
@@ -127,17 +128,17 @@ def plan_reference(
     force: bool = False,
     sha256: str = "",
 ) -> ReferenceFile:
-    """What ``write_reference`` would leave there. Nothing is touched.
+    """Return what ``write_reference`` would leave at the place. Nothing is touched.
 
     Args:
-        staged: what was written beside its place.
+        staged: the staged output.
         path: its place.
-        href: under which it will be read; empty where it is not served.
-        force: whether other bytes may be replaced.
-        sha256: of what was proved; empty where nothing was.
+        href: URL at which it will be read; empty if it is not served.
+        force: replace an existing output that holds other bytes.
+        sha256: SHA-256 of what was proved; empty if nothing was.
 
     Raises:
-        StoreError: other bytes are there, or what is staged is not what was proved.
+        StoreError: an output with other bytes exists, or the staged output changed after its proof.
     """
     target = Path(path)
     output = of_place(target.name)
@@ -153,46 +154,46 @@ def plan_reference(
     if not equal and not force and not output.keeps_snapshots:
         raise StoreError(
             str(target),
-            f"is there already, with {present[0]} other bytes",
-            expected="no such file, or equal bytes",
-            todo="Publish a new version; or use --force: caches may hold the old file for years.",
+            f"exists already, with {present[0]} other bytes",
+            expected="no such file, or a file with equal bytes",
+            todo="Publish a new version. Or use --force; caches may serve the old file for years.",
             code="store-bytes-differ",
         )
     return ReferenceFile(str(target), address, *new)
 
 
 def _check_staged(staged: Path, output: Output, *, found: str, proved: str) -> None:
-    """Check that what is staged is what was proved.
+    """Check that the staged output is the one that was proved.
 
     Args:
-        staged: what was written beside its place.
-        output: which wrote it.
+        staged: the staged output.
+        output: the output that wrote it.
         found: its SHA-256.
-        proved: the SHA-256 of what was proved; empty where nothing was.
+        proved: SHA-256 of what was proved; empty if nothing was.
 
     Raises:
-        StoreError: it is not.
+        StoreError: it changed.
     """
     if proved and found != proved:
         raise StoreError(
             str(staged),
             f"changed after it was proved: its SHA-256 is {found}",
             expected=proved,
-            todo="Nothing was published. Is the disk sound? Try again.",
+            todo="Nothing was published. Check the disk, then try again.",
             code="store-staged-changed",
         )
     if not output.is_whole(staged):
         raise StoreError(
             str(staged),
-            f"does not go with its {output.side_suffix} any more",
-            expected="what was proved",
-            todo="Nothing was published. Is the disk sound? Try again.",
+            f"no longer matches its {output.side_suffix} file",
+            expected="the files that were proved",
+            todo="Nothing was published. Check the disk, then try again.",
             code="store-staged-changed",
         )
 
 
 def clear(path: Path) -> None:
-    """Delete whatever lies at a staged place."""
+    """Delete the file or directory at a staged place."""
     side = side_path(path)
     if side is not None:
         side.unlink(missing_ok=True)
@@ -203,8 +204,10 @@ def clear(path: Path) -> None:
 
 
 def remove_reference(path: str | os.PathLike[str]) -> bool:
-    """Delete a reference file or directory of references; False where there was none. A directory
-    is hidden first, as a whole. A file that belongs to it goes after it.
+    """Delete a reference file or directory of references; return False if there was none.
+
+    A directory is renamed to a hidden name first, so that it disappears as a whole. A side file is
+    deleted after its reference file.
 
     Raises:
         StoreError: it cannot be deleted.
@@ -224,18 +227,18 @@ def remove_reference(path: str | os.PathLike[str]) -> bool:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> int:
-    """Delete what writers of ``path`` left beside it when they were killed, and count it. What is
-    being written is let be.
+    """Delete what killed writers of ``path`` left beside it, and return the number of leftovers.
+    Directories in use are kept.
     """
     target = Path(path)
     removed = 0
     is_being_written = False
     with writing(target):
         for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
-            with suppress(FileNotFoundError):  # its writer is through with it
+            with suppress(FileNotFoundError):  # Its writer has finished with it.
                 if (
                     left.is_symlink() or not left.is_dir()
-                ):  # not made by us: nothing is opened, or followed
+                ):  # esgvzarr did not make it: it is neither opened nor followed.
                     left.unlink()
                     removed += 1
                     continue
@@ -259,10 +262,10 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
 def withdraw_reference(
     path: str | os.PathLike[str], directory: str | os.PathLike[str]
 ) -> Path | None:
-    """Move a reference file into ``directory``, which is not served; None where there was none.
+    """Move a reference file into ``directory``, which is not served; return None if there was none.
 
-    It is whole in one of the two places at any moment. An older one of the same name there is
-    replaced.
+    At any moment it is whole in one of the two places. An older file of the same name in
+    ``directory`` is replaced.
 
     Raises:
         StoreError: it cannot be moved.
@@ -270,7 +273,7 @@ def withdraw_reference(
     source = Path(path)
     target = Path(directory) / Path(path).name
     if not source.exists():
-        remove_reference(source)  # what belongs to it may be there still
+        remove_reference(source)  # Its side file may still exist.
         return None
     with staging(target) as staged, writing(target):
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, staged)
@@ -283,13 +286,17 @@ def withdraw_reference(
 
 
 def _temporary_prefix(path: Path) -> str:
-    """Hidden, and no other file's: long names are cut, so a part of their hash stands in."""
+    """Return a hidden name that no other file has: long names are cut, and a part of their hash is
+    added.
+    """
     return f".{path.stem[:100]}.{hashlib.sha256(path.name.encode()).hexdigest()[:8]}."
 
 
 def _put(staged: Path, path: Path) -> None:
-    """All of it on the disk, readable by all, then in its place. A directory that lies there is
-    hidden first. A file that belongs to it comes before it, and goes after it.
+    """Sync a staged output to disk, make it readable by all, and rename it to its place.
+
+    An existing directory is renamed to a hidden name first. A side file is placed before its
+    reference file, and deleted after it.
     """
     side = side_path(path)
     staged_side = staged.with_name(side.name) if side else None
@@ -305,7 +312,7 @@ def _put(staged: Path, path: Path) -> None:
 
 
 def _put_alone(staged: Path, path: Path) -> None:
-    """A file or directory without what belongs to it."""
+    """Move a file or directory without its side file."""
     for item in (*staged.rglob("*"), staged):
         item.chmod(0o755 if item.is_dir() else 0o644)
         _sync(item)
@@ -319,14 +326,14 @@ def _put_alone(staged: Path, path: Path) -> None:
 
 
 _POINTERS = ("refs", "repo")
-"""What says in an Icechunk repository, of specification version 1 and 2, which snapshot is the
-newest.
+"""Files of an Icechunk repository, of specification version 1 and 2, that name its newest
+snapshot.
 """
 
 
 def _add_snapshot(staged: Path, path: Path) -> None:
-    """The files of a repository that went on from the one in ``path``; last of all what points to
-    the newest snapshot.
+    """Move the new files of a repository into the one at ``path``; the file that names the newest
+    snapshot comes last.
     """
     for file in sorted(
         files_of(staged), key=lambda file: file.relative_to(staged).parts[0] in _POINTERS
@@ -339,7 +346,7 @@ def _add_snapshot(staged: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Make a file, or the names in a directory, survive a power cut."""
+    """Make a file, or the names in a directory, survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

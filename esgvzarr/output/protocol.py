@@ -1,4 +1,4 @@
-"""What an output has to do. A new one is a module, an entry point in the group
+"""The protocol of outputs. To add an output, write a module, an entry point in the group
 ``esgvzarr.outputs``, and tests.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from ..transport import Transport
 
 ROLES = ("data", "virtual", "references")
-"""Of the asset that leads to references."""
+"""Roles of the asset that links to references."""
 KERCHUNK_TYPE = "application/vnd.zarr+kerchunk"
 """Media type of kerchunk references, which the setting ``media_type`` may replace."""
 LARGEST = 2 * 2**30
-"""Bytes of an output's file, as it is read."""
+"""The most bytes that are read of an output's file."""
 
 UNREADABLE = (
     OSError,
@@ -38,11 +38,11 @@ UNREADABLE = (
     MemoryError,
     zlib.error,
 )
-"""What fsspec, Zarr and its codecs raise for references that lead to other bytes, or are none."""
+"""Exceptions of fsspec, Zarr and its codecs for references to other bytes, or for none."""
 
 
 def no_file(output: str, location: str) -> ProofError:
-    """The error for bytes that should be an output which is a directory."""
+    """Make the error for bytes that should be an output which is a directory."""
     return ProofError(
         location,
         "is one file",
@@ -52,7 +52,7 @@ def no_file(output: str, location: str) -> ProofError:
 
 
 class Form(StrEnum):
-    """What lies in the place of an output."""
+    """What lies at the place of an output."""
 
     DOCUMENT = "document"
     """One file: kerchunk references as JSON, compressed or not."""
@@ -63,7 +63,7 @@ class Form(StrEnum):
 
 
 class Artefact(Protocol):
-    """One output that is there: what it states, and how its readers open it."""
+    """An output that exists: what it states, and how its readers open it."""
 
     @property
     def contents(self) -> Contents:
@@ -71,49 +71,52 @@ class Artefact(Protocol):
         ...
 
     def opener(self, options: Mapping[str, Any]) -> OpenGroup:
-        """How its groups are opened, as its readers open them.
+        """Return a function that opens its groups as its readers do.
 
         Args:
-            options: of fsspec's reference file system, for outputs that are read through it.
+            options: options of fsspec's reference file system, for outputs that are read through
+                it.
         """
         ...
 
 
 @runtime_checkable
 class Output(Protocol):
-    """A way to write references. Its places are known by the end of their names."""
+    """A way to write references. The suffix of a name identifies the output."""
 
     name: str
-    """As the settings have it."""
+    """Name of the output in the settings."""
     suffix: str
-    """How the names of its places end."""
+    """Suffix of the names of its places."""
     form: Form
-    """What lies there."""
+    """What lies at its places."""
     directory: bool
     """Whether it is a directory of files, not one file."""
     side_suffix: str
-    """How the name of a file ends that may lie beside a place and belong to it: ``<DSID>`` and
-    this. It is put there before, and removed after. Empty where there is none.
+    """Suffix of the side file that may lie beside a place: ``<DSID>`` and this suffix. The side
+    file is placed before the output, and removed after it. Empty if the output has no side files.
     """
     keeps_snapshots: bool
-    """Whether a new state may follow the one that is published: readers keep what they opened."""
+    """Whether a new state may replace a published one: readers keep the state that they opened."""
     joins_segments: bool
-    """Whether it has arrays of chunks of different lengths, so that segments become one array."""
+    """Whether it supports arrays with chunks of different lengths, in which segments become one
+    array.
+    """
     is_stock: bool
     """Whether it is plain JSON of Zarr version 2, which kerchunk's own engine opens by its URL."""
     requirements: tuple[str, ...]
-    """What pip installs so that readers open it with ``engine="esgvzarr"``."""
+    """Arguments of pip that install what readers need for ``engine="esgvzarr"``."""
     media_type: str
-    """Of its asset."""
+    """Media type of its asset."""
     asset_key: str
-    """Under which key a STAC item has its asset."""
+    """Key of its asset in a STAC item."""
     asset_fields: Mapping[str, Any]
-    """What else the asset says: title, description..."""
+    """Further fields of the asset: title, description..."""
     roles: tuple[str, ...]
-    """Of its asset."""
+    """Roles of its asset."""
 
     def check_installed(self) -> None:
-        """Look whether it can be written and read back here.
+        """Check that it can be written and read back here.
 
         Raises:
             SettingsError: a package is missing, or too old.
@@ -130,83 +133,87 @@ class Output(Protocol):
         """Write references.
 
         Args:
-            references: what it shall show.
-            staged: where nothing is yet.
-            present: what lies in its place, which is not touched. An output that keeps snapshots
-                goes on with it.
-            location: URL or path under which readers will have it; its place if empty.
+            references: the references to show.
+            staged: a path where nothing exists yet.
+            present: the existing output at the final place, which is not touched. An output that
+                keeps snapshots continues it.
+            location: URL or path at which readers will find it; its place if empty.
 
         Raises:
-            FormatError: it cannot show that.
+            FormatError: the output cannot show these references.
             StoreError: it cannot be written.
         """
         ...
 
     def staged(self, place: Path, references: ReferenceSet) -> Artefact:
-        """What ``write`` left, read back.
+        """Read back what ``write`` wrote.
 
         Args:
             place: where it was written.
-            references: what it should show. What the format does not tell of itself is taken from
-                here, after it was compared as far as it goes.
+            references: what it should show. Facts that the format does not state are taken from
+                here, after everything else was compared.
 
         Raises:
-            ProofError: something else was written.
+            ProofError: it holds something else.
         """
         ...
 
     def read(self, location: str, transport: Transport) -> Artefact:
-        """What lies at a URL or path, written by any tool.
+        """Read the output at a URL or path, written by any tool.
 
         Raises:
             TransportError: it cannot be read.
-            ProofError: no such output is there, or it leads readers astray.
+            ProofError: no such output exists there, or it refers to files or hosts that are not
+                allowed.
         """
         ...
 
     def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
-        """The bytes of an output that is one file, written by any tool.
+        """Parse the bytes of an output that is one file, written by any tool.
 
         Args:
             data: the bytes.
-            location: where they are from.
-            transport: reads what else belongs to the output; without one, it is read from this
-                machine, when the output is opened.
+            location: where they come from.
+            transport: reads further files of the output; without one, they are read from this
+                machine when the output is opened.
 
         Raises:
-            ProofError: they are none, or lead readers astray; or the output is a directory.
+            ProofError: the bytes are no references, or refer to files or hosts that are not
+                allowed; or the output is a directory.
         """
         ...
 
     def is_whole(self, place: Path) -> bool:
-        """Whether all that belongs to an output on disk is there, as far as it says by itself."""
+        """Whether all files of an output on disk exist, as far as the output itself states."""
         ...
 
     def same(self, a: Path, b: Path) -> bool:
-        """Whether readers see the same in both: all but what says how they were made is equal."""
+        """Whether readers see the same in both: everything is equal, except what states how they
+        were made.
+        """
         ...
 
     def storage_options(self, protocol: str) -> dict[str, Any]:
-        """What fsspec's reference file system is told beyond the address.
+        """Return what fsspec's reference file system must be told besides the address.
 
         Args:
-            protocol: of the URLs of the files that are referred to.
+            protocol: protocol of the URLs of the referenced files.
         """
         ...
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
-        """With these, ``xarray.open_dataset(href, **kwargs)`` opens it.
+        """Return the arguments with which ``xarray.open_dataset(href, **kwargs)`` opens it.
 
         Args:
-            protocol: of the URLs of the files that are referred to.
-            reading: how these references are best read.
+            protocol: protocol of the URLs of the referenced files.
+            reading: advice for readers of these references.
         """
         ...
 
     def provenance(self, place: Path) -> dict[str, Any]:
-        """What a place on disk says of the files that it was made from.
+        """Return what an output on disk states about the files that it was made from.
 
         Raises:
-            OSError, ValueError: not there, or not ours.
+            OSError, ValueError: it does not exist, or esgvzarr did not write it.
         """
         ...

@@ -1,4 +1,4 @@
-"""How the references of one dataset are best read, as their provenance says."""
+"""Advice for readers of references, from their provenance."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Reading:
     dimension: str = ""
     """The name of the time dimension."""
     steps: int = 0
-    """Time steps that make a task of 16 to 64 MiB; 0 where there is no advice."""
+    """Time steps that make a task of 16 to 64 MiB; 0 if there is no advice."""
     segments: int = 0
-    """Groups that have to be joined; 0 where the root shows everything."""
+    """Number of groups that readers must join; 0 if the root shows everything."""
     codec: bool = False
     """Whether readers need the codec ``esgvzarr.padded``."""
     groups: tuple[str, ...] = ()
-    """Paths of the groups of variables that do not fit into one dataset; none where they do."""
+    """Paths of the groups of variables that do not fit into one dataset; empty if all fit."""
     segmented: tuple[str, ...] = ()
-    """Paths of the groups that are in segments, which have to be joined."""
+    """Paths of the groups that are in segments, which readers must join."""
 
     @property
     def chunks(self) -> dict[str, int]:
-        """Of dask arrays."""
+        """Chunks of dask arrays, by dimension."""
         return {self.dimension: self.steps} if self.steps else {}
 
     @property
@@ -43,11 +43,13 @@ class Reading:
 
 NO_ADVICE = Reading()
 OURS = {"engine": "esgvzarr", "chunks": {}}
-"""With these, ``xarray.open_dataset`` joins segments, and ``xarray.open_datatree`` opens groups."""
+"""Arguments with which ``xarray.open_dataset`` joins segments, and ``xarray.open_datatree`` opens
+groups.
+"""
 
 
 def reading_of(provenance: Mapping[str, Any]) -> Reading:
-    """How references are best read; no advice where their provenance has none."""
+    """Return the advice for readers of references; no advice if their provenance has none."""
     said = provenance.get("reading", {})
     return Reading(
         said.get("dimension") or "",

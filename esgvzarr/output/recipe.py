@@ -1,5 +1,5 @@
-"""How to open what one call does not open: words and code for people, made of the fields that
-programs read.
+"""Instructions in words and code to open references that need more than one call, made from the
+fields that programs read.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SEGMENTS = "esgvzarr_segments"
-"""Attribute of a group: the paths of its segments, in the order of time."""
+"""Attribute of a group: the paths of its segments, in time order."""
 CONCAT_DIM = "esgvzarr_concat_dim"
 """Attribute of a group: the dimension along which its segments follow each other."""
 GROUPS = "esgvzarr_groups"
@@ -44,11 +44,12 @@ _OF_SEGMENTS_IN_A_GROUP = (
 
 
 def with_recipe(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a group as they are written: the recipe comes first where there is one.
+    """Return the attributes of a group as they are written; instructions come first, if it needs
+    any.
 
     Args:
-        attrs: of the group.
-        options: of fsspec's reference file system, without which the output does not open.
+        attrs: attributes of the group.
+        options: options of fsspec's reference file system that readers need to open the output.
     """
     more = "".join(f" {name!r}: {value!r}," for name, value in options.items())
     if GROUPS in attrs:

@@ -1,8 +1,8 @@
 """The tables of the output ``parquet`` as a mapping: key of Zarr -> reference.
 
-fsspec's LazyReferenceMapper takes a table that is not there, or that cannot be decoded, for chunks
-that were never written: readers see fill values. The directories that esgvzarr writes refer to all
-chunks, so a reference that is missing there is an error here.
+fsspec's LazyReferenceMapper takes a missing or damaged table for chunks that were never written:
+readers then see fill values. Directories that esgvzarr writes refer to all chunks, so a missing
+reference is an error here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..errors import SourceError
 from .whole_files import read_whole
 
 RECORD = "provenance.json"
-"""File of the directory that says what made it, from which files. Stock readers do not look
-there.
+"""File of the directory that states which tool made it, from which files. Stock readers
+ignore it.
 """
 MARK = "esgvzarr"
 """Member of ``.zmetadata``, beside kerchunk's own, in directories whose tables refer to all chunks.
@@ -31,23 +31,23 @@ Stock readers do not look there.
 _MAGIC = b"PAR1"
 """First and last bytes of a parquet file."""
 _KEPT = 128
-"""Tables in memory, as fsspec has it."""
+"""The most tables in memory, as in fsspec."""
 _MOST_CHUNKS = 10**8
-"""Of one array: what others wrote may say anything."""
+"""The most chunks of one array: directories of other tools may state any number."""
 _CHUNK = re.compile(r"\d+(\.\d+)*")
 
 
 class ReferenceTables(Mapping[str, Any]):
     """Key of Zarr -> bytes, ``[url]`` or ``[url, offset, size]``. A table is read when one of its
-    chunks is asked for, and then kept.
+    chunks is needed, and then kept.
 
     Args:
-        root: the directory, as its file system has it.
+        root: the directory, as its file system names it.
         files: a file system of fsspec.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: no such tables are there.
-        TransportError: the server gives no answer that says so.
+        OSError, ValueError, KeyError, TypeError: no such tables exist there.
+        TransportError: the server's answer does not show whether they exist.
     """
 
     def __init__(self, root: str, files: Any) -> None:
@@ -67,7 +67,9 @@ class ReferenceTables(Mapping[str, Any]):
 
     @cached_property
     def record(self) -> bytes | None:
-        """The file that says what the directory was made from; None if others wrote it."""
+        """Return the file that states what the directory was made from; None if another tool wrote
+        it.
+        """
         try:
             return read_whole(self._files, f"{self._root}/{RECORD}")
         except FileNotFoundError:
@@ -79,11 +81,13 @@ class ReferenceTables(Mapping[str, Any]):
         return self._is_marked or self.record is not None
 
     def __getitem__(self, key: str) -> Any:
-        """The reference of a key.
+        """Return the reference of a key.
 
         Raises:
-            KeyError: there is none, or in a directory of others: the chunk was never written.
-            SourceError: a chunk of ours has none, or its table cannot be read.
+            KeyError: the key has no array; or, in a directory of another tool, the chunk was never
+                written.
+            SourceError: in a directory by esgvzarr, a chunk has no reference or its table cannot be
+                read.
         """
         try:
             value = self._mapper[key]
@@ -99,7 +103,7 @@ class ReferenceTables(Mapping[str, Any]):
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        """The keys of metadata; those of chunks follow from them."""
+        """Yield the keys of metadata; those of chunks follow from them."""
         return iter(self.metadata)
 
     def __len__(self) -> int:
@@ -109,15 +113,15 @@ class ReferenceTables(Mapping[str, Any]):
         return id(self)
 
     def grid(self, path: str) -> list[int]:
-        """The chunks of an array per dimension; a scalar is one."""
+        """Return the chunks of an array per dimension; a scalar has one."""
         described = self.metadata[f"{path}/.zarray"]
         return grid_of(described["shape"], described["chunks"])
 
     def count(self, path: str) -> int:
-        """How many tables an array has.
+        """Return how many tables an array has.
 
         Raises:
-            ValueError: it has more chunks than can be.
+            ValueError: it states more chunks than any array has.
         """
         chunks = math.prod(self.grid(path))
         size = self.record_size
@@ -126,11 +130,12 @@ class ReferenceTables(Mapping[str, Any]):
         return -(-chunks // size)
 
     def table(self, path: str, record: int) -> dict[str, np.ndarray]:
-        """One table of an array: ``offset`` and ``size``, and of ``path`` and ``raw`` at least one.
+        """Read one table of an array: ``offset`` and ``size``, and at least one of ``path`` and
+        ``raw``.
 
         Raises:
-            FileNotFoundError: it is not there, in a directory of others.
-            SourceError: it is not there, or not whole.
+            FileNotFoundError: it does not exist, in a directory of another tool.
+            SourceError: in a directory by esgvzarr, it does not exist or is not whole.
         """
         rows = self._rows(path, record)
         try:
@@ -138,15 +143,15 @@ class ReferenceTables(Mapping[str, Any]):
         except FileNotFoundError:
             if not self.is_ours:
                 raise
-            raise self._broken(path, record, "is not there") from None
+            raise self._broken(path, record, "does not exist") from None
         except OSError as error:
             raise self._broken(path, record, f"cannot be read: {error}") from error
         if not _is_whole(data):
-            found = f"is no whole parquet file ({len(data)} bytes)"
+            found = f"is not a whole parquet file ({len(data)} bytes)"
             raise self._broken(path, record, found)
         try:
             frame = self._mapper.pd.read_parquet(io.BytesIO(data), engine="fastparquet")
-        except Exception as error:  # whatever fastparquet and its codecs raise
+        except Exception as error:  # fastparquet and its codecs raise many types of errors.
             found = f"is damaged: {type(error).__name__}: {error}"
             raise self._broken(path, record, found) from error
         columns = set(frame.columns)
@@ -157,7 +162,7 @@ class ReferenceTables(Mapping[str, Any]):
         return {name: frame[name].to_numpy(copy=True) for name in frame.columns}
 
     def _rows(self, path: str, record: int) -> int:
-        """How many chunks of an array are in one of its tables."""
+        """Return how many chunks of an array are in one of its tables."""
         return min(self.record_size, math.prod(self.grid(path)) - record * self.record_size)
 
     def _place(self, path: str, record: int) -> str:
@@ -169,15 +174,14 @@ class ReferenceTables(Mapping[str, Any]):
             subject,
             found,
             expected="the tables of this reference directory as esgvzarr wrote them",
-            todo="Copy the directory whole or make it again; esgvzarr audit tells whether it is "
-            "right.",
+            todo="Copy the directory whole, or make it again; esgvzarr audit checks it.",
             code="source-reference-table",
         )
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether these are the bytes of a parquet file from its beginning to its end: fastparquet
-    prints what it cannot parse, and may go on.
+    """Whether the bytes are a whole parquet file: fastparquet prints what it cannot parse, and may
+    go on.
     """
     if data[:4] != _MAGIC or data[-4:] != _MAGIC:
         return False
@@ -186,6 +190,6 @@ def _is_whole(data: bytes) -> bool:
 
 
 def grid_of(shape: Sequence[int], chunks: Sequence[int]) -> list[int]:
-    """Chunks per dimension; a scalar is one."""
+    """Return the chunks per dimension; a scalar has one."""
     grid = [-(-size // max(chunk, 1)) for size, chunk in zip(shape, chunks, strict=True)]
     return grid or [1]

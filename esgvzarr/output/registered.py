@@ -1,4 +1,4 @@
-"""Which outputs are installed, and which of them a name means."""
+"""Find installed outputs, by name or by the suffix of a path or URL."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .protocol import Output
 
 GROUP = "esgvzarr.outputs"
 DEFAULT = "json"
-"""The output of references whose name says nothing else."""
+"""The output of references whose name has no suffix of another output."""
 
 
 def known_outputs() -> Mapping[str, Output]:
-    """All outputs that are installed, by name."""
+    """Return all installed outputs, by name."""
     return _made_of(tuple(registered(GROUP).values()))
 
 
@@ -27,10 +27,10 @@ def _made_of(points: tuple[EntryPoint, ...]) -> Mapping[str, Output]:
 
 
 def named(name: str) -> Output:
-    """The output of this name.
+    """Return the output of this name.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: no such output is installed.
     """
     known = known_outputs()
     if name not in known:
@@ -46,7 +46,7 @@ def named(name: str) -> Output:
 
 
 def of_place(place: str) -> Output:
-    """The output that a path or URL leads to, by its name's end; ``json`` for any other name."""
+    """Return the output of a path or URL, by its suffix; ``json`` for any other name."""
     bare = place.rstrip("/")
     fitting = [output for output in known_outputs().values() if bare.endswith(output.suffix)]
     if not fitting:

@@ -1,7 +1,8 @@
-"""The side file ``<DSID>.ends`` of a document: copied chunks that are too many to stand in it.
+"""The side file ``<DSID>.ends`` of a document: copied chunks that are too many for the document
+itself.
 
-The file only grows. A forced replacement appends to it, so that readers of an earlier document find
-the bytes that it refers to until they open the new one.
+The file only grows. A forced replacement appends to it, so that readers of an earlier document
+still find the bytes that it refers to.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 SUFFIX = ".ends"
 GOES_ALONG = (
-    "It holds the copied file ends of a document and goes where the document goes: put it beside "
-    "the document, or write the references again."
+    "It holds the copied file ends of a document and must lie beside it: copy it there, or "
+    "write the references again."
 )
-"""What to do about a side file that is not there."""
+"""What to do about a missing side file."""
 _FACTS = "copied_ends"
-"""What the provenance says of copied chunks."""
+"""Keys with which the provenance describes copied chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class SidePart:
     """The bytes of a side file that one document refers to."""
 
     url: str
-    """URL or path, as the references have it."""
+    """URL or path, as in the references."""
     offset: int
     size: int
     sha256: str
@@ -49,10 +50,10 @@ class SidePart:
 
 
 def stated_part(provenance: Any) -> SidePart | None:
-    """The part that a document says it refers to; None where it has no side file.
+    """Return the part of a side file that a document refers to; None if it has no side file.
 
     Raises:
-        ValueError: it does not say which part.
+        ValueError: the provenance does not state which part.
     """
     facts = provenance.get(_FACTS) if isinstance(provenance, Mapping) else None
     said = facts.get("file") if isinstance(facts, Mapping) else None
@@ -70,7 +71,7 @@ def stated_part(provenance: Any) -> SidePart | None:
 
 
 def held_size(references: ReferenceSet) -> int:
-    """Bytes of the chunks that a side file would take."""
+    """Return the bytes of the chunks that a side file would hold."""
     return sum(len(data) for data in _held(references))
 
 
@@ -84,16 +85,17 @@ def _held(references: ReferenceSet) -> Iterator[bytes]:
 def write_side_file(
     references: ReferenceSet, url: str, staged: Path, earlier: Path
 ) -> ReferenceSet:
-    """Write the chunks that are held of arrays whose chunks differ in length.
+    """Write the held chunks of arrays whose chunks differ in length to a side file.
 
     Args:
-        references: what a document shall show.
-        url: under which the side file will be read.
-        staged: where it is written, and nothing is yet.
-        earlier: the one that is in its place, which may not be there.
+        references: the references of the document.
+        url: URL at which the side file will be read.
+        staged: path of the new side file, where nothing exists yet.
+        earlier: path of the existing side file, if there is one.
 
     Returns:
-        The references, with these chunks in a file more: number ``len(references.files)``.
+        The references, in which these chunks lie in one more file, number
+            ``len(references.files)``.
     """
     digest = hashlib.sha256()
     size = 0
@@ -117,10 +119,11 @@ def write_side_file(
 
 
 def _append(chunks: Sequence[bytes], size: int, staged: Path, earlier: Path) -> int:
-    """Write what was there, and behind it the chunks, unless it holds them already.
+    """Write the bytes of the existing file, and after them the chunks, unless it holds them
+    already.
 
     Returns:
-        Where the chunks begin.
+        The byte at which the chunks begin.
     """
     offset = 0
     if earlier.exists() and earlier.stat().st_size:
@@ -139,7 +142,7 @@ def _append(chunks: Sequence[bytes], size: int, staged: Path, earlier: Path) -> 
 
 
 def _moved_out(array: Array, offset: int, number: int) -> Array:
-    """An array whose held chunks lie in a file, from an offset on."""
+    """Return an array whose held chunks lie in a file, from an offset on."""
     sizes = np.array([len(data) for data in array.inline.values()], np.int64)
     keys = np.array(list(array.inline), np.int64).reshape(len(sizes), len(array.dims))
     offsets = offset + np.cumsum(sizes) - sizes
@@ -176,13 +179,13 @@ class SideFile:
     place: str
     """URL or path."""
     transport: Transport | None = None
-    """What reads it; None where it was just written on this machine."""
+    """Reads the file; None if it was just written on this machine."""
 
     def check_there(self) -> None:
-        """Look whether the file is there and long enough.
+        """Check that the file exists and is long enough.
 
         Raises:
-            TransportError: it cannot be had.
+            TransportError: it cannot be read.
             ProofError: it is too short.
         """
         if self.transport is None:
@@ -198,11 +201,11 @@ class SideFile:
             raise _other(self.place, f"has {head.size} bytes", f"at least {self.part.stop}")
 
     def read(self) -> bytes:
-        """Its bytes.
+        """Return the bytes of the part.
 
         Raises:
-            TransportError: they cannot be had.
-            ProofError: they are others than when the document was written.
+            TransportError: they cannot be read.
+            ProofError: they changed since the document was written.
         """
         from ..transport import Range
 
@@ -219,10 +222,10 @@ class SideFile:
 
 
 def put_in(refs: Mapping[str, Any], part: SidePart, data: bytes) -> dict[str, Any]:
-    """References with the bytes of the side file in place of what leads to them.
+    """Replace the references to a side file by its bytes.
 
     Raises:
-        ProofError: one of them leads beyond the part.
+        ProofError: a reference points beyond the part.
     """
     filled = dict(refs)
     for key, value in refs.items():
@@ -230,7 +233,7 @@ def put_in(refs: Mapping[str, Any], part: SidePart, data: bytes) -> dict[str, An
             continue
         _, start, size = value if len(value) == 3 else (part.url, 0, -1)
         if start < part.offset or size < 0 or start + size > part.stop:
-            raise _other(f"{part.url}, {key}", f"leads to {value[1:]}", f"within {part.size} bytes")
+            raise _other(f"{part.url}, {key}", f"leads to {value[1:]}", f"refers to {value[1:]}")
         filled[key] = data[start - part.offset : start - part.offset + size]
     return filled
 

@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     import xarray
 
 UNDECODED: Mapping[str, Any] = {"decode_cf": False, "chunks": None}
-"""Options of ``xarray.open_dataset`` with which nothing is decoded, and nothing made lazy twice."""
+"""Options of ``xarray.open_dataset`` that decode nothing, and make nothing lazy a second time."""
 
 
 class OpenGroup(Protocol):
-    """Opens one group after the other of the same references."""
+    """Opens the groups of references, one after the other."""
 
     def __call__(self, path: str, **decode: Any) -> xarray.Dataset:
-        """One group.
+        """Open one group.
 
         Args:
-            path: of the group, empty for the root.
+            path: path of the group, empty for the root.
             decode: options of ``xarray.open_dataset``.
         """
         ...
 
 
 def opener(fo: str | dict[str, Any], options: Mapping[str, Any], zarr_format: int = 2) -> OpenGroup:
-    """How the groups of some references are opened; the references are loaded once for all but the
-    root.
+    """Return a function that opens the groups of references. The references are loaded once for all
+    groups except the root.
 
     Args:
         fo: URL or path of the references, or the parsed document.
-        options: of fsspec's reference file system.
-        zarr_format: version of Zarr that the references are of.
+        options: options of fsspec's reference file system.
+        zarr_format: version of Zarr of the references.
     """
     shared: list[Any] = []
 
@@ -52,7 +52,7 @@ def opener(fo: str | dict[str, Any], options: Mapping[str, Any], zarr_format: in
 def _open_root(
     fo: str | dict[str, Any], options: Mapping[str, Any], decode: Mapping[str, Any]
 ) -> xarray.Dataset:
-    """The root, by the call that the documentation names."""
+    """Open the root by the documented call."""
     import xarray
 
     return xarray.open_dataset(
@@ -64,8 +64,8 @@ def _open_root(
 
 
 def _file_system(fo: str | dict[str, Any], options: Mapping[str, Any]) -> Any:
-    """fsspec's file system over the references. Zarr's store and the file system below it must
-    agree on being asynchronous.
+    """Make fsspec's file system over the references. Zarr's store requires the file system below it
+    to be asynchronous if it is asynchronous itself.
     """
     import fsspec
 
@@ -77,8 +77,8 @@ def _file_system(fo: str | dict[str, Any], options: Mapping[str, Any]) -> Any:
 def _open_below(
     files: Any, path: str, zarr_format: int, decode: Mapping[str, Any]
 ) -> xarray.Dataset:
-    """One group. Not by kerchunk's ``group=``: zarr-python 3.1 then lists no arrays, and shows an
-    empty dataset.
+    """Open one group. kerchunk's ``group=`` is not used: with it zarr-python 3.1 lists no arrays,
+    and shows an empty dataset.
     """
     from zarr.storage import FsspecStore
 
@@ -93,7 +93,7 @@ def _open_store(store: Any, zarr_format: int, decode: Mapping[str, Any]) -> xarr
     import xarray
 
     with warnings.catch_warnings():
-        # fsspec lists the metadata of a parquet group as if they were its arrays
+        # fsspec lists the metadata of a parquet group as if they were its arrays.
         warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
         return xarray.open_dataset(
             store,

@@ -1,4 +1,4 @@
-"""Read a whole file by one of fsspec's file systems, with errors of ours."""
+"""Read a whole file by a file system of fsspec, and translate its errors."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from ..errors import TransportError
 
 TRIES = 3
-"""Of one file of a server that is busy, or loses the connection."""
+"""Tries per file, if the server is busy or the connection is lost."""
 FIRST_WAIT_S = 0.2
-"""Before the second try; four times as long before the third."""
+"""Seconds before the second try; four times as long before the third."""
 LONGEST_WAIT_S = 60.0
-"""That a server may ask for by ``Retry-After``."""
+"""The longest pause that a server may request by ``Retry-After``, in seconds."""
 
 
 def read_whole(files: Any, path: str) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Args:
         files: a file system of fsspec.
-        path: as that file system has it.
+        path: the path of the file in that file system.
 
     Raises:
-        FileNotFoundError: no such file, or the server says so.
-        OSError: a file of this machine cannot be read.
-        TransportError: the server answers with another error, or not to the end; those that may
-            pass came several times.
+        FileNotFoundError: the file does not exist, or the server says so.
+        OSError: a local file cannot be read.
+        TransportError: the server answers with another error, or its answer is incomplete; errors
+            that may pass occurred in each of several tries.
     """
     from fsspec.asyn import AsyncFileSystem
 
@@ -58,8 +58,8 @@ def _fetch(files: Any, path: str) -> bytes:
         raise TransportError(
             path,
             f"cannot be fetched: {error or type(error).__name__}",
-            expected="a whole answer",
-            todo="Try again later; if it stays, tell the data node.",
+            expected="a complete answer",
+            todo="Try again later; if the error stays, report it to the data node.",
             code="transport-unreachable",
             retryable=True,
         ) from error

@@ -1,8 +1,8 @@
 """The output ``zarr3``: kerchunk references to arrays of Zarr version 3, whose chunks may differ in
 length.
 
-Stock xarray and zarr-python 3.2 or later open it as the asset's description says. kerchunk's own
-engine reads version 2 alone.
+The asset's description says how stock xarray with zarr-python 3.2 or later opens it. kerchunk's own
+engine reads Zarr version 2 only.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 ZARR_FORMAT = 3
 INLINE = 256 * 1024
-"""Bytes of copied file ends that a document holds itself. Beyond it they are in a side file: every
-reader loads the whole document, and few read all ends.
+"""The most bytes of copied file ends that a document holds itself. If there are more, they go to a
+side file: every reader loads the whole document, and few read all ends.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithSideFile:
-    """References with a side file, whose bytes are read when they are opened."""
+    """References with a side file, whose bytes are read when the references are opened."""
 
     contents: Contents
     fo: str | dict[str, Any]
@@ -48,11 +48,12 @@ class WithSideFile:
     side: SideFile
 
     def opener(self, options: Mapping[str, Any]) -> OpenGroup:
-        """By stock xarray, Zarr and fsspec; the side file is read once, whole, and compared.
+        """Open them by stock xarray, Zarr and fsspec; the side file is read once, whole, and its
+        checksum is compared.
 
         Raises:
-            ProofError: it has other bytes than the document says.
-            TransportError: it cannot be had.
+            ProofError: it holds other bytes than the document states.
+            TransportError: it cannot be read.
         """
         parsed = self.fo
         if isinstance(parsed, str):
@@ -62,8 +63,8 @@ class WithSideFile:
 
 
 class KerchunkZarr3(KerchunkJson):
-    """One file of references with metadata of Zarr version 3. What was copied is in it, or in a
-    file beside it.
+    """One file of references with metadata of Zarr version 3. Copied chunks are in it, or in a file
+    beside it.
     """
 
     name = "zarr3"
@@ -85,7 +86,7 @@ class KerchunkZarr3(KerchunkJson):
     }
 
     def check_installed(self) -> None:
-        """It needs a zarr-python that reads chunks of different lengths."""
+        """Check that the installed zarr-python reads chunks of different lengths."""
         zarr_v3.require_rectilinear(self.name)
 
     def write(
@@ -95,7 +96,7 @@ class KerchunkZarr3(KerchunkJson):
         present: Path | None = None,
         location: str = "",
     ) -> None:
-        """One file, written part by part; before it a side file, where the copies are many."""
+        """Write one file, part by part; before it a side file, if there are many copied chunks."""
         urls = [file.file.url for file in references.files]
         at = self.beside(location or str(present or staged))
         if side_file.held_size(references) > INLINE and _are_fetched_alike(at, urls):
@@ -107,7 +108,7 @@ class KerchunkZarr3(KerchunkJson):
             kerchunk.write_parts(_parts(references, urls), references.provenance, file)
 
     def staged(self, place: Path, references: ReferenceSet) -> Artefact:
-        """The file, parsed block by block, and opened by its path."""
+        """Return the file, parsed block by block, to be opened by its path."""
         with (
             place.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as document,
@@ -119,12 +120,14 @@ class KerchunkZarr3(KerchunkJson):
         return _artefact(contents, str(place), beside)
 
     def read(self, location: str, transport: Transport) -> Artefact:
-        """The document is fetched once, checked, and opened as it was parsed."""
+        """Return the document, fetched once and checked, to be opened as it was parsed."""
         transport.check_allowed(location)
         return self.parse(transport.read_document(location, limit=LARGEST), location, transport)
 
     def parse(self, data: bytes, location: str, transport: Transport | None = None) -> Artefact:
-        """The bytes of such a file, written by any tool. Its side file is looked at, not read."""
+        """Parse the bytes of such a file, written by any tool. Its side file must exist, and is not
+        read yet.
+        """
         self.check_installed()
         parsed = parse(data, location)
         part = _part_of(parsed, location)
@@ -137,16 +140,16 @@ class KerchunkZarr3(KerchunkJson):
         return _artefact(contents_of(parsed, ZARR_FORMAT, part.url), parsed, beside)
 
     def beside(self, place: str) -> str:
-        """Where the side file of a document is, by path or URL."""
+        """Return the path or URL of the side file of a document."""
         return place.removesuffix(self.suffix) + self.side_suffix
 
     def _place_of(self, part: SidePart, location: str) -> str:
-        """Where the side file of a document is read: beside a document on this machine, where it is
-        there; else where the document says.
+        """Return where the side file of a document is read: beside a local document if it exists
+        there, else where the document says.
 
         Raises:
-            ProofError: a document from elsewhere leads to a file of this machine, or to another
-                file than its own.
+            ProofError: a document from elsewhere refers to a local file, or to another file than
+                its own side file.
         """
         from ..transport import is_url
 
@@ -157,14 +160,14 @@ class KerchunkZarr3(KerchunkJson):
         if not is_own or (is_url(location) and not is_url(part.url)):
             raise ProofError(
                 location,
-                f"leads readers to {part.url}",
+                f"refers readers to {part.url}",
                 expected=f"its side file {own}",
                 code="proof-place-refused",
             )
         return part.url
 
     def is_whole(self, place: Path) -> bool:
-        """Whether the side file holds what the document says, where it says anything of one."""
+        """Whether the side file holds what the document states; True if it states no side file."""
         try:
             part = side_file.stated_part(self.provenance(place))
         except (OSError, ValueError):
@@ -172,15 +175,16 @@ class KerchunkZarr3(KerchunkJson):
         return part is None or side_file.is_whole(part, Path(self.beside(str(place))))
 
     def same(self, a: Path, b: Path) -> bool:
-        """All but the provenance is equal, and so are the bytes in side files."""
+        """Whether everything except the provenance is equal, and the bytes in side files too."""
         if not super().same(a, b):
             return False
         parts = [side_file.stated_part(self.provenance(place)) for place in (a, b)]
         return parts[0] == parts[1]
 
     def open_kwargs(self, protocol: str, reading: Reading = NO_ADVICE) -> dict[str, Any]:
-        """By our engine, which takes the file's own URL. Stock readers open ``reference://`` and
-        name the URL beside it; the asset's description says how.
+        """Return the arguments for the engine of esgvzarr, which takes the file's own URL. Stock
+        readers open ``reference://`` and give the URL as an option; the asset's description says
+        how.
         """
         return dict(OURS)
 
@@ -194,10 +198,10 @@ def _artefact(contents: Contents, fo: str | dict[str, Any], side: SideFile | Non
 
 
 def _part_of(parsed: Mapping[str, Any], location: str) -> SidePart | None:
-    """Of the side file that a document says it has.
+    """Return the part of the side file that a document states.
 
     Raises:
-        ProofError: it does not say which part of it.
+        ProofError: it does not state which part.
     """
     try:
         return side_file.stated_part(parsed["provenance"])
@@ -209,18 +213,18 @@ def _part_of(parsed: Mapping[str, Any], location: str) -> SidePart | None:
 
 def _are_fetched_alike(side: str, urls: list[str]) -> bool:
     """Whether the side file has the protocol of the NetCDF files: stock readers fetch all
-    references of a document by one.
+    references of a document by one protocol.
     """
     return {_protocol(side)} == set(map(_protocol, urls))
 
 
 def _protocol(place: str) -> str:
-    """Of a URL; empty for a path."""
+    """Return the protocol of a URL; empty for a path."""
     return place.partition("://")[0] if "://" in place else ""
 
 
 def _parts(references: ReferenceSet, urls: list[str]) -> Iterator[bytes]:
-    """``"key":value`` pairs of JSON, comma-separated; several to a part."""
+    """Yield ``"key":value`` pairs of JSON, comma-separated; several to a part."""
     from zarr.storage import MemoryStore
 
     metadata: dict[str, Any] = {}

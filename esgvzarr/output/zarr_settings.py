@@ -1,4 +1,4 @@
-"""Settings of zarr-python that are changed for a while. All threads of a process share them."""
+"""Change settings of zarr-python for a while. All threads of a process share these settings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 
 class _Change:
-    """The first thread that needs a setting changes it, and the last that is through with it
-    restores what was there.
+    """A change of settings. The first thread that needs it makes the change, and the last one that
+    has finished restores the earlier values.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -21,7 +21,7 @@ class _Change:
 
     @contextmanager
     def made(self) -> Iterator[None]:
-        """Within this context the settings are changed."""
+        """Change the settings inside the block."""
         self._take()
         try:
             yield
@@ -44,8 +44,8 @@ class _Change:
 
 
 rectilinear_allowed = _Change({"array.rectilinear_chunks": True}).made
-"""Let zarr-python read chunks of different lengths, which it does only if it is told to."""
+"""Lets zarr-python read chunks of different lengths, which is off by default."""
 decoding_together = _Change({"codec_pipeline.batch_size": 16}).made
-"""Let arrays that are opened meanwhile decode 16 chunks of a selection together, in place of one by
-one: zarr-python spends more time on handing small chunks around than on decoding them.
+"""Lets arrays decode 16 chunks of a selection together instead of one by one: zarr-python spends
+more time on passing small chunks around than on decoding them.
 """

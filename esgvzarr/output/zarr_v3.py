@@ -1,4 +1,4 @@
-"""Arrays and groups of Zarr version 3, as stock xarray reads them.
+"""Make arrays and groups of Zarr version 3, as stock xarray reads them.
 
 Rules: Zarr specification version 3; zarr-extensions, chunk grid ``rectilinear``, which zarr-python
 reads from 3.2 on; xarray's encoding of ``_FillValue`` in version 3.
@@ -23,7 +23,7 @@ from .recipe import with_recipe
 from .zarr_settings import rectilinear_allowed
 
 _LEAST = (3, 2)
-"""Release of zarr-python that reads the rectilinear grid."""
+"""First release of zarr-python that reads the rectilinear grid."""
 
 
 def knows_rectilinear() -> bool:
@@ -33,7 +33,7 @@ def knows_rectilinear() -> bool:
 
 
 def require_rectilinear(output: str) -> None:
-    """Look whether arrays of chunks of different lengths can be written and read back here.
+    """Check that arrays with chunks of different lengths can be written and read back here.
 
     Raises:
         SettingsError: zarr-python is too old.
@@ -49,17 +49,17 @@ def require_rectilinear(output: str) -> None:
 
 
 def create_groups(store: Any, references: ReferenceSet, options: Mapping[str, Any]) -> None:
-    """All groups and arrays, without chunks.
+    """Make all groups and arrays, without chunks.
 
     Args:
-        store: of Zarr.
-        references: what is written.
-        options: without which readers do not open the output; for the recipe.
+        store: a store of Zarr.
+        references: the references to write.
+        options: options that readers need to open the output, for the instructions in attributes.
     """
     import zarr
 
     with warnings.catch_warnings(), rectilinear_allowed():
-        warnings.simplefilter("ignore")  # these codecs and types are in no specification yet
+        warnings.simplefilter("ignore")  # These codecs and types are in no specification yet.
         zarr.create_group(store, overwrite=True, zarr_format=3)
         for group in references.groups:
             zarr.create_group(
@@ -80,7 +80,7 @@ def path_of(group: str, array: Array) -> str:
 
 
 def create_array(store: Any, name: str, array: Array) -> None:
-    """One array, without chunks.
+    """Make one array, without chunks.
 
     Raises:
         FormatError: xarray cannot read its ``_FillValue`` from Zarr version 3.
@@ -114,12 +114,12 @@ def create_array(store: Any, name: str, array: Array) -> None:
 
 
 def _unset(dtype: np.dtype[Any]) -> Any:
-    """What Zarr shows where there is no chunk, if the files state no fill value."""
+    """Return what Zarr shows for a missing chunk, if the files state no fill value."""
     return "" if dtype.kind == "O" else 0
 
 
 def _stated_fill(name: str, array: Array) -> Any:
-    """The fill value that the files state, in the array's type; None if they state none.
+    """Return the fill value that the files state, in the array's type; None if they state none.
 
     Raises:
         FormatError: xarray cannot read it from Zarr version 3.
@@ -131,7 +131,7 @@ def _stated_fill(name: str, array: Array) -> Any:
         raise FormatError(
             name,
             "is text of single bytes with a _FillValue",
-            expected="what xarray reads of Zarr version 3",
+            expected="types whose _FillValue xarray reads from Zarr version 3",
             todo="Use another output for this dataset.",
             code="file-output-unsupported",
         )
@@ -139,7 +139,7 @@ def _stated_fill(name: str, array: Array) -> Any:
 
 
 def _padding(array: Array) -> tuple[Any, ...]:
-    """What crops stored chunks, where some are longer than they are shown."""
+    """Return the codec that crops stored chunks, if some are longer than they are shown."""
     if not array.is_padded:
         return ()
     from .padded import PaddedCodec
@@ -148,7 +148,7 @@ def _padding(array: Array) -> tuple[Any, ...]:
 
 
 def _codec(config: Mapping[str, Any]) -> Any:
-    """HDF5's filters as Zarr version 3 has them: those of numcodecs, which work on bytes, in the
+    """Translate HDF5's filters for Zarr version 3: those of numcodecs, which work on bytes, in the
     same order.
     """
     from zarr.codecs import numcodecs
@@ -158,8 +158,8 @@ def _codec(config: Mapping[str, Any]) -> Any:
 
 
 def _encoded(fill: Any, dtype: np.dtype[Any]) -> Any:
-    """``_FillValue`` as xarray writes it into attributes of version 3: floating point numbers bit
-    for bit.
+    """Return ``_FillValue`` as xarray writes it into attributes of version 3: floating-point
+    numbers bit for bit.
     """
     if dtype.kind == "f":
         return base64.b64encode(struct.pack("<d", float(fill))).decode()
@@ -167,7 +167,7 @@ def _encoded(fill: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _set_lengths(store: Any, name: str, array: Array) -> None:
-    """Write the lengths of chunks into the metadata, runs of equal ones together."""
+    """Write the lengths of chunks into the metadata, with runs of equal ones as pairs."""
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
@@ -188,14 +188,16 @@ def _set_lengths(store: Any, name: str, array: Array) -> None:
 
 
 def _lengths(array: Array, axis: int) -> tuple[int, ...]:
-    """Of the chunks along a dimension. Icechunk 2.3 takes no single number for equal ones."""
+    """Return the lengths of the chunks along a dimension. Icechunk 2.3 accepts no single number for
+    equal ones.
+    """
     length = array.chunk_shape[axis]
     count = -(-array.shape[axis] // length)
     return array.lengths.get(axis, (length,) * count)
 
 
 def _run_lengths(lengths: tuple[int, ...]) -> list[list[int]]:
-    """[length, how often] of equal lengths that follow each other."""
+    """Return [length, count] for runs of equal lengths."""
     runs: list[list[int]] = []
     for length in lengths:
         if runs and runs[-1][0] == length:

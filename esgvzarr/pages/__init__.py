@@ -1,7 +1,7 @@
 """Pages for people: ``<DSID>.html`` beside a reference file, and ``index.html`` for a directory.
 
-A page says what the dataset is, how to open it, what was proved, and draws a map and a time series
-in the browser from the references. It is one file; its script is built from ``web/``.
+A page says what the dataset is, how to open it and what was proved. It draws a map and a time
+series in the browser, from the references. It is one file; its script is built from ``web/``.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ SUFFIX = ".html"
 INDEX = "index.html"
 _REFERENCE_SUFFIX = ".json"
 MOST_BYTES = 128 * 2**20
-"""Of a reference file that gets a page."""
+"""The largest reference file that gets a page, in bytes."""
 _HEAD = 256 * 1024
-"""Bytes at the beginning of a page in which the entry for the directory's page stands."""
+"""The entry for the directory's page stands in this many bytes at the beginning of a page."""
 _ENTRY = re.compile(rb'<script type="application/json" id="entry">(.*?)</script>', re.DOTALL)
 
 
 ProofOf = Callable[[Path], Report | None]
-"""Finds the proof of the references at a path; None where none was kept of what lies there."""
+"""Returns the proof of the references at a path; None if no proof of these bytes was kept."""
 LeftOut = Callable[[EsgvzarrError], None]
 """Is told why a dataset is not listed."""
 
 
 def page_path(reference: str | os.PathLike[str]) -> Path:
-    """Where the page of references lies: beside them."""
+    """Return the path of the page of references, beside them."""
     path = Path(reference)
     return path.with_name(path.name.removesuffix(_REFERENCE_SUFFIX) + SUFFIX)
 
 
 def page_href(href: str) -> str:
-    """URL of the page of references; empty for a path."""
+    """Return the URL of the page of references; empty for a path."""
     if "://" not in href:
         return ""
     return href.rstrip("/").removesuffix(_REFERENCE_SUFFIX) + SUFFIX
@@ -69,17 +69,17 @@ def page_href(href: str) -> str:
 def write_page(
     reference: str | os.PathLike[str], href: str = "", report: Report | None = None
 ) -> Path:
-    """Write the page of references beside them. A page that is there is replaced.
+    """Write the page of references beside them, and replace an existing page.
 
     Args:
         reference: path of ``<DSID>.json``, or of another output.
-        href: its public URL; empty where it is not served.
-        report: the proof of it.
+        href: its public URL; empty if it is not served.
+        report: its proof.
 
     Raises:
-        SourceError: it is no reference file of esgvzarr, or too large for a browser.
+        SourceError: it is no reference file by esgvzarr, or too large for a browser.
         StoreError: the page cannot be written.
-        TransportError: it cannot be read.
+        TransportError: the references cannot be read.
     """
     path = Path(reference)
     _check_size(path)
@@ -93,11 +93,11 @@ def write_page(
 
 
 def _check_size(path: Path) -> None:
-    """Look whether a browser can load a reference file that it will read.
+    """Check that a browser can load the reference file, which the page's script reads.
 
     Raises:
         SourceError: it is too large.
-        TransportError: it is not there.
+        TransportError: it does not exist.
     """
     with _reading(path):
         size = path.stat().st_size
@@ -106,12 +106,12 @@ def _check_size(path: Path) -> None:
             str(path),
             f"has {size} bytes, which a browser would have to load",
             expected=f"at most {MOST_BYTES}",
-            todo="It stays without a page.",
+            todo="It gets no page; the references are valid without one.",
         )
 
 
 def _facts_of_output(path: Path, report: Report | None) -> PageFacts:
-    """What is said of an output that is no kerchunk document of Zarr version 2."""
+    """Return the facts about an output that is not a kerchunk document of Zarr version 2."""
     output = of_place(path.name)
     try:
         provenance = provenance_at(path)
@@ -124,13 +124,15 @@ def _facts_of_output(path: Path, report: Report | None) -> PageFacts:
             str(path),
             f"cannot be opened: {error}",
             expected=f"the output {output.name} of esgvzarr",
-            todo="It stays without a page.",
+            todo="It gets no page; the references are valid without one.",
             code="source-not-references",
         ) from error
 
 
 def _page_with_map(path: Path) -> str:
-    """The name of the page of the JSON that lies beside an output; empty where there is none."""
+    """Return the name of the page of the JSON that lies beside an output; empty if there is
+    none.
+    """
     if is_json(path.name):
         return ""
     beside = path.with_name(path.name.removesuffix(of_place(path.name).suffix) + _REFERENCE_SUFFIX)
@@ -143,22 +145,22 @@ def renew_page(
     report: Report | None = None,
     proof_of: ProofOf = lambda _: None,
 ) -> Path:
-    """Write the page of references where there is none, or one that is older, has another URL, or
-    does not tell of the proof or of the page beside it that draws the map.
+    """Write the page of references if it is missing or outdated: older than they are, with another
+    URL, or without the proof or the link to the page beside it that draws the map.
 
     Args:
         reference: path of ``<DSID>.json``, or of another output.
-        href: its public URL; that of the page that is there if empty.
-        report: the proof of it.
-        proof_of: finds the proof, where there is no report.
+        href: its public URL; if empty, the URL in the existing page.
+        report: its proof.
+        proof_of: finds the proof, if there is no report.
 
     Returns:
         The path of the page.
 
     Raises:
-        SourceError: it is no reference file of esgvzarr, or too large for a browser.
+        SourceError: it is no reference file by esgvzarr, or too large for a browser.
         StoreError: the page cannot be written, or the proof cannot be read.
-        TransportError: it cannot be read.
+        TransportError: the references cannot be read.
     """
     path = Path(reference)
     page = page_path(path)
@@ -167,7 +169,7 @@ def renew_page(
         return page
     said = _entry_of(page)
     if said is None:
-        return page  # esgvzarr did not make it
+        return page  # esgvzarr did not make this page.
     known = said.get("href", "")
     is_changed = said.get("page_with_map", "") != _page_with_map(path)
     is_outdated = is_changed or (bool(href) and known != href)
@@ -185,10 +187,10 @@ def _is_newer(page: Path, reference: Path) -> bool:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What goes wrong meanwhile on the disk is said as an error of ours.
+    """Translate errors of the file system inside the block.
 
     Raises:
-        TransportError: the file system refuses.
+        TransportError: the file system refuses an operation.
     """
     try:
         yield
@@ -197,7 +199,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def remove_page(reference: str | os.PathLike[str]) -> bool:
-    """Delete the page of a reference file; False where there was none."""
+    """Delete the page of a reference file; return False if there was none."""
     path = page_path(reference)
     remove_leftovers(path)
     if not path.is_file():
@@ -239,8 +241,8 @@ def write_pages(
     """Write the missing pages below a directory, and its ``index.html``.
 
     Args:
-        directory: that holds reference files, at any depth.
-        url: public URL of the directory; empty where it is not served.
+        directory: a directory that holds reference files, at any depth.
+        url: public URL of the directory; empty if it is not served.
         proof_of: finds the proof of a reference file.
         left_out: is told of each damaged reference file, and of others that get no page.
 
@@ -248,8 +250,8 @@ def write_pages(
         The path of ``index.html``, and the number of datasets that it lists.
 
     Raises:
-        SourceError: the directory is not there, or holds no reference files that can be listed.
-        StoreError: nothing can be written there.
+        SourceError: the directory does not exist, or holds no reference files that can be listed.
+        StoreError: a page cannot be written there.
     """
     root = Path(directory)
     _check_directory(root)
@@ -284,10 +286,10 @@ def write_pages(
 
 
 def _check_directory(root: Path) -> None:
-    """Make sure that a directory is there.
+    """Check that a directory exists.
 
     Raises:
-        SourceError: it is not.
+        SourceError: it does not.
     """
     if root.is_dir():
         return
@@ -301,10 +303,10 @@ def _check_directory(root: Path) -> None:
 
 
 def _listed(page: Path) -> dict[str, Any]:
-    """What the page of a directory takes over from a dataset's page.
+    """Return what the page of a directory takes from a dataset's page.
 
     Raises:
-        StoreError: it is another page, or damaged.
+        StoreError: the page is damaged, or esgvzarr did not write it.
         TransportError: it cannot be read.
     """
     with _reading(page):
@@ -314,7 +316,7 @@ def _listed(page: Path) -> dict[str, Any]:
             str(page),
             "does not say which dataset it shows",
             expected="a page that esgvzarr wrote",
-            todo="If nobody else needs it, remove it, and run esgvzarr pages again.",
+            todo="If the file is not needed, remove it, and run esgvzarr pages again.",
             code="store-bytes-differ",
         )
     return {name: entry[name] for name in LISTED}
@@ -325,7 +327,7 @@ def _nothing_to_list(root: Path, left_out: int) -> SourceError:
     todo = "Make some with esgvzarr generate."
     if left_out:
         found += f" that can be listed: {left_out} left out"
-        todo = "Make those that were named again, with esgvzarr generate."
+        todo = "Make the named files again with esgvzarr generate."
     return SourceError(
         str(root),
         found,
@@ -336,7 +338,7 @@ def _nothing_to_list(root: Path, left_out: int) -> SourceError:
 
 
 def _references(root: Path, left_out: LeftOut) -> Iterator[Path]:
-    """The outputs below a directory, by the ends of their names."""
+    """Yield the outputs below a directory, recognised by their suffixes."""
 
     def cannot_be_listed(error: OSError) -> None:
         left_out(path_error(str(error.filename), error))
@@ -352,14 +354,14 @@ def _references(root: Path, left_out: LeftOut) -> Iterator[Path]:
 
 
 def proved_on(page: bytes) -> str:
-    """The day on which a dataset was proved, as its page says; empty where it does not."""
+    """Return the day of the proof, as a page states it; empty if it states none."""
     entry = _entry_in(page)
     return str(entry.get("proved", ""))[:10] if entry else ""
 
 
 def _entry_of(page: Path) -> dict[str, Any] | None:
-    """What a page of ours says for the page of its directory; None for any other, or a damaged
-    one.
+    """Return the entry of a page by esgvzarr for the page of its directory; None for other or
+    damaged pages.
     """
     with page.open("rb") as file:
         return _entry_in(file.read(_HEAD))

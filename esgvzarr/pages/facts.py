@@ -1,4 +1,4 @@
-"""What a page says of a dataset, taken from its reference file and the report of its proof.
+"""The facts that a page shows about a dataset, from its reference file and the report of its proof.
 
 Sources: the CMIP6 global attributes (WIP paper "CMIP6 Global Attributes, DRS, Filenames, Directory
 Structure, and CV's"), the kerchunk reference specification version 1, schema.org ``Dataset``.
@@ -29,12 +29,12 @@ FACETS = {
     "member": ("variant_label", "member_id"),
     "grid": ("grid_label",),
 }
-"""Facet -> the global attributes that say it, in order."""
+"""Facet -> the global attributes that may state it, in order."""
 _MAKE_AGAIN = "Make it again with esgvzarr generate."
 
 
 class AnotherDocumentError(SourceError):
-    """JSON of another kind, which may lie beside reference files: a STAC item, say."""
+    """JSON of another kind, which may lie beside reference files, for example a STAC item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class FileFacts:
     name: str
     url: str
     size: int
-    """Bytes."""
+    """Size in bytes."""
     checksum: str
     time_start: str
     time_end: str
@@ -67,7 +67,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProofFacts:
-    """What was proved, and when."""
+    """Result and time of the proof."""
 
     created: str
     """UTC, ISO 8601."""
@@ -77,7 +77,7 @@ class ProofFacts:
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """All that a page says."""
+    """All facts of a page."""
 
     dataset_id: str
     title: str
@@ -88,9 +88,9 @@ class PageFacts:
     """Name of the dimension along which the files follow each other; empty for fixed fields."""
     files: tuple[FileFacts, ...]
     groups: tuple[str, ...]
-    """Paths of the groups that a person can look at; the root is the empty one."""
+    """Paths of the groups that hold data; the path of the root is empty."""
     segments: int
-    """Of the root, or of all groups."""
+    """Variables of the root, or of all groups."""
     warnings: tuple[str, ...]
     origins: tuple[str, ...]
     """``scheme://host`` of the servers that hold the files."""
@@ -101,7 +101,7 @@ class PageFacts:
 
     @property
     def time_span(self) -> tuple[str, str]:
-        """First and last date that the dataset shows; empty texts for fixed fields."""
+        """Return the first and last date that the dataset shows; empty texts for fixed fields."""
         starts = [file.time_start for file in self.files if file.time_start]
         ends = [file.time_end for file in self.files if file.time_end]
         if not starts:
@@ -119,7 +119,7 @@ class PageFacts:
 
     @property
     def main_variable(self) -> VariableFacts | None:
-        """The variable that the dataset is about: ``variable_id``, else the largest one."""
+        """Return the main variable of the dataset: ``variable_id``, else the largest one."""
         for variable in self.variables:
             if variable.name == self.facets.get("variable"):
                 return variable
@@ -134,12 +134,12 @@ def _element_count(variable: VariableFacts) -> int:
 
 
 def read_facts(document: bytes, subject: str, report: Report | None = None) -> PageFacts:
-    """What a reference file says of its dataset.
+    """Return the facts that a reference file states about its dataset.
 
     Args:
-        document: kerchunk references of ours, as JSON of Zarr version 2.
-        subject: URL or path of it, for messages.
-        report: the proof of it.
+        document: kerchunk references by esgvzarr, as JSON of Zarr version 2.
+        subject: its URL or path, for messages.
+        report: its proof.
 
     Raises:
         AnotherDocumentError: it is whole JSON that esgvzarr did not write.
@@ -173,16 +173,16 @@ def read_facts(document: bytes, subject: str, report: Report | None = None) -> P
 def facts_of(
     tree: Tree, provenance: Mapping[str, Any], subject: str, report: Report | None = None
 ) -> PageFacts:
-    """What an output says of its dataset.
+    """Return the facts that an output states about its dataset.
 
     Args:
         tree: its groups and arrays.
-        provenance: what it says of the files that it was made from.
-        subject: URL or path of it, for messages.
-        report: the proof of it.
+        provenance: what it states about the files that it was made from.
+        subject: its URL or path, for messages.
+        report: its proof.
 
     Raises:
-        SourceError: it is not an output that esgvzarr wrote.
+        SourceError: esgvzarr did not write the output.
     """
     try:
         files = tuple(_file(said) for said in provenance["files"])
@@ -262,7 +262,9 @@ def _title(attributes: Mapping[str, Any], dataset_id: str) -> str:
 
 
 def _time_of(tree: Tree, group: str, root: Mapping[str, Any]) -> str:
-    """The time dimension: as the document says, else the coordinate with CF time units."""
+    """Return the time dimension: as the document states it, else that of the coordinate with CF
+    time units.
+    """
     said = root.get("esgvzarr_concat_dim")
     if isinstance(said, str):
         return said
@@ -277,13 +279,14 @@ def _time_of(tree: Tree, group: str, root: Mapping[str, Any]) -> str:
 def _variables(
     tree: Tree, groups: Sequence[str], time: str, shown_as: str
 ) -> tuple[VariableFacts, ...]:
-    """The variables of the first group, their lengths along time summed over all of them.
+    """Return the variables of the first group, with their lengths along time summed over all
+    groups.
 
     Args:
         tree: groups and arrays.
         groups: the segments of a group, or the group alone.
-        time: name of the dimension.
-        shown_as: path of the group that they are segments of.
+        time: name of the time dimension.
+        shown_as: path of the group to which the segments belong.
     """
     variables = []
     for name in tree.names(groups[0]):

@@ -1,8 +1,8 @@
-"""Pages as HTML text. Jinja2 escapes whatever a dataset says of itself.
+"""Make pages as HTML text. Jinja2 escapes all text from datasets.
 
-Each page is one file that loads nothing from elsewhere. Its content security policy (W3C CSP
-level 3) allows one script and one style sheet, by their hashes, and connections to the servers of
-the data alone.
+Each page is one file that loads nothing from elsewhere. Its content security policy (W3C CSP level
+3) allows one script and one style sheet, by their hashes, and connections to the servers of the
+data only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d+)?\Z|https?://\[[0-9A-Fa-f
 STAC_INDEX = "https://discovery.east.esgf.io"
 """The index that the code for other clients asks."""
 LISTED = ("id", "facets", "summary")
-"""What the page of a directory takes over from the pages of datasets."""
+"""Facts that the page of a directory takes from the pages of datasets."""
 _MOST_BARS = 300
 _PICTURE_WIDTH = 1000.0
 
@@ -43,7 +43,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One file in the picture of files along time, in units of the picture's width."""
+    """One file in the picture of files along time; lengths are fractions of the picture's width."""
 
     start: float
     width: float
@@ -51,11 +51,11 @@ class Bar:
 
 
 def dataset_page(facts: PageFacts, href: str, reference_name: str, page_with_map: str = "") -> str:
-    """The page of one dataset.
+    """Return the page of one dataset.
 
     Args:
-        facts: what it says.
-        href: public URL of the reference file; empty or a path where nothing is served.
+        facts: the facts that it shows.
+        href: public URL of the reference file; empty or a path if it is not served.
         reference_name: name of the reference file, which lies in the same directory as the page.
         page_with_map: name of a page in that directory that draws a map of the same dataset.
     """
@@ -86,7 +86,7 @@ def dataset_page(facts: PageFacts, href: str, reference_name: str, page_with_map
 
 
 def _why_no_map(facts: PageFacts, href: str, reference_name: str) -> str:
-    """Why a page draws no map; empty where it does."""
+    """Return why a page draws no map; empty if it draws one."""
     if not is_json(reference_name):
         return (
             "There is no map here: the script of these pages reads kerchunk references in JSON, "
@@ -98,17 +98,17 @@ def _why_no_map(facts: PageFacts, href: str, reference_name: str) -> str:
 
 
 def _is_served(facts: PageFacts, href: str) -> bool:
-    """Whether browsers can get the references and the files."""
+    """Whether browsers can fetch the references and the files."""
     return "://" in href and bool(facts.origins)
 
 
 def directory_page(entries: Sequence[Mapping[str, Any]], title: str) -> str:
-    """The page of a directory or node: search and facets over its datasets.
+    """Return the page of a directory or node, with search and facets over its datasets.
 
     Args:
-        entries: what `index_entry` says of each dataset, with ``page``, the relative URL of its
-            page.
-        title: of the directory.
+        entries: the result of `index_entry` for each dataset, with ``page``, the relative URL of
+            its page.
+        title: title of the directory.
     """
     values: dict[str, set[str]] = {}
     for entry in entries:
@@ -128,19 +128,19 @@ def directory_page(entries: Sequence[Mapping[str, Any]], title: str) -> str:
 
 
 def index_entry(facts: PageFacts) -> dict[str, Any]:
-    """What the page of a directory needs of a dataset, under the names in ``LISTED``; each
-    dataset's page holds it, too.
+    """Return the facts that the page of a directory needs about a dataset, under the names in
+    ``LISTED``; each dataset's page holds them too.
     """
     return {"id": facts.dataset_id, "facets": dict(facts.facets), "summary": summary_of(facts)}
 
 
 def state_of(facts: PageFacts, href: str) -> dict[str, str]:
-    """What a page was made with, by which one tells whether it has to be written again."""
+    """Return what a page was made from; if it differs, the page must be written again."""
     return {"href": href, "proved": facts.proof.created if facts.proof else ""}
 
 
 def summary_of(facts: PageFacts) -> str:
-    """One line: what the main variable is, and when."""
+    """Return one line with the main variable and its time span."""
     parts = []
     variable = facts.main_variable
     if variable is not None and variable.description:
@@ -152,7 +152,7 @@ def summary_of(facts: PageFacts) -> str:
 
 
 def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
-    """The ways to open the dataset, the simplest first."""
+    """Return the ways to open the dataset, the simplest first."""
     call = opening_call(href, facts.layout)
     opened = f'{_result(facts)}xarray.{call.function}("{facts.dataset_id}", engine="esgf")'
     ways = [
@@ -166,7 +166,7 @@ def openings(facts: PageFacts, href: str) -> tuple[Opening, ...]:
 
 
 def _by_address(facts: PageFacts, href: str) -> str:
-    """Code that opens the references at their address."""
+    """Return code that opens the references at their address."""
     if facts.layout.is_tree:
         needs = f"# needs: pip install {esgvzarr_for(href)}\n"
         return f'{needs}import esgvzarr\n\ntree = esgvzarr.open_datatree("{href}")'
@@ -181,12 +181,14 @@ def _by_address(facts: PageFacts, href: str) -> str:
 
 
 def _by_pystac(facts: PageFacts, href: str) -> str:
-    """Code that finds the dataset in an index by its id, and opens it as the index says."""
+    """Return code that finds the dataset in an index by its id, and opens it as the index
+    states.
+    """
     call = opening_call(href, facts.layout)
     output = of_place(href)
     engine = "kerchunk dask" if call.is_stock else esgvzarr_for(href)
     arguments = '**asset.extra_fields["xarray:open_kwargs"]'
-    if output.form is Form.REPOSITORY:  # stock readers make a store of it before
+    if output.form is Form.REPOSITORY:  # Stock readers make a store of the repository first.
         arguments = 'engine="esgvzarr", chunks={}'
     return (
         f"# needs: pip install pystac-client xarray aiohttp cftime {engine}\n"
@@ -199,12 +201,14 @@ def _by_pystac(facts: PageFacts, href: str) -> str:
 
 
 def _result(facts: PageFacts) -> str:
-    """The variable that gets what is opened: one dataset, or a tree of its groups."""
+    """Return the variable for the opened object: one dataset, or a tree of its groups."""
     return "tree = " if facts.layout.is_tree else "dataset = "
 
 
 def bars(all_files: Sequence[FileFacts]) -> tuple[Bar, ...]:
-    """The files beside each other, as wide as they are large; none where they are too many."""
+    """Return the files beside each other, with widths in proportion to their sizes; empty if there
+    are too many.
+    """
     total = sum(file.size for file in all_files)
     if len(all_files) > _MOST_BARS or not total:
         return ()
@@ -219,7 +223,7 @@ def bars(all_files: Sequence[FileFacts]) -> tuple[Bar, ...]:
 
 
 def linked_data(facts: PageFacts, href: str) -> dict[str, Any]:
-    """The dataset in the vocabulary of schema.org, for search engines."""
+    """Return the dataset in the vocabulary of schema.org, for search engines."""
     described: dict[str, Any] = {
         "@context": "https://schema.org/",
         "@type": "Dataset",
@@ -250,7 +254,7 @@ def linked_data(facts: PageFacts, href: str) -> dict[str, Any]:
 
 
 def size_text(size: int) -> str:
-    """Bytes as people say them, in powers of 1000."""
+    """Return a size as people write it, in powers of 1000."""
     if size < 1000:
         return f"{size} B"
     amount = size / 1000
@@ -262,7 +266,9 @@ def size_text(size: int) -> str:
 
 
 def _policy(script: str, origins: Sequence[str]) -> str:
-    """The content security policy of a page; an origin that is not plain is left out."""
+    """Return the content security policy of a page; an origin of another form than scheme and host
+    is left out.
+    """
     plain = [origin for origin in origins if _ORIGIN.match(origin)]
     return "; ".join(
         (
@@ -286,7 +292,7 @@ def _static(name: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that may stand in a script element: no text of a dataset ends that element."""
+    """Return JSON that may stand in a script element: no text of a dataset can end that element."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, default=str)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

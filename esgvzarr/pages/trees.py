@@ -1,5 +1,5 @@
 """The groups and arrays that references state: read from a kerchunk document of Zarr version 2, or
-from what the output's own readers open.
+through the readers of another output.
 
 Rules: the kerchunk reference specification version 1; Zarr specification version 2; xarray's
 ``_ARRAY_DIMENSIONS``.
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StatedArray:
-    """What references state of one array."""
+    """What references state about one array."""
 
     dimensions: tuple[str, ...]
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
-    """Of chunks of different lengths, the largest ones."""
+    """Shape of the chunks; of chunks of different lengths, the largest."""
     attributes: Mapping[str, Any]
 
 
 class Tree(Protocol):
-    """Groups, by their paths, and the arrays in each."""
+    """Groups by their paths, and the arrays in each."""
 
     def attributes(self, group: str) -> Mapping[str, Any]:
-        """The attributes of a group; empty where it is not there."""
+        """Return the attributes of a group; empty if it does not exist."""
         ...
 
     def names(self, group: str) -> list[str]:
-        """The names of the arrays of a group."""
+        """Return the names of the arrays of a group."""
         ...
 
     def array(self, group: str, name: str) -> StatedArray:
-        """One array.
+        """Return one array.
 
         Raises:
-            KeyError: it is not there.
+            KeyError: it does not exist.
         """
         ...
 
 
 def hosts_of(path: Path) -> list[str]:
-    """The hosts of the files that an output on this machine was made from; none where it does not
-    say. An Icechunk repository is opened only where they may be read from.
+    """Return the hosts of the files that a local output was made from; empty if it states none. An
+    Icechunk repository can be opened only if these hosts are allowed.
     """
     try:
         files = provenance_at(path).get("files", ())
@@ -64,18 +64,18 @@ def hosts_of(path: Path) -> list[str]:
 
 
 class DocumentTree:
-    """As a kerchunk document states them, whose metadata is of Zarr version 2."""
+    """Groups and arrays of a kerchunk document with metadata of Zarr version 2."""
 
     def __init__(self, refs: Mapping[str, Any]) -> None:
         self._refs = refs
 
     def attributes(self, group: str) -> Mapping[str, Any]:
-        """The attributes of a group; empty where it is not there."""
+        """Return the attributes of a group; empty if it does not exist."""
         text = self._refs.get(f"{group}/.zattrs" if group else ".zattrs", "{}")
         return dict(orjson.loads(text) if isinstance(text, str) else text)
 
     def names(self, group: str) -> list[str]:
-        """The names of the arrays of a group."""
+        """Return the names of the arrays of a group."""
         prefix = f"{group}/" if group else ""
         names = []
         for key in self._refs:
@@ -87,7 +87,7 @@ class DocumentTree:
         return names
 
     def array(self, group: str, name: str) -> StatedArray:
-        """One array."""
+        """Return one array."""
         path = f"{group}/{name}" if group else name
         stated = orjson.loads(self._refs[f"{path}/.zarray"])
         attributes = dict(self.attributes(path))
@@ -101,12 +101,12 @@ class DocumentTree:
 
 
 class OpenedTree:
-    """As xarray shows them that opens an output as its readers do. No data are read but those of
-    index coordinates.
+    """Groups and arrays of an output that xarray opens as its readers do. Only the data of index
+    coordinates are read.
 
     Args:
         artefact: the output.
-        options: of fsspec's reference file system, for outputs that are read through it.
+        options: options of fsspec's reference file system, for outputs that are read through it.
     """
 
     def __init__(self, artefact: Artefact, options: Mapping[str, Any]) -> None:
@@ -114,15 +114,15 @@ class OpenedTree:
         self._opened: dict[str, xarray.Dataset] = {}
 
     def attributes(self, group: str) -> Mapping[str, Any]:
-        """The attributes of a group."""
+        """Return the attributes of a group."""
         return dict(self._group(group).attrs)
 
     def names(self, group: str) -> list[str]:
-        """The names of the arrays of a group."""
+        """Return the names of the arrays of a group."""
         return list(map(str, self._group(group).variables))
 
     def array(self, group: str, name: str) -> StatedArray:
-        """One array."""
+        """Return one array."""
         variable = self._group(group).variables[name]
         preferred = variable.encoding.get("preferred_chunks", {})
         chunk_shape = []

@@ -1,5 +1,5 @@
-"""A proof by several processes: all of them look at every file, and each compares the chosen chunks
-of its own share of the files.
+"""Share a proof between several processes: each makes the checks of all files, and compares the
+chosen chunks of its own share of the files.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ class Share:
     """
 
     number: int = 0
-    """Of the process, from 0."""
+    """Number of the process, from 0."""
     of: int = 1
-    """Processes in all."""
+    """Number of processes."""
 
     def urls(self, files: Sequence[FileRecord]) -> frozenset[str]:
-        """The URLs of its files."""
+        """Return the URLs of its files."""
         return frozenset(file.url for file in files[self.number :: self.of])
 
 
 WHOLE = Share()
-"""One process compares the chosen chunks of all files."""
+"""The share of a single process: the chosen chunks of all files."""
 
 
 def united(reports: Sequence[Report]) -> Report:
-    """One report of the processes that shared a proof. What all of them checked is in it once, and
-    what any of them found to be different is in it, too.
+    """Merge the reports of processes that shared a proof. A check that all of them made is kept
+    once; a check that failed in any of them is kept too.
 
     Args:
-        reports: of all shares, that of share 0 first.
+        reports: the reports of all shares, that of share 0 first.
     """
     first, *others = reports
     checks = list(first.checks)

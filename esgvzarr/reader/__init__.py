@@ -1,7 +1,7 @@
-"""For search users: open a published reference.
+"""Open a published reference, for people who use data.
 
-xarray finds the same by ``engine="esgvzarr"``. Imports nothing of what makes references, nor of
-esgcet.
+xarray finds the same functions by ``engine="esgvzarr"``. This room imports neither the rooms that
+make references nor esgcet.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ def open_dataset(
     chunks: Any = "auto",
     **options: Any,
 ) -> xarray.Dataset:
-    """Open a reference file lazily, its segments as one array for each variable.
+    """Open a reference file lazily, with its segments joined into one array for each variable.
 
     Args:
         href: URL or path of ``<DSID>.json``, ``<DSID>.json.zst``, ``<DSID>.parq`` or
-            ``<DSID>.icechunk``; or what `open_named` opened.
-        group: which one of a document of several groups, for example ``sfc``.
-        storage_options: of fsspec's reference file system, for example ``{"remote_options":
+            ``<DSID>.icechunk``; or the result of `open_named`.
+        group: the group to open, for a document of several groups, for example ``sfc``.
+        storage_options: options of fsspec's reference file system, for example ``{"remote_options":
             {...}}``.
-        chunks: as in ``xarray.open_dataset``; ``"auto"`` takes stored chunks together to tasks of
-            16 to 64 MiB, where dask is installed and the file says how.
-        options: ``decode_times``, ``mask_and_scale`` and the like, as in ``xarray.open_dataset``.
+        chunks: as in ``xarray.open_dataset``; ``"auto"`` combines stored chunks to tasks of 16 to
+            64 MiB, if dask is installed and the file states how.
+        options: ``decode_times``, ``mask_and_scale`` and others, as in ``xarray.open_dataset``.
 
     Returns:
-        One dataset. The numbers are those of the files, each segment unpacked with its own packing.
+        One dataset with the numbers of the files; each segment is unpacked with its own packing.
 
     Raises:
-        SourceError: the file holds no references, or groups and not the one asked for.
-        SettingsError: a package is missing that reads this output.
+        SourceError: the file holds no references, or holds groups and not the requested one.
+        SettingsError: a package that reads this output is missing.
     """
     import xarray
 
@@ -58,15 +58,15 @@ def open_dataset(
 
 
 def open_named(place: str) -> Source:
-    """Open the document of a dataset, once for all that is read of it.
+    """Open the document of a dataset, once for several calls that read it.
 
     Args:
-        place: the id of a dataset, with or without its version; or the URL or path of references
-            or of a STAC item.
+        place: the id of a dataset, with or without its version; or the URL or path of references or
+            of a STAC item.
 
     Raises:
-        SourceError: there is no such dataset, or what is there is no references.
-        SettingsError: a package is missing that reads this output.
+        SourceError: the dataset does not exist, or the place holds no references.
+        SettingsError: a package that reads this output is missing.
     """
     from ..errors import SourceError, TransportError
     from .backends import EsgfBackend
@@ -86,7 +86,7 @@ def open_named(place: str) -> Source:
 def open_parsed(
     references: Mapping[str, Any], *, chunks: Any = "auto", **options: Any
 ) -> xarray.Dataset:
-    """Open kerchunk references that are in memory, as `open_dataset` opens a file of them.
+    """Open kerchunk references in memory, as `open_dataset` opens a file of them.
 
     Args:
         references: the parsed document.
@@ -114,7 +114,7 @@ def open_datatree(
     chunks: Any = "auto",
     **options: Any,
 ) -> xarray.DataTree:
-    """Open a document of several groups lazily, each group's segments as one array.
+    """Open a document of several groups lazily, with each group's segments joined into one array.
 
     Args:
         href: URL or path of ``<name>.json``.
@@ -123,11 +123,11 @@ def open_datatree(
         options: as in `open_dataset`.
 
     Returns:
-        A tree with a node for each group; of references of one dataset, the root alone.
+        A tree with a node for each group; for references of one dataset, only the root.
 
     Raises:
         SourceError: the file holds no references.
-        SettingsError: a package is missing that reads this output.
+        SettingsError: a package that reads this output is missing.
     """
     import xarray
 
@@ -144,8 +144,8 @@ def open_datatree(
 
 
 def _chunks(asked: Any, source: Source) -> Any:
-    """Where nothing else was asked for and dask is there: what the maker of the references advises,
-    or the stored chunks.
+    """Return the requested chunks; without a request and with dask installed, those that the
+    references advise, or the stored chunks.
     """
     from importlib.util import find_spec
 

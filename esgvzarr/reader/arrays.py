@@ -1,4 +1,4 @@
-"""Arrays that are read when they are asked for: many Zarr arrays as one, and parts that were
+"""Arrays that are read when they are indexed: several Zarr arrays as one, and parts that were
 decoded differently as one.
 """
 
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from .source import Source
 
 Selector = int | slice | np.ndarray
-"""Of one dimension: an integer, a slice with a positive step, or integers in rising order."""
+"""Selection along one dimension: an integer, a slice with a positive step, or increasing
+integers.
+"""
 WIDE = 16
-"""Parts that are read at the same time, where one selection goes through several."""
+"""Number of parts that are read at the same time, if a selection spans several."""
 
 
 class LazyArray(BackendArray):
-    """What xarray asks of an array that is read when it is indexed."""
+    """An array that is read when xarray indexes it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -38,16 +40,16 @@ class LazyArray(BackendArray):
         )
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
-        """The same for ``Dataset.load_async``."""
+        """Read for ``Dataset.load_async``."""
         return await asyncio.to_thread(self.__getitem__, key)
 
     def read(self, key: tuple[Selector, ...]) -> np.ndarray:
-        """The values of a selection, one selector for each dimension."""
+        """Return the values of a selection, with one selector for each dimension."""
         raise NotImplementedError
 
 
 class StackedArrays(LazyArray):
-    """Zarr arrays of one type behind each other along one axis; or a single one."""
+    """Zarr arrays of one type, concatenated along one axis; or a single array."""
 
     def __init__(
         self,
@@ -61,10 +63,10 @@ class StackedArrays(LazyArray):
 
         Args:
             source: the document.
-            paths: of the arrays in it, in order.
-            lengths: of each along the axis; empty for a single one without it.
-            axis: along which they follow each other.
-            like: has the ``shape`` of the first, and the ``dtype`` of all.
+            paths: paths of the arrays in it, in order.
+            lengths: length of each along the axis; empty for a single array without the axis.
+            axis: the axis along which they follow each other.
+            like: has the ``shape`` of the first array, and the ``dtype`` of all.
         """
         self._source = source
         self._paths = tuple(paths)
@@ -98,11 +100,11 @@ class StackedArrays(LazyArray):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Steps of the whole that are in one part, one after the other."""
+    """Consecutive steps of the whole array that lie in one part."""
 
     part: int
     first: int
-    """The first of them in the part."""
+    """The first of these steps in the part."""
     length: int
 
 
@@ -119,10 +121,10 @@ class JoinedVariables(LazyArray):
         """Make one array.
 
         Args:
-            parts: decoded variables, equal in shape but for the axis.
-            stretches: where the steps of the whole are, in order.
-            axis: along which they follow each other.
-            dtype: that holds the values of all parts.
+            parts: decoded variables, of equal shape except along the axis.
+            stretches: where the steps of the whole array lie, in order.
+            axis: the axis along which they follow each other.
+            dtype: a type that holds the values of all parts.
         """
         self._parts = tuple(parts)
         self._stretches = tuple(stretches)
@@ -143,7 +145,7 @@ class JoinedVariables(LazyArray):
 
 
 def ends_of(lengths: Sequence[int]) -> np.ndarray:
-    """Where each part ends, along the axis on which the parts follow each other."""
+    """Return where each part ends, along the axis on which the parts follow each other."""
     return np.fromiter(accumulate(lengths), np.int64, len(lengths))
 
 
@@ -154,14 +156,14 @@ def gather(
     whole: LazyArray,
     read_part: Callable[[int, Selector], np.ndarray],
 ) -> np.ndarray:
-    """A selection that may go through several parts.
+    """Read a selection that may span several parts.
 
     Args:
         key: one selector for each dimension.
-        axis: along which the parts follow each other.
+        axis: the axis along which the parts follow each other.
         ends: where each part ends.
         whole: the shape and type of all parts together.
-        read_part: number of a part, and steps of it, to their values.
+        read_part: reads steps of a part, given its number and a selector.
     """
     along = key[axis]
     if isinstance(along, (int, np.integer)):
@@ -185,17 +187,17 @@ def gather(
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one part gives to a selection."""
+    """The share of one part in a selection."""
 
     part: int
     inside: Selector
-    """Steps of the part."""
+    """The steps in the part."""
     place: slice
-    """Where they go in the result."""
+    """Where the steps go in the result."""
 
 
 def _place(step: int, ends: np.ndarray) -> tuple[int, int]:
-    """The part that a step is in, and the step's number there."""
+    """Return the part that holds a step, and the step's number there."""
     part = int(np.searchsorted(ends, step, side="right"))
     begin = int(ends[part - 1]) if part else 0
     return part, step - begin
@@ -225,7 +227,7 @@ def _pieces_of_slice(steps: range, ends: np.ndarray) -> Iterator[_Piece]:
 
 
 def _shape(key: tuple[Selector, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of the values of a selection; an integer drops its dimension."""
+    """Return the shape of the values of a selection; an integer drops its dimension."""
     sizes = []
     for selector, size in zip(key, shape, strict=True):
         if isinstance(selector, slice):
@@ -242,5 +244,5 @@ def _moved(selector: Selector, by: int) -> Selector:
 
 
 def _with(values: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:
-    """The same with another value at one place."""
+    """Return the tuple with another value at one place."""
     return (*values[:place], value, *values[place + 1 :])

@@ -1,5 +1,5 @@
-"""The engines that xarray finds by entry point. xarray imports this module whenever it looks for
-an engine, so it imports next to nothing itself.
+"""The engines that xarray finds by entry point. xarray imports this module whenever it looks for an
+engine, so it imports as little as possible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DATASET = re.compile(
     r"(\.[\w-]+){4,}?(\.v\d+)?",
     re.IGNORECASE,
 )
-"""A dataset id of a project of ESGF, with or without its version."""
+"""A dataset id of an ESGF project, with or without its version."""
 _SUFFIXES = (".json", ".json.zst", ".parq", ".icechunk", ".zarr3.json")
 _DECODING = (
     "mask_and_scale",
@@ -37,9 +37,9 @@ _DECODING = (
 
 
 class EsgvzarrBackend(BackendEntrypoint):
-    """``engine="esgvzarr"``: a published reference file, its segments as one array."""
+    """``engine="esgvzarr"``: open a published reference file with its segments joined."""
 
-    description = "Open what esgvzarr published: one lazy array for each variable"
+    description = "Open a reference file by esgvzarr: one lazy array for each variable"
     url = "https://esgvzarr.readthedocs.io"
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
         "filename_or_obj",
@@ -49,10 +49,12 @@ class EsgvzarrBackend(BackendEntrypoint):
     )
     supports_groups = True
     _own: ClassVar[tuple[str, ...]] = ("storage_options",)
-    """Options that say where the references are; all others are of decoding."""
+    """Options that say where the references are; all other options are about decoding."""
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether the name is that of a published reference file: a dataset id and our suffix."""
+        """Whether the name is that of a published reference file: a dataset id and the suffix of an
+        output.
+        """
         if not isinstance(filename_or_obj, (str, os.PathLike)):
             return False
         name = os.path.basename(str(filename_or_obj).rstrip("/"))
@@ -62,7 +64,7 @@ class EsgvzarrBackend(BackendEntrypoint):
         )
 
     def _source(self, place: Any, *, storage_options: Mapping[str, Any] | None = None) -> Source:
-        """What was opened already, or the document at a URL or path."""
+        """Return an opened document, or open the one at a URL or path."""
         from .source import Source, open_references, open_source
 
         if isinstance(place, Source):
@@ -79,7 +81,7 @@ class EsgvzarrBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         **options: Any,
     ) -> xarray.Dataset:
-        """One group as one dataset, not read yet."""
+        """Return one group as one dataset, not read yet."""
         from .joining import open_group
 
         source = self._source(filename_or_obj, **self._taken(options))
@@ -94,7 +96,7 @@ class EsgvzarrBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         **options: Any,
     ) -> dict[str, xarray.Dataset]:
-        """All groups, or those below one: path -> dataset."""
+        """Return all groups, or those below one: path -> dataset."""
         from .joining import open_groups
 
         source = self._source(filename_or_obj, **self._taken(options))
@@ -102,18 +104,18 @@ class EsgvzarrBackend(BackendEntrypoint):
         return {path: _without(dataset, drop_variables) for path, dataset in groups.items()}
 
     def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options that say where the references are, taken out of all."""
+        """Remove the options that say where the references are, and return them."""
         return {name: options.pop(name) for name in self._own if name in options}
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xarray.DataTree:
-        """All groups as a tree."""
+        """Return all groups as a tree."""
         import xarray
 
         return xarray.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **options))
 
 
 class EsgfBackend(EsgvzarrBackend):
-    """``engine="esgf"``: a dataset by its id, wherever its references are."""
+    """``engine="esgf"``: open a dataset by its id."""
 
     description = "Open a dataset of ESGF by its id"
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
@@ -126,7 +128,7 @@ class EsgfBackend(EsgvzarrBackend):
     _own = ("storage_options", "indexes")
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether this is the id of a dataset, and no file or address of one."""
+        """Whether this is the id of a dataset, and not a file or URL."""
         if not isinstance(filename_or_obj, str) or os.path.exists(filename_or_obj):
             return False
         is_address = "://" in filename_or_obj and not filename_or_obj.startswith("esgf://")
@@ -147,12 +149,12 @@ class EsgfBackend(EsgvzarrBackend):
 
 
 def dataset_id_of(name: str) -> str:
-    """A dataset id as it was written; xarray puts the working directory before it."""
+    """Return a dataset id as the user wrote it; xarray puts the working directory before it."""
     return os.path.basename(name.removeprefix("esgf://"))
 
 
 def _told(decoding: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for; the rest is as xarray has it."""
+    """Return the options that the user gave; xarray's defaults apply to the others."""
     return {name: value for name, value in decoding.items() if value is not None}
 
 

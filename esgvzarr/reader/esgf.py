@@ -1,4 +1,4 @@
-"""A dataset by its id: from the id to an index, to the references, to what can be read."""
+"""Open a dataset by its id: ask the indexes, and open its references."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def open_by_id(
 
     Args:
         place: a dataset id with or without its version, a STAC item, or the URL or path of one.
-        indexes: which ones to ask. Default: the environment, the settings file, or those of
+        indexes: the indexes to ask. Default: those of the environment, the settings file, or
             intake-esgf.
         options: as in `open_source`.
 
     Raises:
-        SourceError, TransportError: there is no such dataset, or no link; or none of its links
+        SourceError, TransportError: the dataset does not exist or has no link, or none of its links
             can be read.
     """
     entry = _entry(place, indexes)
@@ -56,7 +56,7 @@ def open_by_id(
 
 
 def is_item_at(place: str) -> bool:
-    """Whether a STAC item is at a URL or path; no where nothing can be read."""
+    """Whether a STAC item is at a URL or path; false if nothing can be read."""
     try:
         return "assets" in _read_item(place)
     except SourceError:
@@ -76,7 +76,7 @@ def _entry(place: Any, indexes: str | Iterable[str] | None) -> Entry:
     if not _WORDS.fullmatch(dataset_id):
         raise SourceError(
             dataset_id,
-            "is no dataset id",
+            "is not a dataset id",
             expected="words with points between them, for example "
             "CMIP6.CMIP.SNU.SAM0-UNICON.historical.r1i1p1f1.Amon.tas.gn.v20190323",
             code="source-dataset-id",
@@ -85,8 +85,8 @@ def _entry(place: Any, indexes: str | Iterable[str] | None) -> Entry:
 
 
 def _self_url(item: Mapping[str, Any]) -> str:
-    """Where an item in memory says that it came from; empty where that is no URL. A path is not
-    believed: a server may have written it.
+    """Return the URL from which an item in memory says that it came; empty if it names no URL. A
+    path is ignored: a server may have written it.
     """
     for link in item.get("links") or ():
         href = str(link.get("href"))
@@ -99,7 +99,7 @@ def _of_item(item: Mapping[str, Any], place: str) -> Entry:
     if "id" not in item or "assets" not in item:
         raise SourceError(
             str(item.get("id", "a mapping")),
-            "has no id and assets",
+            "has no id or no assets",
             expected="a STAC item",
             code="source-json",
         )

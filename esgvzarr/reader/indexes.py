@@ -1,4 +1,4 @@
-"""Where a dataset is: indexes of ESGF are asked by its id, all at the same time.
+"""Find a dataset by its id: indexes of ESGF are asked, all at the same time.
 
 An index is written as
 
@@ -29,23 +29,25 @@ if TYPE_CHECKING:
     import aiohttp
 
 VARIABLE = "ESGF_INDEXES"
-"""Environment variable: indexes, with blanks between them."""
+"""Environment variable with indexes, separated by blanks."""
 SETTINGS_FILE = Path("esgvzarr") / "indexes"
-"""Below the user's directory of settings: one index a line."""
+"""Path below the user's directory of settings; it holds one index per line."""
 DEFAULTS = (
     "globus:a8ef4320-9e5a-4793-837b-c45161ca1845",
     "https://discovery.east.esgf.io",
     "https://discovery.west.esgf.io",
 )
-"""Those of intake-esgf 2026.9.28: the Globus index ESGF2-US-1.5-Catalog, and ESGF's STAC APIs."""
+"""The indexes of intake-esgf 2026.9.28: the Globus index ESGF2-US-1.5-Catalog, and ESGF's STAC
+APIs.
+"""
 TIMEOUT_S = 30.0
-"""For one index. The others do not wait longer for it."""
+"""Seconds for one index. The others do not wait longer for it."""
 _MOST_BYTES = 64 * 2**20
 _MOST_ENTRIES = 100
 _GLOBUS = "https://search.api.globus.org"
 _VERSION = re.compile(r"\.v(\d+)$")
 _KEYS = ("reference_file", "icechunk")
-"""Assets of an item that are references, the best one first."""
+"""Keys of assets that are references, the preferred one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +56,22 @@ class Entry:
 
     dataset_id: str
     hrefs: tuple[str, ...]
-    """Of its references, the best one first."""
+    """URLs of its references, the preferred one first."""
     mirrors: Mapping[str, tuple[str, ...]]
     """URL of a file -> the URLs of the same bytes on other hosts."""
     files: tuple[str, ...]
-    """URLs of its files, as far as the index says them."""
+    """URLs of its files, as far as the index states them."""
 
     @property
     def version(self) -> int:
-        """0 where the id has none."""
+        """The version; 0 if the id has none."""
         found = _VERSION.search(self.dataset_id)
         return int(found[1]) if found else 0
 
 
 def chosen_indexes(asked: str | Iterable[str] | None) -> tuple[str, ...]:
-    """The indexes to ask: the argument, else the environment, else the settings file, else the
-    defaults.
+    """Return the indexes to ask: the argument, else the environment, else the settings file, else
+    the defaults.
     """
     if asked:
         return (asked,) if isinstance(asked, str) else tuple(asked)
@@ -84,14 +86,14 @@ def chosen_indexes(asked: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def find(dataset_id: str, indexes: Sequence[str]) -> Entry:
-    """The dataset, with all references of it that the indexes show.
+    """Return the dataset, with all its references that the indexes show.
 
     Args:
-        dataset_id: with its version, or without: then the newest one.
-        indexes: all are asked at the same time.
+        dataset_id: the id with its version; without a version, the newest one is returned.
+        indexes: the indexes; all are asked at the same time.
 
     Raises:
-        SourceError: it is in none of them, or has no link; or none of them answers.
+        SourceError: no index shows the dataset, it has no link, or no index answers.
     """
     from fsspec.asyn import get_loop, sync
 
@@ -108,7 +110,7 @@ def find(dataset_id: str, indexes: Sequence[str]) -> Entry:
     newest = max(entry.version for entry in entries)
     entry = _merged([entry for entry in entries if entry.version == newest])
     if not entry.hrefs:
-        files = f"{len(entry.files)} NetCDF files" if entry.files else "no address of its files"
+        files = f"{len(entry.files)} NetCDF files" if entry.files else "no URLs of its files"
         raise SourceError(
             entry.dataset_id,
             f"has no virtual-Zarr link in {', '.join(indexes)}; they show {files}",
@@ -134,7 +136,7 @@ def _not_found(dataset_id: str, indexes: Sequence[str], failures: Sequence[str])
         dataset_id,
         "; ".join([f"is not in {', '.join(indexes)}", *failures]),
         expected="the id of a dataset that was published",
-        todo=f"Look at its spelling, or name another index: indexes=[...], or {VARIABLE}.",
+        todo=f"Check the spelling of the id, or name another index: indexes=[...], or {VARIABLE}.",
         code="source-not-found",
     )
 
@@ -144,7 +146,7 @@ def _is(found: str, asked: str) -> bool:
 
 
 def _merged(entries: Sequence[Entry]) -> Entry:
-    """What all indexes show of one dataset, that of the first one first."""
+    """Merge what all indexes show of one dataset, with the first index first."""
     hrefs = dict.fromkeys(chain.from_iterable(entry.hrefs for entry in entries))
     files = dict.fromkeys(chain.from_iterable(entry.files for entry in entries))
     mirrors = dict[str, tuple[str, ...]]()
@@ -163,7 +165,7 @@ async def _ask_all(dataset_id: str, indexes: Sequence[str]) -> list[list[Entry] 
 
 
 async def _ask(session: aiohttp.ClientSession, index: str, dataset_id: str) -> list[Entry] | str:
-    """What one index shows, or why it does not answer."""
+    """Return what one index shows, or why it does not answer."""
     import aiohttp
 
     try:
@@ -216,7 +218,7 @@ async def _ask_globus(session: aiohttp.ClientSession, uuid: str, dataset_id: str
 async def _ask_catalogue(
     session: aiohttp.ClientSession, place: str, dataset_id: str
 ) -> list[Entry]:
-    """A catalogue as `esgvzarr generate` writes it: ``<collection>/<DSID>/<DSID>.json``."""
+    """Read a catalogue as `esgvzarr generate` writes it: ``<collection>/<DSID>/<DSID>.json``."""
     collection = dataset_id.partition(".")[0]
     root = place.removesuffix("catalog.json").rstrip("/")
     if "://" not in place:
@@ -244,10 +246,10 @@ def _field(dataset_id: str) -> str:
 
 
 async def _json(request: Any) -> Any:
-    """An answer of bounded size.
+    """Return the JSON of an answer, of limited size.
 
     Raises:
-        ValueError: it is no JSON, too large, or an error.
+        ValueError: the answer is no JSON, is too large, or is an error.
     """
     async with request as response:
         if response.status >= 400:
@@ -261,14 +263,14 @@ async def _json(request: Any) -> Any:
 
 
 def entry_of_item(item: Mapping[str, Any], place: str) -> Entry:
-    """A dataset as a STAC item shows it.
+    """Return a dataset as a STAC item shows it.
 
     Args:
-        item: as it was read.
-        place: its URL or path, or the URL of the index that shows it; empty if not known.
+        item: the item as it was read.
+        place: its URL or path, or the URL of the index that shows it; empty if unknown.
 
     Raises:
-        SourceError: it is not on this machine, and names references that are.
+        SourceError: an item that is not local names local references.
     """
     assets = {key: one for key, one in (item.get("assets") or {}).items() if _is_asset(one)}
     hrefs = []
@@ -289,7 +291,7 @@ def _is_asset(value: Any) -> bool:
 
 
 def _versions(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """An asset, and the same on other data nodes."""
+    """Yield an asset, and its alternates on other data nodes."""
     yield asset
     others = asset.get("alternate")
     if isinstance(others, Mapping):
@@ -297,7 +299,7 @@ def _versions(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _mirrors(versions: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """URL -> the others, among versions of a file that have one size and one checksum."""
+    """Return the other URLs of each URL, among versions of a file with equal size and checksum."""
     same: dict[tuple[Any, Any], list[str]] = {}
     for version in versions:
         facts = (version.get("file:size"), version.get("file:checksum"))
@@ -313,7 +315,7 @@ def _mirrors(versions: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]
 
 
 def _entry_of_document(document: Mapping[str, Any], index: str) -> Entry:
-    """A dataset as a Dataset document of Solr or Globus Search shows it."""
+    """Return a dataset as a Dataset document of Solr or Globus Search shows it."""
     parts = [str(url).split("|") for url in document.get("url", [])]
     hrefs = [located(part[0], index) for part in parts if part[-1] == "VirtualZarr"]
     return Entry(str(document["instance_id"]), tuple(hrefs), {}, ())

@@ -1,5 +1,5 @@
-"""A group of a document as one dataset: all segments of equal kind are one array, which is decoded
-once, and arrays of different kinds are joined after they were decoded.
+"""Open a group of a document as one dataset. All segments of equal kind form one array, which is
+decoded once; arrays of different kinds are joined after decoding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Variables = dict[Hashable, xarray.Variable]
 _OF_CHUNKS = ("chunks", "preferred_chunks", "shards")
-"""Encoding of one segment, which says nothing of the whole."""
+"""Encoding of one segment that does not apply to the whole dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,22 @@ class _Kind:
 
     segments: tuple[int, ...]
     variables: Variables
-    """Decoded, over all these segments."""
+    """The decoded dataset of all these segments."""
     coordinates: set[Hashable]
     attrs: Mapping[Any, Any]
-    """Of the group, without what decoding has used up."""
+    """Attributes of the group, without those that decoding has used."""
 
 
 def open_group(source: Source, path: str, decoding: Mapping[str, Any]) -> xarray.Dataset:
-    """One group as one lazy dataset.
+    """Return one group as one lazy dataset.
 
     Args:
         source: the document.
-        path: of the group.
-        decoding: what ``xarray.open_dataset`` was told of decoding.
+        path: path of the group.
+        decoding: decoding options of ``xarray.open_dataset``.
 
     Raises:
-        SourceError: there is no such group, or its segments do not fit each other.
+        SourceError: the document has no such group, or its segments do not fit each other.
     """
     path = path.strip("/")
     names = group_names(source)
@@ -64,7 +64,7 @@ def open_group(source: Source, path: str, decoding: Mapping[str, Any]) -> xarray
             source.href,
             f"has no group {path!r}" if path else "holds several groups",
             expected=f"one of {', '.join(names) or 'none'}",
-            todo="Give its name as group=, or use open_datatree.",
+            todo="Name a group by group=, or use open_datatree.",
             code="source-group",
         )
     return _joined(source, read_group(source, path), decoding)
@@ -73,12 +73,12 @@ def open_group(source: Source, path: str, decoding: Mapping[str, Any]) -> xarray
 def open_groups(
     source: Source, decoding: Mapping[str, Any], below: str = ""
 ) -> dict[str, xarray.Dataset]:
-    """The groups of a document, the root included: path -> dataset.
+    """Return the groups of a document, including the root: path -> dataset.
 
     Args:
         source: the document.
         decoding: as in `open_group`.
-        below: only this group and those below it.
+        below: return only this group and those below it.
     """
     names = group_names(source)
     if not names:
@@ -111,7 +111,7 @@ def _joined(source: Source, group: GroupFacts, decoding: Mapping[str, Any]) -> x
 
 
 def _variables(group: GroupFacts, kinds: Sequence[_Kind]) -> Variables:
-    """The variables of a group, those that change with time joined over all its segments."""
+    """Return the variables of a group; those along time are joined over all its segments."""
     stretches = _stretches(group, kinds)
     variables: Variables = {}
     for name, variable in kinds[0].variables.items():
@@ -123,13 +123,13 @@ def _variables(group: GroupFacts, kinds: Sequence[_Kind]) -> Variables:
 
 
 def _of_dates(kind: _Kind, time: str) -> str:
-    """Which sort of dates decoding has made of the times."""
+    """Return the type of dates that decoding has made of the times."""
     variable = kind.variables.get(time)
     return variable.dtype.kind if variable is not None else ""
 
 
 def _kinds(source: Source, group: GroupFacts, decoding: Mapping[str, Any]) -> list[_Kind]:
-    """The segments by kind, in the order in which the kinds come first."""
+    """Return the segments by kind, in the order in which the kinds first occur."""
     of_kind: dict[tuple[bytes, ...], list[int]] = {}
     for number, arrays in enumerate(group.arrays):
         how = tuple(facts.kind for facts in arrays.values())
@@ -158,7 +158,7 @@ def _stacked(
     segments: Sequence[str],
     group: GroupFacts,
 ) -> xarray.Variable:
-    """One variable over segments of one kind, as stored."""
+    """Return one variable over segments of one kind, as stored."""
     name = versions[0].name
     moves = group.time in versions[0].dims
     all_versions = [arrays[name] for arrays in group.arrays] if moves else versions[:1]
@@ -178,7 +178,7 @@ def _stacked(
 
 
 def _agreed(key: str, versions: Sequence[ArrayFacts]) -> bool:
-    """Whether an attribute is the same in all segments."""
+    """Whether an attribute is equal in all segments."""
     first = versions[0].attrs
     return all(one.attrs is first or one.attrs.get(key) == first.get(key) for one in versions)
 
@@ -186,7 +186,7 @@ def _agreed(key: str, versions: Sequence[ArrayFacts]) -> bool:
 def _join(
     parts: Sequence[xarray.Variable], stretches: Sequence[Stretch], time: str
 ) -> xarray.Variable:
-    """One variable of several kinds, decoded."""
+    """Join the decoded variables of several kinds."""
     axis = parts[0].dims.index(time)
     array = JoinedVariables(parts, stretches, axis, _common_type(parts))
     attrs = _equal_in_all([part.attrs for part in parts])
@@ -195,7 +195,7 @@ def _join(
 
 
 def _common_type(parts: Sequence[xarray.Variable]) -> np.dtype[Any]:
-    """The type that holds the values of all parts, as ``xarray.concat`` chooses it."""
+    """Return the type that holds the values of all parts, as ``xarray.concat`` chooses it."""
     types = [part.dtype for part in parts]
     numeric = {"i", "u", "f", "c", "b"}
     if {one.kind for one in types} <= numeric or len({one.kind for one in types}) == 1:
@@ -219,7 +219,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _stretches(group: GroupFacts, kinds: Sequence[_Kind]) -> list[Stretch]:
-    """Where the steps of each segment are among those of its kind."""
+    """Return where the steps of each segment lie among those of its kind."""
     lengths = group.lengths
     stretches: dict[int, Stretch] = {}
     for part, kind in enumerate(kinds):

@@ -1,4 +1,4 @@
-"""What the groups of a document hold, read from its metadata alone."""
+"""Read what the groups of a document hold, from its metadata alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEGMENTS = "esgvzarr_segments"
 GROUPS = "esgvzarr_groups"
 CONCAT_DIM = "esgvzarr_concat_dim"
 OURS = (SEGMENTS, CONCAT_DIM, GROUPS, "esgvzarr_recipe", "esgvzarr_how_to_open")
-"""Attributes of groups that say how the document is built."""
+"""Attributes of groups that describe the structure of the document."""
 DECODING = (
     "units",
     "calendar",
@@ -32,7 +32,7 @@ DECODING = (
     "climatology",
     "coordinates",
 )
-"""Attributes that say how stored numbers become values."""
+"""Attributes that define how stored numbers become values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ArrayFacts:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     chunks: tuple[tuple[int, ...], ...]
-    """Length of each chunk, for each dimension."""
+    """Lengths of the chunks, for each dimension."""
     kind: bytes
     """Equal for arrays whose stored numbers become values in the same way."""
     attrs: Mapping[str, Any]
@@ -56,25 +56,25 @@ class GroupFacts:
     path: str
     attrs: Mapping[str, Any]
     segments: tuple[str, ...]
-    """Paths of the groups that hold the arrays: the group itself where it is not in segments."""
+    """Paths of the groups that hold the arrays: the group itself if it has no segments."""
     arrays: tuple[Mapping[str, ArrayFacts], ...]
     """For each segment, name -> array."""
     time: str
-    """The dimension that the segments follow each other along; empty where there is one only."""
+    """The dimension along which the segments follow each other; empty if there is only one."""
 
     @property
     def lengths(self) -> list[int]:
-        """Time steps of each segment."""
+        """Number of time steps of each segment."""
         return [_length(arrays, self.time) for arrays in self.arrays]
 
 
 def group_names(source: Source) -> list[str]:
-    """The groups of a document of several; empty for references of one dataset."""
+    """Return the groups of a document of several groups; empty for references of one dataset."""
     return list(group_attrs(source, "").get(GROUPS, []))
 
 
 def read_group(source: Source, path: str) -> GroupFacts:
-    """The metadata of a group and its segments; read once for each source.
+    """Return the metadata of a group and its segments, read once for each source.
 
     Raises:
         SourceError: the segments do not fit each other.
@@ -114,7 +114,7 @@ def _read_group(source: Source, path: str) -> GroupFacts:
 
 
 def group_attrs(source: Source, path: str) -> dict[str, Any]:
-    """The attributes of a group; none where there is no such group."""
+    """Return the attributes of a group; empty if there is no such group."""
     prefix = f"{path}/" if path else ""
     if source.zarr_format == 2:
         text = source.read_keys([f"{prefix}.zattrs"])[0]
@@ -124,7 +124,7 @@ def group_attrs(source: Source, path: str) -> dict[str, Any]:
 
 
 def _facts(name: str, text: Sequence[bytes | None], seen: dict[Any, Any]) -> ArrayFacts:
-    """From ``.zarray`` and ``.zattrs``, or from ``zarr.json``."""
+    """Parse ``.zarray`` and ``.zattrs``, or ``zarr.json``."""
     meta = json_of(text[0] or b"{}")
     if len(text) > 1:
         if text[1] not in seen:
@@ -144,7 +144,7 @@ def _facts(name: str, text: Sequence[bytes | None], seen: dict[Any, Any]) -> Arr
 
 
 def _grid(shape: Sequence[int], grid: Mapping[str, Any]) -> list[tuple[int, ...]]:
-    """The lengths of chunks, of a regular or a rectilinear grid of Zarr version 3."""
+    """Return the lengths of chunks, of a regular or a rectilinear grid of Zarr version 3."""
     settings = grid["configuration"]
     if grid["name"] == "regular":
         return [_regular(n, c) for n, c in zip(shape, settings["chunk_shape"], strict=True)]
@@ -155,18 +155,20 @@ def _grid(shape: Sequence[int], grid: Mapping[str, Any]) -> list[tuple[int, ...]
 
 
 def _unpacked(size: int, along: Sequence[Any]) -> tuple[int, ...]:
-    """Run-length encoded: a length, or a length and how often it comes."""
+    """Decode run-length encoding: each entry is a length, or a length and its number of
+    repetitions.
+    """
     lengths = list[int]()
     for one in along:
         lengths += [one] if isinstance(one, int) else [one[0]] * one[1]
-    if len(lengths) == 1:  # repeated to the end
+    if len(lengths) == 1:  # Repeated to the end.
         return _regular(size, lengths[0])
-    lengths[-1] -= sum(lengths) - size  # the last one may reach beyond the array
+    lengths[-1] -= sum(lengths) - size  # The last one may extend beyond the array.
     return tuple(lengths)
 
 
 def _regular(size: int, chunk: int) -> tuple[int, ...]:
-    """Equal chunks, of which the last one may be cut short by the end of the array."""
+    """Return equal chunk lengths; the last one may be cut by the end of the array."""
     if not size:
         return (0,)
     whole, rest = divmod(size, max(chunk, 1))
@@ -174,8 +176,8 @@ def _regular(size: int, chunk: int) -> tuple[int, ...]:
 
 
 def _time(attrs: Mapping[str, Any], arrays: Sequence[Mapping[str, ArrayFacts]]) -> str:
-    """The dimension that segments follow each other along; older documents name it in the recipe
-    alone, or not at all.
+    """Return the dimension along which segments follow each other. Older documents name it in the
+    recipe only, or not at all.
     """
     if CONCAT_DIM in attrs:
         return str(attrs[CONCAT_DIM])
@@ -196,7 +198,7 @@ def _length(arrays: Mapping[str, ArrayFacts], time: str) -> int:
 
 
 def _check_fit(source: Source, group: GroupFacts) -> None:
-    """Whether all segments have the same dimensions, and sizes but for time."""
+    """Check that all segments have the same dimensions, and the same sizes except along time."""
     for segment, arrays in zip(group.segments, group.arrays, strict=True):
         for name, first in group.arrays[0].items():
             own = arrays[name]
@@ -214,7 +216,7 @@ def _sizes(facts: ArrayFacts, time: str) -> list[int]:
 
 
 def chunks_along(group: GroupFacts, name: str) -> dict[str, int | tuple[int, ...]]:
-    """The true lengths of a variable's chunks, over all segments, as xarray takes them."""
+    """Return the true lengths of a variable's chunks, over all segments, in xarray's form."""
     first = group.arrays[0][name]
     chunks: dict[str, int | tuple[int, ...]] = {}
     for axis, dim in enumerate(first.dims):
@@ -232,7 +234,7 @@ def _joined(parts: Iterator[tuple[int, ...]]) -> Iterator[int]:
 
 
 def _short(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
-    """One number where all chunks but the last have one length."""
+    """Return one number if all chunks but the last have one length."""
     if set(lengths[:-1]) <= {lengths[0]} and lengths[-1] <= lengths[0]:
         return lengths[0]
     return lengths

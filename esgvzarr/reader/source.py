@@ -1,7 +1,7 @@
-"""What a published name leads to: the references of one document, whatever output it is.
+"""Open the references of one document, of any output.
 
-A `Source` is small and can be pickled: another process reads the document again, once, and makes
-sure that it is still the same one.
+A `Source` is small and can be pickled: another process reads the document again, once, and checks
+that it is unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY = "references in memory"
 _OPEN: dict[tuple[str, str], Source] = {}
-"""(href, digest) -> what this process has read for a task that came from another process."""
+"""(href, digest) -> the document that this process read for tasks from other processes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,21 +35,21 @@ class Source:
 
     href: str
     options: Mapping[str, Any]
-    """As fsspec's reference file system takes them: ``target_options``, ``remote_options``."""
+    """Options of fsspec's reference file system: ``target_options``, ``remote_options``."""
     store: Store
-    """What zarr-python reads: metadata, and chunks from the NetCDF files."""
+    """The store that zarr-python reads: metadata, and chunks from the NetCDF files."""
     digest: str
-    """Of the document; empty where the output has versions of its own."""
+    """SHA-256 of the document; empty if the output has versions of its own."""
     zarr_format: Literal[2, 3]
     steps: Mapping[str, int] = field(default_factory=dict)
-    """The dask chunks that its maker advises; none where it gives no advice."""
+    """Chunks of dask that the references advise; None without advice."""
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """URL of a file -> the URLs of the same bytes on other hosts."""
     found: dict[str, Any] = field(default_factory=dict)
-    """Group -> what was read of its metadata, so that it is read once."""
+    """Group -> its metadata, so that they are read once."""
 
     def read_keys(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Values of metadata, all at once; None for what is not there."""
+        """Return values of metadata, read all at once; None for missing keys."""
         from zarr.core.buffer import default_buffer_prototype
         from zarr.core.sync import sync
 
@@ -69,7 +69,7 @@ class Source:
         return {path: tuple(itertools.islice(values, len(names))) for path in paths}
 
     def open_array(self, path: str) -> Any:
-        """One array, as zarr-python opens it."""
+        """Open one array by zarr-python."""
         import zarr
 
         with rectilinear_allowed():
@@ -78,7 +78,7 @@ class Source:
             )
 
     def read_variables(self, path: str) -> dict[str, Any]:
-        """The variables of one group as xarray shows them before it decodes them."""
+        """Return the variables of one group as xarray shows them before decoding."""
         from xarray.backends import ZarrStore
 
         with rectilinear_allowed():
@@ -92,7 +92,7 @@ class Source:
             return {str(name): variable for name, variable in group.get_variables().items()}
 
     def array_names(self, path: str) -> list[str]:
-        """The arrays of one group, in the order of the document."""
+        """Return the arrays of one group, in the order of the document."""
         return list(self.read_variables(path))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -117,17 +117,18 @@ def open_source(
     options: Mapping[str, Any] | None = None,
     mirrors: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Source:
-    """Open the document that a URL or path leads to. A JSON document takes one request.
+    """Open the document at a URL or path. A JSON document takes one request.
 
     Args:
         href: URL or path of ``<DSID>.json``, ``.json.zst``, ``.parq`` or ``.icechunk``.
-        options: of fsspec's reference file system, for example ``{"remote_options": {...}}``.
+        options: options of fsspec's reference file system, for example ``{"remote_options":
+            {...}}``.
         mirrors: URL of a file -> the URLs of the same bytes on other hosts.
 
     Raises:
-        SourceError: nothing is there, or no references.
-        TransportError: the server answers with an error, or not to the end.
-        SettingsError: a package is missing that reads this output.
+        SourceError: the document does not exist, or holds no references.
+        TransportError: the server answers with an error, or its answer is incomplete.
+        SettingsError: a package that reads this output is missing.
     """
     output = of_place(href)
     output.check_installed()
@@ -144,16 +145,16 @@ def open_source(
             href,
             f"cannot be opened: {error or type(error).__name__}",
             expected="kerchunk references, or an Icechunk repository",
-            todo="Look whether the address is right and the server answers.",
+            todo="Check the address, and that the server answers.",
             code="source-not-references",
         ) from error
 
 
 def open_references(parsed: Mapping[str, Any], href: str = IN_MEMORY) -> Source:
-    """References that were read already, as xpystac gives them.
+    """Open references that were parsed already, as from xpystac.
 
     Raises:
-        SourceError: they are none.
+        SourceError: they are no references.
     """
     try:
         return _of_json(parsed, orjson.dumps(parsed), href, {}, {})
@@ -169,14 +170,14 @@ def _again(
     digest: str,
     mirrors: Mapping[str, tuple[str, ...]],
 ) -> Source:
-    """The source in another process."""
+    """Open the source in another process."""
     key = (href, digest)
     if key not in _OPEN:
         source = open_source(href, options, mirrors)
         if source.digest != digest:
             raise SourceError(
                 href,
-                "is another document than when the dataset was opened",
+                "changed after the dataset was opened",
                 expected=f"SHA-256 {digest}",
                 todo="Open the dataset again.",
                 code="source-changed",
@@ -186,11 +187,11 @@ def _again(
 
 
 def json_of(text: bytes | str) -> Any:
-    """JSON as stock readers take it, with the NaN that kerchunk and VirtualiZarr write in
-    attributes. Strict JSON has none.
+    """Parse JSON as stock readers do, with the NaN that kerchunk and VirtualiZarr write in
+    attributes and strict JSON does not have.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: the text is no JSON.
     """
     try:
         return orjson.loads(text)
@@ -217,7 +218,7 @@ def _of_json(
     from .store import ReferenceStore
 
     if not isinstance(parsed, Mapping):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     refs = parsed.get("refs", parsed)
     if "templates" in parsed or "gen" in parsed:
         refs = _expanded(parsed)
@@ -236,13 +237,13 @@ def _of_json(
 
 
 def _advice(provenance: Any) -> dict[str, int]:
-    """Dimension -> steps of a dask chunk, as the maker of the references advises."""
+    """Return the steps of a dask chunk that the references advise, by dimension."""
     if not isinstance(provenance, str):
         return {}
     try:
         said = orjson.loads(provenance).get("reading", {})
         return {str(said["dimension"]): int(said["steps"])}
-    except (ValueError, KeyError, TypeError, AttributeError):  # of others
+    except (ValueError, KeyError, TypeError, AttributeError):  # Another tool wrote the provenance.
         return {}
 
 
@@ -274,7 +275,7 @@ def _open_icechunk(href: str, options: dict[str, Any]) -> Source:
 
 
 def _read_whole(href: str, options: Mapping[str, Any]) -> bytes:
-    """A document by one GET."""
+    """Fetch a document by one GET."""
     from fsspec.core import url_to_fs
 
     from ..output.whole_files import read_whole
@@ -287,14 +288,14 @@ def _read_whole(href: str, options: Mapping[str, Any]) -> bytes:
 
 
 def _target(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the file system that the document is on."""
+    """Return the options of the file system that holds the document."""
     target = dict(options.get("target_options", {}))
-    target.pop("compression", None)  # the first bytes say it
+    target.pop("compression", None)  # The first bytes show whether it is compressed.
     return target
 
 
 def _expanded(parsed: Mapping[str, Any]) -> dict[str, Any]:
-    """References that others wrote with templates, written out."""
+    """Fill in the templates of references that another tool wrote."""
     import fsspec
 
     return dict(fsspec.filesystem("reference", fo=dict(parsed)).references)

@@ -1,8 +1,8 @@
 """References as a store of zarr-python: metadata from the document, chunks from the NetCDF files.
 
-fsspec's reference file system would do, but for three things: a server that answers a range with
-something else is noticed here, a file of this machine is never read for a document from elsewhere,
-and where a host is down another one that has the same file can be asked.
+fsspec's reference file system lacks three things: this store notices a server that answers a range
+with other bytes, never reads a local file for a document from elsewhere, and, if a host is down,
+reads from another host that has the same file.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 TRIES = 3
-"""Of one host, for one range of bytes."""
+"""Tries per host, for one range of bytes."""
 TIMEOUT_S = 120.0
-"""For one range of bytes."""
+"""Seconds for one range of bytes."""
 _FIRST_WAIT_S = 0.2
 
 
 class ReferenceStore(Store):
-    """Zarr keys -> values inside the document, or ranges of bytes of other files. Read only."""
+    """Zarr keys -> values inside the document, or ranges of bytes of other files. Read-only."""
 
     supports_writes = False
     supports_deletes = False
@@ -57,9 +57,9 @@ class ReferenceStore(Store):
         Args:
             refs: key -> text, bytes, or ``[url, offset, size]``.
             href: URL or path of the document.
-            remote_options: of the file system that the chunks are fetched with.
-            listed: the keys to list, where ``refs`` cannot list its own.
-            mirrors: URL -> where the same bytes are on other hosts.
+            remote_options: options of the file system that fetches the chunks.
+            listed: the keys to list, if ``refs`` cannot list its own.
+            mirrors: URL -> URLs of the same bytes on other hosts.
         """
         super().__init__(read_only=True)
         self._refs = refs
@@ -91,7 +91,7 @@ class ReferenceStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """The value of a key; None where the references have none, which is how Zarr says that a
+        """Return the value of a key; None if the references have none, which means in Zarr that a
         chunk was never written.
 
         Raises:
@@ -114,7 +114,7 @@ class ReferenceStore(Store):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        """Several values at once."""
+        """Return several values, read at once."""
         wanted = [self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
         return list(await asyncio.gather(*wanted))
 
@@ -123,7 +123,7 @@ class ReferenceStore(Store):
         return key in self._refs
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Refuse: what was published is not changed by readers."""
+        """Refuse: readers cannot change published references."""
         raise PermissionError(f"{self._href} is read only")
 
     async def delete(self, key: str) -> None:
@@ -131,33 +131,33 @@ class ReferenceStore(Store):
         raise PermissionError(f"{self._href} is read only")
 
     async def set_partial_values(self, key_start_values: Iterable[tuple[str, int, bytes]]) -> None:
-        """Refuse, as `set` does. zarr-python before 3.1 wants it to be there."""
+        """Refuse, as `set` does. zarr-python before 3.1 requires this method."""
         raise PermissionError(f"{self._href} is read only")
 
     async def list(self) -> AsyncIterator[str]:
-        """All keys."""
+        """Yield all keys."""
         for key in self._listed:
             if not key.startswith("//"):
                 yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin with a prefix."""
+        """Yield the keys that begin with a prefix."""
         async for key in self.list():
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """The names directly below a group or array."""
+        """Yield the names directly below a group or array."""
         if self._below is None:
             self._below = _tree(self._listed)
         for name in self._below.get(prefix.strip("/"), ()):
             yield name
 
     async def _fetch(self, url: str, offset: int | None, size: int | None) -> bytes:
-        """A range of bytes of a file.
+        """Return a range of bytes of a file.
 
         Raises:
-            TransportError: it cannot be had.
+            TransportError: it cannot be read.
         """
         if "://" not in url or url.startswith("file://"):
             return await asyncio.to_thread(self._read_local, url, offset, size)
@@ -176,13 +176,13 @@ class ReferenceStore(Store):
         return urlsplit(url).netloc in self._down
 
     def _turn_away(self, place: str, other: str, error: TransportError) -> None:
-        """Read elsewhere from now on; said once for each host."""
+        """Read from another host from now on, and warn once for each host."""
         if self._is_down(place):
             return
         self._down.add(urlsplit(place).netloc)
         warnings.warn(
-            f"{urlsplit(place).netloc} cannot be read from ({error.found}). The same files, by "
-            f"size and checksum, are read from {urlsplit(other).netloc}.",
+            f"{urlsplit(place).netloc} cannot be read ({error.found}). esgvzarr reads the "
+            f"same files, by size and checksum, from {urlsplit(other).netloc}.",
             stacklevel=2,
         )
 
@@ -190,9 +190,9 @@ class ReferenceStore(Store):
         if "://" in self._href and not self._href.startswith("file://"):
             raise TransportError(
                 url,
-                f"is a file of this machine, named by {self._href}",
-                expected="URLs, in a document from another machine",
-                todo="Do not use this document.",
+                f"is a local file, named by {self._href}",
+                expected="URLs only, in a document from another machine",
+                todo="Do not use this document; report it to its data node.",
                 code="transport-host-refused",
             )
         try:
@@ -204,14 +204,14 @@ class ReferenceStore(Store):
         return _whole(url, data, size)
 
     async def _fetch_from(self, url: str, offset: int | None, size: int | None) -> bytes:
-        """One host, several times where it may help."""
+        """Read from one host, with retries if they may help."""
         wait_s = _FIRST_WAIT_S
         errors = _passing_errors()
         for attempt in range(1, TRIES + 1):
             try:
                 data = await self._ask(url, offset, size)
-            except FileNotFoundError as error:  # fsspec's word for 404
-                raise _unreadable(url, f"is not there ({error})", retryable=False) from error
+            except FileNotFoundError as error:  # fsspec raises this for 404.
+                raise _unreadable(url, f"does not exist ({error})", retryable=False) from error
             except errors as error:
                 if attempt == TRIES:
                     raise _unreadable(url, str(error) or type(error).__name__) from error
@@ -229,7 +229,7 @@ class ReferenceStore(Store):
         end = None if size is None else (offset or 0) + size
         if not isinstance(files, AsyncFileSystem):
             return bytes(await asyncio.to_thread(files.cat_file, url, offset, end))
-        # fsspec's own loop, whatever loop zarr or the user's program runs in
+        # fsspec's own loop, because zarr or the user's program may run in another one.
         asked = asyncio.run_coroutine_threadsafe(
             files._cat_file(url, start=offset, end=end), files.loop
         )
@@ -237,7 +237,7 @@ class ReferenceStore(Store):
 
 
 def _inside(value: str | bytes) -> bytes:
-    """The bytes of a value that is in the document itself."""
+    """Return the bytes of a value that is in the document itself."""
     if isinstance(value, bytes):
         return value
     if value.startswith("base64:"):
@@ -275,16 +275,16 @@ def _unreadable(url: str, found: str, *, retryable: bool = True) -> TransportErr
 
 
 def _todo(url: str) -> str:
-    """What to do about a file that cannot be read."""
+    """Return what to do about a file that cannot be read."""
     if url.endswith(SUFFIX):
         return GOES_ALONG
     if "://" not in url or url.startswith("file://"):
-        return "Put the file back, or make the references again from where it is now."
-    return "Try again later; if it stays, tell the data node."
+        return "Restore the file, or make the references again from its new place."
+    return "Try again later; if the error stays, report it to the data node."
 
 
 def _passing_errors() -> tuple[type[Exception], ...]:
-    """What fsspec raises where a server does not answer as it should."""
+    """Return the exceptions of fsspec for a server that does not answer correctly."""
     import aiohttp
 
     return (OSError, TimeoutError, aiohttp.ClientError)
@@ -294,7 +294,7 @@ def _tree(keys: Iterable[str]) -> dict[str, list[str]]:
     """Path -> the names directly below it."""
     below: dict[str, dict[str, None]] = {}
     for key in keys:
-        if key.startswith("//"):  # for readers that list in another way
+        if key.startswith("//"):  # For readers that list in another way.
             continue
         path = key
         while path:

@@ -1,5 +1,5 @@
-"""The operator's SOURCE -> ``DatasetRecord``: what it is shows from its content, and its own room
-reads it.
+"""Read the operator's SOURCE into a ``DatasetRecord``. Its content shows its kind, and the reader
+of that kind parses it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ def read_source(
     transport: Transport,
     data_paths: Mapping[str, str],
 ) -> DatasetRecord:
-    """The one dataset that the operator's sources describe.
+    """Return the one dataset that the operator's sources describe.
 
-    Hosts of sources given as URLs may be fetched from hereafter: the operator named them.
+    Hosts of sources given as URLs are allowed from then on: the operator named them.
 
     Args:
         sources: one catalogue, record file, STAC item or mapfile, or any number of NetCDF files and
             directories; URLs or paths.
-        dataset_id: required for plain files; else the one to pick, or to find confirmed.
+        dataset_id: required for plain files; otherwise it selects a dataset, or confirms the only
+            one.
         transport: reads the source.
         data_paths: local directory -> public URL prefix of the same files.
 
     Raises:
-        SourceError: not one dataset, not whole, or not the one asked for.
+        SourceError: the sources do not describe exactly one whole dataset, or not the requested
+            one.
         TransportError: a source cannot be read.
     """
     for source in filter(is_url, sources):
@@ -59,7 +61,7 @@ def read_source(
             ", ".join(sources),
             f"{len(sources)} sources",
             expected="plain NetCDF files only, or exactly one of another kind",
-            todo="Run once per catalogue, record file, item or mapfile.",
+            todo="Run the command once for each catalogue, record file, item or mapfile.",
             code="source-several",
         )
     record = _read_one(sources[0], dataset_id, transport, data_paths)
@@ -86,10 +88,10 @@ def _read_one(
 
 
 def recognise(content: bytes, subject: str) -> Kind:
-    """What a document is, by its content.
+    """Return the kind of a document, from its content.
 
     Raises:
-        SourceError: nothing that describes a dataset.
+        SourceError: the document does not describe a dataset.
     """
     if content.startswith(_MAGIC):
         return "netcdf"
@@ -109,10 +111,10 @@ def recognise(content: bytes, subject: str) -> Kind:
 
 
 def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) -> DatasetRecord:
-    """The dataset that an index describes by an item, or by documents.
+    """Return the dataset that an index describes by an item, or by documents.
 
     Raises:
-        SourceError: not the whole of one dataset, or it is retracted.
+        SourceError: the documents do not describe one whole dataset, or it is retracted.
     """
     if len(documents) == 1 and documents[0].get("type") == "Feature":
         return from_stac_item(documents[0], dataset_id)
@@ -120,7 +122,7 @@ def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) ->
 
 
 def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
-    """All datasets that one catalogue page or mapfile states, in the order of their names; none for
+    """Return all datasets that one catalogue page or mapfile states, sorted by name; empty for
     another kind of source.
 
     Raises:
@@ -140,8 +142,8 @@ def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
 
 
 def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> DatasetRecord:
-    """The same record, its files with the local path that `data_paths` gives for their URLs;
-    nothing is looked up on disk.
+    """Return the record with the local paths that `data_paths` gives for the files' URLs. The disk
+    is not read.
     """
     files = (
         file if file.path else replace(file, path=local_path(file.url, data_paths))
@@ -151,8 +153,8 @@ def with_local_paths(record: DatasetRecord, data_paths: Mapping[str, str]) -> Da
 
 
 def local_path(url: str, data_paths: Mapping[str, str]) -> str | None:
-    """Where `data_paths` says that the file at a URL is on this machine; None where it says
-    nothing.
+    """Return the local path that `data_paths` gives for the file at a URL; None if it gives
+    none.
     """
     for directory, prefix in sorted(
         data_paths.items(), key=lambda pair: len(pair[1].rstrip("/")), reverse=True
@@ -165,7 +167,7 @@ def local_path(url: str, data_paths: Mapping[str, str]) -> str | None:
 
 
 def is_plain(source: str) -> bool:
-    """Whether a source is a NetCDF file or a directory: no byte of a URL is fetched to tell."""
+    """Whether a source is a NetCDF file or a directory. A URL is not fetched to find out."""
     path = urlsplit(source).path if is_url(source) else source
     if is_netcdf_name(path) or os.path.isdir(source):
         return True
@@ -176,7 +178,9 @@ def is_plain(source: str) -> bool:
 
 
 def _is_catalogue_page(source: str) -> bool:
-    """TDS shows every ``catalog.xml`` to people as ``catalog.html``, the address that they copy."""
+    """Whether a URL is a catalogue page: TDS shows every ``catalog.xml`` as ``catalog.html`` too,
+    and people copy that address.
+    """
     return is_url(source) and urlsplit(source).path.endswith(".html")
 
 
@@ -186,7 +190,7 @@ def _kind_of_json(document: object, subject: str) -> Kind:
         todo = "Give the URL of the item."
         raise SourceError(
             subject,
-            "a STAC FeatureCollection",
+            "a STAC FeatureCollection, which may hold several items",
             expected="one item",
             todo=todo,
             code="source-unrecognised",
@@ -210,7 +214,7 @@ def _json(content: bytes, subject: str) -> Any:
         raise SourceError(
             f"{subject}, line {error.lineno}", f"is not JSON: {error.msg}", code="source-json"
         ) from error
-    except ValueError as error:  # numbers of thousands of digits
+    except ValueError as error:  # A number with thousands of digits.
         raise SourceError(subject, f"is not JSON: {error}", code="source-json") from error
     except RecursionError as error:
         raise SourceError(

@@ -1,5 +1,5 @@
-"""Which files are data, by their names: what a dataset consists of must not depend on the case of
-an ending.
+"""Recognise data files by their names. The case of a suffix must not decide whether a file belongs
+to a dataset.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def is_netcdf_name(name: str) -> bool:
 
 
 def is_data_name(name: str) -> bool:
-    """Whether a file's name or path is one of data in some format, compressed or not."""
+    """Whether a file's name or path is that of data in some format, compressed or not."""
     return _DATA.search(name) is not None
 
 
 def check_all_netcdf(names: Iterable[str], subject: str) -> None:
-    """Refuse data that are no NetCDF files beside those that are: a part of a dataset would pass
-    for the whole.
+    """Refuse data in other formats beside NetCDF files: references to a part of a dataset would
+    pass for the whole.
 
     Raises:
         SourceError: ``source-incomplete``.
@@ -40,6 +40,7 @@ def check_all_netcdf(names: Iterable[str], subject: str) -> None:
             subject,
             f"holds {left[0]}, which is not a plain NetCDF file",
             expected="NetCDF files only",
-            todo="References show all of a dataset or none: name the files, or unpack this one.",
+            todo="References must show a whole dataset: name its NetCDF files one by one, or "
+            "unpack this file.",
             code="source-incomplete",
         )

@@ -1,8 +1,8 @@
-"""Publication records, STAC items, mapfiles and plain files -> ``DatasetRecord``.
+"""Read publication records, STAC items, mapfiles and plain files into ``DatasetRecord``.
 
-Strangers are parsed here, by pydantic, and leave as frozen records. Nothing is computed that a
-source says itself: the URLs are those that were published, never built again from roots and
-templates. A source that says less than a whole dataset is refused.
+pydantic parses data from outside into frozen records. Facts that a source states are never
+computed: the URLs are those that were published, not ones built from roots and templates. A source
+that describes only a part of a dataset is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from .names import check_all_netcdf, is_data_name, is_netcdf_name
 
 
 def _only(value: object) -> object:
-    """The value in a list of one, as Globus Search wraps scalars; all else as it is."""
+    """Return the value in a list of one, as Globus Search wraps scalars; return any other value
+    unchanged.
+    """
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
@@ -132,16 +134,16 @@ def from_records(
     dataset_id: DatasetId | None = None,
     paths: Mapping[str, str] | None = None,
 ) -> DatasetRecord:
-    """esgcet's publication records, in the flavour of Solr or of Globus Search.
+    """Read esgcet's publication records, in the form of Solr or of Globus Search.
 
     Args:
         documents: the list ``[File..., Dataset]``, or documents by id as the indexes keep them.
-        dataset_id: the one to take; needed where there are several.
+        dataset_id: the dataset to take; required if there are several.
         paths: local path of the same bytes, by URL.
 
     Raises:
-        SourceError: a record is broken, the dataset is retracted, or not all of its files are
-            there.
+        SourceError: a record is invalid, the dataset is retracted, or records of some of its files
+            are missing.
     """
     datasets, files = _documents(documents)
     by_id: dict[DatasetId, _DatasetDocument] = {}
@@ -152,7 +154,7 @@ def from_records(
                 str(found),
                 f"recorded twice, as {by_id[found].id} and as {dataset.id}",
                 expected="the records of one data node",
-                todo="Remove the records of the other.",
+                todo="Remove the record of the other data node.",
                 code="source-several",
             )
         by_id[found] = dataset
@@ -172,7 +174,7 @@ def from_records(
 
 
 def _unwrapped(document: Any) -> Any:
-    """A document without the key ``file`` or ``dataset`` around it, if there is one."""
+    """Return a document without the key ``file`` or ``dataset`` around it, if it has one."""
     if not isinstance(document, Mapping):
         return document
     inner = [document[key] for key in ("file", "dataset") if key in document]
@@ -182,7 +184,7 @@ def _unwrapped(document: Any) -> Any:
 def _documents(
     documents: Sequence[Any] | Mapping[str, Any],
 ) -> tuple[list[_DatasetDocument], list[_FileDocument]]:
-    """Dataset and File documents; those of other types (aggregations) left out."""
+    """Return Dataset and File documents, without those of other types (aggregations)."""
     numbered = (
         documents.items() if isinstance(documents, Mapping) else enumerate(documents, start=1)
     )
@@ -207,7 +209,9 @@ def _documents(
 
 
 def _file_of(document: _FileDocument, paths: Mapping[str, str]) -> FileRecord:
-    """The file under its published URL: the triple ``<url>|application/netcdf|HTTPServer``."""
+    """Return the file under its published URL: the triple
+    ``<url>|application/netcdf|HTTPServer``.
+    """
     triples = [text.split("|") for text in document.url]
     urls = [triple[0] for triple in triples if triple[1:] == ["application/netcdf", "HTTPServer"]]
     try:
@@ -219,7 +223,7 @@ def _file_of(document: _FileDocument, paths: Mapping[str, str]) -> FileRecord:
             document.title,
             f"has no HTTPServer URL among {reprlib.repr(list(document.url))}",
             expected="<url>|application/netcdf|HTTPServer",
-            todo="Only files served over HTTP are referenced.",
+            todo="esgvzarr can only reference files that are served over HTTP.",
             code="source-url",
         )
     return FileRecord(
@@ -234,11 +238,12 @@ def _file_of(document: _FileDocument, paths: Mapping[str, str]) -> FileRecord:
 
 
 def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRecord:
-    """The NetCDF assets of a STAC item as ESGF publishes it; references, Globus links and other
-    nodes' copies left out.
+    """Read the NetCDF assets of a STAC item as ESGF publishes it, without references, Globus links
+    and copies on other nodes.
 
     Raises:
-        SourceError: not such an item, retracted, or not all of its files are there.
+        SourceError: the document is no such item, the dataset is retracted, or some of its files
+            are missing.
     """
     name = item.get("id") if isinstance(item, Mapping) else None
     parsed = _parse(_Item, item, f"item {name}")
@@ -271,7 +276,7 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
 
 
 def _check_size(assets: Sequence[_Asset], stated: int | None, dataset_id: DatasetId) -> None:
-    """The sizes of all files together are that of the dataset, where all of them are stated."""
+    """Check that the sizes of all files add up to that of the dataset, if all are stated."""
     sizes = [asset.size for asset in assets if asset.size is not None]
     if stated is None or not sizes or len(sizes) < len(assets) or stated == sum(sizes):
         return
@@ -283,7 +288,7 @@ def _check_size(assets: Sequence[_Asset], stated: int | None, dataset_id: Datase
 def _check_all_taken(
     assets: Mapping[str, Any], taken: Sequence[Mapping[str, Any]], dataset_id: DatasetId
 ) -> None:
-    """Data that are not said to be NetCDF are data all the same, by their role and name."""
+    """Refuse data assets that are not marked as NetCDF but are data by their role and name."""
     for key, asset in assets.items():
         if not isinstance(asset, Mapping) or any(asset is other for other in taken):
             continue
@@ -305,7 +310,9 @@ def _is_netcdf_data(asset: Mapping[str, Any]) -> bool:
 
 
 def _file_of_asset(asset: _Asset, tracking_id: str | None) -> FileRecord:
-    """The multihash ``1220<hex>`` is a SHA-256; any other is kept as it is."""
+    """Return the file of an asset. The multihash ``1220<hex>`` is a SHA-256; any other checksum is
+    kept unchanged.
+    """
     checksum = asset.checksum
     kind = "multihash" if asset.checksum else None
     if checksum is not None and checksum.startswith("1220") and len(checksum) == 4 + 64:
@@ -315,7 +322,7 @@ def _file_of_asset(asset: _Asset, tracking_id: str | None) -> FileRecord:
 
 
 def _ending(values: Mapping[str, Any], suffix: str) -> str | None:
-    """The text under ``<namespace><suffix>``: the namespace is the project's."""
+    """Return the text under ``<namespace><suffix>``, in the namespace of any project."""
     return next(
         (value for key, value in values.items() if key.endswith(suffix) and isinstance(value, str)),
         None,
@@ -329,20 +336,20 @@ def from_mapfile(
     *,
     name: str = "mapfile",
 ) -> DatasetRecord:
-    """One dataset of a mapfile.
+    """Read one dataset of a mapfile.
 
     A line is ``<master_id>#<version> | <path> | <size> | mod_time=.. | checksum=.. |
-    checksum_type=..``; ``.v<version>`` serves as well. A file's URL is its path under the longest
-    of `data_paths` that holds it, else the path itself.
+    checksum_type=..``; ``.v<version>`` is accepted too. The URL of a file is its path below the
+    longest matching directory of `data_paths`, else the path itself.
 
     Args:
-        text: of the mapfile.
-        data_paths: directory -> URL under which its files are served.
-        dataset_id: which dataset is meant; needed where the mapfile lists several.
-        name: of the mapfile, for messages.
+        text: text of the mapfile.
+        data_paths: directory -> URL at which its files are served.
+        dataset_id: the dataset to take; required if the mapfile lists several.
+        name: name of the mapfile, for messages.
 
     Raises:
-        SourceError: names the mapfile and the line.
+        SourceError: the mapfile is invalid; the message names the mapfile and the line.
     """
     files: dict[DatasetId, list[FileRecord]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -363,7 +370,7 @@ def _map_line(
             subject,
             reprlib.repr(line),
             expected="<master_id>#<version> | <path> | <size> | <key>=<value> ...",
-            todo="Make the map again with esgmapfile.",
+            todo="Make the mapfile again with esgmapfile.",
             code="source-mapfile",
         )
     try:
@@ -383,16 +390,16 @@ def from_locations(
     *,
     data_paths: Mapping[str, str] | None = None,
 ) -> DatasetRecord:
-    """Plain NetCDF files by URL or path; a directory stands for the NetCDF files in it.
+    """Read plain NetCDF files by URL or path; a directory stands for the NetCDF files in it.
 
     Raises:
-        SourceError: no dataset id given, a path that is not there, a directory without files, or
-            the same file twice.
+        SourceError: no dataset id is given, a path does not exist, a directory holds no files, or a
+            file is named twice.
     """
     if dataset_id is None:
         raise SourceError(
             ", ".join(locations[:3]) or "no files",
-            "plain files do not say which dataset they are",
+            "plain files do not say to which dataset they belong",
             todo="Give --dataset-id <DSID>.",
             code="source-dataset-id-missing",
         )
@@ -400,10 +407,10 @@ def from_locations(
 
 
 def files_at(locations: Sequence[str], data_paths: Mapping[str, str]) -> list[FileRecord]:
-    """NetCDF files by URL or path; a directory stands for the NetCDF files in it.
+    """Return NetCDF files by URL or path; a directory stands for the NetCDF files in it.
 
     Raises:
-        SourceError: a path that is not there, or what is no URL.
+        SourceError: a path does not exist, or a URL is invalid.
     """
     files: list[FileRecord] = []
     for location in locations:
@@ -447,7 +454,7 @@ def _file_of_path(path: str, data_paths: Mapping[str, str], size: int) -> FileRe
 
 
 def _url_of(path: str, data_paths: Mapping[str, str]) -> str:
-    """The published URL of a file on this machine, or its path where nothing is said of it."""
+    """Return the published URL of a local file, or its path if `data_paths` gives none."""
     for directory, prefix in sorted(
         data_paths.items(), key=lambda pair: len(pair[0].rstrip("/")), reverse=True
     ):
@@ -462,7 +469,7 @@ def _name_of(url: str) -> str:
 
 
 def _choose(found: Sequence[DatasetId], asked: DatasetId | None, subject: str) -> DatasetId:
-    """The dataset asked for, or the only one."""
+    """Return the requested dataset, or the only one."""
     names = ", ".join(map(str, found[:10]))
     if len(found) > 10:
         names += f" and {len(found) - 10} more"
@@ -491,7 +498,9 @@ def _choose(found: Sequence[DatasetId], asked: DatasetId | None, subject: str) -
 
 
 def _of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> DatasetRecord:
-    """A dataset of files that no record describes: its data node is the host of their URLs."""
+    """Return the dataset of files that no record describes; its data node is the host of their
+    URLs.
+    """
     hosts = sorted({host_of(file.url) if is_url(file.url) else "" for file in files})
     if len(hosts) > 1:
         found = "files are on " + ", ".join(host or "this machine" for host in hosts)
@@ -503,8 +512,8 @@ def _of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> DatasetReco
 
 
 def _whole(record: DatasetRecord) -> DatasetRecord:
-    """The record, if it has files, each of them once. Files are known by URL: two directories may
-    hold the same name.
+    """Return the record if it has files, each of them once. Files are identified by URL, because
+    two directories may hold files of the same name.
     """
     seen: set[str] = set()
     for file in record.files:
@@ -527,14 +536,15 @@ def _retracted(dataset_id: DatasetId) -> SourceError:
     return SourceError(
         str(dataset_id),
         "is retracted",
-        todo="Nothing is referenced of retracted data.",
+        todo="esgvzarr does not reference retracted data.",
         code="source-retracted",
     )
 
 
 def _incomplete(dataset_id: DatasetId, found: str, expected: str) -> SourceError:
     todo = (
-        "Get the whole record again: a reference of some of the files would pass for the dataset."
+        "Get the whole record again: references to some of the files would pass for the "
+        "whole dataset."
     )
     return SourceError(
         str(dataset_id), f"has {found}", expected=expected, todo=todo, code="source-incomplete"

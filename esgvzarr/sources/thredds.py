@@ -1,8 +1,8 @@
-"""THREDDS catalogues (InvCatalog XML) -> ``DatasetRecord``.
+"""Read THREDDS catalogues (InvCatalog XML) into ``DatasetRecord``.
 
-``parse_catalogue`` says what one page holds and touches nothing; ``read_catalogue`` reads pages,
-following ``catalogRef``, until it has the dataset. Catalogues come from strangers: no entities,
-bounded depth, bounded number of pages, allowed hosts only.
+``parse_catalogue`` parses one page without input or output; ``read_catalogue`` reads pages,
+following ``catalogRef``, until it finds the dataset. Catalogues are not trusted: no entities,
+bounded depth, a bounded number of pages, allowed hosts only.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ from .thredds_page import (
 )
 
 MAX_PAGES = 100
-"""Catalogue pages that are read in search of one dataset."""
+"""The most catalogue pages that are read to find one dataset."""
 MAX_DEPTH = 20
-"""``catalogRef`` steps from the page given: a tree of directories has one level for each facet."""
+"""The most ``catalogRef`` steps from the given page: a tree of directories has one level for each
+facet.
+"""
 MAX_BYTES = 256 * 2**20
-"""Of all pages together."""
+"""The most bytes of all pages together."""
 
 
 def read_catalogue(
     url: str, transport: Transport, dataset_id: DatasetId | None = None
 ) -> DatasetRecord:
-    """The dataset that a catalogue page holds or leads to.
+    """Return the dataset that a catalogue page holds or links to.
 
-    Without ``dataset_id`` it is the one that the address names (``.../<DSID>.xml``), else the only
-    one on the page. Of the pages that a page refers to, those that name the dataset or its facets
-    are read first.
+    Without ``dataset_id`` it is the dataset that the address names (``.../<DSID>.xml``), else the
+    only one on the page. Linked pages that name the dataset or its facets are read first.
 
     Raises:
-        SourceError: not a catalogue, or no such dataset in the pages that were read.
-        TransportError: the page given cannot be read.
+        SourceError: the page is no catalogue, or the pages that were read do not hold the dataset.
+        TransportError: the given page cannot be read.
     """
     url = catalogue_address(url)
     asked = dataset_id or dsid_of(stem_of(url))
@@ -54,7 +55,7 @@ def read_catalogue(
 
 
 def _search(url: str, transport: Transport, asked: DatasetId) -> DatasetRecord:
-    """Read the nearest page first, and of equally near ones the deepest."""
+    """Read the nearest page first, and the deepest of equally near ones."""
     queue = [(0, 0, 0, url)]
     seen = {url}
     unread = list[SourceError | TransportError]()
@@ -85,10 +86,10 @@ def _search(url: str, transport: Transport, asked: DatasetId) -> DatasetRecord:
 def _find(
     catalogue: Catalogue, asked: DatasetId, *, may_be_unnamed: bool
 ) -> CatalogueDataset | None:
-    """The dataset on a page that states the DSID, or is the folder of it.
+    """Return the dataset on a page that states the DSID, or is its folder.
 
-    A page of one folder and no further links that states no DSID at all is taken at the word of its
-    address, or, where it ``may_be_unnamed``, at the word of the user who gave the page.
+    A page of one folder and no further links may state no DSID. Then its address must name the
+    dataset, or the user must have given this page (``may_be_unnamed``).
     """
     datasets = list(catalogue.walk())
     stating = _outermost(dataset for dataset in datasets if dataset.dataset_id == asked)
@@ -108,7 +109,7 @@ def _find(
 def _only_folder(
     catalogue: Catalogue, datasets: Sequence[CatalogueDataset]
 ) -> CatalogueDataset | None:
-    """The one folder of a page that states no DSID and links to no other page."""
+    """Return the only folder of a page that states no DSID and links to no other page."""
     if catalogue.references or any(dataset.dataset_id for dataset in datasets):
         return None
     folders = list(filter(_holds_files, datasets)) or datasets
@@ -116,7 +117,7 @@ def _only_folder(
 
 
 def _outermost(datasets: Iterable[CatalogueDataset]) -> list[CatalogueDataset]:
-    """Those that are in no other one of them; outermost first, as they come."""
+    """Return the datasets that are in no other one of them, in their order."""
     found: list[CatalogueDataset] = []
     for dataset in datasets:
         inner = itertools.chain.from_iterable(outer.walk() for outer in found)
@@ -130,20 +131,24 @@ def _holds_files(dataset: CatalogueDataset) -> bool:
 
 
 def _check_once(datasets: Sequence[CatalogueDataset], asked: DatasetId, page: str) -> None:
-    """Two elements of one DSID are two parts of it, or two states: one alone is not the dataset."""
+    """Refuse several elements of one DSID: they may be parts or states of it, and one alone is not
+    the whole dataset.
+    """
     if len(datasets) > 1:
         counts = " and ".join(str(len(dataset.files)) for dataset in datasets)
         raise SourceError(
             page,
             f"lists {asked} in {len(datasets)} dataset elements, of {counts} files",
             expected="one element with all files",
-            todo="Let the catalogue be written anew, or give the mapfile or publication records.",
+            todo="Write the catalogue again, or give the mapfile or publication records.",
             code="source-incomplete",
         )
 
 
 def _is_folder_of(dataset: CatalogueDataset, asked: DatasetId) -> bool:
-    """Whether a scanned folder has the DSID as its path: ``.../<facet>/<facet>/.../v<version>``."""
+    """Whether the path of a scanned folder is that of the DSID:
+    ``.../<facet>/<facet>/.../v<version>``.
+    """
     paths = (
         text.strip("/").replace("/", ".") for text in (dataset.id, dataset.name) if "/" in text
     )
@@ -154,7 +159,7 @@ def _check_has_all_files(catalogue: Catalogue, asked: DatasetId) -> None:
     if catalogue.references:
         raise SourceError(
             catalogue.url,
-            f"the folder of {asked} has folders in it, {catalogue.references[0].title!r} first",
+            f"the folder of {asked} holds further folders, first {catalogue.references[0].title!r}",
             expected="all files of the dataset on one page",
             todo="Give its mapfile or publication records.",
             code="source-incomplete",
@@ -186,7 +191,7 @@ def _record(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> Data
     files = dataset.files
     hosts = sorted({host_of(file.url) for file in files})
     if len(hosts) > 1 or len({file.url for file in files}) < len(files):
-        found = f"lists files of {dataset_id} on {', '.join(hosts)}, or the same one twice"
+        found = f"lists files of {dataset_id} on {', '.join(hosts)}, or the same file twice"
         raise SourceError(
             page, found, expected="one data node, each file once", code="source-several"
         )
@@ -197,7 +202,9 @@ def _record(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> Data
 
 
 def _check_nothing_left(dataset_id: DatasetId, dataset: CatalogueDataset, page: str) -> None:
-    """A file may be named by a title: what it is says its path, where it has one."""
+    """Check that no data of the dataset are left out. The path shows the type of a file whose name
+    is only a title.
+    """
     for child in dataset.walk():
         name = child.path.rpartition("/")[2] or ("" if child.datasets else child.name)
         if child.file is not None or not is_data_name(name):
@@ -207,20 +214,23 @@ def _check_nothing_left(dataset_id: DatasetId, dataset: CatalogueDataset, page: 
                 page,
                 f"no HTTPServer serves {name} of {dataset_id}",
                 expected="every file served over HTTP",
-                todo="Only files served over HTTP are referenced, and all of a dataset or none.",
+                todo="esgvzarr can only reference files that are served over HTTP, and "
+                "references must show the whole dataset.",
                 code="source-url",
             )
         raise SourceError(
             page,
             f"lists {name} as data of {dataset_id}, which is not a plain NetCDF file",
             expected="NetCDF files only",
-            todo="References show all of a dataset or none: publish the file as plain NetCDF.",
+            todo="References must show the whole dataset: publish the file as plain NetCDF.",
             code="source-incomplete",
         )
 
 
 def _distance(ref: CatalogueRef, asked: DatasetId) -> int:
-    """0: the page is named for the dataset; 1: for one of its facets; 2: neither."""
+    """Return 0 if the page is named after the dataset, 1 if after one of its facets, 2
+    otherwise.
+    """
     names = {ref.title, stem_of(ref.url), ref.url.rpartition("/")[0].rpartition("/")[2]}
     if str(asked) in names:
         return 0
@@ -246,10 +256,10 @@ def _not_found(
 
 
 def catalogue_address(url: str) -> str:
-    """``catalog.html`` is ``catalog.xml`` shown to people."""
+    """Return ``catalog.xml`` for ``catalog.html``, which is the same catalogue shown to people."""
     if not is_url(url):
         return url
-    host_of(url)  # raises where it is no URL
+    host_of(url)  # Raises if it is no URL.
     parts = urlsplit(url)
     if not parts.path.endswith(".html"):
         return urldefrag(url).url

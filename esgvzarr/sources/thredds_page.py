@@ -1,5 +1,5 @@
-"""One page of a THREDDS catalogue: its datasets, their files with URLs, and the pages that it links
-to.
+"""Parse one page of a THREDDS catalogue: its datasets, their files with URLs, and the pages that it
+links to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_NESTING = 50
 
 _MAX_SERVICES = 1000
 MAX_ELEMENTS = 1_000_000
-"""XML elements of one page: of a hundred thousand files, or of links to as many datasets."""
+"""The most XML elements of one page: a hundred thousand files, or links to as many datasets."""
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _TITLE = "{http://www.w3.org/1999/xlink}title"
 _LEGAL = "%:/?#[]@!$&'()*+,;=~"
@@ -29,31 +29,33 @@ _LEGAL = "%:/?#[]@!$&'()*+,;=~"
 
 @dataclass(frozen=True, slots=True)
 class CatalogueDataset:
-    """One ``dataset`` element: a file, a dataset of files, or a folder of them."""
+    """One ``dataset`` element: a file, a dataset of files, or a folder."""
 
     id: str
     name: str
     properties: Mapping[str, str]
     file: FileRecord | None
-    """What it is itself, where it is a NetCDF file that is served over HTTP."""
+    """The file that the element itself is, if it is a NetCDF file served over HTTP."""
     datasets: tuple[CatalogueDataset, ...]
     path: str = ""
-    """Of its own data on the server, whatever they are and however they are served."""
+    """``urlPath`` of its own data on the server, of any type and service."""
 
     def walk(self) -> Iterator[CatalogueDataset]:
-        """Itself and all datasets in it, outermost first."""
+        """Yield the dataset and all datasets in it, outermost first."""
         yield self
         for dataset in self.datasets:
             yield from dataset.walk()
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
-        """All files in it, at whatever depth."""
+        """Return all files in it, at any depth."""
         return tuple(dataset.file for dataset in self.walk() if dataset.file is not None)
 
     @property
     def dataset_id(self) -> DatasetId | None:
-        """The DSID that it states: as its ID, its name, or in the ESGF publisher's properties."""
+        """Return the DSID that it states: as its ID, its name, or in the properties of the ESGF
+        publisher.
+        """
         version = self.properties.get("dataset_version", "")
         for text in (
             self.id,
@@ -75,31 +77,31 @@ class CatalogueRef:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What one catalogue page holds."""
+    """The content of one catalogue page."""
 
     url: str
     datasets: tuple[CatalogueDataset, ...]
-    """The outermost ones."""
+    """The outermost datasets."""
     references: tuple[CatalogueRef, ...]
 
     def walk(self) -> Iterator[CatalogueDataset]:
-        """All datasets that hold or are files, outermost first."""
+        """Yield all datasets that hold or are files, outermost first."""
         for top in self.datasets:
             yield from (dataset for dataset in top.walk() if dataset.files)
 
     @property
     def dataset_ids(self) -> set[DatasetId]:
-        """The DSIDs that the page states, of datasets on it and of pages that it leads to."""
+        """Return the DSIDs that the page states, of datasets on it and of linked pages."""
         named = [dataset.dataset_id for dataset in self.walk()]
         named += [dsid_of(ref.title) or dsid_of(stem_of(ref.url)) for ref in self.references]
         return {found for found in named if found is not None}
 
 
 def parse_catalogue(xml: bytes, url: str) -> Catalogue:
-    """What one catalogue page says; ``url`` is where it was read from.
+    """Parse one catalogue page; ``url`` is its address.
 
     Raises:
-        SourceError: not a catalogue, or one that is built to harm.
+        SourceError: the page is no catalogue, or exceeds a limit.
     """
     root = _parse_xml(xml, url)
     page = _Page(url, urljoin(url, root.get("base", "")), _http_services(root, url))
@@ -108,7 +110,7 @@ def parse_catalogue(xml: bytes, url: str) -> Catalogue:
         references = tuple(map(page.reference, root.findall(".//{*}catalogRef")))
     except ValueError as error:
         raise SourceError(
-            url, f"holds an address that is invalid: {error}", code="source-catalogue"
+            url, f"holds an invalid address: {error}", code="source-catalogue"
         ) from error
     return Catalogue(url, datasets, tuple(ref for ref in references if is_url(ref.url)))
 
@@ -138,7 +140,7 @@ def _parse_xml(xml: bytes, url: str) -> ET.Element:
             url,
             f"is not a THREDDS catalogue: {error}",
             expected="InvCatalog XML",
-            todo="Is it an HTML or a login page?",
+            todo="Check the URL: it may be an HTML page or a login page.",
             code="source-catalogue",
         ) from error
     if root.tag.rpartition("}")[2] != "catalog":
@@ -158,8 +160,8 @@ class _Service:
 
 
 def _http_services(root: ET.Element, url: str) -> dict[str, _Service]:
-    """The HTTPServer of each service, itself or inside its Compound; services without one are left
-    out.
+    """Return the HTTPServer of each service, itself or inside a Compound; services without one are
+    left out.
     """
     services = root.findall(".//{*}service")
     if len(services) > _MAX_SERVICES:
@@ -181,21 +183,21 @@ def _http_services(root: ET.Element, url: str) -> dict[str, _Service]:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What the elements of a page are read against."""
+    """What the elements of a page refer to."""
 
     url: str
     base: str
     services: Mapping[str, _Service]
 
     def reference(self, element: ET.Element) -> CatalogueRef:
-        """A ``catalogRef`` element."""
+        """Read a ``catalogRef`` element."""
         href = quote(element.get(_HREF) or "", safe=_LEGAL)
         title = element.get(_TITLE) or element.get("name") or ""
         return CatalogueRef(urldefrag(urljoin(self.base, href)).url, title)
 
     def dataset(self, element: ET.Element, inherited: str | None, nesting: int) -> CatalogueDataset:
-        """A ``dataset`` element with all in it; ``inherited`` is the service name that its parents
-        hand down.
+        """Read a ``dataset`` element with everything in it; ``inherited`` is the service name of
+        its parents.
         """
         if nesting > _MAX_NESTING:
             raise SourceError(
@@ -255,14 +257,17 @@ class _Page:
         except TransportError as error:
             todo = ""
             if not is_url(self.url):
-                todo = "Give the catalogue by its URL: its services are relative to it."
+                todo = (
+                    "Give the catalogue by its URL: the addresses of its services are relative "
+                    "to it."
+                )
             found = f"file {url} is not at an http(s) URL: it {error.found}"
             raise SourceError(
                 self.url, found, expected=error.expected, todo=todo, code="source-url"
             ) from error
 
     def _accesses(self, element: ET.Element, service: str | None) -> list[tuple[str, str]]:
-        """``urlPath`` and service, of the dataset itself and of each ``access`` in it."""
+        """Return ``urlPath`` and service, of the dataset itself and of each ``access`` in it."""
         accesses = [(element.get("urlPath") or "", service or "")]
         for access in element.findall("{*}access"):
             own = access.get("serviceName") or _text(access, "{*}serviceName") or service
@@ -270,7 +275,7 @@ class _Page:
         return accesses
 
     def _file_url(self, accesses: Sequence[tuple[str, str]]) -> str | None:
-        """Base of the HTTPServer service + ``urlPath`` + suffix."""
+        """Return the URL: base of the HTTPServer service + ``urlPath`` + suffix."""
         for path, name in accesses:
             http = self.services.get(name)
             if path and http:
@@ -283,12 +288,12 @@ def _text(element: ET.Element, path: str) -> str:
 
 
 def stem_of(url: str) -> str:
-    """The name of a page without ``.xml``: the DSID, where pages are made by it."""
+    """Return the name of a page without ``.xml``: the DSID, if pages are named after datasets."""
     return unquote(urlsplit(url).path).rpartition("/")[2].removesuffix(".xml")
 
 
 def dsid_of(text: str) -> DatasetId | None:
-    """The text as a DSID; None if it is none."""
+    """Return the text as a DSID; None if it is none."""
     try:
         return DatasetId.parse(text)
     except SourceError:

@@ -1,7 +1,7 @@
-"""The version that URLs and paths lead to: references must never show another version's numbers.
+"""Check the version in URLs and paths: references must never show the numbers of another version.
 
-A data node's ``latest`` is a link that moves. What is published from it gets the version's own
-address, if the same bytes are there; a path that names another version is refused.
+A data node's ``latest`` is a link that changes its target. A dataset published through it gets the
+version's own address, if the same bytes are there; a path that names another version is refused.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from ..transport.hosts import allow_hosts
 _MOVES = "latest"
 _VERSION = re.compile(r"v([0-9]+)")
 _DATE = 8
-"""Digits of a version that is a date; shorter ones are versions only near the file."""
+"""Number of digits of a version that is a date; shorter versions count only near the file."""
 _NEAR = 2
-"""Directories above a file in which a short version may stand: CMIP5 has the variable between."""
+"""Number of directories above a file in which a short version may stand: CMIP5 has the variable
+between.
+"""
 _COMPARED = 128 * 1024
-"""Bytes from the start of a file, and from its end."""
+"""Bytes that are compared at the start and at the end of a file."""
 
 
 def of_own_version(record: DatasetRecord, transport: Transport) -> DatasetRecord:
-    """The record with no address that leads through ``latest``.
+    """Return the record without addresses through ``latest``.
 
     Raises:
         SourceError: ``source-version-differs``: an address names another version than the DSID.
             ``source-version-moves``: the version's own address does not serve the same bytes.
-        TransportError: it cannot be found out.
+        TransportError: a file cannot be read to find out.
     """
     for file in record.files:
         for place in filter(None, (file.url, file.path)):
@@ -45,7 +47,7 @@ def of_own_version(record: DatasetRecord, transport: Transport) -> DatasetRecord
 
 
 def named_by_version(record: DatasetRecord) -> DatasetRecord:
-    """The record with ``latest`` replaced by the version in every URL; nothing is looked up."""
+    """Return the record with ``latest`` replaced by the version in every URL. No file is read."""
     files = (replace(file, url=_own_address(file.url, record.id)) for file in record.files)
     return replace(record, files=tuple(files))
 
@@ -60,7 +62,7 @@ def _moves(place: str) -> bool:
 
 
 def _own_address(place: str, dataset_id: DatasetId) -> str:
-    """``latest`` replaced by the version, wherever it is a directory of its own."""
+    """Replace ``latest`` by the version, wherever it is a directory name."""
     return re.sub(rf"/{_MOVES}(?=/)", f"/v{dataset_id.version}", place)
 
 
@@ -74,9 +76,9 @@ def _check_version(place: str, dataset_id: DatasetId) -> None:
     if stated and int(stated[0]) != int(dataset_id.version):
         raise SourceError(
             str(dataset_id),
-            f"has the file {place}, which is of version v{stated[0]}",
+            f"has the file {place}, which belongs to version v{stated[0]}",
             expected=f"files of v{dataset_id.version}",
-            todo="Give the version that the files are of, or the files of this version.",
+            todo="Correct the version in the dataset id, or give the files of this version.",
             code="source-version-differs",
         )
 
@@ -93,7 +95,7 @@ def _fixed(file: FileRecord, dataset_id: DatasetId, transport: Transport) -> Fil
 
 
 def _fixed_path(path: str, dataset_id: DatasetId) -> str:
-    """The version's own path on this machine; the path itself where it leads through no link."""
+    """Return the version's own local path; the path itself if it leads through no link."""
     if not _moves(path):
         return path
     real = os.path.realpath(path)
@@ -102,24 +104,26 @@ def _fixed_path(path: str, dataset_id: DatasetId) -> str:
     if os.path.exists(own) and os.path.exists(path) and os.path.samefile(own, path):
         return own
     if _moves(real):
-        raise _moving(path, own, dataset_id, "is no link to the version's own directory")
+        raise _moving(path, own, dataset_id, "does not link to the directory of the version")
     return real
 
 
 def _check_same(url: str, own: str, dataset_id: DatasetId, transport: Transport) -> None:
-    """Refuse to take the version's own URL for a file if other bytes are there."""
+    """Refuse to replace the URL of a file by the version's own URL if other bytes are there."""
     try:
         served = [_ends(place, transport) for place in (own, url)]
     except TransportError as error:
         if error.retryable:
             raise
-        raise _moving(url, own, dataset_id, f"cannot be had there: {error.found}") from error
+        raise _moving(
+            url, own, dataset_id, f"cannot be read at the version's address: {error.found}"
+        ) from error
     if served[0] != served[1]:
-        raise _moving(url, own, dataset_id, "is another file there")
+        raise _moving(url, own, dataset_id, "holds another file than the version's address")
 
 
 def _ends(url: str, transport: Transport) -> tuple[int, bytes, bytes]:
-    """Size, first and last bytes of a file."""
+    """Return size, first and last bytes of a file."""
     head = transport.read_head(url, _COMPARED)
     start = max(head.size - _COMPARED, len(head.data))
     (tail,) = transport.read_ranges([Range(url, start, head.size)])
@@ -129,8 +133,8 @@ def _ends(url: str, transport: Transport) -> tuple[int, bytes, bytes]:
 def _moving(place: str, own: str, dataset_id: DatasetId, reason: str) -> SourceError:
     return SourceError(
         str(dataset_id),
-        f"leads through `latest`, which will lead to another version: {place} {reason} ({own})",
-        expected="the version's own address",
+        f"uses `latest`, which will later point to another version: {place} {reason} ({own})",
+        expected="the address of the version itself",
         todo="Publish the dataset from the directory of its version, not from `latest`.",
         code="source-version-moves",
     )

@@ -29,15 +29,17 @@ if TYPE_CHECKING:
     from ..settings import Settings  # Importing pydantic takes a quarter of a second.
 
 LARGE = 32 * 2**20
-"""Bytes of the files of a dataset that is staged by several processes."""
+"""A dataset whose files have more bytes than this is staged by several processes."""
 MUCH = 256 * 2**20
-"""Decoded bytes that one process compares in two seconds: more of them are shared."""
+"""Decoded bytes that one process compares in two seconds: larger proofs are shared."""
 MOST_PROVERS = 4
-"""Processes that share a proof. Each takes some 300 MiB of memory."""
+"""The most processes that share a proof. Each takes some 300 MiB of memory."""
 MOST_SENT = 10**6
-"""Chunks whose references are sent from one process to another. More stay where they were made."""
+"""The most chunks whose references are sent between processes. References with more chunks stay in
+the process that made them.
+"""
 _CORNERS = 8
-"""Chunks of a variable of one file that are always compared, about."""
+"""Approximate number of chunks of a variable of one file that are always compared."""
 
 
 def staged_apart(
@@ -100,7 +102,8 @@ def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) ->
     """Scan and write, and fetch once what each of the provers reads of every file.
 
     Returns:
-        What others prove; or the result, if there are too many references to send them around.
+        The outputs, for other processes to prove; or the proved result, if there are too many
+            references to send them.
     """
     made = make(work, transport, progress=progress)
     if made.references.chunk_count > MOST_SENT:
@@ -117,8 +120,8 @@ def _prove(
 
 
 def _count_provers(references: ReferenceSet, samples: int) -> int:
-    """Return how many processes share the proof: one for each core, if there is as much to compare
-    and as many files.
+    """Return how many processes share the proof: one for each core, if there are enough bytes to
+    compare and enough files.
     """
     compared = 0
     for file in references.files:
@@ -130,11 +133,11 @@ def _count_provers(references: ReferenceSet, samples: int) -> int:
 
 
 class _Together:
-    """Tells how far a step is that several processes share. What the first process tells is passed
-    on, with the numbers of all processes.
+    """Reports the progress of a step that several processes share: each report of the first process
+    is passed on, with the sums over all processes.
 
     Args:
-        progress: is told.
+        progress: receives the progress.
         count: number of processes.
     """
 
@@ -156,7 +159,7 @@ class _Together:
         return self._like_progress(tell)
 
     def of_another(self, number: int) -> Progress:
-        """Return the callback of another process. It only notes what it is told."""
+        """Return the callback of another process. It only stores what it receives."""
 
         def note(_: str, step: str) -> None:
             if isinstance(step, Doing):
@@ -165,19 +168,19 @@ class _Together:
         return self._like_progress(note)
 
     def end(self) -> None:
-        """Tell that all processes are done."""
+        """Report that all processes are done."""
         last = self._doing[0]
         if last is not None:
             whole = self._sum(last)
             self._progress(self._name, Doing(str(whole), whole.total, whole.total))
 
     def _like_progress(self, tell: Progress) -> Progress:
-        """Return a callback that wants to know as much as the caller's own."""
+        """Return a callback that receives as many details as the caller's own."""
         return Detailed(tell) if isinstance(self._progress, Detailed) else tell
 
     def _sum(self, first: Doing) -> Doing:
-        """Add up the numbers of all processes. A process that has not begun the step is taken to
-        have as much to do as the first.
+        """Sum the numbers of all processes. A process that has not begun the step counts with the
+        total of the first one.
         """
         done = 0
         total = 0

@@ -1,10 +1,10 @@
-"""For tests of whatever talks to an ESGF data node or index: servers on the loopback, and CMIP-like
-files named by their defect.
+"""Test tools for programs that use an ESGF data node or index: servers on the loopback, and
+CMIP-like files that are named after their defects.
 
 The pytest plugin (``pytest -p esgvzarr.testing.plugin``) offers the same as fixtures:
 ``thredds_server``, ``nginx_server``, ``stac_server``, ``pgstac_server``, ``solr_server``,
-``globus_server``, ``cmip_files``. Needs the extra ``test``; nothing of it is imported before it is
-used.
+``globus_server``, ``cmip_files``. It needs the extra ``test``; submodules are imported when they
+are first used.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ _HOME_OF: dict[str, str] = {}
 for _module, _names in _HOMES.items():
     _HOME_OF |= dict.fromkeys(_names, _module)
 
-if "pytest" in sys.modules:  # a failed conformance test shows what was compared
+if "pytest" in sys.modules:  # A failed conformance test then shows the compared values.
     sys.modules["pytest"].register_assert_rewrite(
         f"{__name__}.conformance", f"{__name__}.output_conformance"
     )

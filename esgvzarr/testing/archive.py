@@ -1,4 +1,4 @@
-"""An archive of many small datasets below one data root, made in little time and space: their files
+"""An archive of many small datasets below one data root. It takes little time and space: its files
 are hard links to a few.
 """
 
@@ -18,13 +18,13 @@ _VARIETIES = 5
 
 
 def write_archive(root: Path, count: int, *, refused: int = 0) -> dict[str, list[Path]]:
-    """Write datasets that differ in their variant label, and as far as ``_VARIETIES`` goes in their
-    values.
+    """Write datasets that differ in their variant label, and some of them in their values
+    (``_VARIETIES``).
 
     Args:
         root: data root; the DRS is below it.
-        count: of datasets.
-        refused: the first so many of them have files that overlap in time, with other values.
+        count: number of datasets.
+        refused: this many of the first datasets have files that overlap in time with other values.
 
     Returns:
         Dataset id -> its files.

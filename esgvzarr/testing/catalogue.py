@@ -1,4 +1,6 @@
-"""THREDDS catalogues (InvCatalog 1.0) as the ESGF publisher and TDS write them; pure."""
+"""THREDDS catalogues (InvCatalog 1.0) as the ESGF publisher and TDS write them. No input or
+output.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class CatalogueFile:
 
     name: str
     url_path: str
-    """Below the base of the HTTPServer service."""
+    """Path below the base of the HTTPServer service."""
     size: int
     checksum: str
     """SHA-256, lower-case hex."""
@@ -30,7 +32,9 @@ class CatalogueFile:
 
 
 def describe_file(path: Path, url_path: str) -> CatalogueFile:
-    """Read what a catalogue says of a file; the tracking id is the first handle among its bytes."""
+    """Return what a catalogue states about a file; the tracking id is the first handle among its
+    bytes.
+    """
     content = path.read_bytes()
     handle = _HANDLE.search(content)
     return CatalogueFile(
@@ -43,7 +47,7 @@ def describe_file(path: Path, url_path: str) -> CatalogueFile:
 
 
 def catalogue_of_references(name: str, references: Iterable[tuple[str, str]]) -> str:
-    """A catalogue of ``catalogRef``s: (title, href) of each."""
+    """Return a catalogue of ``catalogRef`` elements, from (title, href) of each."""
     refs = "".join(
         f'  <catalogRef xlink:title={quoteattr(title)} xlink:href={quoteattr(href)} name=""/>\n'
         for title, href in references
@@ -54,8 +58,8 @@ def catalogue_of_references(name: str, references: Iterable[tuple[str, str]]) ->
 def catalogue_of_directory(
     name: str, base: str, subdirectories: Sequence[str], files: Iterable[tuple[str, str, int]]
 ) -> str:
-    """What TDS makes of a ``datasetScan``: (name, urlPath, bytes) of each file, a ``catalogRef``
-    for each subdirectory.
+    """Return the catalogue that TDS makes of a ``datasetScan``: (name, urlPath, bytes) of each
+    file, a ``catalogRef`` for each subdirectory.
     """
     refs = "".join(
         f"    <catalogRef xlink:title={quoteattr(sub)} "
@@ -75,7 +79,7 @@ def catalogue_of_directory(
 
 
 def catalogue_of_dataset(dataset_id: str, base: str, files: Iterable[CatalogueFile]) -> str:
-    """What the ESGF publisher writes for a dataset."""
+    """Return the catalogue that the ESGF publisher writes for a dataset."""
     master_id, _, version = dataset_id.rpartition(".v")
     properties = _property("dataset_id", master_id) + _property("dataset_version", version)
     entries = "".join(_file_entry(dataset_id, file) for file in files)

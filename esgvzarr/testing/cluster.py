@@ -1,6 +1,4 @@
-"""A Dask cluster on the loopback: a scheduler and worker processes of their own, which may be
-killed.
-"""
+"""A Dask cluster on the loopback: a scheduler and worker processes, which tests may kill."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from .processes import free_port, listens, start, wait_until
 
 @contextmanager
 def dask_cluster(workers: int = 2) -> Iterator[str]:
-    """The address of a scheduler with so many workers of one thread each. A worker that is killed
-    is replaced by its nanny.
+    """Start a scheduler with this many workers of one thread each, and give its address. A worker
+    that is killed is replaced by its nanny.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="esgvzarr-dask-")))

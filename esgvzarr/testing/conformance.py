@@ -1,5 +1,5 @@
-"""What every index must do, as a class: a new index subclasses it and gives it the fixture
-``index``.
+"""Tests that every index must pass, as a class: the tests of a new index subclass it and define the
+fixture ``index``.
 
 ::
 
@@ -63,9 +63,9 @@ LINK = AccessLink(
     local_path=f"{str(DATASET).replace('.', '/')}/{DATASET}.json",
 )
 CHANGED = replace(LINK, size=123457, sha256="fedcba9876543210" * 4)
-"""The same place, other bytes."""
+"""A link to the same place, with other bytes."""
 MOVED = replace(CHANGED, href=f"https://{NODE}/zarr/{DATASET}.json", local_path=None)
-"""Another place of the same data node."""
+"""A link to another place of the same data node."""
 OTHER_NODES = replace(
     LINK, href=LINK.href.replace(NODE, "replica.example.org"), data_node="replica.example.org"
 )
@@ -76,7 +76,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def _timeless(rest: object) -> str:
-    """Without the times at which something was made or changed."""
+    """Return a record without the times at which it was made or changed."""
     return _TIME.sub("", json.dumps(rest, sort_keys=True))
 
 
@@ -97,26 +97,28 @@ class IndexTests:
         return index
 
     def shown(self, link: AccessLink) -> AccessLink:
-        """What of a link the index has a place for; all, unless it is told otherwise."""
+        """Return the part of a link that the index can store; all of it by default."""
         return link
 
     def rest(self, record: Mapping[str, Any]) -> Any:
-        """What of a record must not change when a link comes and goes; a STAC item's assets, unless
-        it is told otherwise.
+        """Return the part of a record that must not change when a link is added and removed; by
+        default the assets of a STAC item.
         """
         return record["assets"]
 
     def test_follows_the_protocol(self, index: Index) -> None:
-        """An index has the verbs that others rely on."""
+        """An index has all methods of the protocol."""
         assert isinstance(index, Index)
 
     def test_is_not_named_by_an_empty_configuration(self, index: Index) -> None:
-        """Or else no other index could be used."""
+        """An index is not chosen by an empty configuration; otherwise no other index could be
+        used.
+        """
         assert type(index).configured({}, "") is None
         assert type(index).location_at("https://example.org/page.html", b"<html>") == ""
 
     def test_previews_what_a_link_changes(self, index: Index) -> None:
-        """The preview is what is shown afterwards, and the record itself is left alone."""
+        """The preview equals the record after the change, and the record itself is not changed."""
         before = record_in(index, RECORD)
         assert before is not None
         kept = copy.deepcopy(before)
@@ -132,13 +134,13 @@ class IndexTests:
         assert _timeless(self.rest(shown)) == _timeless(self.rest(after))
 
     def test_previews_a_link_of_a_dataset_that_is_not_registered_yet(self, index: Index) -> None:
-        """As much as the link is made from is known before."""
+        """The record of an unregistered dataset has all that a link needs."""
         after = index.with_link(index.to_be(RECORD), LINK)
         assert after is not None
         assert LINK.href in json.dumps(after)
 
     def test_finds_the_record(self, index: Index) -> None:
-        """The record is shown as it is; one that is not there is None, not an error."""
+        """The record is returned as it is; a missing record is None, not an error."""
         record = index.find(DATASET)
         assert record is not None
         assert str(DATASET) in str(record["id"])
@@ -146,14 +148,14 @@ class IndexTests:
         assert index.links(ABSENT) == ()
 
     def test_describes_the_dataset(self, index: Index) -> None:
-        """Whatever is to be known of its files is there, for the data node that was asked for."""
+        """The documents describe all files of the requested data node."""
         found = from_index(index.documents(DATASET, NODE), DATASET)
         assert (found.id, found.data_node) == (DATASET, NODE)
         assert {file.url for file in found.files} == {file.url for file in RECORD.files}
         assert not index.documents(ABSENT, NODE)
 
     def test_lists_its_datasets(self, index: Index) -> None:
-        """Each once for each of its data nodes, whatever the pages."""
+        """Each dataset is listed once for each of its data nodes, whatever the pages."""
         found: list[tuple[str, str]] = []
         page = ""
         while True:
@@ -167,26 +169,26 @@ class IndexTests:
         assert len(found) == len(set(found))
 
     def test_shows_an_added_link(self, index: Index) -> None:
-        """What was added is what is read, field for field."""
+        """The link that is read equals the link that was added, field for field."""
         assert index.links(DATASET) == ()
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         assert index.links(DATASET) == (self.shown(LINK),)
 
     def test_adds_once(self, index: Index) -> None:
-        """The same link again changes nothing."""
+        """Adding the same link again changes nothing."""
         index.add_link(DATASET, LINK)
         before = index.find(DATASET)
         assert index.add_link(DATASET, LINK) is LinkState.UNCHANGED
         assert index.find(DATASET) == before
 
     def test_replaces_its_own_link(self, index: Index) -> None:
-        """A data node has one link on a dataset: the new one takes the place of the old."""
+        """A data node has one link on a dataset: a new one replaces the old one."""
         index.add_link(DATASET, LINK)
         assert index.add_link(DATASET, MOVED) is LinkState.ADDED
         assert index.links(DATASET) == (self.shown(MOVED),)
 
     def test_shows_other_bytes(self, index: Index) -> None:
-        """Other bytes in the same place are a change to an index that shows a checksum."""
+        """Other bytes at the same place are a change for an index that shows a checksum."""
         index.add_link(DATASET, LINK)
         expected = (
             LinkState.UNCHANGED if self.shown(CHANGED) == self.shown(LINK) else LinkState.ADDED
@@ -195,7 +197,7 @@ class IndexTests:
         assert index.links(DATASET) == (self.shown(CHANGED),)
 
     def test_keeps_the_links_of_other_nodes(self, index: Index) -> None:
-        """Adding or changing a link leaves all others as they are."""
+        """Adding or changing a link changes no other link."""
         index.add_link(DATASET, OTHER_NODES)
         assert index.add_link(DATASET, LINK) is LinkState.ADDED
         assert index.add_link(DATASET, MOVED) is LinkState.ADDED
@@ -206,7 +208,7 @@ class IndexTests:
 
     @pytest.mark.parametrize("first", [LINK, OTHER_NODES], ids=["ours-first", "theirs-first"])
     def test_removes_its_own_link_only(self, index: Index, first: AccessLink) -> None:
-        """The record stays, and so do the other nodes' links, in any order of registration."""
+        """The record and the links of other nodes stay, in any order of registration."""
         index.add_link(DATASET, first)
         index.add_link(DATASET, LINK if first is OTHER_NODES else OTHER_NODES)
         assert index.remove_link(DATASET, LINK) is LinkState.REMOVED
@@ -215,7 +217,7 @@ class IndexTests:
         assert index.links(DATASET) == ()
 
     def test_leaves_the_rest_of_the_record_alone(self, index: Index) -> None:
-        """Adding and removing a link brings the record's files back as they were."""
+        """Adding and removing a link leaves the record's files unchanged."""
         before = index.find(DATASET)
         index.add_link(DATASET, LINK)
         index.remove_link(DATASET, LINK)
@@ -225,12 +227,12 @@ class IndexTests:
         assert self.rest(after) == self.rest(before)
 
     def test_removes_once(self, index: Index) -> None:
-        """What is not there needs no removing."""
+        """Removing a missing link changes nothing."""
         assert index.remove_link(DATASET, LINK) is LinkState.UNCHANGED
         assert index.remove_link(ABSENT, LINK) is LinkState.UNCHANGED
 
     def test_removes_no_other_href(self, index: Index) -> None:
-        """A link to another place than the one named stays."""
+        """A link to another place than the named one stays."""
         index.add_link(DATASET, LINK)
         assert (
             index.remove_link(DATASET, replace(LINK, href=LINK.href + ".old"))
@@ -239,13 +241,13 @@ class IndexTests:
         assert index.links(DATASET) == (self.shown(LINK),)
 
     def test_refuses_a_dataset_that_is_not_there(self, impatient_index: Index) -> None:
-        """A link needs a registered dataset."""
+        """A link cannot be added to a dataset that is not registered."""
         with pytest.raises(LinkError) as caught:
             impatient_index.add_link(ABSENT, LINK)
         assert caught.value.code == "index-item-missing"
 
     def test_refuses_a_link_that_would_mislead(self, index: Index) -> None:
-        """A link without a sound checksum never gets in."""
+        """A link without a valid checksum is refused."""
         with pytest.raises(LinkError) as caught:
             index.add_link(DATASET, replace(LINK, sha256="ABC"))
         assert caught.value.code == "index-asset-invalid"

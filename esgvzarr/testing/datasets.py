@@ -1,4 +1,4 @@
-"""CMIP-like datasets on disk: say what a file holds in a ``FileSpec``, change one thing with
+"""CMIP-like datasets on disk: describe a file by a ``FileSpec``, change one field with
 ``dataclasses.replace``, write it.
 
 Equal specs give equal values, and the values of a month are the same in every file that holds it.
@@ -42,7 +42,7 @@ Extra = Callable[[netCDF4.Dataset, "FileSpec"], None]
 FileFormat = Literal[
     "NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"
 ]
-"""As netCDF4 names them."""
+"""File formats, as netCDF4 names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +55,25 @@ class FileSpec:
     """Months since January 1850."""
     months: int = 12
     units: str = "days since 1850-01-01"
-    """Of time and its bounds."""
+    """Units of time and its bounds."""
     calendar: str = "standard"
     step: int = 1
     """Months from one step to the next; each step is a mean of one month."""
     grid: tuple[int, int] = (4, 6)
-    """Latitudes, longitudes."""
+    """Numbers of latitudes and longitudes."""
     format: FileFormat = "NETCDF4"
     unlimited: bool = True
-    """Whether time is; a netCDF-3 file has record variables then."""
+    """Whether time is unlimited; a netCDF-3 file then has record variables."""
     dtype: str = "f4"
-    """Of ``tas``, with byte order."""
+    """Type of ``tas``, with byte order."""
     time_dtype: str = "f8"
-    """Of time and its bounds; integers lose the half days."""
+    """Type of time and its bounds; integers lose the half days."""
     time_fill: float | None = None
     """``_FillValue`` of time."""
     chunks: tuple[int, int, int] | None = None
-    """Of ``tas``; None leaves it to netCDF."""
+    """Chunk shape of ``tas``; None leaves it to netCDF."""
     time_chunk: int | None = None
-    """Of ``time``; None leaves it to netCDF: 512 where time is unlimited."""
+    """Chunk length of ``time``; None leaves it to netCDF: 512 if time is unlimited."""
     compression: str | None = None
     """``zlib``, ``zstd``, ``bzip2``, ``szip``."""
     level: int = 4
@@ -87,10 +87,10 @@ class FileSpec:
     """``scale_factor`` and ``add_offset`` of ``tas``, for an integer ``dtype``."""
     variable_units: str = "K"
     bounds: str = "time_bnds"
-    """What the attribute ``bounds`` of time names; empty: it has none."""
+    """Name in the attribute ``bounds`` of time; if empty, time has no such attribute."""
     height: float = 2.0
     coordinate_dtype: str = "f8"
-    """Of latitude and longitude."""
+    """Type of latitude and longitude."""
     latitude_step: float = 1.0
     """-1.0: north to south."""
     latitude_noise: float = 0.0
@@ -100,25 +100,25 @@ class FileSpec:
     omit: tuple[str, ...] = ()
     """Variables that are left out."""
     name: str = ""
-    """File name, with subdirectories; empty: as the DRS has it."""
+    """File name, with subdirectories; if empty, the name by the DRS."""
     seed: int = 0
     extra: tuple[Extra, ...] = ()
 
     @property
     def file_name(self) -> str:
-        """``name``, or the DRS' own."""
+        """Return ``name``, or the name by the DRS."""
         span = f"{_stamp(self.start)}-{_stamp(self.start + (self.months - 1) * self.step)}"
         return self.name or f"tas_Amon_UKESM1-0-LL_historical_r1i1p1f2_gn_{span}.nc"
 
     @property
     def tracking_id(self) -> str:
-        """A handle that differs where anything else does."""
+        """Return a handle that differs if any field differs."""
         identity = repr(replace(self, extra=()))
         return f"hdl:21.14100/{uuid.uuid5(uuid.NAMESPACE_URL, identity)}"
 
 
 def specs_of(lengths: Sequence[int] = (12, 12, 12), **changes: Any) -> list[FileSpec]:
-    """Specs of files that follow each other in time, of so many months each; ``changes`` are fields
+    """Return specs of consecutive files of these numbers of months; ``changes`` are fields
     of all.
     """
     starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
@@ -131,8 +131,8 @@ def specs_of(lengths: Sequence[int] = (12, 12, 12), **changes: Any) -> list[File
 def write_monthly(
     directory: Path, *, lengths: Sequence[int] = (12, 12, 12), **changes: Any
 ) -> list[Path]:
-    """Write files that follow each other in time, of so many months each; ``changes`` are fields of
-    all ``FileSpec``s.
+    """Write consecutive files of these numbers of months; ``changes`` are fields of all
+    ``FileSpec``s.
     """
     return write_files(directory, specs_of(lengths, **changes))
 
@@ -158,7 +158,7 @@ def write_file(directory: Path, spec: FileSpec) -> Path:
 
 
 def values_of(spec: FileSpec) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """What ``tas`` holds before it is packed or rounded to its dtype."""
+    """Return the values of ``tas`` before they are packed or rounded to its dtype."""
     steps = [
         280 + 10 * np.random.default_rng([spec.seed, month]).standard_normal(spec.grid)
         for month in _months(spec)
@@ -208,7 +208,7 @@ def _months(spec: FileSpec) -> range:
 
 
 def _first_days(spec: FileSpec, later: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The first days of the months so many months later than each step's."""
+    """Return the first days of the months that are ``later`` months after each step's."""
     dates = []
     for step in _months(spec):
         years, month = divmod(step + later, 12)

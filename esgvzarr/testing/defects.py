@@ -1,5 +1,5 @@
-"""Datasets named by their defect: each rule of docs/explanation/trust.md as files on disk, and what
-must become of them.
+"""Datasets named after their defects: each rule of docs/explanation/trust.md as files on disk, with
+the expected outcome.
 
 ``DEFECTS[name].make(directory)`` writes the files and returns them in the order in which a record
 would list them.
@@ -19,28 +19,28 @@ from .datasets import Extra
 from .recipes import Recipe, Spoil
 
 EQUAL = "equal"
-"""The outcome of files that can be referenced: a reader gets what they hold, value for value."""
+"""The outcome of files that can be referenced: a reader gets their values exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One way in which files of a dataset are hard to reference."""
+    """One way in which the files of a dataset are hard to reference."""
 
     name: str
     rule: int
-    """Of docs/explanation/trust.md; 0 for files without any defect."""
+    """Number of the rule in docs/explanation/trust.md; 0 for files without a defect."""
     recipe: Recipe
     outcome: str = EQUAL
     """``equal``, or the stable code of the refusal."""
 
     def make(self, directory: Path) -> list[Path]:
-        """Write the files; they are returned as a record would list them."""
+        """Write the files, and return them in the order of a record."""
         return self.recipe.write(directory)
 
 
 def _all(*extra: Extra, lengths: Sequence[int] | None = None, **changes: Any) -> Recipe:
-    """All files with these changes; ``lengths`` are months of each file, where these are not three
-    years.
+    """Apply these changes to all files; ``lengths`` are the months of each file, three years by
+    default.
     """
     files = (
         tuple({"start": sum(lengths[:n]), "months": months} for n, months in enumerate(lengths))
@@ -51,7 +51,7 @@ def _all(*extra: Extra, lengths: Sequence[int] | None = None, **changes: Any) ->
 
 
 def _second(common: dict[str, Any] | None = None, **changes: Any) -> Recipe:
-    """Three years, of which the second file differs by these changes."""
+    """Three yearly files, of which the second differs by these changes."""
     return Recipe(common or {}, changes)
 
 
@@ -70,17 +70,17 @@ def _overlap(
 
 
 def _files(*files: Mapping[str, Any]) -> Recipe:
-    """These files."""
+    """Files with these fields."""
     return Recipe(files=files)
 
 
 def _spoilt(spoil: Spoil, *, lengths: Sequence[int] | None = None, **changes: Any) -> Recipe:
-    """The second file is spoilt after it was written."""
+    """Damage the second file after it was written."""
     return replace(_all(lengths=lengths, **changes), spoil_second=(spoil,))
 
 
 def _all_spoilt(spoil: Spoil, **changes: Any) -> Recipe:
-    """Each file is worked over after it was written."""
+    """Change each file after it was written."""
     return replace(_all(**changes), spoil_every=(spoil,))
 
 
@@ -89,7 +89,7 @@ _FIVE: dict[str, Any] = {"chunks": (5, 4, 6)}
 _INTEGER_HOURS: dict[str, Any] = {"time_dtype": "i4", "units": "hours since 1850-01-01"}
 _PACKED: dict[str, Any] = {"dtype": "i2", "fill_value": -32768, "scale_offset": (0.01, 273.0)}
 _ALTERNATING: tuple[Mapping[str, Any], ...] = ({"step": 2}, {"start": 1, "step": 2})
-"""Each file has every other month."""
+"""Two files, each with every other month."""
 _LARGE: dict[str, Any] = {
     "grid": (600, 600),
     "dtype": "f4",
@@ -97,7 +97,7 @@ _LARGE: dict[str, Any] = {
     "compression": "zlib",
     "level": 1,
 }
-"""Chunks of 1.4 MB: too large to be kept inline."""
+"""Chunks of 1.4 MB, too large to be stored inline."""
 
 _TABLE = (
     Defect("plain", 0, _all()),
@@ -583,6 +583,6 @@ _TABLE = (
 )
 
 DEFECTS: dict[str, Defect] = {defect.name: defect for defect in _TABLE}
-"""All, by name. Rule 28 (a source replaced later) is a matter of time: write a dataset again with
+"""All defects, by name. For rule 28 (a source that is replaced later), write a dataset again with
 another ``seed``.
 """

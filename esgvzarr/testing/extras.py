@@ -1,5 +1,5 @@
-"""What a ``FileSpec`` has no field for: more things to put into a file, and ways to spoil it once
-it is written.
+"""Additions to files that a ``FileSpec`` has no field for, and ways to damage a file after it was
+written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def add_auxiliary_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_moved_auxiliary_grid(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """The same, a tenth of a degree off."""
+    """The same, moved by a tenth of a degree."""
     _add_auxiliary_grid(file, spec, 0.1)
 
 
@@ -41,7 +41,7 @@ def change_history(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_scalar_integer(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """A grid mapping as CF has it: a scalar without meaning but in its attributes."""
+    """A grid mapping as in CF: a scalar whose meaning is in its attributes."""
     crs = file.createVariable("crs", "i4", ())
     crs.setncatts({"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6371229.0})
     crs[...] = 7
@@ -112,9 +112,7 @@ def add_group(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_shorter(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """Variables along time of which the last steps were never written: their HDF5 extent stays
-    shorter.
-    """
+    """Variables along time whose last steps were never written: their HDF5 extent stays shorter."""
     file.createVariable("short", "f4", ("time", "lat", "lon"))[:5] = np.ones((5, *spec.grid))
     file.createVariable("short_filled", "f4", ("time",), fill_value=-1.0)[:5] = np.zeros(5)
 
@@ -134,8 +132,8 @@ def add_shorter_in_chunk(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_shorter_inside(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """Time is not the first dimension and was never written to its end: netCDF-C 4.10 hands out
-    values in wrong places.
+    """Time is not the first dimension and was never written to its end: netCDF-C 4.10 returns
+    values at wrong places.
     """
     file.createVariable("short_inside", "f4", ("lat", "time"))[:, :5] = np.arange(
         5.0 * spec.grid[0]
@@ -153,8 +151,8 @@ def add_shorter_without_fill(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_record_variable(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """One record variable of 2-byte values, three a record: netCDF-3 does not pad it, since it is
-    the only one.
+    """One record variable of 2-byte values, three per record: netCDF-3 does not pad it, because it
+    is the only one.
     """
     file.createDimension("record", None)
     file.createDimension("three", 3)
@@ -199,8 +197,8 @@ def add_scale_offset_filter(path: Path) -> None:
 
 
 def store_chunk_unfiltered(path: Path) -> None:
-    """The second chunk of ``tas`` is stored as it is, its filter mask says that all filters were
-    skipped; its values stay.
+    """The second chunk of ``tas`` is stored unfiltered; its filter mask states that all filters
+    were skipped. Its values stay the same.
     """
     with h5py.File(path, "r+") as file:
         tas = file["tas"]
@@ -213,35 +211,35 @@ def store_chunk_unfiltered(path: Path) -> None:
 
 
 def change_one_value(path: Path) -> None:
-    """The last number of the sixth step is another one, as stored."""
+    """Change the last stored number of the sixth step."""
     with netCDF4.Dataset(path, "a") as file:
         file.set_auto_maskandscale(False)
         file["tas"][5, -1, -1] += 1
 
 
 def move_bounds(path: Path) -> None:
-    """The first step begins a day earlier."""
+    """Let the first step begin a day earlier."""
     with netCDF4.Dataset(path, "a") as file:
         file["time_bnds"][0, 0] -= 1
 
 
 def truncate(path: Path) -> None:
-    """Only the first two thirds of the file arrived."""
+    """Keep only the first two thirds of the file."""
     os.truncate(path, path.stat().st_size * 2 // 3)
 
 
 def replace_by_html(path: Path) -> None:
-    """A login page that was saved in place of the file."""
+    """Replace the file by a login page."""
     path.write_text(LOGIN_PAGE)
 
 
 def empty(path: Path) -> None:
-    """Nothing arrived."""
+    """Remove all bytes."""
     path.write_bytes(b"")
 
 
 def break_header(path: Path) -> None:
-    """HDF5's signature, and a superblock of a version that does not exist."""
+    """Write HDF5's signature and a superblock of a version that does not exist."""
     content = bytearray(path.read_bytes())
     content[8] = 0xEE
     path.write_bytes(content)

@@ -1,6 +1,4 @@
-"""What data nodes do wrong, each as a frozen thing that stands between a request and its usual
-answer.
-"""
+"""Faults of data nodes, each as a frozen object that changes the usual answer to a request."""
 
 from __future__ import annotations
 
@@ -25,34 +23,34 @@ LOGIN_PAGE = (
 
 
 class Fault(Protocol):
-    """Answers in place of ``answer``, which has the usual answer."""
+    """Answers instead of ``answer``, which returns the usual answer."""
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The answer under this fault."""
+        """Return the answer with this fault."""
         ...
 
 
 class FaultPlan:
-    """Which faults answer for which requests; later ones stand before earlier ones."""
+    """Faults by request; the latest fault that matches applies."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._planned: list[_Planned] = []
 
     def add(self, fault: Fault, paths: str, methods: Collection[str]) -> None:
-        """Let ``fault`` answer for the URL paths that match a glob, and the methods (all, if
-        empty).
+        """Apply ``fault`` to requests whose URL path matches a glob, and with these methods (all,
+        if empty).
         """
         with self._lock:
             self._planned.append(_Planned(fault, paths, frozenset(methods)))
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         with self._lock:
             self._planned.clear()
 
     def answer(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer, or what the faults make of it."""
+        """Return the usual answer, or the answer with the faults that match."""
         with self._lock:
             meant = [planned for planned in self._planned if planned.is_meant(asked)]
             earlier = [planned.count(asked.path) for planned in meant]
@@ -74,7 +72,7 @@ class _Planned:
         )
 
     def count(self, path: str) -> int:
-        """How often it was asked for before."""
+        """Count a request for a path, and return how many came before."""
         earlier = self.counts.get(path, 0)
         self.counts[path] = earlier + 1
         return earlier
@@ -85,36 +83,36 @@ class _Planned:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Each request takes this much longer. Requests on other connections go on meanwhile."""
+    """Delays each request. Requests on other connections are answered meanwhile."""
 
     seconds: float
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """Sleep, then the usual answer."""
+        """Sleep, then return the usual answer."""
         time.sleep(self.seconds)
         return answer(asked)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Always this status, such as 403, 404 or 500."""
+    """Answers always with this status, such as 403, 404 or 500."""
 
     code: int
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The status and its phrase."""
+        """Return the status and its phrase."""
         return text_response(self.code, HTTPStatus(self.code).phrase)
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """503 to the first ``times`` requests of each path."""
+    """Answers 503 to the first ``times`` requests of each path."""
 
     times: int = 1
     retry_after_s: int = 0
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """503 with ``Retry-After``, or the usual answer."""
+        """Return 503 with ``Retry-After``, or the usual answer."""
         return (
             answer(asked)
             if asked.earlier >= self.times
@@ -124,33 +122,33 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection is reset at the first ``times`` requests of each path."""
+    """Resets the connection at the first ``times`` requests of each path."""
 
     times: int = 1
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """A reset, or the usual answer."""
+        """Return a reset, or the usual answer."""
         return answer(asked) if asked.earlier >= self.times else Response(0, reset=True)
 
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """The request is acted upon, and then the answer goes wrong."""
+    """Carries out the request, and then gives a faulty answer."""
 
     fault: Fault
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """What the fault makes of the usual answer, which is given in any case."""
+        """Return the fault's version of the usual answer, which is made in any case."""
         given = answer(asked)
         return self.fault.apply(asked, lambda _: given)
 
 
 @dataclass(frozen=True, slots=True)
 class NoRanges:
-    """``Range`` is ignored: 200 and the whole file."""
+    """Ignores ``Range``: answers 200 with the whole file."""
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The answer to the same request without ``Range``."""
+        """Return the answer to the same request without ``Range``."""
         response = answer(replace(asked, range=None))
         return replace(
             response,
@@ -162,28 +160,29 @@ class NoRanges:
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """The connection closes after this part of the body that ``Content-Length`` promised."""
+    """Closes the connection after this part of the body that ``Content-Length`` promised."""
 
     kept: float = 0.5
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual head, and less than the usual body."""
+        """Return the usual head, and a part of the usual body."""
         response = answer(asked)
         return replace(response, missing=response.length - int(response.length * self.kept))
 
 
 @dataclass(frozen=True, slots=True)
 class WrongLength:
-    """Every answer says that the file is ``more`` bytes longer than it is (shorter, if negative).
+    """States in every answer that the file is ``more`` bytes longer than it is (shorter, if
+    negative).
 
-    What is sent agrees with what is said: HEAD and 200 with a body padded or cut, 206 with the size
-        in ``Content-Range``.
+    The body agrees with this statement: HEAD and 200 with a body padded or cut, 206 with the size
+    in ``Content-Range``.
     """
 
     more: int
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer, for a file of another size."""
+        """Return the usual answer, for a file of another size."""
         response = answer(asked)
         if response.status == 206:
             said, _, size = response.headers["Content-Range"].rpartition("/")
@@ -206,14 +205,14 @@ class WrongLength:
 
 @dataclass(frozen=True, slots=True)
 class WrongContentRange:
-    """206 with the bytes that were asked for, and a ``Content-Range`` that names others, ``shift``
-    bytes on.
+    """Answers 206 with the requested bytes and the ``Content-Range`` of other bytes, ``shift``
+    bytes later.
     """
 
     shift: int = 1
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer with another ``Content-Range``."""
+        """Return the usual answer with another ``Content-Range``."""
         response = answer(asked)
         if response.status != 206:
             return response
@@ -226,26 +225,26 @@ class WrongContentRange:
 
 @dataclass(frozen=True, slots=True)
 class LoginRedirect:
-    """302 to an HTML login page, as restricted data answer.
+    """Redirects with 302 to an HTML login page, as for restricted data.
 
-    ``ThreddsServer.login_url`` is such a page on what a client must take for another host.
+    ``ThreddsServer.login_url`` is such a page on a host name that clients take for another host.
     """
 
     location: str = "/login"
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """302 without a look at the file."""
+        """Return 302 without looking at the file."""
         return text_response(302, Location=self.location)
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The usual answer with these headers in place of its own; None takes one away."""
+    """Gives the usual answer with these headers in place of its own; None removes a header."""
 
     headers: Mapping[str, str | None]
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer, said otherwise."""
+        """Return the usual answer with these headers."""
         response = answer(asked)
         said = {**response.headers, **self.headers}
         return replace(
@@ -255,14 +254,14 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedAfter:
-    """From the request after the first ``requests`` of each path on, another ETag is stated: the
-    file was replaced by one of the same size.
+    """States another ETag after the first ``requests`` of each path: the file was replaced by one
+    of the same size.
     """
 
     requests: int
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer, and the ETag of one file or the other."""
+        """Return the usual answer, with the ETag of the first or the second file."""
         etag = '"before"' if asked.earlier < self.requests else '"after"'
         response = answer(asked)
         return replace(response, headers={**response.headers, "ETag": etag})
@@ -270,46 +269,46 @@ class ReplacedAfter:
 
 @dataclass(frozen=True, slots=True)
 class ForAgent:
-    """A fault for clients alone whose User-Agent has ``agent`` in it, such as ``aiohttp``, by which
-    stock readers fetch.
+    """Applies a fault only to clients whose User-Agent contains ``agent``, such as ``aiohttp``,
+    which stock readers use.
     """
 
     fault: Fault
     agent: str = "aiohttp"
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer to all others."""
+        """Return the usual answer to all other clients."""
         meant = self.agent in asked.headers.get("User-Agent", "").lower()
         return self.fault.apply(asked, answer) if meant else answer(asked)
 
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
-    """Bodies come at so many bytes a second."""
+    """Sends bodies at this many bytes a second."""
 
     pace: float = 5.0
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer, slowly."""
+        """Return the usual answer, sent slowly."""
         return replace(answer(asked), pace=self.pace)
 
 
 @dataclass(frozen=True, slots=True)
 class Zeros:
-    """The right head, and zeros for bytes."""
+    """Sends the correct head, and zeros instead of the bytes."""
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer without its bytes."""
+        """Return the usual answer with zeros."""
         response = answer(asked)
         return replace(response, body=bytes(len(response.body)))
 
 
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """Bodies are compressed for clients that accept it, ranges too, as by Apache's ``DEFLATE``."""
+    """Compresses bodies for clients that accept it, also ranges, as Apache's ``DEFLATE`` does."""
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The usual answer, compressed."""
+        """Return the usual answer, compressed."""
         response = answer(asked)
         if "gzip" not in asked.headers.get("Accept-Encoding", ""):
             return response
@@ -330,18 +329,18 @@ def _body_of(response: Response) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SlowsDown:
-    """A server that keeps up with ``at_once`` requests: each takes ``seconds``, and as many times
-    longer as more are in flight.
+    """Keeps up with ``at_once`` requests: each takes ``seconds``, and proportionally longer if more
+    are in flight.
     """
 
     seconds: float
     at_once: int
     _running: list[None] = field(default_factory=list)
     peaks: list[int] = field(default_factory=list)
-    """How many requests were in flight, whenever one came."""
+    """Number of requests in flight, at each arrival of one."""
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """Sleep, then the usual answer."""
+        """Sleep, then return the usual answer."""
         self._running.append(None)
         running = len(self._running)
         self.peaks.append(running)
@@ -352,18 +351,18 @@ class SlowsDown:
 
 @dataclass(frozen=True, slots=True)
 class HtmlPage:
-    """200 and an HTML page in place of whatever was asked for."""
+    """Answers 200 with an HTML page to any request."""
 
     html: str = LOGIN_PAGE
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The page."""
+        """Return the page."""
         return text_response(200, self.html, "text/html; charset=utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as the ESGF transaction API describes it (RFC 9457)."""
+    """Answers with an error as the ESGF transaction API describes it (RFC 9457)."""
 
     status_code: int = 403
     title: str = "Forbidden"
@@ -371,7 +370,7 @@ class Problem:
     type: str = "about:blank"
 
     def apply(self, asked: Asked, answer: Answer) -> Response:
-        """The description as JSON, with the path as its instance."""
+        """Return the description as JSON, with the path as its instance."""
         body = {
             "status_code": self.status_code,
             "type": self.type,

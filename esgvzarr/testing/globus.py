@@ -1,5 +1,5 @@
-"""Globus Search and the part of Globus Auth that gives tokens for it, as globus-sdk and the
-``globus`` program speak to them.
+"""Globus Search, and the part of Globus Auth that issues tokens for it, for globus-sdk and the
+``globus`` program.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _ROUTE = re.compile(r"/v1/(index|task)/([0-9a-f-]{36})(?:/(\w+))?\Z")
 
 @dataclass(slots=True)
 class Task:
-    """An ingest that was taken."""
+    """An ingest that was accepted."""
 
     due: float
-    """When it is carried out, on the monotonic clock."""
+    """When it will be carried out, on the monotonic clock."""
     entries: list[dict[str, Any]]
     message: str = ""
     """Why it fails."""
@@ -42,16 +42,16 @@ class Task:
 
 
 class GlobusServer(LoopbackServer):
-    """Serve one index while the context is open: subject, search, scroll, ingest, task, and tokens
+    """Serves one index while the context is open: subject, search, scroll, ingest, task, and tokens
     for ``environment``'s client.
 
-    Entries that are ``visible_to`` the public are shown to all; a client that is logged in sees
-    all entries, and may write. Who sees an entry is not told. Ingests are
-    carried out in order, ``delay_s`` after they were taken.
+    Entries that are ``visible_to`` the public are shown to all; a logged-in client sees all
+    entries, and may write. Answers do not tell who sees an entry. Ingests are carried out in order,
+    ``delay_s`` after they were accepted.
 
     >>> with GlobusServer() as server:
-    ...     os.environ.update(server.environment)
-    ...     globus_sdk.SearchClient().get_subject(server.index_uuid, "...")
+    ...     os.environ.update(server.environment) ...
+    globus_sdk.SearchClient().get_subject(server.index_uuid, "...")
 
     Args:
         delay_s: seconds until an ingest is carried out.
@@ -62,7 +62,7 @@ class GlobusServer(LoopbackServer):
         self.index_uuid = str(uuid.uuid4())
         self.delay_s = delay_s
         self.failure = ""
-        """Set it to let the ingests from now on be taken, and fail with this message."""
+        """Set this to accept the ingests from now on, and let them fail with this message."""
         self._lock = threading.Lock()
         self._entries: dict[tuple[str, str | None], dict[str, Any]] = {}
         self._tasks: dict[str, Task] = {}
@@ -70,8 +70,8 @@ class GlobusServer(LoopbackServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that lead globus-sdk and the ``globus`` program here, and log the program
-        in.
+        """Environment variables that direct globus-sdk and the ``globus`` program to this server,
+        and log the program in.
         """
         urls = {f"GLOBUS_SDK_SERVICE_URL_{service}": self.url for service in ("SEARCH", "AUTH")}
         return {
@@ -83,7 +83,7 @@ class GlobusServer(LoopbackServer):
     def add_entry(
         self, content: Mapping[str, Any], *, visible_to: Collection[str] = ("public",)
     ) -> None:
-        """Put a document in as esgcet would, past the API and its delay."""
+        """Store a document as esgcet would, without the API and its delay."""
         kind = "dataset" if content["type"] == "Dataset" else "file"
         entry = {
             "id": kind,
@@ -95,12 +95,12 @@ class GlobusServer(LoopbackServer):
             self._entries[content["id"], kind] = entry
 
     def content(self, subject: str, entry_id: str | None = "dataset") -> dict[str, Any]:
-        """A document as it is stored; KeyError if there is none."""
+        """Return a stored document; raise KeyError if there is none."""
         with self._lock:
             return dict(deepcopy(self._entries[subject, entry_id]["content"]))
 
     def contents(self, entry_id: str | None = "dataset") -> list[dict[str, Any]]:
-        """All documents of a kind."""
+        """Return all documents of a kind."""
         with self._lock:
             return [
                 deepcopy(entry["content"])
@@ -109,8 +109,8 @@ class GlobusServer(LoopbackServer):
             ]
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
-        (all, if empty).
+        """From now on, apply ``fault`` to requests whose URL path matches a glob, and with these
+        methods (all, if empty).
         """
         self._faults.add(fault, paths, methods)
 
@@ -120,13 +120,13 @@ class GlobusServer(LoopbackServer):
         self.failure = ""
 
     def settle(self) -> None:
-        """Carry out the ingests that wait."""
+        """Carry out the ingests that are waiting."""
         with self._lock:
             for task in self._tasks.values():
                 task.due = 0.0
 
     def answer(self, asked: Asked) -> Response:
-        """The answer, faults included."""
+        """Return the answer, with faults applied."""
         return self._faults.answer(asked, self._usual_answer)
 
     def _usual_answer(self, asked: Asked) -> Response:
@@ -185,7 +185,7 @@ class GlobusServer(LoopbackServer):
         return _json({"@datatype": "GSearchResult", "@version": "2017-09-01", **body})
 
     def _scroll(self, asked: Asked, _: str) -> Response:
-        """Every page but the last names a marker, with which the next is asked for."""
+        """Return a page; every page but the last names a marker for the next one."""
         query = json.loads(asked.body)
         if "offset" in query:
             return _error(400, "BadRequest.ValidationError", "scroll takes no offset")

@@ -1,4 +1,5 @@
-"""Files that are made to harm, named by how: small on disk, and large for those who believe them.
+"""Files that are made to harm, named after the attack: they are small on disk, and expand or claim
+to be large.
 
 ``HOSTILE[name].make(directory)`` writes the files and returns them.
 """
@@ -14,26 +15,26 @@ from .defects import Defect
 from .recipes import Recipe, Spoil
 
 BOMB = 256 * 2**20
-"""Bytes that a chunk expands to."""
+"""Size to which a chunk expands, in bytes."""
 _CLASSIC = "NETCDF3_CLASSIC"
 _DEFLATED = {"compression": "zlib", "chunks": (1, 4, 6)}
 
 
 def bomb() -> bytes:
-    """``BOMB`` zeros, deflated to a thousandth."""
+    """Return ``BOMB`` zeros, deflated to a thousandth of their size."""
     squeeze = zlib.compressobj(9)
     block = bytes(2**20)
     return b"".join([squeeze.compress(block) for _ in range(BOMB // len(block))]) + squeeze.flush()
 
 
 def expand_chunk(path: Path) -> None:
-    """The second chunk of ``tas`` expands to far more than its size."""
+    """Let the second chunk of ``tas`` expand to far more than its size."""
     with h5py.File(path, "r+") as file:
         file["tas"].id.write_direct_chunk((1, 0, 0), bomb())
 
 
 def expand_coordinate(path: Path) -> None:
-    """The only chunk of ``lat`` does."""
+    """Let the only chunk of ``lat`` expand to far more than its size."""
     with h5py.File(path, "r+") as file:
         values = file["lat"][:]
         attributes = {name: file["lat"].attrs[name] for name in ("units", "standard_name")}
@@ -46,7 +47,7 @@ def expand_coordinate(path: Path) -> None:
 
 
 def expand_strings(path: Path) -> None:
-    """A chunk of strings of variable length does, which libhdf5 itself would decompress."""
+    """Let a chunk of strings of variable length expand; libhdf5 itself would decompress it."""
     with h5py.File(path, "r+") as file:
         kind = h5py.string_dtype()
         remark = file.create_dataset("note", (4,), kind, chunks=(4,), compression="gzip")
@@ -55,44 +56,44 @@ def expand_strings(path: Path) -> None:
 
 
 def claim_records(path: Path) -> None:
-    """The header of a netCDF-3 file states 400 million records: bytes 4 to 8."""
+    """Let the header of a netCDF-3 file state 400 million records: bytes 4 to 8."""
     data = bytearray(path.read_bytes())
     data[4:8] = (400_000_000).to_bytes(4, "big")
     path.write_bytes(data)
 
 
 def claim_length(path: Path) -> None:
-    """A coordinate of 2^40 values, none of which was written."""
+    """Add a coordinate of 2^40 values, none of which was written."""
     with h5py.File(path, "r+") as file:
         level = file.create_dataset("level", (2**40,), "f8", chunks=(1024,), maxshape=(None,))
         level.make_scale("level")
 
 
 def name_attribute(path: Path) -> None:
-    """The name of an attribute of the dataset is no UTF-8."""
+    """Add an attribute of the dataset whose name is not UTF-8."""
     with h5py.File(path, "r+") as file:
         space = h5py.h5s.create(h5py.h5s.SCALAR)
         h5py.h5a.create(file.id, b"not\xb4", h5py.h5t.NATIVE_INT32, space)
 
 
 def name_attribute_netcdf3(path: Path) -> None:
-    """The name of an attribute is no UTF-8."""
+    """Add an attribute whose name is not UTF-8."""
     data = path.read_bytes()
     path.write_bytes(data.replace(b"standard_name", b"standard_nam\xb4"))
 
 
 def end_name(path: Path) -> None:
-    """The name of an attribute of a netCDF-3 file has a NUL in it, which ends it in C."""
+    """Put a NUL, which ends a name in C, into the name of an attribute of a netCDF-3 file."""
     path.write_bytes(path.read_bytes().replace(b"standard_name", b"standard\0name"))
 
 
 def name_path(path: Path) -> None:
-    """The name of a variable of a netCDF-3 file has a backslash in it, as paths have."""
+    """Put a backslash, as in paths, into the name of a variable of a netCDF-3 file."""
     path.write_bytes(path.read_bytes().replace(b"lat_bnds", b"lat\\bnds"))
 
 
 def name_twice(path: Path) -> None:
-    """Two variables of a netCDF-3 file have one name."""
+    """Give two variables of a netCDF-3 file one name."""
     data = path.read_bytes()
     path.write_bytes(data.replace(b"\x00\x00\x00\x03lat\x00", b"\x00\x00\x00\x03lon\x00"))
 
@@ -115,4 +116,4 @@ _TABLE = (
 )
 
 HOSTILE: dict[str, Defect] = {defect.name: defect for defect in _TABLE}
-"""All, by name."""
+"""All hostile files, by name."""

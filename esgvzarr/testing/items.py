@@ -1,4 +1,4 @@
-"""STAC items as esgcet registers them, as far as clients look at them."""
+"""STAC items as esgcet registers them, with the fields that clients use."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def make_item(
     data_node: str = "data.example",
     **properties: Any,
 ) -> dict[str, Any]:
-    """The item of a dataset (``<master_id>.v<version>``).
+    """Return the item of a dataset (``<master_id>.v<version>``).
 
     Args:
-        dataset_id: becomes the item's id; its first facet is the collection.
+        dataset_id: the item's id; its first facet is the collection.
         hrefs: asset key -> URL of a file.
-        data_node: of its files.
-        properties: besides ``datetime``, ``title``, ``version`` and ``latest``, or in their place.
+        data_node: data node of the files.
+        properties: added to ``datetime``, ``title``, ``version`` and ``latest``, or in their place.
     """
     collection = dataset_id.split(".")[0]
     master_id, _, version = dataset_id.rpartition(".v")

@@ -1,5 +1,5 @@
-"""STAC items in memory, with the answers that pgstac and the ESGF transaction API give: the state
-behind ``StacServer``.
+"""STAC items in memory, with the answers of pgstac and the ESGF transaction API: the state behind
+``StacServer``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class RejectedError(Exception):
     """A change that the API refuses.
 
     Args:
-        status: of the answer.
-        reason: in its body.
+        status: status of the answer.
+        reason: text in its body.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -29,18 +29,18 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search; what is None or empty does not restrict."""
+    """A search; a field that is None or empty does not restrict it."""
 
     collections: Sequence[str] = ()
     ids: Sequence[str] = ()
     filter: Mapping[str, Any] | None = None
-    """cql2-json, of the operators ``and``, ``or``, ``not``, ``=``, ``<>`` and ``in``."""
+    """cql2-json, with the operators ``and``, ``or``, ``not``, ``=``, ``<>`` and ``in``."""
     offset: int = 0
     limit: int = 10
 
 
 class ItemStore:
-    """Items by collection and id; every change is whole or not at all."""
+    """Items by collection and id; every change is made completely or not at all."""
 
     def __init__(self, collections: Iterable[str]) -> None:
         self._lock = threading.Lock()
@@ -48,11 +48,11 @@ class ItemStore:
 
     @property
     def collections(self) -> tuple[str, ...]:
-        """Their ids."""
+        """Ids of the collections."""
         return tuple(self._items)
 
     def get(self, collection: str, item_id: str) -> Item:
-        """A copy of an item.
+        """Return a copy of an item.
 
         Raises:
             RejectedError: 404.
@@ -61,7 +61,7 @@ class ItemStore:
             return copy.deepcopy(self._find(collection, item_id))
 
     def search(self, query: Query) -> tuple[list[Item], int]:
-        """A page of copies, and how many items match in all."""
+        """Return a page of copies, and the number of all items that match."""
         with self._lock:
             found = []
             for name, items in self._items.items():
@@ -91,7 +91,7 @@ class ItemStore:
             return item
 
     def replace(self, collection: str, item_id: str, item: Item) -> Item:
-        """Put an item in the place of the one that has its id.
+        """Replace the item that has this id.
 
         Raises:
             RejectedError: 404.
@@ -101,9 +101,8 @@ class ItemStore:
     def patch(self, collection: str, item_id: str, operations: Sequence[Mapping[str, Any]]) -> Item:
         """Apply a JSON Patch (RFC 6902).
 
-        As in pgstac, the result is not checked: an asset may become a string.
-            ``remove`` fails as it does in the
-        ESGF transaction API; pgstac serves it.
+        As in pgstac, the result is not checked: an asset may become a string. ``remove`` fails as
+        in the ESGF transaction API; pgstac supports it.
 
         Raises:
             RejectedError: 404; 500 for an operation that fails, and for ``remove``.
@@ -121,7 +120,7 @@ class ItemStore:
         return self._change(collection, item_id, patched)
 
     def delete(self, collection: str, item_id: str) -> None:
-        """Forget an item.
+        """Delete an item.
 
         Raises:
             RejectedError: 404.
@@ -147,11 +146,10 @@ class ItemStore:
 
 
 def matches(expression: Mapping[str, Any], item: Item) -> bool:
-    """Whether an item fulfils a cql2-json expression; a property that it does not have equals
-    nothing.
+    """Whether an item fulfils a cql2-json expression; a missing property equals nothing.
 
     Raises:
-        RejectedError: 400 for an operator that is not served.
+        RejectedError: 400 for an unsupported operator.
     """
     operator = expression["op"]
     operands = expression["args"]

@@ -1,5 +1,5 @@
 """An HTTP/1.1 server on the loopback, in a thread: kept-alive connections, no Nagle delay, TLS with
-a CA of its own.
+its own CA.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Asked:
 
     method: str
     path: str
-    """Decoded, without the query."""
+    """Decoded path, without the query."""
     range: str | None = None
     earlier: int = 0
-    """How often the same path was asked for before, since the fault that looks at it was set."""
+    """Number of earlier requests for the same path, since the fault that reads this was set."""
     query: str = ""
     """As sent."""
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Those that the log notes."""
+    """The headers that the log keeps."""
     body: bytes = b""
     client: str | None = None
-    """Name in the client's certificate, where the server asked for one and got it."""
+    """Name in the client's certificate, if the server requested one and got it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +61,36 @@ class FileSlice:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, decided but not sent."""
+    """An answer that is decided and not sent yet."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Besides, or in place of, ``Server``, ``Date`` and ``Content-Length``; one without a value is
-    not sent.
+    """Headers in addition to, or in place of, ``Server``, ``Date`` and ``Content-Length``; a header
+    without a value is not sent.
     """
     body: bytes | FileSlice = b""
     padding: int = 0
-    """Zero bytes after the body."""
+    """Number of zero bytes after the body."""
     missing: int = 0
-    """Bytes that ``Content-Length`` promises and that are not sent; the connection is closed
-    instead.
+    """Number of bytes that ``Content-Length`` promises and that are not sent; the connection is
+    closed instead.
     """
     reset: bool = False
-    """Reset the connection and send nothing."""
+    """Whether the connection is reset and nothing is sent."""
     pace: float = 0.0
-    """Bytes a second at which the body trickles; 0: as fast as it goes."""
+    """Bytes a second at which the body is sent; 0 for full speed."""
 
     @property
     def length(self) -> int:
-        """What ``Content-Length`` says."""
+        """Value of ``Content-Length``."""
         return len(self.body) + self.padding
 
 
 def text_response(
     status: int, text: str = "", content_type: str = "text/plain; charset=utf-8", **headers: str
 ) -> Response:
-    """A short answer; underscores in header names become hyphens. Without a text, the status' own
-    phrase.
+    """Make a short answer; underscores in header names become hyphens. The default text is the
+    phrase of the status.
     """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(
@@ -102,16 +102,16 @@ def text_response(
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files under a CA made on the fly; each but the first holds a certificate and its key."""
+    """PEM files under a new CA; each but the first holds a certificate and its key."""
 
     ca_bundle: Path
     server: Path
-    """For ``localhost`` and 127.0.0.1."""
+    """Certificate for ``localhost`` and 127.0.0.1."""
     client: Path
 
 
 def write_certificates(directory: Path) -> Certificates:
-    """Make a CA (package trustme), and write what a server and its clients need."""
+    """Make a CA (package trustme), and write the certificates of a server and its clients."""
     import trustme
 
     authority = trustme.CA()
@@ -127,20 +127,20 @@ def write_certificates(directory: Path) -> Certificates:
 
 
 class LoopbackServer:
-    """Serve ``answer`` on a free port of 127.0.0.1 while the context is open.
+    """Serves ``answer`` on a free port of 127.0.0.1 while the context is open.
 
     Args:
-        tls: serve https, under a certificate for ``localhost`` and 127.0.0.1 from a CA made on the
-            fly (package trustme).
-        cors: let pages of any origin read the answers, ``Range`` headers included.
+        tls: serve https, with a certificate for ``localhost`` and 127.0.0.1 from a new CA (package
+            trustme).
+        cors: allow pages of any origin to read the answers, and to send ``Range`` headers.
     """
 
     ca_bundle: Path | None = None
     """PEM file to verify the server with; None without TLS."""
     client_certificate: Path | None = None
-    """PEM file of a certificate and key that the server takes from clients; None without TLS."""
+    """PEM file of a client certificate and key that the server accepts; None without TLS."""
     asks_clients = False
-    """Whether clients are asked for a certificate, under TLS; they need not have one."""
+    """Whether the server requests client certificates, under TLS; clients need not have one."""
 
     def __init__(self, *, tls: bool = False, cors: bool = False) -> None:
         self.requests = RequestLog()
@@ -151,11 +151,11 @@ class LoopbackServer:
         self._thread: threading.Thread | None = None
 
     def answer(self, asked: Asked) -> Response:
-        """Decide what to say; subclasses do."""
+        """Return the answer to a request; subclasses implement this."""
         return text_response(404)
 
     def clear(self) -> None:
-        """Forget the requests so far."""
+        """Delete the log of requests."""
         self.requests.clear()
 
     @property
@@ -167,12 +167,12 @@ class LoopbackServer:
 
     @property
     def host(self) -> str:
-        """``host:port``, as a data node is named in a record."""
+        """``host:port``, as in the data node of a record."""
         return f"{'localhost' if self.scheme == 'https' else '127.0.0.1'}:{self.port}"
 
     @property
     def other_host(self) -> str:
-        """The same server by another name, which a client must take for another host."""
+        """The same server under another name, which clients take for another host."""
         return f"{'127.0.0.1' if self.scheme == 'https' else 'localhost'}:{self.port}"
 
     @property
@@ -231,7 +231,7 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept; the TLS handshake is left to the connection's own thread."""
+        """Accept a connection; its own thread does the TLS handshake."""
         raw, address = super().get_request()
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = raw
@@ -250,16 +250,14 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """End the connections that clients keep open, so that their threads end."""
+        """Close the connections that clients keep open, so that their threads end."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away, or do not trust the certificate, are none of the server's
-        errors.
-        """
+        """Ignore errors of clients that disconnect, or do not trust the certificate."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -267,7 +265,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "esgvzarr-testing"
-    wbufsize = _BLOCK  # headers and body of a small answer leave in one packet
+    wbufsize = _BLOCK  # Header and body of a small answer are sent in one packet.
 
     def do_GET(self) -> None:
         """Answer GET, HEAD and POST."""
@@ -320,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _reset(self) -> None:
-        """Close with RST instead of FIN, at once."""
+        """Close the connection at once with RST instead of FIN."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self.connection.detach())
         self.close_connection = True
@@ -342,7 +340,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "Access-Control-Expose-Headers", "Content-Range, Content-Length, Accept-Ranges"
             )
         if not headers["Content-Length"]:
-            self.send_header("Connection", "close")  # closes it, too
+            self.send_header("Connection", "close")  # This closes it too.
         if response.missing:
             self.close_connection = True
         self.end_headers()
@@ -366,7 +364,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _trickle(self, response: Response, length: int) -> None:
-        """Send a byte at a time, as long as the client takes it."""
+        """Send one byte at a time, as long as the client receives."""
         body = response.body
         if not isinstance(body, bytes):
             with body.path.open("rb") as file:
@@ -378,4 +376,4 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(1 / response.pace)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet; the request log has it."""
+        """Print nothing; the request log has the requests."""

@@ -1,9 +1,9 @@
 """Output as CESM writes it with MOM6: two streams of monthly files and a static file, on a C-grid
 with tripolar names.
 
-Tracers are at (yh, xh), velocities at (yh, xq) and (yq, xh); longitudes and latitudes in two
-dimensions are in the static file alone, which also has a ``time`` that nothing uses. Equal
-arguments give equal values.
+Tracers are at (yh, xh), velocities at (yh, xq) and (yq, xh); two-dimensional longitudes and
+latitudes are only in the static file, which also has an unused ``time``. Equal arguments give equal
+values.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SURFACE = {
     "SSV": "qh",
     "tauy": "qh",
 }
-"""Variables of the stream ``sfc`` -> where they are, along y and x: h in the middle of cells, q on
+"""Variables of the stream ``sfc`` -> their place along y and x: h in the middle of cells, q on
 their edges.
 """
 LAYERS = {
@@ -56,7 +56,7 @@ LAYERS = {
     "vmo": "qh",
     "vh": "qh",
 }
-"""The same of the stream ``h``, which has layers."""
+"""The same for the stream ``h``, which has layers."""
 STATIC = {
     "geolon": "hh",
     "geolat": "hh",
@@ -74,7 +74,7 @@ STATIC = {
 
 @dataclass(frozen=True, slots=True)
 class Mom6Files:
-    """What was written."""
+    """The files that were written."""
 
     streams: Mapping[str, tuple[Path, ...]]
     static: Path
@@ -89,16 +89,16 @@ def write_mom6(
     format: FileFormat = "NETCDF4",
     time_units: str = "days since 0001-01-01",
 ) -> Mom6Files:
-    """Write two streams of so many monthly files, and the static file.
+    """Write two streams of this many monthly files, and the static file.
 
     Args:
         directory: made if it is missing.
-        files: of each stream; one month each.
+        files: number of files of each stream; one month each.
         grid: (yh, xh).
         layers: (zl,) of the stream ``h``.
-        format: as netCDF4 names it; CESM writes netCDF-3. Compressed, one layer a chunk, in
-            netCDF-4.
-        time_units: of time and its bounds.
+        format: as netCDF4 names it; CESM writes netCDF-3. netCDF-4 is compressed, with one layer
+            per chunk.
+        time_units: units of time and its bounds.
     """
     directory.mkdir(parents=True, exist_ok=True)
     streams = {}
@@ -152,9 +152,7 @@ def _write_month(
 
 
 def _add_time(file: netCDF4.Dataset, month: int, units: str) -> None:
-    """Months of 30 days and some, as a noleap calendar has them, with the bounds and averages that
-    MOM6 writes.
-    """
+    """Add months of the noleap calendar, with the bounds and averages that MOM6 writes."""
     file.createDimension("time", None)
     file.createDimension("nv", 2)
     begin, end = (365.0 * edge / 12 for edge in (month, month + 1))
@@ -182,7 +180,7 @@ def _add_time(file: netCDF4.Dataset, month: int, units: str) -> None:
 
 
 def _add_grid(file: netCDF4.Dataset, grid: tuple[int, int], layers: int) -> None:
-    """Nominal coordinates of one dimension."""
+    """Add nominal coordinates of one dimension."""
     for axis, size, low, high in (("y", grid[0], -79.0, 87.0), ("x", grid[1], -286.0, 73.0)):
         edges = np.linspace(low, high, size + 1)
         for place, values in (("h", (edges[:-1] + edges[1:]) / 2), ("q", edges[1:])):

@@ -1,6 +1,6 @@
-"""Damaged copies of files and documents, made by chance, and the same ones for the same seed.
+"""Randomly damaged copies of files and documents; the same seed gives the same copies.
 
-A fuzzer feeds them to what reads strangers' bytes.
+A fuzzer passes them to the readers of untrusted bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FILES = {
 }
 """Defects whose first files are damaged further."""
 _SIGNATURES = re.compile(rb"OHDR|TREE|SNOD|HEAP|GCOL|FRHP|FHDB|OCHK|BTHD|BTLF|FADB|EAHD|\x89HDF")
-"""Where HDF5 keeps its metadata."""
+"""Part of a file in which HDF5 stores its metadata."""
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1)
 _VALUES: tuple[Any, ...] = (
     None,
@@ -75,7 +75,7 @@ _MARKUP = re.compile(rb'"[^"<>]*"|<[^<>]*>')
 
 
 class Kind(StrEnum):
-    """What is damaged."""
+    """Kinds of inputs that are damaged."""
 
     NETCDF3 = "netcdf3"
     HDF5 = "hdf5"
@@ -91,14 +91,16 @@ FILES = (Kind.NETCDF3, Kind.HDF5)
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Bytes that are right."""
+    """Undamaged bytes."""
 
     kind: Kind
     data: bytes
 
 
 def seeds(directory: Path) -> list[Seed]:
-    """Small files and documents of every kind. The references lead to a file in ``directory``."""
+    """Return small files and documents of every kind. The references refer to a file in
+    ``directory``.
+    """
     found = []
     for kind in FILES:
         for name in _FILES[kind.value]:
@@ -108,7 +110,7 @@ def seeds(directory: Path) -> list[Seed]:
 
 
 def documents() -> list[Seed]:
-    """What describes a dataset."""
+    """Return documents that describe a dataset."""
     return [
         Seed(Kind.CATALOGUE, _catalogue()),
         Seed(Kind.MAPFILE, _mapfile()),
@@ -174,8 +176,8 @@ def _records() -> list[dict[str, Any]]:
 
 
 def mutants(seeds: list[Seed], seed: int) -> Iterator[Seed]:
-    """Damaged copies without end, of each kind as many."""
-    chance = random.Random(seed)  # noqa: S311 - chance, no secret
+    """Yield damaged copies without end, equally many of each kind."""
+    chance = random.Random(seed)  # noqa: S311 - randomness for tests, no secret
     by_kind: dict[Kind, list[Seed]] = {}
     for one in seeds:
         by_kind.setdefault(one.kind, []).append(one)
@@ -205,7 +207,7 @@ def _damage(kind: Kind, data: bytes, chance: random.Random) -> bytes:
 
 
 def _bytes(data: bytes, chance: random.Random) -> bytes:
-    """A byte is another, or bytes are cut out, put in, repeated; or the rest is missing."""
+    """Change a byte, cut, insert or repeat bytes, or drop the rest."""
     at = chance.randrange(len(data))
     span = chance.choice((1, 1, 2, 4, 8, 64, 1000))
     match chance.randrange(6):
@@ -230,7 +232,7 @@ def _number_at(data: bytes, at: int, chance: random.Random) -> bytes:
 
 
 def _number(data: bytes, chance: random.Random) -> bytes:
-    """A number at the edge of its type, anywhere."""
+    """Write a number at the limit of its type, anywhere."""
     return _number_at(data, chance.randrange(len(data)), chance)
 
 
@@ -250,7 +252,7 @@ def _in_header(data: bytes, chance: random.Random) -> bytes:
 
 
 def _markup(data: bytes, chance: random.Random) -> bytes:
-    """An attribute's value is another, or an element is cut out or repeated."""
+    """Change the value of an attribute, or cut or repeat an element."""
     places = list(_MARKUP.finditer(data))
     if not places:
         return _bytes(data, chance)
@@ -273,7 +275,7 @@ def _cell(data: bytes, chance: random.Random) -> bytes:
 
 
 def _json_value(data: bytes, chance: random.Random) -> bytes:
-    """One value of a document is another, missing, or there under another name."""
+    """Change or remove one value of a document, or rename its key."""
     try:
         document = json.loads(data)
     except ValueError:
@@ -294,7 +296,7 @@ def _json_value(data: bytes, chance: random.Random) -> bytes:
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
-    """(list or mapping, key) of every value in a document."""
+    """Yield (list or mapping, key) of every value in a document."""
     waiting = [document]
     while waiting:
         holder = waiting.pop()

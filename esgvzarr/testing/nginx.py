@@ -1,4 +1,4 @@
-"""The real nginx, which serves the files of many ESGF data nodes, on the loopback."""
+"""The real nginx on the loopback. Many ESGF data nodes serve their files with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ http {{
 
 
 def available() -> str:
-    """Why an ``NginxServer`` cannot run here; empty if it can."""
+    """Return why an ``NginxServer`` cannot run here; empty if it can."""
     return "" if _program() else "nginx is not installed (Debian: nginx-light)"
 
 
@@ -44,13 +44,14 @@ def _program() -> str | None:
 
 
 class NginxServer:
-    """Serve the files below ``root`` while the context is open, as the ESGF roles set nginx up:
+    """Serves the files below ``root`` while the context is open, as the ESGF roles configure nginx:
     dot-files are hidden.
 
     Args:
         root: directory that is served.
-        prefix: URL path under which ``root`` is seen.
-        lines: of the location, in nginx' own language: ``add_header``, ``expires``, ``gzip``...
+        prefix: URL path of ``root``.
+        lines: lines of the location, in nginx's own language: ``add_header``, ``expires``,
+            ``gzip``...
         dot_file: name of the one dot-file that is not hidden, such as ``.zmetadata``.
     """
 
@@ -83,11 +84,11 @@ class NginxServer:
         return f"http://{self.host}"
 
     def url_of(self, path: str | Path) -> str:
-        """The URL of a file, given below ``root`` or absolute."""
+        """Return the URL of a file, given below ``root`` or absolute."""
         return f"{self.url}{self.prefix}/{(self.root / path).relative_to(self.root).as_posix()}"
 
     def access_log(self) -> list[str]:
-        """The requests so far, a line each, as nginx logs them."""
+        """Return the requests so far, one line each, as nginx logs them."""
         assert self._folder is not None  # noqa: S101
         return (self._folder / "access.log").read_text().splitlines()
 
@@ -104,7 +105,7 @@ class NginxServer:
             log = self._folder / "output"
             user = (
                 "user root;\n" if os.geteuid() == 0 else ""
-            )  # or its worker cannot enter private directories
+            )  # Otherwise its worker cannot enter private directories.
             places = {
                 "user": user,
                 "folder": self._folder,

@@ -1,8 +1,8 @@
 """A whole data node on the loopback: files below a data root, a THREDDS server, mapfiles, and the
 account of a publisher.
 
-The real esgpublish runs on it: every endpoint in its ``esg.yaml`` is on the loopback, and its token
-    never expires.
+The real esgpublish can run on it: every endpoint in its ``esg.yaml`` is on the loopback, and its
+token never expires.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .loopback import Asked, LoopbackServer, Response, text_response
 from .thredds import ThreddsServer
 
 SCHEMA_VERSIONS = {"CMIP6": "v3.0.4", "CMIP7": "v1.2.6", "input4MIPs": "v1.0.0"}
-"""Project -> version of its STAC schema. esgcet has them from an esgvoc database, which a test
-machine need not have.
+"""Project -> version of its STAC schema. esgcet gets the versions from an esgvoc database, which a
+test machine may not have.
 """
 _PROGRAM = """import sys
 from esgvzarr.cli import main
@@ -34,7 +34,7 @@ with schema_versions():
 """
 _DATA_ROOT = "esg_dataroot"
 _FOREVER_S = 4102444800
-"""The year 2100, in seconds since 1970."""
+"""The year 2100, in seconds since 1970-01-01."""
 
 
 class DataNode:
@@ -49,14 +49,14 @@ class DataNode:
         DIRECTORY/esgvzarr.sqlite   ledger
 
     >>> with StacServer() as index, DataNode(tmp_path, index.url) as node:
-    ...     mapfile = node.add_dataset(DATASET_ID, files)
-    ...     subprocess.run(command("publish", "--map", mapfile, "--config", node.config))
+    ...     mapfile = node.add_dataset(DATASET_ID, files) ...     subprocess.run(command("publish",
+    "--map", mapfile, "--config", node.config))
 
     Args:
-        directory: holds it all; made if it is missing.
-        stac_url: STAC API, discovery and transactions, in which esgpublish registers.
+        directory: holds all files; made if it is missing.
+        stac_url: STAC API, discovery and transactions, to which esgpublish registers.
         tls: serve the files over https; ``thredds.ca_bundle`` is the PEM file to verify it with.
-        settings: of the ``esgvzarr:`` section.
+        settings: settings of the ``esgvzarr:`` section.
     """
 
     def __init__(
@@ -91,15 +91,15 @@ class DataNode:
         self._stack.close()
 
     def directory_of(self, dataset_id: str) -> Path:
-        """Where a dataset's files lie."""
+        """Return the directory of a dataset's files."""
         return self.data / dataset_id.replace(".", "/")
 
     def url_of(self, dataset_id: str) -> str:
-        """The public URL of its ``<DSID>.json``, which need not be there."""
+        """Return the public URL of its ``<DSID>.json``, which need not exist."""
         return self.thredds.url_of(self.directory_of(dataset_id) / f"{dataset_id}.json")
 
     def add_dataset(self, dataset_id: str, files: Iterable[Path]) -> Path:
-        """Copy a dataset's files below the data root, in place of those of equal name; return the
+        """Copy a dataset's files below the data root, replacing files of equal name; return the
         path of its new mapfile.
         """
         directory = self.directory_of(dataset_id)
@@ -109,7 +109,7 @@ class DataNode:
             copy = directory / Path(file).name
             copy.unlink(
                 missing_ok=True
-            )  # or else libhdf5 would show the old file to a process that still has it open
+            )  # Otherwise libhdf5 would show the old file to a process that still has it open.
             copies.append(Path(shutil.copy2(file, copy)))
         return self.write_map(dataset_id, copies)
 
@@ -123,8 +123,8 @@ class DataNode:
         """Write ``esg.yaml`` again.
 
         Args:
-            esgcet: keys of esgcet's own, besides the usual ones or in their place.
-            settings: of the ``esgvzarr:`` section, besides those that this node was made with.
+            esgcet: keys of esgcet, in addition to the usual ones or in their place.
+            settings: settings of the ``esgvzarr:`` section, in addition to those of this node.
         """
         token = self.directory / "egi-token.json"
         forever = {"expires_at": _FOREVER_S, "refresh_expires_at": _FOREVER_S}
@@ -168,10 +168,10 @@ class DataNode:
 
 
 class _Login(LoopbackServer):
-    """What esgcet's EGI client asks before it uses a token that it has."""
+    """Answers what esgcet's EGI client requests before it uses an existing token."""
 
     def answer(self, asked: Asked) -> Response:
-        """The scope, and nothing else."""
+        """Return the scope, and 404 to other requests."""
         return (
             text_response(200, '{"scope": "publish"}', "application/json")
             if asked.path == "/scope"
@@ -180,7 +180,7 @@ class _Login(LoopbackServer):
 
 
 def map_line(dataset_id: str, file: Path) -> str:
-    """A file's line in the mapfile of a dataset (``<master_id>.v<version>``)."""
+    """Return a file's line in the mapfile of a dataset (``<master_id>.v<version>``)."""
     master_id, _, version = dataset_id.rpartition(".v")
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()
     stat = file.stat()
@@ -193,8 +193,8 @@ def map_line(dataset_id: str, file: Path) -> str:
 
 @contextmanager
 def schema_versions() -> Iterator[None]:
-    """Let esgcet register in this process where there is no esgvoc database; where there is one,
-    esgcet asks it.
+    """Let esgcet register in this process without an esgvoc database; if there is one, esgcet uses
+    it.
     """
     from esgcet.util.settings import STAC_schema_versions
 
@@ -208,5 +208,7 @@ def schema_versions() -> Iterator[None]:
 
 
 def command(*arguments: object) -> list[str]:
-    """The command line of ``esgvzarr`` with these arguments, run under ``schema_versions``."""
+    """Return the command line of ``esgvzarr`` with these arguments, run under
+    ``schema_versions``.
+    """
     return [sys.executable, "-c", _PROGRAM, *map(str, arguments)]

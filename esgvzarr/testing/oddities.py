@@ -1,5 +1,5 @@
-"""Variables that are legal and odd: types, packing, fills, dimensions and names that readers get
-wrong, for ``FileSpec.extra``.
+"""Legal but unusual variables: types, packing, fill values, dimensions and names that some readers
+get wrong, for ``FileSpec.extra``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .datasets import FIRST_YEAR, Extra, FileSpec
 
 
 def _field(spec: FileSpec, top: int = 100) -> np.ndarray[Any, Any]:
-    """Whole numbers below ``top``, other ones each month."""
+    """Return whole numbers below ``top``, different in each month."""
     months = np.arange(spec.start, spec.start + spec.months)[:, None, None]
     return (np.arange(spec.grid[0] * spec.grid[1]).reshape(spec.grid) + 7 * months) % top
 
@@ -310,13 +310,13 @@ def state_method(method: str) -> Extra:
 
 
 def forget_identity(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """A file that does not say of which dataset it is."""
+    """A file that does not state its dataset."""
     for name in ("variant_label", "source_id", "experiment_id", "table_id", "grid_label"):
         file.delncattr(name)
 
 
 def forget_member(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """A file that may be of any member."""
+    """A file that does not state its member."""
     file.delncattr("variant_label")
 
 
@@ -332,7 +332,7 @@ def add_average_period(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_dates_without_units(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """Numbers that may be dates, and say nothing of it."""
+    """Numbers that may be dates, without an attribute that says so."""
     file.createVariable("begin", "f8", ("time",))[:] = file["time"][:]
 
 

@@ -1,5 +1,5 @@
-"""What every output must do, as a class: a new output subclasses it and gives it the fixture
-``output``.
+"""Tests that every output must pass, as a class: the tests of a new output subclass it and define
+the fixture ``output``.
 
 ::
 
@@ -29,7 +29,9 @@ from .datasets import DATASET_ID, write_monthly
 
 
 def rows_of(contents: Contents, path: str) -> set[tuple[object, ...]]:
-    """Key, URL, offset and size of each chunk of an array; keys alone of those that are held."""
+    """Return key, URL, offset and size of each chunk of an array; only the keys of chunks that the
+    output holds.
+    """
     table = contents.arrays[path]
     rows: set[tuple[object, ...]] = {(tuple(key),) for key in table.inline.tolist()}
     for key, file, offset, size in zip(
@@ -44,29 +46,29 @@ class OutputTests:
 
     @pytest.fixture
     def record(self, tmp_path: Path) -> DatasetRecord:
-        """A dataset of three files on this machine."""
+        """A dataset of three local files."""
         paths = write_monthly(tmp_path / "files", compression="zlib", shuffle=True)
         files = tuple(FileRecord(path.name, str(path), path.stat().st_size) for path in paths)
         return DatasetRecord(DatasetId.parse(DATASET_ID), "", files)
 
     @pytest.fixture
     def transport(self) -> Iterator[Transport]:
-        """Reads them."""
+        """A transport that reads them."""
         with Transport() as transport:
             yield transport
 
     @pytest.fixture
     def references(self, record: DatasetRecord, transport: Transport) -> ReferenceSet:
-        """What is written."""
+        """The references to write."""
         return make_references(record, transport)
 
     @pytest.fixture
     def place(self, output: Output, tmp_path: Path) -> Path:
-        """Where it is written."""
+        """The place of the output."""
         return tmp_path / f"{DATASET_ID}{output.suffix}"
 
     def test_follows_the_protocol(self, output: Output) -> None:
-        """An output has the names that others rely on."""
+        """An output has all names of the protocol."""
         assert isinstance(output, Output)
         assert output.suffix.startswith(".")
         assert output.asset_fields["title"]
@@ -75,7 +77,7 @@ class OutputTests:
     def test_writes_what_it_says(
         self, output: Output, references: ReferenceSet, place: Path
     ) -> None:
-        """One file, or a directory, and nothing beside it."""
+        """It writes one file, or a directory, and nothing beside it."""
         output.write(references, place)
         assert place.is_dir() is output.directory
         left = {path.name for path in place.parent.iterdir()}
@@ -84,7 +86,7 @@ class OutputTests:
     def test_reads_back_each_chunk(
         self, output: Output, references: ReferenceSet, place: Path
     ) -> None:
-        """With its file, place and size, and what the references were made of."""
+        """Each chunk is read back with its file, place and size, and the provenance too."""
         output.write(references, place)
         contents = output.staged(place, references).contents
         (group,) = references.groups
@@ -112,7 +114,7 @@ class OutputTests:
         transport: Transport,
         place: Path,
     ) -> None:
-        """Through what was staged, and through what is published; value for value."""
+        """Values are equal through the staged and through the published output."""
         output.write(references, place)
         for artefact in (output.staged(place, references), output.read(str(place), transport)):
             report = verify(artefact, record.files, transport, location=str(place), full=True)
@@ -121,7 +123,7 @@ class OutputTests:
     def test_opens_its_groups_undecoded(
         self, output: Output, references: ReferenceSet, place: Path
     ) -> None:
-        """As stored: the proof decodes nothing."""
+        """Groups open as stored, because the proof decodes nothing."""
         output.write(references, place)
         open_group = output.staged(place, references).opener({})
         dataset = open_group("", decode_cf=False, chunks=None)
@@ -131,7 +133,7 @@ class OutputTests:
     def test_knows_equal_content(
         self, output: Output, references: ReferenceSet, place: Path, tmp_path: Path
     ) -> None:
-        """Equal references are the same for readers, and others are not."""
+        """Equal references are the same for readers, and different ones are not."""
         other = tmp_path / f"other{output.suffix}"
         output.write(references, place)
         output.write(references, other, place)
@@ -143,7 +145,7 @@ class OutputTests:
     def test_leaves_what_is_present_alone(
         self, output: Output, references: ReferenceSet, place: Path, tmp_path: Path
     ) -> None:
-        """Another state is written beside it."""
+        """Another state is written beside it, and the present output is not changed."""
         output.write(references, place)
         before = measure(place)
         output.write(_fewer(references), tmp_path / f"next{output.suffix}", place)
@@ -152,20 +154,20 @@ class OutputTests:
     def test_says_where_it_came_from(
         self, output: Output, references: ReferenceSet, place: Path
     ) -> None:
-        """Without being opened as data."""
+        """The provenance can be read without opening the data."""
         output.write(references, place)
         assert output.provenance(place)["dataset_id"] == DATASET_ID
 
     def test_refuses_what_is_not_there(
         self, output: Output, place: Path, transport: Transport
     ) -> None:
-        """With an error of ours."""
+        """A missing output raises an error of esgvzarr."""
         with pytest.raises((ProofError, TransportError)):
             output.read(str(place), transport)
 
 
 def _fewer(references: ReferenceSet) -> ReferenceSet:
-    """References that show one variable less."""
+    """Return references without one variable."""
     from dataclasses import replace
 
     (group,) = references.groups

@@ -1,5 +1,5 @@
 """The real index: stac-fastapi-pgstac on a private PostgreSQL with PostGIS, both on the loopback
-and gone afterwards.
+and removed afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
 
 def available() -> str:
-    """Why a ``PgstacServer`` cannot run here; empty if it can."""
+    """Return why a ``PgstacServer`` cannot run here; empty if it can."""
     missing = [name for name in _PACKAGES if not _has_module(name)]
     if missing:
         return f"Python packages missing: {', '.join(missing)} (the extra test has them)"
@@ -46,10 +46,10 @@ def available() -> str:
 
 
 class PgstacServer:
-    """Serve the STAC API of pgstac while the context is open: transactions on, ``numberMatched`` in
-    every search.
+    """Serves the STAC API of pgstac while the context is open: with transactions, and
+    ``numberMatched`` in every search.
 
-    Starting takes about ten seconds.
+    It takes about ten seconds to start.
 
     Args:
         collections: ids, and titles, of the collections that are made.
@@ -106,12 +106,12 @@ class PgstacServer:
 
 
 def _start_database(folder: Path, stack: ExitStack) -> dict[str, str]:
-    """Make a cluster, run it, and return the ``PG*`` environment that reaches it."""
+    """Make a database cluster, run it, and return the ``PG*`` environment that connects to it."""
     import psycopg
 
     binaries = _find_binaries()
     account = _find_account() if os.geteuid() == 0 else None
-    assert binaries is not None  # noqa: S101 (available() has looked)
+    assert binaries is not None  # noqa: S101 (available() has checked it)
     run_as: dict[str, Any] = (
         {"user": account, "group": account, "extra_groups": [], "cwd": folder}
         if account
@@ -179,7 +179,7 @@ def _dsn(environment: Mapping[str, str], database: str) -> str:
 
 
 def _migrate(database: Mapping[str, str]) -> None:
-    """Install pgstac, and have it count what a search matches: esgcet needs ``numberMatched``."""
+    """Install pgstac, and let it count the matches of a search: esgcet needs ``numberMatched``."""
     from pypgstac.db import PgstacDB
     from pypgstac.migrate import Migrate
 
@@ -231,7 +231,7 @@ def _has_module(name: str) -> bool:
 
 
 def _find_binaries() -> Path | None:
-    """The folder of ``initdb``: on PATH, or where Debian has it."""
+    """Return the directory of ``initdb``: on PATH, or Debian's."""
     on_path = shutil.which("initdb")
     folders = (
         [Path(on_path).resolve().parent]

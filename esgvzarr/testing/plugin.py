@@ -1,11 +1,10 @@
-"""The pytest plugin: fixtures of the servers and makers. Each imports what it needs when it is
-used, and no sooner.
+"""The pytest plugin: fixtures of the servers and of the makers of files. Each imports what it needs
+when it is used.
 
-All servers are on the loopback, from which nothing is fetched that only a record names: tests name
-    them as an operator does, with
-``Transport(allowed_hosts=[server.host])``, ``transport.allow(server.host, named=True)``,
-``Settings(allowed_hosts=[...])``, ``--allow-host``, a source URL, or ``data_node`` in ``esg.yaml``
-(which ``DataNode`` writes).
+All servers are on the loopback, which is not contacted if only a record names it: tests name the
+servers as an operator does, with ``Transport(allowed_hosts=[server.host])``,
+``transport.allow(server.host, named=True)``, ``Settings(allowed_hosts=[...])``, ``--allow-host``, a
+source URL, or ``data_node`` in ``esg.yaml`` (which ``DataNode`` writes).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def thredds_server(tmp_path: Path) -> Iterator[ThreddsServer]:
 
 @pytest.fixture
 def nginx_server(tmp_path: Path) -> Iterator[NginxServer]:
-    """The real nginx over the files in ``tmp_path``; skips with the reason where it cannot run."""
+    """The real nginx over the files in ``tmp_path``; skips with the reason if it cannot run."""
     from .nginx import NginxServer, available
 
     reason = available()
@@ -67,8 +66,8 @@ def solr_server() -> Iterator[SolrServer]:
 
 @pytest.fixture
 def globus_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GlobusServer]:
-    """An empty index of Globus Search, to which the environment leads, and a home directory in
-    which there is no login.
+    """An empty index of Globus Search, to which the environment points, and a home directory
+    without a login.
     """
     from .globus import GlobusServer
 
@@ -81,8 +80,8 @@ def globus_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[G
 
 @pytest.fixture(scope="session")
 def pgstac_server() -> Iterator[PgstacServer]:
-    """The real STAC index on PostgreSQL, one for all tests; skips with the reason where it cannot
-    run.
+    """The real STAC index on PostgreSQL, one for all tests; skips with the reason if it
+    cannot run.
     """
     from .pgstac import PgstacServer, available
 
@@ -95,8 +94,8 @@ def pgstac_server() -> Iterator[PgstacServer]:
 
 @pytest.fixture(scope="session")
 def sample_root() -> Path:
-    """The directory of real CMIP6 files, ``CMIP6/...``; skips with the reason where they cannot be
-    had.
+    """The directory of real CMIP6 files, ``CMIP6/...``; skips with the reason if they cannot be
+    downloaded.
     """
     from ..errors import SourceError
     from .samples import sample_files

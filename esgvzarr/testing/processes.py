@@ -1,5 +1,5 @@
-"""Servers that are programs of their own: started on a free port of the loopback, waited for, and
-ended with their context.
+"""Servers that are separate programs: they are started on a free port of the loopback, and ended
+with their context.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def hear_ctrl_c() -> None:
-    """For ``preexec_fn``: SIGINT ends the program, also where the tests run in the background of a
+    """For ``preexec_fn``: let SIGINT end the program, also if the tests run in the background of a
     shell, which ignores it.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -51,7 +51,7 @@ def start(
 
 
 def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a server answers; if it does not, raise with the end of its log."""
+    """Wait until a server answers; if it does not, raise an error with the end of its log."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not answers():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -62,7 +62,7 @@ def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], lo
 
 
 def listens(port: int) -> bool:
-    """Whether a process takes connections on a port of 127.0.0.1."""
+    """Whether a process accepts connections on a port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:

@@ -1,5 +1,5 @@
-"""Small datasets that esgpublish takes for those of projects other than CMIP6: two years, described
-as the project wants it.
+"""Small datasets that esgpublish accepts as those of projects other than CMIP6: two years, with the
+attributes that the project requires.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How the files of a dataset differ from three plain years, as data: two recipes can be made
-one.
+"""Differences of the files of a dataset from three plain years, as data: two recipes can be merged
+into one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from . import extras, oddities, uncommon
 from .datasets import Extra, FileSpec, write_files
 
 Spoil = Callable[[Path], None]
-"""Works over a file that was written."""
+"""Changes a file that was written."""
 _ABOUT_TAS = {
     extras.add_auxiliary_grid,
     extras.add_moved_auxiliary_grid,
@@ -44,26 +44,26 @@ _SHORT = {
     extras.add_shorter_without_fill,
 }
 _BREAKING = {extras.truncate, extras.replace_by_html, extras.empty}
-"""Spoil a file of any format."""
+"""Damage a file of any format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Two recipes can be had at once where they don't contradict."""
+    """A recipe for files. Two recipes can be merged if they do not contradict each other."""
 
     every: Mapping[str, Any] = field(default_factory=dict)
     """Fields of all ``FileSpec``s."""
     second: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the second file, over ``every``."""
+    """Fields of the second file, in place of those in ``every``."""
     files: tuple[Mapping[str, Any], ...] | None = None
-    """Fields of each file, where these are not three years."""
+    """Fields of each file, if these are not three years."""
     spoil_every: tuple[Spoil, ...] = ()
     spoil_second: tuple[Spoil, ...] = ()
     listed_twice: bool = False
-    """Whether the second file stands twice in the record."""
+    """Whether the second file is twice in the record."""
 
     def specs(self) -> list[FileSpec]:
-        """What the files hold."""
+        """Return the specs of the files."""
         own = self.files or tuple({"start": 12 * number} for number in range(3))
         return [
             FileSpec(**{**self.every, **one, **(self.second if number == 1 else {})})
@@ -71,7 +71,7 @@ class Recipe:
         ]
 
     def write(self, directory: Path) -> list[Path]:
-        """Write the files; they are returned as a record would list them."""
+        """Write the files, and return them in the order of a record."""
         paths = write_files(directory, self.specs())
         for number, path in enumerate(paths):
             for spoil in (*self.spoil_every, *(self.spoil_second if number == 1 else ())):
@@ -79,7 +79,9 @@ class Recipe:
         return [*paths, paths[1]] if self.listed_twice else paths
 
     def with_also(self, other: Recipe) -> Recipe | None:
-        """Both at once; None where they contradict, or where no library writes such a file."""
+        """Return both recipes as one; None if they contradict each other, or if no library writes
+        such a file.
+        """
         if self.files and other.files and self.files != other.files:
             return None
         mine = self._fields()
@@ -107,7 +109,7 @@ class Recipe:
         return both if both._can_be_written() else None
 
     def _fields(self) -> dict[str, Any]:
-        """What it says of the second file."""
+        """Return the fields of the second file."""
         return {
             **self.every,
             **(self.files[1] if self.files and len(self.files) > 1 else {}),
@@ -143,9 +145,10 @@ def _extras(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Extra, ..
 
 
 def _writable(spec: FileSpec, spoils: tuple[Spoil, ...]) -> bool:
-    """Whether the format has all that the spec wants."""
+    """Whether the format supports everything in the spec."""
     extra = set(spec.extra)
-    if spec.fill_value is False and spec.unwritten:  # whatever was in memory is read then
+    # Values that were in memory are read at that point.
+    if spec.fill_value is False and spec.unwritten:
         return False
     if "tas" in spec.omit and (extra & _ABOUT_TAS or spoils):
         return False

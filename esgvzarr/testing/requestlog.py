@@ -1,4 +1,4 @@
-"""What a test server was asked, and what it answered."""
+"""The requests that a test server received, and its answers."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ NOTED = (
     "Origin",
     "User-Agent",
 )
-"""Request headers that are kept, where sent."""
+"""Request headers that the log keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request, kept before the first byte of its answer leaves: a client that has the answer
+    """One request, logged before the first byte of its answer is sent: a client that has the answer
     finds it in the log.
     """
 
     method: str
     path: str
-    """As sent, with the query."""
+    """URL as sent, with the query."""
     status: int
-    """Of the answer; 0 where the connection was reset instead."""
+    """Status of the answer; 0 if the connection was reset instead."""
     sent: int = 0
-    """Bytes of the answer's body."""
+    """Number of bytes of the answer's body."""
     range: str | None = None
     """The ``Range`` header."""
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Those of ``NOTED`` that were sent, spelled as there."""
+    """Headers among ``NOTED`` that were sent, spelled as there."""
     body: bytes = b""
     connection: int = 0
     """The client's port: equal for requests on one kept-alive connection."""
 
 
 class RequestLog(Sequence[LoggedRequest]):
-    """Requests in order of arrival; safe to read while the server runs."""
+    """Requests in order of arrival; may be read while the server runs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: list[LoggedRequest] = []
 
     def append(self, request: LoggedRequest) -> None:
-        """Keep one more."""
+        """Append a request."""
         with self._lock:
             self._requests.append(request)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all requests."""
         with self._lock:
             self._requests.clear()
 
     def snapshot(self) -> tuple[LoggedRequest, ...]:
-        """All so far."""
+        """Return all requests so far."""
         with self._lock:
             return tuple(self._requests)
 

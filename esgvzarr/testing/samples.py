@@ -1,8 +1,8 @@
-"""Real CMIP6 files: those of the PyPI package esmvaltool-sample-data, without installing it, for it
-needs iris.
+"""Real CMIP6 files from the PyPI package esmvaltool-sample-data, which is not installed because it
+requires iris.
 
-326 files of 79 datasets, 23 MB: air temperature, monthly and daily, cut down to a few grid points
-but with all their time steps.
+326 files of 79 datasets, 23 MB: air temperature, monthly and daily, cut down to a few grid points,
+with all time steps.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 PACKAGE = "esmvaltool-sample-data"
 VERSION = "0.0.4"
 SHA256 = "ecc82a94cf7657bd3633ebb672b6af8f510d2f8ea8becf36606ba3617b3d2afb"
-"""Of the wheel, as PyPI has it."""
+"""SHA-256 of the wheel, according to PyPI."""
 _MODULE = "esmvaltool_sample_data"
 _ROOT = Path("data", "timeseries")
 _TIMEOUT_S = 300
 
 
 def sample_files() -> Path:
-    """The directory that holds ``CMIP6/...``: of the installed package, else of the cache, into
-    which it is fetched once.
+    """Return the directory that holds ``CMIP6/...``: of the installed package, else of the cache,
+    to which the files are downloaded once.
 
     Raises:
-        SourceError: pip cannot download the wheel, or what came is another one.
+        SourceError: pip cannot download the wheel, or its checksum is wrong.
     """
     installed = _installed()
     if installed is not None:
@@ -49,7 +49,7 @@ def sample_files() -> Path:
 
 
 def sample_datasets(root: Path) -> dict[str, list[Path]]:
-    """Dataset id -> its files: the DRS is their path."""
+    """Return the files of each dataset; their path is the DRS."""
     datasets: dict[str, list[Path]] = {}
     for path in sorted(root.glob("CMIP6/**/*.nc")):
         datasets.setdefault(".".join(path.parent.relative_to(root).parts), []).append(path)
@@ -57,9 +57,7 @@ def sample_datasets(root: Path) -> dict[str, list[Path]]:
 
 
 def read_files(files: Sequence[Path], name: str) -> np.ndarray:
-    """A variable of files that follow each other in time, by netCDF4 alone; NaN where it is
-    missing.
-    """
+    """Read a variable of consecutive files, by netCDF4 alone; missing values are NaN."""
     import netCDF4
     import numpy as np
 
@@ -71,7 +69,7 @@ def read_files(files: Sequence[Path], name: str) -> np.ndarray:
 
 
 def decoded_times(file: Path) -> list[Any]:
-    """The times of a file as dates, by cftime alone."""
+    """Return the times of a file as dates, by cftime alone."""
     import cftime
     import netCDF4
 
@@ -81,12 +79,12 @@ def decoded_times(file: Path) -> list[Any]:
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept: ``$XDG_CACHE_HOME/esgvzarr``, or ``~/.cache/esgvzarr``."""
+    """Return the directory of downloads: ``$XDG_CACHE_HOME/esgvzarr``, or ``~/.cache/esgvzarr``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "esgvzarr"
 
 
 def _installed() -> Path | None:
-    """Found without importing the package."""
+    """Find the installed package without importing it."""
     spec = importlib.util.find_spec(_MODULE)
     locations = spec.submodule_search_locations if spec else None
     roots = [Path(location) / _ROOT for location in locations or ()]
@@ -94,7 +92,7 @@ def _installed() -> Path | None:
 
 
 def _fetch(target: Path) -> None:
-    """Download and unpack into ``target``, which appears whole or not at all."""
+    """Download and unpack into ``target``, which appears completely or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
@@ -106,14 +104,14 @@ def _fetch(target: Path) -> None:
             try:
                 unpacked.rename(target)
             except OSError:
-                if not target.is_dir():  # or else another process was faster
+                if not target.is_dir():  # Otherwise another process was faster.
                     raise
     except OSError as error:
         raise _unobtainable(f"cannot be kept in {target.parent}: {error.strerror}") from error
 
 
 def _download(folder: Path) -> Path:
-    """The wheel, fetched by this interpreter's own pip."""
+    """Download the wheel, by the pip of this interpreter."""
     command = [
         sys.executable,
         "-m",
@@ -135,7 +133,7 @@ def _download(folder: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise _unobtainable(f"pip is not through after {_TIMEOUT_S} s") from error
+        raise _unobtainable(f"pip has not finished after {_TIMEOUT_S} s") from error
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -152,7 +150,7 @@ def _check(wheel: Path) -> None:
             wheel.name,
             f"has the SHA-256 {found}",
             expected=SHA256,
-            todo="The package index serves another file than PyPI: use one that does not.",
+            todo="The package index gives another file than PyPI: use an index that does not.",
             code="source-samples",
         )
 
@@ -163,8 +161,8 @@ def _unobtainable(found: str) -> SourceError:
         found,
         expected=f"the wheel from PyPI, or a copy of it unpacked in {cache_directory()}",
         todo=(
-            "Is there pip, and a way to PyPI? Or install it: pip install --no-deps "
-            f"{PACKAGE}=={VERSION}."
+            "Check that pip works and reaches PyPI, or install the package: pip install "
+            f"--no-deps {PACKAGE}=={VERSION}."
         ),
         code="source-samples",
     )

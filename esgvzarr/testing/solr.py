@@ -1,6 +1,4 @@
-"""An ESGF index node as publishers and search users meet it: esg-search over Solr documents in
-memory.
-"""
+"""An ESGF index node for publishers and search users: esg-search over Solr documents in memory."""
 
 from __future__ import annotations
 
@@ -67,10 +65,10 @@ _FLAGS = ("latest", "replica", "retracted")
 
 
 class SolrServer(LoopbackServer):
-    """Serve esg-search while the context is open: ``search``, and ``ws/publish``, ``update``,
+    """Serves esg-search while the context is open: ``search``, and ``ws/publish``, ``update``,
     ``retract`` and ``delete``.
 
-    What is searched is a copy that follows after ``delay_s``, as the slave of an index node follows
+    Searches read a copy that is updated after ``delay_s``, as the slave of an index node follows
     its master. Answers are those of esg-search 4: XML that is not well-formed is refused, and so is
     an update whose query Solr does not understand.
 
@@ -78,9 +76,9 @@ class SolrServer(LoopbackServer):
     ...     server.fault(Status(503), "/esg-search/ws/*")
 
     Args:
-        tls: serve https, as esgcet takes for granted.
+        tls: serve https, as esgcet expects.
         delay_s: seconds until searches show a change.
-        authorize: take changes only from clients with ``client_certificate``.
+        authorize: accept changes only from clients with ``client_certificate``.
     """
 
     asks_clients = True
@@ -90,33 +88,33 @@ class SolrServer(LoopbackServer):
         self.delay_s = delay_s
         self.authorize = authorize
         self.updates_are_lost = False
-        """Set it to have updates answered as if they were made."""
+        """Set this to answer updates as if they were made."""
         self._lock = threading.Lock()
         self._master: dict[str, Document] = {}
         self._shown: list[tuple[float, dict[str, Document]]] = [(0.0, {})]
         self._faults = FaultPlan()
 
     def add_document(self, document: Mapping[str, Any]) -> None:
-        """Put a document in, past the API and its delay."""
+        """Store a document, without the API and its delay."""
         with self._lock:
             self._master[document["id"]] = _as_stored(document)
             self._shown = [(0.0, deepcopy(self._master))]
 
     def document(self, identifier: str) -> Document:
-        """A document as it is stored; KeyError if there is none."""
+        """Return a stored document; raise KeyError if there is none."""
         with self._lock:
             return deepcopy(self._master[identifier])
 
     def documents(self, kind: str = "Dataset") -> list[Document]:
-        """All documents of a type, as stored."""
+        """Return all stored documents of a type."""
         with self._lock:
             return [
                 deepcopy(document) for document in self._master.values() if document["type"] == kind
             ]
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
-        (all, if empty).
+        """From now on, apply ``fault`` to requests whose URL path matches a glob, and with these
+        methods (all, if empty).
         """
         self._faults.add(fault, paths, methods)
 
@@ -131,7 +129,7 @@ class SolrServer(LoopbackServer):
             self._shown = [(0.0, deepcopy(self._master))]
 
     def answer(self, asked: Asked) -> Response:
-        """The answer, faults included."""
+        """Return the answer, with faults applied."""
         return self._faults.answer(asked, self._usual_answer)
 
     def _usual_answer(self, asked: Asked) -> Response:
@@ -218,8 +216,8 @@ class SolrServer(LoopbackServer):
 
 
 def _as_stored(document: Mapping[str, Any]) -> Document:
-    """As Solr's schema types it: some fields have one value, flags are true or false, counts are
-    numbers.
+    """Convert a document to the types of Solr's schema: some fields have one value, flags are true
+    or false, counts are numbers.
     """
     stored: Document = {}
     for name, value in document.items():
@@ -237,9 +235,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _count(found: list[Document], query: Mapping[str, list[str]]) -> dict[str, Any]:
-    """How often each value of the facets that are asked for occurs; ``*`` is all fields with
-    several values.
-    """
+    """Count the values of the requested facets; ``*`` means all fields with several values."""
     names = set(",".join(query.get("facets", [])).split(",")) - {""}
     if "*" in names:
         names = set()
@@ -255,7 +251,7 @@ def _count(found: list[Document], query: Mapping[str, list[str]]) -> dict[str, A
 
 
 def _shown(document: Document, names: set[str]) -> Document:
-    """The fields of a document that were asked for."""
+    """Return the requested fields of a document."""
     return {name: value for name, value in document.items() if "*" in names or name in names}
 
 
@@ -276,8 +272,8 @@ def _matches(document: Document, query: Mapping[str, list[str]]) -> bool:
 
 
 def _terms(query: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The free text of a search, as far as it is ``field:value AND field:(value value)``: field ->
-    values, any of which will do.
+    """Parse the free text of a search of the form ``field:value AND field:(value value)``: field ->
+    values, any of which matches.
     """
     text = " AND ".join(query.get("query", []))
     pairs = (term.split(":", 1) for term in text.split(" AND ") if ":" in term)
@@ -285,7 +281,7 @@ def _terms(query: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _meant(document: Document, update: ElementTree.Element) -> bool:
-    """Whether the update's query means the document: ``field=value&...``, values in Solr's own
+    """Whether the update's query matches the document: ``field=value&...``, values in Solr's own
     syntax.
     """
     query = (update.findtext("query") or "").strip()
@@ -316,7 +312,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _said(status: int, message: str) -> Response:
-    """esg-search puts messages in as they are."""
+    """Return an answer; esg-search does not escape messages."""
     kind = "success" if status == 200 else "error"
     text = (
         '<?xml version="1.0" encoding="UTF-8"?><response '

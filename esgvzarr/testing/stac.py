@@ -59,9 +59,9 @@ class StacServer:
         self._private: Path | None = None
         self.delay_s = delay_s
         self.queue_loses = False
-        """Set it to have changes answered with 202 and never applied."""
+        """Set this to answer changes with 202 and never apply them."""
         self.rejected: list[RejectedError] = []
-        """What was wrong with queued changes."""
+        """Errors of queued changes."""
         self._faults = FaultPlan()
         self._store = ItemStore(collections)
         self._queued: dict[Callable[[], Any], threading.Timer] = {}
@@ -83,7 +83,7 @@ class StacServer:
         return f"{'https' if self._tls else 'http'}://{self.host}"
 
     def add_item(self, item: Item) -> None:
-        """Put an item into its collection, past the API and its delay."""
+        """Store an item in its collection, without the API and its delay."""
         self._store.create(item["collection"], item)
 
     def item(self, collection: str, item_id: str) -> Item:
@@ -95,8 +95,8 @@ class StacServer:
         return self._store.get(collection, item_id)
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
-        (all, if empty).
+        """From now on, apply ``fault`` to requests whose URL path matches a glob, and with these
+        methods (all, if empty).
         """
         self._faults.add(fault, paths, methods)
 
@@ -106,7 +106,7 @@ class StacServer:
         self.queue_loses = False
 
     def settle(self) -> None:
-        """Apply the changes that wait, in the order in which they came."""
+        """Apply the waiting changes, in order of arrival."""
         with self._queue_lock:
             waiting = list(self._queued)
         for change in waiting:
@@ -166,7 +166,7 @@ class StacServer:
         self._socket = self._uvicorn = self._thread = self._private = self.ca_bundle = None
 
     def _write_certificate(self) -> Path:
-        """With its key, as uvicorn takes it."""
+        """Write the certificate with its key, in one file as uvicorn expects."""
         self._private = Path(tempfile.mkdtemp(prefix="esgvzarr-tls-"))
         certificates = write_certificates(self._private)
         self.ca_bundle = certificates.ca_bundle
@@ -187,7 +187,7 @@ class StacServer:
         return queued(text)
 
     def _apply_late(self, change: Callable[[], Any]) -> None:
-        """Apply a change that waits, unless that was done meanwhile."""
+        """Apply a waiting change, unless it was applied meanwhile."""
         with self._queue_lock:
             timer = self._queued.pop(change, None)
         if timer is None:
@@ -200,7 +200,7 @@ class StacServer:
 
 
 class _Watched:
-    """An ASGI application with faults before it and a log around it."""
+    """An ASGI application with faults in front of it and a log."""
 
     def __init__(self, app: Any, backend: Backend, faults: FaultPlan, log: RequestLog) -> None:
         self._app = app
@@ -230,7 +230,7 @@ class _Watched:
         await _send(answer, send)
 
     async def _act(self, scope: Any, body: bytes, receive: Any) -> Response:
-        """The application's own answer."""
+        """Return the application's own answer."""
         said: list[Any] = []
 
         async def keep(message: Any) -> None:
@@ -258,7 +258,7 @@ async def _read_body(receive: Any) -> bytes:
 
 
 def _replay(body: bytes, receive: Any) -> Any:
-    """The body once more, then whatever else comes."""
+    """Replay the body, then pass on what follows."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Any:
@@ -285,7 +285,7 @@ async def _send(answer: Response, send: Any) -> None:
 
 
 def _reset(send: Any) -> None:
-    """Close with RST. ASGI has no word for it: the transport is uvicorn's."""
+    """Close the connection with RST, through uvicorn's transport: ASGI has no message for that."""
     transport = send.__self__.transport
     transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)

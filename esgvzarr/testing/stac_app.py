@@ -31,7 +31,8 @@ from .itemstore import Item, ItemStore, Query, RejectedError
 
 Change = Callable[[], Any]
 Apply = Callable[[str, Change], Any]
-"""What becomes of a change: (what to say if it is queued, the change) -> its result, or a response.
+"""Applies a change: (text of the answer if it is queued, the change) -> its result, or a
+response.
 """
 
 
@@ -118,10 +119,10 @@ def _backend(request: Request) -> Backend:
 
 
 class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
-    """Reads."""
+    """Reads items and collections."""
 
     def all_collections(self, **kwargs: Any) -> Any:
-        """All collections on one page."""
+        """Return all collections on one page."""
         base = get_base_url(kwargs["request"])
         store = _backend(kwargs["request"]).store
         collections = [_collection(base, name) for name in store.collections]
@@ -134,13 +135,13 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
         }
 
     def get_collection(self, collection_id: str, **kwargs: Any) -> Any:
-        """One collection, or 404."""
+        """Return one collection, or 404."""
         if collection_id not in _backend(kwargs["request"]).store.collections:
             raise HTTPException(404, f"Collection {collection_id} does not exist.")
         return _collection(get_base_url(kwargs["request"]), collection_id)
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
-        """One item, or 404."""
+        """Return one item, or 404."""
         item = _backend(kwargs["request"]).store.get(collection_id, item_id)
         return _linked(get_base_url(kwargs["request"]), item)
 
@@ -153,7 +154,7 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
         token: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The items of a collection, or 404."""
+        """Return the items of a collection, or 404."""
         self.get_collection(collection_id, **kwargs)
         return self._page(
             kwargs["request"], Query((collection_id,), offset=int(token or 0), limit=limit)
@@ -225,7 +226,7 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
 
 
 class TransactionsClient(BaseTransactionsClient):  # type: ignore[misc,unused-ignore]
-    """Changes of items; collections are given."""
+    """Changes items; collections cannot be changed."""
 
     def create_item(self, collection_id: str, item: Any, **kwargs: Any) -> Any:
         """``POST`` of an item."""
@@ -280,7 +281,7 @@ class TransactionsClient(BaseTransactionsClient):  # type: ignore[misc,unused-ig
 
 
 def queued(text: str) -> PlainTextResponse:
-    """202 as the ESGF transaction API says it."""
+    """Return 202, as the ESGF transaction API does."""
     return PlainTextResponse(text, 202)
 
 
@@ -307,7 +308,7 @@ def _link(rel: str, href: str, **more: Any) -> dict[str, Any]:
 
 
 def _linked(base: str, item: Item) -> Item:
-    """The item as answered: with the links that make it a part of the API."""
+    """Return the item with the links that the API adds."""
     collection = f"{base}collections/{item['collection']}"
     own = [
         link

@@ -1,6 +1,4 @@
-"""A THREDDS data server as the clients of an ESGF data node meet it: file server, catalogues, and
-what goes wrong with them.
-"""
+"""A THREDDS data server for clients of an ESGF data node: file server, catalogues, and faults."""
 
 from __future__ import annotations
 
@@ -22,25 +20,24 @@ from .loopback import Asked, FileSlice, LoopbackServer, Response, text_response
 _CATALOG = "/thredds/catalog/"
 _SINGLE_RANGE = re.compile(r"bytes=(\d+)-(\d*)\Z")
 _CONTENT_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}
-"""Of what is served; other files are NetCDF."""
+"""Media types of served files; other files are NetCDF."""
 
 
 class ThreddsServer(LoopbackServer):
-    """Serve the files below ``root`` while the context is open.
+    """Serves the files below ``root`` while the context is open.
 
-    The file server takes HEAD and GET with single ranges ``a-b`` and ``a-`` and, like TDS, answers
-    500 to suffix and multiple ranges, 400 to a directory and 404 to dot-files; it dates files and
-    gives no ETag. Catalogues are below ``/thredds/catalog/``.
+    The file server accepts HEAD and GET with single ranges ``a-b`` and ``a-``. Like TDS, it answers
+    500 to suffix and multiple ranges, 400 to a directory and 404 to dot-files; it states the date
+    of files and no ETag. Catalogues are below ``/thredds/catalog/``.
 
     >>> with ThreddsServer(tmp_path) as server:
-    ...     server.fault(Latency(0.1), "*.nc")
-    ...     requests.get(server.url_of("tas.nc"))
+    ...     server.fault(Latency(0.1), "*.nc") ...     requests.get(server.url_of("tas.nc"))
 
     Args:
         root: directory that is served.
         tls: serve https; ``ca_bundle`` is the PEM file to verify it with.
-        cors: let web pages of any origin read the answers. TDS does not.
-        prefix: URL path under which ``root`` is seen.
+        cors: allow web pages of any origin to read the answers. TDS does not.
+        prefix: URL path of ``root``.
     """
 
     def __init__(
@@ -60,7 +57,7 @@ class ThreddsServer(LoopbackServer):
 
     @property
     def login_url(self) -> str:
-        """An HTML page on what a client must take for another host."""
+        """An HTML page on a host name that clients take for another host."""
         return f"{self.scheme}://{self.other_host}/login"
 
     @property
@@ -69,12 +66,12 @@ class ThreddsServer(LoopbackServer):
         return f"{self.url}{_CATALOG}catalog.xml"
 
     def url_of(self, path: str | Path) -> str:
-        """The URL of a file, given below ``root`` or absolute."""
+        """Return the URL of a file, given below ``root`` or absolute."""
         return f"{self.url}{quote(f'{self.prefix}/{self._relative(path)}')}"
 
     def add_dataset(self, dataset_id: str, files: Iterable[str | Path]) -> str:
-        """Catalogue a dataset (``<master_id>.v<version>``) as the ESGF publisher does, and return
-        the catalogue's URL.
+        """Make the catalogue of a dataset (``<master_id>.v<version>``) as the ESGF publisher does,
+        and return its URL.
         """
         described = [
             describe_file(self.root / file, f"{self._root_name}/{self._relative(file)}")
@@ -85,10 +82,10 @@ class ThreddsServer(LoopbackServer):
         return self.url + path
 
     def fault(self, fault: Fault, paths: str = "*", methods: Collection[str] = ()) -> None:
-        """From now on let ``fault`` answer for the URL paths that match a glob, and the methods
-        (all, if empty).
+        """From now on, apply ``fault`` to requests whose URL path matches a glob, and with these
+        methods (all, if empty).
 
-        Later faults stand before earlier ones.
+        The latest fault that matches applies.
         """
         self._faults.add(fault, paths, methods)
 
@@ -97,7 +94,7 @@ class ThreddsServer(LoopbackServer):
         self._faults.clear()
 
     def answer(self, asked: Asked) -> Response:
-        """The answer, faults included."""
+        """Return the answer, with faults applied."""
         return self._faults.answer(asked, self._usual_answer)
 
     def _usual_answer(self, asked: Asked) -> Response:
@@ -147,7 +144,7 @@ class ThreddsServer(LoopbackServer):
 
 
 def answer_file(root: Path, relative: str, range_header: str | None) -> Response:
-    """What the file server of TDS says to a request for a file below ``root``."""
+    """Return the answer of TDS's file server to a request for a file below ``root``."""
     path = root / relative
     if _is_hidden(relative) or not path.exists():
         return text_response(404)

@@ -1,8 +1,8 @@
-"""The truth that references are measured by: each file opened alone by stock xarray and netCDF4,
-against what a reader of references sees.
+"""The expected values for references: each file opened alone by stock xarray and netCDF4, compared
+with what a reader of references sees.
 
-Nothing else of esgvzarr takes part in the comparison, least of all ``esgvzarr.proof``, which is
-judged by it.
+The comparison uses nothing else of esgvzarr, in particular not ``esgvzarr.proof``, which is tested
+with it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import xarray
 
 CFTIME = xarray.coders.CFDatetimeCoder(use_cftime=True)
 UNNAMED_BOUNDS = "time_bnds"
-"""Bounds by this name are dates in the units of time, also where time does not name them."""
+"""Names of bounds that are dates in the units of time, even if time does not name them."""
 
 
 def open_alone(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
-    """Each file with time steps alone, in time order, a file listed twice once."""
+    """Open each file with time steps alone, in time order; a file listed twice is opened once."""
     opened = []
     for path in sorted(set(paths)):
         dataset = xarray.open_dataset(path, engine="netcdf4", decode_times=CFTIME)
@@ -41,8 +41,8 @@ def open_alone(paths: Sequence[Path], **options: Any) -> list[xarray.Dataset]:
 def joined_differences(
     joined: xarray.Dataset, paths: Sequence[Path], time: str = "time"
 ) -> list[str]:
-    """Everything in which a dataset that was opened of references is not the decoded files put in
-    the order of time, each step once. Each text begins with the name of what differs.
+    """Yield every difference between a dataset opened from references and the decoded files in time
+    order, each step once. Each text begins with the name of what differs.
     """
     files = open_alone(paths, decode_times=CFTIME)
     places = places_of(joined, files, time)
@@ -63,7 +63,7 @@ def _misplaced_steps(
     places: dict[int, tuple[list[int], list[int]]],
     time: str,
 ) -> Iterator[str]:
-    """Steps that no file has, that are shown twice, or not in the order of time."""
+    """Yield steps that no file has, that are shown twice, or that are not in time order."""
     shown = steps_of(joined, time)
     if len(set(shown)) != len(shown):
         yield f"{time} shows a step twice"
@@ -84,7 +84,7 @@ def _misplaced_steps(
 
 
 def _rises(values: np.ndarray) -> bool:
-    """Whether dates follow each other; where a date is missing there is no such order."""
+    """Whether dates increase; false if one is missing."""
     try:
         return bool(np.all(values[1:] > values[:-1])) if values.ndim else True
     except TypeError:
@@ -110,11 +110,11 @@ def _differs(name: str, shown: xarray.Dataset, file: xarray.Dataset, time: str) 
 
 
 def steps_of(dataset: xarray.Dataset, time: str) -> list[str]:
-    """Each step as text that is the same in references and files."""
+    """Return each step as text that is the same in references and files."""
     if time not in dataset.variables:
         return []
     values = dataset.variables[time].values
-    if values.dtype.kind in "iu":  # another file may state the same number as a floating one
+    if values.dtype.kind in "iu":  # Another file may state the same number in floating point.
         values = values.astype(np.float64)
     return [str(step) for step in np.atleast_1d(values)]
 
@@ -122,8 +122,8 @@ def steps_of(dataset: xarray.Dataset, time: str) -> list[str]:
 def places_of(
     dataset: xarray.Dataset, files: Sequence[xarray.Dataset], time: str
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """Number of a file -> the steps of the dataset and of the file that are at the same time;
-    without time all are everywhere.
+    """Return, for each file, the steps of the dataset and of the file with equal times; without
+    time, all steps of all files.
     """
     where = {step: at for at, step in enumerate(steps_of(dataset, time))}
     places = {}
@@ -136,7 +136,9 @@ def places_of(
 
 
 def dates_of(values: np.ndarray, dataset: xarray.Dataset, time: str) -> np.ndarray:
-    """Bounds that time does not name, which xarray leaves as numbers: in the units of time."""
+    """Convert bounds that time does not name, which xarray leaves as numbers, by the units of
+    time.
+    """
     stated = dataset.variables[time].encoding
     if "units" not in stated:
         return values
@@ -146,9 +148,7 @@ def dates_of(values: np.ndarray, dataset: xarray.Dataset, time: str) -> np.ndarr
 
 
 def equal(a: np.ndarray, b: np.ndarray, *, static: bool) -> bool:
-    """Whether values are the same; what does not change with time may be rounded to single
-    precision.
-    """
+    """Whether values are equal; values without time may be rounded to single precision."""
     if a.dtype.kind in "OSUT":
         return [str(x) for x in a.ravel().tolist()] == [str(x) for x in b.ravel().tolist()]
     if static and a.dtype.kind == "f":

@@ -1,5 +1,5 @@
-"""Ways in which HDF5 stores what netCDF-C reads, and few programs write; and links that lead
-nowhere. For files that were written, and for ``FileSpec.extra``.
+"""Forms of HDF5 storage that netCDF-C reads and few programs write, and links without targets. For
+files that were written, and for ``FileSpec.extra``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .datasets import FileSpec
 
 
 def add_user_block(path: Path) -> None:
-    """512 bytes before the file, as h5jam puts them."""
+    """Put 512 bytes before the file, as h5jam does."""
     path.write_bytes(bytes(512) + path.read_bytes())
 
 
@@ -53,8 +53,8 @@ def add_booleans(path: Path) -> None:
 
 
 def put_checksum_first(path: Path) -> None:
-    """Bounds of time whose checksum is taken before they are shuffled, so that a chunk is no whole
-    number of elements then.
+    """Bounds of time with a checksum before shuffling, so that a chunk is not a whole number of
+    elements.
     """
     with h5py.File(path, "r+") as file:
         values = file["time_bnds"][()]
@@ -73,7 +73,9 @@ def put_checksum_first(path: Path) -> None:
 
 
 def add_szip_coordinate(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """A coordinate that is compressed with szip, of which readers of references have no decoder."""
+    """A coordinate that is compressed with szip, for which readers of references have no
+    decoder.
+    """
     file.createDimension("station", 1000)
     variable = file.createVariable("station", "f8", ("station",), compression="szip")
     variable[:] = np.linspace(-90, 90, 1000)
@@ -91,7 +93,7 @@ def state_encoding(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def link_to_nothing(path: Path) -> None:
-    """A soft link whose target is not there."""
+    """A soft link whose target does not exist."""
     with h5py.File(path, "r+") as file:
         file["gone"] = h5py.SoftLink("/nowhere")
 
@@ -125,7 +127,7 @@ def add_second_record_dimension(file: netCDF4.Dataset, spec: FileSpec) -> None:
 
 
 def add_empty_root_group(path: Path) -> None:
-    """All variables are in a group."""
+    """Put all variables into a group."""
     with netCDF4.Dataset(path, "w") as file:
         group = file.createGroup("all")
         group.createDimension("time", 1)
@@ -133,15 +135,15 @@ def add_empty_root_group(path: Path) -> None:
 
 
 def take_all_variables(path: Path) -> None:
-    """Dimensions and attributes are all that is left."""
+    """Remove all variables; dimensions and attributes stay."""
     with netCDF4.Dataset(path, "w") as file:
         file.createDimension("time", None)
         file.setncattr("variable_id", "tas")
 
 
 def exchange_chunk_keys(path: Path) -> None:
-    """In the chunk index of ``tas``, which has a chunk for each step, the first two steps change
-    places, so that libhdf5 lists both chunks and finds neither by its step.
+    """Exchange the keys of the first two steps in the chunk index of ``tas``, which has a chunk for
+    each step, so that libhdf5 lists both chunks and finds neither by its step.
     """
     entry = np.dtype([("size", "<u4"), ("mask", "<u4"), ("starts", "<u8", (4,)), ("child", "<u8")])
     data = bytearray(path.read_bytes())
@@ -157,14 +159,16 @@ def exchange_chunk_keys(path: Path) -> None:
 
 
 def add_long_double(path: Path) -> None:
-    """A variable of the compiler's long double, of 80 bits in 16 bytes, which netCDF has not."""
+    """A variable of the compiler's long double, of 80 bits in 16 bytes, a type that netCDF does not
+    have.
+    """
     with h5py.File(path, "r+") as file:
         wide = file.create_dataset("wide", data=np.ones(4, np.longdouble))
         wide.dims[0].attach_scale(file["lat"])
 
 
 def add_scalar_named_as_dimension(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """A scalar that says how long texts are, named as the dimension of the texts."""
+    """A scalar with the length of texts, named like the dimension of the texts."""
     file.createDimension("strlen", 4)
     file.createVariable("strlen", "i4", ())[...] = 4
     file.createVariable("code", "S1", ("strlen",))[:] = np.array(list("abcd"), "S1")

@@ -1,9 +1,8 @@
-"""Bytes by URL or path: many ranges of many files in one call. Nothing else in the package speaks
-HTTP.
+"""Read bytes by URL or path: many ranges of many files in one call. No other room speaks HTTP.
 
-Only hosts that were allowed are fetched, those that the operator did not name only at public
-addresses, redirects stay on their host, TLS is verified, every answer's status, range and length
-are checked, and what a server or disk does wrong becomes a TransportError that says so.
+Only allowed hosts are contacted; hosts that the operator did not name must have public addresses;
+redirects stay on their host; TLS is verified; status, range and length of every answer are checked.
+Errors of a server or disk become a TransportError that describes them.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ from .urls import join_url, parse_url
 from .validators import State, States
 
 LONGEST_DOCUMENT = 64 * 2**20
-"""Bytes of a catalogue page, a record file, an answer of an index."""
+"""The most bytes of a catalogue page, a record file, or an answer of an index."""
 _MOST_REDIRECTS = 3
 _LONGEST_ANSWER = 64 * 1024
-"""Bytes that are read of the answer to a POST."""
+"""The most bytes that are read of the answer to a POST."""
 _DISK_READERS = 8
 _T = TypeVar("_T")
 _W = TypeVar("_W")
@@ -52,14 +51,14 @@ class Transport:
     may share it.
 
     Args:
-        allowed_hosts: ``host`` or ``host:port`` that may be fetched from, wherever they are: the
+        allowed_hosts: ``host`` or ``host:port`` that may be contacted at any address, because the
             operator named them.
         timeout_s: seconds to connect, to answer, and between two arrivals of bytes.
-        retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is kept
-            to.
-        connections: requests in flight to one host at most; as many connections are kept open.
-        connections_at_first: requests in flight to a host that is not known yet. More are sent
-            while it answers as fast as before, fewer where it does not.
+        retries: tries after the first, on 429, 503 and lost connections; ``Retry-After`` is
+            respected.
+        connections: the most requests in flight to one host; this many connections are kept open.
+        connections_at_first: requests in flight to a host that is not known yet. The number rises
+            while the host answers as fast as before, and falls when it slows down.
         ca_bundle: PEM file of a private certificate authority.
     """
 
@@ -83,14 +82,15 @@ class Transport:
         self._told: Callable[[int, int], None] = lambda *_: None
         self._lock = Lock()
         self.rounds = 0
-        """Batches of requests so far, each sent after the one before it was answered."""
+        """Rounds of requests so far; each round is sent after the one before it was answered."""
         self.requests = 0
-        """Requests so far, those that follow redirects and later tries included."""
+        """Requests so far, including followed redirects and retries."""
         self.timeout_s = timeout_s
         self.retries = retries
         self._ca_bundle = ca_bundle
         if ca_bundle:
-            usual_tls_context(str(ca_bundle))  # a file that cannot be used is an error at once
+            # Raises here if the file cannot be used, not at the first request.
+            usual_tls_context(str(ca_bundle))
         self._pools: dict[tuple[bool, bool], urllib3.PoolManager] = {}
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
         self._disk_threads = ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="esgvzarr-disk")
@@ -99,7 +99,7 @@ class Transport:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Sent to another process, it has the same rules, and knows the files it has seen."""
+        """Pickle the rules and the known states of files, for another process."""
         settings = {
             "timeout_s": self.timeout_s,
             "retries": self.retries,
@@ -113,14 +113,16 @@ class Transport:
         self.close()
 
     def close(self) -> None:
-        """Drop the connections and threads."""
+        """Close the connections and threads."""
         self._threads.shutdown(cancel_futures=True)
         self._disk_threads.shutdown(cancel_futures=True)
         for pool in self._pools.values():
             pool.clear()
 
     def _pool_for(self, url: str) -> urllib3.PoolManager:
-        """Made when it is first needed: to read all certificate authorities takes long."""
+        """Return the pool of connections for a URL, made on first use: reading all certificate
+        authorities takes long.
+        """
         named = self.is_named(url)
         tls = parse_url(url).scheme == "https"
         with self._lock:
@@ -144,12 +146,12 @@ class Transport:
         return pool
 
     def allow(self, host: str, *, named: bool = False) -> None:
-        """Let ``host`` or ``host:port`` be fetched from as well.
+        """Allow requests to ``host`` or ``host:port``.
 
         Args:
-            host: of a record, say.
-            named: by the operator. Other hosts must be at public addresses: those of the operator's
-                own network are not for anyone to name who can write a record.
+            host: for example the host of a record.
+            named: whether the operator named the host. Other hosts must have public addresses:
+                otherwise a record could direct requests into the operator's own network.
         """
         self._allowed.add(host.lower())
         if named:
@@ -160,7 +162,7 @@ class Transport:
         return host_of(url) in self._named
 
     def check_allowed(self, location: str) -> None:
-        """Make sure that ``location`` is a path, or that its host was allowed.
+        """Check that ``location`` is a path, or that its host is allowed.
 
         Raises:
             TransportError: ``transport-host-refused``.
@@ -170,15 +172,17 @@ class Transport:
                 location,
                 f"host {host} is not allowed",
                 expected=f"one of {sorted(self._allowed) or 'none'}",
-                todo="Only the record's data node is fetched from; add others to `allowed_hosts`.",
+                todo="Files are fetched from the data node of the record only; add other hosts "
+                "to `allowed_hosts`.",
                 code="transport-host-refused",
             )
 
     def read_document(self, location: str, *, limit: int = LONGEST_DOCUMENT) -> bytes:
-        """The whole of a small file, by URL or path.
+        """Return the whole content of a small file, by URL or path.
 
         Raises:
-            TransportError: not there, not allowed, or larger than ``limit`` bytes.
+            TransportError: the file does not exist, is not allowed, or has more than ``limit``
+                bytes.
         """
         if not is_url(location):
             size = state_of_path(location).size
@@ -190,11 +194,11 @@ class Transport:
     def ask(
         self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request, sent once, and its answer as it is: no judgement, no redirect followed, at
-        most 64 KiB of the body.
+        """Send one request once, and return its answer unchecked, without following a redirect,
+        with at most 64 KiB of the body.
 
         Raises:
-            TransportError: not allowed, or no answer.
+            TransportError: the host is not allowed, or does not answer.
         """
         started = time.perf_counter()
         response = self._open(url, dict(headers or {}), method=method)
@@ -210,20 +214,23 @@ class Transport:
         return Answer(response.status, response.headers, data, seconds, certificate or {})
 
     def read_heads(self, locations: Sequence[str], count: int) -> list[Head]:
-        """The first ``count`` bytes of each file, all at once; shorter where the file is."""
+        """Return the first ``count`` bytes of each file, read in one round; fewer if the file is
+        shorter.
+        """
         return self._each(locations, lambda location: self.read_head(location, count))
 
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        """The bytes of each range, in the order given; near ones are fetched together.
+        """Return the bytes of each range, in the order given; near ranges are fetched together.
 
         Raises:
-            TransportError: among others, where a range reaches beyond the end of its file.
+            TransportError: a range cannot be read, or extends beyond the end of its file.
         """
         spans = [span for span in coalesce(ranges) if span.stop > span.start]
         bodies = self._each(spans, self._read_span, location_of=lambda span: span.location)
         parts: list[bytes] = [b""] * len(ranges)
         for span in reversed(spans):
-            body = bodies.pop()  # so that not all bytes are in memory twice
+            # Releases answers early, so that not all bytes are in memory twice.
+            body = bodies.pop()
             for member in span.members:
                 wanted = ranges[member]
                 parts[member] = body[wanted.start - span.start : wanted.stop - span.start]
@@ -231,10 +238,10 @@ class Transport:
 
     @contextmanager
     def watched(self, told: Callable[[int, int], None]) -> Iterator[None]:
-        """Tell of each answer, for the time of this context.
+        """Report each answer while the block runs.
 
         Args:
-            told: hears how many answers of a round are there, and how many there will be.
+            told: receives the number of answers of a round so far, and the number of its requests.
         """
         before = self._told
         self._told = told
@@ -250,7 +257,7 @@ class Transport:
         *,
         location_of: Callable[[_W], str] = str,
     ) -> list[_T]:
-        """What ``read`` makes of each item, all at once: those over HTTP are one round."""
+        """Call ``read`` for each item, all at once; items over HTTP form one round."""
         remote = [is_url(location_of(one)) for one in wanted]
         self.rounds += any(remote)
         started = [
@@ -268,18 +275,21 @@ class Transport:
                 future.cancel()
 
     def forget(self, locations: Iterable[str]) -> None:
-        """Begin anew with these files. From the next answer on, all have to say the same of them.
+        """Forget the state of these files. All answers from now on must agree with each other.
 
-        Without this, an answer is compared with whatever this transport saw of the file before.
+        Otherwise an answer is compared with the first state of the file that this transport has
+        seen.
         """
         self._states.forget(locations)
 
     def state_of(self, location: str) -> State | None:
-        """What this transport was told first of a file; None where it has not seen it."""
+        """Return the first state of a file that this transport has seen; None if it has seen
+        none.
+        """
         return self._states.first_of(location)
 
     def look_at_paths(self, paths: Iterable[str]) -> None:
-        """Compare files of this machine with what they were when they were first read.
+        """Compare local files with their state when they were first read.
 
         Raises:
             TransportError: ``transport-changed``, ``transport-path``.
@@ -288,7 +298,7 @@ class Transport:
             self._states.compare(path, state_of_path(path))
 
     def compare(self, location: str, state: State) -> None:
-        """Compare what another reader was told of a file with what this transport was told first.
+        """Compare the state of a file that another reader has seen with the first state seen here.
 
         Raises:
             TransportError: ``transport-changed``.
@@ -303,18 +313,18 @@ class Transport:
         *,
         certificate: str | os.PathLike[str] | None = None,
     ) -> tuple[int, str]:
-        """Send a document that does no harm if it is sent twice, and give back the status and text
-        of the answer.
+        """Send a document that may safely be sent twice, and return the status and text of the
+        answer.
 
         Args:
-            url: where to; redirects are not followed.
+            url: where to send it; redirects are not followed.
             body: the document.
-            media_type: of the document.
-            certificate: PEM file of a client certificate and its key, which no other request shows.
+            media_type: media type of the document.
+            certificate: PEM file of a client certificate and its key, used for this request only.
 
         Raises:
-            TransportError: not allowed, redirected, no answer, or still 429 or 503 after the last
-                try.
+            TransportError: the host is not allowed, redirects, does not answer, or answers 429 or
+                503 to the last try.
             SettingsError: the certificate cannot be used.
         """
         pool = None
@@ -353,12 +363,11 @@ class Transport:
     def try_each(
         self, locations: Sequence[str], read: Callable[[str], _T]
     ) -> list[_T | TransportError]:
-        """What ``read``, a method of this transport, makes of each location, all at once; or why it
-        cannot be had.
+        """Call ``read``, a method of this transport, for each location, all at once; return its
+        results or errors.
 
-        A host that left as many requests in a row without an answer as are in flight at once is not
-            asked any more: a dead data
-        node does not hold up others.
+        A host that left as many consecutive requests unanswered as are in flight at once gets no
+        further requests, so that a dead data node does not delay the others.
         """
         return self._each(locations, lambda location: self._try(location, read))
 
@@ -368,8 +377,8 @@ class Transport:
             if self._silent[host] >= self._at_first:
                 raise TransportError(
                     location,
-                    f"was not asked for: {host} did not answer before",
-                    todo="Is the server up, and reachable from here?",
+                    f"was not requested: {host} did not answer before",
+                    todo="Check that the server runs, and that this machine can reach it.",
                     code="transport-unreachable",
                     retryable=True,
                 )
@@ -382,10 +391,10 @@ class Transport:
         return found
 
     def read_head(self, location: str, count: int) -> Head:
-        """The first ``count`` bytes of a file; fewer where it is shorter.
+        """Return the first ``count`` bytes of a file; fewer if it is shorter.
 
         Raises:
-            TransportError: among others, where the file is not the one that was seen before.
+            TransportError: the file cannot be read, or changed since it was first seen.
         """
         if not is_url(location):
             size = state_of_path(location).size
@@ -402,7 +411,9 @@ class Transport:
         return body
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        """Try again after what may pass, with growing pauses, or as long as the server asks for."""
+        """Retry after an error that may pass, with growing pauses, or with the pauses that the
+        server requests.
+        """
         for tried in range(self.retries):
             try:
                 return attempt()
@@ -424,7 +435,9 @@ class Transport:
     def _fetch(
         self, url: str, start: int, stop: int, *, shorter: bool = False
     ) -> tuple[bytes, State, str]:
-        """One range: its bytes, the state of the whole file, where a redirect led."""
+        """Fetch one range; return its bytes, the state of the whole file, and the target of a
+        redirect.
+        """
         in_flight = self._in_flight_to(url)
         with (
             in_flight.slot(),
@@ -446,10 +459,10 @@ class Transport:
                     url,
                     f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes "
                     f"{start}-{stop - 1}",
-                    expected="the range that was asked for",
+                    expected="the range that was requested",
                     todo=(
-                        "The file is shorter than it says of itself, or its server does not keep "
-                        "to RFC 9110."
+                        "The file is shorter than its metadata state, or its server does "
+                        "not follow RFC 9110."
                     ),
                     code="transport-range-wrong",
                 )
@@ -459,7 +472,8 @@ class Transport:
                 url,
                 f"sent {len(body)} bytes for bytes {start}-{expected - 1}",
                 expected=f"{expected - start}",
-                todo="The answer was cut short: try again, then look at the data node.",
+                todo="The answer was cut short: try again; if it happens again, check the data "
+                "node.",
                 code="transport-truncated",
                 retryable=True,
             )
@@ -477,8 +491,8 @@ class Transport:
     def _get(
         self, url: str, headers: dict[str, str], in_flight: InFlight | None = None
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """A GET that follows redirects within the host only, and where they led; the body is still
-        to be read.
+        """Send a GET that follows redirects within the host only; give the answer with its body
+        unread, and the target of a redirect.
         """
         sent_at = time.monotonic()
         response = self._open(url, headers)
@@ -506,8 +520,8 @@ class Transport:
                     "answered with an HTML page",
                     expected="the file itself",
                     todo=(
-                        "Access may be restricted (a login page), or the URL wrong: open it in a "
-                        "browser."
+                        "Access may be restricted (a login page), or the URL may be wrong: "
+                        "open it in a browser."
                     ),
                     code="transport-html",
                 )
@@ -530,7 +544,8 @@ class Transport:
         pool = pool or self._pool_for(url)
         said = {**pool.headers, **headers}
         content = body or None
-        place = parse_url(url)  # urllib3 reads no URL itself: it is told the host that was checked
+        # urllib3 does not parse the URL itself: it gets the host that was checked.
+        place = parse_url(url)
         host = pool.connection_from_host(place.host, place.port, place.scheme)
         try:
             return host.urlopen(
@@ -546,15 +561,15 @@ class Transport:
 
 
 def _target(url: str, place: str) -> str:
-    """Where a redirect leads."""
+    """Return the URL to which a redirect leads."""
     try:
         return join_url(url, place)
     except TransportError as error:
         raise TransportError(
             url,
-            f"redirects to what is no URL: {error}",
+            f"redirects to an invalid URL: {error}",
             expected="the file itself",
-            todo="Its server is misconfigured, or means harm.",
+            todo="The server is misconfigured or malicious: report it to the data node.",
             code="transport-redirected",
         ) from error
 

@@ -1,5 +1,5 @@
-"""What servers answer, and what it means where it is not what was asked for: a TransportError that
-says whether trying again can help.
+"""Answers of servers, and the errors for unexpected ones: a TransportError that states whether a
+retry can help.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from .proxies import unused_proxy
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first bytes of a file, and what its server says of the whole."""
+    """The first bytes of a file, and what its server states about the whole file."""
 
     data: bytes
     size: int
-    """Bytes of the whole file."""
+    """Size of the whole file, in bytes."""
     etag: str | None = None
     last_modified: str | None = None
     moved_to: str = ""
-    """Where the server sent us, on the same host; empty if nowhere."""
+    """Target of a redirect, on the same host; empty without a redirect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a server answered one request, whatever it said."""
+    """The answer of a server to one request, of any status."""
 
     status: int
     headers: Mapping[str, str]
-    """Looked up without regard to case."""
+    """Headers; names are case-insensitive."""
     data: bytes
     """The first bytes of the body, as they were sent."""
     seconds: float
-    """Until the headers were there."""
+    """Seconds until the headers arrived."""
     certificate: Mapping[str, Any]
-    """What the server showed, as ``ssl.SSLSocket.getpeercert`` has it; empty without TLS."""
+    """The server's certificate, as from ``ssl.SSLSocket.getpeercert``; empty without TLS."""
 
 
 def is_empty(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the answer to a range that begins at 0 says that the file has no bytes: 416, as RFC
-    9110 has it, or 200 as nginx.
+    """Whether the answer to a range that begins at 0 means that the file is empty: 416 by RFC 9110,
+    or 200 by nginx.
     """
     said = (
         response.status,
@@ -57,18 +57,18 @@ def is_empty(response: urllib3.BaseHTTPResponse) -> bool:
 
 
 def drop(response: urllib3.BaseHTTPResponse) -> None:
-    """Have done with an answer. One that was read to its end gave its connection back before;
-    another may have gigabytes to go, so its connection is closed, and its place in the pool freed.
+    """Discard an answer. If it was read to its end, its connection is already back in the pool.
+    Otherwise gigabytes may follow, so the connection is closed and its place in the pool freed.
     """
     response.close()
     response.release_conn()
 
 
 def read_body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    """The body, or its first ``limit`` bytes.
+    """Return the body, or its first ``limit`` bytes.
 
     Raises:
-        TransportError: it is encoded, or cut short.
+        TransportError: the body is encoded, or cut short.
     """
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
@@ -79,8 +79,8 @@ def read_body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes
         raise TransportError(
             url,
             f"ended early: {error.args[-1]}",
-            expected=f"{response.headers.get('Content-Length')} bytes, as its head says",
-            todo="The answer was cut short: try again, then look at the data node.",
+            expected=f"{response.headers.get('Content-Length')} bytes, its Content-Length",
+            todo="The answer was cut short: try again; if it happens again, check the data node.",
             code="transport-truncated",
             retryable=True,
         ) from error
@@ -89,24 +89,24 @@ def read_body(url: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes
 
 
 def encoded_error(url: str, encoding: str) -> TransportError:
-    """An answer that is compressed, so that its bytes are not those of the file."""
+    """Make the error for a compressed answer, whose bytes are not those of the file."""
     return TransportError(
         url,
         f"answered with Content-Encoding {encoding!r}",
-        expected="the bytes as they are, as asked for",
+        expected="the bytes without encoding, as requested",
         todo=(
-            "Encoded bytes may be of any size: let the data node compress only what clients "
-            "accept compressed, and no answer to a range."
+            "Encoded bytes may have any size: configure the data node to compress only for "
+            "clients that accept it, and never an answer to a range."
         ),
         code="transport-encoded",
     )
 
 
 def files_limit_error(url: str) -> TransportError:
-    """A request that this process cannot send."""
+    """Make the error for a request for which this process has no file handle."""
     return TransportError(
         url,
-        "was not asked for: this process may open no more files",
+        "was not requested: this process may open no more files",
         expected="room for one more connection",
         todo="Raise the limit (`ulimit -n`), or set fewer `connections`.",
         code="transport-files-limit",
@@ -114,19 +114,19 @@ def files_limit_error(url: str) -> TransportError:
 
 
 def status_error(url: str, status: int, headers: Mapping[str, str]) -> TransportError:
-    """What a status means that is not the one that was asked for."""
+    """Make the error for an unexpected status."""
     if status == 200:
         return TransportError(
             url,
-            "the server ignores Range (status 200)",
+            "the server ignores the Range header (status 200)",
             expected="206 Partial Content",
-            todo="Turn on byte ranges on the data node: without them no reader can stream.",
+            todo="Turn on byte ranges on the data node: readers cannot stream without them.",
             code="transport-no-range",
         )
     todo = {
-        401: "The data are restricted: references are for data that anyone can read.",
-        403: "The data are restricted: references are for data that anyone can read.",
-        404: "Is the dataset published, and its data root served?",
+        401: "The data are restricted: esgvzarr references only data that anyone can read.",
+        403: "The data are restricted: esgvzarr references only data that anyone can read.",
+        404: "Check that the dataset is published and that its data root is served.",
     }.get(status, "")
     error = TransportError(
         url,
@@ -140,18 +140,19 @@ def status_error(url: str, status: int, headers: Mapping[str, str]) -> Transport
 
 
 def seconds(retry_after: str) -> float:
-    """Seconds of a Retry-After header; 0 where it is missing, or a date."""
+    """Return the seconds of a Retry-After header; 0 if it is missing, or a date."""
     return float(retry_after) if retry_after.isdecimal() else 0.0
 
 
 def redirected(url: str, target: str) -> TransportError:
-    """A redirect that is not followed."""
+    """Make the error for a redirect that is not followed."""
     error = TransportError(
         url,
         f"redirects to {target}",
         expected="the file itself",
         todo=(
-            "Access may be restricted (a login page): references are for data that anyone can read."
+            "Access may be restricted (a login page): esgvzarr references only data that "
+            "anyone can read."
         ),
         code="transport-redirected",
     )
@@ -160,7 +161,7 @@ def redirected(url: str, target: str) -> TransportError:
 
 
 def lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
-    """Why there is no answer."""
+    """Make the error for a request without an answer."""
     if _out_of_files(error):
         return files_limit_error(url)
     reason = getattr(error, "reason", None) or error
@@ -183,24 +184,25 @@ def lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
     if proxy:
         return TransportError(
             url,
-            f"no answer: {reason}. The environment names the proxy {proxy} for it, and proxies are "
-            "not used: through one no address could be checked",
+            f"no answer: {reason}. The environment names the proxy {proxy} for this host. "
+            "esgvzarr does not use proxies, because it cannot check addresses through them",
             expected="a host that this machine reaches directly",
-            todo="Run esgvzarr where it is reached without a proxy, and add it to `no_proxy`.",
+            todo="Run esgvzarr on a machine that reaches the host without a proxy, and add the "
+            "host to `no_proxy`.",
             code="transport-proxy",
             retryable=True,
         )
     return TransportError(
         url,
         f"no answer: {reason}",
-        todo="Is the server up, and reachable from here?",
+        todo="Check that the server runs, and that this machine can reach it.",
         code="transport-unreachable",
         retryable=True,
     )
 
 
 def too_large(location: str, limit: int) -> TransportError:
-    """A document that is too large to be one."""
+    """Make the error for a document that is too large."""
     return TransportError(
         location,
         f"is larger than {limit} bytes",

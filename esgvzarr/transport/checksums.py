@@ -1,5 +1,5 @@
-"""The checksum of a whole file, by URL or path, as its record states it: the one proof that no byte
-is another.
+"""Compute the checksum of a whole file, by URL or path, and compare it with its record. Only a
+checksum shows that no byte changed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from ..model import FileRecord
 from . import Range, Transport
 
 ALGORITHMS = {"SHA256": "sha256", "MD5": "md5", "SHA1": "sha1", "SHA512": "sha512"}
-"""``checksum_type`` of a record -> hashlib's name."""
+"""``checksum_type`` of a record -> name in hashlib."""
 _BLOCK = 4 * 2**20
 _AT_ONCE = 4
-"""Blocks that are read together, each by a request of its own."""
+"""Number of blocks that are read together, each by its own request."""
 
 
 def can_be_checked(file: FileRecord) -> bool:
-    """Whether the record has a checksum of a kind that is known here."""
+    """Whether the record has a checksum of a type that is supported here."""
     return bool(file.checksum) and _algorithm(file) is not None
 
 
 def is_well_formed(file: FileRecord) -> bool:
-    """Whether the checksum of the record can be one of its type; so can one of unknown type."""
+    """Whether the checksum of the record can be one of its type; true for unknown types."""
     algorithm = _algorithm(file)
     if algorithm is None or not file.checksum:
         return True
@@ -33,16 +33,16 @@ def is_well_formed(file: FileRecord) -> bool:
 
 
 def check_checksum(file: FileRecord, location: str, transport: Transport) -> None:
-    """Read a whole file, and compare it with its record.
+    """Read a whole file, and compare its checksum with its record.
 
     Args:
-        file: with a checksum that can be checked.
-        location: where to read it: its URL, or its path on this machine.
-        transport: reads; its threads must not be the caller's.
+        file: a file whose record has a checksum of a supported type.
+        location: where to read it: its URL, or its local path.
+        transport: reads the file; its threads must not be the caller's.
 
     Raises:
-        TransportError: ``transport-checksum-differs``, or ``transport-checksum-invalid`` where the
-            record has no checksum of its type; or the file cannot be read.
+        TransportError: ``transport-checksum-differs``; ``transport-checksum-invalid`` if the
+            record's text is no checksum of its type; or the file cannot be read.
     """
     algorithm = _algorithm(file)
     if algorithm is None:
@@ -67,9 +67,9 @@ def check_checksum(file: FileRecord, location: str, transport: Transport) -> Non
         raise TransportError(
             location,
             f"has the {file.checksum_type} {digest.hexdigest()}",
-            expected=f"{file.checksum}, as its record says",
-            todo="The file was replaced or damaged, or the record is wrong: restore the file, or "
-            "register it again.",
+            expected=f"{file.checksum}, as its record states",
+            todo="The file was replaced or damaged, or the record is wrong: restore the file, "
+            "or register it again.",
             code="transport-checksum-differs",
         )
 

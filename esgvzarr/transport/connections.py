@@ -1,7 +1,7 @@
-"""Connections as the transport opens them.
+"""The connections of the transport.
 
-Answers have an end and come fast enough, TLS is verified, and addresses are public unless the
-operator named the host.
+Answers have a maximum size and a minimum speed, TLS is verified, and addresses must be public
+unless the operator named the host.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from .public_addresses import check_address, check_name
 
 _LONGEST_HEAD = 2**20
 _LONGEST_BODY = 4 * 2**30
-"""Bytes of an answer that are received at all."""
+"""The most bytes that are received of an answer."""
 _BUFFER = 64 * 1024
 SLOWEST = 16 * 1024
-"""Bytes a second, from the time on that a server may take to answer. No answer takes longer in all,
-however it trickles.
+"""The least bytes per second, counted after the time that a server may take to answer. It limits
+the duration of every answer.
 """
 
 
 class TooSlowError(TimeoutError):
-    """Bytes trickle."""
+    """An answer arrives too slowly."""
 
 
 class _Paced(io.RawIOBase):
-    """The bytes of an answer, as long as they come fast enough, and as many as there may be."""
+    """The bytes of an answer, with a minimum speed and a maximum size."""
 
     def __init__(self, raw: io.RawIOBase, patience_s: float) -> None:
         self._raw = raw
@@ -48,9 +48,9 @@ class _Paced(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         if time.monotonic() > self._deadline:
-            raise TooSlowError(f"its answer came at less than {SLOWEST} bytes a second")
+            raise TooSlowError(f"its answer arrived at less than {SLOWEST} bytes a second")
         if self.left <= 0:
-            raise http.client.HTTPException("its answer has no end")
+            raise http.client.HTTPException("its answer exceeds every expected size")
         count = self._raw.readinto(buffer) or 0
         self._deadline += count / SLOWEST
         self.left -= count
@@ -62,7 +62,7 @@ class _Paced(io.RawIOBase):
 
 
 class _PacedResponse(http.client.HTTPResponse):
-    """An answer with an end, from its first line on."""
+    """An answer that is limited from its first line on."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
@@ -83,7 +83,7 @@ class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
 
 
 class _PublicConnection(_Connection):
-    """Sends nothing to an address that is not public."""
+    """Refuses to connect to an address that is not public."""
 
     def _new_conn(self) -> socket.socket:
         check_name(self._dns_host, self.port)
@@ -91,7 +91,7 @@ class _PublicConnection(_Connection):
         try:
             check_address(
                 connected.getpeername()[0], self.host
-            )  # a name may lead elsewhere when it is asked for again
+            )  # The name may resolve to another address the next time.
         except TransportError:
             connected.close()
             raise
@@ -117,14 +117,16 @@ PUBLIC_POOLS = _pool_classes(_PublicConnection, _PublicTlsConnection)
 
 @functools.cache
 def usual_tls_context(ca_bundle: str) -> ssl.SSLContext:
-    """Made once: to read all certificate authorities takes longer than to read many a dataset."""
+    """Return the context for TLS, made once: reading all certificate authorities takes longer than
+    reading many a dataset.
+    """
     return tls_context(ca_bundle or None)
 
 
 def tls_context(
     ca_bundle: str | os.PathLike[str] | None, certificate: str | os.PathLike[str] | None = None
 ) -> ssl.SSLContext:
-    """A context that verifies servers, and may show a client certificate.
+    """Make a context that verifies servers, and that can present a client certificate.
 
     Raises:
         SettingsError: a file cannot be used.
@@ -139,7 +141,7 @@ def tls_context(
         try:
             context.load_cert_chain(
                 certificate, password=""
-            )  # or OpenSSL asks for one on the terminal
+            )  # Otherwise OpenSSL asks for a password on the terminal.
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
                 str(certificate),

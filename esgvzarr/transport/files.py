@@ -1,4 +1,4 @@
-"""Bytes that are not all here, as files for libraries that read files."""
+"""File objects for libraries, over bytes that are fetched when they are needed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from . import Head, Range, Transport
 
 
 class ReadOnlyFile(io.RawIOBase):
-    """A seekable, read-only file of ``size`` bytes; a kind of it says where its bytes come from."""
+    """A seekable, read-only file of ``size`` bytes; subclasses say where its bytes come from."""
 
     size: int
     _position = 0
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Bytes from the start of the file."""
+        """Return the position: bytes from the start of the file."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move without reading."""
+        """Move the position without reading."""
         self._position = (
             offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         )
@@ -46,18 +46,18 @@ class ReadOnlyFile(io.RawIOBase):
 
     @abstractmethod
     def bytes_between(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``, which lie in the file; OSError where they cannot be
-        had.
+        """Return the bytes from ``start`` to ``stop``, which lie in the file; raise OSError if they
+        cannot be read.
         """
 
 
 class RangeFile(ReadOnlyFile):
-    """A file over HTTP. Blocks are fetched as they are needed, and kept.
+    """A file over HTTP. Blocks are fetched when they are needed, and kept.
 
     Args:
-        transport: fetches.
-        url: of the file.
-        head: its first bytes, if they are here; they begin the file's life in memory.
+        transport: fetches the bytes.
+        url: URL of the file.
+        head: its first bytes, if they were fetched before; they need not be fetched again.
     """
 
     BLOCK = 32 * 1024
@@ -78,7 +78,7 @@ class RangeFile(ReadOnlyFile):
         }
 
     def bytes_between(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``."""
+        """Return the bytes from ``start`` to ``stop``."""
         self.prefetch([(start, stop)])
         first = start // self.BLOCK
         data = b"".join(

@@ -1,6 +1,6 @@
-"""Stock readers, fsspec and aiohttp, within the bounds of the transport.
+"""Keep stock readers, fsspec and aiohttp, within the rules of the transport.
 
-References can name any host, and servers can trickle, reset, and replace files.
+References can name any host, and servers can answer slowly, reset connections, and replace files.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d+)\Z")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 _CLOSING_S = 10.0
 _LARGEST = 4 * 2**30
-"""Bytes of an answer to a request for a whole file."""
+"""The most bytes of an answer to a request for a whole file."""
 _AT_ONCE = 32
-"""Requests of stock clients in flight."""
+"""Requests of stock clients that are in flight."""
 
 
 class KnownBytes(Protocol):
@@ -45,20 +45,20 @@ class KnownBytes(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``, which must be known."""
+        """Return the bytes from ``start`` to ``stop``, which must be known."""
         ...
 
 
 class StockClients:
-    """The clients that fsspec's file systems fetch with.
+    """The HTTP clients of fsspec's file systems.
 
-    A range that is known is given without a request: it was fetched from the same URL, and no byte
-    is asked for twice. Any other request goes to the server, by aiohttp as stock readers send it:
-    to hosts that are allowed, as often as the transport would try, for as long as it would wait;
-    and its answer must be of the file that the transport was answered from.
+    A known range is returned without a request: it was fetched from the same URL, and each byte is
+    requested once. Any other request goes to the server, by aiohttp as stock readers send it: to
+    allowed hosts only, with the retries and timeouts of the transport. Its answer must come from
+    the file that the transport has seen.
 
-    ``known`` is URL -> what was fetched; ``looks`` is URL -> (start, bytes) that `look_again` asks
-    for.
+    ``known`` is URL -> fetched bytes; ``looks`` is URL -> (start, bytes) that `look_again`
+    requests.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -70,7 +70,7 @@ class StockClients:
 
     @property
     def options(self) -> dict[str, Any]:
-        """``remote_options`` of fsspec's reference file system."""
+        """Return the ``remote_options`` of fsspec's reference file system."""
         return {"get_client": self._get_client, "skip_instance_cache": True}
 
     async def _get_client(self, **options: Any) -> _Session:
@@ -79,7 +79,7 @@ class StockClients:
         return session
 
     def known_part(self, url: Any, start: int, stop: int) -> bytes | None:
-        """The bytes of a range, if they are known. ``url`` is as fsspec spells it."""
+        """Return the bytes of a range if they are known. ``url`` is the URL as fsspec spells it."""
         text = str(url)
         if text not in self._spelled:
             spelled = {str(type(url)(known)): known for known in self.known}
@@ -90,8 +90,8 @@ class StockClients:
         return content.read(start, stop)
 
     def look_again(self, options: Mapping[str, Any]) -> None:
-        """Ask for some bytes of each file once more, as stock readers do: they must be those that
-        were proved, and the file the same still.
+        """Request some bytes of each file again, as stock readers do: they must equal those that
+        were proved, and the file must be unchanged.
 
         Args:
             options: further ``remote_options``, such as ``ssl``.
@@ -102,7 +102,8 @@ class StockClients:
         if not self.looks:
             return
         self.transport.rounds += 1
-        with ThreadPoolExecutor(1) as thread:  # the caller may be in an event loop of its own
+        # In a thread, because the caller may be in an event loop.
+        with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, self._look_at_all(options)).result()
 
     async def _look_at_all(self, options: Mapping[str, Any]) -> None:
@@ -120,7 +121,8 @@ class StockClients:
                         url,
                         f"gives stock readers other bytes at {start} to {stop} than it gave before",
                         expected="the same bytes for every client",
-                        todo="Look at what the data node does by User-Agent or Accept-Encoding.",
+                        todo="Check whether the data node's answers depend on User-Agent or "
+                        "Accept-Encoding.",
                         code="transport-bytes-differ",
                     )
 
@@ -135,7 +137,7 @@ class StockClients:
                     task.cancel()
 
     def close(self) -> None:
-        """Close the connections; fsspec leaves them to the collector."""
+        """Close the connections; fsspec leaves them to the garbage collector."""
         for loop, session in self._opened:
             asyncio.run_coroutine_threadsafe(session.close(), loop).result(_CLOSING_S)
         self._opened.clear()
@@ -143,7 +145,7 @@ class StockClients:
 
 @contextmanager
 def stock_clients(transport: Transport) -> Iterator[StockClients]:
-    """Clients for stock readers, whose connections are closed in the end."""
+    """Give clients for stock readers, and close their connections at the end."""
     clients = StockClients(transport)
     try:
         yield clients
@@ -153,16 +155,16 @@ def stock_clients(transport: Transport) -> Iterator[StockClients]:
 
 @contextmanager
 def remote_options(transport: Transport) -> Iterator[dict[str, Any]]:
-    """``remote_options`` of fsspec's reference file system, whose requests keep to the transport's
-    bounds.
+    """Give the ``remote_options`` of fsspec's reference file system, whose requests follow the
+    rules of the transport.
     """
     with stock_clients(transport) as clients:
         yield clients.options
 
 
 def raise_transport_error(error: BaseException) -> None:
-    """Raise the TransportError that a reader's error comes from, if there is one: then the data
-    node is at fault, and not the references.
+    """Raise the TransportError that caused a reader's error, if there is one: then the data node is
+    the cause, and not the references.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -173,21 +175,23 @@ def raise_transport_error(error: BaseException) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """An answer as fsspec takes it."""
+    """An answer in the form that fsspec expects."""
 
     body: bytes
     status: int = 206
 
     async def read(self) -> bytes:
-        """The body."""
+        """Return the body."""
         return self.body
 
     def raise_for_status(self) -> None:
-        """Nothing: other answers were raised before."""
+        """Do nothing: errors were raised before."""
 
 
 class _Session:
-    """A client session of aiohttp, whose ranges are known, or are fetched within bounds."""
+    """A client session of aiohttp, whose ranges are known, or are fetched by the rules of the
+    transport.
+    """
 
     def __init__(self, stock: aiohttp.ClientSession, clients: StockClients) -> None:
         self._stock = stock
@@ -201,7 +205,7 @@ class _Session:
         await self._stock.close()
 
     def get(self, url: Any, **options: Any) -> Any:
-        """What ``aiohttp.ClientSession.get`` gives, within ``async with``."""
+        """Return what ``aiohttp.ClientSession.get`` returns, for use in ``async with``."""
         asked = _RANGE.match((options.get("headers") or {}).get("Range", ""))
         if asked is None:
             return self._stock.get(url, **options)
@@ -217,10 +221,10 @@ class _Session:
         yield _Given(known)
 
     async def fetch(self, url: Any, start: int, stop: int, options: Mapping[str, Any]) -> bytes:
-        """The bytes of a range, from the server.
+        """Fetch the bytes of a range from the server.
 
         Raises:
-            TransportError: they cannot be had, or are of another file than the bytes before.
+            TransportError: they cannot be fetched, or come from another file than earlier bytes.
         """
         body, state = await self._retried(url, start, stop, options)
         self._clients.transport.compare(str(url), state)
@@ -253,7 +257,8 @@ class _Session:
         except TimeoutError as error:
             raise TransportError(
                 text,
-                f"is too slow for stock readers: no {stop - start} bytes in {patience_s:.0f} s",
+                f"is too slow for stock readers: {stop - start} bytes did not arrive in "
+                f"{patience_s:.0f} s",
                 todo="Try again later, with fewer `connections` or a longer `timeout_s`.",
                 code="transport-slow",
             ) from error
@@ -267,7 +272,9 @@ class _Session:
 
 
 def _state_of(url: str, start: int, stop: int, response: aiohttp.ClientResponse) -> State:
-    """What an answer says of the whole file, if it is the range that was asked for."""
+    """Return what an answer states about the whole file, after checking that it is the requested
+    range.
+    """
     if response.status != 206:
         raise status_error(url, response.status, response.headers)
     encoding = response.headers.get("Content-Encoding", "identity")
@@ -279,7 +286,7 @@ def _state_of(url: str, start: int, stop: int, response: aiohttp.ClientResponse)
             url,
             f"answered Content-Range {response.headers.get('Content-Range')!r} to bytes "
             f"{start}-{stop - 1}",
-            expected="the range that was asked for",
+            expected="the range that was requested",
             code="transport-range-wrong",
         )
     return State.of_answer(int(said[3]), response.headers)
@@ -289,8 +296,8 @@ def _truncated(url: str, found: str) -> TransportError:
     return TransportError(
         url,
         found,
-        expected="the bytes that were asked for",
-        todo="The answer was cut short: try again, then look at the data node.",
+        expected="the bytes that were requested",
+        todo="The answer was cut short: try again; if it happens again, check the data node.",
         code="transport-truncated",
         retryable=True,
     )
@@ -302,7 +309,7 @@ def _unanswered(url: str, error: Exception) -> TransportError:
     return TransportError(
         url,
         f"no answer for stock readers: {type(error).__name__}: {error}",
-        todo="Is the server up, and reachable from here?",
+        todo="Check that the server runs, and that this machine can reach it.",
         code="transport-unreachable",
     )
 
@@ -311,14 +318,14 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
     import aiohttp
 
     class Connector(aiohttp.TCPConnector):
-        """Checks each request before it is sent, those that follow a redirect too."""
+        """Checks each request before it is sent, also those that follow a redirect."""
 
         async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
             url = str(req.url)
             transport.check_allowed(url)
             if parse_url(url).host.strip("[]") != str(req.url.host).lower():
                 raise TransportError(
-                    url, f"leads to {req.url.host}", expected="its host", code="transport-bad-url"
+                    url, f"refers to {req.url.host}", expected="its host", code="transport-bad-url"
                 )
             if transport.is_named(url):
                 return await super().connect(req, traces, timeout)
@@ -335,7 +342,7 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
             return connection
 
     class Response(aiohttp.ClientResponse):
-        """Reads no more than was asked for."""
+        """Reads no more bytes than were requested."""
 
         async def read(self) -> bytes:
             if self._body is None:
@@ -347,7 +354,7 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
                     left -= len(part)
                     if left < 0:
                         self.close()
-                        raise aiohttp.ClientPayloadError("more bytes than were asked for")
+                        raise aiohttp.ClientPayloadError("more bytes than were requested")
                 self._body = b"".join(parts)
             return self._body
 

@@ -1,4 +1,4 @@
-"""Which hosts a record lets us ask."""
+"""Choose the hosts that a record allows."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from . import Transport, host_of, is_url
 
 
 def allow_hosts(transport: Transport, record: DatasetRecord, *, named: bool = False) -> None:
-    """Let the data node of a record be fetched from, and the hosts of its files.
+    """Allow requests to the data node of a record, and to the hosts of its files.
 
-    They differ where a node serves its files under another name: CEDA's is ``ceda.ac.uk``, and its
-    files are at ``dap.ceda.ac.uk``. A record could as well name any host as its data node, so this
-    gives it nothing more: hosts that only records name must be at public addresses.
+    They differ if a node serves its files under another name: CEDA's is ``ceda.ac.uk``, and its
+    files are at ``dap.ceda.ac.uk``. A record could also name any host as its data node, so allowing
+    these hosts too adds no risk: hosts that only records name must have public addresses.
 
     Args:
-        transport: fetches.
-        record: of a dataset.
-        named: by the operator: the dataset is registered from this node.
+        transport: fetches the files.
+        record: record of a dataset.
+        named: whether the operator named the hosts, because the dataset is registered from this
+            node.
     """
     hosts = {host_of(file.url) for file in record.files if is_url(file.url)}
     for host in (record.data_node, *sorted(hosts)):

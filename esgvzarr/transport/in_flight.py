@@ -1,6 +1,6 @@
-"""How many requests are in flight to one host at a time.
+"""Choose how many requests to one host are in flight.
 
-More while it answers as fast as before, fewer where it does not.
+The number rises while the host answers as fast as before, and falls when it slows down.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ AT_FIRST = 16
 """Requests in flight to a host that is not known yet."""
 AT_MOST = 128
 AS_FAST = 1.5
-"""Times the fastest answers so far. Up to this, a host keeps up."""
+"""A host keeps up if its answers take at most this many times the time of its fastest answers."""
 SLOWER = 2.0
-"""Times the fastest answers so far. From this on, a host is asked too much at once."""
+"""A host is overloaded if its answers take at least this many times the time of its fastest
+answers.
+"""
 LONGEST_PAUSE_S = 60.0
 
 
 class InFlight:
-    """The requests to one host. Threads wait here until they may ask.
+    """The requests to one host. Threads wait here until they may send a request.
 
-    Each time as many answers came as may be in flight, to requests that were sent since that number
-    last changed, their median time is compared with the fastest median so far. Up to ``AS_FAST``
-    times that, twice as many may be in flight, or one more where the host had trouble before.
-    Beyond ``SLOWER`` times that, half as many, but not fewer than at first. A refusal (429, 503)
-    halves it, too, down to one.
+    When as many requests were answered as may be in flight, counting only those sent since this
+    limit last changed, their median time is compared with the fastest median so far. Up to
+    ``AS_FAST`` times that, the limit doubles, or grows by one if the host had trouble before. Above
+    ``SLOWER`` times that, it is halved, but not below the first limit. A refusal (429, 503) halves
+    it too, down to one.
 
     Args:
-        at_first: requests in flight before anything is known of the host.
-        at_most: requests in flight, however fast the host is.
+        at_first: requests in flight to a host that is not known yet.
+        at_most: the most requests in flight, however fast the host is.
     """
 
     def __init__(self, at_first: int = AT_FIRST, at_most: int = AT_MOST) -> None:
@@ -65,12 +67,12 @@ class InFlight:
                 self._changed.notify()
 
     def answered(self, sent_at: float, seconds: float) -> None:
-        """Take note of an answer that came ``seconds`` after its request.
+        """Record an answer that arrived ``seconds`` after its request.
 
         Args:
-            sent_at: when the request was sent, by ``time.monotonic``. An answer to one that was
-                sent under an earlier limit says nothing of this one.
-            seconds: until the answer came.
+            sent_at: when the request was sent, by ``time.monotonic``. Answers to requests sent
+                under an earlier limit are ignored.
+            seconds: time until the answer arrived.
         """
         with self._changed:
             if sent_at < self._limit_since:
@@ -89,7 +91,7 @@ class InFlight:
                 self._allow(max(self.limit // 2, min(self.limit, self._at_first)))
 
     def refused(self, retry_after_s: float = 0.0) -> None:
-        """Take note that the host asked for fewer requests, and when it wants to be asked again."""
+        """Record that the host refused a request, and the pause that it wants."""
         with self._changed:
             self._troubled = True
             self._window_s.clear()

@@ -1,4 +1,4 @@
-"""Bytes of files on this machine."""
+"""Read bytes of local files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .validators import State, States
 
 
 def state_of_path(path: str) -> State:
-    """Size, time of the last change and inode of a file.
+    """Return size, time of the last change and inode of a file.
 
     Raises:
         TransportError: ``transport-path``.
@@ -21,16 +21,17 @@ def state_of_path(path: str) -> State:
 
 
 def read_path(path: str, start: int, stop: int, states: States) -> bytes:
-    """The bytes from ``start`` to ``stop`` of a file, which must be the one that was seen before.
+    """Return the bytes from ``start`` to ``stop`` of a file, which must be unchanged since it was
+    first seen.
 
     Args:
-        path: of the file.
+        path: path of the file.
         start: first byte.
         stop: the byte after the last.
-        states: what was seen of files before.
+        states: states of files that were seen before.
 
     Raises:
-        TransportError: it cannot be read, was replaced, or ends before.
+        TransportError: the file cannot be read, was replaced, or is shorter.
     """
     try:
         with open(path, "rb", buffering=0) as file:
@@ -54,5 +55,5 @@ def read_path(path: str, start: int, stop: int, states: States) -> bytes:
 
 
 def path_error(path: str, error: OSError) -> TransportError:
-    """The error for a file that the file system does not let us read."""
+    """Make the error for a file that the file system does not let this process read."""
     return TransportError(path, f"cannot be read: {error.strerror}", code="transport-path")

@@ -1,5 +1,5 @@
-"""Proxies that the environment names, and that are not used: through a proxy the address that a
-connection leads to could not be checked.
+"""Find proxies that the environment names. They are not used: through a proxy, the address of a
+connection cannot be checked.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from .urls import parse_url
 
 
 def unused_proxy(url: str) -> str:
-    """The proxy that clients which take ``http_proxy``, ``https_proxy``, ``all_proxy`` and
-    ``no_proxy`` from the environment would ask for ``url``; empty where it is none.
+    """Return the proxy that other clients would use for ``url``, from ``http_proxy``,
+    ``https_proxy``, ``all_proxy`` and ``no_proxy``; empty if none.
     """
     parts = parse_url(url)
     proxies = getproxies()

@@ -1,4 +1,4 @@
-"""Whose machine a connection leads to: hosts that others name must not be ones of the operator's
+"""Check the addresses of hosts: hosts that the operator did not name must not be in the operator's
 own network.
 """
 
@@ -11,12 +11,12 @@ from ..errors import TransportError
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _UNICAST = IPv6Network("2000::/3")
-"""All of IPv6 that is given to anyone as global."""
+"""The range of IPv6 from which all global addresses are assigned."""
 
 
 def check_name(host: str, port: int) -> None:
-    """Refuse a host of which any address is not public. One that has none is left to
-    the code that connects.
+    """Refuse a host with any address that is not public. A host without addresses is left to the
+    code that connects.
 
     Raises:
         TransportError: ``transport-address-private``.
@@ -30,11 +30,11 @@ def check_name(host: str, port: int) -> None:
 
 
 def check_address(address: str, host: str) -> None:
-    """Refuse an address that is not public, in whatever form.
+    """Refuse an address that is not public, in any notation.
 
     Args:
         address: IPv4 or IPv6, as the system states it.
-        host: whose address it is, for the message.
+        host: the host of this address, for the message.
 
     Raises:
         TransportError: ``transport-address-private``.
@@ -42,16 +42,16 @@ def check_address(address: str, host: str) -> None:
     if not is_public(address):
         raise TransportError(
             host,
-            f"is at {address}, which is no public address",
-            expected="a public address, since a record or page named this host",
-            todo="If you trust it, name it yourself: --allow-host, or `allowed_hosts`.",
+            f"is at {address}, which is not a public address",
+            expected="a public address, because only a record or page named this host",
+            todo="If you trust the host, name it yourself: --allow-host, or `allowed_hosts`.",
             code="transport-address-private",
         )
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the internet: not loopback, private, shared, link-local,
-    multicast, unspecified or reserved.
+    """Whether an address is public: not loopback, private, shared, link-local, multicast,
+    unspecified or reserved.
     """
     return all(map(_is_global, _meant(ip_address(address))))
 
@@ -65,7 +65,7 @@ def _is_global(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
-    """The address, or what it stands for: IPv6 has several ways to write IPv4's."""
+    """Return the address, and the IPv4 address that an IPv6 address embeds, if any."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address in _NAT64:

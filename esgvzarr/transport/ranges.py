@@ -1,4 +1,4 @@
-"""Ranges of bytes, and which of them are fetched together. Pure."""
+"""Ranges of bytes, and which of them are fetched together. No input or output."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 COALESCE_GAP = 32 * 1024
-"""Bytes. Two ranges nearer than this are fetched as one: the bytes between cost less than a
+"""Two ranges with fewer bytes between them are fetched as one: these bytes cost less than a
 request.
 """
 COALESCE_LIMIT = 8 * 2**20
-"""Bytes. No merged range grows beyond this."""
+"""The most bytes of a merged range."""
 
 
 class Range(NamedTuple):
@@ -24,13 +24,13 @@ class Range(NamedTuple):
 
 @dataclass(slots=True)
 class Span:
-    """One range that is fetched, and the ranges that it serves."""
+    """One range that is fetched, and the requested ranges in it."""
 
     location: str
     start: int
     stop: int
     members: list[int] = field(default_factory=list)
-    """Positions of the ranges in the order in which they were asked for."""
+    """Positions of the requested ranges in their original order."""
 
     def takes(self, wanted: Range) -> bool:
         """Whether a range that begins no earlier is near enough to be fetched with this span."""
@@ -41,13 +41,13 @@ class Span:
         )
 
     def add(self, position: int, wanted: Range) -> None:
-        """Serve one more range."""
+        """Add a requested range."""
         self.stop = max(self.stop, wanted.stop)
         self.members.append(position)
 
 
 def coalesce(ranges: Sequence[Range]) -> list[Span]:
-    """Put near ranges of the same file together. Takes time in proportion to their number."""
+    """Merge near ranges of the same file. Takes time in proportion to their number."""
     spans: list[Span] = []
     for position in sorted(range(len(ranges)), key=ranges.__getitem__):
         wanted = ranges[position]

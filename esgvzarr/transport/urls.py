@@ -1,8 +1,8 @@
-"""The one reading of a URL: the host that is checked is the host that is connected to.
+r"""Parse URLs in one place, so that the host that is checked is the host that is connected to.
 
-Parsers disagree on URLs that are out of the ordinary: urllib's takes the host of
-``http://a\\@b/`` for ``b``, urllib3's for ``a``. So only a URL that every parser reads alike is a
-URL here, and each connection takes host and port from `parse_url`, not the text.
+Parsers disagree on unusual URLs: in ``http://a\@b/`` the host is ``b`` for urllib and ``a`` for
+urllib3. Therefore only URLs that every parser reads alike are accepted, and each connection takes
+host and port from `parse_url`, not from the text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LARGEST_PORT = 65535
 _LONGEST_URL = 16 * 1024
 _LONGEST_HOST = 253
-"""Characters, by the rules of the domain name system."""
+"""The most characters of a host name, by the rules of the domain name system."""
 _PLAIN = "an absolute http(s) URL without user name, blanks, backslashes or control characters"
 _URL = re.compile(
     r"(?P<scheme>https?)://"
@@ -33,32 +33,32 @@ _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """Where a URL leads, in parts."""
+    """The parts of a URL."""
 
     scheme: str
     """``http`` or ``https``."""
     host: str
-    """Lower case; an IPv6 address in brackets."""
+    """In lower case; an IPv6 address in brackets."""
     port: int
     target: str
     """Path and query, from the first ``/`` on."""
 
     @property
     def place(self) -> str:
-        """``host``, or ``host:port`` where the port is not the scheme's default."""
+        """``host``, or ``host:port`` if the port is not the scheme's default."""
         return self.host if self.port == _DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
 
 
 def is_url(location: str) -> bool:
-    """True for http(s) URLs, False for what must be a path on this machine."""
+    """Whether a location is an http(s) URL; otherwise it is a local path."""
     return location.startswith(("http://", "https://"))
 
 
 def parse_url(text: str) -> Url:
-    """The parts of a URL.
+    """Return the parts of a URL.
 
     Raises:
-        TransportError: ``transport-bad-url``, where it is none, or one that parsers read
+        TransportError: ``transport-bad-url``; the text is no URL, or one that parsers read
             differently.
     """
     if len(text) > _LONGEST_URL:
@@ -67,7 +67,7 @@ def parse_url(text: str) -> Url:
         raise _bad(text, "has blanks, backslashes or control characters", _PLAIN)
     found = _URL.fullmatch(text)
     if found is None:
-        raise _bad(text, "is not a URL of the plain form", _PLAIN)
+        raise _bad(text, "is not a URL of the accepted form", _PLAIN)
     port = int(found["port"] or _DEFAULT_PORTS[found["scheme"]])
     if not 0 < port <= _LARGEST_PORT:
         raise _bad(text, f"has the port {port}", f"one from 1 to {_LARGEST_PORT}")
@@ -81,16 +81,16 @@ def _host(text: str, host: str) -> str:
         try:
             IPv6Address(host[1:-1])
         except AddressValueError as error:
-            raise _bad(text, f"has a host that is no IPv6 address: {error}", _PLAIN) from error
+            raise _bad(text, f"has an invalid IPv6 address as its host: {error}", _PLAIN) from error
         return host
     labels = host.removesuffix(".").split(".")
     if len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
-        raise _bad(text, f"has {host[:_LONGEST_HOST]!r} for its host", "a host name")
+        raise _bad(text, f"has {host[:_LONGEST_HOST]!r} as its host", "a host name")
     return host
 
 
 def host_of(url: str) -> str:
-    """``host``, or ``host:port`` where the port is not the scheme's default; lower case.
+    """Return ``host``, or ``host:port`` if the port is not the scheme's default; in lower case.
 
     Raises:
         TransportError: ``transport-bad-url``, as `parse_url` says.
@@ -99,15 +99,15 @@ def host_of(url: str) -> str:
 
 
 def join_url(base: str, reference: str) -> str:
-    """A reference, as a server or a page states it, made absolute.
+    """Make a reference, as a server or a page states it, an absolute URL.
 
     Raises:
-        TransportError: ``transport-bad-url``, where that is no URL.
+        TransportError: ``transport-bad-url``; the result is no URL.
     """
     try:
         joined = urljoin(base, reference)
     except ValueError as error:
-        raise _bad(reference, f"is no URL: {error}", _PLAIN) from error
+        raise _bad(reference, f"is not a valid URL: {error}", _PLAIN) from error
     parse_url(joined)
     return joined
 

@@ -1,4 +1,4 @@
-"""How one state of a file is told from another, from the first answer to the last."""
+"""States of a file, which show whether it changed between the first answer and the last."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from ..errors import TransportError
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an answer, or this machine, says of the whole file that its bytes are from."""
+    """What a server or this machine states about the whole file from which bytes were read."""
 
     size: int
     etag: str | None = None
     last_modified: str | None = None
-    """As a server states it."""
+    """Last-Modified, as the server states it."""
     mtime_ns: int = 0
-    """Nanoseconds since 1970; 0 over HTTP."""
+    """Nanoseconds since 1970-01-01; 0 over HTTP."""
     inode: int = 0
-    """0 over HTTP."""
+    """Inode; 0 over HTTP."""
 
     @classmethod
     def of_answer(cls, size: int, headers: Mapping[str, str]) -> State:
-        """What the headers of an answer say. TDS gives no ETag."""
+        """Return the state that the headers of an answer describe. TDS sends no ETag."""
         return cls(size, headers.get("ETag"), headers.get("Last-Modified"))
 
     @classmethod
     def of_path(cls, found: os.stat_result) -> State:
-        """What this machine says of a file."""
+        """Return the state of a local file."""
         return cls(found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
     def contradicts(self, other: State) -> bool:
-        """Whether the two cannot be of the same bytes. What one of them does not say counts not."""
+        """Whether the two states cannot describe the same bytes. Values that one of them lacks are
+        ignored.
+        """
         pairs = ((self.etag, other.etag), (self.last_modified, other.last_modified))
         unequal = any(a is not None and b is not None and a != b for a, b in pairs)
         here = (self.size, self.mtime_ns, self.inode)
@@ -61,10 +63,11 @@ class States:
             return _states_of, (dict(self._first),)
 
     def compare(self, location: str, found: State) -> None:
-        """Keep the state of a file that is seen for the first time; else compare it with the first.
+        """Keep the state of a file that is seen for the first time; else compare it with the first
+        state.
 
         Raises:
-            TransportError: ``transport-changed``, where the file is another one now.
+            TransportError: ``transport-changed``; the file changed.
         """
         with self._lock:
             first = self._first.setdefault(location, found)
@@ -72,22 +75,25 @@ class States:
             raise TransportError(
                 location,
                 f"was replaced while it was read: {first} became {found}",
-                expected="one state from the first answer to the last",
+                expected="the same state in all answers",
                 todo=(
-                    "Try again when the file is settled. Where nothing was replaced, several "
-                    "servers answer under one name, and do not agree: let them."
+                    "Try again when the file no longer changes. If it was not replaced, "
+                    "several servers answer under one name with different states: "
+                    "configure them to agree."
                 ),
                 code="transport-changed",
                 retryable=True,
             )
 
     def first_of(self, location: str) -> State | None:
-        """The state in which a file was first seen; None where it was not."""
+        """Return the state in which a file was first seen; None if it was not seen."""
         with self._lock:
             return self._first.get(location)
 
     def forget(self, locations: Iterable[str]) -> None:
-        """Begin anew with these files: they may have been replaced since they were last read."""
+        """Forget the state of these files: they may have been replaced since they were last
+        read.
+        """
         with self._lock:
             for location in locations:
                 self._first.pop(location, None)

@@ -785,8 +785,8 @@ def test_the_report_escapes_html_in_what_it_shows(tmp_path: Path, plan: Plan) ->
     links = [link for link in re.findall(r'href="([^"]*)', page) if ERRORS_PAGE not in link]
     assert links == ["https://x.org/&quot;&gt;&lt;script&gt;"]
     assert f'href="{ERRORS_PAGE}#refused"' in page
-    assert explanation("time-overlap").startswith("two files state the same time")
-    assert explanation("transport-of-tomorrow").startswith("Bytes cannot be had")
+    assert explanation("time-overlap").startswith("two files state the same time with")
+    assert explanation("transport-of-tomorrow").startswith("Bytes of a URL or path")
 
 
 def test_a_filter_that_matches_nothing_is_no_success(

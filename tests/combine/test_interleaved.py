@@ -46,12 +46,12 @@ def test_the_proof_finds_two_steps_in_each_others_place(tmp_path: Path) -> None:
 def test_steps_inside_of_a_chunk_of_another_file_are_refused_without_advice_to_retract(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(RefusedError, match="between steps that are in one chunk") as refused:
+    with pytest.raises(RefusedError, match="between steps that one chunk holds") as refused:
         oracle.make(DEFECTS["interleaved_in_chunks"].make(tmp_path))
     assert "retract" not in str(refused.value)
     (finding,) = refused.value.findings
     dates = "1850-02-15T00:00:00 to 1851-10-16T12:00:00"
-    assert finding.found == f"{dates}, between steps that are in one chunk"
+    assert finding.found == f"{dates}, between steps that one chunk holds"
 
 
 def test_too_many_stretches_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,7 +222,7 @@ class TestRun:
         heard = Heard()
         assert run_esgpublish(["--map", write_map(FIRST), "--config", write_config()], heard) == 1
         assert heard == []
-        assert "not registered by esgpublish" in caplog.text
+        assert "esgpublish did not register it" in caplog.text
 
     def test_a_run_that_stops_half_way_names_every_map(
         self, write_map: Any, write_config: Any, stac_server: StacServer, tmp_path: Path

@@ -265,11 +265,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("request_", "said"),
         [
-            (Request(("tos",)), "is no variable"),
+            (Request(("tos",)), "is not a variable"),
             (Request(time="soon"), "is no date"),
             (Request(time="2050"), "1850-01"),
             (Request(level="50000"), "no vertical coordinate"),
-            (Request(box=Box(0, 89.99, 1, 90)), "holds nothing"),
+            (Request(box=Box(0, 89.99, 1, 90)), "contains no data"),
         ],
     )
     def test_what_is_not_there_is_named(
@@ -428,7 +428,7 @@ def test_what_kerchunk_cannot_open_is_shown_with_our_engine(three: tuple[Path, l
 def test_json_that_is_no_object_is_said_to_be_no_references(tmp_path: Path, content: str) -> None:
     path = tmp_path / "n.json"
     path.write_text(content)
-    with pytest.raises(SourceError, match="no JSON object") as raised:
+    with pytest.raises(SourceError, match="not a JSON object") as raised:
         extract(str(path), tmp_path / "out.nc", Request())
     assert raised.value.code == "source-not-references"
 

@@ -38,7 +38,7 @@ def test_chunks_after_a_user_block_are_where_the_file_has_them(tmp_path: Path) -
 
 
 def test_a_dangling_link_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="'gone' is a link to '/nowhere', which is not there"):
+    with pytest.raises(FormatError, match="'gone' is a link to '/nowhere', which does not exist"):
         scanned("link_to_nothing", tmp_path)
 
 

@@ -64,7 +64,7 @@ def test_what_is_no_item_is_its_own_reference(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/etc/a.json", "file:///etc/a.json", "local:///etc/a.json"])
 def test_an_item_from_a_server_names_no_path_of_this_machine(name: str) -> None:
     item = item_of(reference_file={"href": name, "type": "kerchunk"})
-    with pytest.raises(SourceError, match="which is no URL") as caught:
+    with pytest.raises(SourceError, match="which is not a URL") as caught:
         references_of_item(item, "https://node.example/items/a")
     assert caught.value.code == "source-url"
 

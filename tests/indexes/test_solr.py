@@ -240,7 +240,7 @@ def test_does_not_believe_an_older_document(
     assert fresh.add_link(DATASET, LINK) is LinkState.UNCHANGED
     assert server.document(ID)["url"]
     server.add_document(older)
-    with pytest.raises(LinkError, match="as it was registered") as caught:
+    with pytest.raises(LinkError, match="which was registered") as caught:
         SolrIndex(server.host, transport, poll_timeout_s=0, registered=registered).add_link(
             DATASET, LINK
         )

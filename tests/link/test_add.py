@@ -19,11 +19,12 @@ from esgvzarr.errors import (
     TransportError,
 )
 from esgvzarr.generate import generate, make_transport
-from esgvzarr.link.add import catalogue, place
+from esgvzarr.indexes import LinkState
+from esgvzarr.link.add import catalogue, discard, place, show
 from esgvzarr.link.attempt import keep_made, kept_proof
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
-from esgvzarr.outcome import Verb, failure
+from esgvzarr.model import AccessLink, DatasetId, DatasetRecord, FileRecord, ReferenceFile
+from esgvzarr.outcome import Verb, Written, failure
 from esgvzarr.settings import Settings
 from esgvzarr.testing import (
     DATASET_ID,
@@ -35,6 +36,8 @@ from esgvzarr.testing import (
 from esgvzarr.testing.faults import Answer
 from esgvzarr.testing.loopback import Asked, Response, text_response
 from esgvzarr.transport import Transport
+
+from .shelf import Shelf, ShelfIndex
 
 ID = DatasetId.parse(DATASET_ID)
 NAME = f"{DATASET_ID}.json"
@@ -393,3 +396,50 @@ def test_very_many_chunks_are_written_with_advice(
         str(tmp_path / "references.parquet"), storage_options=remote, **options
     )
     xarray.testing.assert_identical(parquet.load(), xarray.open_dataset(path, **options).load())
+
+
+class LateIndex(ShelfIndex):
+    """It takes a link, and shows it later."""
+
+    def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
+        return LinkState.PENDING
+
+
+class TestShow:
+    def test_says_whether_the_index_shows_the_link(self, shelf: Shelf) -> None:
+        shelf.place.write_text("{}")
+        reference = ReferenceFile(str(shelf.place), str(shelf.place), 2, "ab" * 32, written=True)
+        made = Written(str(shelf.record.id), Verb.GENERATE, "", reference)
+        with make_transport(shelf.settings) as transport:
+            late = LateIndex(shelf.root / "shelf")
+            sent = show(made, shelf.record, late, transport, shelf.settings)
+            shown = show(made, shelf.record, shelf.index, transport, shelf.settings)
+            again = show(made, shelf.record, shelf.index, transport, shelf.settings)
+        assert (sent.state, sent.detail) == ("pending", f"{shelf.place} was sent to the index")
+        assert (shown.state, shown.detail) == ("linked", f"{shelf.place} is shown by the index")
+        assert again.state == "linked"
+        assert {one.verb for one in (sent, shown, again)} == {Verb.PUBLISH}
+
+
+class TestDiscard:
+    def test_deletes_a_file_to_which_no_link_leads(self, shelf: Shelf) -> None:
+        shelf.place.write_text("{}")
+        discard(str(shelf.place), str(shelf.place), shelf.record, shelf.index)
+        assert not shelf.place.exists()
+        discard(str(shelf.place), str(shelf.place), shelf.record, shelf.index)
+
+    def test_leaves_a_file_that_is_linked(self, shelf: Shelf) -> None:
+        shelf.link()
+        discard(str(shelf.place), str(shelf.place), shelf.record, shelf.index)
+        assert shelf.place.exists()
+        discard(str(shelf.place), "https://node.example/other", shelf.record, shelf.index)
+        assert not shelf.place.exists()
+
+    def test_leaves_a_file_of_which_the_index_cannot_say_whether_it_is_linked(
+        self, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shelf.place.write_text("{}")
+        shelf.item().write_text("{}")
+        discard(str(shelf.place), str(shelf.place), shelf.record, shelf.index)
+        assert shelf.place.exists()
+        assert f"{shelf.place} stays" in caplog.text

@@ -163,7 +163,7 @@ def test_an_outcome_that_cannot_be_kept_is_a_failure_that_says_both(
     assert isinstance(outcome, Failed)
     assert outcome.retryable
     assert "linked: shown" in outcome.detail
-    assert "could not be kept" in outcome.detail
+    assert "could not store this outcome" in outcome.detail
 
 
 def test_a_live_link_is_the_one_of_a_task_if_it_leads_to_the_same_place_for_the_same_files(

@@ -37,7 +37,7 @@ def test_a_dry_run_of_a_withdrawal_says_what_would_be_taken_and_takes_nothing(
     assert shelf.place.exists()
     shelf.unlink()
     again = preview(task, shelf.means).detail
-    assert "shows no link of ours" in again
+    assert "shows no link by esgvzarr" in again
     assert f"{shelf.place}: is not there" in again
 
 

@@ -186,7 +186,7 @@ def test_an_output_that_was_spoilt_fails_the_proof(tmp_path: Path) -> None:
     artefact = output.staged(place, references)
     (place / "tas" / "refs.0.parq").unlink()
     assert not oracle.proof_of(artefact, paths).passed
-    with pytest.raises(ProofError, match=r"tas/refs\.0\.parq: is not there"):
+    with pytest.raises(ProofError, match=r"tas/refs\.0\.parq: does not exist"):
         output.staged(place, references)
 
 

@@ -69,7 +69,7 @@ def test_what_is_stored_shorter_than_it_is_shown_is_an_error() -> None:
 
 @pytest.mark.parametrize("said", [{}, {"stored_shape": 5}, {"stored_shape": ["5"]}])
 def test_metadata_without_a_shape_are_refused(said: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no shape"):
+    with pytest.raises(ValueError, match="not a shape"):
         PaddedCodec.from_dict({"name": NAME, "configuration": said})
 
 

@@ -155,9 +155,7 @@ def test_it_only_grows_so_that_earlier_documents_stay_right(tmp_path: Path) -> N
     assert again.read_bytes() == b"abcxy"
 
 
-@pytest.mark.parametrize(
-    ("held", "todo"), [(None, "put it beside the document"), (b"end", "Copy it again")]
-)
+@pytest.mark.parametrize(("held", "todo"), [(None, "copy it there"), (b"end", "Copy it again")])
 def test_one_that_is_gone_or_cut_says_what_to_do_about_it(
     held: bytes | None, todo: str, tmp_path: Path
 ) -> None:
@@ -431,7 +429,7 @@ def test_on_this_machine_the_side_file_goes_with_the_document(tmp_path: Path) ->
         moved = str(tmp_path / "moved" / NAME)
         assert verify_published(moved, (), transport, settings, full=True).passed
         (tmp_path / "moved" / SIDE).unlink()
-        with pytest.raises(EsgvzarrError, match="put it beside the document"):
+        with pytest.raises(EsgvzarrError, match="copy it there"):
             verify_published(moved, (), transport, settings)
     (found,) = audit(find_targets([moved], settings), settings)
     assert found.state is State.DANGLING

@@ -106,6 +106,16 @@ def test_the_tolerance_goes_with_the_numbers(exponent: int) -> None:
     assert closeness(field(numbers + 1.3e-5 * scale), field(numbers)) == DIFFERENT
 
 
+def test_the_usual_step_is_at_most_the_usual_size_of_the_numbers() -> None:
+    """Neighbours of 1 and -1 are 2 apart: near is a millionth of 1."""
+    numbers = np.array([1.0, -1.0] * 5)
+    assert closeness(field(numbers + 0.9e-6), field(numbers)) == ROUNDING
+    assert closeness(field(numbers + 1.5e-6), field(numbers)) == DIFFERENT
+    # zeros have no size, by which a step could be bounded
+    zeros = np.zeros(9)
+    assert closeness(field(zeros + 1e-9), field(zeros)) == DIFFERENT
+
+
 def test_a_single_number_may_differ_by_its_precision_alone() -> None:
     assert closeness(field([100.0]), field([100.0 * (1 + 1e-7)])) == ROUNDING
     assert closeness(field([100.0]), field([100.0 * (1 + 1e-6)])) == DIFFERENT

@@ -155,6 +155,16 @@ def test_all_numbers_of_steps_that_several_files_hold_are_compared_with_each(
         assert [(job.box[0].start, job.box[0].stop) for job in jobs] == expected
 
 
+def test_of_a_large_variable_too_all_repeated_steps_are_compared() -> None:
+    shown = group(large(range(6)), chunks=(1, LARGE))
+    one = Comparison([shown], references(), Sampling("seed", 0, full=False))
+    truths = [large(range(5)), large(range(1, 6))]
+    for number, truth in enumerate(truths):
+        one.accept(one.describe(file_of(number))(truth, {}))
+    jobs = one.repeated(file_of(1))(truths[1], {})
+    assert [job.box[0].start for job in jobs] == [0, 1, 2, 3]
+
+
 def test_what_is_compared_in_full_is_not_compared_again() -> None:
     one, _ = compared([1, 2, 3], [1, 2], [2, 3], full=True)
     assert one.shared() == []

@@ -78,6 +78,12 @@ def test_of_what_is_not_compressed_the_part_that_holds_the_box_is_fetched() -> N
     assert list(known.of_box("tas", (slice(0, 5), slice(0, 5)))) == [(1000, 1100)]
 
 
+def test_a_chunk_behind_the_last_that_was_written_is_not_fetched() -> None:
+    begun = stored("time lat", (3, 5), (1, 2), [(0, 0), (0, 1)])
+    whole = (slice(0, 3), slice(0, 5))
+    assert list(hints(begun).of_box("tas", whole)) == [(1000, 1100), (2000, 2100)]
+
+
 def test_no_more_is_fetched_than_is_stored() -> None:
     """The file was cut off within the chunk."""
     plain = stored("lat lon", (5, 6), (5, 6), [(0, 0)], codecs=())

@@ -53,7 +53,7 @@ def test_the_recipe_in_a_segmented_file_is_true_with_stock_xarray(
 
 
 @pytest.mark.parametrize(
-    ("name", "todo"), [("tas.nc", "Put the file back"), ("tas.ends", "put it beside the document")]
+    ("name", "todo"), [("tas.nc", "Restore the file"), ("tas.ends", "copy it there")]
 )
 def test_a_file_of_this_machine_that_is_gone_is_no_fault_of_a_data_node(
     name: str, todo: str, tmp_path: Path

@@ -353,7 +353,7 @@ def test_a_dataset_folder_with_folders_in_it_is_refused(
 ) -> None:
     """Files further down would be missing from the references."""
     (server.root / FOLDER / "more").mkdir()
-    with pytest.raises(SourceError, match="has folders in it, 'more'") as error:
+    with pytest.raises(SourceError, match="holds further folders, first 'more'") as error:
         read_catalogue(
             f"{server.url}/thredds/catalog/esg_dataroot/{FOLDER}/catalog.xml", transport, ID
         )

@@ -295,9 +295,9 @@ class TestBadDataNodes:
             (
                 WrongLength(-4096),
                 "transport-(size-differs|range-wrong)",
-                "cut short|shorter than it says",
+                "cut short|shorter than its metadata state",
             ),
-            (Status(403), "transport-http-403", "references are for data that anyone can read"),
+            (Status(403), "transport-http-403", "references only data that anyone can read"),
         ],
         ids=["no Range", "HTML", "truncated", "shorter", "403"],
     )
@@ -329,7 +329,7 @@ class TestBadDataNodes:
         file.write_text("<!DOCTYPE html><html></html>")
         status, said = publish_on(node)
         assert status == 1
-        assert "nothing to reference" in said
+        assert "no references are made" in said
         assert not list(node.data.glob("**/*.json"))
 
     def test_a_directory_that_cannot_be_written(
@@ -531,7 +531,7 @@ class TestAgain:
         stac_server.delay_s = 0
         status, said = publish_on(node)
         assert status == 1
-        assert "not registered by esgpublish" in said
+        assert "esgpublish did not register it" in said
         assert "reference_file" in stac_server.item("CMIP6", DATASET_ID)["assets"]
         assert (node.directory_of(DATASET_ID) / f"{DATASET_ID}.json").exists()
 
