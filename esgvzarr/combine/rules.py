@@ -145,7 +145,7 @@ def check_groups(series: Series) -> Iterator[Finding]:
 
 
 def doubtful_checksums(series: Series) -> Iterator[Finding]:
-    """Rule 28: warn of a text that cannot be a checksum of its type, and so can confirm no file."""
+    """Rule 28: warn of a text that is not a checksum of the stated type: it confirms no file."""
     for file in series.files:
         record = file.file
         if not is_well_formed(record):
