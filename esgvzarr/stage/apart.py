@@ -13,10 +13,11 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..model import FileRecord, ReferenceSet, Report
+from ..model import FileRecord, Report
 from ..proof import fetch_beside_data
 from ..proof.share import Share
 from ..transport import Transport
@@ -81,7 +82,8 @@ def _staged_by_several(
             made = run_told(scanner, scan_for_provers, work, transport, progress=progress)
         if isinstance(made, Staged):
             return made
-        count = _count_provers(made.references, work.settings.proof_samples)
+        count = _count_provers(made, work.settings.proof_samples)
+        made = replace(made, transport=made.transport.for_one_of(count))
         provers += [stack.enter_context(Worker(limits)) for _ in range(count - 1)]
         threads = stack.enter_context(ThreadPoolExecutor(count))
         for prover in provers:
@@ -119,17 +121,19 @@ def _prove(
     return run_told(prover, prove_share, made, settings, progress=progress)
 
 
-def _count_provers(references: ReferenceSet, samples: int) -> int:
+def _count_provers(made: Made, samples: int) -> int:
     """Return how many processes share the proof: one for each core, if there are enough bytes to
-    compare and enough files.
+    compare, enough files, and enough requests that may be in flight.
     """
+    files = made.references.files
     compared = 0
-    for file in references.files:
+    for file in files:
         for variable in file.variables.values():
             count = min(len(variable.chunks), samples + _CORNERS)
             compared += count * math.prod(variable.chunk_shape) * variable.dtype.itemsize
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, MOST_PROVERS, len(references.files), compared // MUCH))
+    most = min(cores, MOST_PROVERS, len(files), made.transport.connections)
+    return max(1, min(most, compared // MUCH))
 
 
 class _Together:
