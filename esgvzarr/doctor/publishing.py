@@ -55,7 +55,7 @@ def _esgcet(node: Node) -> Iterator[Diagnosis]:
 
 def _ledger(node: Node) -> Iterator[Diagnosis]:
     ledger = Ledger(node.settings.ledger)
-    if not ledger.path.exists():  # Checking makes no file.
+    if not ledger.path.exists():  # Do not create the ledger.
         yield _ledger_to_be(ledger.path)
         return
     with ledger.claimed("esgvzarr doctor"):

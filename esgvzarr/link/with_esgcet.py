@@ -84,7 +84,7 @@ class _Run:
             claim.enter_context(ledger.claimed(registration.instance_id))
             attempt = Attempt(self._task(registration), ledger)
             attempt.announce()
-        except EsgvzarrError as error:  # `registered` fails on it again, and reports it then
+        except EsgvzarrError as error:  # `registered` raises it again and reports it.
             _log.warning("%s: not announced: %s", registration.instance_id, error)
             claim.close()
             return
