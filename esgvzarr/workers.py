@@ -230,8 +230,8 @@ def _result(last: _Message, doing: str, limits: Limits) -> Any:
     kind, said = last
     match kind:
         case _Kind.ERROR:
-            error, cause = said
-            raise error from cause
+            (make, arguments), cause = said
+            raise make(*arguments) from pickle.loads(cause)  # noqa: S301  (our own process)
         case _Kind.MEMORY:
             raise _out_of_memory(f"has no more memory{doing}: {said}", limits)
         case _Kind.FAULT:
@@ -309,7 +309,8 @@ def run_child(job: socket.socket) -> None:
             result = function(*arguments, **told)
         owner.tell(_Kind.RESULT, result)
     except EsgvzarrError as error:
-        owner.tell(_Kind.ERROR, (error, _sendable(error.__cause__)))
+        # Pickled as an object, it would take its cause along where dask finds tblib installed.
+        owner.tell(_Kind.ERROR, (error.__reduce__(), _pickled(error.__cause__)))
     except MemoryError as error:
         owner.tell(_Kind.MEMORY, str(error))
     except BaseException as error:  # noqa: BLE001  (the owner raises it again)
@@ -357,13 +358,14 @@ class _Owner:
             faulthandler.enable()
 
 
-def _sendable(cause: BaseException | None) -> BaseException | None:
-    """Return the cause of an error, if it can be unpickled in another process."""
+def _pickled(cause: BaseException | None) -> bytes:
+    """Pickle the cause of an error; None, if it cannot be unpickled in another process."""
     try:
-        again = pickle.loads(pickle.dumps(cause))  # noqa: S301  (our own bytes)
+        pickled = pickle.dumps(cause)
+        again = pickle.loads(pickled)  # noqa: S301  (our own bytes)
     except Exception:  # noqa: BLE001  (exceptions of other packages fail in many ways)
-        return None
-    return again if isinstance(again, BaseException) else None
+        return pickle.dumps(None)
+    return pickled if isinstance(again, BaseException) else pickle.dumps(None)
 
 
 def _send(to: socket.socket, message: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import ctypes
 import logging
 import os
@@ -106,6 +107,22 @@ def test_an_error_with_a_code_is_raised_with_its_cause() -> None:
     with pytest.raises(ProofError, match="is gone") as caught:
         in_a_worker(_refuse, limits=LIMITS)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_an_error_is_raised_without_a_cause_that_cannot_be_sent() -> None:
+    with pytest.raises(ProofError, match="is gone") as caught:
+        in_a_worker(_refuse_with_a_cause_that_cannot_be_sent, limits=LIMITS)
+    assert caught.value.__cause__ is None
+
+
+def _refuse_with_a_cause_that_cannot_be_sent() -> None:
+    """As aiohttp's errors are. dask has tblib, if that is installed, pickle errors with causes."""
+    copyreg.pickle(ProofError, _with_its_cause)  # type: ignore[arg-type]
+    raise ProofError("x.json", "is gone") from ZeroDivisionError(threading.Lock())
+
+
+def _with_its_cause(error: ProofError) -> tuple[object, ...]:
+    return ProofError, (error.subject, error.found), {"__cause__": error.__cause__}
 
 
 @pytest.mark.parametrize(
