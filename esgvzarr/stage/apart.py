@@ -39,6 +39,8 @@ MOST_SENT = 10**6
 """The most chunks whose references are sent between processes. References with more chunks stay in
 the process that made them.
 """
+MOST_BYTES_SENT = 128 * 2**20
+"""Fetched bytes that are sent from one process to another, which takes several copies of them."""
 _CORNERS = 8
 """Approximate number of chunks of a variable of one file that are always compared."""
 
@@ -105,12 +107,14 @@ def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) ->
 
     Returns:
         The outputs, for other processes to prove; or the proved result, if there are too many
-            references to send them.
+            references or bytes to send.
     """
     made = make(work, transport, progress=progress)
     if made.references.chunk_count > MOST_SENT:
         return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
     fetch_beside_data(made.scanned, transport)
+    if sum(known.content.held for known in made.scanned.values()) > MOST_BYTES_SENT:
+        return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
     return made
 
 

@@ -85,6 +85,18 @@ def test_very_many_references_are_proved_where_they_were_made(
     assert isinstance(case.staged(apart.scan_for_provers), Staged)
 
 
+def test_many_fetched_bytes_are_compared_where_they_were_fetched(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coordinates of curvilinear grids are hundreds of MiB in the files of some datasets."""
+    made = case.staged(apart.scan_for_provers)
+    assert isinstance(made, Made)
+    fetched = sum(known.content.held for known in made.scanned.values())
+    assert fetched == sum(path.stat().st_size for path in case.paths)
+    monkeypatch.setattr(apart, "MOST_BYTES_SENT", fetched - 1)
+    assert isinstance(case.staged(apart.scan_for_provers), Staged)
+
+
 def test_each_step_is_told_once_and_ends_whole(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "INTERVAL_S", 0)
     told: list[str] = []
