@@ -112,7 +112,7 @@ def _of_other_size(name: str, file: FileReferences) -> str:
             "fill shorter texts with NUL. An array of characters has one shape for all "
             "files."
         )
-    return "The files are on different grids: publish them as datasets of their own."
+    return "The files are on different grids: publish them as separate datasets."
 
 
 def check_fixed(series: Series) -> Iterator[Finding]:
@@ -166,7 +166,7 @@ def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Fi
 
 
 def _other_grid(file: str, expected: str, found: str) -> Finding:
-    todo = "The files do not have one grid: publish them as datasets of their own."
+    todo = "The files are not on one grid: publish them as separate datasets."
     return Finding("coordinate-differs", 1, file, expected, found, todo)
 
 

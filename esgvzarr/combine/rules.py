@@ -122,7 +122,7 @@ def _checksum_of_another(file: FileReferences, other: FileReferences) -> Finding
         "source-checksum",
         28,
         file.file.url,
-        "a checksum of its own in its record",
+        "a checksum in its record that no other file has",
         f"{file.file.checksum!r}, which is also that of {other.file.url}, whose contents differ",
         "The record is wrong: correct the checksum. Both files are served.",
         refuse=False,
