@@ -152,6 +152,7 @@ class _Together:
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
         self._doing: list[Doing | None] = [None] * count
+        self._whole: Doing | None = None
         self._name = ""
 
     def of_first(self) -> Progress:
@@ -188,7 +189,7 @@ class _Together:
 
     def _sum(self, first: Doing) -> Doing:
         """Sum the numbers of all processes. A process that has not begun the step counts with the
-        total of the first one.
+        total of the first one. If it has more to do, the fraction waits: it never falls.
         """
         done = 0
         total = 0
@@ -198,4 +199,8 @@ class _Together:
                 total += one.total
             else:
                 total += first.total
-        return Doing(str(first), done, total)
+        before = self._whole
+        if before is not None and str(before) == str(first):
+            done = max(done, -(-before.done * total // before.total))
+        self._whole = Doing(str(first), done, total)
+        return self._whole

@@ -108,6 +108,23 @@ def test_each_step_is_told_once_and_ends_whole(case: Case, monkeypatch: pytest.M
     assert (str(last), last.done) == (steps[-1], last.total)
 
 
+def test_the_fraction_of_a_step_never_falls() -> None:
+    """A process that begins later may have more to do than the first."""
+    told: list[str] = []
+    together = apart._Together(Detailed(lambda _, step: told.append(step)), 2)
+    tell, note = together.of_first(), together.of_another(1)
+    tell("tas", Doing("proving", 50, 100))
+    note("tas", Doing("proving", 0, 200))
+    tell("tas", Doing("proving", 60, 100))
+    note("tas", Doing("proving", 150, 200))
+    tell("tas", Doing("proving", 100, 100))
+    assert [(step.done, step.total) for step in told if isinstance(step, Doing)] == [
+        (50, 200),
+        (75, 300),
+        (250, 300),
+    ]
+
+
 def test_a_file_that_is_replaced_is_found_by_whichever_process_reads_it_next(case: Case) -> None:
     """The state in which the scan found each file travels with what was made."""
     case.staged(apart.staged_apart)
