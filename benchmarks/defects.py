@@ -153,7 +153,8 @@ class Results:
         lines = [
             f"{self._made()}\n",
             (__doc__ or "").partition("\n\n")[2],
-            "The defects are those of `esgvzarr.testing.DEFECTS`; [rules](trust.md) are ours.\n",
+            "The defects are those of `esgvzarr.testing.DEFECTS`; the column "
+            '"rule" has the number of esgvzarr\'s [rule](trust.md).\n',
             *self._head(""),
         ]
         for kind in KINDS:

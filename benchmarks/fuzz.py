@@ -114,7 +114,7 @@ def outcome_of_references(path: str, file: str) -> str:
 
 
 def outcome_of_document(path: str) -> str:
-    """What becomes of a document that should describe a dataset."""
+    """Return the outcome of a document that should describe a dataset."""
     dataset_id = DatasetId.parse(DATASET_ID)
     try:
         with Transport(retries=0, timeout_s=2) as transport:
@@ -135,7 +135,7 @@ class Input:
 
 
 def outcome_of(one: Input) -> str:
-    """What becomes of an input of any kind."""
+    """Return the outcome of an input of any kind."""
     if one.kind in FILES:
         return outcome_of_file(one.path)
     if one.kind is Kind.REFERENCES:

@@ -294,7 +294,7 @@ def rectilinear_allowed() -> Iterator[None]:
 
 
 def make_outputs(one: FileSet, paths: list[Path], place: Path, only: Sequence[str]) -> None:
-    """What the ways open that are ours. ``icechunk`` and ``zarr3`` are proved."""
+    """Return what esgvzarr's own outputs open. ``icechunk`` and ``zarr3`` are proved."""
     tools.esgvzarr(place / "references.json", [str(path) for path in paths])
     wanted = ways(only)
     names = [name for name, way in (("icechunk", ICECHUNK), ("zarr3", ZARR3)) if way in wanted]
@@ -375,7 +375,7 @@ def comparison(tallies: dict[str, Tally], total: int) -> str:
     lines = [
         f"Made by `python -m benchmarks.segments` on {date.today()}: the real lengths of {total} "
         "data sets of several files, each file in chunks as CMOR 3.14 chooses them, every number "
-        "compared. What becomes of them is explained in [One array](one-array.md).",
+        "compared. [One array](one-array.md) explains the results.",
         "",
         f"| of {total} sets | right | **silently wrong** | refused, or shown in parts |",
         "|---|---|---|---|",

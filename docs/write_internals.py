@@ -41,10 +41,10 @@ def _transitions() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     merged: dict[tuple[object, ...], list[str]] = {}
     for row in TRANSITIONS:
-        key = (row.verbs, row.step, row.states, row.deed, row.effect)
+        key = (row.verbs, row.step, row.states, row.action, row.effect)
         merged.setdefault(key, []).append(str(row.before or "none"))
     for row in TRANSITIONS:
-        key = (row.verbs, row.step, row.states, row.deed, row.effect)
+        key = (row.verbs, row.step, row.states, row.action, row.effect)
         if key in merged:
             yield _row(row, merged.pop(key))
 
@@ -56,7 +56,7 @@ def _row(row: Transition, before: list[str]) -> str:
         ", ".join(before),
         f"`{row.step}`",
         ", ".join(sorted(row.states)),
-        str(row.deed),
+        str(row.action),
         effects[row.effect],
     ]
     return "| " + " | ".join(cells) + " |"

@@ -1,6 +1,6 @@
 """``python -m esgvzarr``, and the program ``esgvzarr``: the command line.
 
-Ctrl-C while the command line is imported, or while Python ends, is no other than Ctrl-C during a
+Ctrl-C while the command line is imported, or while Python ends, equals Ctrl-C during a
 command.
 """
 

@@ -243,7 +243,7 @@ def _letters(text: str) -> str:
 
 def plain_methods(attrs: Mapping[str, Any]) -> str | None:
     """Return the ``cell_methods`` of a variable without comments in parentheses and extra blanks:
-    the operations that made the numbers. None if the attribute is absent, or is no text.
+    the operations that made the numbers. None if the attribute is absent, or is not text.
     """
     stated_methods = attrs.get("cell_methods")
     if not isinstance(stated_methods, str):

@@ -104,7 +104,7 @@ def read_section(config: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
 
 
 def _lines_of_keys(node: yaml.Node | None, subject: str, only: str = "") -> dict[str, int]:
-    """Return the line of each key of a mapping; empty if the node is no mapping.
+    """Return the line of each key of a mapping; empty if the node is not a mapping.
 
     Args:
         node: the node, as PyYAML has read it.

@@ -31,7 +31,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -183,7 +183,7 @@ class Watch:
     def stop(self) -> None:
         """Kill the child, if it still runs, while another thread may wait for its end."""
         with contextlib.suppress(OSError):  # it has ended
-            self._told.shutdown(socket.SHUT_RDWR)
+            self._told.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Kill the child, if it still runs."""
@@ -279,19 +279,30 @@ class _Server:
     def run(self) -> None:
         """Run until the owner has ended."""
         while True:
-            timeout = _LOOK_S if self._children else None
-            for key, _ in self._selector.select(timeout):
-                if key.fileobj is self._control:
-                    if not self._answer():
-                        self._kill_all()
-                        return
-                elif key.fileobj is self._woken:
-                    self._woken.recv(4096)
-                else:  # The owner closed it.
-                    os.kill(key.data.pid, signal.SIGKILL)
-                    self._selector.unregister(key.fileobj)
-            self._reap()
-            self._look()
+            is_asked = self._watch_children(_LOOK_S if self._children else None)
+            if is_asked and not self._answer():
+                self._kill_all()
+                return
+
+    def _watch_children(self, timeout_s: float | None) -> bool:
+        """Kill the children that the owner gave up or that are at a limit, and tell of those that
+        ended.
+
+        Returns:
+            Whether the owner asks for a child, or is gone.
+        """
+        is_asked = False
+        for key, _ in self._selector.select(timeout_s):
+            if key.fileobj is self._control:
+                is_asked = True
+            elif key.fileobj is self._woken:
+                self._woken.recv(4096)
+            else:  # The owner closed it.
+                os.kill(key.data.pid, signal.SIGKILL)
+                self._selector.unregister(key.fileobj)
+        self._reap()
+        self._look()
+        return is_asked
 
     def _answer(self) -> bool:
         """Fork a child on request of the owner; return False if the owner has ended."""
@@ -303,7 +314,7 @@ class _Server:
         owner = socket.socket(fileno=handles[1])
         self._started += 1
         if self._started == self._import_before:
-            _import_what_children_import()
+            self._import_what_children_import()
         server = os.getpid()
         pid = os.fork()
         if not pid:
@@ -313,6 +324,19 @@ class _Server:
         self._children[pid] = child
         self._selector.register(owner, selectors.EVENT_READ, child)
         return True
+
+    def _import_what_children_import(self) -> None:
+        """Import, which takes a second or more, and watch the first child meanwhile."""
+        for _ in _imports():
+            if self._watch_children(0) and self._is_alone():
+                return
+
+    def _is_alone(self) -> bool:
+        """Return whether the owner has ended."""
+        try:
+            return not self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def _be_a_child(self, job: socket.socket, server: int) -> None:
         """In the new child: run the job, and end."""
@@ -425,14 +449,17 @@ def _offer_to_die_first() -> None:
         file.write("500")
 
 
-def _import_what_children_import() -> None:
+def _imports() -> Iterator[None]:
+    """Import what children import, and yield after each import."""
     for name in _HEAVY:
         # The child reports the missing module, if it needs it.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+        yield
     with contextlib.suppress(ImportError):
         engines = importlib.import_module("xarray.backends")
         engines.list_engines()  # xarray imports all of them when it first opens a dataset.
+    yield
     with contextlib.suppress(ImportError):
         importlib.import_module("esgvzarr.proof.stack").warm_up()
     gc.freeze()  # Children share these pages as long as no garbage collection writes to them.

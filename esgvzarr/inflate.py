@@ -199,7 +199,7 @@ def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
 
 
 def _unshuffle(data: bytes, codec: Mapping[str, Any]) -> Any:
-    """Undo shuffle. HDF5 does not shuffle trailing bytes that are no whole element, such as those
+    """Undo shuffle. HDF5 does not shuffle trailing bytes that do not fill an element, such as those
     of a checksum before the shuffle.
     """
     rest = len(data) % int(codec["elementsize"])

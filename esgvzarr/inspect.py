@@ -79,7 +79,7 @@ class Inspection:
     files: tuple[FileLayout, ...]
     obstacles: tuple[Obstacle, ...]
     notes: tuple[str, ...]
-    """Findings that are no errors but make reading slower."""
+    """Findings that are not errors but make reading slower."""
     segments: int
     """Number of arrays that the files, or the files of each variable, form; 0 if they cannot be
     referenced.

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from .errors import EsgvzarrError, WorkerError
 from .extras import naming_extras
-from .fork_server import End, Ending, ForkServer, Watch
+from .fork_server import End, Ending, ForkServer
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -130,6 +130,7 @@ class Worker:
     def __init__(self, limits: Limits) -> None:
         _check_open_files()
         self._limits = limits
+        self._is_at_work = False
         self._child, self._watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
 
     def run(
@@ -142,7 +143,14 @@ class Worker:
         those of `in_a_worker`.
         """
         job = pickle.dumps((function, arguments, progress is not None))
-        result: _T = _follow(self._child, self._watch, job, self._limits, progress or _ignore)
+        self._is_at_work = True
+        with suppress(BrokenPipeError, ConnectionResetError):  # the process died before
+            _send(self._child, _Surroundings.of_this_process(job))
+        last, doing = _hear(self._child, progress or _ignore)
+        if last is None:
+            raise _ended(self._watch.wait(), doing, self._limits)
+        self._is_at_work = False
+        result: _T = _result(last, doing, self._limits)
         return result
 
     def stop(self) -> None:
@@ -150,9 +158,16 @@ class Worker:
         self._watch.stop()
 
     def close(self) -> None:
-        """End the process, which no thread waits for any more."""
-        self._child.close()
-        self._watch.close()
+        """End the process, which no thread waits for any more. A process in the middle of its job
+        has ended on return: it writes no more.
+        """
+        try:
+            if self._is_at_work:
+                self._watch.stop()
+                self._watch.wait()
+        finally:
+            self._child.close()
+            self._watch.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -187,35 +202,41 @@ def _ignore(*_: object) -> None:
     """Ignore progress."""
 
 
-def _follow(
-    child: socket.socket,
-    watch: Watch,
-    job: bytes,
-    limits: Limits,
-    progress: Callable[..., None],
-) -> Any:
-    """Return the child's result, or raise its error."""
+_Message = tuple[_Kind, Any]
+
+
+def _hear(child: socket.socket, progress: Callable[..., None]) -> tuple[_Message | None, str]:
+    """Pass on what the child tells of its progress and logs.
+
+    Returns:
+        The last message of the child, or None if it died before; and what it was doing.
+    """
     doing = ""
-    with suppress(BrokenPipeError):  # It died at once.
-        _send(child, _Surroundings.of_this_process(job))
     while (message := _receive(child)) is not None:
         kind, said = message
         match kind:
-            case _Kind.RESULT:
-                return said
             case _Kind.PROGRESS:
                 doing = f" while {said[-1]}"
                 progress(*said)
             case _Kind.LOG:
                 logging.getLogger(said.name).handle(said)
-            case _Kind.ERROR:
-                error, cause = said
-                raise error from cause
-            case _Kind.MEMORY:
-                raise _out_of_memory(f"has no more memory{doing}: {said}", limits)
-            case _Kind.FAULT:
-                raise _fault(*said)
-    raise _ended(watch.wait(), doing, limits)
+            case _:
+                return (kind, said), doing
+    return None, doing
+
+
+def _result(last: _Message, doing: str, limits: Limits) -> Any:
+    """Return what the child returned, or raise what it raised."""
+    kind, said = last
+    match kind:
+        case _Kind.ERROR:
+            (make, arguments), cause = said
+            raise make(*arguments) from pickle.loads(cause)  # noqa: S301  (our own process)
+        case _Kind.MEMORY:
+            raise _out_of_memory(f"has no more memory{doing}: {said}", limits)
+        case _Kind.FAULT:
+            raise _fault(*said)
+    return said
 
 
 def _fault(said: str, trace: str) -> WorkerError:
@@ -288,7 +309,8 @@ def run_child(job: socket.socket) -> None:
             result = function(*arguments, **told)
         owner.tell(_Kind.RESULT, result)
     except EsgvzarrError as error:
-        owner.tell(_Kind.ERROR, (error, _sendable(error.__cause__)))
+        # Pickled as an object, it would take its cause along where dask finds tblib installed.
+        owner.tell(_Kind.ERROR, (error.__reduce__(), _pickled(error.__cause__)))
     except MemoryError as error:
         owner.tell(_Kind.MEMORY, str(error))
     except BaseException as error:  # noqa: BLE001  (the owner raises it again)
@@ -307,9 +329,12 @@ class _Owner:
         self._lock = threading.Lock()
 
     def tell(self, kind: _Kind, said: object) -> None:
-        """Send one message."""
+        """Send one message. End this process if the owner has ended."""
         with self._lock:
-            _send(self._job, (kind, said))
+            try:
+                _send(self._job, (kind, said))
+            except (BrokenPipeError, ConnectionResetError):
+                os._exit(1)
 
     def progress(self, *words: object) -> None:
         """Send the progress that the function reports."""
@@ -333,13 +358,14 @@ class _Owner:
             faulthandler.enable()
 
 
-def _sendable(cause: BaseException | None) -> BaseException | None:
-    """Return the cause of an error, if it can be unpickled in another process."""
+def _pickled(cause: BaseException | None) -> bytes:
+    """Pickle the cause of an error; None, if it cannot be unpickled in another process."""
     try:
-        again = pickle.loads(pickle.dumps(cause))  # noqa: S301  (our own bytes)
+        pickled = pickle.dumps(cause)
+        again = pickle.loads(pickled)  # noqa: S301  (our own bytes)
     except Exception:  # noqa: BLE001  (exceptions of other packages fail in many ways)
-        return None
-    return again if isinstance(again, BaseException) else None
+        return pickle.dumps(None)
+    return pickled if isinstance(again, BaseException) else pickle.dumps(None)
 
 
 def _send(to: socket.socket, message: object) -> None:

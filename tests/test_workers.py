@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import ctypes
 import logging
 import os
@@ -108,6 +109,22 @@ def test_an_error_with_a_code_is_raised_with_its_cause() -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+def test_an_error_is_raised_without_a_cause_that_cannot_be_sent() -> None:
+    with pytest.raises(ProofError, match="is gone") as caught:
+        in_a_worker(_refuse_with_a_cause_that_cannot_be_sent, limits=LIMITS)
+    assert caught.value.__cause__ is None
+
+
+def _refuse_with_a_cause_that_cannot_be_sent() -> None:
+    """As aiohttp's errors are. dask has tblib, if that is installed, pickle errors with causes."""
+    copyreg.pickle(ProofError, _with_its_cause)  # type: ignore[arg-type]
+    raise ProofError("x.json", "is gone") from ZeroDivisionError(threading.Lock())
+
+
+def _with_its_cause(error: ProofError) -> tuple[object, ...]:
+    return ProofError, (error.subject, error.found), {"__cause__": error.__cause__}
+
+
 @pytest.mark.parametrize(
     ("function", "code", "said"),
     [
@@ -160,6 +177,22 @@ def test_a_thread_that_waits_for_a_process_hears_that_it_was_stopped() -> None:
         assert _soon(lambda: len(told) == 1)
         worker.stop()
         assert isinstance(job.exception(), WorkerError)
+
+
+def test_a_process_in_the_middle_of_its_job_has_ended_when_it_is_closed() -> None:
+    """Else it could write again what its owner removes."""
+    told: list[int] = []
+
+    def stop_server(number: int) -> None:
+        told.append(number)
+        if len(told) == 2:
+            os.kill(number, signal.SIGSTOP)
+            threading.Timer(0.2, os.kill, (number, signal.SIGCONT)).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_a_worker(_tell_both_processes_and_hang, limits=LIMITS, progress=stop_server)
+    assert not _is_alive(told[0])
 
 
 def test_a_process_gets_ready_before_its_job_is_known() -> None:
@@ -258,6 +291,35 @@ def test_workers_end_with_their_owner(number: signal.Signals, threads: str) -> N
         owner.send_signal(number)
         owner.wait(20)
     assert _soon(lambda: not _is_alive(worker))
+
+
+def test_a_worker_whose_owner_is_gone_ends_without_a_word() -> None:
+    """The server may be busy with imports, and kill its children later."""
+    program = _OWNER.format(tests=str(Path(__file__).parent), threads="").replace(
+        "_tell_process_and_hang", "_tell_both_processes_for_ever"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout
+        assert owner.stderr
+        worker, server = int(owner.stdout.readline()), int(owner.stdout.readline())
+        os.kill(server, signal.SIGSTOP)
+        owner.kill()
+        try:
+            assert _soon(lambda: not _is_alive(worker))
+        finally:
+            os.kill(server, signal.SIGCONT)
+        assert owner.stderr.read() == ""
+
+
+def _tell_both_processes_for_ever(*, progress: Callable[[int], None]) -> None:
+    while True:
+        progress(os.getpid())
+        progress(os.getppid())
 
 
 def test_workers_end_with_the_server() -> None:

@@ -87,9 +87,8 @@ class Auditor:
         """Yield the findings of each target, in their order."""
         for target in targets:
             if is_url(target.location):
-                self._transport.allow(
-                    host_of(target.location), named=not target.step
-                )  # by the operator
+                # Without a step of the ledger, the operator named the location.
+                self._transport.allow(host_of(target.location), named=not target.step)
             if target.task:
                 self._transport.allow(
                     target.task.record.data_node, named=target.task.verb is Verb.PUBLISH
@@ -277,7 +276,7 @@ class Auditor:
         that the file is unchanged.
         """
         read_back = self._read_back(target, artefact, kept, judged, full=True)
-        if len(read_back) > len(judged):  # it does not read back
+        if len(read_back) > len(judged):  # The references do not read back.
             return read_back
         bare = unguarded(artefact.contents)
         return [judge_record_by_chunks(one, bare) if one.unchanged_by else one for one in read_back]

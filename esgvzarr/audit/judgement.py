@@ -227,8 +227,8 @@ def judge_record_by_chunks(verdict: Verdict, unguarded: Sequence[str]) -> Verdic
     if unguarded:
         named = ", ".join(unguarded[:3])
         said = (
-            f"{verdict.detail}; all reads back, but numbers in {named} have no checksums of their "
-            "own that could tell which it is"
+            f"{verdict.detail}; all references read back, but chunks of {named} have no checksums, "
+            "so esgvzarr cannot tell whether the file or its record is wrong"
         )
         return replace(verdict, detail=said)
     found = verdict.detail.partition(", though")[0]

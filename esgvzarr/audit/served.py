@@ -46,7 +46,7 @@ def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
     if isinstance(artefact, ProofError):
         return artefact
     if isinstance(artefact, TransportError):
-        return []  # Readers cannot be led to the files.
+        return []  # Without its contents, readers reach no file.
     contents = artefact.contents
     try:
         if "files" in contents.provenance:

@@ -23,7 +23,7 @@ from ..link.task import IndexAddress
 from ..settings import Settings
 from ..transport import host_of, is_url
 from .job import Job as Job
-from .job import Standing as Standing
+from .job import RunProgress as RunProgress
 from .job import Watch as Watch
 from .job import sources_of as sources_of
 from .listing import Survey

@@ -30,7 +30,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunProgress:
     """The progress of a run."""
 
     counts: Counter[str]
@@ -45,7 +45,7 @@ class Standing:
     """Data nodes that do not answer."""
 
 
-Watch = Callable[[Standing], None]
+Watch = Callable[[RunProgress], None]
 
 
 def sources_of(arguments: Sequence[str]) -> tuple[str, ...]:

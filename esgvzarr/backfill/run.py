@@ -26,7 +26,7 @@ from ..settings import Settings
 from ..stage import Staged, Stager, Work, stage
 from ..stage.sending import receive, stage_and_send
 from ..transport import Transport
-from .job import Job, Standing, Watch
+from .job import Job, RunProgress, Watch
 from .listing import Survey
 from .queue import Known, Plan, Planned, Result
 from .report import LastRun, Summary
@@ -119,9 +119,9 @@ class Run:
                 if planned is not None:
                     ended = partial(self._end, planned, time.monotonic())
                     threads.submit(self._do, planned).add_done_callback(ended)
-                self._watch(self._standing())
+                self._watch(self._progress())
             self._stop.set()
-        self._watch(self._standing())
+        self._watch(self._progress())
         if self._fatal is not None:
             raise self._fatal
 
@@ -131,10 +131,10 @@ class Run:
         last = LastRun(self._finished, seconds, self._turns.resting, self._trouble)
         return Summary.of(self._plan, str(self._job), last)
 
-    def _standing(self) -> Standing:
+    def _progress(self) -> RunProgress:
         with self._changed:
             seconds = time.monotonic() - self._began
-            return Standing(
+            return RunProgress(
                 Counter(self._counts), self._finished, seconds, self._listing, self._turns.resting
             )
 

@@ -52,7 +52,7 @@ def units_meaning(units: str) -> Hashable:
     while at < len(text):
         factor = _FACTOR.match(text, at)
         if factor is None:
-            return text  # Units of another form equal only themselves.
+            return text  # Other notations are compared as text.
         power = int(factor[3] or 1) * (-1 if factor[1] else 1)
         name = factor[2]
         symbol = _SYMBOL_OF.get(name.lower(), name) if len(name) > 1 else name

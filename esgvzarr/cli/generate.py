@@ -240,7 +240,7 @@ def _add_verify(commands: Any) -> None:
 
 
 def _dataset_id_or_file(target: str) -> str:
-    """Parse the target as a dataset id if it is no file.
+    """Parse the target as a dataset id if it is not a file.
 
     A text that is neither is probably a misspelt path, and the error says so.
 

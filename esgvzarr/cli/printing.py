@@ -17,7 +17,7 @@ from .exit_status import ExitStatus
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..backfill import Standing
+    from ..backfill import RunProgress
     from ..errors import EsgvzarrError
     from ..generate import Progress
     from ..outcome import Outcome
@@ -174,7 +174,7 @@ def print_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
+def backfill_progress(console: Console) -> Iterator[Callable[[RunProgress], None]]:
     """Show the progress of a backfill: a bar on a terminal, a line from time to time elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -191,7 +191,7 @@ def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
     next_s = 0.0
     finished_before = 0
 
-    def watch(now: Standing) -> None:
+    def watch(now: RunProgress) -> None:
         nonlocal next_s, finished_before
         if now.seconds < next_s:
             return
@@ -208,7 +208,7 @@ def backfill_progress(console: Console) -> Iterator[Callable[[Standing], None]]:
         yield watch
 
 
-def _sentence(now: Standing) -> str:
+def _sentence(now: RunProgress) -> str:
     """Describe the progress of a backfill in one line."""
     from ..outcome import State
 

@@ -112,7 +112,7 @@ def _of_other_size(name: str, file: FileReferences) -> str:
             "fill shorter texts with NUL. An array of characters has one shape for all "
             "files."
         )
-    return "The files are on different grids: publish them as datasets of their own."
+    return "The files are on different grids: publish them as separate datasets."
 
 
 def check_fixed(series: Series) -> Iterator[Finding]:
@@ -146,6 +146,7 @@ def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Fi
     with np.errstate(invalid="ignore"):  # infinity less infinity
         apart = np.where(np.isnan(a) | (a == b), 0.0, np.abs(a - b))
     near = np.isfinite(apart) & (apart <= tolerance(a, b, cf.meaning(known)))
+    near |= apart == 0  # The tolerance of missing values is NaN.
     if known.dtype.kind == variable.dtype.kind == "f" and near.all():
         return Finding(
             "coordinate-rounding",
@@ -165,7 +166,7 @@ def _unlike(known: Variable, variable: Variable, file: str, expected: str) -> Fi
 
 
 def _other_grid(file: str, expected: str, found: str) -> Finding:
-    todo = "The files do not have one grid: publish them as datasets of their own."
+    todo = "The files are not on one grid: publish them as separate datasets."
     return Finding("coordinate-differs", 1, file, expected, found, todo)
 
 

@@ -53,7 +53,7 @@ def _units_absent(file: FileReferences, expected: str, found: Any) -> Finding:
 def _units_differ(file: FileReferences, expected: str, found: Any) -> Finding:
     todo = (
         "The numbers mean different things: correct the attribute, or publish the files as "
-        "datasets of their own."
+        "separate datasets."
     )
     return Finding("units-differ", 7, file.file.url, expected, repr(found), todo)
 

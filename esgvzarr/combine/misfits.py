@@ -45,7 +45,7 @@ def _misfits(first: Series, second: Series) -> Iterator[Finding]:
                 f"the scalar coordinates {scalars[0]} of {one.file.name}",
                 str(scalars[1]),
                 "Readers would take the coordinate of one variable for that of another: "
-                "show them in groups of their own.",
+                "show the datasets in separate groups.",
             )
 
 
@@ -63,9 +63,9 @@ def _check_shared_variables(first: Series, second: Series) -> Iterator[Finding]:
                 "variable-clash",
                 14,
                 other.file.url,
-                f"no {name!r} beside that of {one.file.name}",
-                "another variable of that name",
-                "Show them in groups of their own, or drop one of the variables.",
+                f"no {name!r}, because {one.file.name} has a variable of this name",
+                f"another {name!r}",
+                "Show the datasets in separate groups, or drop one of the variables.",
             )
         elif here.dims != there.dims or (
             name not in times and here.dtype.newbyteorder("=") != there.dtype.newbyteorder("=")
@@ -76,7 +76,7 @@ def _check_shared_variables(first: Series, second: Series) -> Iterator[Finding]:
                 other.file.url,
                 f"{name!r} {here.dims} of {here.dtype}, as in {one.file.name}",
                 f"{there.dims} of {there.dtype}",
-                "Show them in groups of their own.",
+                "Show the datasets in separate groups.",
             )
 
 
@@ -103,7 +103,7 @@ def _check_one_axis(first: Series, second: Series) -> Iterator[Finding]:
             second.files[0].file.url,
             f"the time axis of {first.files[0].file.name}",
             different[0],
-            "Show them in groups of their own: esgvzarr does not fill or align times.",
+            "Show the datasets in separate groups: esgvzarr does not fill or align times.",
         )
 
 

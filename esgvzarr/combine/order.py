@@ -97,7 +97,7 @@ def _no_time(file: FileReferences) -> Finding:
         file.file.url,
         "the time coordinate that orders the files",
         "no time coordinate, or one of another name",
-        "Publish fixed fields and other grids as datasets of their own.",
+        "Publish fixed fields and other grids as separate datasets.",
     )
 
 

@@ -122,7 +122,7 @@ def _checksum_of_another(file: FileReferences, other: FileReferences) -> Finding
         "source-checksum",
         28,
         file.file.url,
-        "a checksum of its own in its record",
+        "a checksum in its record that no other file has",
         f"{file.file.checksum!r}, which is also that of {other.file.url}, whose contents differ",
         "The record is wrong: correct the checksum. Both files are served.",
         refuse=False,
@@ -145,7 +145,7 @@ def check_groups(series: Series) -> Iterator[Finding]:
 
 
 def doubtful_checksums(series: Series) -> Iterator[Finding]:
-    """Rule 28: warn of a text that cannot be a checksum of its type, and so can confirm no file."""
+    """Rule 28: warn of a text that is not a checksum of the stated type: it confirms no file."""
     for file in series.files:
         record = file.file
         if not is_well_formed(record):

@@ -116,7 +116,7 @@ def _not_told_apart(
                 "variable-clash",
                 39,
                 file.file.url,
-                f"no variable that files of other variables hold too, as {other.file.name} does",
+                f"no variable of {other.file.name}, which holds another set of variables",
                 f"{shared} among its variables {sorted(names)}, as in {len(own)} of the files",
                 "The dataset id names no variable, so esgvzarr distinguishes variables by "
                 "what each file holds: write each variable to its own files, or publish "

@@ -55,7 +55,7 @@ def _esgcet(node: Node) -> Iterator[Diagnosis]:
 
 def _ledger(node: Node) -> Iterator[Diagnosis]:
     ledger = Ledger(node.settings.ledger)
-    if not ledger.path.exists():  # Checking makes no file.
+    if not ledger.path.exists():  # Do not create the ledger.
         yield _ledger_to_be(ledger.path)
         return
     with ledger.claimed("esgvzarr doctor"):
@@ -179,14 +179,14 @@ def _directory(node: Node) -> Iterator[Diagnosis]:
 def _caching(answer: Answer) -> Diagnosis:
     said = answer.headers.get("Cache-Control") or answer.headers.get("Expires") or ""
     if "no-store" in said:
-        todo = "Readers fetch a reference file anew each time."
+        todo = "Readers download the reference file again each time they open it."
         return Diagnosis(
             "caching", "note", f"reference files are sent with Cache-Control: {said}", todo
         )
     return Diagnosis(
         "caching",
         "good",
-        f"answers tell caches: {said}"
+        f"the header for caches is {said}"
         if said
         else "answers have no Cache-Control; caches compare ETag or Last-Modified",
     )
@@ -248,7 +248,7 @@ def _endpoints(node: Node) -> Iterator[Diagnosis]:
         taken = sorted(set(_ENDPOINTS) - set(api))
     if taken:
         found = (
-            f"stac_transaction_api has a base_url of its own, but no {', '.join(taken)}: esgcet "
+            f"stac_transaction_api has its own base_url, but no {', '.join(taken)}: esgcet "
             "takes those of the production index"
         )
         yield Diagnosis("endpoints", "note", found, "Set all of them, if this is another index.")

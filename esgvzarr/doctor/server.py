@@ -147,7 +147,7 @@ def _clock(node: Node) -> Iterator[Diagnosis]:
         apart = abs((parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
         yield Diagnosis(
-            "clock", "note", f"the header Date of answers is {said!r}, which is no date"
+            "clock", "note", f"the header Date of answers is {said!r}, which is not a date"
         )
         return
     if apart > _CLOCK_S:

@@ -197,7 +197,7 @@ def _members(
     variable that has its own files.
     """
     trimmed = [trim(file, drop, static=static) for file in files]
-    known = one.name if drs.facets(one.name) is not None else ""  # A stream is no dataset.
+    known = one.name if drs.facets(one.name) is not None else ""  # A stream is not a dataset.
     dropped = set[str]().union(*(names for _, names in trimmed))
     kept = [file for file, _ in trimmed]
     for label, own in of_each_variable(kept, one.name).items():

@@ -174,7 +174,7 @@ def _date_parts(text: str) -> tuple[int, ...]:
     if found is None:
         raise SourceError(
             f"--time {text!r}",
-            "is no date",
+            "is not a date",
             expected="YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm, or two of them with / between",
             code="source-selection",
         )

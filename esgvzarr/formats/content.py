@@ -45,6 +45,11 @@ class SparseContent:
             insort(self._starts, first)
             self._pieces[first] = data[first - start : last - start]
 
+    @property
+    def held(self) -> int:
+        """Number of bytes that are kept."""
+        return sum(map(len, self._pieces.values()))
+
     def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Return the parts of ``start`` to ``stop`` that are not known yet."""
         position = start

@@ -78,7 +78,7 @@ def plain_name(name: str) -> str:
 
 def scale_of(node: h5py.Dataset) -> tuple[int, str] | None:
     """Return netCDF's number of the dimension (-1 if it has none) and the NAME attribute; None if
-    the node is no dimension scale.
+    the node is not a dimension scale.
     """
     if not h5py.h5ds.is_scale(node.id):
         return None

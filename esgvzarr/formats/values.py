@@ -94,8 +94,7 @@ def check_sizes(files: Sequence[FileReferences]) -> None:
                     f"{name!r} has the shape {variable.shape} and {_bytes(variable)} "
                     "bytes; coordinates and variables without time are compared whole",
                     expected=f"at most {LARGEST_WHOLE} bytes",
-                    todo="Publish it as a dataset of its own that has a time dimension, or in "
-                    "parts.",
+                    todo="Publish it as a separate dataset that has a time dimension, or in parts.",
                     code="file-variable-large",
                 )
 

@@ -115,8 +115,8 @@ class Index(Protocol):
 
     @classmethod
     def location_at(cls, url: str, content: bytes) -> str:
-        """Return the location of the index at a URL that a person gave; empty if it is no index of
-        this kind.
+        """Return the location of the index at a URL that a person gave; empty if it is not an index
+        of this kind.
 
         Args:
             url: the URL.

@@ -185,7 +185,7 @@ def present_nodes(item: Item, key: str = DEFAULT_KEY) -> dict[str, dict[str, Any
     nested alternates.
 
     Raises:
-        LinkError: the item's assets are no object.
+        LinkError: the item's assets are not an object.
     """
     assets = item.get("assets", {})
     if not isinstance(assets, Mapping):

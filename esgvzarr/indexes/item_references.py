@@ -82,8 +82,8 @@ def references_at(place: str, transport: Transport) -> list[str]:
 
 
 def references_of_catalogue_file(path: str) -> list[str] | None:
-    """Return the references that a file of a static STAC catalogue shows; empty if it is no item or
-    has no link; None if it is no file of a catalogue.
+    """Return the references that a file of a static STAC catalogue shows; empty if the file is not
+    an item or has no link; None if it is not a file of a catalogue.
 
     Raises:
         OSError: it cannot be read.

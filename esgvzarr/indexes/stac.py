@@ -141,7 +141,7 @@ class StacIndex(IndexDefaults):
         """Read the landing page, and ask for a dataset that no index has.
 
         Raises:
-            LinkError: the index cannot be reached, or is no STAC API.
+            LinkError: the index cannot be reached, or is not a STAC API.
         """
         try:
             page = json.loads(self._transport.read_document(self._api_url))

@@ -260,7 +260,8 @@ def keep_made(outcome: Outcome, ledger: Ledger, made: Written | None = None) -> 
     if made is None:
         ledger.add(end)
         return
-    for reference, report in reversed(made.proved):  # the first output's step is the last one
+    # The steps are stored in reverse, so that the ledger ends with that of the first output.
+    for reference, report in reversed(made.proved):
         step = replace(end, href=reference.href, path=reference.path, sha256=reference.sha256)
         ledger.add(step, report=report_text(report))
 

@@ -79,9 +79,8 @@ def decide_anew(task: Task, settings: Settings) -> Task:
             retryable=True,
         )
     record = from_index(documents, task.record.id)
-    if (
-        record.data_node != task.record.data_node
-    ):  # the item of a replica's original: it does not describe our files
+    if record.data_node != task.record.data_node:
+        # The item describes the original, on another data node, and not the files of this replica.
         record = task.record
     with make_transport(settings) as transport:
         record = of_own_version(record, transport)

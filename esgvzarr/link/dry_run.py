@@ -75,9 +75,8 @@ def preview(task: Task, means: Means, *, registered: bool = True) -> Outcome:
     name = str(task.record.id)
     try:
         with make_transport(means.settings) as transport:
-            transport.allow(
-                task.record.data_node, named=task.verb is Verb.PUBLISH
-            )  # by esgcet, whose record it is then
+            # When publishing, the record is esgcet's own, so the operator named the data node.
+            transport.allow(task.record.data_node, named=task.verb is Verb.PUBLISH)
             index = open_index(task.index, transport, means.settings)
             attempt = Attempt(task, Ledger(means.settings.ledger), resumed=True)
             if task.verb in REMOVING:
@@ -125,7 +124,7 @@ def _link_lines(
     """
     settings = means.settings
     if not task.path:
-        place(task.record, settings)  # says why there is none
+        place(task.record, settings)  # Raises the reason why there is no path.
     outputs = settings.outputs_from(of_place(task.path).name)
     means = replace(means, settings=settings.with_outputs(outputs))
     target = Target(Path(task.path).parent, task.href, task.force)

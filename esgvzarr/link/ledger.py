@@ -98,7 +98,7 @@ class Ledger:
             proof = None
         if report:
             proof = schema.keep_proof(connection, report)
-        elif entry.sha256:  # of a file that was proved at an earlier step
+        elif entry.sha256:  # The file was proved at an earlier step.
             proof = schema.proof_of(connection, dataset, entry.sha256)
         values = (
             dataset,
@@ -284,7 +284,7 @@ class Ledger:
     def _read(
         self, query: str, values: tuple[str, ...], read: Callable[[Mapping[str, Any]], _T]
     ) -> list[_T]:
-        if not self.path.exists():  # looking makes no file
+        if not self.path.exists():  # Reading does not create the ledger.
             return []
         with self._connected() as connection:
             connection.row_factory = sqlite3.Row
@@ -320,8 +320,8 @@ class Ledger:
             raise _unusable(path, error) from error
         with lock:
             try:
-                # of the open file, not of the process: a thread that ends its claim does not end
-                # those of others
+                # The lock belongs to the open file and not to the process: a thread that ends its
+                # claim does not end the claims of other threads.
                 claim = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
                 fcntl.fcntl(lock, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, claim)
             except BlockingIOError:
@@ -337,10 +337,10 @@ class Ledger:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            # the errors in it tell of this machine, and of others' servers
+            # The errors in the ledger describe this machine, and quote other servers.
             make_private_file(self.path)
             if not self.path.is_file():
-                raise OSError("is no file")
+                raise OSError("is not a regular file")
             with closing(
                 sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
             ) as connection:
@@ -353,7 +353,8 @@ class Ledger:
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         if _version(connection) == SCHEMA_VERSION:
             return
-        connection.execute("BEGIN IMMEDIATE")  # another process may be doing the same
+        # Another process may migrate the ledger at the same time.
+        connection.execute("BEGIN IMMEDIATE")
         version = _version(connection)
         if version in (0, 2):
             schema.write_tables(connection, version)

@@ -23,7 +23,7 @@ from .attempt import Attempt
 from .decision import decide
 from .dry_run import preview
 from .ledger import Ledger
-from .making import Bench, make
+from .making import StagingArea, make
 from .means import Means, tell_no_one
 from .planning import plan_link
 from .states import Change, Verb
@@ -95,9 +95,9 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
     task = attempt.task
     settings = means.settings
     own = of_place(task.path).name if task.path else settings.all_outputs[0]
-    with Bench(means) as bench:
+    with StagingArea(means) as staging:
         names = settings.outputs_from(own)
-        outcome = _carry_on(attempt, bench, is_last=len(names) == 1)
+        outcome = _carry_on(attempt, staging, is_last=len(names) == 1)
         for name in names[1:]:
             if not outcome.done:
                 break
@@ -106,50 +106,48 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
             )
             attempt = Attempt(following, Ledger(settings.ledger))
             attempt.decide()
-            outcome = _carry_on(attempt, bench, is_last=name == names[-1])
+            outcome = _carry_on(attempt, staging, is_last=name == names[-1])
     return outcome
 
 
-def _carry_on(attempt: Attempt, bench: Bench, *, is_last: bool) -> Outcome:
+def _carry_on(attempt: Attempt, staging: StagingArea, *, is_last: bool) -> Outcome:
     """Carry out the decision for one output."""
     task = attempt.task
-    means = bench.means
+    means = staging.means
     name = str(task.record.id)
     outcome: Outcome
     try:
         with make_transport(means.settings) as transport:
-            transport.allow(
-                task.record.data_node, named=task.verb is Verb.PUBLISH
-            )  # by esgcet, whose record it is then
+            # When publishing, the record is esgcet's own, so the operator named the data node.
+            transport.allow(task.record.data_node, named=task.verb is Verb.PUBLISH)
             index = open_index(task.index, transport, means.settings, means.registration)
             plan = plan_link(attempt, index, means.settings, registered=means.registration is None)
             if plan.hindrance is not None:
                 outcome = plan.hindrance
             else:
-                outcome = _make_and_show(attempt, index, transport, bench)
+                outcome = _make_and_show(attempt, index, transport, staging)
     except EsgvzarrError as error:
         outcome = failure(name, task.verb, error)
     except Exception as error:  # noqa: BLE001  (a wall around each dataset)
         outcome = unexpected(name, task.verb, error)
     if isinstance(outcome, Linked) and not is_last:
         return attempt.shown(outcome)
-    bench.close()  # nothing lies hidden any more when it is kept that the work has ended
+    staging.close()  # delete staged outputs before the ledger says "done"
     return attempt.finish(outcome)
 
 
 def _make_and_show(
-    attempt: Attempt, index: Index, transport: Transport, bench: Bench
+    attempt: Attempt, index: Index, transport: Transport, staging: StagingArea
 ) -> Linked | Pending:
-    settings = bench.means.settings
+    settings = staging.means.settings
     try:
-        made = make(attempt, index, transport, bench)
-        bench.means.progress(made.dataset_id, "linking")
+        made = make(attempt, index, transport, staging)
+        staging.means.progress(made.dataset_id, "linking")
         return show(made, attempt.task.record, index, transport, settings)
     except EsgvzarrError as error:
         task = attempt.task
         linking = attempt.may_come(Change.LINK, settings.poll_timeout_s)
-        if not (
-            error.retryable or task.before or task.force or linking
-        ):  # what lies there is of this task alone
+        # Only this task made the file, and no index will show a link to it.
+        if not (error.retryable or task.before or task.force or linking):
             discard(task.path, task.href, task.record, index)
         raise

@@ -26,7 +26,7 @@ from .means import Means
 from .task import Task
 
 
-class Bench:
+class StagingArea:
     """Keeps the staged outputs of one dataset from their proof until they are placed. Outputs that
     were not placed are deleted at the end.
 
@@ -90,22 +90,22 @@ class Bench:
             self._staged[one.path] = (replace(staged, outputs=(proved,)), one)
 
 
-def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> Written:
+def make(attempt: Attempt, index: Index, transport: Transport, staging: StagingArea) -> Written:
     """Place the reference file of a task, and record this step in the ledger.
 
     Args:
         attempt: the task, and its steps in the ledger.
         index: asked whether an existing file in the place is linked.
         transport: reads the dataset's files.
-        bench: where the file is staged.
+        staging: where the file is staged.
 
     Raises:
         EsgvzarrError: nothing was written; the error says why.
     """
-    settings = bench.means.settings
+    settings = staging.means.settings
     task = attempt.task
     if not task.path:
-        place(task.record, settings)  # says why there is none
+        place(task.record, settings)  # Raises the reason why there is no path.
         attempt.decide(decide(task.verb, task.record, task.index, settings, force=task.force))
         task = attempt.task
     remove_leftovers(task.path)
@@ -123,10 +123,10 @@ def make(attempt: Attempt, index: Index, transport: Transport, bench: Bench) -> 
         attempt.written(found)
         return found
     force = task.force or _is_ours_alone(task, index)
-    staged, at = bench.staged(task, transport)
-    bench.means.progress(str(task.record.id), f"writing {Path(at.path).name}")
+    staged, at = staging.staged(task, transport)
+    staging.means.progress(str(task.record.id), f"writing {Path(at.path).name}")
     made = place_staged(Verb.GENERATE, task.record.id, staged, (at,), force=force)
-    bench.release(at.path)
+    staging.release(at.path)
     if settings.pages:
         add_page(made, settings)
     attempt.written(made)

@@ -152,8 +152,8 @@ def plan_withdrawal(attempt: Attempt, index: Index, settings: Settings) -> Withd
 
     Raises:
         SettingsError: the index refers to a file for which no local path is known.
-        LinkError: the index refers to a file that is no reference file of the dataset, or cannot be
-            asked.
+        LinkError: the index refers to a file that is not a reference file of the dataset, or cannot
+            be asked.
     """
     task = attempt.task
     own = links_of(index, task)
@@ -190,8 +190,8 @@ def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> 
 
     Raises:
         SettingsError: the index refers to a file for which no local path is known.
-        LinkError: the index refers to a file that is no reference file of the dataset: entries of
-            an index are not trusted.
+        LinkError: the index refers to a file that is not a reference file of the dataset: entries
+            of an index are not trusted.
     """
     names = {f"{task.record.id}{suffix}" for suffix in suffixes()}
     written = [

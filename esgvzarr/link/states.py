@@ -60,7 +60,7 @@ class Change(StrEnum):
     UNLINK = "unlink"
 
 
-class Deed(StrEnum):
+class NextAction(StrEnum):
     """The action after a step, before the next step is stored."""
 
     REGISTER = "esgcet registers the dataset"
@@ -104,7 +104,7 @@ class Transition:
     step: Step
     states: frozenset[State]
     """The states in which the dataset may be after the step."""
-    deed: Deed
+    action: NextAction
     """The action that begins after this step."""
     effect: Effect = Effect.KEEP
 
@@ -125,31 +125,31 @@ def _rows() -> Iterator[Transition]:
     # An attempt may begin wherever an earlier one ended or was interrupted.
     for before in (None, *Step):
         publish = frozenset((Verb.PUBLISH,))
-        yield Transition(publish, before, Step.ANNOUNCED, _OPEN, Deed.REGISTER)
-        yield Transition(LINKING, before, Step.DECIDED, _OPEN, Deed.MAKE)
-        yield Transition(REMOVING, before, Step.DECIDED, _OPEN, Deed.UNLINK)
+        yield Transition(publish, before, Step.ANNOUNCED, _OPEN, NextAction.REGISTER)
+        yield Transition(LINKING, before, Step.DECIDED, _OPEN, NextAction.MAKE)
+        yield Transition(REMOVING, before, Step.DECIDED, _OPEN, NextAction.UNLINK)
         if before is not None:
-            yield Transition(LINKING, before, Step.RESUMED, _OPEN, Deed.MAKE)
-            yield Transition(REMOVING, before, Step.RESUMED, _OPEN, Deed.UNLINK)
-        yield Transition(MAKING, before, Step.DONE, _MADE, Deed.NOTHING)
+            yield Transition(LINKING, before, Step.RESUMED, _OPEN, NextAction.MAKE)
+            yield Transition(REMOVING, before, Step.RESUMED, _OPEN, NextAction.UNLINK)
+        yield Transition(MAKING, before, Step.DONE, _MADE, NextAction.NOTHING)
     for before in (Step.DECIDED, Step.RESUMED):
-        yield Transition(LINKING, before, Step.WRITTEN, _OPEN, Deed.LINK)
-    yield Transition(LINKING, Step.WRITTEN, Step.SHOWN, _OPEN, Deed.NOTHING, Effect.SET)
+        yield Transition(LINKING, before, Step.WRITTEN, _OPEN, NextAction.LINK)
+    yield Transition(LINKING, Step.WRITTEN, Step.SHOWN, _OPEN, NextAction.NOTHING, Effect.SET)
     for before in (Step.DECIDED, Step.RESUMED):
-        yield Transition(REMOVING, before, Step.UNLINKED, _OPEN, Deed.REMOVE, Effect.CLEAR)
+        yield Transition(REMOVING, before, Step.UNLINKED, _OPEN, NextAction.REMOVE, Effect.CLEAR)
     for before in (Step.ANNOUNCED, Step.DECIDED, Step.RESUMED, Step.WRITTEN):
-        yield Transition(LINKING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
+        yield Transition(LINKING, before, Step.DONE, _SETBACKS, NextAction.NOTHING)
     linked = frozenset((State.LINKED,))
-    yield Transition(LINKING, Step.WRITTEN, Step.DONE, linked, Deed.NOTHING, Effect.SET)
+    yield Transition(LINKING, Step.WRITTEN, Step.DONE, linked, NextAction.NOTHING, Effect.SET)
     publish = frozenset((Verb.PUBLISH,))  # The link was live already, and is still shown.
-    yield Transition(publish, Step.ANNOUNCED, Step.DONE, linked, Deed.NOTHING)
+    yield Transition(publish, Step.ANNOUNCED, Step.DONE, linked, NextAction.NOTHING)
     for before in (Step.DECIDED, Step.RESUMED, Step.UNLINKED):
-        yield Transition(REMOVING, before, Step.DONE, _SETBACKS, Deed.NOTHING)
+        yield Transition(REMOVING, before, Step.DONE, _SETBACKS, NextAction.NOTHING)
     for verb, states in (
         (Verb.UNPUBLISH, frozenset((State.WITHDRAWN, State.DELETED))),
         (Verb.RELINK, frozenset((State.QUEUED,))),
     ):
-        yield Transition(frozenset((verb,)), Step.UNLINKED, Step.DONE, states, Deed.NOTHING)
+        yield Transition(frozenset((verb,)), Step.UNLINKED, Step.DONE, states, NextAction.NOTHING)
 
 
 TRANSITIONS = tuple(_rows())

@@ -84,7 +84,7 @@ class _Run:
             claim.enter_context(ledger.claimed(registration.instance_id))
             attempt = Attempt(self._task(registration), ledger)
             attempt.announce()
-        except EsgvzarrError as error:  # `registered` fails on it again, and reports it then
+        except EsgvzarrError as error:  # `registered` raises it again and reports it.
             _log.warning("%s: not announced: %s", registration.instance_id, error)
             claim.close()
             return
@@ -176,12 +176,12 @@ def _unregistered(attempt: Attempt, settings: Settings) -> Outcome:
     for live in attempt.live():
         if live.href in shown and attempt.is_about(live):
             reference = ReferenceFile(live.path, live.href, 0, live.sha256, written=False)
-            detail = f"{live.href} is shown by the index; esgpublish registered nothing anew"
+            detail = f"{live.href} is shown by the index; esgpublish registered nothing new"
             return Linked(name, task.verb, detail, reference)
     if shown:
         detail = (
             "esgpublish did not register it, and the index shows it with a link: "
-            f"{', '.join(sorted(shown))}. Nothing was changed; esgvzarr link links it anew"
+            f"{', '.join(sorted(shown))}. Nothing was changed; `esgvzarr link` makes the link again"
         )
         return Skipped(name, task.verb, detail, "publisher-not-registered")
     detail = "esgpublish did not register it, but the index shows it; esgvzarr resume links it"

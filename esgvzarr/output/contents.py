@@ -271,7 +271,7 @@ def _tables(names: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _joined(rows: _Rows) -> StoredChunks:
-    """Join all batches into one table. Rows of another rank than the first are no chunks of the
+    """Join all batches into one table. Rows of another rank than the first are not chunks of the
     array.
     """
     rank = (rows.keys or rows.inline or [np.empty((0, 0), np.int64)])[0].shape[1]

@@ -36,7 +36,7 @@ as many.
 """
 _CUT = re.compile(rb'\],(?="[^"\\]*":\[)')
 """The end of one reference, and the beginning of another. A cut at a wrong place gives a block that
-is no JSON.
+is not JSON.
 """
 
 

@@ -103,7 +103,7 @@ class KerchunkJson:
         """Parse the bytes of such a file, written by any tool.
 
         Raises:
-            ProofError: they are no kerchunk references, or refer to files or hosts that are not
+            ProofError: they are not kerchunk references, or refer to files or hosts that are not
                 allowed.
         """
         self.check_installed()

@@ -178,7 +178,7 @@ class Output(Protocol):
                 machine when the output is opened.
 
         Raises:
-            ProofError: the bytes are no references, or refer to files or hosts that are not
+            ProofError: the bytes are not references, or refer to files or hosts that are not
                 allowed; or the output is a directory.
         """
         ...

@@ -77,7 +77,7 @@ def write_page(
         report: its proof.
 
     Raises:
-        SourceError: it is no reference file by esgvzarr, or too large for a browser.
+        SourceError: it is not a reference file by esgvzarr, or too large for a browser.
         StoreError: the page cannot be written.
         TransportError: the references cannot be read.
     """
@@ -158,7 +158,7 @@ def renew_page(
         The path of the page.
 
     Raises:
-        SourceError: it is no reference file by esgvzarr, or too large for a browser.
+        SourceError: it is not a reference file by esgvzarr, or too large for a browser.
         StoreError: the page cannot be written, or the proof cannot be read.
         TransportError: the references cannot be read.
     """

@@ -23,7 +23,7 @@ from ..output.document import largest_chunk
 from ..output.local_files import local_files
 from ..transport import Range, Transport, is_url
 from ..transport.fsspec_guard import StockClients, stock_clients
-from .boxes import Desk, compare_boxes, sizes_of
+from .boxes import ProofInputs, compare_boxes, sizes_of
 from .comparison import Comparison, Sampling
 from .documented import DECODED as DECODED
 from .documented import check_documented
@@ -39,7 +39,7 @@ from .share import WHOLE, Share
 from .share import united as united
 from .stack import versions
 
-FIRST_LOOK = 8
+FIRST_BYTES = 8
 """Bytes of each file that are fetched again after the proof, if no data of the file were
 compared.
 """
@@ -139,18 +139,18 @@ def verify(
         options["remote_options"] = {**clients.options, **asked}
         if not any(is_url(url) for url in places.urls()):
             options["fs"] = local_files()
-        desk = _prepare(files, transport, clients, places, scanned or {})
-        desk = replace(desk, own=share.urls(files), told=told)
-        _look_at(desk)
+        inputs = _prepare(files, transport, clients, places, scanned or {})
+        inputs = replace(inputs, own=share.urls(files), told=told)
+        _note_first_bytes(inputs)
         shown = open_shown(artefact, options, location)
         found = scenes(contents.provenance, shown, files, location)
         checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]
         sampling = Sampling(dataset_id or location, samples, full)
-        with closing(desk.open_files):
-            checks += _check_scenes(found, desk, sampling, dataset_id)
+        with closing(inputs.open_files):
+            checks += _check_scenes(found, inputs, sampling, dataset_id)
         checks += check_documented(shown)
         transport.look_at_paths(
-            source.path for source in desk.sources.values() if source.path is not None
+            source.path for source in inputs.sources.values() if source.path is not None
         )
         clients.look_again(asked)
     return Report(
@@ -163,22 +163,22 @@ def verify(
 
 
 def _check_scenes(
-    found: Sequence[Scene], desk: Desk, sampling: Sampling, dataset_id: str
+    found: Sequence[Scene], inputs: ProofInputs, sampling: Sampling, dataset_id: str
 ) -> Iterator[Check]:
     """Compare each dataset with its files, then each group as a whole.
 
     Args:
         found: which groups show which files.
-        desk: reads the files and the groups.
+        inputs: reads the files and the groups.
         sampling: how much is compared.
         dataset_id: the dataset, if the document does not name it.
     """
     compared: list[tuple[Scene, Part, Comparison]] = []
     for scene in found:
         for part in scene.parts:
-            one = Comparison(part.shown, desk.stated, sampling, alone=not scene.named)
+            one = Comparison(part.shown, inputs.stated, sampling, alone=not scene.named)
             compared.append((scene, part, one))
-    yield from _compare([(part, one) for _, part, one in compared], desk)
+    yield from _compare([(part, one) for _, part, one in compared], inputs)
     for scene in found:
         own = []
         for where, part, one in compared:
@@ -196,7 +196,7 @@ def _prepare(
     clients: StockClients,
     places: Stated,
     scanned: Mapping[str, Fetched],
-) -> Desk:
+) -> ProofInputs:
     """Fetch what is always read of each file: its metadata, and the variables that are not data."""
     remote = [file.url for file in files if local_path(file) is None]
     known = fetch_metadata(remote, transport, scanned)
@@ -204,7 +204,7 @@ def _prepare(
     sources = sources_of(files, known)
     clients.known = {url: one.content for url, one in known.items()}
     sizes = sizes_of(files, sources, transport)
-    return Desk(transport, clients, places, sources, sizes, OpenFiles(), WHOLE.urls(files))
+    return ProofInputs(transport, clients, places, sources, sizes, OpenFiles(), WHOLE.urls(files))
 
 
 def fetch_beside_data(fetched: Mapping[str, Fetched], transport: Transport) -> None:
@@ -225,15 +225,15 @@ def fetch_beside_data(fetched: Mapping[str, Fetched], transport: Transport) -> N
     fetch(ranges, {url: known.content for url, known in fetched.items()}, transport)
 
 
-def _look_at(desk: Desk) -> None:
+def _note_first_bytes(inputs: ProofInputs) -> None:
     """Note the first bytes of each file of the share, which are asked for again after the proof."""
-    for url, content in desk.clients.known.items():
-        stop = min(desk.sizes[url], FIRST_LOOK)
-        if stop and url in desk.own:
-            desk.clients.looks[url] = (0, content.read(0, stop))
+    for url, content in inputs.clients.known.items():
+        stop = min(inputs.sizes[url], FIRST_BYTES)
+        if stop and url in inputs.own:
+            inputs.clients.looks[url] = (0, content.read(0, stop))
 
 
-def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
+def _compare(parts: Sequence[tuple[Part, Comparison]], inputs: ProofInputs) -> Iterator[Check]:
     """Compare all files of all datasets."""
     firsts = []
     others = []
@@ -244,28 +244,30 @@ def _compare(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[C
     # The first file of a dataset says which variables belong to the dataset.
     for some in (firsts, others):
         works = [
-            (desk.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
+            (inputs.sources[file.url], one.describe(file, part.dropped)) for part, one, file in some
         ]
-        results = judge_all(works, desk.transport, desk.open_files, counts=True)
+        results = judge_all(works, inputs.transport, inputs.open_files, counts=True)
         for (_, one, _), found in zip(some, results, strict=True):
             one.accept(found)
             yield from found.checks
-            jobs += [job for job in found.jobs if job.url in desk.own]
-    compare_boxes(jobs, desk)
+            jobs += [job for job in found.jobs if job.url in inputs.own]
+    compare_boxes(jobs, inputs)
     yield from values_of(jobs)
-    yield from _compare_repeated(parts, desk)
+    yield from _compare_repeated(parts, inputs)
 
 
-def _compare_repeated(parts: Sequence[tuple[Part, Comparison]], desk: Desk) -> Iterator[Check]:
+def _compare_repeated(
+    parts: Sequence[tuple[Part, Comparison]], inputs: ProofInputs
+) -> Iterator[Check]:
     """Compare all values at the time steps that several files hold."""
     works = []
     for part, one in parts:
         for file in one.shared():
-            if file.url not in desk.own:
+            if file.url not in inputs.own:
                 continue
-            works.append((desk.sources[file.url], one.repeated(file, part.dropped)))
+            works.append((inputs.sources[file.url], one.repeated(file, part.dropped)))
     jobs: list[Job] = []
-    for own in judge_all(works, desk.transport):
+    for own in judge_all(works, inputs.transport):
         jobs += own
-    compare_boxes(jobs, desk)
+    compare_boxes(jobs, inputs)
     yield from values_of(jobs)

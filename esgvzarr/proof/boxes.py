@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 READERS = 32
 AT_ONCE = 128 * 2**20
 """Bytes of decoded boxes in memory at a time; each box is held twice, once for each side."""
-LOOKED_AT = 64 * 1024
+FETCHED_AGAIN = 64 * 1024
 """The most bytes of each file that are fetched again after the proof."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Desk:
-    """What both sides read with."""
+class ProofInputs:
+    """What both sides of the proof need to read: the transport, clients, sources and sizes."""
 
     transport: Transport
     clients: StockClients
@@ -52,16 +52,16 @@ class Desk:
     own: Collection[str]
     """URLs of the files whose chosen chunks are compared here."""
     told: Callable[[int, int], None] = lambda *_: None
-    """Is told how many bytes are compared, and how many there are."""
+    """Receives the bytes compared so far, and the bytes of all jobs."""
 
 
-class Course:
+class ComparisonProgress:
     """The progress of the comparison of some jobs. Each byte counts once when it is fetched, and
     once when it is compared.
 
     Args:
         jobs: all jobs.
-        told: receives the progress.
+        told: receives the bytes done so far, and the bytes of all jobs.
     """
 
     def __init__(self, jobs: Sequence[Job], told: Callable[[int, int], None]) -> None:
@@ -94,44 +94,44 @@ def sizes_of(
     return sizes
 
 
-def compare_boxes(jobs: Sequence[Job], desk: Desk) -> None:
+def compare_boxes(jobs: Sequence[Job], inputs: ProofInputs) -> None:
     """Read the boxes of all jobs on both sides, and note the differences in the jobs' values.
 
     Raises:
         TransportError: netCDF-C or a reader cannot get bytes.
         FormatError: netCDF-C cannot read a box.
     """
-    hints = _hints(desk.sources)
-    course = Course(jobs, desk.told)
+    hints = _hints(inputs.sources)
+    progress = ComparisonProgress(jobs, inputs.told)
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="esgvzarr-reader")
     try:
         for batch in _batches(jobs):
-            _compare_batch(batch, desk, hints, readers, course)
-            desk.clients.known = {}
+            _compare_batch(batch, inputs, hints, readers, progress)
+            inputs.clients.known = {}
     finally:
         readers.shutdown(cancel_futures=True)
 
 
 def _compare_batch(
     batch: Sequence[Job],
-    desk: Desk,
+    inputs: ProofInputs,
     hints: Mapping[str, Hints],
     readers: Executor,
-    course: Course,
+    progress: ComparisonProgress,
 ) -> None:
-    works = {url: desk.sources[url].with_more() for url in {job.url for job in batch}}
+    works = {url: inputs.sources[url].with_more() for url in {job.url for job in batch}}
     contents = {url: source.content for url, source in works.items() if source.content is not None}
     ranges: list[Range] = []
     for job in batch:
-        ranges += _ranges(job, desk.stated, hints)
-    wanted = [one for one in ranges if _content(one.location, contents, desk.sizes)]
-    with desk.transport.watched(partial(course.fetch, batch)):
-        fetch(wanted, contents, desk.transport)
-    course.add(batch)
-    desk.clients.known = contents
+        ranges += _ranges(job, inputs.stated, hints)
+    wanted = [one for one in ranges if _content(one.location, contents, inputs.sizes)]
+    with inputs.transport.watched(partial(progress.fetch, batch)):
+        fetch(wanted, contents, inputs.transport)
+    progress.add(batch)
+    inputs.clients.known = contents
     shown = {id(job): readers.submit(job.read_shown) for job in batch}
-    _judge_batch(batch, works, shown, desk, course)
-    _remember(wanted, contents, desk.clients)
+    _judge_batch(batch, works, shown, inputs, progress)
+    _remember(wanted, contents, inputs.clients)
 
 
 def _hints(sources: Mapping[str, Source]) -> Mapping[str, Hints]:
@@ -180,19 +180,19 @@ def _judge_batch(
     batch: Sequence[Job],
     sources: Mapping[str, Source],
     shown: dict[int, Future[np.ndarray]],
-    desk: Desk,
-    course: Course,
+    inputs: ProofInputs,
+    progress: ComparisonProgress,
 ) -> None:
     by_file: dict[str, list[Job]] = {}
     for job in batch:
         by_file.setdefault(job.url, []).append(job)
     works = [(sources[url], _work(own, shown)) for url, own in by_file.items()]
-    results = judge_all(works, desk.transport, desk.open_files)
+    results = judge_all(works, inputs.transport, inputs.open_files)
     for own, found in zip(by_file.values(), results, strict=True):
         for job, unlike in zip(own, found, strict=True):
             job.values.wrong += unlike
             del shown[id(job)]
-        course.add(own)
+        progress.add(own)
 
 
 def _work(jobs: Sequence[Job], shown: Mapping[int, Future[np.ndarray]]) -> Work[list[list[str]]]:
@@ -233,7 +233,7 @@ def _remember(
     """Keep some bytes of each file, to compare them with the file again after the proof."""
     for one in ranges:
         content = contents.get(one.location)
-        stop = min(one.start + LOOKED_AT, one.stop)
+        stop = min(one.start + FETCHED_AGAIN, one.stop)
         if content is None or not content.has(one.start, stop):
             continue
         known = clients.looks.get(one.location)

@@ -20,7 +20,7 @@ ROUNDING = "rounding"
 DIFFERENT = "different"
 OTHER_SHAPE = "of another shape"
 _FILLER_DEGREES = 720
-"""Numbers of degrees above this one are no directions."""
+"""Numbers of degrees above this one are not directions."""
 
 
 def closeness(variable: Any, shown: Any) -> str:
@@ -81,7 +81,7 @@ def _allowed(shown: np.ndarray, attrs: Mapping[str, Any]) -> tuple[float, float]
 
 
 def _invalid(field: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """Return where numbers are outside the valid range that the file states, or are no degrees."""
+    """Return where numbers are outside the valid range that the file states, or are not degrees."""
     wrong = ~np.isfinite(field)
     if not attrs.keys() & {"scale_factor", "add_offset"}:
         limits = np.asarray(attrs.get("valid_range", ()))

@@ -62,7 +62,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class MissedRanges:
     """Ranges that netCDF-C read and that were not fetched. The result of such a read is
     discarded.
     """
@@ -125,7 +125,7 @@ def judge_all(
         for number in waiting:
             source, work = works[number]
             found = _judge(source, work, open_files, counts=counts)
-            if isinstance(found, Missed):
+            if isinstance(found, MissedRanges):
                 ranges += [Range(source.subject, *part) for part in found.ranges]
                 again.append(number)
                 continue
@@ -187,7 +187,7 @@ def _pieces(run: Range) -> Iterator[Range]:
 
 def _judge(
     source: Source, work: Work[_T], open_files: OpenFiles | None, *, counts: bool
-) -> _T | Missed:
+) -> _T | MissedRanges:
     """Do the work of one file, or return the ranges that it missed."""
     if source.path is not None:
         return _judge_path(source.subject, source.path, work, open_files, counts=counts)
@@ -197,7 +197,7 @@ def _judge(
     stored = {}
     if counts:
         counted = _counted(source, content)
-        if isinstance(counted, Missed):
+        if isinstance(counted, MissedRanges):
             return counted
         stored = counted
     return _judge_image(source, content, lambda truth: work(truth, stored))
@@ -240,7 +240,7 @@ def _is_locked(path: str) -> bool:
 
 def _judge_image(
     source: Source, content: SparseContent, work: Callable[[xarray.Dataset], _T]
-) -> _T | Missed:
+) -> _T | MissedRanges:
     """Let netCDF-C read an image, and keep the result only if all bytes that it read were
     fetched.
     """
@@ -261,7 +261,7 @@ def _judge_image(
     finally:
         image.close()
     if missed:
-        return Missed(missed)
+        return MissedRanges(missed)
     if isinstance(failure, ReadFailedError):
         raise _not_read(source.subject, failure, SparseFile(content)) from failure
     if failure is not None and not opened:
@@ -296,12 +296,12 @@ def _plugins_of(source: str | SparseFile, variable: str) -> str:
     return ", ".join(found)
 
 
-def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Missed:
+def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | MissedRanges:
     """Return HDF5's own counts for a file that was fetched in part, or the ranges that were
     missed.
     """
     if not content.has(0, min(8, content.size)):
-        return Missed(((0, min(PAGE, content.size)),))
+        return MissedRanges(((0, min(PAGE, content.size)),))
     content.missed.clear()
     try:
         found = _stored_chunks(SparseFile(content))
@@ -309,9 +309,9 @@ def _counted(source: Source, content: SparseContent) -> dict[str, Counted] | Mis
         missed = tuple(content.take_missed())
         if not missed:
             raise unreadable(source.subject, error) from error
-        return Missed(missed)
+        return MissedRanges(missed)
     missed = tuple(content.take_missed())
-    return Missed(missed) if missed else found
+    return MissedRanges(missed) if missed else found
 
 
 def _stored_chunks(source: str | SparseFile) -> dict[str, Counted]:

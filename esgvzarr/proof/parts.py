@@ -161,7 +161,7 @@ def _consolidated(text: Any) -> Any:
 
 
 def _json_or_none(text: Any) -> Any:
-    """Return the value of a JSON text; None, which is no metadata, if the text is no JSON."""
+    """Return the value of a JSON text; None, which is not metadata, if the text is not JSON."""
     try:
         return orjson.loads(text)
     except (ValueError, TypeError):

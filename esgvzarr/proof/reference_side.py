@@ -101,7 +101,7 @@ class Stated:
     _found: dict[str, _Places] = field(default_factory=dict)
 
     def urls(self) -> set[str]:
-        """All URLs that a reader may follow, also those of references that are no chunks."""
+        """All URLs that a reader may follow, also those of references that are not chunks."""
         return self.contents.all_urls()
 
     def places(self, path: str, name: str, keys: Iterable[tuple[int, ...]]) -> Iterator[Range]:
@@ -283,7 +283,7 @@ def described(dataset: xarray.Dataset) -> dict[str, Variable]:
 def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
     """Return decoded times, by the dataset's own units and calendar.
 
-    Missing times are the least integer. Empty if the values are no times.
+    Missing times are the least integer. Empty if the values are not times.
     """
     if time is None or not dataset.variables[time].size:
         return np.empty(0, np.int64)

@@ -31,7 +31,7 @@ _WORDS = {word: name for name, words in _OTHER_NAMES.items() for word in words.s
 
 
 def same_units(a: Any, b: Any) -> bool:
-    """Whether two ``units`` attributes mean one unit. False for values that are no text."""
+    """Whether two ``units`` attributes mean one unit. False for values that are not text."""
     if not isinstance(a, str) or not isinstance(b, str):
         return False
     return a.split() == b.split() or _reduced(a) == _reduced(b)
@@ -39,7 +39,7 @@ def same_units(a: Any, b: Any) -> bool:
 
 def _reduced(units: str) -> list[tuple[str, int, int]] | float | str:
     """Return the factors in alphabetical order, each once, with their powers; the text itself if it
-    is no product.
+    is not a product.
     """
     text = re.sub(r"\s*/\s*", " /", units.strip())
     totals: dict[tuple[str, int], int] = {}

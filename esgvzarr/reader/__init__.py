@@ -94,7 +94,7 @@ def open_parsed(
         options: as in `open_dataset`.
 
     Raises:
-        SourceError: they are no references.
+        SourceError: they are not references.
     """
     import xarray
 

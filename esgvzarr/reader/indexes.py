@@ -249,7 +249,7 @@ async def _json(request: Any) -> Any:
     """Return the JSON of an answer, of limited size.
 
     Raises:
-        ValueError: the answer is no JSON, is too large, or is an error.
+        ValueError: the answer is not JSON, is too large, or is an error.
     """
     async with request as response:
         if response.status >= 400:

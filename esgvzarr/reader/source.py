@@ -154,7 +154,7 @@ def open_references(parsed: Mapping[str, Any], href: str = IN_MEMORY) -> Source:
     """Open references that were parsed already, as from xpystac.
 
     Raises:
-        SourceError: they are no references.
+        SourceError: they are not references.
     """
     try:
         return _of_json(parsed, orjson.dumps(parsed), href, {}, {})
@@ -191,7 +191,7 @@ def json_of(text: bytes | str) -> Any:
     attributes and strict JSON does not have.
 
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is not JSON.
     """
     try:
         return orjson.loads(text)

@@ -254,7 +254,7 @@ def _part(data: bytes, byte_range: ByteRequest | None) -> bytes:
         return data[byte_range.offset :]
     if isinstance(byte_range, SuffixByteRequest):
         return data[-byte_range.suffix :]
-    raise TypeError(f"{byte_range!r} is no range of bytes")
+    raise TypeError(f"{byte_range!r} is not a range of bytes")
 
 
 def _whole(url: str, data: bytes, size: int | None) -> bytes:

@@ -59,11 +59,11 @@ _Texts = Annotated[
 ]
 
 
-class _Stranger(BaseModel):
+class _ExternalDocument(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class _FileDocument(_Stranger):
+class _FileDocument(_ExternalDocument):
     title: _FileName
     dataset_id: _Text
     url: _Texts
@@ -73,7 +73,7 @@ class _FileDocument(_Stranger):
     tracking_id: _Text | None = None
 
 
-class _DatasetDocument(_Stranger):
+class _DatasetDocument(_ExternalDocument):
     id: _Text
     instance_id: _Text
     data_node: _Host
@@ -83,32 +83,32 @@ class _DatasetDocument(_Stranger):
     pid: _Text | None = None
 
 
-class _ItemProperties(_Stranger):
+class _ItemProperties(_ExternalDocument):
     retracted: bool = False
     size: _Count | None = None
 
 
-class _Item(_Stranger):
+class _Item(_ExternalDocument):
     id: str
     properties: _ItemProperties
     assets: dict[str, Any]
 
 
-class _Asset(_Stranger):
+class _Asset(_ExternalDocument):
     href: _Url
     size: _Count | None = Field(default=None, alias="file:size")
     checksum: _Hex | None = Field(default=None, alias="file:checksum")
     data_node: _Host | None = Field(default=None, alias="alternate:name")
 
 
-class _MapLine(_Stranger):
+class _MapLine(_ExternalDocument):
     path: str = Field(pattern=r"^/[^\x00-\x1f]*[^/\x00-\x1f]$")
     size: _Count
     checksum: _Hex | None = None
     checksum_type: _Text | None = None
 
 
-_Parsed = TypeVar("_Parsed", bound=_Stranger)
+_Parsed = TypeVar("_Parsed", bound=_ExternalDocument)
 
 
 def _parse(model: type[_Parsed], raw: object, subject: str) -> _Parsed:

@@ -44,7 +44,7 @@ def read_catalogue(
     only one on the page. Linked pages that name the dataset or its facets are read first.
 
     Raises:
-        SourceError: the page is no catalogue, or the pages that were read do not hold the dataset.
+        SourceError: the page is not a catalogue, or the read pages do not hold the dataset.
         TransportError: the given page cannot be read.
     """
     url = catalogue_address(url)
@@ -259,7 +259,7 @@ def catalogue_address(url: str) -> str:
     """Return ``catalog.xml`` for ``catalog.html``, which is the same catalogue shown to people."""
     if not is_url(url):
         return url
-    host_of(url)  # Raises if it is no URL.
+    host_of(url)  # Raises if it is not a URL.
     parts = urlsplit(url)
     if not parts.path.endswith(".html"):
         return urldefrag(url).url

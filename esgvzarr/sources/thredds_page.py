@@ -101,7 +101,7 @@ def parse_catalogue(xml: bytes, url: str) -> Catalogue:
     """Parse one catalogue page; ``url`` is its address.
 
     Raises:
-        SourceError: the page is no catalogue, or exceeds a limit.
+        SourceError: the page is not a catalogue, or exceeds a limit.
     """
     root = _parse_xml(xml, url)
     page = _Page(url, urljoin(url, root.get("base", "")), _http_services(root, url))

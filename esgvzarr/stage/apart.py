@@ -13,10 +13,11 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..model import FileRecord, ReferenceSet, Report
+from ..model import FileRecord, Report
 from ..proof import fetch_beside_data
 from ..proof.share import Share
 from ..transport import Transport
@@ -38,6 +39,8 @@ MOST_SENT = 10**6
 """The most chunks whose references are sent between processes. References with more chunks stay in
 the process that made them.
 """
+MOST_BYTES_SENT = 128 * 2**20
+"""Fetched bytes that are sent from one process to another, which takes several copies of them."""
 _CORNERS = 8
 """Approximate number of chunks of a variable of one file that are always compared."""
 
@@ -81,7 +84,8 @@ def _staged_by_several(
             made = run_told(scanner, scan_for_provers, work, transport, progress=progress)
         if isinstance(made, Staged):
             return made
-        count = _count_provers(made.references, work.settings.proof_samples)
+        count = _count_provers(made, work.settings.proof_samples)
+        made = replace(made, transport=made.transport.for_one_of(count))
         provers += [stack.enter_context(Worker(limits)) for _ in range(count - 1)]
         threads = stack.enter_context(ThreadPoolExecutor(count))
         for prover in provers:
@@ -103,12 +107,14 @@ def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) ->
 
     Returns:
         The outputs, for other processes to prove; or the proved result, if there are too many
-            references to send them.
+            references or bytes to send.
     """
     made = make(work, transport, progress=progress)
     if made.references.chunk_count > MOST_SENT:
         return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
     fetch_beside_data(made.scanned, transport)
+    if sum(known.content.held for known in made.scanned.values()) > MOST_BYTES_SENT:
+        return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
     return made
 
 
@@ -119,17 +125,19 @@ def _prove(
     return run_told(prover, prove_share, made, settings, progress=progress)
 
 
-def _count_provers(references: ReferenceSet, samples: int) -> int:
+def _count_provers(made: Made, samples: int) -> int:
     """Return how many processes share the proof: one for each core, if there are enough bytes to
-    compare and enough files.
+    compare, enough files, and enough requests that may be in flight.
     """
+    files = made.references.files
     compared = 0
-    for file in references.files:
+    for file in files:
         for variable in file.variables.values():
             count = min(len(variable.chunks), samples + _CORNERS)
             compared += count * math.prod(variable.chunk_shape) * variable.dtype.itemsize
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, MOST_PROVERS, len(references.files), compared // MUCH))
+    most = min(cores, MOST_PROVERS, len(files), made.transport.connections)
+    return max(1, min(most, compared // MUCH))
 
 
 class _Together:
@@ -144,6 +152,7 @@ class _Together:
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
         self._doing: list[Doing | None] = [None] * count
+        self._whole: Doing | None = None
         self._name = ""
 
     def of_first(self) -> Progress:
@@ -180,7 +189,7 @@ class _Together:
 
     def _sum(self, first: Doing) -> Doing:
         """Sum the numbers of all processes. A process that has not begun the step counts with the
-        total of the first one.
+        total of the first one. If it has more to do, the fraction waits: it never falls.
         """
         done = 0
         total = 0
@@ -190,4 +199,8 @@ class _Together:
                 total += one.total
             else:
                 total += first.total
-        return Doing(str(first), done, total)
+        before = self._whole
+        if before is not None and str(before) == str(first):
+            done = max(done, -(-before.done * total // before.total))
+        self._whole = Doing(str(first), done, total)
+        return self._whole

@@ -49,7 +49,7 @@ def _todo(file: FileRecord, location: str, transport: Transport) -> str:
         )
     if not is_well_formed(file):
         return (
-            f"The checksum {file.checksum!r} in its record is no valid "
+            f"The checksum {file.checksum!r} in its record is not a valid "
             f"{file.checksum_type}: correct the record, and compare the file with the "
             "original."
         )

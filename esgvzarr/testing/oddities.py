@@ -371,7 +371,7 @@ def label(length: int) -> Extra:
 
 
 def end_bounds_nowhere(file: netCDF4.Dataset, spec: FileSpec) -> None:
-    """The last step ends at a number that is no date of any calendar, and not marked as missing."""
+    """The last step ends at a number that is a date in no calendar, and not marked as missing."""
     file["time_bnds"][-1, 1] = -7.5e43
 
 

@@ -76,7 +76,7 @@ class Transport:
         self._allowed = set(self._named)
         self._states = States()
         self._silent: Counter[str] = Counter()
-        self._connections = connections
+        self.connections = connections
         self._at_first = min(connections_at_first, connections)
         self._in_flight: dict[str, InFlight] = {}
         self._told: Callable[[int, int], None] = lambda *_: None
@@ -103,11 +103,25 @@ class Transport:
         settings = {
             "timeout_s": self.timeout_s,
             "retries": self.retries,
-            "connections": self._connections,
+            "connections": self.connections,
             "connections_at_first": self._at_first,
             "ca_bundle": self._ca_bundle,
         }
         return _make_again, (settings, self._named, self._allowed, self._states)
+
+    def for_one_of(self, count: int) -> Transport:
+        """Return a transport for one of several processes that ask the same hosts at the same time.
+
+        Together they have as many requests in flight as this transport alone, if ``count`` is at
+        most ``connections``.
+        """
+        make, (settings, *known) = self.__reduce__()
+        share = {
+            "connections": max(1, self.connections // count),
+            "connections_at_first": max(1, self._at_first // count),
+        }
+        again: Transport = make({**settings, **share}, *known)
+        return again
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -128,7 +142,7 @@ class Transport:
         with self._lock:
             if (named, tls) not in self._pools:
                 context = usual_tls_context(str(self._ca_bundle or "")) if tls else None
-                self._pools[named, tls] = self._make_pool(self._connections, context, named=named)
+                self._pools[named, tls] = self._make_pool(self.connections, context, named=named)
             return self._pools[named, tls]
 
     def _make_pool(
@@ -484,7 +498,7 @@ class Transport:
         with self._lock:
             known = self._in_flight.get(host)
             if known is None:
-                known = self._in_flight[host] = InFlight(self._at_first, self._connections)
+                known = self._in_flight[host] = InFlight(self._at_first, self.connections)
         return known
 
     @contextmanager

@@ -42,7 +42,7 @@ def check_checksum(file: FileRecord, location: str, transport: Transport) -> Non
 
     Raises:
         TransportError: ``transport-checksum-differs``; ``transport-checksum-invalid`` if the
-            record's text is no checksum of its type; or the file cannot be read.
+            record's text is not a checksum of the stated type; or the file cannot be read.
     """
     algorithm = _algorithm(file)
     if algorithm is None:

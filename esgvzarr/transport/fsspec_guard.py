@@ -362,7 +362,7 @@ def _client(transport: Transport, **options: Any) -> aiohttp.ClientSession:
         total=None, sock_connect=transport.timeout_s, sock_read=transport.timeout_s
     )
     return aiohttp.ClientSession(
-        connector=Connector(limit=_AT_ONCE),
+        connector=Connector(limit=min(_AT_ONCE, transport.connections)),
         response_class=Response,
         **{"timeout": timeout, **options},
     )

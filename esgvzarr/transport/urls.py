@@ -58,7 +58,7 @@ def parse_url(text: str) -> Url:
     """Return the parts of a URL.
 
     Raises:
-        TransportError: ``transport-bad-url``; the text is no URL, or one that parsers read
+        TransportError: ``transport-bad-url``; the text is not a URL, or one that parsers read
             differently.
     """
     if len(text) > _LONGEST_URL:
@@ -102,7 +102,7 @@ def join_url(base: str, reference: str) -> str:
     """Make a reference, as a server or a page states it, an absolute URL.
 
     Raises:
-        TransportError: ``transport-bad-url``; the result is no URL.
+        TransportError: ``transport-bad-url``; the result is not a URL.
     """
     try:
         joined = urljoin(base, reference)

@@ -43,6 +43,8 @@ def fixed(values: Any, **attrs: Any) -> Variable:
         (LATITUDES, LATITUDES + 0.1, OTHER),
         ([1.0, np.nan], [1.0, np.nan], SAME),
         ([1.0, np.nan], [np.nan, 1.0], OTHER),
+        ([1.0, 2.0, np.nan], [1.0, 2.0 + 1e-14, np.nan], ROUNDING),
+        ([1.0, 2.0, np.inf], [1.0, 2.0 + 1e-14, np.inf], ROUNDING),
         ([1.0, np.inf], [1.0, np.inf], SAME),
         ([1, 2], [1, 2], SAME),
         ([1, 2], [1, 3], OTHER),

@@ -266,7 +266,7 @@ class TestRefusals:
         ("request_", "said"),
         [
             (Request(("tos",)), "is not a variable"),
-            (Request(time="soon"), "is no date"),
+            (Request(time="soon"), "is not a date"),
             (Request(time="2050"), "1850-01"),
             (Request(level="50000"), "no vertical coordinate"),
             (Request(box=Box(0, 89.99, 1, 90)), "contains no data"),

@@ -15,6 +15,7 @@ from pathlib import Path
 PROCESSES = multiprocessing.get_context("forkserver")
 _HEAVY = ["esgvzarr.cli", "esgvzarr.link.resume", "netCDF4", "kerchunk.xarray_backend"]
 _HEAVY += ["esgvzarr.proof", "esgvzarr.stage", "pystac"]
+_HEAVY += ["esgcet", "pytest", "esgvzarr.testing.node"]  # the modules of the tests import them too
 PROCESSES.set_forkserver_preload(_HEAVY)
 
 

@@ -17,7 +17,7 @@ from esgvzarr.link.attempt import Attempt
 from esgvzarr.link.decision import decide
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.lifecycle import carry_out
-from esgvzarr.link.making import Bench, make
+from esgvzarr.link.making import StagingArea, make
 from esgvzarr.link.means import Means
 from esgvzarr.link.remove import unpublish
 from esgvzarr.link.resume import _resume_one, unfinished
@@ -116,8 +116,8 @@ class Shelf:
         """Do as a run that is killed after the reference file is in its place."""
         attempt = Attempt(self.task(), self.ledger)
         attempt.decide()
-        with make_transport(self.settings) as transport, Bench(self.means) as bench:
-            make(attempt, self.index, transport, bench)
+        with make_transport(self.settings) as transport, StagingArea(self.means) as staging:
+            make(attempt, self.index, transport, staging)
         return attempt
 
     def task(self, verb: Verb = Verb.LINK, *, force: bool = False) -> Task:

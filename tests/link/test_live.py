@@ -4,6 +4,7 @@ decision can be made anew.
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 import subprocess
@@ -280,8 +281,11 @@ class TestWithoutALedger:
         """
         unpublish(ID, linked.config, settings_of(linked), delete=True)
         words = ["link", linked.maps / f"{DATASET_ID}.map", "--config", linked.config]
+        # Python would leave compiled modules cut short where other processes look for them
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
             command(*words),
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

@@ -16,8 +16,8 @@ from esgvzarr.link.states import (
     REMOVING,
     TRANSITIONS,
     Change,
-    Deed,
     Effect,
+    NextAction,
     Stage,
     State,
     Step,
@@ -72,7 +72,7 @@ def test_a_link_is_live_only_after_its_file_was_written() -> None:
 
 
 def test_a_file_is_removed_only_after_its_link() -> None:
-    assert {row.step for row in TRANSITIONS if row.deed is Deed.REMOVE} == {Step.UNLINKED}
+    assert {row.step for row in TRANSITIONS if row.action is NextAction.REMOVE} == {Step.UNLINKED}
 
 
 def test_an_attempt_that_fails_changes_nothing_of_what_is_live() -> None:
@@ -134,11 +134,11 @@ def test_out_of_order_is_refused(before: Stage | None, after: Stage) -> None:
 
 
 def test_a_killed_process_may_have_sent_what_its_last_step_allows() -> None:
-    """The deed that the table names after a step, and a resumed attempt at once."""
-    deeds = {Change.LINK: Deed.LINK, Change.UNLINK: Deed.UNLINK}
+    """The action that the table names after a step, and a resumed attempt at once."""
+    actions = {Change.LINK: NextAction.LINK, Change.UNLINK: NextAction.UNLINK}
     for change, verbs in ((Change.LINK, LINKING), (Change.UNLINK, REMOVING)):
         allowed = {
-            row.step for row in TRANSITIONS if row.verbs & verbs and row.deed is deeds[change]
+            row.step for row in TRANSITIONS if row.verbs & verbs and row.action is actions[change]
         }
         told = {step for step in Step if may_be_sent_after(step, change)}
         assert told == allowed | {Step.RESUMED}

@@ -115,7 +115,7 @@ def test_a_link_that_was_live_before_is_still_linked(shelf: Shelf) -> None:
     again.registering(registration(shelf))
     again.close()
     assert outcome_of(again).state is State.LINKED, again.outcomes
-    assert "registered nothing anew" in outcome_of(again).detail
+    assert "registered nothing new" in outcome_of(again).detail
     assert [live.href for live in shelf.ledger.live()] == shelf.shown()
 
 

@@ -9,7 +9,7 @@ import pytest
 from esgvzarr import FileRecord, Transport
 from esgvzarr.formats.content import SparseContent
 from esgvzarr.proof import boxes
-from esgvzarr.proof.boxes import LOOKED_AT, Course, sizes_of
+from esgvzarr.proof.boxes import FETCHED_AGAIN, ComparisonProgress, sizes_of
 from esgvzarr.proof.file_side import Source
 from esgvzarr.proof.jobs import Job, Values
 from esgvzarr.transport import Range
@@ -28,8 +28,8 @@ def jobs(*sizes: int) -> list[Job]:
 
 def looks(*ranges: tuple[str, int, int]) -> dict[str, tuple[int, bytes]]:
     """What is looked at again, of a file of which the bytes from 100 on were fetched."""
-    content = SparseContent(3 * LOOKED_AT)
-    content.add(100, b"a" * LOOKED_AT + b"b" * LOOKED_AT)
+    content = SparseContent(3 * FETCHED_AGAIN)
+    content.add(100, b"a" * FETCHED_AGAIN + b"b" * FETCHED_AGAIN)
     with Transport() as transport:
         clients = StockClients(transport)
         boxes._remember([Range(*one) for one in ranges], {FILE.url: content}, clients)
@@ -45,8 +45,8 @@ def test_the_largest_part_that_was_read_is_looked_at_again() -> None:
 
 
 def test_no_more_than_a_part_is_looked_at() -> None:
-    found = looks((FILE.url, 110, 110 + 2 * LOOKED_AT - 20))
-    assert found == {FILE.url: (110, b"a" * (LOOKED_AT - 10) + b"b" * 10)}
+    found = looks((FILE.url, 110, 110 + 2 * FETCHED_AGAIN - 20))
+    assert found == {FILE.url: (110, b"a" * (FETCHED_AGAIN - 10) + b"b" * 10)}
 
 
 def test_what_was_not_fetched_is_not_looked_at() -> None:
@@ -85,13 +85,13 @@ def test_as_many_boxes_as_fit_into_memory_are_taken_together(
 def test_each_byte_counts_once_fetched_and_once_compared() -> None:
     told: list[tuple[int, int]] = []
     first, second = jobs(10, 30)
-    course = Course([first, second], lambda done, total: told.append((done, total)))
-    course.fetch([first], 1, 2)
-    course.add([first])
-    course.add([first])
-    course.fetch([second], 2, 2)
-    course.add([second])
-    course.add([second])
+    progress = ComparisonProgress([first, second], lambda done, total: told.append((done, total)))
+    progress.fetch([first], 1, 2)
+    progress.add([first])
+    progress.add([first])
+    progress.fetch([second], 2, 2)
+    progress.add([second])
+    progress.add([second])
     assert told == [(5, 80), (10, 80), (20, 80), (50, 80), (50, 80), (80, 80)]
 
 

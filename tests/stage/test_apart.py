@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from esgvzarr.stage import (
 )
 from esgvzarr.stage import staging_places as places_in
 from esgvzarr.testing import DATASET_ID, ThreddsServer, write_monthly
-from esgvzarr.testing.faults import ReplacedAfter
+from esgvzarr.testing.faults import ReplacedAfter, SlowsDown
 
 ID = DatasetId.parse(DATASET_ID)
 _T = TypeVar("_T")
@@ -40,13 +40,14 @@ class Case:
     server: ThreddsServer
     paths: list[Path]
     directory: Path
+    connections: int = 128
 
     def staged(self, stager: Callable[..., Staged], progress: Progress = lambda *_: None) -> Staged:
         files = [FileRecord(path.name, self.server.url_of(path)) for path in self.paths]
-        settings = Settings(ledger=self.directory / "ledger.sqlite")
+        settings = Settings(ledger=self.directory / "ledger.sqlite", connections=self.connections)
         record = DatasetRecord(ID, self.server.host, tuple(files))
         with (
-            Transport(allowed_hosts=[self.server.host]) as transport,
+            Transport(allowed_hosts=[self.server.host], connections=self.connections) as transport,
             places_in(ID, self.directory / "out", settings) as places,
         ):
             return stager(Work(record, places, settings), transport, progress=progress)
@@ -84,6 +85,18 @@ def test_very_many_references_are_proved_where_they_were_made(
     assert isinstance(case.staged(apart.scan_for_provers), Staged)
 
 
+def test_many_fetched_bytes_are_compared_where_they_were_fetched(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coordinates of curvilinear grids are hundreds of MiB in the files of some datasets."""
+    made = case.staged(apart.scan_for_provers)
+    assert isinstance(made, Made)
+    fetched = sum(known.content.held for known in made.scanned.values())
+    assert fetched == sum(path.stat().st_size for path in case.paths)
+    monkeypatch.setattr(apart, "MOST_BYTES_SENT", fetched - 1)
+    assert isinstance(case.staged(apart.scan_for_provers), Staged)
+
+
 def test_each_step_is_told_once_and_ends_whole(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "INTERVAL_S", 0)
     told: list[str] = []
@@ -93,6 +106,23 @@ def test_each_step_is_told_once_and_ends_whole(case: Case, monkeypatch: pytest.M
     last = told[-1]
     assert isinstance(last, Doing)
     assert (str(last), last.done) == (steps[-1], last.total)
+
+
+def test_the_fraction_of_a_step_never_falls() -> None:
+    """A process that begins later may have more to do than the first."""
+    told: list[str] = []
+    together = apart._Together(Detailed(lambda _, step: told.append(step)), 2)
+    tell, note = together.of_first(), together.of_another(1)
+    tell("tas", Doing("proving", 50, 100))
+    note("tas", Doing("proving", 0, 200))
+    tell("tas", Doing("proving", 60, 100))
+    note("tas", Doing("proving", 150, 200))
+    tell("tas", Doing("proving", 100, 100))
+    assert [(step.done, step.total) for step in told if isinstance(step, Doing)] == [
+        (50, 200),
+        (75, 300),
+        (250, 300),
+    ]
 
 
 def test_a_file_that_is_replaced_is_found_by_whichever_process_reads_it_next(case: Case) -> None:
@@ -105,6 +135,15 @@ def test_a_file_that_is_replaced_is_found_by_whichever_process_reads_it_next(cas
             case.staged(apart.staged_apart)
         assert caught.value.code == "transport-changed"
         assert not list((case.directory / "out").glob("*"))
+
+
+def test_all_processes_together_keep_to_the_number_of_connections(case: Case) -> None:
+    """The chunks of these files are too many to come with the first bytes of each."""
+    paths = write_monthly(case.directory / "files", lengths=(12,) * 4, grid=(64, 128))
+    load = SlowsDown(0.2, at_once=1000)
+    case.server.fault(load)
+    replace(case, paths=paths, connections=2).staged(apart.staged_apart)
+    assert max(load.peaks) == 2
 
 
 @pytest.mark.parametrize("of", ["scanning", "proving"])

@@ -32,7 +32,7 @@ def record_of(paths: list[Path], **changes: str) -> DatasetRecord:
     [
         ({}, "Its SHA256 equals that of its record, so the file was published in this state"),
         ({"checksum": "ab" * 32}, f"its record says {'ab' * 32}: copy it to the node again"),
-        ({"checksum": "ab"}, "'ab' in its record is no valid SHA256: correct the record"),
+        ({"checksum": "ab"}, "'ab' in its record is not a valid SHA256: correct the record"),
         ({"checksum": None}, "Its record has no checksum"),
     ],
     ids=["published damaged", "damaged since", "record is wrong", "no checksum"],
