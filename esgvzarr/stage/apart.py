@@ -17,10 +17,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..formats import location_of
 from ..model import FileRecord, Report
 from ..proof import fetch_beside_data
 from ..proof.share import Share
-from ..transport import Transport
+from ..transport import Transport, is_url
 from ..workers import Limits, Worker, is_a_worker
 from . import limits_of, make, prove_outputs, stage_with, staged_of
 from .telling import Detailed, Doing, Progress, in_a_told_worker, run_told
@@ -99,7 +100,23 @@ def _staged_by_several(
         first = _prove(provers[0], made, work.settings, Share(0, count), together.of_first())
         reports = [first, *(other.result() for other in others)]
         together.end()
+    if count > 1:
+        _look_again(made, work.settings.read)
     return staged_of(made, reports)
+
+
+def _look_again(made: Made, read: str) -> None:
+    """Check that no file was replaced while another process still compared its share.
+
+    Each process has looked at the files of its own share only, when it was done.
+
+    Raises:
+        TransportError: a file was replaced, or cannot be read any more.
+    """
+    places = [location_of(file, read) for file in made.files]
+    with made.transport.for_one_of(1) as transport:
+        transport.read_heads([place for place in places if is_url(place)], 1)
+        transport.look_at_paths(place for place in places if not is_url(place))
 
 
 def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) -> Made | Staged:

@@ -41,9 +41,13 @@ class Case:
     paths: list[Path]
     directory: Path
     connections: int = 128
+    is_local: bool = False
 
     def staged(self, stager: Callable[..., Staged], progress: Progress = lambda *_: None) -> Staged:
-        files = [FileRecord(path.name, self.server.url_of(path)) for path in self.paths]
+        files = []
+        for path in self.paths:
+            local = str(path) if self.is_local else None
+            files.append(FileRecord(path.name, self.server.url_of(path), path=local))
         settings = Settings(ledger=self.directory / "ledger.sqlite", connections=self.connections)
         record = DatasetRecord(ID, self.server.host, tuple(files))
         with (
@@ -135,6 +139,28 @@ def test_a_file_that_is_replaced_is_found_by_whichever_process_reads_it_next(cas
             case.staged(apart.staged_apart)
         assert caught.value.code == "transport-changed"
         assert not list((case.directory / "out").glob("*"))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="one core has one process")
+def test_all_files_are_looked_at_when_the_last_process_is_done(case: Case) -> None:
+    """Each process looks at its share only, and another may still compare for minutes."""
+    case.staged(apart.staged_apart)
+    last = case.server.requests[-len(case.paths) :]
+    assert {request.path.rpartition("/")[2] for request in last} == {p.name for p in case.paths}
+    assert {request.range for request in last} == {"bytes=0-0"}
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_file_that_was_replaced_by_then_is_found(case: Case, *, is_local: bool) -> None:
+    case.server.fault(ReplacedAfter(1000))
+    made = replace(case, is_local=is_local).staged(apart.scan_for_provers)
+    assert isinstance(made, Made)
+    apart._look_again(made, "auto")
+    case.server.fault(ReplacedAfter(0))
+    os.utime(case.paths[-1], (1, 1))
+    with pytest.raises(TransportError) as caught:
+        apart._look_again(made, "auto")
+    assert caught.value.code == "transport-changed"
 
 
 def test_all_processes_together_keep_to_the_number_of_connections(case: Case) -> None:
