@@ -11,12 +11,11 @@ def scanned(path: Path) -> dict[str, Any]:
     """What kerchunk refers to in one file.
 
     kerchunk waits for zarr's thread while it holds h5py's lock. If Python collects garbage in that
-    thread and comes upon an h5py object, both wait for each other for ever. So garbage is collected
-    before, and none meanwhile.
+    thread and comes upon an h5py object, both wait for each other for ever. So no garbage is
+    collected meanwhile.
     """
     from kerchunk.hdf import SingleHdf5ToZarr
 
-    gc.collect()
     gc.disable()
     try:
         references: dict[str, Any] = SingleHdf5ToZarr(str(path), inline_threshold=0).translate()
