@@ -52,6 +52,15 @@ def test_dates_are_the_same_whatever_they_count_from(
     assert check(shown, file).passed is right
 
 
+def test_a_calendar_is_shown_even_where_its_dates_have_the_same_numbers() -> None:
+    """Of the first weeks of 1970 all calendars count alike."""
+    begin = {"units": "days since 1970-01-01"}
+    file = dataset([1.0, 2.0, 3.0], **begin)
+    for calendar, right in (("365_day", True), ("standard", False), ("360_day", False)):
+        shown = dataset([24.0, 48.0, 72.0], units="hours since 1970-01-01", calendar=calendar)
+        assert check(file, shown).passed is right
+
+
 def test_dates_that_are_packed_are_compared_unpacked() -> None:
     packed = dataset([15.5, 44.5, 74.5], scale_factor=0.5, units="hours since 2000-01-01")
     hours = dataset([7.75, 22.25, 37.25], units="hours since 2000-01-01")

@@ -15,7 +15,9 @@ def test_what_can_be_imported_is_and_the_rest_is_left_to_the_proof(
 ) -> None:
     monkeypatch.setattr(stack, "READERS_STACK", ("no_such_package", "this.neither", "colorsys"))
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    stack.import_readers().join(30)
+    thread = stack.import_readers()
+    assert thread.daemon  # a program that ends does not wait for it
+    thread.join(30)
     assert sys.modules.pop("colorsys").__name__ == "colorsys"
 
 
