@@ -7,6 +7,7 @@ kerchunk JSON, whatever tool wrote it. docs/internals/proof.md explains why it c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -132,7 +133,7 @@ def verify(
     places = stated(contents)
     options = dict(storage_options or {})
     check_places(places.urls(), transport, location, {file.path or file.url for file in sources})
-    files = list({file.url: file for file in sources}.values())
+    files = _told_apart({file.url: file for file in sources}.values())
     most = largest_chunk(contents.metadata)
     with stock_clients(transport) as clients, limited_codecs(most):
         asked = options.get("remote_options", {})
@@ -160,6 +161,14 @@ def verify(
         dict(versions()),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _told_apart(files: Collection[FileRecord]) -> list[FileRecord]:
+    """Return the files. A name that several of them have is replaced by the URL, so that each check
+    says which file it is about.
+    """
+    counts = Counter(file.name for file in files)
+    return [replace(file, name=file.url) if counts[file.name] > 1 else file for file in files]
 
 
 def _check_scenes(

@@ -41,6 +41,15 @@ def test_shares_find_together_what_one_process_finds(spoilt: int | None, tmp_pat
     assert all(part.passed for part in parts) == whole.passed
 
 
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    paths = DEFECTS["same_basename"].make(tmp_path)
+    _, document = oracle.make(paths)
+    whole = oracle.proof(document, paths)
+    assert len(set(whole.checks)) == len(whole.checks)
+    shared = united([oracle.proof(document, paths, share=Share(number, 2)) for number in range(2)])
+    assert sorted(map(repr, shared.checks)) == sorted(map(repr, whole.checks))
+
+
 def with_wrong_chunk(document: bytes, file: str) -> bytes:
     """References in which the first chunk of a file leads to the place of the second."""
     whole = json.loads(document)
