@@ -164,11 +164,25 @@ def verify(
 
 
 def _told_apart(files: Collection[FileRecord]) -> list[FileRecord]:
-    """Return the files. A name that several of them have is replaced by the URL, so that each check
-    says which file it is about.
+    """Return the files. A name that several of them have is replaced by the end of the URL that no
+    other file has, so that each check says which file it is about.
     """
     counts = Counter(file.name for file in files)
-    return [replace(file, name=file.url) if counts[file.name] > 1 else file for file in files]
+    urls = [file.url for file in files if counts[file.name] > 1]
+    return [
+        replace(file, name=_end_of(file.url, urls)) if counts[file.name] > 1 else file
+        for file in files
+    ]
+
+
+def _end_of(url: str, urls: Sequence[str]) -> str:
+    """Return the shortest end of a URL, in whole parts, that no other URL has."""
+    parts = url.split("/")
+    for count in range(2, len(parts)):
+        end = "/".join(parts[-count:])
+        if sum(other.endswith(f"/{end}") for other in urls) == 1:
+            return end
+    return url
 
 
 def _check_scenes(
