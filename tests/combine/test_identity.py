@@ -39,6 +39,17 @@ def test_each_identifying_attribute_tells_datasets_apart(
     assert [(finding.code, finding.refuse) for finding in found] == [("identity-absent", False)]
 
 
+def test_a_file_that_lacks_what_another_states_is_told_either_way(
+    scanned: list[FileReferences],
+) -> None:
+    one = replace(scanned[0], attrs={"table_id": "Amon"})
+    other = replace(scanned[1], attrs={})
+    (found,) = check_identity(Series((one, other), None, ()))
+    assert (found.expected[:17], found.found) == ("table_id = 'Amon'", "'absent'")
+    (found,) = check_identity(Series((other, one), None, ()))
+    assert (found.expected[:19], found.found) == ("table_id = 'absent'", "'Amon'")
+
+
 def test_an_id_of_no_known_project_is_taken_with_a_warning(scanned: list[FileReferences]) -> None:
     (found,) = confirm_id(_series(scanned), "my.own.dataset.v1")
     assert (found.code, found.refuse) == ("dataset-id-unknown", False)
