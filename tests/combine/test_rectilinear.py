@@ -190,3 +190,26 @@ def test_uncompressed_file_ends_are_shortened_and_not_told_to_be_padded() -> Non
     (array,) = joined.references.groups[0].arrays
     assert not array.is_padded
     assert array.lengths == {0: (3, 4, 4)}
+
+
+def test_values_that_references_hold_are_put_one_after_the_other_in_one_chunk() -> None:
+    numbers = np.arange(10, dtype="<i4").reshape(-1, 2)
+    parts = np.split(numbers, [3])
+    none = ChunkTable(np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+    references, _ = references_of(parts)
+    groups = [references.groups[0]]
+    for group, values in zip(references.groups[1:], parts, strict=True):
+        held = replace(
+            group.arrays[0],
+            chunk_shape=values.shape,
+            codecs=(),
+            chunks=none,
+            file_index=np.empty(0, np.int64),
+            inline={(0, 0): values.tobytes()},
+        )
+        groups.append(replace(group, arrays=(held,)))
+    joined = join_segments(replace(references, groups=tuple(groups)))
+    assert joined is not None
+    (array,) = joined.references.groups[0].arrays
+    assert (array.shape, array.chunk_shape) == ((5, 2), (5, 2))
+    assert array.inline == {(0, 0): numbers.tobytes()}
