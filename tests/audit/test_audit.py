@@ -250,7 +250,7 @@ def test_a_wrong_record_is_told_from_bytes_that_changed_without_a_trace(
     assert "the record is wrong" in details["record"]
     assert "netCDF-C cannot read it" in details["chunk"]
     assert "does not read back" in details["attribute"]
-    assert "numbers in tas have no checksums of their own" in details["bare record"]
+    assert "chunks of tas have no checksums" in details["bare record"]
     assert states(archive.audit()) == expected, "what was found once is not forgotten"
     assert repair(found["record"], archive.settings) is None, "its link gives right data"
 
