@@ -301,3 +301,9 @@ def test_stored_dates_are_unpacked_and_missing_ones_have_no_date(
 def test_dates_without_units_of_time_are_refused(units: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
         cf.dates_of(np.array([1.0]), {}, {"units": units})
+
+
+@pytest.mark.parametrize("year", ["0001", "0850", "2000"])
+def test_years_are_told_with_four_digits(year: str) -> None:
+    zero = cf.to_microseconds(np.array([0.0]), f"days since {year}-01-01", "proleptic_gregorian")
+    assert cf.date_text(int(zero[0]), "proleptic_gregorian") == f"{year}-01-01T00:00:00"
