@@ -51,6 +51,12 @@ SLOW = {
 }
 """Directories and modules that `pytest -m "not slow"` leaves out, with the reason."""
 SLOW_TESTS = {
+    "cli/test_cli.py": [
+        "TestFullAndClosedStreams::test_a_full_disk_is_said_in_one_line",
+        "TestFullAndClosedStreams::test_a_full_standard_error_changes_no_exit_status",
+        "TestFullAndClosedStreams::test_a_reader_that_ends_early_ends_the_command_quietly",
+        "TestFullAndClosedStreams::test_closed_streams_are_as_good_as_any",
+    ],
     "cli/test_printing.py": [
         "TestOfReferences::test_generate_ends_with_the_line_that_opens_its_file",
         "TestOfReferences::test_verify_counts_and_prints_all_only_with_verbose",
@@ -60,6 +66,9 @@ SLOW_TESTS = {
     ],
     "combine/test_combine.py": ["test_equal_input_gives_equal_bytes_in_any_order_of_files"],
     "combine/test_overlaps.py": ["test_a_chunk_that_neither_file_is_stated_for_is_missed"],
+    "combine/test_several.py": [
+        "test_a_variable_that_does_not_fit_is_a_group_of_its_own_and_named"
+    ],
     "formats/test_hdf5.py": [
         "test_a_damaged_file_gives_an_error_or_libhdf5s_own_index",
         "test_no_more_bytes_than_the_metadata_and_the_head",
@@ -71,12 +80,14 @@ SLOW_TESTS = {
         "TestGenerate::test_equal_input_gives_equal_bytes",
         "test_a_file_made_by_another_version_is_left_alone",
     ],
+    "link/test_ledger.py": ["test_what_was_kept_survives_kill_9"],
     "proof/test_imports.py": ["test_the_proof_makes_no_lazy_arrays"],
     "proof/test_proof.py": [
         "test_a_chunk_that_was_dropped_is_missed_by_the_count_wherever_it_lies",
         "test_a_spoilt_reference_fails",
         "test_every_single_swap_of_neighbouring_chunks_is_found_in_full",
     ],
+    "proof/test_share.py": ["test_shares_find_together_what_one_process_finds"],
     "reader/test_engine.py": [
         "test_a_dataset_goes_to_another_process_and_reads_there",
         "test_any_selection_is_that_of_the_whole",
@@ -84,6 +95,11 @@ SLOW_TESTS = {
         "test_looking_for_an_engine_imports_next_to_nothing_of_ours",
         "test_readers_need_nothing_that_makes_references",
         "test_stock_readers_get_advised_tasks_in_one_layer_and_without_a_warning",
+    ],
+    "reader/test_esgf.py": [
+        "test_a_node_that_dies_in_the_middle_is_replaced_once_and_with_a_warning",
+        "test_an_index_that_never_answers_is_waited_for_no_longer_than_the_limit",
+        "test_references_that_cannot_be_read_are_looked_for_on_the_next_host",
     ],
     "security/test_fuzz.py": ["test_each_damaged_input_ends_in_an_outcome_with_a_code"],
     "security/test_hostile_documents.py": [
@@ -96,17 +112,21 @@ SLOW_TESTS = {
     "sources/test_thredds.py": ["test_a_page_of_many_files_is_read_in_time"],
     "security/test_security.py": ["test_what_expands_on_arrival_is_refused"],
     "test_codes.py": ["test_a_demo_whose_esgpublish_fails"],
-    "test_docs.py": ["test_the_recipes_for_readers_run"],
+    "test_docs.py": ["test_the_examples_of_the_api_run", "test_the_recipes_for_readers_run"],
     "testing/test_plugin.py": [
         "test_a_failed_conformance_test_of_a_stranger_shows_what_was_compared"
     ],
+    "transport/test_in_flight.py": [
+        "test_a_server_that_slows_down_beyond_16_is_asked_no_more_than_32_at_once"
+    ],
     "test_packaging.py": [
+        "test_a_command_without_its_packages_names_the_extra",
         "test_a_reader_needs_no_extra",
         "test_links_in_the_description_on_pypi_lead_to_pages_of_the_site",
         "test_the_source_distribution_is_complete_and_its_tests_run",
     ],
 }
-"""Single tests that take a second of CPU or more, or many times half of one."""
+"""Single tests that take a second or more, or many times half of one."""
 
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
