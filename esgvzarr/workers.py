@@ -15,7 +15,6 @@ import pickle
 import resource
 import signal
 import socket
-import struct
 import sys
 import threading
 import traceback
@@ -28,10 +27,10 @@ from typing import Any, TypeVar
 from .errors import EsgvzarrError, WorkerError
 from .extras import naming_extras
 from .fork_server import End, Ending, ForkServer
+from .messages import receive, send
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-_LENGTH = struct.Struct("Q")
 _MIB = 2**20
 _SUBJECT = "the worker process"
 _LEAST_FILES = 48
@@ -145,7 +144,7 @@ class Worker:
         job = pickle.dumps((function, arguments, progress is not None))
         self._is_at_work = True
         with suppress(BrokenPipeError, ConnectionResetError):  # the process died before
-            _send(self._child, _Surroundings.of_this_process(job))
+            send(self._child, _Surroundings.of_this_process(job))
         last, doing = _hear(self._child, progress or _ignore)
         if last is None:
             raise _ended(self._watch.wait(), doing, self._limits)
@@ -212,7 +211,7 @@ def _hear(child: socket.socket, progress: Callable[..., None]) -> tuple[_Message
         The last message of the child, or None if it died before; and what it was doing.
     """
     doing = ""
-    while (message := _receive(child)) is not None:
+    while (message := receive(child)) is not None:
         kind, said = message
         match kind:
             case _Kind.PROGRESS:
@@ -296,7 +295,7 @@ def run_child(job: socket.socket) -> None:
     """In a child: run the job of the owner, and send it the result."""
     global _is_a_child
     _is_a_child = True
-    surroundings = _receive(job)
+    surroundings = receive(job)
     if surroundings is None:
         return
     owner = _Owner(job)
@@ -332,7 +331,7 @@ class _Owner:
         """Send one message. End this process if the owner has ended."""
         with self._lock:
             try:
-                _send(self._job, (kind, said))
+                send(self._job, (kind, said))
             except (BrokenPipeError, ConnectionResetError):
                 os._exit(1)
 
@@ -366,36 +365,6 @@ def _pickled(cause: BaseException | None) -> bytes:
     except Exception:  # noqa: BLE001  (exceptions of other packages fail in many ways)
         return pickle.dumps(None)
     return pickled if isinstance(again, BaseException) else pickle.dumps(None)
-
-
-def _send(to: socket.socket, message: object) -> None:
-    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    to.sendall(_LENGTH.pack(len(body)))
-    to.sendall(body)
-
-
-def _receive(source: socket.socket) -> Any:
-    """Return the next message; None if the other process has ended."""
-    head = _read(source, _LENGTH.size)
-    if head is None:
-        return None
-    body = _read(source, *_LENGTH.unpack(head))
-    return None if body is None else pickle.loads(body)  # noqa: S301  (our own process)
-
-
-def _read(source: socket.socket, count: int) -> bytearray | None:
-    """Return ``count`` bytes; None if the stream ends before."""
-    found = bytearray(count)
-    rest = memoryview(found)
-    while rest:
-        try:
-            arrived = source.recv_into(rest)
-        except ConnectionResetError:
-            return None
-        if not arrived:
-            return None
-        rest = rest[arrived:]
-    return found
 
 
 _SERVER = ForkServer(run_child)
