@@ -99,11 +99,12 @@ def open_parsed(
     import xarray
 
     from .backends import EsgvzarrBackend
-    from .source import open_references
+    from .source import InMemory, open_references
 
     source = open_references(references)
+    place: Any = InMemory(source)  # xarray hands it to the engine as it is
     return xarray.open_dataset(
-        source, engine=EsgvzarrBackend, chunks=_chunks(chunks, source), **options
+        place, engine=EsgvzarrBackend, chunks=_chunks(chunks, source), **options
     )
 
 

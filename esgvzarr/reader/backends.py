@@ -65,10 +65,12 @@ class EsgvzarrBackend(BackendEntrypoint):
 
     def _source(self, place: Any, *, storage_options: Mapping[str, Any] | None = None) -> Source:
         """Return an opened document, or open the one at a URL or path."""
-        from .source import Source, open_references, open_source
+        from .source import InMemory, Source, open_references, open_source
 
         if isinstance(place, Source):
             return place
+        if isinstance(place, InMemory):
+            return place.source
         if isinstance(place, Mapping):
             return open_references(place)
         return open_source(os.fspath(place), storage_options)

@@ -150,6 +150,19 @@ def open_source(
         ) from error
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class InMemory:
+    """A document that was never written, as xarray gets it.
+
+    It is not a path: xarray 2025.1 asks the file system when a path that is no URL was modified.
+    """
+
+    source: Source
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return self.source.__dask_tokenize__()
+
+
 def open_references(parsed: Mapping[str, Any], href: str = IN_MEMORY) -> Source:
     """Open references that were parsed already, as from xpystac.
 
