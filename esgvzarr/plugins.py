@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
+
+from .errors import SettingsError
+
+_T = TypeVar("_T")
 
 
 def registered(group: str) -> Mapping[str, EntryPoint]:
@@ -20,3 +26,27 @@ def registered(group: str) -> Mapping[str, EntryPoint]:
 @cache
 def _registered_on(group: str, _import_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
+
+
+def look_up(name: str, known: Mapping[str, _T], kind: str, code: str) -> _T:
+    """Return what is installed under a name.
+
+    Args:
+        name: as the user wrote it.
+        known: everything of this kind that is installed, by name.
+        kind: what it is called in the error.
+        code: the code of the error.
+
+    Raises:
+        SettingsError: nothing is installed under this name.
+    """
+    if name not in known:
+        similar = difflib.get_close_matches(name, known, n=1)
+        raise SettingsError(
+            f"{kind} {name!r}",
+            f"no such {kind}",
+            expected=" or ".join(sorted(known)),
+            todo=f"Did you mean {similar[0]!r}?" if similar else "",
+            code=code,
+        )
+    return known[name]

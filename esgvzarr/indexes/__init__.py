@@ -4,15 +4,13 @@ register in the entry point group ``esgvzarr.indexes``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..errors import SettingsError
 from ..model import AccessLink, DatasetId, DatasetRecord
-from ..plugins import registered
+from ..plugins import look_up, registered
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -311,14 +309,4 @@ def connect(name: str, **options: Any) -> Index:
 
 
 def _class_of(name: str) -> Any:
-    known = registered(GROUP)
-    if name not in known:
-        similar = difflib.get_close_matches(name, known, n=1)
-        raise SettingsError(
-            f"index {name!r}",
-            "no such index",
-            expected=" or ".join(sorted(known)),
-            todo=f"Did you mean {similar[0]!r}?" if similar else "",
-            code="settings-index",
-        )
-    return known[name].load()
+    return look_up(name, registered(GROUP), "index", "settings-index").load()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
 
-from ..errors import SettingsError
-from ..plugins import registered
+from ..plugins import look_up, registered
 from .protocol import Output
 
 GROUP = "esgvzarr.outputs"
@@ -32,17 +30,7 @@ def named(name: str) -> Output:
     Raises:
         SettingsError: no such output is installed.
     """
-    known = known_outputs()
-    if name not in known:
-        similar = difflib.get_close_matches(name, known, n=1)
-        raise SettingsError(
-            f"output {name!r}",
-            "no such output",
-            expected=" or ".join(sorted(known)),
-            todo=f"Did you mean {similar[0]!r}?" if similar else "",
-            code="settings-output",
-        )
-    return known[name]
+    return look_up(name, known_outputs(), "output", "settings-output")
 
 
 def of_place(place: str) -> Output:
