@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outside import write_distribution
 
 from esgvzarr.audit import Thoroughness, audit, find_targets
 from esgvzarr.audit.judgement import State
@@ -68,13 +69,8 @@ CODES = {
 def spiteful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
     """Write a file of a format that is installed from outside the package, and does harm."""
     site = tmp_path / "site"
-    info = site / "spiteful-1.dist-info"
-    info.mkdir(parents=True)
-    (site / "spiteful_format.py").write_text(_FORMAT)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spiteful\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(
-        "[esgvzarr.formats]\nspiteful = spiteful_format:Spiteful\n"
-    )
+    registered = "[esgvzarr.formats]\nspiteful = spiteful_format:Spiteful\n"
+    write_distribution(site, "spiteful_format", registered, _FORMAT)
     monkeypatch.syspath_prepend(str(site))
 
     def write(directory: Path, word: str) -> Path:

@@ -127,10 +127,9 @@ def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) ->
             references or bytes to send.
     """
     made = make(work, transport, progress=progress)
-    if made.references.chunk_count > MOST_SENT:
-        return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
     fetch_beside_data(made.scanned, transport)
-    if sum(known.content.held for known in made.scanned.values()) > MOST_BYTES_SENT:
+    held = sum(known.content.held for known in made.scanned.values())
+    if made.references.chunk_count > MOST_SENT or held > MOST_BYTES_SENT:
         return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
     return made
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import write_distribution
 
 import esgvzarr
 from esgvzarr.errors import FormatError
@@ -65,11 +66,8 @@ class Toy:
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A distribution with a module and an entry point."""
     package = tmp_path / "package"
-    about = package / "someones_format-1.0.dist-info"
-    about.mkdir(parents=True)
-    (package / "someones_format.py").write_text(OUTSIDE)
-    (about / "METADATA").write_text("Name: someones-format\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[esgvzarr.formats]\ntoy = someones_format:Toy\n")
+    registered = "[esgvzarr.formats]\ntoy = someones_format:Toy\n"
+    write_distribution(package, "someones_format", registered, OUTSIDE)
     monkeypatch.syspath_prepend(str(package))
     yield
     sys.modules.pop("someones_format", None)

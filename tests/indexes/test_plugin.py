@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outside import write_distribution
 
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State as Condition
@@ -54,11 +55,8 @@ class ShelfIndex(CatalogIndex):
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the index keeps its records; its distribution is installed."""
     site = tmp_path / "site"
-    info = site / "shelf-1.dist-info"
-    info.mkdir(parents=True)
-    (site / "shelf_index.py").write_text(_MODULE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[esgvzarr.indexes]\nshelf = shelf_index:ShelfIndex\n")
+    registered = "[esgvzarr.indexes]\nshelf = shelf_index:ShelfIndex\n"
+    write_distribution(site, "shelf_index", registered, _MODULE)
     monkeypatch.syspath_prepend(str(site))
     return tmp_path / "all.shelf"
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from outside import write_distribution
+
 from esgvzarr.indexes import IndexAddress
 from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.link.attempt import Attempt
@@ -53,12 +55,11 @@ class Twin(KerchunkJson):
 
 def install(site: Path) -> None:
     """Make the metadata of a distribution that registers the index and the output."""
-    info = site / "shelf-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(
+    write_distribution(
+        site,
+        "shelf",
         "[esgvzarr.indexes]\nshelf = link.shelf:ShelfIndex\n"
-        "[esgvzarr.outputs]\ntwin = link.shelf:Twin\n"
+        "[esgvzarr.outputs]\ntwin = link.shelf:Twin\n",
     )
 
 

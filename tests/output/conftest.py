@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from outside import write_distribution
 
 OUTSIDE = """
 from esgvzarr.output.kerchunk_file import KerchunkJson
@@ -25,11 +26,8 @@ class Notes(KerchunkJson):
 def outside_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Its name: the package has a module and an entry point, and is found like any other."""
     package = tmp_path / "package"
-    about = package / "someones_output-1.0.dist-info"
-    about.mkdir(parents=True)
-    (package / "someones_output.py").write_text(OUTSIDE)
-    (about / "METADATA").write_text("Name: someones-output\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[esgvzarr.outputs]\nnotes=someones_output:Notes\n")
+    registered = "[esgvzarr.outputs]\nnotes = someones_output:Notes\n"
+    write_distribution(package, "someones_output", registered, OUTSIDE)
     monkeypatch.syspath_prepend(str(package))
     yield "notes"
     sys.modules.pop("someones_output", None)
