@@ -37,7 +37,6 @@ from .parts import Part, Scene, check_all_named, check_listing, scenes
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
 from .share import WHOLE, Share
-from .share import united as united
 from .stack import versions
 
 FIRST_BYTES = 8
@@ -119,7 +118,7 @@ def verify(
         scanned: what a scan read of each file over HTTP, by URL. The proof reuses the bytes, and
             not the scan's interpretation of them.
         share: the files whose chosen chunks are compared here, if several processes prove one
-            output. `united` joins their reports.
+            output. `share.united` joins their reports.
         told: is told how many bytes are compared, and how many there are.
 
     Returns:

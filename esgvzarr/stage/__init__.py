@@ -23,8 +23,7 @@ from ..model import DatasetId, DatasetRecord, FileRecord, ReferenceSet, Report
 from ..output import named, reading_of
 from ..output.placing import staging
 from ..permissions import absolute
-from ..proof import united
-from ..proof.share import WHOLE, Share
+from ..proof.share import WHOLE, Share, united
 from ..proof.stack import import_readers
 from ..transport import Transport, host_of, is_url
 from ..transport.hosts import allow_hosts

@@ -12,8 +12,8 @@ from trust import oracle
 
 from esgvzarr import FileRecord, Transport
 from esgvzarr.model import Check, Report
-from esgvzarr.proof import fetch_beside_data, united, verify
-from esgvzarr.proof.share import WHOLE, Share
+from esgvzarr.proof import fetch_beside_data, verify
+from esgvzarr.proof.share import WHOLE, Share, united
 from esgvzarr.testing import DEFECTS, ThreddsServer, write_monthly
 from proof.test_over_http import agent_of, asked_twice, records_of, scanned
 
