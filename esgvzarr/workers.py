@@ -369,4 +369,10 @@ def _pickled(cause: BaseException | None) -> bytes:
 
 _SERVER = ForkServer(run_child)
 """The one server of this process."""
-atexit.register(_SERVER.close)
+
+
+@atexit.register
+def _end_server() -> None:
+    """End the server when Python ends. Ctrl-C ends the wait: the server then ends by itself."""
+    with suppress(KeyboardInterrupt):
+        _SERVER.close()

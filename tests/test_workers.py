@@ -258,6 +258,29 @@ def test_in_a_worker_of_a_worker_is_that_worker() -> None:
     assert len(set(in_a_worker(_pids_of_both, limits=LIMITS))) == 1
 
 
+_INTERRUPTED_AT_ITS_END = """
+import os, signal, sys, threading, time
+from esgvzarr.workers import Limits, in_a_worker
+
+def interrupt(main=threading.main_thread().ident):
+    while sys._current_frames()[main].f_code.co_name != "_let_go":
+        time.sleep(0.001)
+    signal.pthread_kill(main, signal.SIGINT)
+    os.kill(server, signal.SIGCONT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+server = in_a_worker(os.getppid, limits=Limits())
+os.kill(server, signal.SIGSTOP)
+threading.Thread(target=interrupt, daemon=True).start()
+"""
+
+
+def test_ctrl_c_while_python_waits_for_the_server_to_end_prints_nothing() -> None:
+    command = [sys.executable, "-c", _INTERRUPTED_AT_ITS_END]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def _pids_of_both() -> tuple[int, int]:
     return os.getpid(), in_a_worker(os.getpid, limits=LIMITS)
 

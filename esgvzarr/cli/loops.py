@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,10 +72,11 @@ async def _cancel_others() -> None:
 def _close_loops() -> None:
     """Stop the loops that still run, wait for their threads, and close the loops.
 
-    zarr has closed its own loop by then; fsspec has closed its connections.
+    zarr has closed its own loop by then; fsspec has closed its connections. Ctrl-C ends the wait.
     """
     for loop, thread in _running_loops():
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(_PATIENCE_S)
+        with suppress(KeyboardInterrupt):
+            thread.join(_PATIENCE_S)
         if not loop.is_running():
             loop.close()

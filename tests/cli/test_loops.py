@@ -116,3 +116,34 @@ def test_a_failed_verify_leaves_nothing_open(served: tuple[ThreddsServer, str]) 
     assert process.returncode == 1
     assert "[transport-http-404]" in said
     assert left_behind(said) == []
+
+
+INTERRUPTED_AT_ITS_END = """
+import signal, sys, threading, time
+from fsspec.asyn import get_loop
+from esgvzarr.cli.loops import loops_ended
+
+def names_of_frames(frame):
+    while frame is not None:
+        yield frame.f_code.co_name
+        frame = frame.f_back
+
+def interrupt(main=threading.main_thread().ident):
+    while not {"_close_loops", "join"} <= set(names_of_frames(sys._current_frames()[main])):
+        time.sleep(0.001)
+    signal.pthread_kill(main, signal.SIGINT)
+    let_go.set()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+let_go = threading.Event()
+with loops_ended():
+    loop = get_loop()
+loop.call_soon_threadsafe(let_go.wait)
+threading.Thread(target=interrupt, daemon=True).start()
+"""
+
+
+def test_ctrl_c_while_python_waits_for_a_loop_to_end_prints_nothing() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_AT_ITS_END]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
