@@ -6,42 +6,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import urllib3
 
 from ..errors import TransportError
 from .connections import TooSlowError
 from .proxies import unused_proxy
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The first bytes of a file, and what its server states about the whole file."""
-
-    data: bytes
-    size: int
-    """Size of the whole file, in bytes."""
-    etag: str | None = None
-    last_modified: str | None = None
-    moved_to: str = ""
-    """Target of a redirect, on the same host; empty without a redirect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer of a server to one request, of any status."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Headers; names are case-insensitive."""
-    data: bytes
-    """The first bytes of the body, as they were sent."""
-    seconds: float
-    """Seconds until the headers arrived."""
-    certificate: Mapping[str, Any]
-    """The server's certificate, as from ``ssl.SSLSocket.getpeercert``; empty without TLS."""
 
 
 def is_empty(response: urllib3.BaseHTTPResponse) -> bool:
@@ -198,16 +168,6 @@ def lost(url: str, error: urllib3.exceptions.HTTPError) -> TransportError:
         todo="Check that the server runs, and that this machine can reach it.",
         code="transport-unreachable",
         retryable=True,
-    )
-
-
-def too_large(location: str, limit: int) -> TransportError:
-    """Make the error for a document that is too large."""
-    return TransportError(
-        location,
-        f"is larger than {limit} bytes",
-        expected="a small document",
-        code="transport-too-large",
     )
 
 

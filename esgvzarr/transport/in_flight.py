@@ -5,7 +5,6 @@ The number rises while the host answers as fast as before, and falls when it slo
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -80,7 +79,7 @@ class InFlight:
             self._window_s.append(seconds)
             if len(self._window_s) < self.limit:
                 return
-            typical_s = statistics.median(self._window_s)
+            typical_s = sorted(self._window_s)[len(self._window_s) // 2]
             self._window_s.clear()
             fastest_s = min(typical_s, self._fastest_s or typical_s)
             self._fastest_s = fastest_s

@@ -57,3 +57,13 @@ def read_path(path: str, start: int, stop: int, states: States) -> bytes:
 def path_error(path: str, error: OSError) -> TransportError:
     """Make the error for a file that the file system does not let this process read."""
     return TransportError(path, f"cannot be read: {error.strerror}", code="transport-path")
+
+
+def too_large(location: str, limit: int) -> TransportError:
+    """Make the error for a document that is too large."""
+    return TransportError(
+        location,
+        f"is larger than {limit} bytes",
+        expected="a small document",
+        code="transport-too-large",
+    )

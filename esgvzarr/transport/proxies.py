@@ -4,8 +4,6 @@ connection cannot be checked.
 
 from __future__ import annotations
 
-from urllib.request import getproxies, proxy_bypass
-
 from .urls import parse_url
 
 
@@ -13,6 +11,8 @@ def unused_proxy(url: str) -> str:
     """Return the proxy that other clients would use for ``url``, from ``http_proxy``,
     ``https_proxy``, ``all_proxy`` and ``no_proxy``; empty if none.
     """
+    from urllib.request import getproxies, proxy_bypass
+
     parts = parse_url(url)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
