@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numcodecs
-from numcodecs.abc import Codec
-from numcodecs.compat import ensure_bytes, ndarray_copy
+if TYPE_CHECKING:
+    from numcodecs.abc import Codec  # Importing numcodecs takes as long as the scan of many files.
 
 _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
@@ -190,11 +189,13 @@ def _longest(codec: str, size: int) -> int:
 def _undo(data: Any, codec: Mapping[str, Any], limit: int) -> Any:
     kind = str(codec["id"])
     if kind in _LIMITED:
-        return _LIMITED[kind](ensure_bytes(data), limit)
-    if kind in _STATED and _STATED[kind](ensure_bytes(data)) > limit:
+        return _LIMITED[kind](bytes(data), limit)
+    import numcodecs
+
+    if kind in _STATED and _STATED[kind](bytes(data)) > limit:
         raise _expands(limit)
     if kind == "shuffle":
-        return _unshuffle(ensure_bytes(data), codec)
+        return _unshuffle(bytes(data), codec)
     return numcodecs.get_codec(dict(codec)).decode(data)
 
 
@@ -202,6 +203,9 @@ def _unshuffle(data: bytes, codec: Mapping[str, Any]) -> Any:
     """Undo shuffle. HDF5 does not shuffle trailing bytes that do not fill an element, such as those
     of a checksum before the shuffle.
     """
+    import numcodecs
+    from numcodecs.compat import ensure_bytes
+
     rest = len(data) % int(codec["elementsize"])
     if not rest:
         return numcodecs.get_codec(dict(codec)).decode(data)
@@ -264,12 +268,17 @@ def _limit() -> int | None:
 @cache
 def _register() -> None:
     """Replace numcodecs' own decoders by limited ones, which without a limit do the same."""
+    import numcodecs
+
     for name in (*_LIMITED, *_STATED):
         own = type(numcodecs.get_codec({"id": name}))
         numcodecs.register_codec(_limited(own, name), codec_id=name)
 
 
 def _limited(own: type[Codec], name: str) -> type[Codec]:
+    import numcodecs
+    from numcodecs.compat import ensure_bytes, ndarray_copy
+
     def decode(self: Any, buf: Any, out: Any = None) -> Any:
         limit = _limit()
         if limit is None:

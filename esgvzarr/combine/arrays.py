@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numcodecs
 import numpy as np
 
 from ..errors import FormatError
@@ -24,6 +23,8 @@ def inline_array(variable: Variable, values: np.ndarray, attrs: Mapping[str, Any
     shape = values.shape
     codecs: tuple[Mapping[str, Any], ...] = ()
     if values.dtype.kind == "O":
+        import numcodecs
+
         codecs = ({"id": "vlen-utf8"},)
         data = bytes(numcodecs.VLenUTF8().encode(values.ravel()))
     else:
@@ -140,6 +141,8 @@ def _fills(
         and np.asarray(variable.fill_value, variable.dtype).tobytes() == unwritten.tobytes()
     ):
         return {}
+    import numcodecs
+
     data: Any = np.full(chunk_shape, unwritten, variable.dtype).tobytes()
     for codec in variable.codecs:
         data = numcodecs.get_codec(dict(codec)).encode(data)

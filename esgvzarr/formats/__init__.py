@@ -83,6 +83,9 @@ def recognise(head: bytes, subject: str) -> type[Format]:
     Raises:
         FormatError: the first bytes are those of no known format; the message shows them.
     """
+    own = _own_format(head)
+    if own is not None:
+        return own
     for known in known_formats():
         if head.startswith(known.magics):
             return known
@@ -100,6 +103,21 @@ def recognise(head: bytes, subject: str) -> type[Format]:
         todo="Open the URL in a browser: it may be a login or error page that was saved as a file.",
         code="file-not-netcdf",
     )
+
+
+def _own_format(head: bytes) -> type[Format] | None:
+    """Return this package's own format of a file; None if it is of another format, or begins after
+    a user block.
+
+    To find the formats of other packages takes as long as to scan several files.
+    """
+    if head.startswith(b"CDF"):
+        from .netcdf3 import NetCDF3
+
+        return NetCDF3 if head.startswith(NetCDF3.magics) else None
+    from .hdf5 import HDF5
+
+    return HDF5 if head.startswith(HDF5.magics) else None
 
 
 def _after_user_block(known: type[Format], head: bytes) -> list[int]:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import h5py
-import numcodecs
 import numpy as np
 
 from ..errors import COPY_AGAIN, FormatError
@@ -36,7 +35,7 @@ class HDF5:
     """netCDF-4 and other HDF5 files whose dimensions have scales."""
 
     name = "hdf5"
-    magics = (b"\x89HDF\r\n\x1a\n",)
+    magics: tuple[bytes, ...] = (b"\x89HDF\r\n\x1a\n",)
     user_blocks = True
 
     @staticmethod
@@ -189,11 +188,10 @@ def _variable(
             np.empty((0, len(shape)), np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
         )
     else:
-        skipped = np.unique(index.filter_masks)
-        if len(skipped) == 1 and skipped[0]:
-            codecs = _applied(codecs, int(skipped[0]))
-            skipped = np.zeros(1, np.int64)
-        if skipped.any():
+        masks = index.filter_masks
+        if masks.any() and (masks == masks[0]).all():
+            codecs = _applied(codecs, int(masks[0]))
+        elif masks.any():
             index, inline = yield from _recode(content, dataset, index, subject)
         chunks = _table(index, dataset, shape, content.size, subject)
     if values is not None and values.shape != shape:
@@ -297,6 +295,8 @@ def _recode(
             code="file-filter-mask",
         )
     yield from fetch(content, places)
+    import numcodecs
+
     size = math.prod(dataset.chunk_shape) * dataset.dtype.itemsize
     inline = {}
     for start, mask, place in zip(index.starts[odd], index.filter_masks[odd], places, strict=True):

@@ -60,7 +60,7 @@ class NetCDF3:
     """netCDF classic, 64-bit offset and 64-bit data files."""
 
     name = "netcdf3"
-    magics = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+    magics: tuple[bytes, ...] = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
     user_blocks = False
 
     @staticmethod

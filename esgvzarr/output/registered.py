@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 from ..plugins import look_up, registered
 from .protocol import Output
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "esgvzarr.outputs"
 DEFAULT = "json"
