@@ -7,6 +7,7 @@ from .dates import calendar_of as calendar_of
 from .dates import date_text as date_text
 from .dates import dates_of as dates_of
 from .dates import is_absolute as is_absolute
+from .dates import months_of as months_of
 from .dates import rebase as rebase
 from .dates import reference_date as reference_date
 from .dates import same_calendar as same_calendar

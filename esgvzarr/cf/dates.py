@@ -44,6 +44,8 @@ _REAL = ("standard", "proleptic_gregorian")
 """Calendars in which xarray accepts a year alone as reference date."""
 _MOST_US = 2**62
 """About 146,000 years: larger times overflow int64 when a reference date is added."""
+_MONTHS_BEGIN = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])
+"""Days before each month of a year without a leap day."""
 _GREGORIAN_US = -12_219_292_800 * 1_000_000
 """1582-10-15: from this date on, the standard and the proleptic Gregorian calendar agree."""
 
@@ -228,6 +230,20 @@ def same_calendar(calendars: Iterable[str], earliest_us: int) -> bool:
     return len(names) == 1 or (
         names == {"standard", "proleptic_gregorian"} and earliest_us >= _GREGORIAN_US
     )
+
+
+def months_of(microseconds: np.ndarray, calendar: str) -> np.ndarray:
+    """Return the months from 1970-01 to each time, as whole numbers."""
+    days = microseconds // _DAY_US
+    if calendar == "360_day":
+        return np.asarray(days // 30)
+    if calendar == "noleap":
+        years, day_of_year = np.divmod(days, 365)
+        return np.asarray(12 * years + np.searchsorted(_MONTHS_BEGIN, day_of_year, "right") - 1)
+    if calendar in _REAL and (microseconds >= _GREGORIAN_US).all():
+        return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    dates = cftime.num2date(days, "days since 1970-01-01", calendar, only_use_cftime_datetimes=True)
+    return np.array([12 * (date.year - 1970) + date.month - 1 for date in dates], np.int64)
 
 
 def date_text(microseconds: int, calendar: str) -> str:

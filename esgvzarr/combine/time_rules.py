@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import cftime
 import numpy as np
 
 from .. import cf
@@ -236,14 +235,7 @@ def _too_wide(times: np.ndarray, frequency: str, calendar: str) -> np.ndarray:
         return np.empty(0, int)
     name = frequency.removesuffix("Pt").removesuffix("C")
     if name in _PERIODS:
-        days = cftime.num2date(
-            times // 86_400_000_000,
-            "days since 1970-01-01",
-            calendar,
-            only_use_cftime_datetimes=True,
-        )
-        months = np.array([date.year * 12 + date.month for date in days])
-        return np.flatnonzero(np.diff(months) > _PERIODS[name])
+        return np.flatnonzero(np.diff(cf.months_of(times, calendar)) > _PERIODS[name])
     steps = np.diff(times)
     usual = _HOURS[name] * 3_600_000_000 if name in _HOURS else np.median(steps) * 1.2
     return np.flatnonzero(steps > usual * 1.001)

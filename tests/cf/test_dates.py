@@ -237,6 +237,18 @@ def test_a_date_is_told_to_the_second(calendar: str) -> None:
     assert cf.date_text(noon, calendar) == "2900-03-01T12:00:00"
 
 
+@pytest.mark.parametrize("calendar", CALENDARS)
+@pytest.mark.parametrize("first_year", [1400, 1583, 1850])
+def test_months_are_counted_as_cftime_counts_them(calendar: str, first_year: int) -> None:
+    """Every 18 hours of 200 years: leap years, centuries and 1582 are among them."""
+    units = f"hours since {first_year}-01-01"
+    hours = np.arange(0, 200 * 365 * 24, 18.0)
+    dates = cftime.num2date(hours, units, calendar, only_use_cftime_datetimes=True)
+    months = [12 * (date.year - 1970) + date.month - 1 for date in dates]
+    found = cf.months_of(cf.to_microseconds(hours, units, calendar), calendar)
+    assert found.tolist() == months
+
+
 def test_the_reference_date_is_what_follows_since() -> None:
     assert cf.reference_date("days SINCE 1850-01-01 00:00 ") == "1850-01-01 00:00"
     assert cf.reference_date("K") == ""
