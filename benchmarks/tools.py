@@ -26,8 +26,8 @@ def esgvzarr(out: Path, locations: list[str]) -> None:
 
 def references_of(locations: list[str], dataset_id: str = "benchmark.data.v1") -> Any:
     """The references of files, with all checks but the proof."""
-    from esgvzarr.generate import make_references
     from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
+    from esgvzarr.scan import make_references
     from esgvzarr.transport import Transport
 
     files = tuple(FileRecord(location.rsplit("/", 1)[-1], location) for location in locations)

@@ -53,9 +53,10 @@ def references(
     Raises:
         EsgvzarrError: the references cannot be made; the error says why.
     """
-    from .generate import make_references, make_transport
     from .in_memory import References
+    from .scan import make_references
     from .sources import read_source
+    from .stage import make_transport
     from .transport.hosts import allow_hosts
 
     places = _texts(sources)

@@ -10,25 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..combine.overlaps import serve_once
-from ..combine.several import combine_dataset
-from ..errors import FormatError, SettingsError
-from ..formats import Fetched, check_served, location_of, scan_and_keep
-from ..formats import Reading as Scanning
-from ..model import DatasetId, DatasetRecord, FileRecord, ReferenceSet, Report
+from ..errors import SettingsError
+from ..formats import Fetched, location_of
+from ..model import DatasetId, FileRecord, ReferenceSet, Report
 from ..output import named, reading_of
 from ..output.placing import staging
 from ..permissions import absolute
 from ..proof.share import WHOLE, Share, united
 from ..proof.stack import import_readers
+from ..scan import make_references as make_references
 from ..transport import Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
 from ..workers import Limits
-from .damage import explained
 from .proving import prove
 from .proving import storage_options as storage_options
 from .telling import Detailed as Detailed
@@ -66,36 +62,6 @@ def make_transport(settings: Settings) -> Transport:
 def limits_of(settings: Settings) -> Limits:
     """Return the limits of time and memory for the scan and proof of one dataset."""
     return Limits(settings.worker_time_s, settings.worker_memory_mib)
-
-
-def make_references(
-    record: DatasetRecord,
-    transport: Transport,
-    *,
-    read: str = "auto",
-    keep: dict[str, Fetched] | None = None,
-) -> ReferenceSet:
-    """Make the references of a dataset: scan, check and combine its files. The references are not
-    proved.
-
-    Args:
-        record: the dataset.
-        transport: reads the files.
-        read: ``http``, ``local`` or ``auto``, as the setting of that name.
-        keep: receives what was read of each file over HTTP, for the proof.
-
-    Raises:
-        RefusedError, FormatError, TransportError: the references cannot be made; the error says
-            why.
-    """
-    served = check_served(record.files, transport, read=read)
-    try:
-        scanned, fetched = scan_and_keep(record.files, transport, Scanning(read, served))
-    except FormatError as error:
-        raise explained(error, record.files, transport, read) from error.__cause__
-    if keep is not None:
-        keep.update(fetched)
-    return combine_dataset(scanned, record.id, partial(serve_once, transport=transport, read=read))
 
 
 def reference_name(dataset_id: DatasetId | str, settings: Settings) -> str:

@@ -14,8 +14,8 @@ from ..model import FileRecord, Finding, ReferenceSet, Report
 from ..output import Artefact, named, reading_of
 from ..proof import DECODED, verify
 from ..proof.share import WHOLE, Share
+from ..scan.damage import check_served_bytes, explained
 from ..transport import Transport, is_url
-from .damage import check_served_bytes, explained
 from .telling import Told
 
 if TYPE_CHECKING:
