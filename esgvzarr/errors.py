@@ -343,6 +343,7 @@ EXCEPTIONS = {
     "audit-unproven": Traits(Fault.DATA_NODE),
     "audit-moved": Traits(Fault.DATA_NODE),
     "audit-misrecorded": Traits(Fault.INDEX),
+    "audit-unchecked": Traits(Fault.MACHINE),
     "audit-unreachable": Traits(Fault.DATA_NODE, retryable=True),
     "audit-unreadable": Traits(Fault.DATA_NODE),
     "audit-dead": Traits(Fault.DATA_NODE),

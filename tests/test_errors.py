@@ -160,6 +160,7 @@ _BY_OTHER_WORDS = {
     "audit-missing": "State.MISSING",
     "audit-moved": "State.MOVED",
     "audit-stale": "State.STALE",
+    "audit-unchecked": "State.UNCHECKED",
     "audit-unproven": "State.UNPROVEN",
     "audit-unreachable": "State.UNREACHABLE",
     "audit-unreadable": "State.UNREADABLE",

@@ -33,6 +33,7 @@ from .judgement import (
     Kept,
     State,
     Verdict,
+    judge_directory,
     judge_end,
     judge_failure,
     judge_file,
@@ -84,7 +85,18 @@ class Auditor:
         self._indexes = IndexEvidence(transport, settings)
 
     def look_at(self, targets: Sequence[Target]) -> list[Audited]:
-        """Yield the findings of each target, in their order."""
+        """Return the findings of each target, in their order."""
+        checked = iter(self._check([target for target in targets if target.unlisted is None]))
+        found = []
+        for target in targets:
+            if target.unlisted is None:
+                found.append(next(checked))
+            else:
+                found.append(Audited(target, (judge_directory(target.unlisted),)))
+        return found
+
+    def _check(self, targets: Sequence[Target]) -> list[Audited]:
+        """Return the findings of reference files, in their order."""
         for target in targets:
             if is_url(target.location):
                 # Without a step of the ledger, the operator named the location.

@@ -58,6 +58,8 @@ class State(StrEnum):
     """The record states another checksum than the file has; everything else that can be compared
     says that the file is the one that was proved.
     """
+    UNCHECKED = "unchecked"
+    """A directory cannot be listed; the references below it were not checked."""
     UNREACHABLE = "unreachable"
     """A server does not answer, is busy or is broken; the state of the files is unknown."""
     MISSING = "missing"
@@ -79,6 +81,7 @@ CODES = {
     State.UNPROVEN: "audit-unproven",
     State.MOVED: "audit-moved",
     State.MISRECORDED: "audit-misrecorded",
+    State.UNCHECKED: "audit-unchecked",
     State.UNREACHABLE: "audit-unreachable",
     State.MISSING: "audit-missing",
     State.STALE: "audit-stale",
@@ -269,6 +272,12 @@ def judge_failure(error: TransportError | ProofError, subject: str) -> Verdict:
     if obstacle in (Obstacle.REFUSED, Obstacle.ANOTHER_THING):
         return Verdict(State.UNREADABLE, subject, error.found)
     return Verdict(State.UNREACHABLE, subject, error.found)
+
+
+def judge_directory(error: TransportError) -> Verdict:
+    """Return the verdict on a directory that cannot be listed."""
+    detail = f"{error.found}; the references below it were not checked. {error.todo}"
+    return Verdict(State.UNCHECKED, error.subject, detail)
 
 
 def judge_end(error: WorkerError, subject: str) -> Verdict:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SourceError
+from ..directories import named_below
+from ..errors import SourceError, TransportError
 from ..generate import make_transport
 from ..indexes.item_references import references_at, references_of_catalogue_file
 from ..link.ledger import Ledger
@@ -22,7 +23,7 @@ from ..transport import host_of, is_url
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One reference file to check."""
+    """One reference file to check, or a directory that cannot be searched for them."""
 
     location: str
     """URL of the reference file, or its path if it is not served."""
@@ -38,6 +39,8 @@ class Target:
     """The decision of its link, from the ledger; None if it is in no index."""
     earlier: AuditEntry | None = None
     """The findings of the last audit, if nothing was done since."""
+    unlisted: TransportError | None = None
+    """The error of a directory that cannot be listed: nothing below it is checked."""
 
 
 def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
@@ -82,33 +85,35 @@ def _targets_at(place: str, settings: Settings) -> list[Target]:
             return [Target(shown) for shown in references_at(place, transport)]
     if of_place(place).directory:
         return [Target(place)]
-    found = _references_below(Path(place))
+    found = _targets_below(Path(place))
     if not found:
         expected = ", ".join(f"*{suffix}" for suffix in suffixes())
         raise SourceError(
             place, "has no reference files in it", expected=expected, code="source-none"
         )
-    return [Target(location) for location in found]
+    return found
 
 
-def _references_below(directory: Path) -> list[str]:
-    """Yield outputs, and what the items of a static catalogue show, each once."""
-    found: dict[str, str] = {}
-    for path in sorted(_outputs_below(directory)):
-        shown = references_of_catalogue_file(str(path))
-        for location in [str(path)] if shown is None else shown:
-            found.setdefault(location if is_url(location) else os.path.abspath(location), location)
-    return list(found.values())
-
-
-def _outputs_below(directory: Path) -> Iterator[Path]:
-    """Yield outputs, recognised by their suffixes, without those inside of outputs that are
-    directories.
+def _targets_below(directory: Path) -> list[Target]:
+    """Return outputs, recognised by their suffixes, and what the items of a static catalogue show,
+    each once; and the directories that cannot be listed.
     """
-    for path in directory.rglob("[!.]*"):
-        is_inside_one = any(of_place(part).directory for part in path.parts[:-1])
-        if path.name.endswith(tuple(suffixes())) and not is_inside_one:
-            yield path
+    unlisted: list[TransportError] = []
+    found: dict[str, str] = {}
+    for path in sorted(named_below(directory, suffixes(), unlisted.append)):
+        for location in _shown_by(str(path)):
+            found.setdefault(location if is_url(location) else os.path.abspath(location), location)
+    closed = [Target(error.subject, unlisted=error) for error in unlisted]
+    return [*closed, *(Target(location) for location in found.values())]
+
+
+def _shown_by(path: str) -> list[str]:
+    """Return the references that a file of a catalogue shows, or the file itself."""
+    try:
+        shown = references_of_catalogue_file(path)
+    except OSError:  # The audit of the file itself reports the error.
+        return [path]
+    return [path] if shown is None else shown
 
 
 def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:

@@ -14,9 +14,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from ..directories import entries
 from ..drs import PROJECTS
 from ..errors import SourceError, TransportError
 from ..indexes import Index, address_at, kinds
@@ -272,10 +274,10 @@ def _page_of(address: IndexAddress) -> Page:
 
 
 def _maps_below(page: Page) -> Iterator[Page]:
-    with os.scandir(page.locator) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir(follow_symlinks=False) or entry.name.endswith(".map"):
-                yield Page(entry.path, depth=page.depth + 1)
+    for entry in entries(Path(page.locator)):
+        is_directory = entry.is_dir() and not entry.is_symlink()
+        if is_directory or entry.name.endswith(".map"):
+            yield Page(str(entry), depth=page.depth + 1)
 
 
 def _ids(content: bytes) -> list[str] | None:

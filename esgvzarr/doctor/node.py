@@ -57,6 +57,7 @@ class Node:
         self.transport = transport
         self._url = url
         self.document: Mapping[str, Any] = read_config(config) if config else {}
+        self._unlisted: list[OSError] = []
 
     @cached_property
     def file(self) -> FileRecord:
@@ -67,9 +68,13 @@ class Node:
         """
         found = self._named() if self._url else self._in_ledger() or self._on_disk()
         if found is None:
+            unlisted = ""
+            if self._unlisted:
+                first = self._unlisted[0]
+                unlisted = f"; {first.filename} cannot be listed: {first.strerror}"
             raise SourceError(
                 "a published file",
-                "none was found in the ledger, data_paths or data_roots",
+                f"none was found in the ledger, data_paths or data_roots{unlisted}",
                 expected="one to try",
                 todo="Give its URL: esgvzarr doctor URL",
                 code="source-no-file",
@@ -104,7 +109,8 @@ class Node:
 
     def _on_disk(self) -> FileRecord | None:
         for directory, prefix in self._roots():
-            for number, (folder, _, names) in enumerate(os.walk(directory)):
+            walk = os.walk(directory, onerror=self._unlisted.append)
+            for number, (folder, _, names) in enumerate(walk):
                 if number > _MOST_DIRECTORIES:
                     break
                 for name in names:

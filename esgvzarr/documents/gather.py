@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from ..directories import entries, matching
 from ..errors import SourceError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..sources import dataset_ids, is_plain, read_source, with_local_paths
@@ -162,7 +163,7 @@ def _places(text: str) -> list[str]:
     """
     if is_url(text) or not glob.has_magic(text) or os.path.exists(text):
         return [text]
-    found = sorted(glob.glob(text, recursive=True))
+    found = matching(text)
     if not found:
         raise SourceError(
             text, "no file matches the pattern", expected="at least one file", code="source-none"
@@ -208,7 +209,7 @@ def _beside(one: Input) -> Iterator[tuple[DatasetId, str]]:
     for variable, table in _COMPANIONS.items():
         directory = versions.parents[3] / table / variable / grid
         found = sorted(
-            int(entry.name[1:]) for entry in directory.glob("v*") if entry.name[1:].isdigit()
+            int(entry.name[1:]) for entry in entries(directory, "v*") if entry.name[1:].isdigit()
         )
         if found:
             yield (

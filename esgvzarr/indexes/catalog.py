@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..directories import entries
 from ..errors import LinkError, SettingsError, StoreError
 from ..model import AccessLink, DatasetId, DatasetRecord
 from ..output.placing import remove_leftovers, write_document
@@ -101,9 +102,14 @@ class CatalogIndex(IndexDefaults):
                 expected="none",
                 code="settings-filter",
             )
-        items = (_read_item(path) or {} for path in sorted(self._root.glob("*/*/*.json")))
+        items = (_read_item(path) or {} for path in self._item_paths())
         named = [(str(item["id"]), data_node_of(item)) for item in items if "id" in item]
         return Hits(tuple(named), "")
+
+    def _item_paths(self) -> Iterator[Path]:
+        for collection in entries(self._root):
+            for directory in entries(collection):
+                yield from entries(directory, "*.json")
 
     def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
         """Return the reference links that the item shows; empty if there is no item."""

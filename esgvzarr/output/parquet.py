@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from ..directories import files_below
 from ..errors import FormatError, ProofError, SourceError
 from ..model import Array, ReferenceSet
 from . import kerchunk, protocol_of
@@ -328,6 +329,6 @@ def tree(directory: Path, but: str = "") -> dict[str, bytes]:
     """Return the bytes of all files but one, by path below the directory."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file() and path != directory / but
+        for path in files_below(directory)
+        if path != directory / but
     }

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from ..directories import files_below
 from . import of_place
 from .disk_errors import writing
 
@@ -18,7 +19,7 @@ def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
     them, in the order of their names.
 
     Raises:
-        StoreError: it exists and cannot be read.
+        StoreError, TransportError: it exists and cannot be read.
     """
     target = Path(path)
     if not target.exists():
@@ -43,13 +44,12 @@ def _sha256_of(path: Path) -> str:
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
     """Return the files of a directory at any depth, in the order of their names; for a file, the
     file.
+
+    Raises:
+        TransportError: a directory cannot be listed.
     """
     target = Path(path)
-    return (
-        sorted((file for file in target.rglob("*") if file.is_file()), key=Path.as_posix)
-        if target.is_dir()
-        else [target]
-    )
+    return files_below(target) if target.is_dir() else [target]
 
 
 def side_path(path: Path) -> Path | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from ..directories import named_below
 from ..errors import (
     EsgvzarrError,
     ProofError,
@@ -262,7 +263,7 @@ def write_pages(
         reasons.append(error)
         left_out(error)
 
-    for reference in _references(root, leave_out):
+    for reference in named_below(root, suffixes(), leave_out):
         below = reference.relative_to(root).as_posix()
         href = f"{url.rstrip('/')}/{below}" if url else ""
         try:
@@ -335,22 +336,6 @@ def _nothing_to_list(root: Path, left_out: int) -> SourceError:
         todo=todo,
         code="source-none",
     )
-
-
-def _references(root: Path, left_out: LeftOut) -> Iterator[Path]:
-    """Yield the outputs below a directory, recognised by their suffixes."""
-
-    def cannot_be_listed(error: OSError) -> None:
-        left_out(path_error(str(error.filename), error))
-
-    endings = tuple(suffixes())
-    for directory, subdirectories, names in os.walk(root, onerror=cannot_be_listed):
-        visible = sorted(name for name in subdirectories if not name.startswith("."))
-        outputs = [name for name in visible if name.endswith(endings)]
-        subdirectories[:] = [name for name in visible if name not in outputs]
-        outputs += [name for name in names if name.endswith(endings) and not name.startswith(".")]
-        for name in sorted(outputs):
-            yield Path(directory) / name
 
 
 def proved_on(page: bytes) -> str:

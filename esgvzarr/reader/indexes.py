@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from ..directories import entries
 from ..errors import SourceError
 from ..indexes.hrefs import is_address, located
 
@@ -234,7 +235,9 @@ async def _ask_catalogue(
 
 
 def _read_catalogue(directory: Path, dataset_id: str) -> list[Entry]:
-    paths = directory.glob(f"{dataset_id}*/{dataset_id}*.json")
+    paths: list[Path] = []
+    for one in entries(directory, f"{dataset_id}*"):
+        paths += entries(one, f"{dataset_id}*.json")
     items = [(orjson.loads(path.read_bytes()), str(path)) for path in paths]
     return [
         entry_of_item(item, path) for item, path in items if _is(str(item.get("id")), dataset_id)

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ..directories import entries
 from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import host_of, is_url
@@ -422,7 +423,7 @@ def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:
     if is_url(location):
         return [_file_of_url(location)]
     if os.path.isdir(location):
-        paths = sorted(path for path in Path(location).iterdir() if path.is_file())
+        paths = [path for path in entries(Path(location)) if path.is_file()]
         check_all_netcdf((path.name for path in paths), location)
         return [
             _file_of_path(str(path), data_paths, path.stat().st_size)

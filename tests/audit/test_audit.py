@@ -14,10 +14,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from closed import closed
 
 from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State
 from esgvzarr.audit.repair import repair
+from esgvzarr.cli.exit_status import ExitStatus
 from esgvzarr.errors import SourceError
 from esgvzarr.generate import make_references, make_transport
 from esgvzarr.link.ledger import Ledger
@@ -35,6 +37,7 @@ from esgvzarr.testing import (
 )
 
 from .conftest import OLD, Archive, flip, put
+from .test_repair import run
 
 Plant = Callable[[Archive, str], Any]
 
@@ -428,3 +431,27 @@ def test_a_catalogue_directory_means_what_its_items_show(
         targets = find_targets([str(directory)], archive.settings)
         assert [os.path.abspath(target.location) for target in targets] == [str(reference)]
     assert [one.state for one in audit(targets, archive.settings)] == [State.FINE]
+
+
+def test_what_cannot_be_read_in_a_directory_is_a_finding(
+    archive: Archive, small_files: list[Path], tmp_path: Path
+) -> None:
+    """A directory was left out without a word, a file ended the audit. The others are audited."""
+    archive.add("a", small_files)
+    root = tmp_path / "published"
+    (root / "shut").mkdir(parents=True)
+    for name in ("a.json", "b.json", "shut/c.json"):
+        shutil.copy(archive.reference("a"), root / name)
+    with closed(root / "shut"), closed(root / "b.json"):
+        found = list(audit(find_targets([str(root)], archive.settings), archive.settings))
+        status, out, _ = run("audit", root, "--config", archive.node.config)
+    assert [(one.name, one.state) for one in found] == [
+        (str(root / "shut"), State.UNCHECKED),
+        (str(root / "a.json"), State.FINE),
+        (str(root / "b.json"), State.UNREACHABLE),
+    ]
+    assert status == ExitStatus.REFUSED
+    _, directory, file = out.splitlines()
+    assert directory.split()[:3] == ["unchecked", str(root / "shut"), "audit-unchecked"]
+    assert "cannot be listed: Permission denied; the references below it were not" in directory
+    assert "b.json: the reference file cannot be read: Permission denied" in file

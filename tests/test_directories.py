@@ -1,0 +1,155 @@
+"""Tests for `esgvzarr.directories`, and for what searches directories: one that cannot be listed is
+never taken for an empty one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from closed import closed
+
+from esgvzarr.backfill.listing import Survey
+from esgvzarr.backfill.queue_rows import Page
+from esgvzarr.directories import entries, files_below, matching, named_below
+from esgvzarr.doctor import Node
+from esgvzarr.documents import combine
+from esgvzarr.documents.spec import Spec
+from esgvzarr.errors import EsgvzarrError, TransportError
+from esgvzarr.indexes.catalog import CatalogIndex
+from esgvzarr.output.parts import measure
+from esgvzarr.reader.indexes import _read_catalogue
+from esgvzarr.settings import Settings
+from esgvzarr.sources.records import files_at
+from esgvzarr.testing import DATASET_ID
+from esgvzarr.transport import Transport
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """``a.nc``, ``open/b.nc`` and ``shut/c.nc``."""
+    for name in ("a.nc", "open/b.nc", "shut/c.nc"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def test_what_is_there_is_found_in_order(directory: Path) -> None:
+    (directory / ".hidden").mkdir()
+    (directory / ".hidden" / "d.nc").touch()
+    everything = [directory / name for name in ("a.nc", "open/b.nc", "shut/c.nc")]
+    assert entries(directory, "*.nc") == [directory / "a.nc"]
+    assert entries(directory / "nowhere") == []
+    assert entries(directory / "a.nc") == []
+    assert files_below(directory) == [directory / ".hidden" / "d.nc", *everything]
+    assert matching(f"{directory}/**/*.nc") == list(map(str, everything))
+    assert matching(f"{directory}/*/*.nc") == list(map(str, everything[1:]))
+    found: list[TransportError] = []
+    assert list(named_below(directory, (".nc",), found.append)) == everything
+    assert found == []
+
+
+def test_what_is_inside_of_a_found_directory_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x.parq").mkdir()
+    (tmp_path / "x.parq" / "y.json").touch()
+    found = named_below(tmp_path, (".parq", ".json"), lambda error: None)
+    assert list(found) == [tmp_path / "x.parq"]
+
+
+def test_a_pattern_of_relative_paths_is_searched_from_here(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    assert matching("*.nc") == ["a.nc"]
+    assert matching("**/*.nc") == ["a.nc", "open/b.nc", "shut/c.nc"]
+
+
+def test_a_directory_that_cannot_be_listed_is_told_and_the_others_are_searched(
+    directory: Path,
+) -> None:
+    told: list[TransportError] = []
+    with closed(directory / "shut"):
+        found = list(named_below(directory, (".nc",), told.append))
+    assert found == [directory / "a.nc", directory / "open" / "b.nc"]
+    (error,) = told
+    assert (error.subject, error.code) == (str(directory / "shut"), "transport-path")
+    assert "cannot be listed: Permission denied" in str(error)
+
+
+def _search_catalogue(directory: Path) -> None:
+    CatalogIndex(str(directory.parent)).search()
+
+
+def _read_catalogue_of_a_user(directory: Path) -> None:
+    (directory / "shut").rename(directory / DATASET_ID)
+    try:
+        _read_catalogue(directory, DATASET_ID)
+    finally:
+        (directory / DATASET_ID).rename(directory / "shut")
+
+
+def _list_maps(directory: Path) -> None:
+    with Transport() as transport:
+        Survey(Settings(), transport).read(Page(str(directory / "shut")))
+
+
+def _combine(pattern: str) -> Callable[[Path], None]:
+    def combine_files(directory: Path) -> None:
+        spec = Spec.model_validate({"name": "doc", "streams": {"a": [f"{directory}/{pattern}"]}})
+        with Transport() as transport:
+            combine(spec, directory, transport, Settings())
+
+    return combine_files
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda directory: entries(directory / "shut"),
+        files_below,
+        measure,
+        lambda directory: files_at([str(directory / "shut")], {}),
+        _list_maps,
+        _combine("**/*.nc"),
+        _combine("*/*.nc"),
+        _combine("*/c.nc"),
+        _search_catalogue,
+        _read_catalogue_of_a_user,
+    ],
+    ids=[
+        "entries",
+        "files below",
+        "a reference of several files",
+        "a directory of files",
+        "a directory of mapfiles",
+        "a pattern at any depth",
+        "a pattern of directories",
+        "a pattern with a fixed name",
+        "a catalogue of a backfill",
+        "a catalogue of a reader",
+    ],
+)
+def test_a_search_of_a_directory_that_cannot_be_listed_fails(
+    search: Callable[[Path], object], directory: Path
+) -> None:
+    with closed(directory / "shut"), pytest.raises(EsgvzarrError) as caught:
+        search(directory)
+    assert caught.value.code == "transport-path"
+    assert "cannot be listed: Permission denied" in str(caught.value)
+
+
+def test_doctor_names_a_directory_in_which_it_could_not_look_for_a_file(directory: Path) -> None:
+    os.remove(directory / "a.nc")
+    os.remove(directory / "open" / "b.nc")
+    settings = Settings(
+        ledger=directory / "ledger.sqlite", data_paths={str(directory): "https://x.org/data"}
+    )
+    with (
+        Transport() as transport,
+        closed(directory / "shut"),
+        pytest.raises(EsgvzarrError, match=f"{directory}/shut cannot be listed: Permission denied"),
+    ):
+        _ = Node(None, settings, transport).file
