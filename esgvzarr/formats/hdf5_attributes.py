@@ -39,19 +39,23 @@ def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
     Attributes of types that netCDF does not know (complex and half-precision numbers, references,
     compounds that are not committed) are left out: netCDF-C shows none of them.
     """
-    check_names(node.attrs, subject)
-    return {
-        name: read_attr(node.attrs, name, subject)
-        for name in node.attrs
-        if name not in _HIDDEN and _is_shown(node.attrs, name)
-    }
+    attrs = node.attrs  # h5py opens the root group each time that a file is asked for them.
+    names = list(attrs)
+    check_names(names, subject)
+    found = {}
+    for name in names:
+        if name in _HIDDEN:
+            continue
+        attribute = attrs.get_id(name)
+        if _is_shown(attribute.get_type()):
+            found[name] = _as_shown(_stored(attrs, name, attribute), name, subject)
+    return found
 
 
-def _is_shown(attrs: h5py.AttributeManager, name: str) -> bool:
-    """Whether netCDF-C shows an attribute: its type is one of netCDF, or a type that the file
+def _is_shown(kind: h5py.h5t.TypeID) -> bool:
+    """Whether netCDF-C shows attributes of a type: it is one of netCDF, or a type that the file
     names.
     """
-    kind = attrs.get_id(name).get_type()
     if kind.committed() or isinstance(kind, h5py.h5t.TypeStringID):
         return True
     if not isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
@@ -74,7 +78,11 @@ def read_attr(attrs: h5py.AttributeManager, name: str, subject: str) -> Any:
     Raises:
         FormatError: its type is one that netCDF libraries cannot read.
     """
-    value = raw_attr(attrs, name)
+    return _as_shown(raw_attr(attrs, name), name, subject)
+
+
+def _as_shown(value: Any, name: str, subject: str) -> Any:
+    """Return a stored attribute as `read_attr` does."""
     if isinstance(value, h5py.Empty):
         return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
     if isinstance(value, (str, bytes)):
@@ -118,12 +126,16 @@ def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
         OSError: the attribute states a size that only damage explains, and that HDF5 would read for
             hours.
     """
-    attribute = attrs.get_id(name)
+    return _stored(attrs, name, attrs.get_id(name))
+
+
+def _stored(attrs: h5py.AttributeManager, name: str, attribute: h5py.h5a.AttrID) -> Any:
+    """Return an attribute that was opened as `raw_attr` does."""
     shape = attribute.shape
-    size = math.prod(shape) * attribute.get_type().get_size() if shape is not None else 0
+    kind = attribute.get_type()
+    size = math.prod(shape) * kind.get_size() if shape is not None else 0
     if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
         raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
-    kind = attribute.get_type()
     if shape == () and isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str():
         return _stored_text(attribute, kind)
     return attrs[name]
