@@ -21,9 +21,8 @@ from ..formats.content import PAGE, SparseContent, SparseFile
 from ..model import FileRecord, FileReferences
 from ..transport import Range, Transport
 from .file_failures import ReadFailedError, filter_missing, locked, unreadable
-from .image import Image
 from .netcdf_files import OpenFiles as OpenFiles
-from .netcdf_files import opened_image
+from .netcdf_files import OpenImage
 from .reference_side import UNREADABLE
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def judge_all(
     Args:
         works: the work of each file.
         transport: fetches bytes.
-        open_files: keeps local files open between two reads; without it they are closed.
+        open_files: keeps files open between two reads; without it they are closed.
         counts: whether the first of two reads counts the chunks.
 
     Raises:
@@ -200,7 +199,10 @@ def _judge(
         if isinstance(counted, MissedRanges):
             return counted
         stored = counted
-    return _judge_image(source, content, lambda truth: work(truth, stored))
+    keep = counts and open_files is not None
+    files = open_files or OpenFiles()
+    with files.image_of(source.subject, content, keep=keep) as opened:
+        return _judge_image(source, content, opened, lambda truth: work(truth, stored))
 
 
 def _judge_path(
@@ -239,32 +241,29 @@ def _is_locked(path: str) -> bool:
 
 
 def _judge_image(
-    source: Source, content: SparseContent, work: Callable[[xarray.Dataset], _T]
+    source: Source,
+    content: SparseContent,
+    opened: OpenImage,
+    work: Callable[[xarray.Dataset], _T],
 ) -> _T | MissedRanges:
     """Let netCDF-C read an image, and keep the result only if all bytes that it read were
     fetched.
     """
-    image = Image(content, source.subject)
     failure: Exception | None = None
     result: _T | None = None
-    opened = False
     try:
-        try:
-            with opened_image(source.subject, image.buffer) as truth:
-                opened = True
-                result = work(truth)
-        except UNREADABLE as error:
-            error.add_note("".join(format_tb(error.__traceback__)))
-            # The frames of the traceback would hold the buffer.
-            failure = error.with_traceback(None)
-        missed = tuple(image.missed())
-    finally:
-        image.close()
+        result = work(opened.dataset())
+    except UNREADABLE as error:
+        error.add_note("".join(format_tb(error.__traceback__)))
+        # The frames of the traceback would hold the buffer.
+        failure = error.with_traceback(None)
+    missed = tuple(opened.image.missed())
+    opened.is_sound = failure is None and not missed
     if missed:
         return MissedRanges(missed)
     if isinstance(failure, ReadFailedError):
         raise _not_read(source.subject, failure, SparseFile(content)) from failure
-    if failure is not None and not opened:
+    if failure is not None and not opened.is_open:
         raise unreadable(source.subject, failure) from failure
     if failure is not None:
         raise failure  # The work itself raised this; the file is not the cause.

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import mmap
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
@@ -54,12 +55,16 @@ class Image:
         # Fails on a kernel without huge pages, which needs no advice.
         with contextlib.suppress(OSError):
             self.memory.madvise(mmap.MADV_NOHUGEPAGE)
-        for start, data in content.whole_pages():
-            self.memory[start : start + len(data)] = data
-            self._known[start // PAGE : -(-(start + len(data)) // PAGE)] = True
+        self.add(content)
         if next(self.missed(), None) is not None:
             self.close()
             raise _unguarded(subject, "mincore reports untouched memory as resident")
+
+    def add(self, content: SparseContent) -> None:
+        """Write the whole pages of a file that were fetched."""
+        for start, data in content.whole_pages():
+            self.memory[start : start + len(data)] = data
+            self._known[start // PAGE : -(-(start + len(data)) // PAGE)] = True
 
     def missed(self) -> Iterator[tuple[int, int]]:
         """Return the (start, stop) of what was read so far and is not known, in whole pages."""
@@ -94,6 +99,7 @@ class Image:
             self.memory.madvise(mmap.MADV_DONTNEED)
 
 
+@cache
 def _mincore() -> ctypes._NamedFuncPointer:
     function = ctypes.CDLL(None, use_errno=True).mincore
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
