@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 LONGEST_DOCUMENT = 64 * 2**20
 """The most bytes of a catalogue page, a record file, or an answer of an index."""
 _DISK_READERS = 8
+_SLOW_READ_S = 0.002
+"""A read from disk that takes longer shows that the bytes are not in memory: the next ones are read
+by several threads. Bytes in memory are read faster by one thread than by several.
+"""
 _T = TypeVar("_T")
 _W = TypeVar("_W")
 
@@ -235,21 +239,29 @@ class Transport:
         *,
         location_of: Callable[[_W], str] = str,
     ) -> list[_T]:
-        """Call ``read`` for each item, all at once; items over HTTP form one round."""
-        remote = [is_url(location_of(one)) for one in wanted]
-        self.rounds += any(remote)
-        started = [
-            (self._threads if far else self._disk_threads).submit(read, one)
-            for one, far in zip(wanted, remote, strict=True)
-        ]
+        """Call ``read`` for each item; items over HTTP form one round, and are read all at once."""
+        numbers = range(len(wanted))
+        far = [number for number in numbers if is_url(location_of(wanted[number]))]
+        near = sorted(set(numbers).difference(far))
+        self.rounds += bool(far)
+        started = {number: self._threads.submit(read, wanted[number]) for number in far}
+        found: dict[int, _T] = {}
+        slow = False
         try:
-            results = []
-            for future in started:
-                results.append(future.result())
-                self._told(len(results), len(started))
-            return results
+            for number in near:
+                if slow:
+                    started[number] = self._disk_threads.submit(read, wanted[number])
+                    continue
+                begun = time.perf_counter()
+                found[number] = read(wanted[number])
+                slow = time.perf_counter() - begun > _SLOW_READ_S
+                self._told(len(found), len(wanted))
+            for number, future in started.items():
+                found[number] = future.result()
+                self._told(len(found), len(wanted))
+            return [found[number] for number in numbers]
         finally:
-            for future in started:
+            for future in started.values():
                 future.cancel()
 
     def forget(self, locations: Iterable[str]) -> None:

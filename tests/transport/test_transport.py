@@ -125,6 +125,24 @@ def test_heads_say_the_size_and_are_shorter_where_the_file_is(
     assert large.last_modified
 
 
+@pytest.mark.parametrize("slow_s", [0.0, 1e9])
+def test_slow_and_fast_disks_give_the_same_bytes_as_a_server(
+    server: ThreddsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow_s: float
+) -> None:
+    """Reads from a slow disk are made by several threads. Paths and URLs may be mixed."""
+    monkeypatch.setattr("esgvzarr.transport._SLOW_READ_S", slow_s)
+    path = str(tmp_path / "a.nc")
+    step = 2 * COALESCE_GAP
+    ranges = []
+    for start in range(0, len(DATA) - 9, step):
+        ranges += [Range(path, start, start + 9), Range(server.url_of("a.nc"), start, start + 9)]
+    expected = [DATA[start : start + 9] for _, start, _ in ranges]
+    with Transport(allowed_hosts=[server.host]) as transport:
+        assert transport.read_ranges(ranges) == expected
+        assert transport.rounds == 1
+        assert transport.requests == len(ranges) // 2
+
+
 def test_paths_are_read_like_urls(tmp_path: Path) -> None:
     (tmp_path / "a.nc").write_bytes(DATA)
     path = str(tmp_path / "a.nc")
