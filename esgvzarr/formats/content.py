@@ -110,6 +110,17 @@ class SparseContent:
         """Whether all bytes from ``start`` to ``stop`` are known."""
         return next(self.gaps(start, stop), None) is None
 
+    def known(self, start: int, stop: int) -> bytes | None:
+        """Return the bytes from ``start`` to ``stop``; None if some are not known."""
+        index = bisect_right(self._starts, start) - 1
+        if index < 0:
+            return None
+        first = self._starts[index]
+        data = self._pieces[first][start - first : stop - first]
+        if len(data) == stop - start:  # Almost always they are in one part.
+            return data
+        return self.read(start, stop) if self.has(start, stop) else None
+
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from ``start`` to ``stop``, which must be known."""
         parts = [part for _, part in self._parts(start, stop)]
@@ -139,10 +150,10 @@ class SparseFile(ReadOnlyFile):
         Raises:
             OSError: bytes are not known yet; the range was added to ``missed``.
         """
-        if not self._content.has(start, stop):
+        data = self._content.known(start, stop)
+        if data is None:
             self._content.missed.append((start, stop))
             raise OSError(f"bytes {start} to {stop} are not known yet")
-        data = self._content.read(start, stop)
         check_heaps(data)
         return data
 

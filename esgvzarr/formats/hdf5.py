@@ -26,6 +26,8 @@ _MOST_RECODED = 2**20
 """The most bytes of chunks, per variable and file, that are decoded and encoded again because some
 of their filters were skipped.
 """
+_METADATA_CACHE = 32 * 2**20
+"""The most bytes of metadata that libhdf5 keeps of one file; its own default is 2 MiB at first."""
 _CONTRADICTIONS = (TypeError, AttributeError, ArithmeticError, LookupError, MemoryError)
 """Exceptions that h5py or this module raises if parts of a damaged file contradict each other."""
 _T = TypeVar("_T")
@@ -85,6 +87,7 @@ def _replay(
         result = None
         try:
             with h5py.File(SparseFile(content), "r") as opened:
+                _enlarge_cache(opened)
                 result = work(opened)
         except (*HDF5_ERRORS, *_CONTRADICTIONS) as error:
             if not content.missed:
@@ -92,6 +95,14 @@ def _replay(
         if not content.missed and result is not None:
             return result
         yield content.take_missed()
+
+
+def _enlarge_cache(opened: h5py.File) -> None:
+    """Let libhdf5 keep the nodes of large chunk indexes: it reads all of them for each count."""
+    cache = opened.id.get_mdc_config()
+    cache.set_initial_size = True
+    cache.initial_size = cache.max_size = _METADATA_CACHE
+    opened.id.set_mdc_config(cache)
 
 
 def _damaged(subject: str, error: Exception) -> FormatError:
