@@ -203,7 +203,9 @@ def _chunks(array: Array, path: str, urls: Sequence[str], places: str) -> Iterat
                     array.chunks.sizes[begin:end],
                 ]
             )
-            yield ",".join([line % tuple(row) for row in table.tolist()]).encode()
+            # Python formats all lines at once in half the time of line after line.
+            lines = ",".join([line] * len(table))
+            yield (lines % tuple(table.ravel().tolist())).encode()
 
 
 def _text(value: Any) -> str:
