@@ -26,6 +26,8 @@ from .selection import Selection, choose
 if TYPE_CHECKING:
     import xarray
 
+    from ..reader.source import Source
+
 Progress = Callable[[int, int], None]
 """Is told the number of decoded bytes so far, and in all."""
 
@@ -64,9 +66,10 @@ def extract(
     """
     path = Path(out)
     _check_target(path)
-    dataset, in_group = _open(source, request)
+    opened, dataset, in_group = _open(source, request)
     selection = choose(dataset, in_group)
-    store = PartStore(path, {"source": source, "request": asdict(request)})
+    meaning = {"source": source, "request": asdict(request), "references": opened.digest}
+    store = PartStore(path, meaning)
     total = _bytes_of(dataset, selection)
     done = 0
 
@@ -109,9 +112,9 @@ def _check_target(path: Path) -> None:
         )
 
 
-def _open(source: str, request: Request) -> tuple[xarray.Dataset, Request]:
-    """Return the requested dataset as stored, or decoded if its segments are stored in different
-    ways; and the request within it.
+def _open(source: str, request: Request) -> tuple[Source, xarray.Dataset, Request]:
+    """Return the references; the requested dataset as stored, or decoded if its segments are stored
+    in different ways; and the request within it.
     """
     from ..reader import open_dataset, open_named
     from ..reader.metadata import read_group
@@ -131,7 +134,7 @@ def _open(source: str, request: Request) -> tuple[xarray.Dataset, Request]:
         decode_coords=False,
         mask_and_scale=is_mixed,
     )
-    return dataset, in_group
+    return opened, dataset, in_group
 
 
 def _shifted(values: np.ndarray, shift: np.ndarray | None) -> np.ndarray:

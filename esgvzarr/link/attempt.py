@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from ..errors import StoreError
-from ..model import ReferenceFile, Report
+from ..errors import StoreError, TransportError
+from ..model import DatasetRecord, ReferenceFile, Report
 from ..outcome import Failed, Linked, Outcome, Written
 from ..output import of_place
 from ..output.parts import measure
+from ..transport import is_url
+from ..transport.paths import state_of_path
 from .ledger import Ledger, fingerprint
 from .schema import ENDED
 from .states import (
@@ -57,7 +60,7 @@ class Attempt:
         self._ledger = ledger
         self._resumed = resumed
         self._name = str(task.record.id)
-        self._fingerprint = fingerprint(task.record)
+        self._fingerprint = _fingerprint_now(task.record)
         self._earlier = [step for step in ledger.entries(self._name) if step.verb not in MAKING]
         self._sent = _sent(self._earlier)
         self._sha256 = ""
@@ -76,7 +79,7 @@ class Attempt:
         """
         if task is not None:
             self.task = task
-            self._fingerprint = fingerprint(task.record)
+            self._fingerprint = _fingerprint_now(task.record)
         self.task = replace(self.task, before=self._before())
         self._add(Step.DECIDED, "", self.task)
 
@@ -167,7 +170,7 @@ class Attempt:
         """Whether a live link is the one that this task makes, for the same files."""
         if live.task is None or live.href != self.task.href:
             return False
-        return fingerprint(live.task.record) == self._fingerprint
+        return fingerprint(live.task.record) == fingerprint(self.task.record)
 
     def knows(self, href: str) -> bool:
         """Whether an earlier step of this dataset concerned a reference file with this URL."""
@@ -201,6 +204,19 @@ class Attempt:
 
     def _add(self, step: Step, detail: str, task: Task | None = None) -> None:
         self._ledger.add(self._entry(step, detail), task)
+
+
+def _fingerprint_now(record: DatasetRecord) -> str:
+    """Return the fingerprint of a dataset, with the state of those of its files that lie here.
+
+    Not all servers state more about a file than its size, or the second of its last change.
+    """
+    paths = [file.path or file.url for file in record.files]
+    states = []
+    for path in sorted(path for path in paths if not is_url(path)):
+        with suppress(TransportError):  # If the file is needed, its reader reports the error.
+            states.append(f"{path}: {state_of_path(path)}")
+    return fingerprint(record, states)
 
 
 def _sent(steps: Sequence[Entry]) -> dict[Change, datetime]:

@@ -38,15 +38,20 @@ _BUSY_S = 30.0
 _T = TypeVar("_T")
 
 
-def fingerprint(record: DatasetRecord) -> str:
+def fingerprint(record: DatasetRecord, states: Sequence[str] = ()) -> str:
     """Return the SHA-256 over URL, size and checksum of each file; the order of the files does not
     matter.
+
+    Args:
+        record: the dataset.
+        states: more about its files as they are now.
     """
     files = sorted(
         [file.url, file.size or 0, (file.checksum_type or "").upper(), file.checksum or ""]
         for file in record.files
     )
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    described = [files, *states] if states else files
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
 class Ledger:

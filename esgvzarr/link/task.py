@@ -95,7 +95,9 @@ class Entry:
     sha256: str = ""
     """SHA-256 of the reference file, if it was written."""
     fingerprint: str = ""
-    """Fingerprint of the inputs: URLs, sizes and checksums of the dataset's files."""
+    """Fingerprint of the inputs: URLs, sizes and checksums of the dataset's files, and the state of
+    those that lie here.
+    """
     number: int = 0
     """Number of the step in the ledger; 0 if it is not stored yet."""
     proved: bool = False

@@ -281,6 +281,23 @@ class TestRefusals:
         assert not (tmp_path / "out.nc").exists()
 
 
+def test_parts_of_other_references_are_not_used(tmp_path: Path) -> None:
+    """They were published again between an interrupted run and the next one."""
+    old, _ = references(tmp_path / "old", specs_of((3,)))
+    new, files = references(tmp_path / "new", specs_of((3,), seed=1))
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out.nc"
+    with pytest.raises(KeyboardInterrupt):
+        extract(str(old), out, Request(variables=("tas",)), progress=interrupt)
+    shutil.copy(new, old)
+    extract(str(old), out, Request(variables=("tas",)))
+    np.testing.assert_array_equal(values(out, "tas"), values(files[0], "tas"))
+
+
 def test_a_run_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     """The chunks that the first run read are not fetched again."""
     files = write_files(tmp_path / "files", specs_of((12,) * 4, grid=(600, 900)))

@@ -370,6 +370,26 @@ class TestResume:
         check_undisturbed(node, stac_server)
         assert (node.directory_of(DATASET_ID) / NAME).read_bytes() != made
 
+    def test_a_file_that_changed_within_the_second_that_its_server_states(
+        self, node: DataNode, stac_server: StacServer
+    ) -> None:
+        """TDS states the second of the last change, and nothing else; the file lies here."""
+        register(node, stac_server)
+        run_killed(node, stac_server, ["link", *source(node)], "*", ("PATCH",), 1)
+        made = (node.directory_of(DATASET_ID) / NAME).read_bytes()
+        (file, *_) = sorted(node.directory_of(DATASET_ID).glob("*.nc"))
+        before = file.stat()
+        with netCDF4.Dataset(file, "a") as opened:
+            opened["time"][:] += 1
+        second, part = divmod(before.st_mtime_ns, 10**9)
+        changed_ns = second * 10**9 + (part + 1) % 10**9
+        os.utime(file, ns=(changed_ns, changed_ns))
+        assert file.stat().st_size == before.st_size
+        status, said = run("resume", "--config", node.config)
+        assert status == 0, said
+        check_undisturbed(node, stac_server)
+        assert (node.directory_of(DATASET_ID) / NAME).read_bytes() != made
+
     def test_a_file_that_was_replaced_is_no_reason_to_replace_what_people_were_led_to(
         self, node: DataNode, stac_server: StacServer
     ) -> None:
