@@ -1,4 +1,4 @@
-"""A small server process that forks a child for each job, watches it, and ends it at its limits.
+"""A small server process that forks children for jobs, watches them, and ends them at their limits.
 
 A library that reads files can abort the interpreter, hang, or take all memory. Such work is
 therefore done in a child, whose death affects nothing else. The child is forked, because starting
@@ -8,7 +8,8 @@ copy.
 
 The owner and the server share one socket of messages. To ask for a child, the owner sends two more
 sockets. On the first, the owner and the child communicate. On the second, the server reports how
-the child ended; when the owner closes it, the server kills the child. When the owner ends, however
+the child ended, and the owner may set new limits; when the owner closes it, the server kills the
+child. When the owner ends, however
 it ends, the server kills all children and ends.
 """
 
@@ -180,6 +181,11 @@ class Watch:
         words = json.loads(said)
         return End(Ending(words["ending"]), words["signal"])
 
+    def set_limits(self, time_limit_s: float, most_bytes: int) -> None:
+        """Set the limits of the child: seconds from now on, and bytes of memory."""
+        with contextlib.suppress(OSError):  # It has ended.
+            self._told.send(_REQUEST.pack(time_limit_s, most_bytes))
+
     def stop(self) -> None:
         """Kill the child, if it still runs, while another thread may wait for its end."""
         with contextlib.suppress(OSError):  # it has ended
@@ -297,12 +303,21 @@ class _Server:
                 is_asked = True
             elif key.fileobj is self._woken:
                 self._woken.recv(4096)
-            else:  # The owner closed it.
-                os.kill(key.data.pid, signal.SIGKILL)
-                self._selector.unregister(key.fileobj)
+            else:
+                self._hear(key.data)
         self._reap()
         self._look()
         return is_asked
+
+    def _hear(self, child: _Child) -> None:
+        """Set new limits, or kill the child if the owner has closed its socket."""
+        limits = child.owner.recv(_REQUEST.size)
+        if limits:
+            time_limit_s, child.most_bytes = _REQUEST.unpack(limits)
+            child.deadline = time.monotonic() + time_limit_s
+        else:
+            os.kill(child.pid, signal.SIGKILL)
+            self._selector.unregister(child.owner)
 
     def _answer(self) -> bool:
         """Fork a child on request of the owner; return False if the owner has ended."""
@@ -377,7 +392,7 @@ class _Server:
                 continue
             if now > child.deadline:
                 child.ending = Ending.TIME
-            elif _own_memory(child.pid) > child.most_bytes:
+            elif own_memory(child.pid) > child.most_bytes:
                 child.ending = Ending.MEMORY
             else:
                 continue
@@ -391,7 +406,7 @@ class _Server:
             os.waitpid(pid, 0)
 
 
-def _own_memory(pid: int) -> int:
+def own_memory(pid: int) -> int:
     """Return the bytes of memory that a process uses, without pages of files.
 
     This is the memory that the machine loses. Limits of the kernel (``RLIMIT_AS``, ``RLIMIT_DATA``)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import select
 import socket
 import struct
 from typing import Any
@@ -28,6 +29,13 @@ def receive(source: socket.socket) -> Any:
         return None
     body = _read(source, *_LENGTH.unpack(head))
     return None if body is None else pickle.loads(body)  # noqa: S301  (our own process)
+
+
+def arrives(source: socket.socket, within_s: float) -> bool:
+    """Wait for the next message. Return whether it, or the end of the other process, is there."""
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
 
 
 def _read(source: socket.socket, count: int) -> bytearray | None:

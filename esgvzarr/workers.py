@@ -1,8 +1,13 @@
-"""Call functions that read files in a process of their own, one for each dataset.
+"""Call functions that read files in another process, which does one job at a time.
 
 Libraries that read files abort the interpreter on some damaged files, hang, or take all memory.
 Here each such failure becomes an error with a code: ``worker-died``, ``worker-time``,
 ``worker-memory``, ``worker-failed``.
+
+A process that succeeded waits some seconds for another job, because a new process takes as much
+CPU time as the proof of a small dataset. A process that failed gets no other job. If a process
+dies in its second or a later job, a new process does this job again, so that no dataset fails
+because of an earlier one.
 """
 
 from __future__ import annotations
@@ -19,15 +24,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from .errors import EsgvzarrError, WorkerError
 from .extras import naming_extras
-from .fork_server import End, Ending, ForkServer
-from .messages import receive, send
+from .fork_server import End, Ending, ForkServer, own_memory
+from .messages import arrives, receive, send
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -35,6 +40,14 @@ _MIB = 2**20
 _SUBJECT = "the worker process"
 _LEAST_FILES = 48
 """The least number of files that a process with the imported libraries must be able to open."""
+_WAITS_S = 10.0
+"""Seconds that a process without a job waits for the next one, before it ends."""
+_MOST_JOBS = 100
+"""The most jobs of one process: what libraries leak stays small."""
+_MOST_MEMORY_LEFT = 256 * _MIB
+"""A process that still uses more memory than this after a job ends."""
+_MAY_COME_FROM_AN_EARLIER_JOB = ("worker-died", "worker-memory")
+"""Errors that a process may owe to what an earlier job left behind."""
 _WANTS_MEMORY = "Check that this machine has enough free memory."
 
 
@@ -44,6 +57,10 @@ class Limits:
 
     time_s: float = 3600.0
     memory_mib: int = 4096
+
+
+_OF_WAITING = Limits(time_s=2 * _WAITS_S)
+"""The limits of a process that waits: it ends itself before."""
 
 
 class _Kind(StrEnum):
@@ -93,7 +110,7 @@ def in_a_worker(
     limits: Limits,
     progress: Callable[..., None] | None = None,
 ) -> _T:
-    """Call a function in a process of its own; return its result, or raise its error.
+    """Call a function in another process; return its result, or raise its error.
 
     This process survives whatever the function does. If this process is interrupted, it ends the
     other one.
@@ -112,12 +129,47 @@ def in_a_worker(
     if is_a_worker():
         told = {"progress": progress} if progress else {}
         return function(*arguments, **told)
-    with Worker(limits) as worker:
-        return worker.run(function, *arguments, progress=progress)
+    used = _take_waiting(limits)
+    if used is not None:
+        try:
+            return _run_and_keep(used, function, *arguments, progress=progress)
+        except WorkerError as error:
+            if error.retryable or error.code not in _MAY_COME_FROM_AN_EARLIER_JOB:
+                raise
+    return _run_and_keep(Worker(limits), function, *arguments, progress=progress)
+
+
+def _take_waiting(limits: Limits) -> Worker | None:
+    """Return a process that waits for another job, with new limits; None if there is none."""
+    while True:
+        try:
+            worker = _WAITING.pop()
+        except IndexError:
+            return None
+        if not worker.has_ended():
+            worker.set_limits(limits)
+            return worker
+        worker.close()
+
+
+def _run_and_keep(
+    worker: Worker,
+    function: Callable[..., _T],
+    *arguments: Any,
+    progress: Callable[..., None] | None,
+) -> _T:
+    """Call the function in this process. Keep the process for another job, if it succeeds."""
+    with ExitStack() as stack:
+        stack.enter_context(worker)
+        result = worker.run(function, *arguments, progress=progress)
+        stack.pop_all()
+    worker.set_limits(_OF_WAITING)
+    _WAITING.append(worker)
+    return result
 
 
 class Worker:
-    """A process of its own for one job, which gets ready before the job is known.
+    """A process that does one job at a time. It gets ready before its first job is known.
 
     Args:
         limits: of time, from now on, and of memory.
@@ -131,6 +183,15 @@ class Worker:
         self._limits = limits
         self._is_at_work = False
         self._child, self._watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
+
+    def has_ended(self) -> bool:
+        """Return whether the process, which has no job, has ended."""
+        return arrives(self._child, 0)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Set the limits of the next job: of time, from now on, and of memory."""
+        self._limits = limits
+        self._watch.set_limits(limits.time_s, limits.memory_mib * _MIB)
 
     def run(
         self,
@@ -292,13 +353,26 @@ def _died(found: str, todo: str, *, retryable: bool = False) -> WorkerError:
 
 
 def run_child(job: socket.socket) -> None:
-    """In a child: run the job of the owner, and send it the result."""
+    """In a child: run the jobs of the owner, and send it the results."""
     global _is_a_child
     _is_a_child = True
-    surroundings = receive(job)
-    if surroundings is None:
-        return
     owner = _Owner(job)
+    for _ in range(_MOST_JOBS):
+        surroundings = receive(job)
+        if surroundings is None or not _run_job(surroundings, owner):
+            return
+        if own_memory(os.getpid()) > _MOST_MEMORY_LEFT:
+            return
+        if not arrives(job, _WAITS_S):
+            return
+
+
+def _run_job(surroundings: _Surroundings, owner: _Owner) -> bool:
+    """Run a job, and send the owner its result or its error.
+
+    Returns:
+        Whether the job has a result.
+    """
     surroundings.enter()
     owner.hear_logs(surroundings.log_level)
     try:
@@ -307,6 +381,7 @@ def run_child(job: socket.socket) -> None:
             told = {"progress": owner.progress} if wants_progress else {}
             result = function(*arguments, **told)
         owner.tell(_Kind.RESULT, result)
+        return True
     except EsgvzarrError as error:
         # Pickled as an object, it would take its cause along where dask finds tblib installed.
         owner.tell(_Kind.ERROR, (error.__reduce__(), _pickled(error.__cause__)))
@@ -315,6 +390,7 @@ def run_child(job: socket.socket) -> None:
     except BaseException as error:  # noqa: BLE001  (the owner raises it again)
         said = f"{type(error).__name__}: {error}"
         owner.tell(_Kind.FAULT, (said, traceback.format_exc()))
+    return False
 
 
 _is_a_child = False
@@ -367,6 +443,9 @@ def _pickled(cause: BaseException | None) -> bytes:
     return pickled if isinstance(again, BaseException) else pickle.dumps(None)
 
 
+_WAITING: list[Worker] = []
+"""The processes that wait for another job."""
+os.register_at_fork(after_in_child=_WAITING.clear)
 _SERVER = ForkServer(run_child)
 """The one server of this process."""
 

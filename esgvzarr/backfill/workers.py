@@ -53,9 +53,7 @@ def _twice_if_killed(function: Callable[..., _T], *arguments: Any, limits: Limit
 
 
 class LocalWorkers:
-    """Processes on this machine, a new one for each job. They end with the process that started
-    them, however it ends.
-    """
+    """Processes on this machine. They end with the process that started them, however it ends."""
 
     shares_disk = True
 
@@ -70,7 +68,7 @@ class LocalWorkers:
             return _twice_if_killed(function, *arguments, limits=self._limits)
 
     def close(self) -> None:
-        """Do nothing: each process ended with its job."""
+        """Do nothing: processes without a job end soon."""
 
 
 class DaskWorkers:
