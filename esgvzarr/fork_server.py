@@ -38,6 +38,7 @@ from enum import StrEnum
 from functools import partial
 
 from .garbage import collect_rarely
+from .messages import arrives
 from .open_files import holds_hdf5
 
 _REQUEST = struct.Struct("dQ")
@@ -181,6 +182,10 @@ class Watch:
         words = json.loads(said)
         return End(Ending(words["ending"]), words["signal"])
 
+    def has_ended(self) -> bool:
+        """Return whether the child or the server has ended."""
+        return arrives(self._told, 0)
+
     def set_limits(self, time_limit_s: float, most_bytes: int) -> None:
         """Set the limits of the child: seconds from now on, and bytes of memory."""
         with contextlib.suppress(OSError):  # It has ended.
@@ -311,13 +316,18 @@ class _Server:
 
     def _hear(self, child: _Child) -> None:
         """Set new limits, or kill the child if the owner has closed its socket."""
-        limits = child.owner.recv(_REQUEST.size)
+        limits = b""
+        with contextlib.suppress(ConnectionResetError):  # The owner did not read our report.
+            limits = child.owner.recv(_REQUEST.size)
         if limits:
             time_limit_s, child.most_bytes = _REQUEST.unpack(limits)
             child.deadline = time.monotonic() + time_limit_s
-        else:
+            return
+        self._selector.unregister(child.owner)
+        if self._children.get(child.pid) is child:
             os.kill(child.pid, signal.SIGKILL)
-            self._selector.unregister(child.owner)
+        else:
+            child.owner.close()
 
     def _answer(self) -> bool:
         """Fork a child on request of the owner; return False if the owner has ended."""
@@ -370,7 +380,9 @@ class _Server:
             os._exit(0)
 
     def _reap(self) -> None:
-        """Report to the owner each child that ended."""
+        """Report to the owner each child that ended. Its socket stays open as long as the owner's:
+        the owner would lose the report if the socket were closed with limits still unread.
+        """
         while self._children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -380,9 +392,8 @@ class _Server:
             said = json.dumps({"ending": child.ending, "signal": ended_by})
             with contextlib.suppress(OSError):  # The owner no longer listens.
                 child.owner.send(said.encode())
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(child.owner)
-            child.owner.close()
+            if child.owner not in self._selector.get_map():  # The owner asked for the end.
+                child.owner.close()
 
     def _look(self) -> None:
         """Kill the children that have reached a limit."""

@@ -13,26 +13,21 @@ because of an earlier one.
 from __future__ import annotations
 
 import atexit
-import faulthandler
 import logging
 import os
 import pickle
 import resource
 import signal
 import socket
-import sys
-import threading
-import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, TypeVar
 
-from .errors import EsgvzarrError, WorkerError
-from .extras import naming_extras
-from .fork_server import End, Ending, ForkServer, own_memory
+from .errors import WorkerError
+from .fork_server import End, Ending, ForkServer
 from .messages import arrives, receive, send
+from .worker_process import WAITS_S, Kind, Surroundings, is_a_worker, run_child
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -40,12 +35,6 @@ _MIB = 2**20
 _SUBJECT = "the worker process"
 _LEAST_FILES = 48
 """The least number of files that a process with the imported libraries must be able to open."""
-_WAITS_S = 10.0
-"""Seconds that a process without a job waits for the next one, before it ends."""
-_MOST_JOBS = 100
-"""The most jobs of one process: what libraries leak stays small."""
-_MOST_MEMORY_LEFT = 256 * _MIB
-"""A process that still uses more memory than this after a job ends."""
 _MAY_COME_FROM_AN_EARLIER_JOB = ("worker-died", "worker-memory")
 """Errors that a process may owe to what an earlier job left behind."""
 _WANTS_MEMORY = "Check that this machine has enough free memory."
@@ -59,49 +48,8 @@ class Limits:
     memory_mib: int = 4096
 
 
-_OF_WAITING = Limits(time_s=2 * _WAITS_S)
+_OF_WAITING = Limits(time_s=2 * WAITS_S)
 """The limits of a process that waits: it ends itself before."""
-
-
-class _Kind(StrEnum):
-    """Kinds of messages that a child sends to its owner."""
-
-    PROGRESS = "progress"
-    LOG = "log"
-    RESULT = "result"
-    ERROR = "error"
-    FAULT = "fault"
-    MEMORY = "memory"
-
-
-@dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """The surroundings of the owner (working directory, environment, log level) that a child must
-    have. The server was started earlier, and may differ.
-    """
-
-    directory: str
-    environment: dict[str, str]
-    import_path: list[str]
-    log_level: int
-    job: bytes
-
-    @classmethod
-    def of_this_process(cls, job: bytes) -> _Surroundings:
-        return cls(
-            os.getcwd(),
-            dict(os.environ),
-            list(sys.path),
-            logging.getLogger("esgvzarr").getEffectiveLevel(),
-            job,
-        )
-
-    def enter(self) -> None:
-        os.chdir(self.directory)
-        if dict(os.environ) != self.environment:
-            os.environ.clear()
-            os.environ.update(self.environment)
-        sys.path[:] = self.import_path
 
 
 def in_a_worker(
@@ -185,8 +133,8 @@ class Worker:
         self._child, self._watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
 
     def has_ended(self) -> bool:
-        """Return whether the process, which has no job, has ended."""
-        return arrives(self._child, 0)
+        """Return whether the process, which has no job, or its server has ended."""
+        return arrives(self._child, 0) or self._watch.has_ended()
 
     def set_limits(self, limits: Limits) -> None:
         """Set the limits of the next job: of time, from now on, and of memory."""
@@ -205,7 +153,7 @@ class Worker:
         job = pickle.dumps((function, arguments, progress is not None))
         self._is_at_work = True
         with suppress(BrokenPipeError, ConnectionResetError):  # the process died before
-            send(self._child, _Surroundings.of_this_process(job))
+            send(self._child, Surroundings.of_this_process(job))
         last, doing = _hear(self._child, progress or _ignore)
         if last is None:
             raise _ended(self._watch.wait(), doing, self._limits)
@@ -236,11 +184,6 @@ class Worker:
         self.close()
 
 
-def is_a_worker() -> bool:
-    """Whether this process is itself the worker of another one."""
-    return _is_a_child
-
-
 def _check_open_files() -> None:
     """Refuse to start if the libraries could not even be imported.
 
@@ -262,7 +205,7 @@ def _ignore(*_: object) -> None:
     """Ignore progress."""
 
 
-_Message = tuple[_Kind, Any]
+_Message = tuple[Kind, Any]
 
 
 def _hear(child: socket.socket, progress: Callable[..., None]) -> tuple[_Message | None, str]:
@@ -275,10 +218,10 @@ def _hear(child: socket.socket, progress: Callable[..., None]) -> tuple[_Message
     while (message := receive(child)) is not None:
         kind, said = message
         match kind:
-            case _Kind.PROGRESS:
+            case Kind.PROGRESS:
                 doing = f" while {said[-1]}"
                 progress(*said)
-            case _Kind.LOG:
+            case Kind.LOG:
                 logging.getLogger(said.name).handle(said)
             case _:
                 return (kind, said), doing
@@ -289,12 +232,12 @@ def _result(last: _Message, doing: str, limits: Limits) -> Any:
     """Return what the child returned, or raise what it raised."""
     kind, said = last
     match kind:
-        case _Kind.ERROR:
+        case Kind.ERROR:
             (make, arguments), cause = said
             raise make(*arguments) from pickle.loads(cause)  # noqa: S301  (our own process)
-        case _Kind.MEMORY:
+        case Kind.MEMORY:
             raise _out_of_memory(f"has no more memory{doing}: {said}", limits)
-        case _Kind.FAULT:
+        case Kind.FAULT:
             raise _fault(*said)
     return said
 
@@ -350,97 +293,6 @@ def _died(found: str, todo: str, *, retryable: bool = False) -> WorkerError:
         code="worker-died",
         retryable=retryable,
     )
-
-
-def run_child(job: socket.socket) -> None:
-    """In a child: run the jobs of the owner, and send it the results."""
-    global _is_a_child
-    _is_a_child = True
-    owner = _Owner(job)
-    for _ in range(_MOST_JOBS):
-        surroundings = receive(job)
-        if surroundings is None or not _run_job(surroundings, owner):
-            return
-        if own_memory(os.getpid()) > _MOST_MEMORY_LEFT:
-            return
-        if not arrives(job, _WAITS_S):
-            return
-
-
-def _run_job(surroundings: _Surroundings, owner: _Owner) -> bool:
-    """Run a job, and send the owner its result or its error.
-
-    Returns:
-        Whether the job has a result.
-    """
-    surroundings.enter()
-    owner.hear_logs(surroundings.log_level)
-    try:
-        with naming_extras("this command"):
-            function, arguments, wants_progress = pickle.loads(surroundings.job)  # noqa: S301
-            told = {"progress": owner.progress} if wants_progress else {}
-            result = function(*arguments, **told)
-        owner.tell(_Kind.RESULT, result)
-        return True
-    except EsgvzarrError as error:
-        # Pickled as an object, it would take its cause along where dask finds tblib installed.
-        owner.tell(_Kind.ERROR, (error.__reduce__(), _pickled(error.__cause__)))
-    except MemoryError as error:
-        owner.tell(_Kind.MEMORY, str(error))
-    except BaseException as error:  # noqa: BLE001  (the owner raises it again)
-        said = f"{type(error).__name__}: {error}"
-        owner.tell(_Kind.FAULT, (said, traceback.format_exc()))
-    return False
-
-
-_is_a_child = False
-
-
-class _Owner:
-    """The owner of the work, as a child sees it. Several threads may send messages."""
-
-    def __init__(self, job: socket.socket) -> None:
-        self._job = job
-        self._lock = threading.Lock()
-
-    def tell(self, kind: _Kind, said: object) -> None:
-        """Send one message. End this process if the owner has ended."""
-        with self._lock:
-            try:
-                send(self._job, (kind, said))
-            except (BrokenPipeError, ConnectionResetError):
-                os._exit(1)
-
-    def progress(self, *words: object) -> None:
-        """Send the progress that the function reports."""
-        self.tell(_Kind.PROGRESS, words)
-
-    def hear_logs(self, level: int) -> None:
-        """Send log records; at level DEBUG, let a crash print its traceback."""
-        from logging.handlers import QueueHandler
-
-        owner = self
-
-        class ToOwner(QueueHandler):
-            def enqueue(self, record: logging.LogRecord) -> None:
-                owner.tell(_Kind.LOG, record)
-
-        logger = logging.getLogger("esgvzarr")
-        logger.handlers = [ToOwner(None)]  # type: ignore[arg-type]  # enqueue needs no queue
-        logger.propagate = False
-        logger.setLevel(level)
-        if level <= logging.DEBUG:
-            faulthandler.enable()
-
-
-def _pickled(cause: BaseException | None) -> bytes:
-    """Pickle the cause of an error; None, if it cannot be unpickled in another process."""
-    try:
-        pickled = pickle.dumps(cause)
-        again = pickle.loads(pickled)  # noqa: S301  (our own bytes)
-    except Exception:  # noqa: BLE001  (exceptions of other packages fail in many ways)
-        return pickle.dumps(None)
-    return pickled if isinstance(again, BaseException) else pickle.dumps(None)
 
 
 _WAITING: list[Worker] = []

@@ -126,8 +126,8 @@ def test_a_forked_process_has_processes_of_its_own() -> None:
 
 _SLOW_OWNER = """
 import os, time
-from esgvzarr import workers
-workers._WAITS_S = 0.1
+from esgvzarr import worker_process, workers
+worker_process.WAITS_S = 0.1
 first = workers.in_a_worker(os.getpid, limits=workers.Limits())
 while os.path.exists(f"/proc/{first}"):
     time.sleep(0.01)

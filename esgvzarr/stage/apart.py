@@ -22,7 +22,8 @@ from ..model import FileRecord, Report
 from ..proof import fetch_beside_data
 from ..proof.share import Share
 from ..transport import Transport, is_url
-from ..workers import Limits, Worker, is_a_worker
+from ..worker_process import is_a_worker
+from ..workers import Limits, Worker
 from . import limits_of, make, prove_outputs, stage_with, staged_of
 from .telling import Detailed, Doing, Progress, in_a_told_worker, run_told
 from .work import Made, Staged, Work
