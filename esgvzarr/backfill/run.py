@@ -102,7 +102,11 @@ class Run:
         if self._workers:
             # Some threads compute while others wait for the index.
             most = 2 * self._workers.count + 8
-        with ThreadPoolExecutor(1) as lister, ThreadPoolExecutor(most or 1) as threads:
+        with (
+            self._ledger.kept_open(),
+            ThreadPoolExecutor(1) as lister,
+            ThreadPoolExecutor(most or 1) as threads,
+        ):
             self._counts = self._plan.counts()
             listed = lister.submit(self._list)
             listed.add_done_callback(self._end_of_list)

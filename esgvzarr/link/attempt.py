@@ -65,6 +65,10 @@ class Attempt:
         self._sent = _sent(self._earlier)
         self._sha256 = ""
 
+    def of_another(self, task: Task) -> Attempt:
+        """Return the attempt of another task of the same dataset, in the same ledger."""
+        return Attempt(task, self._ledger)
+
     def announce(self) -> None:
         """Record that the dataset is about to be registered."""
         self.task = replace(self.task, before=self._before())

@@ -17,24 +17,23 @@ import json
 import os
 import sqlite3
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BusyError, SourceError, StoreError
 from ..model import DatasetId, DatasetRecord, Report
-from ..permissions import NO_LOCKS, lacks_locks, make_private_file
+from ..permissions import make_private_file
 from . import schema
+from .ledger_file import LedgerFile, unusable
 from .ledger_rows import LAST, LIVE, MADE, STEPS, audit_of, entry_of, live_of, proof_of, read_task
 from .states import MAKING, Stage, State, Step, Verb, find_transition
 from .task import AuditEntry, Entry, Live, Task
 
 SCHEMA_VERSION = schema.SCHEMA_VERSION
-_BUSY_S = 30.0
 _T = TypeVar("_T")
 
 
@@ -59,6 +58,11 @@ class Ledger:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
+        self._file = LedgerFile(self.path)
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Keep connections to the file open while the block runs, for many steps in a row."""
+        return self._file.kept_open()
 
     def add(self, entry: Entry, task: Task | None = None, report: str = "") -> None:
         """Store one step, and change the live links as the step requires, in one transaction.
@@ -72,7 +76,7 @@ class Ledger:
             StoreError: the file cannot be written; or the step may not follow the one before it
                 (``store-ledger-order``), and nothing is stored.
         """
-        with self._connected() as connection:
+        with self._file.connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 self._add(connection, entry, task, report)
@@ -133,7 +137,7 @@ class Ledger:
         Raises:
             StoreError: the file cannot be written.
         """
-        with self._connected() as connection:
+        with self._file.connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             for one in entries:
                 connection.execute(
@@ -281,7 +285,7 @@ class Ledger:
         Raises:
             StoreError: the file cannot be read or written.
         """
-        with self._connected() as connection:
+        with self._file.connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("COMMIT")
@@ -291,9 +295,9 @@ class Ledger:
     ) -> list[_T]:
         if not self.path.exists():  # Reading does not create the ledger.
             return []
-        with self._connected() as connection:
-            connection.row_factory = sqlite3.Row
-            rows = connection.execute(query, values).fetchall()
+        with self._file.connected() as connection, closing(connection.cursor()) as cursor:
+            cursor.row_factory = sqlite3.Row
+            rows = cursor.execute(query, values).fetchall()
         try:
             return [read(row) for row in rows]
         except (ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
@@ -322,7 +326,7 @@ class Ledger:
             make_private_file(path)
             lock = open(path, "a")  # noqa: SIM115  (closed below, and errors of opening are ours)
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
         with lock:
             try:
                 # The lock belongs to the open file and not to the process: a thread that ends its
@@ -336,68 +340,5 @@ class Ledger:
                     todo="Try again when it has ended.",
                 ) from None
             except OSError as error:
-                raise _unusable(path, error) from error
+                raise unusable(path, error) from error
             yield
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            # The errors in the ledger describe this machine, and quote other servers.
-            make_private_file(self.path)
-            if not self.path.is_file():
-                raise OSError("is not a regular file")
-            with closing(
-                sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
-            ) as connection:
-                _use_write_ahead_log(connection)
-                self._bring_up_to_date(connection)
-                yield connection
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(self.path, error) from error
-
-    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
-        if _version(connection) == SCHEMA_VERSION:
-            return
-        # Another process may migrate the ledger at the same time.
-        connection.execute("BEGIN IMMEDIATE")
-        version = _version(connection)
-        if version in (0, 2):
-            schema.write_tables(connection, version)
-        elif version != SCHEMA_VERSION:
-            connection.execute("ROLLBACK")
-            raise StoreError(
-                str(self.path),
-                f"is a ledger of version {version}",
-                expected=f"at most {SCHEMA_VERSION}",
-                todo="Use the newer esgvzarr that wrote it, or set `ledger` to another path.",
-                code="store-ledger-version",
-            )
-        connection.execute("COMMIT")
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Change the journal mode, only if the file has another one: SQLite does not wait for other
-    processes here.
-    """
-    deadline = time.monotonic() + _BUSY_S
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _unusable(path: Path, error: Exception) -> StoreError:
-    return StoreError(
-        str(path),
-        f"cannot be used as the ledger: {error}",
-        expected="a SQLite file that this user may write",
-        todo=NO_LOCKS if lacks_locks(error) else "Set `ledger` to another path.",
-        code="store-ledger",
-    )

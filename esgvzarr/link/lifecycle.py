@@ -104,7 +104,7 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
             following = decide(
                 task.verb, task.record, task.index, settings.with_outputs((name,)), force=task.force
             )
-            attempt = Attempt(following, Ledger(settings.ledger))
+            attempt = attempt.of_another(following)
             attempt.decide()
             outcome = _carry_on(attempt, staging, is_last=name == names[-1])
     return outcome

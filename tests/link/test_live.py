@@ -19,7 +19,7 @@ from esgvzarr.audit import audit, find_targets
 from esgvzarr.audit.judgement import State as AuditState
 from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport
-from esgvzarr.link import ledger as ledger_module
+from esgvzarr.link import ledger_file
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.lifecycle import Order, link_source
 from esgvzarr.link.remove import unpublish
@@ -312,7 +312,7 @@ class TestWithoutALedger:
         ``resume`` finishes.
         """
         unpublish(ID, linked.config, settings_of(linked), delete=True)
-        monkeypatch.setattr(ledger_module, "_BUSY_S", 0.05)
+        monkeypatch.setattr(ledger_file, "_BUSY_S", 0.05)
         with locking(ledger_of(linked), moment) as progress:
             outcome = link(linked, progress=progress)
         assert (outcome.state, outcome.code) == (State.FAILED, "store-ledger")

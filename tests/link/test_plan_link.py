@@ -70,7 +70,7 @@ def test_a_link_that_is_live_elsewhere_is_not_forgotten(shelf: Shelf) -> None:
 
 def test_a_live_link_of_which_an_old_ledger_kept_no_task_hinders_nothing(shelf: Shelf) -> None:
     shelf.link()
-    with shelf.ledger._connected() as connection:
+    with shelf.ledger._file.connected() as connection:
         connection.execute("UPDATE decision SET task = NULL")
         connection.commit()
     assert plan(shelf, elsewhere(shelf, location="another")).hindrance is None

@@ -40,7 +40,7 @@ def test_that_readers_see_other_references_than_before_is_told(
     shelf = served_shelf
     shelf.link()
     shelf.unlink()
-    with shelf.ledger._connected() as connection:
+    with shelf.ledger._file.connected() as connection:
         connection.execute("UPDATE step SET sha256 = ? WHERE sha256 <> ''", ("cd" * 32,))
         connection.commit()
     before = shelf.root / WITHDRAWN / shelf.place.name
@@ -59,7 +59,7 @@ def test_only_what_was_served_at_the_same_place_counts(served_shelf: Shelf) -> N
     shelf = served_shelf
     shelf.link()
     shelf.unlink()
-    with shelf.ledger._connected() as connection:
+    with shelf.ledger._file.connected() as connection:
         connection.execute("UPDATE decision SET href = ?", (f"{shelf.task().href}.older",))
         connection.execute("UPDATE step SET sha256 = ? WHERE sha256 <> ''", ("cd" * 32,))
         connection.commit()

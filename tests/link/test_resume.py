@@ -55,7 +55,7 @@ def test_what_another_process_is_at_work_on_is_skipped(shelf: Shelf) -> None:
 def test_a_dataset_that_cannot_be_gone_on_with_fails_by_itself(shelf: Shelf) -> None:
     """The ledger does not say how it was to be linked."""
     shelf.write()
-    with shelf.ledger._connected() as connection:
+    with shelf.ledger._file.connected() as connection:
         connection.execute("UPDATE decision SET task = NULL")
         connection.commit()
     (outcome,) = shelf.resume()
