@@ -26,7 +26,7 @@ from .job import Job as Job
 from .job import RunProgress as RunProgress
 from .job import Watch as Watch
 from .job import sources_of as sources_of
-from .listing import Survey
+from .listing import Survey, locator_of
 from .queue import Plan
 from .report import Summary
 from .run import Run, Tools
@@ -78,7 +78,7 @@ def backfill(
     try:
         if retry is not None:
             plan.reopen(retry)
-        plan.begin(job.sources or ([f"{address.kind}:{address.location}"] if address else []))
+        plan.begin(job.sources or ([locator_of(address)] if address else []))
         with make_transport(settings) as transport:
             survey = Survey(
                 settings, transport, query=job.query, template=job.template, address=address

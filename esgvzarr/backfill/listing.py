@@ -53,6 +53,15 @@ class Listing:
     pages: tuple[Page, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A dataset as its place describes it."""
+
+    record: DatasetRecord
+    shown: Mapping[str, Any] | None
+    """The index's record of the dataset, if the place is an index."""
+
+
 class Survey:
     """Reads pages and records. Threads may share it.
 
@@ -131,7 +140,7 @@ class Survey:
             code="source-none",
         )
 
-    def record(self, planned: Planned) -> DatasetRecord:
+    def describe(self, planned: Planned) -> Described:
         """Return the record of a dataset, read from the place that listed it.
 
         Raises:
@@ -140,9 +149,10 @@ class Survey:
         dataset_id = DatasetId.parse(planned.dataset_id)
         kind = _kind_of(planned.locator)
         if not kind:
-            return read_source(
+            record = read_source(
                 [planned.locator], dataset_id, self._transport, self._settings.data_paths
             )
+            return Described(record, None)
         index = self._index(planned.locator)
         documents = index.documents(dataset_id, planned.data_node)
         if not documents:
@@ -150,7 +160,7 @@ class Survey:
                 planned.dataset_id, f"is not in the index {planned.locator}", code="source-none"
             )
         record = with_local_paths(from_index(documents, dataset_id), self._settings.data_paths)
-        return of_own_version(record, self._transport)
+        return Described(of_own_version(record, self._transport), documents[-1])
 
     def _index(self, locator: str) -> Index:
         kind, _, location = locator.partition(":")
@@ -204,7 +214,7 @@ class Survey:
                 todo="Set --template 'https://.../{dataset_id}.xml', or --config with an index.",
                 code="source-none",
             )
-        return Planned(name, "", f"{self._address.kind}:{self._address.location}")
+        return Planned(name, "", locator_of(self._address))
 
     def _catalogue(self, catalogue: Catalogue, depth: int) -> Listing:
         named = {
@@ -269,8 +279,13 @@ def _kind_of(locator: str) -> str:
     return kind if kind in kinds() else ""
 
 
+def locator_of(address: IndexAddress) -> str:
+    """Return the locator of an index, as in `Page`."""
+    return f"{address.kind}:{address.location}"
+
+
 def _page_of(address: IndexAddress) -> Page:
-    return Page(f"{address.kind}:{address.location}")
+    return Page(locator_of(address))
 
 
 def _maps_below(page: Page) -> Iterator[Page]:

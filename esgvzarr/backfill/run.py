@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ..errors import EsgvzarrError, SettingsError, StoreError, WorkerError, kind_of, traits_of
 from ..generate import generate
+from ..indexes import Index
+from ..link.address import open_index
 from ..link.attempt import Attempt, keep_made
 from ..link.decision import decide
 from ..link.ledger import Ledger
@@ -27,7 +29,7 @@ from ..stage import Staged, Stager, Work, stage
 from ..stage.sending import receive, stage_and_send
 from ..transport import Transport
 from .job import Job, RunProgress, Watch
-from .listing import Survey
+from .listing import Survey, locator_of
 from .queue import Known, Plan, Planned, Result
 from .report import LastRun, Summary
 from .turns import Turns
@@ -89,6 +91,7 @@ class Run:
         self._turns = Turns(tools.plan, tools.per_node)
         self._slots = threading.BoundedSemaphore(tools.workers.count if tools.workers else 1)
         self._changed = threading.Condition()
+        self._own = threading.local()
         self._in_flight = self._finished = self._troubled = 0
         self._listing = True
         self._began = time.monotonic()
@@ -174,15 +177,31 @@ class Run:
             before = self._done_before(name)
             if before is not None:
                 return before
-            record = self._survey.record(planned)
+            described = self._survey.describe(planned)
             stager = self._stager(planned)
             if job.output_dir is not None:
-                return self._generate(record, job.output_dir, stager)
+                return self._generate(described.record, job.output_dir, stager)
             assert self._address is not None  # noqa: S101  (no job without a place for its links)
-            task = decide(Verb.LINK, record, self._address, self._settings)
+            task = decide(Verb.LINK, described.record, self._address, self._settings)
             attempt = Attempt(task, self._ledger, resumed=True)
             attempt.decide()
-            return carry_on(attempt, Means(self._settings, stager=stager))
+            of_link = (locator_of(self._address), task.record.data_node)
+            means = Means(
+                self._settings,
+                stager=stager,
+                open_index=partial(self._index_of_thread, self._address),
+                record=described.shown if of_link == (planned.locator, planned.data_node) else None,
+            )
+            return carry_on(attempt, means)
+
+    def _index_of_thread(self, address: IndexAddress) -> Index:
+        """Return the index that gets the links. Each thread opens it once: an index is made for one
+        thread, and its login and connections serve many datasets.
+        """
+        if not hasattr(self._own, "index"):
+            self._own.index = open_index(address, self._transport, self._settings)
+        index: Index = self._own.index
+        return index
 
     def _generate(self, record: DatasetRecord, directory: Path, stager: Stager) -> Outcome:
         outcome: Outcome

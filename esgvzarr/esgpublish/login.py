@@ -14,6 +14,8 @@ from ..errors import EsgvzarrError, LinkError, PublisherError
 from .configuration import check_installed
 from .hook import swapped
 
+_SOON_S = 60.0
+
 
 def certificate_end(path: str | os.PathLike[str]) -> float:
     """Return when a client certificate expires, in seconds since 1970-01-01.
@@ -65,10 +67,14 @@ class TransactionClient:
         subject = f"{collection}/{item_id}"
         if self._config.get("dry_run"):
             raise PublisherError(subject, "not changed in a dry run", code="publisher-dry-run")
+        client = self._client
+        self._client = None  # After an error, the next change logs in again.
         with _translated(subject):
-            self._client = self._client or self._login()
-            send = _patch_globus if hasattr(self._client, "transaction_client") else _patch_egi
-            status, body = send(self._client, collection, item_id, operation)
+            if client is None or _ends_soon(client):
+                client = self._login()
+            send = _patch_globus if hasattr(client, "transaction_client") else _patch_egi
+            status, body = send(client, collection, item_id, operation)
+        self._client = client
         if status >= 300:
             raise _refused(subject, status, body)
         return status
@@ -100,6 +106,17 @@ class TransactionClient:
         from esgcet.stac.stac_client import getTransactionClient
 
         return getTransactionClient(self._config.get("stac_config") or {})(dict(self._config))
+
+
+def _ends_soon(client: Any) -> bool:
+    """Whether the access token of an EGI client ends soon. A new client is needed then: it reads
+    the file of the login again, in which another process or thread may have renewed the token. The
+    old client has the renewal token of before, which an identity provider may accept only once.
+    """
+    token = getattr(getattr(client, "auth", None), "token_data", None)
+    if not isinstance(token, Mapping):
+        return False
+    return float(token.get("expires_at", 0)) < time.time() + _SOON_S
 
 
 def _end_of_login(path: Path) -> float | None:

@@ -188,6 +188,14 @@ class Index(Protocol):
         """Return the dataset's reference links, those of this and of other data nodes."""
         ...
 
+    def links_beside(
+        self, dataset_id: DatasetId, record: Mapping[str, Any]
+    ) -> tuple[AccessLink, ...]:
+        """Return the same as ``links``, for a record that ``documents`` has just returned. Asks the
+        index only if the record does not show all links.
+        """
+        ...
+
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
         """Add the link to the dataset's record, in place of an older one of the same data node.
 
@@ -221,6 +229,16 @@ class IndexDefaults:
     def find(self, dataset_id: DatasetId) -> Mapping[str, Any] | None:
         """Return the dataset's record, as in `Index`."""
         raise NotImplementedError
+
+    def links(self, dataset_id: DatasetId) -> tuple[AccessLink, ...]:
+        """Return the dataset's reference links, as in `Index`."""
+        raise NotImplementedError
+
+    def links_beside(
+        self, dataset_id: DatasetId, record: Mapping[str, Any]
+    ) -> tuple[AccessLink, ...]:
+        """Ask the index for the links."""
+        return self.links(dataset_id)
 
     def property_names(self) -> Sequence[str]:
         """Return nothing: this index cannot tell."""

@@ -115,6 +115,12 @@ class CatalogIndex(IndexDefaults):
         """Return the reference links that the item shows; empty if there is no item."""
         return read_links(self.find(dataset_id) or {})
 
+    def links_beside(
+        self, dataset_id: DatasetId, record: Mapping[str, Any]
+    ) -> tuple[AccessLink, ...]:
+        """Return the links of the item, which shows all of them."""
+        return read_links(record)
+
     def add_dataset(
         self, record: DatasetRecord, *, time_range: tuple[str, str] | None = None
     ) -> bool:

@@ -273,6 +273,12 @@ class StacIndex(IndexDefaults):
         item = self.find(dataset_id)
         return read_links(item) if item is not None else ()
 
+    def links_beside(
+        self, dataset_id: DatasetId, record: Mapping[str, Any]
+    ) -> tuple[AccessLink, ...]:
+        """Return the links of the item, which shows all of them."""
+        return read_links(record)
+
     def add_link(self, dataset_id: DatasetId, link: AccessLink) -> LinkState:
         """Add the link to the item, after waiting for a dataset that was just registered.
 

@@ -4,9 +4,10 @@ run continues a run that ended at any point.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import EsgvzarrError
 from ..generate import Progress, make_transport
@@ -97,7 +98,7 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
     own = of_place(task.path).name if task.path else settings.all_outputs[0]
     with StagingArea(means) as staging:
         names = settings.outputs_from(own)
-        outcome = _carry_on(attempt, staging, is_last=len(names) == 1)
+        outcome = _carry_on(attempt, staging, is_last=len(names) == 1, record=means.record)
         for name in names[1:]:
             if not outcome.done:
                 break
@@ -110,7 +111,13 @@ def carry_on(attempt: Attempt, means: Means) -> Outcome:
     return outcome
 
 
-def _carry_on(attempt: Attempt, staging: StagingArea, *, is_last: bool) -> Outcome:
+def _carry_on(
+    attempt: Attempt,
+    staging: StagingArea,
+    *,
+    is_last: bool,
+    record: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Carry out the decision for one output."""
     task = attempt.task
     means = staging.means
@@ -120,8 +127,11 @@ def _carry_on(attempt: Attempt, staging: StagingArea, *, is_last: bool) -> Outco
         with make_transport(means.settings) as transport:
             # When publishing, the record is esgcet's own, so the operator named the data node.
             transport.allow(task.record.data_node, named=task.verb is Verb.PUBLISH)
-            index = open_index(task.index, transport, means.settings, means.registration)
-            plan = plan_link(attempt, index, means.settings, registered=means.registration is None)
+            index = _index_of(task, transport, means)
+            is_registered = means.registration is None
+            plan = plan_link(
+                attempt, index, means.settings, registered=is_registered, record=record
+            )
             if plan.hindrance is not None:
                 outcome = plan.hindrance
             else:
@@ -134,6 +144,12 @@ def _carry_on(attempt: Attempt, staging: StagingArea, *, is_last: bool) -> Outco
         return attempt.shown(outcome)
     staging.close()  # delete staged outputs before the ledger says "done"
     return attempt.finish(outcome)
+
+
+def _index_of(task: Task, transport: Transport, means: Means) -> Index:
+    if means.open_index is not None:
+        return means.open_index()
+    return open_index(task.index, transport, means.settings, means.registration)
 
 
 def _make_and_show(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import esgpublish
 from ..generate import Progress, Stager
+from ..indexes import Index
 from ..settings import Settings
 
 
@@ -26,3 +29,9 @@ class Means:
     """Scans, stages and proves; None uses a process of its own on this machine."""
     registration: esgpublish.Registration | None = None
     """The dataset that esgcet has just registered: the index need not show it yet."""
+    open_index: Callable[[], Index] | None = None
+    """Gives the index of the task, which may have been opened for an earlier one; None opens it for
+    this task.
+    """
+    record: Mapping[str, Any] | None = None
+    """The index's record of the dataset, if it was read since the dataset was claimed."""

@@ -33,7 +33,14 @@ class Plan:
     """The outcome that prevents the link now; None if the link may be added."""
 
 
-def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered: bool) -> Plan:
+def plan_link(
+    attempt: Attempt,
+    index: Index,
+    settings: Settings,
+    *,
+    registered: bool,
+    record: Mapping[str, Any] | None = None,
+) -> Plan:
     """Decide whether a dataset may be linked. Only requests that read are sent.
 
     Args:
@@ -42,6 +49,8 @@ def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered:
         settings: how long to wait for a change that was sent.
         registered: False for a dataset that esgcet registers just now: the index may not show it
             yet.
+        record: the index's record of a registered dataset, if it was read since the dataset was
+            claimed; None reads it.
 
     Raises:
         SourceError: the index states that the dataset is retracted (``source-retracted``).
@@ -49,7 +58,8 @@ def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered:
             the index cannot be asked.
     """
     task = attempt.task
-    record = record_in(index, task.record) if registered else None
+    if registered and record is None:
+        record = record_in(index, task.record)
     if registered and record is None:
         return Plan(None, _absent(task))
     if record is not None and is_retracted(record):
@@ -59,7 +69,7 @@ def plan_link(attempt: Attempt, index: Index, settings: Settings, *, registered:
             todo="esgvzarr does not link retracted data.",
             code="source-retracted",
         )
-    shown = links_of(index, task)
+    shown = links_of(index, task, record)
     _check_live(attempt)
     _check_shown(attempt, shown)
     until = attempt.may_come(Change.UNLINK, settings.poll_timeout_s)

@@ -6,10 +6,11 @@ Links of other data nodes, and everything else that the index shows of the datas
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ..errors import EsgvzarrError, LinkError, SettingsError
 from ..esg_yaml import read_config
@@ -180,9 +181,17 @@ def may_come(task: Task, change: str, until: datetime) -> Pending:
     )
 
 
-def links_of(index: Index, task: Task) -> list[AccessLink]:
-    """Return the data node's own links to the dataset."""
-    return [link for link in index.links(task.record.id) if link.data_node == task.record.data_node]
+def links_of(index: Index, task: Task, record: Mapping[str, Any] | None = None) -> list[AccessLink]:
+    """Return the data node's own links to the dataset.
+
+    Args:
+        index: the index that shows them.
+        task: the dataset, and its data node.
+        record: the index's record of the dataset, if it has just been read.
+    """
+    name = task.record.id
+    shown = index.links(name) if record is None else index.links_beside(name, record)
+    return [link for link in shown if link.data_node == task.record.data_node]
 
 
 def reference_paths(links: list[AccessLink], task: Task, settings: Settings) -> list[str]:

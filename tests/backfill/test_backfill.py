@@ -52,6 +52,8 @@ NAMES = [DATASET_ID.replace("r1i", f"r{number}i") for number in range(1, 6)]
 HOST = "data.example.org"
 MOST_REQUESTS = 15
 """To the data node, for a dataset of two files."""
+READS_OF_THE_INDEX = 3
+"""Of the item of a dataset: to describe it, before the change, and after it."""
 MOST_OF_THE_LEDGER = 3000
 """Bytes of a proof; what else the ledger keeps of a dataset has less than 1,000."""
 
@@ -96,7 +98,8 @@ class TestSurvey:
                 request for request in stac_server.requests if request.path.startswith("/search")
             ]
             assert len(searches) == 2
-            record = Survey(settings, transport).record(Planned(many[0], *found[many[0]]))
+            planned = Planned(many[0], *found[many[0]])
+            record = Survey(settings, transport).describe(planned).record
             assert record.data_node == HOST
 
     def test_of_a_real_stac_api(self, pgstac_server: Any, plan: Plan) -> None:
@@ -169,7 +172,8 @@ class TestSurvey:
             assert found[NAMES[4]] == (server.host, page)
             assert page not in {server.url + request.path for request in server.requests}
             assert all(node == server.host for node, _ in found.values())
-            record = Survey(Settings(), transport).record(Planned(NAMES[0], *found[NAMES[0]]))
+            planned = Planned(NAMES[0], *found[NAMES[0]])
+            record = Survey(Settings(), transport).describe(planned).record
             assert len(record.files) == 2
 
     def test_follows_no_catalogue_to_an_unnamed_host(self, tmp_path: Path) -> None:
@@ -491,6 +495,12 @@ class Back:
     def reference(self, name: str) -> Path:
         return self.node.directory_of(name) / f"{name}.json"
 
+    def reads_of_the_index(self) -> int:
+        """How often the item of a linked dataset is read, if its link was made in one run."""
+        read = Counter(request.path for request in self.index.requests if request.method == "GET")
+        names = list(self.archive)[self.refused :]
+        return min(read[f"/collections/CMIP6/items/{name}"] for name in names)
+
     def check_all_are_right(self) -> None:
         """Files, index and ledger agree; nothing was sent twice; the refused have neither file nor
         link.
@@ -565,6 +575,7 @@ class TestBackfill:
         _, said = back.run("--jobs", 2)
         assert "16 linked, 4 refused" in said
         back.check_all_are_right()
+        assert back.reads_of_the_index() == READS_OF_THE_INDEX
 
 
 def test_on_a_cluster_of_which_a_worker_is_killed(stac_server: StacServer, tmp_path: Path) -> None:

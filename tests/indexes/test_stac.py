@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -331,6 +332,39 @@ def test_a_login_that_failed_is_said(
         index.add_link(DATASET, LINK)
     assert caught.value.code == "publisher-login"
     assert patches(stac_server) == []
+
+
+def test_after_a_login_that_failed_the_next_change_logs_in_again(
+    index: StacIndex, config: dict[str, Any]
+) -> None:
+    token = Path(config["stac_config"]["token_storage_file"])
+    kept = token.read_text()
+    token.write_text("{}")
+    with pytest.raises(PublisherError, match="login"):
+        index.add_link(DATASET, LINK)
+    token.write_text(kept)
+    assert index.add_link(DATASET, LINK) is LinkState.ADDED
+
+
+def test_one_login_serves_several_changes(index: StacIndex, stac_server: StacServer) -> None:
+    index.add_link(DATASET, LINK)
+    index.remove_link(DATASET, LINK)
+    assert len(patches(stac_server)) == 2
+    assert sum(request.path == "/scope" for request in stac_server.requests) == 1
+
+
+def test_a_login_that_ends_soon_is_read_again(
+    index: StacIndex, stac_server: StacServer, config: dict[str, Any]
+) -> None:
+    """Another process may have renewed it: the renewal token of before may be void."""
+    token = Path(config["stac_config"]["token_storage_file"])
+    kept = json.loads(token.read_text())
+    token.write_text(json.dumps({**kept, "expires_at": time.time() + 30}))
+    index.add_link(DATASET, LINK)
+    token.write_text(json.dumps({**kept, "access_token": "renewed"}))
+    index.remove_link(DATASET, LINK)
+    sent = [request.headers for request in stac_server.requests if request.method == "PATCH"]
+    assert [one["Authorization"] for one in sent] == [f"Bearer {TOKEN}", "Bearer renewed"]
 
 
 def test_nothing_is_sent_in_a_dry_run(
