@@ -25,7 +25,7 @@ from ..scan import make_references as make_references
 from ..transport import Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
 from ..workers import Limits
-from .proving import prove
+from .proving import check_passed, compared
 from .proving import storage_options as storage_options
 from .telling import Detailed as Detailed
 from .telling import Doing as Doing
@@ -175,7 +175,7 @@ def stage_with(work: Work, transport: Transport, *, progress: Progress = lambda 
     if importing is not None:
         # xarray lists its engines once, which must not happen while one of them is being imported.
         importing.join()
-    return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
+    return staged_of(made, [compare_outputs(made, work.settings, progress=progress)], work.settings)
 
 
 def make(work: Work, transport: Transport, *, progress: Progress = lambda *_: None) -> Made:
@@ -195,14 +195,14 @@ def make(work: Work, transport: Transport, *, progress: Progress = lambda *_: No
     return write_outputs(references, record.files, work.destination, transport, scanned)
 
 
-def prove_outputs(
+def compare_outputs(
     made: Made,
     settings: Settings,
     *,
     share: Share = WHOLE,
     progress: Progress = lambda *_: None,
 ) -> list[Report]:
-    """Prove each output as it was written.
+    """Compare each output, as it was written, with its files.
 
     Args:
         made: the outputs.
@@ -210,15 +210,18 @@ def prove_outputs(
         share: the files whose chosen chunks are compared here.
         progress: is told of each step.
 
+    Returns:
+        The reports, up to the first one that did not pass.
+
     Raises:
-        ProofError: an output does not read back as the files do.
+        ProofError: an output does not open.
         FormatError, TransportError: a file cannot be read.
     """
     reports = []
     for output in made.outputs:
         step = f"proving {output.references.chunk_count} chunks as {output.place.output}"
         told = begin(progress, made.name, step)
-        report = prove(
+        report = compared(
             read_back(output),
             made.name,
             made.files,
@@ -230,21 +233,33 @@ def prove_outputs(
             told=told,
         )
         reports.append(report)
+        if not report.passed:
+            break
     return reports
 
 
-def staged_of(made: Made, reports_of_shares: Sequence[Sequence[Report]]) -> Staged:
+def staged_of(
+    made: Made, reports_of_shares: Sequence[Sequence[Report]], settings: Settings
+) -> Staged:
     """Return the result of staging, after the proof.
 
     Args:
         made: the outputs.
-        reports_of_shares: for each share of the proof, the reports of all outputs.
+        reports_of_shares: for each share of the proof, the reports of the outputs.
+        settings: where files are read.
+
+    Raises:
+        ProofError: an output does not read back as the files do.
+        TransportError: it does not, because the data node answers wrongly.
     """
     outputs = []
-    for output, *reports in zip(made.outputs, *reports_of_shares, strict=True):
+    for number, output in enumerate(made.outputs):
+        # A share ends with the first output that fails in it.
+        report = united([own[number] for own in reports_of_shares if number < len(own)])
+        check_passed(report, made, settings.read)
         reading = reading_of(output.references.provenance)
         name = output.place.output
-        outputs.append(Proved(name, output.size, output.sha256, united(reports), reading))
+        outputs.append(Proved(name, output.size, output.sha256, report, reading))
     references = made.references
     return Staged(tuple(outputs), made.warnings, len(references.files), references.chunk_count)
 
@@ -281,4 +296,5 @@ def stage_references(
         FormatError, StoreError: an output cannot be written.
     """
     made = write_outputs(references, files, destination, transport, scanned or {})
-    return staged_of(made, [prove_outputs(made, destination.settings, progress=progress)])
+    settings = destination.settings
+    return staged_of(made, [compare_outputs(made, settings, progress=progress)], settings)

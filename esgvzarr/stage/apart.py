@@ -24,7 +24,7 @@ from ..proof.share import Share
 from ..transport import Transport, is_url
 from ..worker_process import is_a_worker
 from ..workers import Limits, Worker
-from . import limits_of, make, prove_outputs, stage_with, staged_of
+from . import compare_outputs, limits_of, make, stage_with, staged_of
 from .telling import Detailed, Doing, Progress, in_a_told_worker, run_told
 from .work import Made, Staged, Work
 
@@ -89,21 +89,61 @@ def _staged_by_several(
         count = _count_provers(made, work.settings.proof_samples)
         made = replace(made, transport=made.transport.for_one_of(count))
         provers += [stack.enter_context(Worker(limits)) for _ in range(count - 1)]
-        threads = stack.enter_context(ThreadPoolExecutor(count))
-        for prover in provers:
-            stack.callback(prover.stop)  # This comes first: the threads wait for the processes.
-        together = _Together(progress, count)
-        others = []
-        for number, prover in enumerate(provers[1:], 1):
-            share = Share(number, count)
-            told = together.of_another(number)
-            others.append(threads.submit(_prove, prover, made, work.settings, share, told))
-        first = _prove(provers[0], made, work.settings, Share(0, count), together.of_first())
-        reports = [first, *(other.result() for other in others)]
-        together.end()
+        reports = compare_together(provers, made, work.settings, progress)
     if count > 1:
         _look_again(made, work.settings.read)
-    return staged_of(made, reports)
+    with made.transport.for_one_of(1) as own_transport:
+        return staged_of(replace(made, transport=own_transport), reports, work.settings)
+
+
+def compare_together(
+    provers: Sequence[Worker], made: Made, settings: Settings, progress: Progress
+) -> list[list[Report]]:
+    """Compare the outputs with their files in several processes, each with its share of the files.
+    If one process fails, the others are stopped.
+
+    Args:
+        provers: the processes.
+        made: the outputs.
+        settings: how they are proved.
+        progress: is told of each step.
+
+    Returns:
+        The reports of each share, passed or not.
+
+    Raises:
+        EsgvzarrError: the error of the process that failed first.
+    """
+    together = _Together(progress, len(provers))
+    errors: list[Exception] = []
+
+    def compare(number: int, told: Progress) -> list[Report]:
+        share = partial(compare_outputs, share=Share(number, len(provers)))
+        try:
+            return run_told(provers[number], share, made, settings, progress=told)
+        except Exception as error:
+            errors.append(error)  # before the others, which end now
+            _stop_all(provers)
+            raise
+
+    with ThreadPoolExecutor(len(provers)) as threads, ExitStack() as stack:
+        stack.callback(_stop_all, provers)  # This comes first: the threads wait for the processes.
+        others = [
+            threads.submit(compare, number, together.of_another(number))
+            for number in range(1, len(provers))
+        ]
+        try:
+            first = compare(0, together.of_first())
+            reports = [first, *(other.result() for other in others)]
+        except Exception as error:
+            raise errors[0] from error
+    together.end()
+    return reports
+
+
+def _stop_all(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.stop()
 
 
 def _look_again(made: Made, read: str) -> None:
@@ -131,15 +171,9 @@ def scan_for_provers(work: Work, transport: Transport, *, progress: Progress) ->
     fetch_beside_data(made.scanned, transport)
     held = sum(known.content.held for known in made.scanned.values())
     if made.references.chunk_count > MOST_SENT or held > MOST_BYTES_SENT:
-        return staged_of(made, [prove_outputs(made, work.settings, progress=progress)])
+        settings = work.settings
+        return staged_of(made, [compare_outputs(made, settings, progress=progress)], settings)
     return made
-
-
-def _prove(
-    prover: Worker, made: Made, settings: Settings, share: Share, progress: Progress
-) -> list[Report]:
-    prove_share = partial(prove_outputs, share=share)
-    return run_told(prover, prove_share, made, settings, progress=progress)
 
 
 def _count_provers(made: Made, samples: int) -> int:

@@ -17,6 +17,7 @@ from ..proof.share import WHOLE, Share
 from ..scan.damage import check_served_bytes, explained
 from ..transport import Transport, is_url
 from .telling import Told
+from .work import Made
 
 if TYPE_CHECKING:
     from ..settings import Settings  # Importing pydantic takes a quarter of a second.
@@ -85,7 +86,7 @@ def advice(
         )
 
 
-def prove(
+def compared(
     artefact: Artefact,
     name: str,
     files: Sequence[FileRecord],
@@ -97,7 +98,7 @@ def prove(
     share: Share = WHOLE,
     told: Told = lambda *_: None,
 ) -> Report:
-    """Prove an output, and return the report of the passed proof.
+    """Compare an output with its files, and return the report, passed or not.
 
     Args:
         artefact: the output as it was written.
@@ -111,13 +112,12 @@ def prove(
         told: is told how many bytes are compared, and how many there are.
 
     Raises:
-        ProofError: the references do not read back as the files do.
-        FormatError: a file cannot be read.
-        TransportError: the references do not read back because the data node answers wrongly.
+        ProofError: there are no references, or they do not open.
+        FormatError, TransportError: a file cannot be read.
     """
     nearest = _nearest(files, settings.read)
     try:
-        report = verify(
+        return verify(
             artefact,
             nearest,
             transport,
@@ -134,25 +134,39 @@ def prove(
     except ProofError:
         _check_answers(files, transport)
         raise
-    if not report.passed:
-        _check_answers(files, transport)
-        if {check.name for check in report.failures} == {DECODED}:
-            raise ProofError(
-                name,
-                f"{report.failures[0].subject}: {report.failures[0].detail}",
-                expected="a dataset that stock xarray decodes",
-                todo="Correct the attribute of the NetCDF files that the message names.",
-                code="proof-not-decoded",
-            )
-        check_served_bytes(nearest, transport)
-        first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
+
+
+def check_passed(report: Report, made: Made, read: str) -> None:
+    """Check that the proof of an output passed.
+
+    Args:
+        report: the checks of the whole proof.
+        made: the output and its files, and what reads the files.
+        read: where files are read, as the setting of that name.
+
+    Raises:
+        ProofError: the references do not read back as the files do.
+        TransportError: they do not, because the data node answers wrongly.
+    """
+    if report.passed:
+        return
+    _check_answers(made.files, made.transport)
+    if {check.name for check in report.failures} == {DECODED}:
         raise ProofError(
-            name,
-            f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
-            expected="what the NetCDF files hold, value for value",
-            todo="Nothing was published. Please report this as a bug.",
+            made.name,
+            f"{report.failures[0].subject}: {report.failures[0].detail}",
+            expected="a dataset that stock xarray decodes",
+            todo="Correct the attribute of the NetCDF files that the message names.",
+            code="proof-not-decoded",
         )
-    return report
+    check_served_bytes(_nearest(made.files, read), made.transport)
+    first = "; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failures[:3])
+    raise ProofError(
+        made.name,
+        f"{len(report.failures)} of {len(report.checks)} checks failed: {first}",
+        expected="what the NetCDF files hold, value for value",
+        todo="Nothing was published. Please report this as a bug.",
+    )
 
 
 def _check_answers(files: Sequence[FileRecord], transport: Transport) -> None:

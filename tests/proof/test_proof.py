@@ -18,7 +18,8 @@ from trust import kerchunk_scan, oracle
 
 from esgvzarr import ProofError, Settings, Transport
 from esgvzarr.output import named
-from esgvzarr.stage.proving import prove
+from esgvzarr.stage import Work, make
+from esgvzarr.stage.proving import check_passed, compared
 from esgvzarr.testing import DATASET_ID, DEFECTS
 
 Refs = dict[str, Any]
@@ -295,8 +296,10 @@ def test_references_that_do_not_read_back_are_not_published(tmp_path: Path) -> N
         with netCDF4.Dataset(path, "a") as file:
             file["lat"][0] += 1
     with Transport() as transport:
+        work = Work(oracle.record_of(paths), (), Settings())
+        made = make(work, transport, progress=lambda *_: None)
         artefact = named("json").parse(document, "test", transport)
-        files = oracle.record_of(paths).files
+        report = compared(artefact, DATASET_ID, made.files, transport, Settings(), location="test")
         with pytest.raises(ProofError, match="Nothing was published") as caught:
-            prove(artefact, DATASET_ID, files, transport, Settings(), location="test")
+            check_passed(report, made, "auto")
     assert caught.value.code == "proof-failed"

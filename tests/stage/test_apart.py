@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from proof.test_share import with_wrong_chunk
 
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Settings, Transport
-from esgvzarr.errors import TransportError, WorkerError
+from esgvzarr.errors import ProofError, TransportError, WorkerError
+from esgvzarr.model import Report
 from esgvzarr.stage import (
     Detailed,
     Doing,
@@ -22,12 +26,15 @@ from esgvzarr.stage import (
     Staged,
     Work,
     apart,
+    limits_of,
     stage_with,
+    staged_of,
     telling,
 )
 from esgvzarr.stage import staging_places as places_in
 from esgvzarr.testing import DATASET_ID, ThreddsServer, write_monthly
-from esgvzarr.testing.faults import ReplacedAfter, SlowsDown
+from esgvzarr.testing.faults import ReplacedAfter, SlowsDown, Status
+from esgvzarr.workers import Worker
 
 ID = DatasetId.parse(DATASET_ID)
 _T = TypeVar("_T")
@@ -170,6 +177,74 @@ def test_all_processes_together_keep_to_the_number_of_connections(case: Case) ->
     case.server.fault(load)
     replace(case, paths=paths, connections=2).staged(apart.staged_apart)
     assert max(load.peaks) == 2
+
+
+def compare_spoilt(count: int) -> Callable[..., Staged]:
+    """Stage references of which a chunk of the first file, and one of the second, are wrong, and
+    prove them by a number of processes.
+    """
+
+    def stage(work: Work, transport: Transport, *, progress: Progress) -> Staged:
+        made = apart.scan_for_provers(work, transport, progress=progress)
+        assert isinstance(made, Made)
+        staged = Path(made.outputs[0].place.staged)
+        document = staged.read_bytes()
+        for file in made.files[:2]:
+            document = with_wrong_chunk(document, file.name)
+        staged.write_bytes(document)
+        return staged_of(made, compared_by(count, made, work.settings), work.settings)
+
+    return stage
+
+
+def compared_by(count: int, made: Made, settings: Settings) -> list[list[Report]]:
+    with ExitStack() as stack:
+        limits = limits_of(settings)
+        provers = [stack.enter_context(Worker(limits)) for _ in range(count)]
+        return apart.compare_together(provers, made, settings, lambda *_: None)
+
+
+def test_an_error_counts_what_all_processes_found(case: Case) -> None:
+    said = []
+    for count in (1, 2):
+        with pytest.raises(ProofError) as caught:
+            case.staged(compare_spoilt(count))
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert ": 2 of 37 checks failed: " in said[0]
+
+
+@dataclass
+class Hold:
+    """Answers wait until they are let go."""
+
+    let_go: threading.Event = field(default_factory=threading.Event)
+    was_let_go: bool = True
+
+    def apply(self, asked: Any, answer: Any) -> Any:
+        self.was_let_go = self.was_let_go and self.let_go.wait(20)
+        return answer(asked)
+
+
+def test_when_one_process_fails_the_others_are_stopped(case: Case) -> None:
+    """One file is gone before the proof; the server does not answer about the other yet."""
+    paths = write_monthly(case.directory / "files", lengths=(12, 12), grid=(64, 128))
+    hold = Hold()
+
+    def stage(work: Work, transport: Transport, *, progress: Progress) -> Staged:
+        made = apart.scan_for_provers(work, transport, progress=progress)
+        assert isinstance(made, Made)
+        case.server.fault(hold, f"*{paths[0].name}")
+        case.server.fault(Status(404), f"*{paths[1].name}")
+        return staged_of(made, compared_by(2, made, work.settings), work.settings)
+
+    try:
+        with pytest.raises(TransportError) as caught:
+            replace(case, paths=paths).staged(stage)
+    finally:
+        hold.let_go.set()
+    assert caught.value.code == "transport-http-404"
+    assert hold.was_let_go
 
 
 @pytest.mark.parametrize("of", ["scanning", "proving"])
