@@ -28,6 +28,9 @@ _OTHER_NAMES = {
     "degrees_east": "degree_east|degree_e|degrees_e|degreee|degreese|degreeeast",
 }
 _WORDS = {word: name for name, words in _OTHER_NAMES.items() for word in words.split("|")}
+_NAME = r"(?P<name>[A-Za-z_%]+)\^?(?P<power>[+-]?[0-9]+)?"
+_DECIMAL = r"(?P<number>[0-9.]+(?:[eE][+-]?[0-9]+)?)"
+_FACTOR = re.compile(f"(?P<over>/?)(?:{_NAME}|{_DECIMAL})")
 
 
 def same_units(a: Any, b: Any) -> bool:
@@ -37,22 +40,60 @@ def same_units(a: Any, b: Any) -> bool:
     return a.split() == b.split() or _reduced(a) == _reduced(b)
 
 
-def _reduced(units: str) -> list[tuple[str, int, int]] | float | str:
-    """Return the factors in alphabetical order, each once, with their powers; the text itself if it
-    is not a product.
+_Reduced = tuple[float, list[tuple[str, int, int]]]
+
+
+def _reduced(units: str) -> _Reduced | float | str:
+    """Return the number, and the factors in alphabetical order, each once, with their powers; the
+    number alone if there are no factors; the text itself if it is not a product.
     """
-    text = re.sub(r"\s*/\s*", " /", units.strip())
+    scale = 1.0
     totals: dict[tuple[str, int], int] = {}
-    for word in re.split(r"[\s.*]+(?!\d)", re.sub(r"\*\*", "^", text)):
-        parts = re.fullmatch(r"(/?)([A-Za-z_%]+)\^?([+-]?[0-9]+)?", word)
-        if parts is None:
-            return _number(" ".join(units.split()) or "1")
-        sign = -1 if parts[1] else 1
-        name = _WORDS.get(parts[2].lower(), parts[2]) if len(parts[2]) > 1 else parts[2]
-        power = sign * int(parts[3] or 1)
-        side = 1 if power > 0 else -1  # kg kg-1 is not cancelled.
-        totals[name, side] = totals.get((name, side), 0) + power
-    return sorted((name, side, power) for (name, side), power in totals.items())
+    for word in _words(units):
+        factor, power = _factor(word)
+        if factor == "":
+            return _number(" ".join(units.split()))
+        if isinstance(factor, float):
+            scale *= factor**power
+        else:
+            side = 1 if power > 0 else -1  # kg kg-1 is not cancelled.
+            totals[factor, side] = totals.get((factor, side), 0) + power
+    if not totals:
+        return scale
+    return scale, sorted((name, side, power) for (name, side), power in totals.items())
+
+
+def _factor(word: str) -> tuple[str | float, int]:
+    """Return a factor and its power. The factor is empty if the word is none."""
+    parts = _FACTOR.fullmatch(word)
+    if parts is None or parts["name"] in ("since", "after", "from", "ref"):
+        return "", 0
+    sign = -1 if parts["over"] else 1
+    if parts["number"]:
+        number = _number(parts["number"])
+        return (number, sign) if isinstance(number, float) and number else ("", 0)
+    name = parts["name"]
+    known = _WORDS.get(name.lower(), name) if len(name) > 1 else name
+    return known, sign * int(parts["power"] or 1)
+
+
+def _words(units: str) -> list[str]:
+    """Split a product into its factors. Those by which it is divided, also if they are in brackets
+    after a slash, begin with a slash.
+    """
+    text = re.sub(r"\s+per\s+", "/", units.strip(), flags=re.IGNORECASE).replace("**", "^")
+    text = re.sub(r"/\s*\(([^()/]+)\)", lambda found: _divided(found[1]), text)
+    return _split(re.sub(r"\s*/\s*", " /", text))
+
+
+def _divided(product: str) -> str:
+    """Return a product with a slash before each factor."""
+    return " ".join(f" /{factor} " for factor in _split(product))
+
+
+def _split(product: str) -> list[str]:
+    """Split at spaces, asterisks, and points that are not in a number."""
+    return [word for word in re.split(r"[\s*]+|(?<![0-9])\.|\.(?![0-9])", product) if word]
 
 
 def _number(text: str) -> float | str:

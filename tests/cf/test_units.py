@@ -25,6 +25,15 @@ from esgvzarr.cf import units_meaning
         ("", "1"),
         ("1e-3", "0.001"),
         ("m2", "m m"),
+        ("s-1", "1/s"),
+        ("s-1", "1 s-1"),
+        ("s-1", "1. / sec"),
+        ("s-1", "1 per second"),
+        ("kg m-2 s-1", "kg/(m2 s)"),
+        ("kg m-2 s-1", "kg / ( m2.s ) "),
+        ("W m-2", "watts per meter2"),
+        ("1e-3 kg m-2", "0.001 kg/m2"),
+        ("1e-3", "1/1000"),
     ],
 )
 def test_these_mean_the_same(one: str, other: str) -> None:
@@ -47,6 +56,16 @@ def test_these_mean_the_same(one: str, other: str) -> None:
         ("degrees_north", "degrees"),
         ("days since 1850-01-01", "days since 1851-01-01"),
         ("log(re 1 mW)", "mW"),
+        ("1/s", "s"),
+        ("1/s", "2/s"),
+        ("1/s", "1"),
+        ("0/s", "0 s"),
+        ("m 2", "m2"),
+        ("m ** 2", "m 2"),
+        ("kg/(m2 s", "kg/(m2 s)"),
+        ("kg/m2 s", "kg/(m2 s)"),
+        ("kg/(m2/s)", "kg/(m2 s)"),
+        ("days since 1850 1", "days since 1 1850"),
     ],
 )
 def test_these_do_not(one: str, other: str) -> None:

@@ -18,6 +18,10 @@ ONE_UNIT = [
     ["degrees_north", "degree_north", "degreesN"],
     ["%", "percent"],
     ["mol/s", "mol s-1"],
+    ["s-1", "1/s", "1 s-1", "1. / sec", "1 per second", "1.0 s-1"],
+    ["kg m-2 s-1", "kg/(m2 s)", "kg / ( m2.s ) ", "kg/(s*m**2)"],
+    ["1e-3 kg m-2", "0.001 kg/m2"],
+    ["1e-3", "1/1000"],
     ["no unit at all!", "no  unit at all!"],
 ]
 OTHERS = [
@@ -34,6 +38,16 @@ OTHERS = [
     ("k", "K"),
     ("1", "1e-3"),
     ("1", "%"),
+    ("1/s", "s"),
+    ("1/s", "2/s"),
+    ("1/s", "1"),
+    ("0/s", "0 s"),
+    ("m 2", "m2"),
+    ("m ** 2", "m 2"),
+    ("kg/(m2 s", "kg/(m2 s)"),
+    ("kg/m2 s", "kg/(m2 s)"),
+    ("kg/(m2/s)", "kg/(m2 s)"),
+    ("days since 1850 1", "days since 1 1850"),
     ("days since 2000-01-01", "days since 2001-01-01"),
 ]
 
