@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from .paths import read_path, state_of_path, too_large
 from .ranges import COALESCE_GAP as COALESCE_GAP
 from .ranges import Range as Range
 from .ranges import Span, coalesce
+from .round import Round
 from .urls import host_of as host_of
 from .urls import is_url as is_url
 from .validators import State, States
@@ -240,28 +241,48 @@ class Transport:
         location_of: Callable[[_W], str] = str,
     ) -> list[_T]:
         """Call ``read`` for each item; items over HTTP form one round, and are read all at once."""
-        numbers = range(len(wanted))
-        far = [number for number in numbers if is_url(location_of(wanted[number]))]
-        near = sorted(set(numbers).difference(far))
-        self.rounds += bool(far)
-        started = {number: self._threads.submit(read, wanted[number]) for number in far}
+        far = Round(self._threads, lambda number: read(wanted[number]))
+        near = []
+        for number, one in enumerate(wanted):
+            location = location_of(one)
+            if is_url(location):
+                far.add(self._http().in_flight_to(location), number)
+            else:
+                near.append(number)
+        self.rounds += len(near) < len(wanted)
         found: dict[int, _T] = {}
+        try:
+            far.start()
+            for results in (
+                self._read_near(near, lambda number: read(wanted[number])),
+                far.results(),
+            ):
+                for number, result in results:
+                    found[number] = result
+                    self._told(len(found), len(wanted))
+            return [found[number] for number in range(len(wanted))]
+        finally:
+            far.stop()
+
+    def _read_near(
+        self, numbers: Sequence[int], read: Callable[[int], _T]
+    ) -> Iterator[tuple[int, _T]]:
+        """Read items from disk; yield the number and the result of each."""
+        started: list[tuple[int, Future[_T]]] = []
         slow = False
         try:
-            for number in near:
+            for number in numbers:
                 if slow:
-                    started[number] = self._disk_threads.submit(read, wanted[number])
+                    started.append((number, self._disk_threads.submit(read, number)))
                     continue
                 begun = time.perf_counter()
-                found[number] = read(wanted[number])
+                result = read(number)
                 slow = time.perf_counter() - begun > _SLOW_READ_S
-                self._told(len(found), len(wanted))
-            for number, future in started.items():
-                found[number] = future.result()
-                self._told(len(found), len(wanted))
-            return [found[number] for number in numbers]
+                yield number, result
+            for number, future in started:
+                yield number, future.result()
         finally:
-            for future in started.values():
+            for _, future in started:
                 future.cancel()
 
     def forget(self, locations: Iterable[str]) -> None:

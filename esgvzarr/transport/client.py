@@ -18,7 +18,7 @@ import urllib3
 
 from ..errors import TransportError
 from .allowed_hosts import AllowedHosts
-from .answers import drop, is_empty, lost, read_body, redirected, status_error
+from .answers import drop, is_empty, lost, read_body, redirected, seconds, status_error
 from .connections import NAMED_POOLS, PUBLIC_POOLS, tls_context, usual_tls_context
 from .heads import Answer
 from .in_flight import InFlight
@@ -171,19 +171,11 @@ class Client:
         Raises:
             TransportError: the host is not allowed, or its answer is not the range.
         """
-        in_flight = self._in_flight_to(url)
-        with (
-            in_flight.slot(),
-            self._get(url, {"Range": f"bytes={start}-{stop - 1}"}, in_flight) as answer,
-        ):
-            response, moved_to = answer
+        with self._get(url, {"Range": f"bytes={start}-{stop - 1}"}) as (response, moved_to):
             if shorter and is_empty(response):
                 return b"", State.of_answer(0, response.headers), moved_to
             if response.status != 206:
-                error = status_error(url, response.status, response.headers)
-                if response.status in (429, 503):
-                    in_flight.refused(error.retry_after_s)
-                raise error
+                raise status_error(url, response.status, response.headers)
             match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
             first, last, size = map(int, match.groups()) if match else (-1, -1, -1)
             expected = min(stop, size) if shorter else stop
@@ -212,8 +204,15 @@ class Client:
             )
         return body, State.of_answer(size, response.headers), moved_to
 
-    def _in_flight_to(self, url: str) -> InFlight:
-        host = host_of(url)
+    def in_flight_to(self, url: str) -> InFlight:
+        """Return the number of requests in flight to the host of a URL.
+
+        Texts that are no URL share one number; the request fails later.
+        """
+        try:
+            host = host_of(url)
+        except TransportError:
+            host = ""
         with self._lock:
             known = self._in_flight.get(host)
             if known is None:
@@ -222,15 +221,32 @@ class Client:
 
     @contextmanager
     def _get(
-        self, url: str, headers: dict[str, str], in_flight: InFlight | None = None
+        self, url: str, headers: dict[str, str]
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """Send a GET that follows redirects within the host only; give the answer with its body
-        unread, and the target of a redirect.
+        """Send a GET when one more request may be in flight, and follow redirects within the host
+        only; give the answer with its body unread, and the target of a redirect.
         """
-        sent_at = time.monotonic()
-        response = self._open(url, headers)
-        if in_flight is not None and response.status not in (429, 503):
-            in_flight.answered(sent_at, time.monotonic() - sent_at)
+        in_flight = self.in_flight_to(url)
+        with in_flight.slot():
+            sent_at = time.monotonic()
+            response = self._open(url, headers)
+            if response.status not in (429, 503):
+                in_flight.answered(sent_at, time.monotonic() - sent_at)
+            response, target = self._followed(url, headers, response)
+            try:
+                if response.status in (429, 503):
+                    in_flight.refused(seconds(response.headers.get("Retry-After", "")))
+                _check_no_page(url, response)
+                yield response, target
+            finally:
+                drop(response)
+
+    def _followed(
+        self, url: str, headers: dict[str, str], response: urllib3.BaseHTTPResponse
+    ) -> tuple[urllib3.BaseHTTPResponse, str]:
+        """Follow redirects within the host; return the last answer, and where it came from, which
+        is empty without a redirect.
+        """
         target = ""
         for followed in range(_MOST_REDIRECTS + 1):
             place = response.get_redirect_location()
@@ -246,21 +262,7 @@ class Client:
             ):
                 raise redirected(url, target)
             response = self._open(target, headers)
-        try:
-            if response.status in (200, 206) and "html" in response.headers.get("Content-Type", ""):
-                raise TransportError(
-                    url,
-                    "answered with an HTML page",
-                    expected="the file itself",
-                    todo=(
-                        "Access may be restricted (a login page), or the URL may be wrong: "
-                        "open it in a browser."
-                    ),
-                    code="transport-html",
-                )
-            yield response, target
-        finally:
-            drop(response)
+        return response, target
 
     def _open(
         self,
@@ -317,6 +319,21 @@ class Client:
         )
         pool.pool_classes_by_scheme = NAMED_POOLS if named else PUBLIC_POOLS
         return pool
+
+
+def _check_no_page(url: str, response: urllib3.BaseHTTPResponse) -> None:
+    """Refuse an HTML page in place of a file."""
+    if response.status in (200, 206) and "html" in response.headers.get("Content-Type", ""):
+        raise TransportError(
+            url,
+            "answered with an HTML page",
+            expected="the file itself",
+            todo=(
+                "Access may be restricted (a login page), or the URL may be wrong: open it in a "
+                "browser."
+            ),
+            code="transport-html",
+        )
 
 
 def _target(url: str, place: str) -> str:

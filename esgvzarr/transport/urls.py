@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import urljoin
 
@@ -54,8 +55,9 @@ def is_url(location: str) -> bool:
     return location.startswith(("http://", "https://"))
 
 
+@lru_cache(maxsize=4096)
 def parse_url(text: str) -> Url:
-    """Return the parts of a URL.
+    """Return the parts of a URL. Each request parses its URL several times.
 
     Raises:
         TransportError: ``transport-bad-url``; the text is not a URL, or one that parsers read
