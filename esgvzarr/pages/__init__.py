@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from ..errors import (
 from ..model import Report
 from ..output import is_json, is_stock_json, of_place, protocol_of, provenance_at, suffixes
 from ..output.disk_errors import writing
+from ..output.parts import measure
 from ..output.placing import remove_leftovers, staging
 from ..output.protocol import UNREADABLE
 from ..transport import Transport
 from ..transport.paths import path_error
-from .facts import AnotherDocumentError, PageFacts, facts_of, read_facts
+from .facts import AnotherDocumentError, PageFacts, ProofFacts, facts_of, read_facts
 from .html import LISTED, dataset_page, directory_page
 from .trees import OpenedTree, hosts_of
 
@@ -75,7 +77,8 @@ def write_page(
     Args:
         reference: path of ``<DSID>.json``, or of another output.
         href: its public URL; empty if it is not served.
-        report: its proof.
+        report: its proof; without it, the page keeps what the existing page states about a proof of
+            the same bytes.
 
     Raises:
         SourceError: it is not a reference file by esgvzarr, or too large for a browser.
@@ -90,7 +93,29 @@ def write_page(
         facts = read_facts(document, str(path), report)
     else:
         facts = _facts_of_output(path, report)
+    facts = replace(facts, proof=_proof_of_bytes(path, facts.proof))
     return _put(page_path(path), dataset_page(facts, href, path.name, _page_with_map(path)))
+
+
+def _proof_of_bytes(path: Path, proof: ProofFacts | None) -> ProofFacts | None:
+    """Return a proof with the hash of the references, or the one that their page states about
+    references with this hash.
+    """
+    sha256 = measure(path)[1]
+    if proof is not None:
+        return replace(proof, sha256=sha256)
+    page = page_path(path)
+    if not page.is_file():
+        return None
+    with _reading(page):
+        said = _entry_of(page) or {}
+    match said:
+        case {
+            "proved": str(created),
+            "proof": {"sha256": of, "checks": int(n), "tools": str(tools)},
+        }:
+            return ProofFacts(created, n, tools, sha256) if of == sha256 else None
+    return None
 
 
 def _check_size(path: Path) -> None:

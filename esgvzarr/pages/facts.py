@@ -73,6 +73,8 @@ class ProofFacts:
     """UTC, ISO 8601."""
     checks: int
     tools: str
+    sha256: str = ""
+    """SHA-256 of the references that were proved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,9 +134,13 @@ def index_entry(facts: PageFacts) -> dict[str, Any]:
     return {"id": facts.dataset_id, "facets": dict(facts.facets), "summary": summary_of(facts)}
 
 
-def state_of(facts: PageFacts, href: str) -> dict[str, str]:
+def state_of(facts: PageFacts, href: str) -> dict[str, Any]:
     """Return what a page was made from; if it differs, the page must be written again."""
-    return {"href": href, "proved": facts.proof.created if facts.proof else ""}
+    proof = facts.proof
+    if proof is None:
+        return {"href": href, "proved": ""}
+    about = {"sha256": proof.sha256, "checks": proof.checks, "tools": proof.tools}
+    return {"href": href, "proved": proof.created, "proof": about}
 
 
 def summary_of(facts: PageFacts) -> str:

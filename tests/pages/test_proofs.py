@@ -84,6 +84,25 @@ def test_the_proof_of_other_bytes_is_not_told(generated: Path, config: Path) -> 
     assert WITHOUT in page_of(generated)
 
 
+def test_a_page_that_is_renewed_without_the_ledger_keeps_the_proof_of_the_same_bytes(
+    generated: Path, config: Path, tmp_path: Path
+) -> None:
+    run("pages", generated, "--config", config)
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text(json.dumps({"esgvzarr": {"ledger": str(tmp_path / "other.sqlite")}}))
+    before = page_of(generated)
+    run("pages", generated, "--url", "https://node.example/zarr", "--config", elsewhere)
+    assert page_of(generated) != before
+    assert_proved(page_of(generated))
+    os.utime(generated / NAME)
+    run("pages", generated, "--config", elsewhere)
+    assert_proved(page_of(generated))
+    reference = generated / NAME
+    reference.write_text(reference.read_text().replace("K", "k", 1))
+    run("pages", generated, "--config", elsewhere)
+    assert WITHOUT in page_of(generated)
+
+
 def test_a_page_is_renewed_when_its_directory_gets_a_url(generated: Path, config: Path) -> None:
     """A page draws a map where the reference file is served; without URL the page keeps its own."""
     run("pages", generated, "--config", config)
