@@ -18,9 +18,8 @@ from ..generate import make_transport, plan_staged
 from ..indexes import Index, record_in
 from ..model import DatasetRecord, ReferenceFile
 from ..outcome import Outcome, Planned, Verb, failure
-from ..output import Reading, of_place
-from ..stage import Work, staging_places
-from ..stage.apart import staged_apart
+from ..output import Reading
+from ..stage import staging_places
 from ..transport import Transport
 from .add import access_link, place
 from .address import open_index
@@ -107,8 +106,7 @@ def plan_files(
     with staging_places(
         record.id, target.directory, means.settings, href=target.href, aside=True
     ) as places:
-        work = Work(record, places, means.settings)
-        staged = staged_apart(work, transport, progress=means.progress)
+        staged = means.staged(record, places, transport)
         references = plan_staged(staged, places, force=target.force)
     readings = [proved.reading for proved in staged.outputs]
     return tuple(map(PlannedFile, references, readings))
@@ -125,8 +123,7 @@ def _link_lines(
     settings = means.settings
     if not task.path:
         place(task.record, settings)  # Raises the reason why there is no path.
-    outputs = settings.outputs_from(of_place(task.path).name)
-    means = replace(means, settings=settings.with_outputs(outputs))
+    means = means.for_outputs_from(task.path)
     target = Target(Path(task.path).parent, task.href, task.force)
     files = plan_files(task.record, target, transport, means)
     before: Record = plan.record or index.to_be(task.record)

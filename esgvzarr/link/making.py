@@ -13,11 +13,9 @@ from ..generate import add_page, place_staged
 from ..indexes import Index
 from ..model import DatasetRecord
 from ..outcome import Verb, Written
-from ..output import of_place
 from ..output.placing import remove_leftovers
 from ..proof import read_artefact
-from ..stage import Place, Staged, Work, held, places_for
-from ..stage.apart import staged_apart
+from ..stage import Place, Staged, held, places_for
 from ..transport import Transport
 from .add import place
 from .attempt import Attempt
@@ -73,19 +71,14 @@ class StagingArea:
         return self._staged[task.path]
 
     def _stage(self, task: Task, transport: Transport) -> None:
-        settings = self.means.settings
-        settings = settings.with_outputs(settings.outputs_from(of_place(task.path).name))
+        means = self.means.for_outputs_from(task.path)
         directory = Path(task.path).parent
         places = []
-        for place_of_one in places_for(task.record.id, directory, settings, href=task.href):
+        for place_of_one in places_for(task.record.id, directory, means.settings, href=task.href):
             self.release(place_of_one.path)
             stack = self._held[place_of_one.path] = ExitStack()
             places.append(stack.enter_context(held(place_of_one)))
-        work = Work(task.record, tuple(places), settings)
-        if self.means.stager is not None:
-            staged = self.means.stager(work)
-        else:
-            staged = staged_apart(work, transport, progress=self.means.progress)
+        staged = means.staged(task.record, tuple(places), transport)
         for proved, one in zip(staged.outputs, places, strict=True):
             self._staged[one.path] = (replace(staged, outputs=(proved,)), one)
 

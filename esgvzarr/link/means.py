@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import esgpublish
 from ..generate import Progress, Stager
 from ..indexes import Index
+from ..model import DatasetRecord
+from ..output import of_place
 from ..settings import Settings
+from ..stage import Place, Staged, Work
+from ..stage.apart import staged_apart
+from ..transport import Transport
 
 
 def tell_no_one(dataset_id: str, step: str) -> None:
@@ -35,3 +40,26 @@ class Means:
     """
     record: Mapping[str, Any] | None = None
     """The index's record of the dataset, if it was read since the dataset was claimed."""
+
+    def for_outputs_from(self, path: str) -> Means:
+        """Return the same means, with the outputs from that of a path on."""
+        outputs = self.settings.outputs_from(of_place(path).name)
+        return replace(self, settings=self.settings.with_outputs(outputs))
+
+    def staged(
+        self, record: DatasetRecord, places: tuple[Place, ...], transport: Transport
+    ) -> Staged:
+        """Scan a dataset, and stage and prove its outputs.
+
+        Args:
+            record: the dataset.
+            places: where each output is staged.
+            transport: reads the dataset's files.
+
+        Raises:
+            EsgvzarrError: the outputs cannot be made; the error says why.
+        """
+        work = Work(record, places, self.settings)
+        if self.stager is not None:
+            return self.stager(work)
+        return staged_apart(work, transport, progress=self.progress)
