@@ -18,11 +18,12 @@ import urllib3
 
 from ..errors import TransportError
 from .allowed_hosts import AllowedHosts
-from .answers import drop, is_empty, lost, read_body, redirected, seconds, status_error
+from .answers import redirected, seconds, status_error
 from .connections import NAMED_POOLS, PUBLIC_POOLS, tls_context, usual_tls_context
 from .heads import Answer
 from .in_flight import InFlight
 from .paths import too_large
+from .responses import drop, is_empty, lost, read_body
 from .urls import host_of, join_url, parse_url
 from .validators import State
 

@@ -19,16 +19,13 @@ from typing import Any
 import urllib3
 
 from ..errors import SettingsError, TransportError
+from .answers import SLOWEST
 from .public_addresses import check_address, check_name
 
 _LONGEST_HEAD = 2**20
 _LONGEST_BODY = 4 * 2**30
 """The most bytes that are received of an answer."""
 _BUFFER = 64 * 1024
-SLOWEST = 16 * 1024
-"""The least bytes per second, counted after the time that a server may take to answer. It limits
-the duration of every answer.
-"""
 
 
 class TooSlowError(TimeoutError):

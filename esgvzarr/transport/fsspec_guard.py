@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import TransportError
 from . import Transport
-from .answers import encoded_error, files_limit_error, status_error
-from .connections import SLOWEST
+from .answers import SLOWEST, encoded_error, files_limit_error, status_error
 from .in_flight import LONGEST_PAUSE_S
 from .public_addresses import check_address, check_name
 from .urls import parse_url
