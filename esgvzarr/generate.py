@@ -16,7 +16,6 @@ from .errors import EsgvzarrError
 from .model import DatasetId, DatasetRecord, FileRecord, ReferenceFile, Report
 from .outcome import Verb, Written
 from .output.placing import plan_reference, write_reference
-from .pages import ProofOf, renew_page, write_pages
 from .permissions import absolute
 from .proof import read_artefact, referenced_urls, verify
 from .stage import Place, Staged, Work, places_of, staging_places
@@ -32,6 +31,7 @@ from .transport import Transport, host_of, is_url
 from .workers import in_a_worker
 
 if TYPE_CHECKING:
+    from .pages import ProofOf
     from .settings import Settings  # pydantic costs a quarter of a second
 
 _log = logging.getLogger(__name__)
@@ -83,6 +83,8 @@ def add_page(made: Written, settings: Settings, proof_of: ProofOf = lambda _: No
         settings: say where the references are served.
         proof_of: finds the proof of references that an earlier run proved.
     """
+    from .pages import renew_page  # Local references have no page.
+
     for reference, report in made.proved:
         href = reference.href if is_url(reference.href) else served_url(reference.path, settings)
         if not href:
@@ -109,6 +111,8 @@ def index_pages(
         settings: say where it is served.
         proof_of: finds the proof of references.
     """
+    from .pages import write_pages
+
     url = served_url(directory, settings)
     if not (settings.pages and url and directory.is_dir()):
         return None

@@ -22,7 +22,7 @@ from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.output.parts import measure
 from esgvzarr.reader.indexes import _read_catalogue
 from esgvzarr.settings import Settings
-from esgvzarr.sources.records import files_at
+from esgvzarr.sources.plain_files import files_at
 from esgvzarr.testing import DATASET_ID
 from esgvzarr.transport import Transport
 

@@ -15,7 +15,7 @@ from ..directories import entries, matching
 from ..errors import SourceError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..sources import dataset_ids, is_plain, read_source, with_local_paths
-from ..sources.records import files_at, from_locations
+from ..sources.plain_files import files_at, from_locations
 from ..transport import Transport, host_of, is_url
 from ..transport.hosts import allow_hosts
 from .spec import Source, Spec

@@ -16,9 +16,7 @@ from ..errors import SourceError
 from ..model import DatasetId, DatasetRecord
 from ..transport import Transport, host_of, is_url
 from .names import is_netcdf_name
-from .records import from_locations, from_mapfile, from_records, from_stac_item
-from .thredds import catalogue_address, read_catalogue
-from .thredds_page import parse_catalogue
+from .plain_files import from_locations
 from .versions import named_by_version as named_by_version
 from .versions import of_own_version as of_own_version
 
@@ -71,6 +69,10 @@ def read_source(
 def _read_one(
     source: str, dataset_id: DatasetId | None, transport: Transport, data_paths: Mapping[str, str]
 ) -> DatasetRecord:
+    # Plain files need none of these modules, which take long to import.
+    from .records import from_mapfile, from_records, from_stac_item
+    from .thredds import read_catalogue
+
     if _is_catalogue_page(source):
         return read_catalogue(source, transport, dataset_id)
     content = transport.read_document(source)
@@ -116,6 +118,8 @@ def from_index(documents: Sequence[Mapping[str, Any]], dataset_id: DatasetId) ->
     Raises:
         SourceError: the documents do not describe one whole dataset, or it is retracted.
     """
+    from .records import from_records, from_stac_item
+
     if len(documents) == 1 and documents[0].get("type") == "Feature":
         return from_stac_item(documents[0], dataset_id)
     return from_records(documents, dataset_id=dataset_id)
@@ -132,6 +136,9 @@ def dataset_ids(source: str, transport: Transport) -> list[DatasetId]:
         transport.allow(host_of(source), named=True)
     if is_plain(source):
         return []
+    from .thredds import catalogue_address
+    from .thredds_page import parse_catalogue
+
     page = catalogue_address(source)
     content = transport.read_document(page)
     kind = recognise(content, source)

@@ -1,4 +1,4 @@
-"""Read publication records, STAC items, mapfiles and plain files into ``DatasetRecord``.
+"""Read publication records, STAC items and mapfiles into ``DatasetRecord``.
 
 pydantic parses data from outside into frozen records. Facts that a source states are never
 computed: the URLs are those that were published, not ones built from roots and templates. A source
@@ -7,22 +7,18 @@ that describes only a part of a dataset is refused.
 
 from __future__ import annotations
 
-import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ..directories import entries
-from ..errors import SourceError, TransportError
+from ..errors import SourceError
 from ..model import DatasetId, DatasetRecord, FileRecord
-from ..transport import host_of, is_url
-from ..transport.urls import parse_url
-from .names import check_all_netcdf, is_data_name, is_netcdf_name
+from ..transport import host_of
+from .names import is_data_name
+from .plain_files import checked_record, checked_url, dataset_of_files, file_of_path, name_of_url
 
 
 def _only(value: object) -> object:
@@ -30,14 +26,6 @@ def _only(value: object) -> object:
     unchanged.
     """
     return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def _url(text: str) -> str:
-    try:
-        parse_url(text)
-    except TransportError as error:
-        raise ValueError(f"{error.found}: should be {error.expected}") from error
-    return text
 
 
 _Text = Annotated[str, BeforeValidator(_only), Field(min_length=1)]
@@ -54,7 +42,7 @@ _Host = Annotated[
 _Hex = Annotated[str, BeforeValidator(_only), Field(pattern=r"^[0-9A-Fa-f]{8,}$")]
 _Count = Annotated[int, BeforeValidator(_only), Field(ge=0, lt=2**63)]
 _Flag = Annotated[bool, BeforeValidator(_only)]
-_Url = Annotated[str, AfterValidator(_url)]
+_Url = Annotated[str, AfterValidator(checked_url)]
 _Texts = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
@@ -169,7 +157,7 @@ def from_records(
             chosen, f"{len(own)} File records", f"number_of_files, {dataset.number_of_files}"
         )
     records = tuple(_file_of(file, paths or {}) for file in own)
-    return _whole(
+    return checked_record(
         DatasetRecord(chosen, dataset.data_node, records, replica=dataset.replica, pid=dataset.pid)
     )
 
@@ -216,7 +204,7 @@ def _file_of(document: _FileDocument, paths: Mapping[str, str]) -> FileRecord:
     triples = [text.split("|") for text in document.url]
     urls = [triple[0] for triple in triples if triple[1:] == ["application/netcdf", "HTTPServer"]]
     try:
-        url = _url(urls[0]) if urls else ""
+        url = checked_url(urls[0]) if urls else ""
     except ValueError as error:
         raise SourceError(document.title, f"URL {urls[0]!r} {error}", code="source-url") from error
     if not url:
@@ -271,7 +259,7 @@ def from_stac_item(item: Any, dataset_id: DatasetId | None = None) -> DatasetRec
             expected="one data node",
             code="source-several",
         )
-    return _whole(
+    return checked_record(
         DatasetRecord(chosen, "".join(nodes), files, pid=_ending(item["properties"], ":pid"))
     )
 
@@ -319,7 +307,7 @@ def _file_of_asset(asset: _Asset, tracking_id: str | None) -> FileRecord:
     if checksum is not None and checksum.startswith("1220") and len(checksum) == 4 + 64:
         checksum = checksum[4:].lower()
         kind = "SHA256"
-    return FileRecord(_name_of(asset.href), asset.href, asset.size, checksum, kind, tracking_id)
+    return FileRecord(name_of_url(asset.href), asset.href, asset.size, checksum, kind, tracking_id)
 
 
 def _ending(values: Mapping[str, Any], suffix: str) -> str | None:
@@ -358,7 +346,7 @@ def from_mapfile(
             found, file = _map_line(line, f"{name}, line {number}", data_paths)
             files.setdefault(found, []).append(file)
     chosen = _choose(list(files), dataset_id, name)
-    return _of_files(chosen, files[chosen])
+    return dataset_of_files(chosen, files[chosen])
 
 
 def _map_line(
@@ -381,92 +369,8 @@ def _map_line(
             subject, f"{error.subject} is {error.found}", expected=error.expected, code=error.code
         ) from error
     parsed = _parse(_MapLine, {**dict(pairs), "path": cells[1], "size": cells[2]}, subject)
-    file = _file_of_path(parsed.path, data_paths, parsed.size)
+    file = file_of_path(parsed.path, data_paths, parsed.size)
     return dataset_id, replace(file, checksum=parsed.checksum, checksum_type=parsed.checksum_type)
-
-
-def from_locations(
-    locations: Sequence[str],
-    dataset_id: DatasetId | None,
-    *,
-    data_paths: Mapping[str, str] | None = None,
-) -> DatasetRecord:
-    """Read plain NetCDF files by URL or path; a directory stands for the NetCDF files in it.
-
-    Raises:
-        SourceError: no dataset id is given, a path does not exist, a directory holds no files, or a
-            file is named twice.
-    """
-    if dataset_id is None:
-        raise SourceError(
-            ", ".join(locations[:3]) or "no files",
-            "plain files do not say to which dataset they belong",
-            todo="Give --dataset-id <DSID>.",
-            code="source-dataset-id-missing",
-        )
-    return _of_files(dataset_id, files_at(locations, data_paths or {}))
-
-
-def files_at(locations: Sequence[str], data_paths: Mapping[str, str]) -> list[FileRecord]:
-    """Return NetCDF files by URL or path; a directory stands for the NetCDF files in it.
-
-    Raises:
-        SourceError: a path does not exist, or a URL is invalid.
-    """
-    files: list[FileRecord] = []
-    for location in locations:
-        files += _files_at(location, data_paths)
-    return files
-
-
-def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:
-    if is_url(location):
-        return [_file_of_url(location)]
-    if os.path.isdir(location):
-        paths = [path for path in entries(Path(location)) if path.is_file()]
-        check_all_netcdf((path.name for path in paths), location)
-        return [
-            _file_of_path(str(path), data_paths, path.stat().st_size)
-            for path in paths
-            if is_netcdf_name(path.name) and not path.name.startswith(".")
-        ]
-    if os.path.isfile(location):
-        return [_file_of_path(location, data_paths, os.path.getsize(location))]
-    raise SourceError(
-        location,
-        "no such file or directory",
-        expected="an http(s) URL or a path",
-        code="source-none",
-    )
-
-
-def _file_of_url(url: str) -> FileRecord:
-    try:
-        return FileRecord(_name_of(url), _url(url))
-    except ValueError as error:
-        raise SourceError(url, str(error), code="source-url") from error
-
-
-def _file_of_path(path: str, data_paths: Mapping[str, str], size: int) -> FileRecord:
-    absolute = os.path.abspath(path)
-    return FileRecord(
-        os.path.basename(absolute), _url_of(absolute, data_paths), size, path=absolute
-    )
-
-
-def _url_of(path: str, data_paths: Mapping[str, str]) -> str:
-    """Return the published URL of a local file, or its path if `data_paths` gives none."""
-    for directory, prefix in sorted(
-        data_paths.items(), key=lambda pair: len(pair[0].rstrip("/")), reverse=True
-    ):
-        root = os.path.normpath(directory).rstrip("/") + "/"
-        if path.startswith(root):
-            return f"{prefix.rstrip('/')}/{quote(path.removeprefix(root))}"
-    return path
-
-
-def _name_of(url: str) -> str:
-    return unquote(urlsplit(url).path).rpartition("/")[2]
 
 
 def _choose(found: Sequence[DatasetId], asked: DatasetId | None, subject: str) -> DatasetId:
@@ -496,41 +400,6 @@ def _choose(found: Sequence[DatasetId], asked: DatasetId | None, subject: str) -
             code="source-several",
         )
     return found[0]
-
-
-def _of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> DatasetRecord:
-    """Return the dataset of files that no record describes; its data node is the host of their
-    URLs.
-    """
-    hosts = sorted({host_of(file.url) if is_url(file.url) else "" for file in files})
-    if len(hosts) > 1:
-        found = "files are on " + ", ".join(host or "this machine" for host in hosts)
-        todo = "Give the files of one data node, or set `data_paths` for all of their directories."
-        raise SourceError(
-            str(dataset_id), found, expected="one data node", todo=todo, code="source-several"
-        )
-    return _whole(DatasetRecord(dataset_id, "".join(hosts), tuple(files)))
-
-
-def _whole(record: DatasetRecord) -> DatasetRecord:
-    """Return the record if it has files, each of them once. Files are identified by URL, because
-    two directories may hold files of the same name.
-    """
-    seen: set[str] = set()
-    for file in record.files:
-        if file.url in seen:
-            raise SourceError(
-                str(record.id),
-                f"has {file.url} twice",
-                expected="each file once",
-                code="source-duplicate",
-            )
-        seen.add(file.url)
-    if not record.files:
-        raise SourceError(
-            str(record.id), "has no NetCDF files", expected="at least one", code="source-none"
-        )
-    return record
 
 
 def _retracted(dataset_id: DatasetId) -> SourceError:

@@ -13,7 +13,8 @@ import pytest
 from esgvzarr.errors import EsgvzarrError, TransportError
 from esgvzarr.model import DatasetId
 from esgvzarr.proof.reference_side import check_places
-from esgvzarr.sources.records import from_locations, from_records, from_stac_item
+from esgvzarr.sources.plain_files import from_locations
+from esgvzarr.sources.records import from_records, from_stac_item
 from esgvzarr.sources.thredds import read_catalogue
 from esgvzarr.testing import DATASET_ID, make_item
 from esgvzarr.transport import Range, Transport

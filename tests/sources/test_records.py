@@ -12,12 +12,8 @@ import pytest
 from esgvzarr.errors import EsgvzarrError, SourceError
 from esgvzarr.model import DatasetId, DatasetRecord
 from esgvzarr.sources import read_source
-from esgvzarr.sources.records import (
-    from_locations,
-    from_mapfile,
-    from_records,
-    from_stac_item,
-)
+from esgvzarr.sources.plain_files import from_locations
+from esgvzarr.sources.records import from_mapfile, from_records, from_stac_item
 from esgvzarr.testing import make_item
 from esgvzarr.transport import Transport
 
