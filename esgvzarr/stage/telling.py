@@ -16,6 +16,9 @@ INTERVAL_S = 0.1
 """Least time between two reports of a fraction, in seconds, except the last one: reports may come
 from another process.
 """
+_WHOLE = 2**30
+"""The whole of a step that is done in rounds."""
+_MOST_HALVES = 20
 
 _T = TypeVar("_T")
 
@@ -107,20 +110,42 @@ def begin(progress: Progress, name: str, step: str) -> Told:
         step: the step that begins.
 
     Returns:
-        A function that reports how much of the step is done. It does nothing if the callback takes
-            no details.
+        A function that reports how much of the step is done, unless that is less than before. It
+            does nothing if the callback takes no details.
     """
     progress(name, step)
     if not isinstance(progress, Detailed):
         return _ignore
     told_s = time.monotonic()
+    most = 0.0
 
     def tell(done: int, total: int) -> None:
-        nonlocal told_s
+        nonlocal told_s, most
         now_s = time.monotonic()
-        if total and (done == total or now_s - told_s >= INTERVAL_S):
+        is_due = done == total or now_s - told_s >= INTERVAL_S
+        if total and is_due and done / total >= most:
             told_s = now_s
+            most = done / total
             progress(name, Doing(step, done, total))
+
+    return tell
+
+
+def over_rounds(told: Told) -> Told:
+    """Return what is told of each answer in rounds of requests, whose number is not known. Each
+    round counts for half of what the rounds before it left.
+
+    Args:
+        told: is told how much of all rounds is done.
+    """
+    rounds = 0
+
+    def tell(answers: int, requests: int) -> None:
+        nonlocal rounds
+        if answers == 1:
+            rounds += 1
+        left = _WHOLE >> min(rounds - 1, _MOST_HALVES)
+        told(_WHOLE - left + left * answers // (2 * requests), _WHOLE)
 
     return tell
 
