@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .extras import naming_extras
 
 if TYPE_CHECKING:
-    from .audit import Audited
+    from .audit import AuditResult
     from .doctor import Diagnosis
     from .extract import Extracted
     from .in_memory import References
@@ -307,7 +307,7 @@ def audit(
     samples: bool = False,
     config: PathName | None = None,
     **settings: Any,
-) -> list[Audited]:
+) -> list[AuditResult]:
     """Check published references again: their NetCDF files, the served reference file, the link.
 
     Args:
