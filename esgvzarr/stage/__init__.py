@@ -27,9 +27,9 @@ from ..transport.hosts import allow_hosts
 from ..workers import Limits
 from .proving import check_passed, compared
 from .proving import storage_options as storage_options
-from .telling import Detailed as Detailed
-from .telling import Doing as Doing
+from .telling import DetailedProgress as DetailedProgress
 from .telling import Progress as Progress
+from .telling import StepProgress as StepProgress
 from .telling import begin as begin
 from .telling import in_a_told_worker as in_a_told_worker
 from .telling import over_rounds as over_rounds

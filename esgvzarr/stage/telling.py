@@ -10,7 +10,7 @@ from ..workers import Limits, Worker, in_a_worker
 
 Progress = Callable[[str, str], None]
 """Is told the dataset id and the step."""
-Told = Callable[[int, int], None]
+ReportAmount = Callable[[int, int], None]
 """Is told how much of a step is done, and its total."""
 INTERVAL_S = 0.1
 """Least time between two reports of a fraction, in seconds, except the last one: reports may come
@@ -23,7 +23,7 @@ _MOST_HALVES = 20
 _T = TypeVar("_T")
 
 
-class Doing(str):
+class StepProgress(str):
     """A step as text, with the amount of it that is done.
 
     Args:
@@ -35,7 +35,7 @@ class Doing(str):
     done: int
     total: int
 
-    def __new__(cls, text: str, done: int, total: int) -> Doing:
+    def __new__(cls, text: str, done: int, total: int) -> StepProgress:
         """Make a text with two numbers."""
         doing = super().__new__(cls, text)
         doing.done = done
@@ -43,11 +43,11 @@ class Doing(str):
         return doing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Doing, (str(self), self.done, self.total))
+        return (StepProgress, (str(self), self.done, self.total))
 
 
-class Detailed:
-    """A progress callback that receives each step as text, and then repeatedly as `Doing`.
+class DetailedProgress:
+    """A progress callback that receives each step as text, and then repeatedly as `StepProgress`.
 
     Other callbacks receive each step once.
 
@@ -93,15 +93,15 @@ def run_told(
 
 def _telling(function: Callable[..., _T], progress: Progress) -> tuple[Any, ...]:
     """Return what the other process calls with the arguments."""
-    return (_with_details, function) if isinstance(progress, Detailed) else (function,)
+    return (_with_details, function) if isinstance(progress, DetailedProgress) else (function,)
 
 
 def _with_details(function: Callable[..., _T], *arguments: Any, progress: Progress) -> _T:
     """Call the function in the other process, which receives a plain callback."""
-    return function(*arguments, progress=Detailed(progress))
+    return function(*arguments, progress=DetailedProgress(progress))
 
 
-def begin(progress: Progress, name: str, step: str) -> Told:
+def begin(progress: Progress, name: str, step: str) -> ReportAmount:
     """Report that a step begins.
 
     Args:
@@ -114,7 +114,7 @@ def begin(progress: Progress, name: str, step: str) -> Told:
             does nothing if the callback takes no details.
     """
     progress(name, step)
-    if not isinstance(progress, Detailed):
+    if not isinstance(progress, DetailedProgress):
         return _ignore
     told_s = time.monotonic()
     most = 0.0
@@ -126,12 +126,12 @@ def begin(progress: Progress, name: str, step: str) -> Told:
         if total and is_due and done / total >= most:
             told_s = now_s
             most = done / total
-            progress(name, Doing(step, done, total))
+            progress(name, StepProgress(step, done, total))
 
     return tell
 
 
-def over_rounds(told: Told) -> Told:
+def over_rounds(told: ReportAmount) -> ReportAmount:
     """Return what is told of each answer in rounds of requests, whose number is not known. Each
     round counts for half of what the rounds before it left.
 
