@@ -20,7 +20,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,7 +101,7 @@ class Ledger:
             proof = last[4]
         else:
             place = (entry.fingerprint, entry.path, entry.href)
-            text = json.dumps(asdict(task), sort_keys=True) if task else None
+            text = schema.text_of(task) if task else None
             decision = schema.keep_decision(connection, dataset, place, text)
             proof = None
         if report:
