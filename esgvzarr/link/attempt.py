@@ -248,7 +248,7 @@ def _read_sha256(path: str) -> tuple[int, str]:
     """
     try:
         return measure(path) if path else (0, "")
-    except StoreError:
+    except (StoreError, TransportError):
         return 0, "unreadable"
 
 

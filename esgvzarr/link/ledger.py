@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..directories import is_there
 from ..errors import BusyError, SourceError, StoreError
 from ..model import DatasetId, DatasetRecord, Report
 from ..permissions import make_private_file
@@ -292,8 +293,11 @@ class Ledger:
     def _read(
         self, query: str, values: tuple[str, ...], read: Callable[[Mapping[str, Any]], _T]
     ) -> list[_T]:
-        if not self.path.exists():  # Reading does not create the ledger.
-            return []
+        try:
+            if not is_there(self.path):  # Reading does not create the ledger.
+                return []
+        except OSError as error:
+            raise unusable(self.path, error) from error
         with self._file.connected() as connection, closing(connection.cursor()) as cursor:
             cursor.row_factory = sqlite3.Row
             rows = cursor.execute(query, values).fetchall()
