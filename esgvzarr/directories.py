@@ -1,11 +1,14 @@
-"""List directories of this machine. A directory that cannot be listed is an error.
+"""Look into directories of this machine. A directory into which this user may not look is an error.
 
 The functions of the standard library that search directories (``glob``, ``os.walk``, ``rglob``)
-treat such a directory as empty: what is in it would be left out without a word.
+treat such a directory as empty: what is in it would be left out without a word. ``os.path.exists``
+says that what is in it does not exist; ``Path.exists`` raises or says so, depending on the version
+of Python.
 """
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import os
@@ -14,6 +17,44 @@ from pathlib import Path
 from typing import NoReturn
 
 from .errors import TransportError
+
+_NOTHING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP))
+"""Errors that say that a path leads to nothing."""
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to something.
+
+    Raises:
+        OSError: this user may not know.
+    """
+    try:
+        os.stat(path)
+    except ValueError:  # a path with a null character
+        return False
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return False
+        raise
+    return True
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to something.
+
+    Raises:
+        TransportError: this user may not know.
+    """
+    try:
+        return is_there(path)
+    except OSError as error:
+        raise TransportError(
+            os.fspath(path),
+            f"cannot be read: {error.strerror}",
+            expected="a path in directories that this user may enter",
+            todo="Let this user enter them, or name another path.",
+            code="transport-path",
+        ) from error
 
 
 def _listing_error(directory: str | os.PathLike[str], error: OSError) -> TransportError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .extras import naming_extras
 
 if TYPE_CHECKING:
-    from .audit import Audited
+    from .audit import AuditResult
     from .doctor import Diagnosis
     from .extract import Extracted
     from .in_memory import References
@@ -256,13 +256,14 @@ def verify(
             allowed.
         TransportError: the target or a NetCDF file cannot be read.
     """
+    from .directories import exists
     from .generate import make_transport, verify_published
     from .link.ledger import Ledger
     from .transport import is_url
 
     known = _settings(config, settings)
     target = href if isinstance(href, str) else _text_of(href)
-    if not is_url(target) and not Path(target).exists():
+    if not is_url(target) and not exists(target):
         target = Ledger(known.ledger).href_of(target)
     with make_transport(known) as transport:
         return verify_published(target, _texts(sources), transport, known, full=full)
@@ -307,7 +308,7 @@ def audit(
     samples: bool = False,
     config: PathName | None = None,
     **settings: Any,
-) -> list[Audited]:
+) -> list[AuditResult]:
     """Check published references again: their NetCDF files, the served reference file, the link.
 
     Args:
@@ -418,8 +419,10 @@ def _config_of_esgpublish(config: PathName | None) -> Path:
 
 def _config_if_any(config: PathName | None) -> Path | None:
     """Return the configuration that was named, else that of esgpublish if the file exists."""
+    from .directories import exists
+
     place = _config_of_esgpublish(config)
-    return place if config is not None or place.exists() else None
+    return place if config is not None or exists(place) else None
 
 
 def _texts(sources: Sources) -> list[str]:

@@ -10,6 +10,8 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,17 +50,15 @@ class Surroundings:
     environment: dict[str, str]
     import_path: list[str]
     log_level: int
-    job: bytes
 
     @classmethod
-    def of_this_process(cls, job: bytes) -> Surroundings:
-        """Return the surroundings of this process, for a pickled job."""
+    def of_this_process(cls) -> Surroundings:
+        """Return the surroundings of this process."""
         return cls(
             os.getcwd(),
             dict(os.environ),
             list(sys.path),
             logging.getLogger("esgvzarr").getEffectiveLevel(),
-            job,
         )
 
     def enter(self) -> None:
@@ -81,8 +81,11 @@ def run_child(job: socket.socket) -> None:
     _is_a_worker = True
     owner = _Owner(job)
     for _ in range(_MOST_JOBS):
-        surroundings = receive(job)
-        if surroundings is None or not _run_job(surroundings, owner):
+        message = receive(job)
+        if message is None:
+            return
+        surroundings, pickled = message
+        if not _run_job(surroundings, pickled, owner):
             return
         if own_memory(os.getpid()) > _MOST_MEMORY_LEFT:
             return
@@ -90,8 +93,8 @@ def run_child(job: socket.socket) -> None:
             return
 
 
-def _run_job(surroundings: Surroundings, owner: _Owner) -> bool:
-    """Run a job, and send the owner its result or its error.
+def _run_job(surroundings: Surroundings, pickled: bytes, owner: _Owner) -> bool:
+    """Run a pickled job, and send the owner its result or its error.
 
     Returns:
         Whether the job has a result.
@@ -100,9 +103,10 @@ def _run_job(surroundings: Surroundings, owner: _Owner) -> bool:
     owner.hear_logs(surroundings.log_level)
     try:
         with naming_extras("this command"):
-            function, arguments, wants_progress = pickle.loads(surroundings.job)  # noqa: S301
+            function, arguments, wants_progress = pickle.loads(pickled)  # noqa: S301
             told = {"progress": owner.progress} if wants_progress else {}
             result = function(*arguments, **told)
+        _close(arguments)
         owner.tell(Kind.RESULT, result)
         return True
     except EsgvzarrError as error:
@@ -114,6 +118,15 @@ def _run_job(surroundings: Surroundings, owner: _Owner) -> bool:
         said = f"{type(error).__name__}: {error}"
         owner.tell(Kind.FAULT, (said, traceback.format_exc()))
     return False
+
+
+def _close(arguments: Sequence[object]) -> None:
+    """Close the arguments of a job that can be closed, which are copies of the owner's: transports
+    have connections and threads, and the process may do a hundred jobs.
+    """
+    for argument in arguments:
+        if isinstance(argument, AbstractContextManager):
+            argument.__exit__(None, None, None)
 
 
 class _Owner:

@@ -5,9 +5,10 @@ Here each such failure becomes an error with a code: ``worker-died``, ``worker-t
 ``worker-memory``, ``worker-failed``.
 
 A process that succeeded waits some seconds for another job, because a new process takes as much
-CPU time as the proof of a small dataset. A process that failed gets no other job. If a process
-dies in its second or a later job, a new process does this job again, so that no dataset fails
-because of an earlier one.
+CPU time as the proof of a small dataset. A process that failed gets no other job, and none does
+after the environment has changed, because libraries keep what they read of it. If a process dies
+in its second or a later job, or has not enough files, a new process does this job again, so that
+no dataset fails because of an earlier one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import WorkerError
+from .errors import EsgvzarrError, WorkerError
 from .fork_server import End, Ending, ForkServer
 from .messages import arrives, receive, send
 from .worker_process import WAITS_S, Kind, Surroundings, is_a_worker, run_child
@@ -35,7 +36,12 @@ _MIB = 2**20
 _SUBJECT = "the worker process"
 _LEAST_FILES = 48
 """The least number of files that a process with the imported libraries must be able to open."""
-_MAY_COME_FROM_AN_EARLIER_JOB = ("worker-died", "worker-memory")
+_MAY_COME_FROM_AN_EARLIER_JOB = (
+    "worker-died",
+    "worker-memory",
+    "worker-failed",
+    "transport-files-limit",
+)
 """Errors that a process may owe to what an earlier job left behind."""
 _WANTS_MEMORY = "Check that this machine has enough free memory."
 
@@ -81,20 +87,22 @@ def in_a_worker(
     if used is not None:
         try:
             return _run_and_keep(used, function, *arguments, progress=progress)
-        except WorkerError as error:
-            if error.retryable or error.code not in _MAY_COME_FROM_AN_EARLIER_JOB:
+        except EsgvzarrError as error:
+            was_killed = isinstance(error, WorkerError) and error.retryable
+            if was_killed or error.code not in _MAY_COME_FROM_AN_EARLIER_JOB:
                 raise
     return _run_and_keep(Worker(limits), function, *arguments, progress=progress)
 
 
 def _take_waiting(limits: Limits) -> Worker | None:
     """Return a process that waits for another job, with new limits; None if there is none."""
+    surroundings = Surroundings.of_this_process()
     while True:
         try:
             worker = _WAITING.pop()
         except IndexError:
             return None
-        if not worker.has_ended():
+        if worker.had(surroundings) and not worker.has_ended():
             worker.set_limits(limits)
             return worker
         worker.close()
@@ -130,7 +138,12 @@ class Worker:
         _check_open_files()
         self._limits = limits
         self._is_at_work = False
+        self._surroundings: Surroundings | None = None
         self._child, self._watch = _SERVER.start_child(limits.time_s, limits.memory_mib * _MIB)
+
+    def had(self, surroundings: Surroundings) -> bool:
+        """Return whether the process did its last job in these surroundings."""
+        return self._surroundings == surroundings
 
     def has_ended(self) -> bool:
         """Return whether the process, which has no job, or its server has ended."""
@@ -151,9 +164,10 @@ class Worker:
         those of `in_a_worker`.
         """
         job = pickle.dumps((function, arguments, progress is not None))
+        self._surroundings = Surroundings.of_this_process()
         self._is_at_work = True
         with suppress(BrokenPipeError, ConnectionResetError):  # the process died before
-            send(self._child, Surroundings.of_this_process(job))
+            send(self._child, (self._surroundings, job))
         last, doing = _hear(self._child, progress or _ignore)
         if last is None:
             raise _ended(self._watch.wait(), doing, self._limits)

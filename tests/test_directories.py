@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 from closed import closed
 
+from esgvzarr import cli
 from esgvzarr.backfill.listing import Survey
 from esgvzarr.backfill.queue_rows import Page
-from esgvzarr.directories import entries, files_below, matching, named_below
+from esgvzarr.cli.exit_status import ExitStatus
+from esgvzarr.directories import entries, exists, files_below, matching, named_below
 from esgvzarr.doctor import Node
 from esgvzarr.documents import combine
 from esgvzarr.documents.spec import Spec
-from esgvzarr.errors import EsgvzarrError, TransportError
+from esgvzarr.errors import EsgvzarrError, StoreError, TransportError
 from esgvzarr.indexes.catalog import CatalogIndex
+from esgvzarr.link.ledger import Ledger
 from esgvzarr.output.parts import measure
 from esgvzarr.reader.indexes import _read_catalogue
 from esgvzarr.settings import Settings
@@ -139,6 +142,56 @@ def test_a_search_of_a_directory_that_cannot_be_listed_fails(
         search(directory)
     assert caught.value.code == "transport-path"
     assert "cannot be listed: Permission denied" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify {}/shut/x.json",
+        "show {}/shut/x.json",
+        "audit {}/shut/x.json",
+        "extract {}/shut/x.json -o {}/x.nc",
+        "extract {}/a.json -o {}/shut/x.nc",
+        "pages {}/shut/deeper",
+        "generate {}/shut/c.nc --output-dir {}/out --dataset-id " + DATASET_ID,
+        "inspect {}/shut/c.nc",
+        "backfill {}/shut/c.map --output-dir {}/out",
+    ],
+)
+def test_a_command_says_into_which_place_it_may_not_look(
+    command: str,
+    directory: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``Path.exists`` raised, and ended the command with a traceback."""
+    monkeypatch.setenv("HOME", str(directory))
+    arguments = command.format(*[directory] * 2).split()
+    with closed(directory / "shut"), pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == ExitStatus.REFUSED
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{directory}/shut/" in said
+    assert "Permission denied" in said
+
+
+def test_a_ledger_in_a_place_that_may_not_be_entered_is_no_empty_ledger(directory: Path) -> None:
+    with closed(directory / "shut"), pytest.raises(StoreError) as caught:
+        Ledger(directory / "shut" / "ledger.sqlite").latest()
+    assert caught.value.code == "store-ledger"
+
+
+def test_a_reference_in_a_place_that_may_not_be_entered_is_not_missing(directory: Path) -> None:
+    with closed(directory / "shut"), pytest.raises(StoreError, match="Permission denied"):
+        measure(directory / "shut" / "c.nc")
+
+
+def test_a_path_that_is_too_long_leads_to_nothing(directory: Path) -> None:
+    assert exists(directory)
+    assert not exists(directory / ("x" * 300))
+    assert not exists(directory / "a.nc" / "x")
+    assert not exists(f"{directory}/\0")
 
 
 def test_doctor_names_a_directory_in_which_it_could_not_look_for_a_file(directory: Path) -> None:

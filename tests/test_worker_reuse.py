@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from esgvzarr.errors import EsgvzarrError, ProofError, WorkerError
+from esgvzarr.errors import EsgvzarrError, ProofError, TransportError, WorkerError
 from esgvzarr.workers import Limits, in_a_worker
 
 LIMITS = Limits(time_s=30, memory_mib=512)
@@ -44,6 +44,36 @@ def _take_too_much_if_something_is_left() -> int:
     return os.getpid()
 
 
+def _stumble_if_something_is_left() -> int:
+    if _left_behind:
+        _stumble()
+    return os.getpid()
+
+
+def _open_no_more_if_something_is_left() -> int:
+    if _left_behind:
+        raise TransportError("x.nc", "may open no more files", code="transport-files-limit")
+    return os.getpid()
+
+
+class _Connections:
+    """Connections that a job is sent, and that record their end."""
+
+    def __enter__(self) -> None:
+        _left_behind.append(b"opened")
+
+    def __exit__(self, *_: object) -> None:
+        _left_behind.append(b"closed")
+
+
+def _use(_: _Connections) -> int:
+    return os.getpid()
+
+
+def _what_is_left() -> tuple[int, list[bytes]]:
+    return os.getpid(), _left_behind
+
+
 def _wait_too_long() -> None:
     time.sleep(60)
 
@@ -72,12 +102,34 @@ def test_a_process_that_failed_does_no_other_job(fail: Callable[[], None]) -> No
     assert in_a_worker(os.getpid, limits=LIMITS) != first
 
 
-@pytest.mark.parametrize("fail", [_die_if_something_is_left, _take_too_much_if_something_is_left])
+@pytest.mark.parametrize(
+    "fail",
+    [
+        _die_if_something_is_left,
+        _take_too_much_if_something_is_left,
+        _stumble_if_something_is_left,
+        _open_no_more_if_something_is_left,
+    ],
+)
 def test_a_new_process_repeats_a_job_that_failed_because_of_an_earlier_one(
     fail: Callable[[], int],
 ) -> None:
     first = in_a_worker(_leave_behind, 1, limits=LIMITS)
     assert in_a_worker(fail, limits=LIMITS) != first
+
+
+def test_connections_of_a_job_end_with_it() -> None:
+    first = in_a_worker(_use, _Connections(), limits=LIMITS)
+    assert in_a_worker(_what_is_left, limits=LIMITS) == (first, [b"closed"])
+
+
+def test_a_process_does_no_job_in_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries read the environment once: OpenSSL its certificate authorities, HDF5 its
+    plugins.
+    """
+    first = in_a_worker(os.getpid, limits=LIMITS)
+    monkeypatch.setenv("SSL_CERT_FILE", "/other.pem")
+    assert in_a_worker(os.getpid, limits=LIMITS) != first
 
 
 def test_a_process_that_keeps_much_memory_does_no_other_job() -> None:

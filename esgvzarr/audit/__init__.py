@@ -14,7 +14,7 @@ from ..generate import make_transport
 from ..settings import Settings
 from .auditor import Auditor
 from .auditor import Thoroughness as Thoroughness
-from .findings import Audited as Audited
+from .findings import AuditResult as AuditResult
 from .findings import keep_found
 from .targets import Target as Target
 from .targets import find_targets as find_targets
@@ -29,7 +29,7 @@ def audit(
     thoroughness: Thoroughness = Thoroughness(),  # noqa: B008  (frozen)
     *,
     keep: bool = True,
-) -> Iterator[Audited]:
+) -> Iterator[AuditResult]:
     """Check each target.
 
     Args:

@@ -26,11 +26,11 @@ from ..sources import local_path
 from ..transport import Head, Transport, host_of, is_url
 from ..transport.checksums import can_be_checked, check_checksum, is_well_formed
 from ..workers import in_a_worker
-from .findings import Audited, Proofs, proofs_before
+from .findings import AuditResult, Proofs, proofs_before
 from .guarded import unguarded
 from .index_evidence import IndexEvidence
 from .judgement import (
-    Kept,
+    RecordedFile,
     State,
     Verdict,
     judge_directory,
@@ -42,7 +42,7 @@ from .judgement import (
     judge_reference,
     worst,
 )
-from .served import Served, is_asked, kept_of, read_served
+from .served import ServedReferences, is_asked, read_served, recorded_files_of
 from .targets import Target
 
 _MAGIC = 8
@@ -84,7 +84,7 @@ class Auditor:
         self._fetch_whole = thoroughness.checksums or thoroughness.decide
         self._indexes = IndexEvidence(transport, settings)
 
-    def look_at(self, targets: Sequence[Target]) -> list[Audited]:
+    def look_at(self, targets: Sequence[Target]) -> list[AuditResult]:
         """Return the findings of each target, in their order."""
         checked = iter(self._check([target for target in targets if target.unlisted is None]))
         found = []
@@ -92,10 +92,10 @@ class Auditor:
             if target.unlisted is None:
                 found.append(next(checked))
             else:
-                found.append(Audited(target, (judge_directory(target.unlisted),)))
+                found.append(AuditResult(target, (judge_directory(target.unlisted),)))
         return found
 
-    def _check(self, targets: Sequence[Target]) -> list[Audited]:
+    def _check(self, targets: Sequence[Target]) -> list[AuditResult]:
         """Return the findings of reference files, in their order."""
         for target in targets:
             if is_url(target.location):
@@ -106,7 +106,7 @@ class Auditor:
                     target.task.record.data_node, named=target.task.verb is Verb.PUBLISH
                 )
         served = self._fetch([target.location for target in targets])
-        kept = [kept_of(target, one) for target, one in zip(targets, served, strict=True)]
+        kept = [recorded_files_of(target, one) for target, one in zip(targets, served, strict=True)]
         heads = self._heads(targets, kept)
         shown = self._indexes.ask(targets, [one.sha256 for one in served], kept)
         return [
@@ -114,7 +114,7 @@ class Auditor:
             for target, one, files, said in zip(targets, served, kept, shown, strict=True)
         ]
 
-    def _fetch(self, locations: Sequence[str]) -> list[Served]:
+    def _fetch(self, locations: Sequence[str]) -> list[ServedReferences]:
         """Fetch the reference files, all at once; and directories, one after the other, as their
         own readers do.
         """
@@ -134,14 +134,14 @@ class Auditor:
             for location in locations
         ]
 
-    def _fetch_directory(self, location: str) -> Served:
+    def _fetch_directory(self, location: str) -> ServedReferences:
         try:
-            return Served(read_artefact(location, self._transport))
+            return ServedReferences(read_artefact(location, self._transport))
         except (TransportError, ProofError) as error:
-            return Served(error)
+            return ServedReferences(error)
 
     def _heads(
-        self, targets: Sequence[Target], kept: Sequence[list[Kept] | ProofError]
+        self, targets: Sequence[Target], kept: Sequence[list[RecordedFile] | ProofError]
     ) -> dict[str, Head | TransportError]:
         files = []
         for target, found in zip(targets, kept, strict=True):
@@ -159,33 +159,33 @@ class Auditor:
     def _judge(
         self,
         target: Target,
-        served: Served,
-        kept: list[Kept] | ProofError,
+        served: ServedReferences,
+        kept: list[RecordedFile] | ProofError,
         heads: Mapping[str, Head | TransportError],
         shown: list[Verdict],
-    ) -> Audited:
+    ) -> AuditResult:
         artefact = served.artefact
         sha256 = served.sha256
         verdicts = [*shown, *_judge_served(target, served)]
         if isinstance(kept, ProofError):
             if kept is not artefact:
                 verdicts += judge_reference(target.location, kept)
-            return Audited(target, tuple(verdicts), sha256)
+            return AuditResult(target, tuple(verdicts), sha256)
         proofs = proofs_before(target, sha256)
         judged = self._judge_files(kept, heads, target, proofs)
         if isinstance(artefact, TransportError | ProofError):
-            return Audited(target, (*verdicts, *judged), sha256, proofs)
+            return AuditResult(target, (*verdicts, *judged), sha256, proofs)
         doubted = any(verdict.unchanged_by for verdict in judged)
         if doubted and all(isinstance(heads.get(one.file.url), Head) for one in kept):
             judged = self._tell_record_from_bytes(target, artefact, kept, judged)
             _remember(judged, heads, proofs)
         elif self._is_to_be_read_back(kept, judged, heads):
             judged = self._read_back(target, artefact, kept, judged)
-        return Audited(target, (*verdicts, *judged), sha256, proofs)
+        return AuditResult(target, (*verdicts, *judged), sha256, proofs)
 
     def _judge_files(
         self,
-        kept: Sequence[Kept],
+        kept: Sequence[RecordedFile],
         heads: Mapping[str, Head | TransportError],
         target: Target,
         proofs: Proofs,
@@ -201,7 +201,7 @@ class Auditor:
         return judged
 
     def _judge_file(
-        self, kept: Kept, head: Head | TransportError, target: Target, proofs: Proofs
+        self, kept: RecordedFile, head: Head | TransportError, target: Target, proofs: Proofs
     ) -> Verdict:
         url = kept.file.url
         etag, date, state = proofs.get(url, (kept.etag, kept.last_modified, State.FINE))
@@ -262,7 +262,7 @@ class Auditor:
 
     def _is_to_be_read_back(
         self,
-        kept: Sequence[Kept],
+        kept: Sequence[RecordedFile],
         judged: Sequence[Verdict],
         heads: Mapping[str, Head | TransportError],
     ) -> bool:
@@ -282,7 +282,11 @@ class Auditor:
         )
 
     def _tell_record_from_bytes(
-        self, target: Target, artefact: Artefact, kept: Sequence[Kept], judged: list[Verdict]
+        self,
+        target: Target,
+        artefact: Artefact,
+        kept: Sequence[RecordedFile],
+        judged: list[Verdict],
     ) -> list[Verdict]:
         """Read all values back if a checksum differs from the record although the server states
         that the file is unchanged.
@@ -297,7 +301,7 @@ class Auditor:
         self,
         target: Target,
         artefact: Artefact,
-        kept: Sequence[Kept],
+        kept: Sequence[RecordedFile],
         judged: list[Verdict],
         *,
         full: bool = False,
@@ -338,7 +342,7 @@ class Auditor:
         ]
 
 
-def _judge_served(target: Target, served: Served) -> list[Verdict]:
+def _judge_served(target: Target, served: ServedReferences) -> list[Verdict]:
     """Return the verdict on the reference file itself: it has other bytes than in the ledger, or
     holds no references.
     """

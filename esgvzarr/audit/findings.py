@@ -23,7 +23,7 @@ be compared again while the server states the same ETag and date.
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditResult:
     """The findings of one dataset."""
 
     target: Target
@@ -66,7 +66,7 @@ class Audited:
         return f"{told}; and {len(others)} more{' of the same kind' if is_same else ''}"
 
 
-def keep_found(found: Sequence[Audited], settings: Settings) -> None:
+def keep_found(found: Sequence[AuditResult], settings: Settings) -> None:
     """Store the findings in the ledger. If the ledger cannot be written, a warning is logged."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entries = [_entry(one, now) for one in found if one.target.step]
@@ -78,7 +78,7 @@ def keep_found(found: Sequence[Audited], settings: Settings) -> None:
         _log.warning("%s", error)
 
 
-def _entry(found: Audited, now: str) -> AuditEntry:
+def _entry(found: AuditResult, now: str) -> AuditEntry:
     target = found.target
     return AuditEntry(
         target.dataset_id,

@@ -12,7 +12,7 @@ from ..link.task import IndexAddress
 from ..settings import Settings
 from ..sources import from_index, named_by_version
 from ..transport import Transport
-from .judgement import Kept, State, Verdict, judge_links, judge_record
+from .judgement import RecordedFile, State, Verdict, judge_links, judge_record
 from .targets import Target
 
 _REQUESTS = 8
@@ -36,7 +36,7 @@ class IndexEvidence:
         self,
         targets: Sequence[Target],
         hashes: Sequence[str],
-        kept: Sequence[list[Kept] | ProofError],
+        kept: Sequence[list[RecordedFile] | ProofError],
     ) -> list[list[Verdict]]:
         """Return what the indexes show about each target.
 
@@ -57,7 +57,9 @@ class IndexEvidence:
         except EsgvzarrError as error:
             return LinkError(address.location, error.found, code="index-unreachable")
 
-    def _ask(self, target: Target, sha256: str, kept: list[Kept] | ProofError) -> list[Verdict]:
+    def _ask(
+        self, target: Target, sha256: str, kept: list[RecordedFile] | ProofError
+    ) -> list[Verdict]:
         task = target.task
         if task is None:
             return []

@@ -94,7 +94,7 @@ _ORDER = list(State)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RecordedFile:
     """What was known about a file when references to it were made."""
 
     file: FileRecord
@@ -125,21 +125,21 @@ def worst(verdicts: Iterable[Verdict]) -> State:
     return max((verdict.state for verdict in verdicts), key=_ORDER.index, default=State.FINE)
 
 
-def stated_files(reach: Mapping[str, int]) -> list[Kept]:
+def stated_files(reach: Mapping[str, int]) -> list[RecordedFile]:
     """Return what references without a provenance state about their files: URL -> the last byte
     that they refer to.
     """
-    return [Kept(FileRecord(_name(url), url), reach=end) for url, end in reach.items()]
+    return [RecordedFile(FileRecord(_name(url), url), reach=end) for url, end in reach.items()]
 
 
-def kept_files(provenance: Mapping[str, Any], subject: str) -> list[Kept]:
+def recorded_files(provenance: Mapping[str, Any], subject: str) -> list[RecordedFile]:
     """Return what the provenance of references states about the files that they were made from.
 
     Raises:
         ProofError: the provenance cannot be read.
     """
     try:
-        return [_kept(facts) for facts in provenance["files"]]
+        return [_recorded_file(facts) for facts in provenance["files"]]
     except (KeyError, TypeError) as error:
         raise ProofError(
             subject,
@@ -149,17 +149,17 @@ def kept_files(provenance: Mapping[str, Any], subject: str) -> list[Kept]:
         ) from error
 
 
-def _kept(facts: Mapping[str, Any]) -> Kept:
+def _recorded_file(facts: Mapping[str, Any]) -> RecordedFile:
     url = facts["url"]
     size = facts["size"]
     if not isinstance(url, str) or type(size) is not int:
         raise TypeError(f"url {url!r}, size {size!r}")
     text = {name: value for name, value in facts.items() if isinstance(value, str)}
     file = FileRecord(_name(url), url, size, text.get("checksum"), text.get("checksum_type"))
-    return Kept(file, text.get("etag"), text.get("last_modified"))
+    return RecordedFile(file, text.get("etag"), text.get("last_modified"))
 
 
-def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
+def judge_file(kept: RecordedFile, found: Head | TransportError) -> Verdict:
     """Return the verdict from the head of a file. It is unproven if more evidence is needed."""
     url = kept.file.url
     if isinstance(found, TransportError):
@@ -186,7 +186,7 @@ def judge_file(kept: Kept, found: Head | TransportError) -> Verdict:
     return judged
 
 
-def _judge_validators(kept: Kept, found: Head) -> Verdict:
+def _judge_validators(kept: RecordedFile, found: Head) -> Verdict:
     url = kept.file.url
     date = _compare(kept.last_modified, found.last_modified)
     tag = _compare(_opaque(kept.etag), _opaque(found.etag))
@@ -350,7 +350,7 @@ def judge_links(task: Task, links: Sequence[AccessLink], served: str) -> list[Ve
 
 
 def judge_record(
-    task: Task, record: DatasetRecord | SourceError, kept: Sequence[Kept]
+    task: Task, record: DatasetRecord | SourceError, kept: Sequence[RecordedFile]
 ) -> list[Verdict]:
     """Return whether the index describes the files that references were made of."""
     where = task.index.location

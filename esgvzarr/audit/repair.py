@@ -15,7 +15,7 @@ from ..link.remove import withdraw
 from ..link.states import Verb
 from ..outcome import Outcome, Skipped
 from ..settings import Settings
-from . import Audited
+from . import AuditResult
 from .judgement import State
 
 REPAIRED = frozenset(
@@ -27,7 +27,7 @@ right; files that are not proved may be right.
 
 
 def repair(
-    found: Audited,
+    found: AuditResult,
     settings: Settings,
     *,
     dry_run: bool = False,

@@ -9,12 +9,12 @@ from ..errors import ProofError, TransportError
 from ..output import Artefact, of_place
 from ..proof import stated
 from ..transport import Transport, is_url
-from .judgement import Kept, kept_files, stated_files
+from .judgement import RecordedFile, recorded_files, stated_files
 from .targets import Target
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedReferences:
     """A reference file as readers get it."""
 
     artefact: Artefact | TransportError | ProofError
@@ -25,20 +25,22 @@ class Served:
     """
 
 
-def read_served(location: str, body: bytes | TransportError, transport: Transport) -> Served:
+def read_served(
+    location: str, body: bytes | TransportError, transport: Transport
+) -> ServedReferences:
     """Return the reference file at a location, from the answer or error of the request for it, and
     from its side file.
     """
     if isinstance(body, TransportError):
-        return Served(body)
+        return ServedReferences(body)
     sha256 = hashlib.sha256(body).hexdigest()
     try:
-        return Served(of_place(location).parse(body, location, transport), sha256)
+        return ServedReferences(of_place(location).parse(body, location, transport), sha256)
     except (ProofError, TransportError) as error:
-        return Served(error, sha256)
+        return ServedReferences(error, sha256)
 
 
-def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
+def recorded_files_of(target: Target, served: ServedReferences) -> list[RecordedFile] | ProofError:
     """Return the files that a reference file refers to, and what was known about them when it was
     made.
     """
@@ -50,12 +52,12 @@ def kept_of(target: Target, served: Served) -> list[Kept] | ProofError:
     contents = artefact.contents
     try:
         if "files" in contents.provenance:
-            return kept_files(contents.provenance, target.location)
+            return recorded_files(contents.provenance, target.location)
         return stated_files(stated(contents).reach)
     except ProofError as error:
         return error
 
 
-def is_asked(target: Target, kept: Kept) -> bool:
+def is_asked(target: Target, kept: RecordedFile) -> bool:
     """Whether a file is checked: by URL always; by path only if the reference file is local too."""
     return is_url(kept.file.url) or ("://" not in kept.file.url and not is_url(target.location))

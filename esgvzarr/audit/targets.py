@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..directories import named_below
+from ..directories import exists, named_below
 from ..errors import SourceError, TransportError
 from ..generate import make_transport
 from ..indexes.item_references import references_at, references_of_catalogue_file
@@ -57,7 +57,7 @@ def find_targets(named: Sequence[str], settings: Settings) -> list[Target]:
             directory has no reference files.
     """
     ledger = Ledger(settings.ledger)
-    places = [name for name in named if is_url(name) or os.path.exists(name)]
+    places = [name for name in named if is_url(name) or exists(name)]
     targets: list[Target] = []
     for place in places:
         targets += _targets_at(place, settings)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..directories import exists
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -50,4 +52,4 @@ Watch = Callable[[RunProgress], None]
 
 def sources_of(arguments: Sequence[str]) -> tuple[str, ...]:
     """Make paths absolute, so that the same sources are recognised from any working directory."""
-    return tuple(str(Path(one).absolute()) if Path(one).exists() else one for one in arguments)
+    return tuple(str(Path(one).absolute()) if exists(one) else one for one in arguments)

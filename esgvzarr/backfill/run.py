@@ -95,6 +95,7 @@ class Run:
         self._in_flight = self._finished = self._troubled = 0
         self._listing = True
         self._began = time.monotonic()
+        self._told = 0.0
         self._trouble = ""
         self._counts: Counter[str] = Counter()
         self._fatal: BaseException | None = None
@@ -126,7 +127,7 @@ class Run:
                 if planned is not None:
                     ended = partial(self._end, planned, time.monotonic())
                     threads.submit(self._do, planned).add_done_callback(ended)
-                self._watch(self._progress())
+                self._tell_progress()
             self._stop.set()
         self._watch(self._progress())
         if self._fatal is not None:
@@ -137,6 +138,13 @@ class Run:
         seconds = time.monotonic() - self._began
         last = LastRun(self._finished, seconds, self._turns.resting, self._trouble)
         return Summary.of(self._plan, str(self._job), last)
+
+    def _tell_progress(self) -> None:
+        """Tell of the progress, about twice a second."""
+        now = time.monotonic()
+        if now >= self._told + _TICK_S:
+            self._told = now
+            self._watch(self._progress())
 
     def _progress(self) -> RunProgress:
         with self._changed:
@@ -157,6 +165,7 @@ class Run:
             new = self._plan.keep_page(page, listing.datasets, listing.pages)
             with self._changed:
                 self._counts[State.OPEN] += new
+                self._turns.listed()
                 self._changed.notify_all()
 
     def _end_of_list(self, listed: Future[None]) -> None:

@@ -37,10 +37,19 @@ class Turns:
     next turn in the next run.
     """
     _order: deque[str] = field(default_factory=deque)
+    _emptied: set[str] = field(default_factory=set)
+    """Nodes of which the plan had no further dataset, since more were listed."""
+    _is_more_listed: bool = True
+    """Whether the plan may have nodes that are not in the order yet."""
 
     def take(self) -> Planned | None:
         """Return the next dataset; None if there is none now."""
         return self._next() or (self._next() if self._look_again() else None)
+
+    def listed(self) -> None:
+        """Record that the plan may have further datasets and nodes."""
+        self._is_more_listed = True
+        self._emptied.clear()
 
     def read(self, planned: Planned) -> None:
         """Record that a dataset was read, so that the next one of its node may be."""
@@ -68,6 +77,7 @@ class Turns:
             self._order.rotate(-1)
             if (
                 len(self._reading[node]) >= self.per_node
+                or node in self._emptied
                 or self._rests_until.get(node, 0.0) > time.monotonic()
             ):
                 continue
@@ -79,9 +89,13 @@ class Turns:
                 self._last[node], planned = self._waiting[node].popleft()
                 self._reading[node].add(planned.dataset_id)
                 return planned
+            self._emptied.add(node)
         return None
 
     def _look_again(self) -> bool:
+        if not self._is_more_listed:
+            return False
+        self._is_more_listed = False
         new = [node for node in self.plan.open_nodes() if node not in self._order]
         self._order.extend(new)
         return bool(new)

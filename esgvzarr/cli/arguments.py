@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..directories import exists
 from ..plugins import registered
 
 if TYPE_CHECKING:
@@ -185,4 +186,4 @@ def config_if_any(options: argparse.Namespace) -> Path | None:
     file does not exist.
     """
     config = config_of_esgpublish(options)
-    return config if options.config or config.exists() else None
+    return config if options.config or exists(config) else None

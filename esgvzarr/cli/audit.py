@@ -24,7 +24,7 @@ from .printing import make_console, print_outcomes, print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..audit import Audited, Target
+    from ..audit import AuditResult, Target
     from ..outcome import Outcome
     from ..settings import Settings
 
@@ -98,7 +98,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _audit_all(
     options: argparse.Namespace, targets: Sequence[Target], settings: Settings, console: Console
-) -> list[Audited]:
+) -> list[AuditResult]:
     from ..audit import Thoroughness, audit
 
     audited = audit(
@@ -116,7 +116,7 @@ def _audit_all(
 
 
 def _repair_all(
-    options: argparse.Namespace, found: Sequence[Audited], settings: Settings
+    options: argparse.Namespace, found: Sequence[AuditResult], settings: Settings
 ) -> dict[str, Outcome]:
     """Repair the datasets with problems, and return the outcomes by dataset id."""
     from ..audit.repair import repair
@@ -129,7 +129,7 @@ def _repair_all(
     return repairs
 
 
-def _summary(found: Sequence[Audited]) -> str:
+def _summary(found: Sequence[AuditResult]) -> str:
     from ..audit.judgement import State
 
     counts = Counter(one.state for one in found)
@@ -137,7 +137,7 @@ def _summary(found: Sequence[Audited]) -> str:
     return f"{len(found)} datasets: {', '.join(parts) or 'none'}"
 
 
-def _audit_of(found: Audited, repaired: Outcome | None) -> dict[str, Any]:
+def _audit_of(found: AuditResult, repaired: Outcome | None) -> dict[str, Any]:
     """Return what ``--json`` prints of a dataset: its problems, and the number of checks by
     evidence.
     """

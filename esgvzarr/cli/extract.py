@@ -101,6 +101,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from ..directories import exists
     from ..indexes.item_references import references_at
     from ..pages.facts import facts_of
     from ..pages.trees import hosts_of
@@ -110,7 +111,7 @@ def _show(options: argparse.Namespace) -> int:
     from ..transport import Transport, host_of, is_url
 
     place: str = options.source
-    if not is_url(place) and not Path(place).exists():
+    if not is_url(place) and not exists(place):
         place = open_named(place).href
     with Transport(timeout_s=Settings().timeout_s) as transport:
         if is_url(place):

@@ -262,6 +262,7 @@ def _dataset_id_or_file(target: str) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from ..directories import exists
     from ..generate import make_transport, verify_published
     from ..indexes.item_references import references_at
     from ..link.ledger import Ledger
@@ -269,7 +270,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     settings = settings_of(options, options.config)
     target: str = options.target
-    if not is_url(target) and not Path(target).exists():
+    if not is_url(target) and not exists(target):
         target = Ledger(settings.ledger).href_of(_dataset_id_or_file(target))
     with make_transport(settings) as transport:
         if is_url(target):

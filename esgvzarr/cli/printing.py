@@ -70,7 +70,7 @@ def step_bar(console: Console) -> Iterator[Progress]:
         return
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-    from ..stage import Detailed, Doing
+    from ..stage import DetailedProgress, StepProgress
 
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
     taken = len(" 100%  00:00:00")
@@ -82,7 +82,7 @@ def step_bar(console: Console) -> Iterator[Progress]:
         task = bar.add_task("", total=None, share="")
 
         def show_step(dataset_id: str, step: str) -> None:
-            if isinstance(step, Doing):
+            if isinstance(step, StepProgress):
                 share = f"{100 * step.done // step.total}%"
                 whole = (
                     step.done == step.total
@@ -92,7 +92,7 @@ def step_bar(console: Console) -> Iterator[Progress]:
             description = _fitting(dataset_id, step, console.width - taken)
             bar.reset(task, total=None, description=description, share="")
 
-        yield Detailed(show_step)
+        yield DetailedProgress(show_step)
 
 
 def _fitting(dataset_id: str, step: str, room: int) -> str:

@@ -33,6 +33,7 @@ from ..stage import (
     begin,
     in_a_told_worker,
     limits_of,
+    over_rounds,
     stage_references,
     staging_places,
 )
@@ -135,7 +136,7 @@ def _stage(
     told = begin(progress, spec.name, step)
     served = check_served(files, transport, read=settings.read)
     reading = Reading(settings.read, served, bounds=inputs.share_time)
-    with transport.watched(told):
+    with transport.watched(over_rounds(told)):
         every, fetched = scan_and_keep(files, transport, reading)
     found = iter(every)
     scanned = {one.name: list(islice(found, len(one.files))) for one in inputs.all()}

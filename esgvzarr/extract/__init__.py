@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..directories import exists
 from ..errors import StoreError
 from ..version import __version__
 from .groups import choose_group
@@ -63,6 +64,7 @@ def extract(
     Raises:
         SourceError: the dataset does not exist, or the part is empty.
         StoreError: ``out`` exists already, or cannot be written.
+        TransportError: its directory cannot be entered.
     """
     path = Path(out)
     _check_target(path)
@@ -95,7 +97,7 @@ def extract(
 
 
 def _check_target(path: Path) -> None:
-    if path.exists():
+    if exists(path):
         raise StoreError(
             str(path),
             "exists already",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -336,13 +336,14 @@ def plan_access(item: Item) -> Operation | None:
 
 def apply(item: Item, operation: Operation) -> dict[str, Any]:
     """Return the item after ``operation``, which must be one that was planned here; the server
-    applies the general case.
+    applies the general case. Shares with the item what the operation does not change.
     """
-    changed: dict[str, Any] = deepcopy(dict(item))
+    changed: dict[str, Any] = dict(item)
     *parents, last = operation["path"].split("/")[1:]
     target = changed
     for name in parents:
-        target = target.setdefault(name, {})
+        target[name] = copy(target.get(name, {}))
+        target = target[name]
     target[last] = deepcopy(operation["value"])
     return changed
 

@@ -7,11 +7,10 @@ done.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..output.parts import measure
 from ..transport import is_url
 from ..transport.paths import state_of_path
 from .ledger import Ledger, fingerprint
-from .schema import ENDED
+from .schema import ENDED, text_of
 from .states import (
     BEGINNINGS,
     MAKING,
@@ -249,7 +248,7 @@ def _read_sha256(path: str) -> tuple[int, str]:
     """
     try:
         return measure(path) if path else (0, "")
-    except StoreError:
+    except (StoreError, TransportError):
         return 0, "unreadable"
 
 
@@ -301,7 +300,7 @@ def kept_proof(path: str | os.PathLike[str], ledger: Ledger) -> Report | None:
 
 def report_text(report: Report | None) -> str:
     """Return a proof in the form that the ledger stores."""
-    return json.dumps(asdict(report), sort_keys=True) if report else ""
+    return text_of(report) if report else ""
 
 
 def _now() -> str:

@@ -20,10 +20,10 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..directories import is_there
 from ..errors import BusyError, SourceError, StoreError
 from ..model import DatasetId, DatasetRecord, Report
 from ..permissions import make_private_file
@@ -102,7 +102,7 @@ class Ledger:
             proof = last[4]
         else:
             place = (entry.fingerprint, entry.path, entry.href)
-            text = json.dumps(asdict(task), sort_keys=True) if task else None
+            text = schema.text_of(task) if task else None
             decision = schema.keep_decision(connection, dataset, place, text)
             proof = None
         if report:
@@ -293,8 +293,11 @@ class Ledger:
     def _read(
         self, query: str, values: tuple[str, ...], read: Callable[[Mapping[str, Any]], _T]
     ) -> list[_T]:
-        if not self.path.exists():  # Reading does not create the ledger.
-            return []
+        try:
+            if not is_there(self.path):  # Reading does not create the ledger.
+                return []
+        except OSError as error:
+            raise unusable(self.path, error) from error
         with self._file.connected() as connection, closing(connection.cursor()) as cursor:
             cursor.row_factory = sqlite3.Row
             rows = cursor.execute(query, values).fetchall()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import traits_of
@@ -76,6 +77,21 @@ CREATE TABLE audit (
 );
 """
 """The tables. docs/internals/ledger.md describes each column."""
+
+
+def text_of(value: Any) -> str:
+    """Return a task or a proof as JSON, as the ledger keeps it."""
+    return json.dumps(value, default=_members_of, sort_keys=True)
+
+
+def _members_of(value: Any) -> dict[str, Any]:
+    """Return the members of a dataclass. ``dataclasses.asdict`` copies all values too, which takes
+    longer than writing them.
+
+    Raises:
+        TypeError: it is something else that JSON has no form for.
+    """
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def pack(text: str) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from ..directories import files_below
+from ..directories import files_below, is_there
 from . import of_place
 from .disk_errors import writing
 
@@ -22,9 +22,9 @@ def measure(path: str | os.PathLike[str]) -> tuple[int, str]:
         StoreError, TransportError: it exists and cannot be read.
     """
     target = Path(path)
-    if not target.exists():
-        return 0, ""
     with writing(target):
+        if not is_there(target):
+            return 0, ""
         if not target.is_dir():
             return target.stat().st_size, _sha256_of(target)
         size = 0

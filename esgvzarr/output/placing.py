@@ -9,7 +9,6 @@ a name that begins with a dot; ESGF servers do not show such files.
 from __future__ import annotations
 
 import fcntl
-import glob
 import hashlib
 import os
 import shutil
@@ -24,6 +23,9 @@ from ..permissions import make_directory, remove_empty
 from . import Output, of_place
 from .disk_errors import writing
 from .parts import files_of, measure, side_path
+
+_TEMPORARY = ".tmp"
+"""Suffix of the hidden directories in which outputs are staged."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def _make_holder(prefix: str, directory: Path | None) -> tuple[Path, int]:
     was locked, try again.
     """
     while True:
-        holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=directory))
+        holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_TEMPORARY, dir=directory))
         try:
             handle = os.open(holder, os.O_RDONLY)
         except FileNotFoundError:
@@ -234,7 +236,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> int:
     removed = 0
     is_being_written = False
     with writing(target):
-        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"):
+        for left in _temporaries(target):
             with suppress(FileNotFoundError):  # Its writer has finished with it.
                 if (
                     left.is_symlink() or not left.is_dir()
@@ -283,6 +285,19 @@ def withdraw_reference(
         _put(staged, target)
     remove_reference(source)
     return target
+
+
+def _temporaries(path: Path) -> list[Path]:
+    """Return what `staging` made for a path, and has not removed; nothing if the directory cannot
+    be listed.
+    """
+    prefix = _temporary_prefix(path)
+    try:
+        names = os.listdir(path.parent)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    found = [name for name in names if name.startswith(prefix) and name.endswith(_TEMPORARY)]
+    return [path.with_name(name) for name in found]
 
 
 def _temporary_prefix(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from ..directories import named_below
+from ..directories import exists, named_below
 from ..errors import (
     EsgvzarrError,
     ProofError,
@@ -317,7 +317,7 @@ def _check_directory(root: Path) -> None:
     Raises:
         SourceError: it does not.
     """
-    if root.is_dir():
+    if exists(root) and root.is_dir():
         return
     raise SourceError(
         str(root),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from ..directories import entries
+from ..directories import entries, exists
 from ..errors import SourceError, TransportError
 from ..model import DatasetId, DatasetRecord, FileRecord
 from ..transport import host_of, is_url
@@ -52,7 +52,7 @@ def files_at(locations: Sequence[str], data_paths: Mapping[str, str]) -> list[Fi
 def _files_at(location: str, data_paths: Mapping[str, str]) -> list[FileRecord]:
     if is_url(location):
         return [_file_of_url(location)]
-    if os.path.isdir(location):
+    if exists(location) and os.path.isdir(location):
         paths = [path for path in entries(Path(location)) if path.is_file()]
         check_all_netcdf((path.name for path in paths), location)
         return [

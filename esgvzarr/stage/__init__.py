@@ -27,11 +27,12 @@ from ..transport.hosts import allow_hosts
 from ..workers import Limits
 from .proving import check_passed, compared
 from .proving import storage_options as storage_options
-from .telling import Detailed as Detailed
-from .telling import Doing as Doing
+from .telling import DetailedProgress as DetailedProgress
 from .telling import Progress as Progress
+from .telling import StepProgress as StepProgress
 from .telling import begin as begin
 from .telling import in_a_told_worker as in_a_told_worker
+from .telling import over_rounds as over_rounds
 from .telling import run_told as run_told
 from .work import Destination as Destination
 from .work import Made as Made
@@ -190,7 +191,7 @@ def make(work: Work, transport: Transport, *, progress: Progress = lambda *_: No
     transport.forget(places_of(record.files))
     told = begin(progress, str(record.id), f"scanning {len(record.files)} files")
     scanned: dict[str, Fetched] = {}
-    with transport.watched(told):
+    with transport.watched(over_rounds(told)):
         references = make_references(record, transport, read=work.settings.read, keep=scanned)
     return write_outputs(references, record.files, work.destination, transport, scanned)
 

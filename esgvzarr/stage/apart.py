@@ -25,7 +25,7 @@ from ..transport import Transport, is_url
 from ..worker_process import is_a_worker
 from ..workers import Limits, Worker
 from . import compare_outputs, limits_of, make, stage_with, staged_of
-from .telling import Detailed, Doing, Progress, in_a_told_worker, run_told
+from .telling import DetailedProgress, Progress, StepProgress, in_a_told_worker, run_told
 from .work import Made, Staged, Work
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def compare_together(
     Raises:
         EsgvzarrError: the error of the process that failed first.
     """
-    together = _Together(progress, len(provers))
+    shared = _SharedProgress(progress, len(provers))
     errors: list[Exception] = []
 
     def compare(number: int, told: Progress) -> list[Report]:
@@ -129,15 +129,15 @@ def compare_together(
     with ThreadPoolExecutor(len(provers)) as threads, ExitStack() as stack:
         stack.callback(_stop_all, provers)  # This comes first: the threads wait for the processes.
         others = [
-            threads.submit(compare, number, together.of_another(number))
+            threads.submit(compare, number, shared.of_another(number))
             for number in range(1, len(provers))
         ]
         try:
-            first = compare(0, together.of_first())
+            first = compare(0, shared.of_first())
             reports = [first, *(other.result() for other in others)]
         except Exception as error:
             raise errors[0] from error
-    together.end()
+    shared.end()
     return reports
 
 
@@ -191,7 +191,7 @@ def _count_provers(made: Made, samples: int) -> int:
     return max(1, min(most, compared // MUCH))
 
 
-class _Together:
+class _SharedProgress:
     """Reports the progress of a step that several processes share: each report of the first process
     is passed on, with the sums over all processes.
 
@@ -202,8 +202,8 @@ class _Together:
 
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
-        self._doing: list[Doing | None] = [None] * count
-        self._whole: Doing | None = None
+        self._steps: list[StepProgress | None] = [None] * count
+        self._whole: StepProgress | None = None
         self._name = ""
 
     def of_first(self) -> Progress:
@@ -211,8 +211,8 @@ class _Together:
 
         def tell(name: str, step: str) -> None:
             self._name = name
-            if isinstance(step, Doing):
-                self._doing[0] = step
+            if isinstance(step, StepProgress):
+                self._steps[0] = step
                 step = self._sum(step)
             self._progress(name, step)
 
@@ -222,29 +222,29 @@ class _Together:
         """Return the callback of another process. It only stores what it receives."""
 
         def note(_: str, step: str) -> None:
-            if isinstance(step, Doing):
-                self._doing[number] = step
+            if isinstance(step, StepProgress):
+                self._steps[number] = step
 
         return self._like_progress(note)
 
     def end(self) -> None:
         """Report that all processes are done."""
-        last = self._doing[0]
+        last = self._steps[0]
         if last is not None:
             whole = self._sum(last)
-            self._progress(self._name, Doing(str(whole), whole.total, whole.total))
+            self._progress(self._name, StepProgress(str(whole), whole.total, whole.total))
 
     def _like_progress(self, tell: Progress) -> Progress:
         """Return a callback that receives as many details as the caller's own."""
-        return Detailed(tell) if isinstance(self._progress, Detailed) else tell
+        return DetailedProgress(tell) if isinstance(self._progress, DetailedProgress) else tell
 
-    def _sum(self, first: Doing) -> Doing:
+    def _sum(self, first: StepProgress) -> StepProgress:
         """Sum the numbers of all processes. A process that has not begun the step counts with the
         total of the first one. If it has more to do, the fraction waits: it never falls.
         """
         done = 0
         total = 0
-        for one in self._doing:
+        for one in self._steps:
             if one is not None and str(one) == str(first):
                 done += one.done
                 total += one.total
@@ -253,5 +253,5 @@ class _Together:
         before = self._whole
         if before is not None and str(before) == str(first):
             done = max(done, -(-before.done * total // before.total))
-        self._whole = Doing(str(first), done, total)
+        self._whole = StepProgress(str(first), done, total)
         return self._whole

@@ -16,7 +16,7 @@ from ..proof import DECODED, verify
 from ..proof.share import WHOLE, Share
 from ..scan.damage import check_served_bytes, explained
 from ..transport import Transport, is_url
-from .telling import Told
+from .telling import ReportAmount
 from .work import Made
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def compared(
     location: str,
     scanned: Mapping[str, Fetched] | None = None,
     share: Share = WHOLE,
-    told: Told = lambda *_: None,
+    told: ReportAmount = lambda *_: None,
 ) -> Report:
     """Compare an output with its files, and return the report, passed or not.
 

@@ -10,17 +10,20 @@ from ..workers import Limits, Worker, in_a_worker
 
 Progress = Callable[[str, str], None]
 """Is told the dataset id and the step."""
-Told = Callable[[int, int], None]
+ReportAmount = Callable[[int, int], None]
 """Is told how much of a step is done, and its total."""
 INTERVAL_S = 0.1
 """Least time between two reports of a fraction, in seconds, except the last one: reports may come
 from another process.
 """
+_WHOLE = 2**30
+"""The whole of a step that is done in rounds."""
+_MOST_HALVES = 20
 
 _T = TypeVar("_T")
 
 
-class Doing(str):
+class StepProgress(str):
     """A step as text, with the amount of it that is done.
 
     Args:
@@ -32,7 +35,7 @@ class Doing(str):
     done: int
     total: int
 
-    def __new__(cls, text: str, done: int, total: int) -> Doing:
+    def __new__(cls, text: str, done: int, total: int) -> StepProgress:
         """Make a text with two numbers."""
         doing = super().__new__(cls, text)
         doing.done = done
@@ -40,11 +43,11 @@ class Doing(str):
         return doing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Doing, (str(self), self.done, self.total))
+        return (StepProgress, (str(self), self.done, self.total))
 
 
-class Detailed:
-    """A progress callback that receives each step as text, and then repeatedly as `Doing`.
+class DetailedProgress:
+    """A progress callback that receives each step as text, and then repeatedly as `StepProgress`.
 
     Other callbacks receive each step once.
 
@@ -90,15 +93,15 @@ def run_told(
 
 def _telling(function: Callable[..., _T], progress: Progress) -> tuple[Any, ...]:
     """Return what the other process calls with the arguments."""
-    return (_with_details, function) if isinstance(progress, Detailed) else (function,)
+    return (_with_details, function) if isinstance(progress, DetailedProgress) else (function,)
 
 
 def _with_details(function: Callable[..., _T], *arguments: Any, progress: Progress) -> _T:
     """Call the function in the other process, which receives a plain callback."""
-    return function(*arguments, progress=Detailed(progress))
+    return function(*arguments, progress=DetailedProgress(progress))
 
 
-def begin(progress: Progress, name: str, step: str) -> Told:
+def begin(progress: Progress, name: str, step: str) -> ReportAmount:
     """Report that a step begins.
 
     Args:
@@ -107,20 +110,42 @@ def begin(progress: Progress, name: str, step: str) -> Told:
         step: the step that begins.
 
     Returns:
-        A function that reports how much of the step is done. It does nothing if the callback takes
-            no details.
+        A function that reports how much of the step is done, unless that is less than before. It
+            does nothing if the callback takes no details.
     """
     progress(name, step)
-    if not isinstance(progress, Detailed):
+    if not isinstance(progress, DetailedProgress):
         return _ignore
     told_s = time.monotonic()
+    most = 0.0
 
     def tell(done: int, total: int) -> None:
-        nonlocal told_s
+        nonlocal told_s, most
         now_s = time.monotonic()
-        if total and (done == total or now_s - told_s >= INTERVAL_S):
+        is_due = done == total or now_s - told_s >= INTERVAL_S
+        if total and is_due and done / total >= most:
             told_s = now_s
-            progress(name, Doing(step, done, total))
+            most = done / total
+            progress(name, StepProgress(step, done, total))
+
+    return tell
+
+
+def over_rounds(told: ReportAmount) -> ReportAmount:
+    """Return what is told of each answer in rounds of requests, whose number is not known. Each
+    round counts for half of what the rounds before it left.
+
+    Args:
+        told: is told how much of all rounds is done.
+    """
+    rounds = 0
+
+    def tell(answers: int, requests: int) -> None:
+        nonlocal rounds
+        if answers == 1:
+            rounds += 1
+        left = _WHOLE >> min(rounds - 1, _MOST_HALVES)
+        told(_WHOLE - left + left * answers // (2 * requests), _WHOLE)
 
     return tell
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.audit import Audited, Thoroughness, audit, find_targets
+from esgvzarr.audit import AuditResult, Thoroughness, audit, find_targets
 from esgvzarr.link.lifecycle import Order, link_source
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, NginxServer, StacServer, make_item, write_monthly
@@ -98,7 +98,7 @@ class Archive:
 
     def audit(
         self, *names: str, settings: Settings | None = None, **options: bool
-    ) -> dict[str, Audited]:
+    ) -> dict[str, AuditResult]:
         """What is found, by short name; all datasets if none is named."""
         settings = settings or self.settings
         targets = find_targets([self.ids[name] for name in names], settings)

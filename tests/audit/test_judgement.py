@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from esgvzarr.audit.findings import Audited
+from esgvzarr.audit.findings import AuditResult
 from esgvzarr.audit.guarded import unguarded
 from esgvzarr.audit.judgement import (
     CODES,
-    Kept,
+    RecordedFile,
     State,
     Verdict,
     judge_failure,
@@ -35,7 +35,7 @@ URL = "https://node/a.nc"
 MAGIC = b"\x89HDF\r\n\x1a\n"
 THEN = "Mon, 01 Jan 2024 00:00:00 GMT"
 LATER = "Tue, 02 Jan 2024 00:00:00 GMT"
-KEPT = Kept(FileRecord("a.nc", URL, 100, "ab" * 32, "SHA256"), '"1"', THEN)
+KEPT = RecordedFile(FileRecord("a.nc", URL, 100, "ab" * 32, "SHA256"), '"1"', THEN)
 SAME = Head(MAGIC, 100, '"1"', THEN)
 
 FILES = {
@@ -70,9 +70,14 @@ FILES = {
     "touched": (replace(KEPT, etag=None), replace(SAME, last_modified=LATER), State.UNPROVEN, ""),
     "another ETag": (KEPT, replace(SAME, etag='"2"'), State.UNPROVEN, ""),
     "nothing to compare": (KEPT, Head(MAGIC, 100), State.UNPROVEN, ""),
-    "nothing was kept": (Kept(FileRecord("a.nc", URL), reach=100), SAME, State.UNPROVEN, ""),
+    "nothing was kept": (
+        RecordedFile(FileRecord("a.nc", URL), reach=100),
+        SAME,
+        State.UNPROVEN,
+        "",
+    ),
     "shorter than the references reach": (
-        Kept(FileRecord("a.nc", URL), reach=101),
+        RecordedFile(FileRecord("a.nc", URL), reach=101),
         SAME,
         State.CHANGED,
         "",
@@ -101,7 +106,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("kept", "found", "state", "evidence"), FILES.values(), ids=FILES.keys())
-def test_a_file(kept: Kept, found: Head, state: State, evidence: str) -> None:
+def test_a_file(kept: RecordedFile, found: Head, state: State, evidence: str) -> None:
     verdict = judge_file(kept, found)
     assert (verdict.state, verdict.evidence) == (state, evidence), verdict
 
@@ -274,7 +279,7 @@ def test_files_of_a_host_that_is_not_allowed_name_the_option_that_allows_them_al
             with pytest.raises(TransportError) as refused:
                 transport.check_allowed(url)
             verdicts.append(judge_failure(refused.value, url))
-    assert Audited(Target("here.json"), tuple(verdicts)).detail == (
+    assert AuditResult(Target("here.json"), tuple(verdicts)).detail == (
         "http://node:8080/a.nc: was not fetched: host node:8080 is not allowed; "
         "--allow-host node:8080 allows all files of that host; and 2 more of the same kind"
     )

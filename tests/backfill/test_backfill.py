@@ -304,6 +304,16 @@ class TestTurns:
         turns.read(first[0])
         assert [one and one.dataset_id for one in (turns.take(), turns.take())] == ["a.2", None]
 
+    def test_look_into_the_plan_again_when_more_is_listed(self, plan: Plan) -> None:
+        """Of a node that had no more, and of a new one."""
+        turns = self.planned(plan, a=1)
+        assert [one and one.dataset_id for one in (turns.take(), turns.take())] == ["a.0", None]
+        more = [Planned("a.1", "a", "here"), Planned("b.0", "b", "here")]
+        plan.keep_page(Page("more"), more, [])
+        turns.listed()
+        assert {one and one.dataset_id for one in (turns.take(), turns.take())} == {"a.1", "b.0"}
+        assert turns.take() is None
+
     def test_a_silent_node_rests_and_one_answer_wakes_it(self, plan: Plan) -> None:
         turns = self.planned(plan, dead=10, fine=10)
         silent = Failed("x", Verb.LINK, "no answer", "transport-unreachable", retryable=True)

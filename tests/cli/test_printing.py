@@ -25,7 +25,7 @@ from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.states import State, Step, Verb
 from esgvzarr.link.task import Entry
 from esgvzarr.settings import Settings
-from esgvzarr.stage import Doing
+from esgvzarr.stage import StepProgress
 from esgvzarr.testing import DATASET_ID, ThreddsServer, write_monthly
 
 COLUMNS = 100
@@ -59,7 +59,7 @@ def test_steps_are_shown_on_a_terminal_and_nowhere_else() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=COLUMNS)
     with step_bar(terminal) as progress:
         progress(DATASET_ID, "scanning 3 files")
-        progress(DATASET_ID, Doing("scanning 3 files", 3, 12))
+        progress(DATASET_ID, StepProgress("scanning 3 files", 3, 12))
     log = Console(file=io.StringIO(), width=COLUMNS)
     with step_bar(log) as progress:
         progress(DATASET_ID, "scanning 3 files")
@@ -74,7 +74,7 @@ def test_the_step_is_whole_on_a_terminal_of_any_width(width: int) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=width)
     with step_bar(terminal) as progress:
         progress(DATASET_ID, "proving 1234 chunks")
-        progress(DATASET_ID, Doing("proving 1234 chunks", 3, 12))
+        progress(DATASET_ID, StepProgress("proving 1234 chunks", 3, 12))
     said = Text.from_ansi(terminal.file.getvalue()).plain  # type: ignore[attr-defined]
     (line,) = {line.strip() for line in said.splitlines() if "25%" in line}
     assert "proving 1234 chunks" in line

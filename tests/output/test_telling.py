@@ -8,7 +8,7 @@ import pytest
 
 from esgvzarr import DatasetId, DatasetRecord, FileRecord, Transport
 from esgvzarr.settings import Settings
-from esgvzarr.stage import Detailed, Doing, Work, stage_with, staging_places, telling
+from esgvzarr.stage import DetailedProgress, StepProgress, Work, stage_with, staging_places, telling
 from esgvzarr.testing import DATASET_ID, ThreddsServer, write_monthly
 
 ID = DatasetId.parse(DATASET_ID)
@@ -18,7 +18,7 @@ ID = DatasetId.parse(DATASET_ID)
 def test_scanning_and_proving_tell_how_much_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    """Proving ends with all of it, and never goes back; a round of scanning counts its answers."""
+    """Neither goes back, and proving ends with all of it."""
     monkeypatch.setattr(telling, "INTERVAL_S", 0)
     paths = write_monthly(tmp_path / "files")
     told: list[str] = []
@@ -32,15 +32,36 @@ def test_scanning_and_proving_tell_how_much_is_done(
         settings = Settings(read=read, ledger=tmp_path / "ledger.sqlite")
         with staging_places(ID, tmp_path / "out", settings) as places:
             work = Work(record, places, settings)
-            stage_with(work, way, progress=Detailed(lambda _, step: told.append(step)))
+            stage_with(work, way, progress=DetailedProgress(lambda _, step: told.append(step)))
         with staging_places(ID, tmp_path / "out", settings) as places:
             work = Work(record, places, settings)
             stage_with(work, way, progress=lambda _, step: once.append(step))
     scanning, proving = once
-    shares = [(step, step.done, step.total) for step in told if isinstance(step, Doing)]
+    shares = [(step, step.done, step.total) for step in told if isinstance(step, StepProgress)]
     assert {str(step) for step, _, _ in shares} == {scanning, proving}
     assert all(0 < done <= total for _, done, total in shares)
+    scanned = [done / total for step, done, total in shares if step == scanning]
+    assert scanned == sorted(scanned)
+    assert scanned[-1] < 1
     proved = [done / total for step, done, total in shares if step == proving]
     assert proved == sorted(proved)
     assert proved[-1] == 1
-    assert [step for step in told if not isinstance(step, Doing)] == once
+    assert [step for step in told if not isinstance(step, StepProgress)] == once
+
+
+def test_each_round_of_requests_counts_for_half_of_what_was_left() -> None:
+    told: list[float] = []
+    tell = telling.over_rounds(lambda done, total: told.append(done / total))
+    for answers, requests in ((1, 2), (2, 2), (1, 1), (1, 1), (1, 4)):
+        tell(answers, requests)
+    assert told == [0.25, 0.5, 0.75, 0.875, 0.875 + 1 / 64]
+
+
+def test_a_fraction_that_falls_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the values of repeated steps are compared after all others."""
+    monkeypatch.setattr(telling, "INTERVAL_S", 0)
+    told: list[str] = []
+    tell = telling.begin(DetailedProgress(lambda _, step: told.append(step)), "tas", "proving")
+    for done in (1, 3, 2, 4, 1, 4):
+        tell(done, 4)
+    assert [step.done for step in told if isinstance(step, StepProgress)] == [1, 3, 4, 4]

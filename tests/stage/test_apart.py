@@ -19,11 +19,11 @@ from esgvzarr import DatasetId, DatasetRecord, FileRecord, Settings, Transport
 from esgvzarr.errors import ProofError, TransportError, WorkerError
 from esgvzarr.model import Report
 from esgvzarr.stage import (
-    Detailed,
-    Doing,
+    DetailedProgress,
     Made,
     Progress,
     Staged,
+    StepProgress,
     Work,
     apart,
     limits_of,
@@ -111,25 +111,25 @@ def test_many_fetched_bytes_are_compared_where_they_were_fetched(
 def test_each_step_is_told_once_and_ends_whole(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "INTERVAL_S", 0)
     told: list[str] = []
-    case.staged(apart.staged_apart, Detailed(lambda _, step: told.append(step)))
-    steps = [step for step in told if not isinstance(step, Doing)]
+    case.staged(apart.staged_apart, DetailedProgress(lambda _, step: told.append(step)))
+    steps = [step for step in told if not isinstance(step, StepProgress)]
     assert len(steps) == len(set(steps)) == 2  # the scan and the proof
     last = told[-1]
-    assert isinstance(last, Doing)
+    assert isinstance(last, StepProgress)
     assert (str(last), last.done) == (steps[-1], last.total)
 
 
 def test_the_fraction_of_a_step_never_falls() -> None:
     """A process that begins later may have more to do than the first."""
     told: list[str] = []
-    together = apart._Together(Detailed(lambda _, step: told.append(step)), 2)
-    tell, note = together.of_first(), together.of_another(1)
-    tell("tas", Doing("proving", 50, 100))
-    note("tas", Doing("proving", 0, 200))
-    tell("tas", Doing("proving", 60, 100))
-    note("tas", Doing("proving", 150, 200))
-    tell("tas", Doing("proving", 100, 100))
-    assert [(step.done, step.total) for step in told if isinstance(step, Doing)] == [
+    shared = apart._SharedProgress(DetailedProgress(lambda _, step: told.append(step)), 2)
+    tell, note = shared.of_first(), shared.of_another(1)
+    tell("tas", StepProgress("proving", 50, 100))
+    note("tas", StepProgress("proving", 0, 200))
+    tell("tas", StepProgress("proving", 60, 100))
+    note("tas", StepProgress("proving", 150, 200))
+    tell("tas", StepProgress("proving", 100, 100))
+    assert [(step.done, step.total) for step in told if isinstance(step, StepProgress)] == [
         (50, 200),
         (75, 300),
         (250, 300),
