@@ -135,8 +135,9 @@ def compare_together(
         try:
             first = compare(0, shared.of_first())
             reports = [first, *(other.result() for other in others)]
-        except Exception as error:
-            raise errors[0] from error
+        except Exception:  # noqa: BLE001  (the error of the process that failed first is raised)
+            first_error = errors[0]
+            raise first_error from first_error.__cause__
     shared.end()
     return reports
 

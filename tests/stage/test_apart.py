@@ -244,6 +244,7 @@ def test_when_one_process_fails_the_others_are_stopped(case: Case) -> None:
     finally:
         hold.let_go.set()
     assert caught.value.code == "transport-http-404"
+    assert caught.value.__cause__ is not caught.value
     assert hold.was_let_go
 
 
