@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import cftime
@@ -171,6 +172,7 @@ def _unit_and_epoch(units: str, calendar: str) -> tuple[int, int]:
     return unit, _epoch(reference_date(units), calendar)
 
 
+@lru_cache(maxsize=256)
 def _epoch(date: str, calendar: str) -> int:
     """Return the microseconds from 1970-01-01 to a date."""
     short = _SHORT_DATE.match(date) or _COMPACT_DATE.match(date)

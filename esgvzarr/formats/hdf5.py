@@ -158,7 +158,7 @@ def _confirm(
 
 
 def _agreed(opened: h5py.File, path: str, walked: ChunkIndex | None, subject: str) -> ChunkIndex:
-    dataset = opened[path].id
+    dataset = h5py.h5d.open(opened.id, path.encode())
     stored = dataset.get_storage_size()
     if (
         walked is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from traceback import format_tb
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -322,12 +322,16 @@ def _stored_chunks(source: str | SparseFile) -> dict[str, Counted]:
 
     if not h5py.is_hdf5(source) if isinstance(source, str) else not _is_hdf5(source):
         return {}
+    found = {}
     with h5py.File(source, "r") as opened:
-        return {
-            name.removeprefix("_nc4_non_coord_"): _count(node)
-            for name, node in opened.items()
-            if isinstance(node, h5py.Dataset)
-        }
+        for link in opened.id:
+            # A link without a target is no variable.
+            with suppress(KeyError):
+                node = h5py.h5o.open(opened.id, link)
+                if isinstance(node, h5py.h5d.DatasetID):
+                    name = link.decode("utf-8", "surrogateescape")
+                    found[name.removeprefix("_nc4_non_coord_")] = _count(node)
+    return found
 
 
 def _is_hdf5(source: SparseFile) -> bool:
@@ -339,11 +343,13 @@ def _is_hdf5(source: SparseFile) -> bool:
 
 
 def _count(node: Any) -> Counted:
-    if node.chunks is None:
-        size = node.id.get_storage_size()
+    import h5py
+
+    properties = node.get_create_plist()
+    size = node.get_storage_size()
+    if properties.get_layout() != h5py.h5d.CHUNKED:
         return (1 if size else 0), size, False
-    filtered = node.id.get_create_plist().get_nfilters() > 0
-    return node.id.get_num_chunks(), node.id.get_storage_size(), filtered
+    return node.get_num_chunks(), size, properties.get_nfilters() > 0
 
 
 def equal(a: np.ndarray, b: np.ndarray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..cf import dates_along
@@ -40,16 +40,30 @@ def whole(
                 attrs[name] += versions
     yield from _judge_fixed(results, types)
     for group in shown:
-        there = attrs.keys() - {""}
-        here = set(map(str, group.dataset.variables))
-        yield Check(
-            "variables",
-            f"/{group.path}",
-            here <= there,
-            f"{len(here)} shown; in no file: {sorted(here - there)}",
-        )
-        for name, versions in attrs.items():
-            yield from _check_attributes(group, name, versions, but)
+        yield from _check_group(group, attrs, but)
+
+
+def _check_group(
+    group: Shown, attrs: Mapping[str, Sequence[Mapping[str, Any]]], but: Sequence[str]
+) -> Iterator[Check]:
+    """Check that every variable shown is in a file, and the attributes of the group.
+
+    Args:
+        group: the group.
+        attrs: variable -> its attributes in each file; ``""`` for the global ones.
+        but: global attributes that belong to the document.
+    """
+    there = attrs.keys() - {""}
+    here = set(map(str, group.dataset.variables))
+    yield Check(
+        "variables",
+        f"/{group.path}",
+        here <= there,
+        f"{len(here)} shown; in no file: {sorted(here - there)}",
+    )
+    dates = dates_along(described(group.dataset), group.time) if group.time else ()
+    for name, versions in attrs.items():
+        yield from _check_attributes(group, name, versions, but, dates)
 
 
 def _judge_fixed(
@@ -75,7 +89,11 @@ def _judge_fixed(
 
 
 def _check_attributes(
-    group: Shown, name: str, versions: Sequence[Mapping[str, Any]], but: Sequence[str]
+    group: Shown,
+    name: str,
+    versions: Sequence[Mapping[str, Any]],
+    but: Sequence[str],
+    dates: Collection[str],
 ) -> Iterator[Check]:
     variable = group.dataset.variables.get(name)
     if name and variable is None:
@@ -84,10 +102,8 @@ def _check_attributes(
         shown = group.dataset.attrs
         known = but
     else:
-        dates_shown = dates_along(described(group.dataset), group.time) if group.time else ()
-        dates = name in dates_shown
         shown = variable.attrs
-        known = OF_FILES if dates else (() if group.time in variable.dims else MARKS)
+        known = OF_FILES if name in dates else (() if group.time in variable.dims else MARKS)
     wrong = sorted(wrong_attrs(shown, versions, but=known))
     yield Check(
         "attributes",

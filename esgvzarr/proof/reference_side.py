@@ -289,7 +289,7 @@ def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
         return np.empty(0, np.int64)
     variable = dataset.variables[time]
     try:
-        values = np.asarray(variable.values)
+        values = np.asarray(variable.load().values)  # They are compared as dates later.
         absent = cf.missing(values, variable.attrs)
         if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
             values = cf.unpacked(values, variable.attrs)
