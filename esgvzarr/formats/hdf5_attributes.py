@@ -47,8 +47,9 @@ def read_attrs(node: h5py.Dataset | h5py.File, subject: str) -> dict[str, Any]:
         if name in _HIDDEN:
             continue
         attribute = attrs.get_id(name)
-        if _is_shown(attribute.get_type()):
-            found[name] = _as_shown(_stored(attrs, name, attribute), name, subject)
+        kind = attribute.get_type()
+        if _is_shown(kind):
+            found[name] = _as_shown(_stored(attrs, name, attribute, kind), name, subject)
     return found
 
 
@@ -126,13 +127,15 @@ def raw_attr(attrs: h5py.AttributeManager, name: str) -> Any:
         OSError: the attribute states a size that only damage explains, and that HDF5 would read for
             hours.
     """
-    return _stored(attrs, name, attrs.get_id(name))
+    attribute = attrs.get_id(name)
+    return _stored(attrs, name, attribute, attribute.get_type())
 
 
-def _stored(attrs: h5py.AttributeManager, name: str, attribute: h5py.h5a.AttrID) -> Any:
+def _stored(
+    attrs: h5py.AttributeManager, name: str, attribute: h5py.h5a.AttrID, kind: h5py.h5t.TypeID
+) -> Any:
     """Return an attribute that was opened as `raw_attr` does."""
     shape = attribute.shape
-    kind = attribute.get_type()
     size = math.prod(shape) * kind.get_size() if shape is not None else 0
     if shape is not None and (math.prod(shape) > _MOST_ELEMENTS or size > _MOST_ATTRIBUTE_BYTES):
         raise OSError(f"the attribute {name!r} has the shape {shape} and {size} bytes")
