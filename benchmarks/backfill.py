@@ -12,9 +12,11 @@ import argparse
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from esgvzarr.backfill.queue import Page, Plan, Planned
@@ -22,12 +24,14 @@ from esgvzarr.link.ledger import Ledger
 from esgvzarr.testing import StacServer
 from esgvzarr.testing.archive import register, write_archive
 from esgvzarr.testing.cluster import dask_cluster
-from esgvzarr.testing.node import DataNode, command
+from esgvzarr.testing.node import DataNode
 from esgvzarr.testing.samples import sample_datasets, sample_files
 
 REFUSED = 20
 MILLIONS = 2_000_000
 SETTLED = ("linked", "refused")
+_LOOK_S = 2.0
+"""Seconds between two looks at the processes and files: a look takes some 25 ms of CPU time."""
 
 
 def main() -> None:
@@ -122,29 +126,22 @@ class Watch:
 
     def start(self) -> None:
         """The coordinator."""
-        words = (
-            "backfill",
-            "--config",
-            self.node.config,
-            "--scheduler",
-            self.scheduler,
-            "--per-node",
-            8,
-        )
-        self.process = subprocess.Popen(
-            command(*words, "--report", self.node.directory / "report.html")
-        )
+        program = [sys.executable, "-m", "esgvzarr", "backfill"]
+        words = ("--config", str(self.node.config), "--scheduler", self.scheduler)
+        report = str(self.node.directory / "report.html")
+        self.process = subprocess.Popen([*program, *words, "--per-node", "8", "--report", report])
 
     def until(self, done: int) -> None:
         """Wait until so many reference files are there, or the coordinator has ended."""
         while self.process.poll() is None:
             self.look("coordinator", self.process.pid)
             self.look_at_cpu(self.process.pid)
-            for pid in (*children_like(b"spawn_main"), *children_like(b"fork_server")):
+            for pid in children_like(b"spawn_main", b"fork_server"):
                 self.look("worker", pid)
             if sum(1 for _ in self.node.data.rglob("*.json")) >= done:
                 return
-            time.sleep(1)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_LOOK_S)
 
     def look(self, name: str, pid: int) -> None:
         """Its peak memory so far, KiB."""
@@ -161,8 +158,8 @@ class Watch:
         self.cpu[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def children_like(word: bytes) -> list[int]:
-    """The processes below this one with a word in their command line."""
+def children_like(*any_of: bytes) -> list[int]:
+    """The processes below this one with one of these words in their command line."""
     parents: dict[int, int] = {}
     words: dict[int, bytes] = {}
     for path in Path("/proc").glob("[0-9]*"):
@@ -175,7 +172,8 @@ def children_like(word: bytes) -> list[int]:
     while True:
         more = {pid for pid, parent in parents.items() if parent in below} - below
         if not more:
-            return sorted(pid for pid in below if word in words.get(pid, b""))
+            said = {pid: words.get(pid, b"") for pid in below}
+            return sorted(pid for pid in below if any(word in said[pid] for word in any_of))
         below |= more
 
 

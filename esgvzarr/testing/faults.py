@@ -49,6 +49,12 @@ class FaultPlan:
         with self._lock:
             self._planned.clear()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no faults."""
+        with self._lock:
+            return not self._planned
+
     def answer(self, asked: Asked, answer: Answer) -> Response:
         """Return the usual answer, or the answer with the faults that match."""
         with self._lock:

@@ -225,7 +225,10 @@ class _Watched:
         def act(_: Asked) -> Response:
             return asyncio.run_coroutine_threadsafe(self._act(scope, body, receive), loop).result()
 
-        answer = await asyncio.to_thread(self._faults.answer, asked, act)
+        if self._faults.is_empty:
+            answer = await self._act(scope, body, receive)
+        else:  # A fault may sleep.
+            answer = await asyncio.to_thread(self._faults.answer, asked, act)
         self._log.append(_logged(scope, asked, answer))
         await _send(answer, send)
 

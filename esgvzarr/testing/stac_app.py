@@ -19,7 +19,11 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from stac_fastapi.api.app import StacApi
-from stac_fastapi.api.models import create_get_request_model, create_post_request_model
+from stac_fastapi.api.models import (
+    GeoJSONResponse,
+    create_get_request_model,
+    create_post_request_model,
+)
 from stac_fastapi.extensions.filter import SearchFilterExtension
 from stac_fastapi.extensions.pagination import TokenPaginationExtension
 from stac_fastapi.extensions.transaction import BaseTransactionsClient, TransactionExtension
@@ -140,10 +144,13 @@ class CoreClient(BaseCoreClient):  # type: ignore[misc,unused-ignore]
             raise HTTPException(404, f"Collection {collection_id} does not exist.")
         return _collection(get_base_url(kwargs["request"]), collection_id)
 
-    def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
-        """Return one item, or 404."""
+    async def get_item(  # type: ignore[override,unused-ignore]
+        self, item_id: str, collection_id: str, **kwargs: Any
+    ) -> Any:
+        """Return one item, or 404. A coroutine needs no thread of its own."""
         item = _backend(kwargs["request"]).store.get(collection_id, item_id)
-        return _linked(get_base_url(kwargs["request"]), item)
+        # FastAPI would walk through a dict, value by value, before it makes JSON of it.
+        return GeoJSONResponse(_linked(get_base_url(kwargs["request"]), item))
 
     def item_collection(
         self,
