@@ -136,18 +136,24 @@ def matching(pattern: str) -> list[str]:
     any depth, in their order.
 
     Raises:
-        TransportError: a directory that may have such paths cannot be listed.
+        TransportError: a directory that may have such paths cannot be listed or entered.
     """
-    for directory in _listed_for(pattern):
+    for directory, name in _searched_for(pattern):
         try:
-            _names_in(directory)
+            if glob.has_magic(name):
+                _names_in(directory)
+            else:
+                os.stat(os.path.join(directory, "."))
         except OSError as error:
             raise _listing_error(directory, error) from error
     return sorted(glob.glob(pattern, recursive=True))
 
 
-def _listed_for(pattern: str) -> Iterator[str]:
-    """Yield the directories whose entries are compared with the parts of a pattern."""
+def _searched_for(pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield the directories that match the first parts of a pattern, each with the next part. If
+    that is a plain name, the directory need not be listed, but entered.
+    """
     while glob.has_magic(pattern):
-        pattern = os.path.dirname(pattern)
-        yield from glob.glob(os.path.join(pattern or ".", ""), recursive=True)
+        pattern, name = os.path.split(pattern)
+        for directory in glob.glob(os.path.join(pattern or ".", ""), recursive=True):
+            yield directory, name

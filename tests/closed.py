@@ -28,10 +28,15 @@ class _Set(ctypes.Structure):
 
 
 @contextmanager
-def closed(directory: Path) -> Iterator[None]:
-    """Take all permissions from a directory, and from this thread the right to ignore that."""
+def closed(directory: Path, left: int = 0) -> Iterator[None]:
+    """Take all permissions from a directory, and from this thread the right to ignore that.
+
+    Args:
+        directory: the directory.
+        left: the permissions that are left.
+    """
     mode = directory.stat().st_mode
-    directory.chmod(0)
+    directory.chmod(left)
     header = _Header(_VERSION, 0)
     sets = (_Set * 2)()
     _call(_LIBC.capget, header, sets)

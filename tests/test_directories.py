@@ -70,6 +70,16 @@ def test_a_pattern_of_relative_paths_is_searched_from_here(
     assert matching("**/*.nc") == ["a.nc", "open/b.nc", "shut/c.nc"]
 
 
+def test_a_directory_that_may_only_be_entered_is_searched_for_a_name(directory: Path) -> None:
+    with closed(directory / "shut", left=0o100):
+        assert matching(f"{directory}/*/c.nc") == [str(directory / "shut" / "c.nc")]
+        with pytest.raises(TransportError, match="cannot be listed"):
+            matching(f"{directory}/*/*.nc")
+    for left in (0, 0o400):
+        with closed(directory / "shut", left), pytest.raises(TransportError):
+            matching(f"{directory}/*/c.nc")
+
+
 def test_a_directory_that_cannot_be_listed_is_told_and_the_others_are_searched(
     directory: Path,
 ) -> None:
