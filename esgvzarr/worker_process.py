@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,6 +47,9 @@ class Surroundings:
     """
 
     directory: str
+    """The working directory; empty if it was removed."""
+    directory_at: tuple[int, int]
+    """Its device and inode."""
     environment: dict[str, str]
     import_path: list[str]
     log_level: int
@@ -54,8 +57,12 @@ class Surroundings:
     @classmethod
     def of_this_process(cls) -> Surroundings:
         """Return the surroundings of this process."""
+        directory = ""
+        with suppress(FileNotFoundError):
+            directory = os.getcwd()
         return cls(
-            os.getcwd(),
+            directory,
+            _directory_at(),
             dict(os.environ),
             list(sys.path),
             logging.getLogger("esgvzarr").getEffectiveLevel(),
@@ -63,11 +70,19 @@ class Surroundings:
 
     def enter(self) -> None:
         """Give this process the same surroundings."""
-        os.chdir(self.directory)
+        # The owner may be in a directory that it may not enter, or that was removed.
+        if _directory_at() != self.directory_at:
+            os.chdir(self.directory)
         if dict(os.environ) != self.environment:
             os.environ.clear()
             os.environ.update(self.environment)
         sys.path[:] = self.import_path
+
+
+def _directory_at() -> tuple[int, int]:
+    """Return device and inode of the working directory."""
+    state = os.stat("/proc/self/cwd")
+    return state.st_dev, state.st_ino
 
 
 def is_a_worker() -> bool:
@@ -99,9 +114,9 @@ def _run_job(surroundings: Surroundings, pickled: bytes, owner: _Owner) -> bool:
     Returns:
         Whether the job has a result.
     """
-    surroundings.enter()
     owner.hear_logs(surroundings.log_level)
     try:
+        surroundings.enter()
         with naming_extras("this command"):
             function, arguments, wants_progress = pickle.loads(pickled)  # noqa: S301
             told = {"progress": owner.progress} if wants_progress else {}

@@ -414,3 +414,37 @@ def test_a_limit_of_open_files_that_is_too_low_is_named() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("worker-files the worker process: may have 20 files open")
     assert "ulimit -n" in done.stdout
+
+
+_IN_A_CLOSED_DIRECTORY = """
+import os, sys
+from pathlib import Path
+from closed import closed
+from esgvzarr.workers import Limits, in_a_worker
+os.chdir(sys.argv[1])
+with closed(Path(sys.argv[1])):
+    print(in_a_worker(os.getcwd, limits=Limits()))
+"""
+_IN_A_REMOVED_DIRECTORY = """
+import os, sys
+from esgvzarr.workers import Limits, in_a_worker
+os.chdir(sys.argv[1])
+os.rmdir(sys.argv[1])
+in_a_worker(os.getpid, limits=Limits())
+print(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("script", [_IN_A_CLOSED_DIRECTORY, _IN_A_REMOVED_DIRECTORY])
+def test_processes_work_in_a_directory_that_may_not_be_entered(script: str, tmp_path: Path) -> None:
+    """As with ``sudo -u`` in the home directory of root."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(directory)],
+        env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.strip() == str(directory)
