@@ -199,6 +199,7 @@ class Run:
                 self._settings,
                 stager=stager,
                 open_index=partial(self._index_of_thread, self._address),
+                lender=self._transport,
                 record=described.shown if of_link == (planned.locator, planned.data_node) else None,
             )
             return carry_on(attempt, means)

@@ -125,6 +125,8 @@ def _carry_on(
     outcome: Outcome
     try:
         with make_transport(means.settings) as transport:
+            if means.lender is not None:
+                transport.borrow_connections(means.lender)
             # When publishing, the record is esgcet's own, so the operator named the data node.
             transport.allow(task.record.data_node, named=task.verb is Verb.PUBLISH)
             index = _index_of(task, transport, means)

@@ -38,6 +38,8 @@ class Means:
     """Gives the index of the task, which may have been opened for an earlier one; None opens it for
     this task.
     """
+    lender: Transport | None = None
+    """Lends its connections to the transport of the task; None gives each task its own."""
     record: Mapping[str, Any] | None = None
     """The index's record of the dataset, if it was read since the dataset was claimed."""
 

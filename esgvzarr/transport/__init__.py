@@ -88,6 +88,7 @@ class Transport:
             # Raises here if the file cannot be used, not at the first request.
             usual_tls_context(str(ca_bundle))
         self._client: Client | None = None
+        self._lender: Transport | None = None
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="esgvzarr-transport")
         self._disk_threads = ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="esgvzarr-disk")
 
@@ -119,6 +120,15 @@ class Transport:
         again: Transport = make({**settings, **share}, *known)
         return again
 
+    def borrow_connections(self, lender: Transport) -> None:
+        """Send all requests over the connections of another transport, which must stay open. The
+        allowed hosts, and the states of files, remain those of this transport.
+
+        Args:
+            lender: a transport of the same settings.
+        """
+        self._lender = lender
+
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -140,6 +150,8 @@ class Transport:
                     connections_at_first=self._at_first,
                     ca_bundle=self._ca_bundle,
                 )
+                if self._lender is not None:
+                    self._client.borrow_connections(self._lender._http())
             return self._client
 
     def close(self) -> None:

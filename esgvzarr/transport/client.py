@@ -60,12 +60,22 @@ class Client:
         self._ca_bundle = ca_bundle
         self._in_flight: dict[str, InFlight] = {}
         self._pools: dict[tuple[bool, bool], urllib3.PoolManager] = {}
-        self._lock = Lock()
+        """By whether the operator named the host, and whether it speaks TLS."""
+        self._lock: Lock = Lock()
+        self._is_borrower = False
         self.requests = 0
         """Requests so far, including followed redirects and retries."""
 
+    def borrow_connections(self, lender: Client) -> None:
+        """Use the connections of a client of the same settings, which are not closed here."""
+        self._pools = lender._pools
+        self._lock = lender._lock
+        self._is_borrower = True
+
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, unless they are another client's."""
+        if self._is_borrower:
+            return
         for pool in self._pools.values():
             pool.clear()
 

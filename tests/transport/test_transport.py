@@ -110,6 +110,25 @@ def test_connections_are_kept_and_bounded(server: ThreddsServer) -> None:
     assert len({request.connection for request in server.requests}) <= 3
 
 
+def test_borrowed_connections_are_used_and_left_open(server: ThreddsServer) -> None:
+    """What is allowed, named, and seen of files stays with each transport."""
+    url = server.url_of("a.nc")
+    with Transport(allowed_hosts=[server.host]) as lender:
+        lender.read_document(url)
+        with Transport(allowed_hosts=[server.host]) as borrower:
+            borrower.borrow_connections(lender)
+            borrower.read_heads([url], 8)
+            assert lender.state_of(url) is None
+        with Transport() as stranger:
+            stranger.borrow_connections(lender)
+            assert code_of(lambda: stranger.read_document(url)) == "transport-host-refused"
+            stranger.allow(server.host)
+            assert code_of(lambda: stranger.read_document(url)) == "transport-address-private"
+        lender.read_document(url)
+    assert len(server.requests) == 3
+    assert len({request.connection for request in server.requests}) == 1
+
+
 def test_bytes_are_asked_for_as_they_are(server: ThreddsServer, transport: Transport) -> None:
     transport.read_heads([server.url_of("a.nc")], 10)
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
