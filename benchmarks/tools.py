@@ -39,14 +39,15 @@ def references_of(locations: list[str], dataset_id: str = "benchmark.data.v1") -
 
 def end_to_end(out: Path, locations: list[str]) -> None:
     """``esgvzarr generate`` as an operator runs it: scan, proof and write."""
-    from esgvzarr.cli import main
+    from esgvzarr.__main__ import program
 
     name = f"CMIP6.CMIP.MOHC.UKESM1-0-LL.historical.r1i1p1f2.Amon.{out.stem}.gn.v20190406"
     dataset_id = name.replace("_", "-")
     directory = out.with_suffix(".made")
     os.environ["ESGVZARR_LEDGER"] = str(out.with_suffix(".ledger"))
     options = ["--dataset-id", dataset_id, "--output-dir", str(directory), "--force"]
-    sys.exit(main(["generate", *locations, *options]))
+    sys.argv = ["esgvzarr", "generate", *locations, *options]
+    program()
 
 
 def esgvzarr_proof(out: Path, locations: list[str]) -> None:

@@ -7,6 +7,7 @@ command.
 from __future__ import annotations
 
 import atexit
+import gc
 import signal
 import sys
 
@@ -15,7 +16,8 @@ from .interruption import end_quietly
 
 def program() -> None:
     """Run the command of this process, and end the process with its exit status."""
-    # Runs last of all that runs when Python ends: what the process did, and its status, stand then.
+    # Python runs these last, in reverse order: what the process did, and its status, stand then.
+    atexit.register(gc.freeze)  # Otherwise Python searches all modules for garbage while it ends.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         from .cli import program as run
