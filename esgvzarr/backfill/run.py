@@ -30,9 +30,9 @@ from ..stage.sending import receive, stage_and_send
 from ..transport import Transport
 from .job import Job, RunProgress, Watch
 from .listing import Survey, locator_of
+from .node_schedule import NodeSchedule
 from .queue import Known, Plan, Planned, Result
 from .report import LastRun, Summary
-from .turns import Turns
 from .workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Run:
             "connections_at_first": max(1, settings.connections_at_first // tools.per_node),
         }
         self._of_workers = settings.model_copy(update=shares)
-        self._turns = Turns(tools.plan, tools.per_node)
+        self._schedule = NodeSchedule(tools.plan, tools.per_node)
         self._slots = threading.BoundedSemaphore(tools.workers.count if tools.workers else 1)
         self._changed = threading.Condition()
         self._own = threading.local()
@@ -117,7 +117,7 @@ class Run:
             while not self._stop.is_set() and self._fatal is None:
                 with self._changed:
                     listing = self._listing
-                    planned = self._turns.take() if self._in_flight < most else None
+                    planned = self._schedule.take() if self._in_flight < most else None
                     if planned is None:
                         if not self._in_flight and not listing:
                             break
@@ -136,7 +136,7 @@ class Run:
     def summary(self) -> Summary:
         """Return the outcomes of all datasets, from the plan."""
         seconds = time.monotonic() - self._began
-        last = LastRun(self._finished, seconds, self._turns.resting, self._trouble)
+        last = LastRun(self._finished, seconds, self._schedule.resting, self._trouble)
         return Summary.of(self._plan, str(self._job), last)
 
     def _tell_progress(self) -> None:
@@ -150,7 +150,11 @@ class Run:
         with self._changed:
             seconds = time.monotonic() - self._began
             return RunProgress(
-                Counter(self._counts), self._finished, seconds, self._listing, self._turns.resting
+                Counter(self._counts),
+                self._finished,
+                seconds,
+                self._listing,
+                self._schedule.resting,
             )
 
     # ---- in the thread that lists
@@ -165,7 +169,7 @@ class Run:
             new = self._plan.keep_page(page, listing.datasets, listing.pages)
             with self._changed:
                 self._counts[State.OPEN] += new
-                self._turns.listed()
+                self._schedule.listed()
                 self._changed.notify_all()
 
     def _end_of_list(self, listed: Future[None]) -> None:
@@ -263,7 +267,7 @@ class Run:
 
     def _free(self, planned: Planned) -> None:
         with self._changed:
-            self._turns.read(planned)
+            self._schedule.read(planned)
             self._changed.notify_all()
 
     def _end(
@@ -291,7 +295,7 @@ class Run:
     def _leave(self, planned: Planned) -> None:
         with self._changed:
             self._in_flight -= 1
-            self._turns.read(planned)
+            self._schedule.read(planned)
             self._changed.notify_all()
 
     def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
@@ -313,8 +317,8 @@ class Run:
             self._finished += 1
             self._counts[State.OPEN] -= 1
             self._counts[result.state] += 1
-            self._turns.read(planned)
-            self._turns.judge(planned.data_node, outcome)
+            self._schedule.read(planned)
+            self._schedule.judge(planned.data_node, outcome)
             self._troubled = self._troubled + 1 if blocks_all else 0
             at_once = issubclass(kind_of(outcome.code), SettingsError)
             if at_once or self._troubled >= STOP_AFTER:

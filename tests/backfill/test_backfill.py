@@ -22,10 +22,10 @@ import pytest
 
 from esgvzarr.backfill import Job, backfill, plan_path
 from esgvzarr.backfill.listing import Survey, names_in_query
+from esgvzarr.backfill.node_schedule import REST_AFTER, NodeSchedule
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
 from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation
 from esgvzarr.backfill.report_page import html
-from esgvzarr.backfill.turns import REST_AFTER, Turns
 from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
 from esgvzarr.link.ledger import Ledger
@@ -282,7 +282,7 @@ class TestPlan:
 
 
 class TestTurns:
-    def planned(self, plan: Plan, **counts: int) -> Turns:
+    def planned(self, plan: Plan, **counts: int) -> NodeSchedule:
         plan.begin(["root"])
         rows = [
             Planned(f"{node}.{number}", node, "root")
@@ -290,44 +290,55 @@ class TestTurns:
             for number in range(count)
         ]
         plan.keep_page(Page("root"), rows, [])
-        return Turns(plan, per_node=2)
+        return NodeSchedule(plan, per_node=2)
 
     def test_are_fair_and_bounded(self, plan: Plan) -> None:
         """A node with few datasets does not wait until one with many is through; none has more than
         two at once.
         """
-        turns = self.planned(plan, a=1000, b=3)
-        first = [turns.take() for _ in range(5)]
+        schedule = self.planned(plan, a=1000, b=3)
+        first = [schedule.take() for _ in range(5)]
         assert [one and one.data_node for one in first] == ["a", "b", "a", "b", None]
         assert first[0]
-        turns.read(first[0])
-        turns.read(first[0])
-        assert [one and one.dataset_id for one in (turns.take(), turns.take())] == ["a.2", None]
+        schedule.read(first[0])
+        schedule.read(first[0])
+        assert [one and one.dataset_id for one in (schedule.take(), schedule.take())] == [
+            "a.2",
+            None,
+        ]
 
     def test_look_into_the_plan_again_when_more_is_listed(self, plan: Plan) -> None:
         """Of a node that had no more, and of a new one."""
-        turns = self.planned(plan, a=1)
-        assert [one and one.dataset_id for one in (turns.take(), turns.take())] == ["a.0", None]
+        schedule = self.planned(plan, a=1)
+        assert [one and one.dataset_id for one in (schedule.take(), schedule.take())] == [
+            "a.0",
+            None,
+        ]
         more = [Planned("a.1", "a", "here"), Planned("b.0", "b", "here")]
         plan.keep_page(Page("more"), more, [])
-        turns.listed()
-        assert {one and one.dataset_id for one in (turns.take(), turns.take())} == {"a.1", "b.0"}
-        assert turns.take() is None
+        schedule.listed()
+        assert {one and one.dataset_id for one in (schedule.take(), schedule.take())} == {
+            "a.1",
+            "b.0",
+        }
+        assert schedule.take() is None
 
     def test_a_silent_node_rests_and_one_answer_wakes_it(self, plan: Plan) -> None:
-        turns = self.planned(plan, dead=10, fine=10)
+        schedule = self.planned(plan, dead=10, fine=10)
         silent = Failed("x", Verb.LINK, "no answer", "transport-unreachable", retryable=True)
         for _ in range(REST_AFTER):
-            turns.judge("dead", silent)
-        assert turns.resting == ("dead",)
-        assert [one and one.data_node for one in (turns.take(), turns.take(), turns.take())] == [
+            schedule.judge("dead", silent)
+        assert schedule.resting == ("dead",)
+        assert [
+            one and one.data_node for one in (schedule.take(), schedule.take(), schedule.take())
+        ] == [
             "fine",
             "fine",
             None,
         ]
-        turns.judge("dead", Absent("x", Verb.LINK, ""))
-        assert turns.resting == ()
-        taken = turns.take()
+        schedule.judge("dead", Absent("x", Verb.LINK, ""))
+        assert schedule.resting == ()
+        taken = schedule.take()
         assert taken
         assert taken.data_node == "dead"
 

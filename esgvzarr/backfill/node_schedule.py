@@ -21,7 +21,7 @@ _BUFFER = 100
 
 
 @dataclass
-class Turns:
+class NodeSchedule:
     """The order of datasets: fair between data nodes, limited for each, and without nodes that do
     not answer.
     """
