@@ -12,7 +12,7 @@ import pytest
 from closed import closed
 
 from esgvzarr import cli
-from esgvzarr.backfill.listing import Survey
+from esgvzarr.backfill.listing import SourceReader
 from esgvzarr.backfill.queue_rows import Page
 from esgvzarr.cli.exit_status import ExitStatus
 from esgvzarr.directories import entries, exists, files_below, matching, named_below
@@ -106,7 +106,7 @@ def _read_catalogue_of_a_user(directory: Path) -> None:
 
 def _list_maps(directory: Path) -> None:
     with Transport() as transport:
-        Survey(Settings(), transport).read(Page(str(directory / "shut")))
+        SourceReader(Settings(), transport).read(Page(str(directory / "shut")))
 
 
 def _combine(pattern: str) -> Callable[[Path], None]:

@@ -26,7 +26,7 @@ from .job import Job as Job
 from .job import RunProgress as RunProgress
 from .job import Watch as Watch
 from .job import sources_of as sources_of
-from .listing import Survey, locator_of
+from .listing import SourceReader, locator_of
 from .queue import Plan
 from .report import Summary
 from .run import Run, Tools
@@ -80,11 +80,11 @@ def backfill(
             plan.reopen(retry)
         plan.begin(job.sources or ([locator_of(address)] if address else []))
         with make_transport(settings) as transport:
-            survey = Survey(
+            source_reader = SourceReader(
                 settings, transport, query=job.query, template=job.template, address=address
             )
             workers = None if plan_only else connect_workers(scheduler, jobs, limits_of(settings))
-            tools = Tools(plan, survey, transport, address, workers, per_node)
+            tools = Tools(plan, source_reader, transport, address, workers, per_node)
             run = Run(job, settings, tools, stop or threading.Event(), watch)
             try:
                 run.work()
@@ -92,7 +92,7 @@ def backfill(
                 if workers is not None:
                     workers.close()
         if job.query and not any(plan.counts().values()) and not plan.unread():
-            survey.refuse_query()
+            source_reader.refuse_query()
         _follow_ledger(job, plan, Ledger(settings.ledger))
         if plan_only:
             return replace(run.summary(), listed=tuple(plan.listed()))

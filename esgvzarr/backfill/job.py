@@ -16,7 +16,7 @@ class Job:
     """The datasets to link or write. Equal jobs continue each other's work."""
 
     sources: tuple[str, ...]
-    """Sources, as `Survey` takes them; the index of ``config`` if empty."""
+    """Sources, as `SourceReader` takes them; the index of ``config`` if empty."""
     query: str = ""
     template: str = ""
     config: Path | None = None

@@ -62,7 +62,7 @@ class Described:
     """The index's record of the dataset, if the place is an index."""
 
 
-class Survey:
+class SourceReader:
     """Reads pages and records. Threads may share it.
 
     Args:

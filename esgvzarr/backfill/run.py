@@ -29,7 +29,7 @@ from ..stage import Staged, Stager, Work, stage
 from ..stage.sending import receive, stage_and_send
 from ..transport import Transport
 from .job import Job, RunProgress, Watch
-from .listing import Survey, locator_of
+from .listing import SourceReader, locator_of
 from .node_schedule import NodeSchedule
 from .queue import Known, Plan, Planned, Result
 from .report import LastRun, Summary
@@ -52,7 +52,7 @@ class Tools:
     """What a run works with."""
 
     plan: Plan
-    survey: Survey
+    source_reader: SourceReader
     transport: Transport
     address: IndexAddress | None
     """The index that gets the links; None if no links are made."""
@@ -76,7 +76,7 @@ class Run:
         self._job = job
         self._settings = settings
         self._plan = tools.plan
-        self._survey = tools.survey
+        self._source_reader = tools.source_reader
         self._transport = tools.transport
         self._address = tools.address
         self._workers = tools.workers
@@ -162,7 +162,7 @@ class Run:
     def _list(self) -> None:
         while not self._stop.is_set() and (page := self._plan.next_page()):
             try:
-                listing = self._survey.read(page)
+                listing = self._source_reader.read(page)
             except EsgvzarrError as error:
                 self._plan.keep_unread(page, error.code, str(error))
                 continue
@@ -190,7 +190,7 @@ class Run:
             before = self._done_before(name)
             if before is not None:
                 return before
-            described = self._survey.describe(planned)
+            described = self._source_reader.describe(planned)
             stager = self._stager(planned)
             if job.output_dir is not None:
                 return self._generate(described.record, job.output_dir, stager)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from esgvzarr.backfill import Job, backfill, plan_path
-from esgvzarr.backfill.listing import Survey, names_in_query
+from esgvzarr.backfill.listing import SourceReader, names_in_query
 from esgvzarr.backfill.node_schedule import REST_AFTER, NodeSchedule
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
 from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation
@@ -65,11 +65,11 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
     plan.close()
 
 
-def listed(plan: Plan, survey: Survey, *roots: str) -> dict[str, tuple[str, str]]:
+def listed(plan: Plan, source_reader: SourceReader, *roots: str) -> dict[str, tuple[str, str]]:
     """Dataset id -> data node and locator, of all that the roots list."""
     plan.begin(roots)
     while page := plan.next_page():
-        found = survey.read(page)
+        found = source_reader.read(page)
         plan.keep_page(page, found.datasets, found.pages)
     rows = [one for node in plan.open_nodes() for _, one in plan.open_datasets(node, 0, 10**6)]
     return {one.dataset_id: (one.data_node, one.locator) for one in rows}
@@ -91,7 +91,9 @@ class TestSurvey:
         )
         settings = Settings(allowed_hosts=(stac_server.host,))
         with Transport(allowed_hosts=[stac_server.host]) as transport:
-            found = listed(plan, Survey(settings, transport, query="parity = 0"), stac_server.url)
+            found = listed(
+                plan, SourceReader(settings, transport, query="parity = 0"), stac_server.url
+            )
             assert sorted(found) == sorted(many[::2])
             assert set(found.values()) == {(HOST, f"stac:{stac_server.url}")}
             searches = [
@@ -99,7 +101,7 @@ class TestSurvey:
             ]
             assert len(searches) == 2
             planned = Planned(many[0], *found[many[0]])
-            record = Survey(settings, transport).describe(planned).record
+            record = SourceReader(settings, transport).describe(planned).record
             assert record.data_node == HOST
 
     def test_of_a_real_stac_api(self, pgstac_server: Any, plan: Plan) -> None:
@@ -112,8 +114,8 @@ class TestSurvey:
                 f"{pgstac_server.url}/collections/CMIP6/items", json=item, timeout=30
             ).raise_for_status()
         with Transport(allowed_hosts=[pgstac_server.host]) as transport:
-            survey = Survey(Settings(), transport, query="source = 'backfill'")
-            assert sorted(listed(plan, survey, pgstac_server.url)) == sorted(names)
+            source_reader = SourceReader(Settings(), transport, query="source = 'backfill'")
+            assert sorted(listed(plan, source_reader, pgstac_server.url)) == sorted(names)
 
     def test_of_an_index_node(self, solr_server: SolrServer, plan: Plan) -> None:
         """By facets; files are no datasets, and what is retracted is left out."""
@@ -138,11 +140,11 @@ class TestSurvey:
         ) as transport:
             url = f"https://{solr_server.host}/esg-search/search"
             found = listed(
-                plan, Survey(Settings(), transport, query="experiment_id=historical"), url
+                plan, SourceReader(Settings(), transport, query="experiment_id=historical"), url
             )
             assert found == dict.fromkeys(NAMES[:4], (HOST, f"solr:{solr_server.host}"))
             with pytest.raises(SettingsError, match="facet=value"):
-                Survey(Settings(), transport, query="historical").read(
+                SourceReader(Settings(), transport, query="historical").read(
                     Page(f"solr:{solr_server.host}")
                 )
 
@@ -156,7 +158,7 @@ class TestSurvey:
             )
         with Transport() as transport:
             found = listed(
-                plan, Survey(Settings(), transport), f"globus:{globus_server.index_uuid}"
+                plan, SourceReader(Settings(), transport), f"globus:{globus_server.index_uuid}"
             )
         assert sorted(found) == sorted(many)
 
@@ -167,13 +169,13 @@ class TestSurvey:
         archive = write_archive(tmp_path, 4)
         with ThreddsServer(tmp_path) as server, Transport(allowed_hosts=[server.host]) as transport:
             page = server.add_dataset(NAMES[4], archive[NAMES[3]])
-            found = listed(plan, Survey(Settings(), transport), server.catalog_url)
+            found = listed(plan, SourceReader(Settings(), transport), server.catalog_url)
             assert set(found) == set(NAMES)
             assert found[NAMES[4]] == (server.host, page)
             assert page not in {server.url + request.path for request in server.requests}
             assert all(node == server.host for node, _ in found.values())
             planned = Planned(NAMES[0], *found[NAMES[0]])
-            record = Survey(Settings(), transport).describe(planned).record
+            record = SourceReader(Settings(), transport).describe(planned).record
             assert len(record.files) == 2
 
     def test_follows_no_catalogue_to_an_unnamed_host(self, tmp_path: Path) -> None:
@@ -183,10 +185,10 @@ class TestSurvey:
             f'<catalog xmlns:xlink="http://www.w3.org/1999/xlink">{ref}</catalog>'
         )
         with Transport() as transport:
-            found = Survey(Settings(), transport).read(Page(str(tmp_path / "catalog.xml")))
+            found = SourceReader(Settings(), transport).read(Page(str(tmp_path / "catalog.xml")))
             assert found.datasets == ()
             with pytest.raises(EsgvzarrError) as caught:
-                Survey(Settings(), transport).read(found.pages[0])
+                SourceReader(Settings(), transport).read(found.pages[0])
             assert caught.value.code == "transport-host-refused"
 
     def test_of_mapfiles_and_lists(self, tmp_path: Path, plan: Plan) -> None:
@@ -205,27 +207,29 @@ class TestSurvey:
         (tmp_path / "ids").write_text(f"{NAMES[3]}\n\n{NAMES[4].replace('.v', '#')}\n")
         settings = Settings(data_paths={str(tmp_path): f"https://{HOST}/data"})
         with Transport() as transport:
-            survey = Survey(settings, transport, template="https://x.org/{path}/{dataset_id}.xml")
-            found = listed(plan, survey, str(maps), str(tmp_path / "ids"))
+            source_reader = SourceReader(
+                settings, transport, template="https://x.org/{path}/{dataset_id}.xml"
+            )
+            found = listed(plan, source_reader, str(maps), str(tmp_path / "ids"))
             assert set(found) == set(NAMES)
             assert found[NAMES[0]] == (HOST, str(maps / "a.map"))
             assert found[NAMES[4]] == (
                 "x.org",
                 f"https://x.org/{NAMES[4].replace('.', '/')}/{NAMES[4]}.xml",
             )
-            by_index = Survey(
+            by_index = SourceReader(
                 settings, transport, address=IndexAddress("stac", "https://stac.example.org")
             )
             assert by_index.read(Page(str(tmp_path / "ids"))).datasets[0] == Planned(
                 NAMES[3], "", "stac:https://stac.example.org"
             )
             with pytest.raises(SourceError, match="--template"):
-                Survey(settings, transport).read(Page(str(tmp_path / "ids")))
+                SourceReader(settings, transport).read(Page(str(tmp_path / "ids")))
 
     def test_says_what_is_no_source(self, tmp_path: Path) -> None:
         (tmp_path / "text").write_text("neither ids\nnor a mapfile")
         with Transport() as transport, pytest.raises(SourceError) as caught:
-            Survey(Settings(), transport).read(Page(str(tmp_path / "text")))
+            SourceReader(Settings(), transport).read(Page(str(tmp_path / "text")))
         assert caught.value.code == "source-unrecognised"
 
 
