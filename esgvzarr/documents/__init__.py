@@ -138,6 +138,7 @@ def _stage(
     reading = Reading(settings.read, served, bounds=inputs.share_time)
     with transport.watched(over_rounds(told)):
         every, fetched = scan_and_keep(files, transport, reading)
+    told(1, 1)
     found = iter(every)
     scanned = {one.name: list(islice(found, len(one.files))) for one in inputs.all()}
     check_dropped(spec, every)

@@ -193,6 +193,7 @@ def make(work: Work, transport: Transport, *, progress: Progress = lambda *_: No
     scanned: dict[str, Fetched] = {}
     with transport.watched(over_rounds(told)):
         references = make_references(record, transport, read=work.settings.read, keep=scanned)
+    told(1, 1)
     return write_outputs(references, record.files, work.destination, transport, scanned)
 
 
