@@ -6,6 +6,7 @@ Only the chunks that hold the part are fetched. Numbers are written as the files
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -70,7 +71,9 @@ def extract(
     _check_target(path)
     opened, dataset, in_group = _open(source, request)
     selection = choose(dataset, in_group)
-    meaning = {"source": source, "request": asdict(request), "references": opened.digest}
+    # Parts of an earlier run are not used if it may have read them through other references.
+    references = opened.digest if opened.is_told_apart else uuid.uuid4().hex
+    meaning = {"source": source, "request": asdict(request), "references": references}
     store = PartStore(path, meaning)
     total = _bytes_of(dataset, selection)
     done = 0

@@ -239,13 +239,19 @@ def open_store(href: str) -> Any:
     class Store(WrapperStore):  # type: ignore[type-arg]
         """A store that raises the same errors for missing files as other stores."""
 
+        snapshot: str
+        """The state of the repository that it shows."""
+
         async def get(self, *place: Any, **how: Any) -> Any:
             try:
                 return await super().get(*place, **how)
             except icechunk.IcechunkError as error:
                 raise OSError(error.message) from error
 
-    return Store(open_repository(href).readonly_session(BRANCH).store)
+    session = open_repository(href).readonly_session(BRANCH)
+    store = Store(session.store)
+    store.snapshot = session.snapshot_id
+    return store
 
 
 def open_repository(href: str) -> Any:

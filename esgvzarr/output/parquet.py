@@ -24,6 +24,7 @@ from . import kerchunk, protocol_of
 from .contents import Contents, ContentsBuilder
 from .document import check_sizes, contents_of, parse
 from .kerchunk_file import ASSET_FIELDS, References, kerchunk_kwargs
+from .parts import measure
 from .protocol import KERCHUNK_TYPE, ROLES, UNREADABLE, Artefact, Form, no_file
 from .reading import NO_ADVICE, Reading
 from .reference_tables import MARK, RECORD, ReferenceTables, grid_of
@@ -87,7 +88,7 @@ class KerchunkParquet:
             for key, value in _references(array, urls):
                 tables[f"{path}/{key}"] = value
         tables.flush()
-        _mark(staged / ".zmetadata")
+        _mark(staged)
         provenance = orjson.dumps(kerchunk.json_value(references.provenance))
         (staged / RECORD).write_bytes(provenance)
 
@@ -282,10 +283,15 @@ def _tables_of(tables: ReferenceTables, path: str) -> Iterator[_Table]:
         )
 
 
-def _mark(metadata: Path) -> None:
-    """Say in ``.zmetadata`` that the tables refer to all chunks."""
+def _mark(directory: Path) -> None:
+    """Say in ``.zmetadata`` that the tables refer to all chunks, and their SHA-256: references to
+    other chunks often have the same metadata.
+    """
+    _, sha256 = measure(directory)
+    metadata = directory / ".zmetadata"
     said = orjson.loads(metadata.read_bytes())
-    metadata.write_bytes(orjson.dumps({**said, MARK: {"tables": "complete"}}))
+    mark = {"tables": "complete", "sha256": sha256}
+    metadata.write_bytes(orjson.dumps({**said, MARK: mark}))
 
 
 def _arrays(references: ReferenceSet) -> Iterator[tuple[str, Array]]:

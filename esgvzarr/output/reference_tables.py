@@ -7,6 +7,7 @@ reference is an error here.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -55,12 +56,18 @@ class ReferenceTables(Mapping[str, Any]):
 
         self._root = root
         self._files = files
-        said = orjson.loads(read_whole(files, f"{root}/.zmetadata"))
+        text = read_whole(files, f"{root}/.zmetadata")
+        said = orjson.loads(text)
         self.metadata: dict[str, Any] = said["metadata"]
         self.record_size: int = said["record_size"]
         if not isinstance(self.metadata, dict) or type(self.record_size) is not int:
             raise ValueError("its .zmetadata are not those of kerchunk parquet")
+        self.digest = hashlib.sha256(text).hexdigest()
+        """SHA-256 of the metadata."""
         self._is_marked = MARK in said
+        mark = said.get(MARK)
+        self.tells_tables = isinstance(mark, dict) and "sha256" in mark
+        """Whether the metadata, and so their digest, state the SHA-256 of the tables."""
         self._mapper = LazyReferenceMapper(root, fs=files)
         self._mapper.setup()
         self._mapper.open_refs = lru_cache(_KEPT)(self.table)

@@ -39,7 +39,7 @@ class Source:
     store: Store
     """The store that zarr-python reads: metadata, and chunks from the NetCDF files."""
     digest: str
-    """SHA-256 of the document; empty if the output has versions of its own."""
+    """SHA-256 of the document, or of the metadata of tables; or the snapshot of a repository."""
     zarr_format: Literal[2, 3]
     steps: Mapping[str, int] = field(default_factory=dict)
     """Chunks of dask that the references advise; None without advice."""
@@ -47,6 +47,10 @@ class Source:
     """URL of a file -> the URLs of the same bytes on other hosts."""
     found: dict[str, Any] = field(default_factory=dict)
     """Group -> its metadata, so that they are read once."""
+    is_told_apart: bool = True
+    """Whether references to other chunks have another digest. Tables of other tools may have the
+    same metadata.
+    """
 
     def read_keys(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return values of metadata, read all at once; None for missing keys."""
@@ -277,14 +281,22 @@ def _open_parquet(
         listed=list(refs),
         mirrors=mirrors,
     )
-    digest = hashlib.sha256(orjson.dumps(refs.metadata, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return Source(href, options, store, digest, 2, mirrors=mirrors)
+    return Source(
+        href,
+        options,
+        store,
+        refs.digest,
+        2,
+        mirrors=mirrors,
+        is_told_apart=refs.tells_tables,
+    )
 
 
 def _open_icechunk(href: str, options: dict[str, Any]) -> Source:
     from ..output.icechunk import open_store
 
-    return Source(href, options, open_store(href), "", 3)
+    store = open_store(href)
+    return Source(href, options, store, store.snapshot, 3)
 
 
 def _read_whole(href: str, options: Mapping[str, Any]) -> bytes:
