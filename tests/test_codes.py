@@ -21,7 +21,7 @@ from esgvzarr.indexes.catalog import CatalogIndex
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
 from esgvzarr.output.kerchunk import encode
 from esgvzarr.pages.facts import read_facts
-from esgvzarr.proof.parts import scenes
+from esgvzarr.proof.parts import groups_of
 from esgvzarr.settings import Settings
 from esgvzarr.sources import read_source
 from esgvzarr.sources.thredds_page import parse_catalogue
@@ -134,7 +134,7 @@ def test_data_in_units_of_dates_that_stock_xarray_does_not_decode(tmp_path: Path
 
 def test_references_that_name_groups_without_their_datasets() -> None:
     with pytest.raises(ProofError) as caught:
-        scenes({"groups": {"Amon": ["tas"]}}, [], [], "x.json")
+        groups_of({"groups": {"Amon": ["tas"]}}, [], [], "x.json")
     assert caught.value.code == "proof-groups"
 
 

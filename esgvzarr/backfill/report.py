@@ -22,7 +22,7 @@ BINS = 60
 MOST_ROWS = 2000
 
 
-class Kept(Protocol):
+class OutcomeStore(Protocol):
     """Keeps the outcomes of datasets: a `Plan`."""
 
     def counts(self) -> Counter[str]:
@@ -103,7 +103,7 @@ class Summary:
     """Dataset id, data node, state of all datasets, if they were only listed."""
 
     @classmethod
-    def of(cls, kept: Kept, job: str, last: LastRun) -> Summary:
+    def of(cls, kept: OutcomeStore, job: str, last: LastRun) -> Summary:
         """Make the summary of a job, from its outcomes and its last run."""
         return cls(
             job,

@@ -33,7 +33,7 @@ from .group import whole
 from .hints import Hints
 from .identity import check_identity
 from .jobs import Job, values_of
-from .parts import Part, Scene, check_all_named, check_listing, scenes
+from .parts import DocumentGroup, Part, check_all_named, check_listing, groups_of
 from .reference_side import Stated, check_places, open_shown
 from .reference_side import stated as stated
 from .share import WHOLE, Share
@@ -143,11 +143,11 @@ def verify(
         inputs = replace(inputs, own=share.urls(files), told=told)
         _note_first_bytes(inputs)
         shown = open_shown(artefact, options, location)
-        found = scenes(contents.provenance, shown, files, location)
+        found = groups_of(contents.provenance, shown, files, location)
         checks = [*check_listing(contents.metadata), *check_all_named(found, shown, files)]
         sampling = Sampling(dataset_id or location, samples, full)
         with closing(inputs.open_files):
-            checks += _check_scenes(found, inputs, sampling, dataset_id)
+            checks += _check_groups(found, inputs, sampling, dataset_id)
         checks += check_documented(shown)
         transport.look_at_paths(
             source.path for source in inputs.sources.values() if source.path is not None
@@ -184,8 +184,8 @@ def _end_of(url: str, urls: Sequence[str]) -> str:
     return url
 
 
-def _check_scenes(
-    found: Sequence[Scene], inputs: ProofInputs, sampling: Sampling, dataset_id: str
+def _check_groups(
+    found: Sequence[DocumentGroup], inputs: ProofInputs, sampling: Sampling, dataset_id: str
 ) -> Iterator[Check]:
     """Compare each dataset with its files, then each group as a whole.
 
@@ -195,21 +195,23 @@ def _check_scenes(
         sampling: how much is compared.
         dataset_id: the dataset, if the document does not name it.
     """
-    compared: list[tuple[Scene, Part, Comparison]] = []
-    for scene in found:
-        for part in scene.parts:
-            one = Comparison(part.shown, inputs.stated, sampling, alone=not scene.named)
-            compared.append((scene, part, one))
+    compared: list[tuple[DocumentGroup, Part, Comparison]] = []
+    for document_group in found:
+        for part in document_group.parts:
+            one = Comparison(part.shown, inputs.stated, sampling, alone=not document_group.named)
+            compared.append((document_group, part, one))
     yield from _compare([(part, one) for _, part, one in compared], inputs)
-    for scene in found:
+    for document_group in found:
         own = []
         for where, part, one in compared:
-            if where is scene:
+            if where is document_group:
                 own.append(one)
                 # Otherwise the name is that of a stream or of a variable.
                 known = drs.facets(part.name) is not None
                 yield from check_identity(one.attrs, part.name if known else dataset_id)
-        yield from whole(scene.shown, own, but=("coordinates",) if scene.named else ())
+        yield from whole(
+            document_group.shown, own, but=("coordinates",) if document_group.named else ()
+        )
 
 
 def _prepare(

@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class DocumentGroup:
     """The datasets that one group shows together."""
 
     shown: tuple[Shown, ...]
@@ -42,12 +42,12 @@ class Scene:
     """
 
 
-def scenes(
+def groups_of(
     provenance: Mapping[str, Any],
     shown: Sequence[Shown],
     sources: Sequence[FileRecord],
     subject: str,
-) -> list[Scene]:
+) -> list[DocumentGroup]:
     """Find which groups show which files.
 
     Args:
@@ -62,7 +62,7 @@ def scenes(
     if "groups" not in provenance:
         named = provenance.get("dataset_id")
         part = Part(tuple(sources), tuple(shown), name=named if isinstance(named, str) else "")
-        return [Scene(tuple(shown), (part,))]
+        return [DocumentGroup(tuple(shown), (part,))]
     known = {file.url: file for file in sources}
     try:
         found = []
@@ -89,7 +89,7 @@ def _scene(
     shown: Sequence[Shown],
     datasets: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, FileRecord],
-) -> Scene:
+) -> DocumentGroup:
     parts = []
     for name, dataset in datasets.items():
         files = tuple(known[url] for url in dataset["files"] if url in known)
@@ -99,16 +99,16 @@ def _scene(
             parts.append(Part(files, tuple(shown), dropped, name))
         else:
             parts += [Part(files, (group,), dropped, name) for group in shown]
-    return Scene(tuple(shown), tuple(parts), named=True)
+    return DocumentGroup(tuple(shown), tuple(parts), named=True)
 
 
 def check_all_named(
-    found: Sequence[Scene], shown: Sequence[Shown], sources: Sequence[FileRecord]
+    found: Sequence[DocumentGroup], shown: Sequence[Shown], sources: Sequence[FileRecord]
 ) -> Iterator[Check]:
     """Check that each group has a dataset, and that each file is shown."""
-    for scene in found:
-        if not scene.shown or not all(part.files for part in scene.parts):
-            subject = ", ".join(f"/{group.path}" for group in scene.shown)
+    for document_group in found:
+        if not document_group.shown or not all(part.files for part in document_group.parts):
+            subject = ", ".join(f"/{group.path}" for group in document_group.shown)
             yield _misplaced(subject, "named for files or groups that the document does not have")
     groups, files = _named(found)
     for group in shown:
@@ -123,13 +123,13 @@ def _misplaced(subject: str, detail: str) -> Check:
     return Check("groups", subject, passed=False, detail=detail)
 
 
-def _named(scenes: Sequence[Scene]) -> tuple[set[str], set[str]]:
+def _named(document_groups: Sequence[DocumentGroup]) -> tuple[set[str], set[str]]:
     """Return the paths of the groups that have datasets, and the URLs of these datasets' files."""
     groups = set()
     files = set()
-    for scene in scenes:
-        groups |= {group.path for group in scene.shown}
-        for part in scene.parts:
+    for document_group in document_groups:
+        groups |= {group.path for group in document_group.shown}
+        for part in document_group.parts:
             files |= {file.url for file in part.files}
     return groups, files
 

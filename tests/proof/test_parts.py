@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from esgvzarr import FileRecord, ProofError
-from esgvzarr.proof.parts import check_all_named, check_listing, scenes
+from esgvzarr.proof.parts import check_all_named, check_listing, groups_of
 
 from .in_memory import dataset, group
 
@@ -31,14 +31,14 @@ def named(**changes: Any) -> dict[str, Any]:
 
 def test_a_document_of_one_dataset_shows_all_files_in_all_groups() -> None:
     for provenance, name in (({"dataset_id": "A"}, "A"), ({"dataset_id": 3}, ""), ({}, "")):
-        (scene,) = scenes(provenance, GROUPS, FILES, "a document")
-        (part,) = scene.parts
+        (document_group,) = groups_of(provenance, GROUPS, FILES, "a document")
+        (part,) = document_group.parts
         assert (part.files, part.shown, part.name) == (tuple(FILES), tuple(GROUPS), name)
-        assert not scene.named
+        assert not document_group.named
 
 
 def test_a_document_of_several_datasets_shows_each_in_its_group_and_segments() -> None:
-    first, second = scenes(named(), GROUPS, FILES, "a document")
+    first, second = groups_of(named(), GROUPS, FILES, "a document")
     assert [one.path for one in first.shown] == ["tas/seg-000", "tas/seg-001"]
     assert [one.path for one in second.shown] == ["task"]
     found = [
@@ -71,7 +71,7 @@ def test_a_document_of_several_datasets_shows_each_in_its_group_and_segments() -
 )
 def test_a_document_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ProofError) as caught:
-        scenes(named(**changes), GROUPS, FILES, "a document")
+        groups_of(named(**changes), GROUPS, FILES, "a document")
     assert caught.value.code == "proof-groups"
 
 
@@ -86,14 +86,14 @@ def test_a_document_that_contradicts_itself_is_refused(changes: dict[str, Any]) 
     ],
 )
 def test_each_group_and_each_file_has_its_place(changes: Any, subjects: list[str]) -> None:
-    found = scenes(named(**changes), GROUPS, FILES, "a document")
+    found = groups_of(named(**changes), GROUPS, FILES, "a document")
     checks = list(check_all_named(found, GROUPS, FILES))
     assert [check.subject for check in checks] == subjects
     assert not any(check.passed for check in checks)
 
 
 def test_a_dataset_none_of_whose_files_is_there_is_told() -> None:
-    found = scenes(named(), GROUPS, FILES[1:], "a document")
+    found = groups_of(named(), GROUPS, FILES[1:], "a document")
     (check,) = check_all_named(found, GROUPS, FILES[1:])
     assert check.subject == "/tas/seg-000, /tas/seg-001"
 
