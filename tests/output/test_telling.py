@@ -18,7 +18,7 @@ ID = DatasetId.parse(DATASET_ID)
 def test_scanning_and_proving_tell_how_much_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    """Neither goes back, and proving ends with all of it."""
+    """Neither goes back, and each ends with all of it."""
     monkeypatch.setattr(telling, "INTERVAL_S", 0)
     paths = write_monthly(tmp_path / "files")
     told: list[str] = []
@@ -42,7 +42,7 @@ def test_scanning_and_proving_tell_how_much_is_done(
     assert all(0 < done <= total for _, done, total in shares)
     scanned = [done / total for step, done, total in shares if step == scanning]
     assert scanned == sorted(scanned)
-    assert scanned[-1] < 1
+    assert scanned[-1] == 1
     proved = [done / total for step, done, total in shares if step == proving]
     assert proved == sorted(proved)
     assert proved[-1] == 1
