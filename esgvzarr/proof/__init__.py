@@ -34,7 +34,7 @@ from .hints import Hints
 from .identity import check_identity
 from .jobs import Job, values_of
 from .parts import DocumentGroup, Part, check_all_named, check_listing, groups_of
-from .reference_side import Stated, check_places, open_shown
+from .reference_side import StatedChunks, check_places, open_shown
 from .reference_side import stated as stated
 from .share import WHOLE, Share
 from .stack import versions
@@ -218,7 +218,7 @@ def _prepare(
     files: Sequence[FileRecord],
     transport: Transport,
     clients: StockClients,
-    places: Stated,
+    places: StatedChunks,
     scanned: Mapping[str, Fetched],
 ) -> ProofInputs:
     """Fetch what is always read of each file: its metadata, and the variables that are not data."""

@@ -24,7 +24,7 @@ from ..transport.fsspec_guard import StockClients, raise_transport_error
 from .file_side import Counted, OpenFiles, Source, Work, fetch, judge_all
 from .hints import Hints
 from .jobs import Job
-from .reference_side import UNREADABLE, Stated
+from .reference_side import UNREADABLE, StatedChunks
 
 if TYPE_CHECKING:
     import xarray
@@ -42,7 +42,7 @@ class ProofInputs:
 
     transport: Transport
     clients: StockClients
-    stated: Stated
+    stated: StatedChunks
     sources: Mapping[str, Source]
     """File URL -> where netCDF-C reads the file."""
     sizes: Mapping[str, int]
@@ -156,7 +156,7 @@ def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
         yield batch
 
 
-def _ranges(job: Job, stated: Stated, hints: Mapping[str, Hints]) -> Iterator[Range]:
+def _ranges(job: Job, stated: StatedChunks, hints: Mapping[str, Hints]) -> Iterator[Range]:
     """Predict the ranges that both sides will read."""
     if job.url in hints:
         for start, stop in hints[job.url].of_box(job.name, job.box):

@@ -33,7 +33,7 @@ from .pair import (
     count_chunks,
     find_places,
 )
-from .reference_side import Shown, Stated, described, times_of
+from .reference_side import ShownGroup, StatedChunks, described, times_of
 from .sample import Box, choose
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _WHOLE = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Described:
+class DescribedFile:
     """Everything that is found out about one file, except the values of its data."""
 
     file: FileRecord
@@ -81,8 +81,8 @@ class Comparison:
 
     def __init__(
         self,
-        shown: Sequence[Shown],
-        places: Stated,
+        shown: Sequence[ShownGroup],
+        places: StatedChunks,
         sampling: Sampling,
         *,
         alone: bool = True,
@@ -117,7 +117,7 @@ class Comparison:
         """Whether the files follow each other in time."""
         return any(group.time for group in self._shown)
 
-    def describe(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[Described]:
+    def describe(self, file: FileRecord, dropped: Sequence[str] = ()) -> Work[DescribedFile]:
         """Return the work that netCDF-C does with a file.
 
         Args:
@@ -125,12 +125,12 @@ class Comparison:
             dropped: variables of the file that the document leaves out according to its provenance.
         """
 
-        def work(truth: xarray.Dataset, stored: Mapping[str, Counted]) -> Described:
+        def work(truth: xarray.Dataset, stored: Mapping[str, Counted]) -> DescribedFile:
             return self._describe(file, truth.drop_vars(dropped, errors="ignore"), stored)
 
         return work
 
-    def accept(self, found: Described) -> None:
+    def accept(self, found: DescribedFile) -> None:
         """Store what was found about a file."""
         if not self._alone:
             self._shown = [group.only(found.names) for group in self._shown]
@@ -153,27 +153,27 @@ class Comparison:
 
     def _describe(
         self, file: FileRecord, truth: xarray.Dataset, stored: Mapping[str, Counted]
-    ) -> Described:
+    ) -> DescribedFile:
         names = tuple(map(str, truth.variables))
         shown = self._shown if self._alone else [group.only(names) for group in self._shown]
         if not shown:
-            return Described(file, names, (check_shown(file),))
+            return DescribedFile(file, names, (check_shown(file),))
         time = time_name(described(truth))
         if time is not None and not truth.sizes[time]:
             empty = Check("time", file.name, passed=True, detail="no time steps")
-            return Described(file, names, (empty,))
+            return DescribedFile(file, names, (empty,))
         times = times_of(truth, time)
         places = find_places(shown, times) if len(times) or time is None else []
         found = check_places(file, places, len(times), timed=time is not None)
         if not places:
-            return Described(file, names, (found,))
+            return DescribedFile(file, names, (found,))
         pairs = []
         for place in places:
             dates = date_names(truth, place.group.dataset, time)
             pairs.append(Pair(file, truth, place, time, *dates))
         checks, fixed, types = _compared(pairs)
         jobs = itertools.chain.from_iterable(self._jobs(pair, full=self._full) for pair in pairs)
-        return Described(
+        return DescribedFile(
             file,
             names,
             (found, *checks),
@@ -335,7 +335,7 @@ def _attrs_of(truth: xarray.Dataset) -> dict[str, Mapping[str, Any]]:
     return {**attrs, "": truth.attrs}
 
 
-def _none_seen(shown: Sequence[Shown]) -> dict[str, np.ndarray]:
+def _none_seen(shown: Sequence[ShownGroup]) -> dict[str, np.ndarray]:
     """Return (time,) int64 zeros for each group: the number of files that hold each step."""
     return {group.path: np.zeros(len(group.times), np.int64) for group in shown}
 

@@ -10,13 +10,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 from ..model import Check
-from .reference_side import UNREADABLE, Shown
+from .reference_side import UNREADABLE, ShownGroup
 
 DECODED = "decoded"
 """The name of this check."""
 
 
-def check_documented(shown: Iterable[Shown]) -> Iterator[Check]:
+def check_documented(shown: Iterable[ShownGroup]) -> Iterator[Check]:
     """Check that xarray decodes each group as the call in docs/how-to/read.md does.
 
     The groups were opened by the same engine. The documented call also makes lazy dask arrays,

@@ -11,11 +11,11 @@ from ..model import Check
 from .attributes import MARKS, OF_FILES, not_finite, wrong_attrs
 from .closeness import EQUAL, ROUNDING
 from .comparison import Comparison
-from .reference_side import Shown, described
+from .reference_side import ShownGroup, described
 
 
 def whole(
-    shown: Sequence[Shown], compared: Sequence[Comparison], *, but: Sequence[str] = ()
+    shown: Sequence[ShownGroup], compared: Sequence[Comparison], *, but: Sequence[str] = ()
 ) -> Iterator[Check]:
     """Check fixed fields and attributes, and that every variable shown is in a file.
 
@@ -44,7 +44,7 @@ def whole(
 
 
 def _check_group(
-    group: Shown, attrs: Mapping[str, Sequence[Mapping[str, Any]]], but: Sequence[str]
+    group: ShownGroup, attrs: Mapping[str, Sequence[Mapping[str, Any]]], but: Sequence[str]
 ) -> Iterator[Check]:
     """Check that every variable shown is in a file, and the attributes of the group.
 
@@ -89,7 +89,7 @@ def _judge_fixed(
 
 
 def _check_attributes(
-    group: Shown,
+    group: ShownGroup,
     name: str,
     versions: Sequence[Mapping[str, Any]],
     but: Sequence[str],

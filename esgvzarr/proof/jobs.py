@@ -12,7 +12,7 @@ import numpy as np
 from ..inflate import chunks_of
 from ..model import Check
 from .file_side import equal
-from .reference_side import Shown
+from .reference_side import ShownGroup
 from .sample import Box
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Job:
     name: str
     box: Box
     """The box in the file."""
-    group: Shown
+    group: ShownGroup
     shown_box: Box
     """The box in the group that shows it."""
     size: int

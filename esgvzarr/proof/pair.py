@@ -18,7 +18,7 @@ from .closeness import closeness
 from .counts import Counts
 from .dates import Steps, check_dates, same_fixed_calendar
 from .file_side import Counted
-from .reference_side import UNREADABLE, Shown, Stated, place_of
+from .reference_side import UNREADABLE, ShownGroup, StatedChunks, place_of
 from .sample import Box
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MOST_PLACES = 1000
 class Place:
     """Where some steps of a file are shown."""
 
-    group: Shown
+    group: ShownGroup
     first: int
     """The first step in the file."""
     begin: int
@@ -55,7 +55,7 @@ class Pair:
     """Variables that may be dates although no attribute says so."""
 
     @property
-    def group(self) -> Shown:
+    def group(self) -> ShownGroup:
         """The group that readers open."""
         return self.place.group
 
@@ -97,7 +97,7 @@ class Pair:
         )
 
 
-def find_places(shown: Sequence[Shown], times: np.ndarray) -> list[Place]:
+def find_places(shown: Sequence[ShownGroup], times: np.ndarray) -> list[Place]:
     """Find where these times are shown: as stretches of one group or of several.
 
     Empty if some times are not shown or are shown in another order, or if there is no group.
@@ -251,7 +251,7 @@ def _same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
 
 
 def count_chunks(
-    pairs: Sequence[Pair], name: str, stated: Stated, stored: Mapping[str, Counted]
+    pairs: Sequence[Pair], name: str, stated: StatedChunks, stored: Mapping[str, Counted]
 ) -> Counts:
     """Count the chunks of a variable of one file, over all groups that show its steps.
 

@@ -15,7 +15,7 @@ import orjson
 
 from ..errors import ProofError
 from ..model import Check, FileRecord
-from .reference_side import Shown
+from .reference_side import ShownGroup
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class Part:
     """One dataset, and the groups that show it: one group, or its segments."""
 
     files: tuple[FileRecord, ...]
-    shown: tuple[Shown, ...]
+    shown: tuple[ShownGroup, ...]
     dropped: tuple[str, ...] = ()
     """Variables of the files that are left out according to the provenance."""
     name: str = ""
@@ -34,7 +34,7 @@ class Part:
 class DocumentGroup:
     """The datasets that one group shows together."""
 
-    shown: tuple[Shown, ...]
+    shown: tuple[ShownGroup, ...]
     parts: tuple[Part, ...]
     named: bool = False
     """Whether the provenance names the datasets of the group, which then has attributes of
@@ -44,7 +44,7 @@ class DocumentGroup:
 
 def groups_of(
     provenance: Mapping[str, Any],
-    shown: Sequence[Shown],
+    shown: Sequence[ShownGroup],
     sources: Sequence[FileRecord],
     subject: str,
 ) -> list[DocumentGroup]:
@@ -86,7 +86,7 @@ def _is_below(path: str, group: str) -> bool:
 
 
 def _scene(
-    shown: Sequence[Shown],
+    shown: Sequence[ShownGroup],
     datasets: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, FileRecord],
 ) -> DocumentGroup:
@@ -103,7 +103,7 @@ def _scene(
 
 
 def check_all_named(
-    found: Sequence[DocumentGroup], shown: Sequence[Shown], sources: Sequence[FileRecord]
+    found: Sequence[DocumentGroup], shown: Sequence[ShownGroup], sources: Sequence[FileRecord]
 ) -> Iterator[Check]:
     """Check that each group has a dataset, and that each file is shown."""
     for document_group in found:

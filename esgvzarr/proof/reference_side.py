@@ -28,7 +28,7 @@ _NO_CHUNKS = ChunkTable(np.empty((0, 0), np.int64), np.empty(0, np.int64), np.em
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class ShownGroup:
     """One group that has arrays."""
 
     path: str
@@ -76,18 +76,18 @@ class Shown:
             ranges.append(range(first, last + 1))
         yield from itertools.product(*ranges)
 
-    def only(self, names: Iterable[str]) -> Shown:
+    def only(self, names: Iterable[str]) -> ShownGroup:
         """Return the group with these variables alone, as if it showed one dataset of several."""
         kept = set(names)
         time = self.time if self.time in kept else None
         dataset = self.dataset.drop_vars(
             [name for name in self.dataset.variables if name not in kept]
         )
-        return Shown(self.path, dataset, time, self.times if time else self.times[:0])
+        return ShownGroup(self.path, dataset, time, self.times if time else self.times[:0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stated:
+class StatedChunks:
     """What the references state about the places of chunks."""
 
     chunks: Mapping[tuple[str, str], int]
@@ -231,7 +231,7 @@ def _led_astray(location: str, url: str, expected: str) -> ProofError:
     )
 
 
-def open_shown(artefact: Artefact, options: Mapping[str, Any], subject: str) -> list[Shown]:
+def open_shown(artefact: Artefact, options: Mapping[str, Any], subject: str) -> list[ShownGroup]:
     """Open all groups that have arrays, as the readers of the output do.
 
     Raises:
@@ -249,7 +249,7 @@ def open_shown(artefact: Artefact, options: Mapping[str, Any], subject: str) -> 
         except UNREADABLE as error:
             raise _not_opened(subject, path, error) from error
         time = cf.time_name(described(dataset))
-        shown.append(Shown(path, dataset, time, times_of(dataset, time)))
+        shown.append(ShownGroup(path, dataset, time, times_of(dataset, time)))
     return shown
 
 
@@ -302,7 +302,7 @@ def times_of(dataset: xarray.Dataset, time: str | None) -> np.ndarray:
     return times
 
 
-def stated(contents: Contents) -> Stated:
+def stated(contents: Contents) -> StatedChunks:
     """Count the references by file and array."""
     chunks: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
@@ -320,4 +320,4 @@ def stated(contents: Contents) -> Stated:
             sizes[urls[number], path] += int(summed[number])
     for url, end in zip(urls, ends.tolist(), strict=True):
         reach[url] = max(reach[url], end)
-    return Stated(chunks, sizes, reach, contents)
+    return StatedChunks(chunks, sizes, reach, contents)

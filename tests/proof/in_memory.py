@@ -13,7 +13,7 @@ import xarray
 from esgvzarr import FileRecord
 from esgvzarr.cf import time_name
 from esgvzarr.output.contents import Contents, StoredChunks
-from esgvzarr.proof.reference_side import Shown, Stated, described, stated, times_of
+from esgvzarr.proof.reference_side import ShownGroup, StatedChunks, described, stated, times_of
 
 FILE = FileRecord("tas_1.nc", "https://node.example/tas_1.nc")
 DAYS = {"units": "days since 2000-01-01", "calendar": "noleap"}
@@ -34,12 +34,12 @@ def dataset(
     )
 
 
-def group(opened: xarray.Dataset, path: str = "", chunks: Any = None) -> Shown:
+def group(opened: xarray.Dataset, path: str = "", chunks: Any = None) -> ShownGroup:
     """A group that shows a dataset. ``chunks`` are those of its data."""
     if chunks is not None:
         opened.variables["tas"].encoding["chunks"] = chunks
     time = time_name(described(opened))
-    return Shown(path, opened, time, times_of(opened, time))
+    return ShownGroup(path, opened, time, times_of(opened, time))
 
 
 def references(
@@ -47,7 +47,7 @@ def references(
     inline: Mapping[str, Iterable[Sequence[int]]] | None = None,
     *,
     size: int = 16,
-) -> Stated:
+) -> StatedChunks:
     """What references state: array -> keys of the chunks in the file, one after the other, and of
     those that the output holds.
     """

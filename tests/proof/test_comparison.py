@@ -11,8 +11,8 @@ import pytest
 import xarray
 
 from esgvzarr import FileRecord
-from esgvzarr.proof.comparison import Comparison, Described, Sampling
-from esgvzarr.proof.reference_side import Shown, Stated
+from esgvzarr.proof.comparison import Comparison, DescribedFile, Sampling
+from esgvzarr.proof.reference_side import ShownGroup, StatedChunks
 
 from .in_memory import FILE, dataset, group, references
 
@@ -27,17 +27,17 @@ def large(days: Sequence[float]) -> xarray.Dataset:
 
 def described(
     truth: xarray.Dataset,
-    shown: Sequence[Shown],
-    stated: Stated | None = None,
+    shown: Sequence[ShownGroup],
+    stated: StatedChunks | None = None,
     *,
     samples: int = 0,
     full: bool = False,
-) -> Described:
+) -> DescribedFile:
     one = Comparison(shown, stated or references(), Sampling("seed", samples, full))
     return one.describe(FILE)(truth, {})
 
 
-def spans(found: Described) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def spans(found: DescribedFile) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """First step and the one after the last of each box, in the file and as it is shown."""
     return [
         ((job.box[0].start, job.box[0].stop), (job.shown_box[0].start, job.shown_box[0].stop))

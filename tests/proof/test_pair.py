@@ -17,16 +17,16 @@ from esgvzarr.proof.pair import (
     count_chunks,
     find_places,
 )
-from esgvzarr.proof.reference_side import Shown
+from esgvzarr.proof.reference_side import ShownGroup
 
 from .in_memory import FILE, dataset, group, references
 
 
-def groups(*days: list[float]) -> list[Shown]:
+def groups(*days: list[float]) -> list[ShownGroup]:
     return [group(dataset(some), f"seg-{number:03}") for number, some in enumerate(days)]
 
 
-def places(shown: list[Shown], days: list[float]) -> list[tuple[str, int, int, int]]:
+def places(shown: list[ShownGroup], days: list[float]) -> list[tuple[str, int, int, int]]:
     times = group(dataset(days)).times
     return [(one.group.path, one.first, one.begin, one.count) for one in find_places(shown, times)]
 
