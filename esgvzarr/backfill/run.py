@@ -89,7 +89,8 @@ class Run:
         }
         self._of_workers = settings.model_copy(update=shares)
         self._schedule = NodeSchedule(tools.plan, tools.per_node)
-        self._slots = threading.BoundedSemaphore(tools.workers.count if tools.workers else 1)
+        self._jobs_at_once = _jobs_at_once(tools.workers) if tools.workers else 1
+        self._slots = threading.BoundedSemaphore(self._jobs_at_once)
         self._changed = threading.Condition()
         self._own = threading.local()
         self._in_flight = self._finished = self._troubled = 0
@@ -105,7 +106,7 @@ class Run:
         most = 0
         if self._workers:
             # Some threads compute while others wait for the index.
-            most = 2 * self._workers.count + 8
+            most = self._jobs_at_once + self._workers.count + 8
         with (
             self._ledger.kept_open(),
             ThreadPoolExecutor(1) as lister,
@@ -325,6 +326,14 @@ class Run:
                 self._trouble = outcome.detail
                 self._stop.set()
             self._changed.notify_all()
+
+
+def _jobs_at_once(workers: Workers) -> int:
+    """Return how many jobs the workers have at once. Each worker of a cluster gets its next job
+    while it does one: otherwise it would be idle until the result has arrived here, and the next
+    job there.
+    """
+    return workers.count if workers.shares_disk else 2 * workers.count
 
 
 def _staged_by(workers: Workers, work: Work) -> Staged:

@@ -26,12 +26,14 @@ from esgvzarr.backfill.node_schedule import REST_AFTER, NodeSchedule
 from esgvzarr.backfill.queue import Page, Plan, Planned, Result
 from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation
 from esgvzarr.backfill.report_page import html
+from esgvzarr.backfill.run import Run, Tools
 from esgvzarr.backfill.workers import LocalWorkers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.task import IndexAddress
 from esgvzarr.outcome import Absent, Failed, State, Verb
 from esgvzarr.settings import Settings, read_settings
+from esgvzarr.stage import make_transport
 from esgvzarr.testing import (
     DATASET_ID,
     GlobusServer,
@@ -450,6 +452,39 @@ def test_what_waits_for_a_worker_when_the_run_is_stopped_stays_open(tmp_path: Pa
         assert summary.counts["open"] >= 1
         assert {(row[0], row[1]) for row in plan.counts_by_reason()} == {("open", "worker-stopped")}
         plan.close()
+
+
+class Meeting:
+    """A cluster of one worker, whose jobs end when two are there."""
+
+    count = 1
+    shares_disk = False
+
+    def __init__(self) -> None:
+        self._barrier = threading.Barrier(2)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._barrier.wait(30)
+        raise WorkerError("the worker process", "has met another one", code="worker-died")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_worker_of_a_cluster_has_its_next_dataset_before_it_is_done(
+    tmp_path: Path, plan: Plan
+) -> None:
+    with ThreddsServer(tmp_path / "data") as server:
+        for name, files in write_archive(tmp_path / "data", 2).items():
+            server.add_dataset(name, files)
+        settings = Settings(ledger=tmp_path / "ledger.sqlite", allowed_hosts=(server.host,))
+        job = Job((server.catalog_url,), output_dir=tmp_path / "out")
+        plan.begin(job.sources)
+        with make_transport(settings) as transport:
+            survey = Survey(settings, transport)
+            tools = Tools(plan, survey, transport, None, Meeting(), per_node=4)
+            Run(job, settings, tools, threading.Event(), lambda _: None).work()
+    assert [row[:3] for row in plan.counts_by_reason()] == [("failed", "worker-died", 2)]
 
 
 def soon(done: Callable[[], bool], seconds: float = 20.0) -> bool:
