@@ -481,8 +481,8 @@ def test_a_worker_of_a_cluster_has_its_next_dataset_before_it_is_done(
         job = Job((server.catalog_url,), output_dir=tmp_path / "out")
         plan.begin(job.sources)
         with make_transport(settings) as transport:
-            survey = Survey(settings, transport)
-            tools = Tools(plan, survey, transport, None, Meeting(), per_node=4)
+            lister = SourceReader(settings, transport)
+            tools = Tools(plan, lister, transport, None, Meeting(), per_node=4)
             Run(job, settings, tools, threading.Event(), lambda _: None).work()
     assert [row[:3] for row in plan.counts_by_reason()] == [("failed", "worker-died", 2)]
 
