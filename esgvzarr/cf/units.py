@@ -7,6 +7,7 @@ converted: ``degC`` is not ``K``, ``hPa`` is not ``100 Pa``. An unknown unit equ
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable
@@ -39,14 +40,15 @@ _FACTOR = re.compile(
     (?P<over>/?)\s*
     (?:
         (?P<name>[A-Za-z_%]+)(?:(?:\^|\*\*)?(?P<power>[+-]?\d+))?
-        | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
+        | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     )
-    (?=[\s.*/]|$)  # The factor ends here.
+    (?=[\s*/]|\.(?!\d)|$)  # The factor ends here: UDUNITS-2 reads m2.5 and m^2.5 otherwise.
     """,
     re.VERBOSE,
 )
 _BRACKET = re.compile(r"/\s*\(([^()/]+)\)")
-_SEPARATORS = re.compile(r"(?:\s|\.|\*(?!\*))*")
+_SEPARATORS = re.compile(r"(?:\s|\.(?!\d)|\*(?!\*))*")
+"""A point before a digit belongs to a number: ``m .5`` is 0.5 m."""
 _PER = re.compile(r"\s+per\s+", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _SHIFT = frozenset(("since", "after", "from", "ref"))
@@ -63,6 +65,8 @@ def units_meaning(units: str) -> Hashable:
     product = _Product()
     if not _read_product(_PER.sub("/", text), product):
         return text  # Other notations are compared as text.
+    if not math.isfinite(product.scale) or not product.scale:
+        return text  # Floating-point numbers do not hold the scale.
     if not product.powers:
         return product.scale
     return (product.scale, frozenset(product.powers.items()))

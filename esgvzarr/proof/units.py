@@ -4,6 +4,7 @@ the units of climate data.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -29,8 +30,10 @@ _OTHER_NAMES = {
 }
 _WORDS = {word: name for name, words in _OTHER_NAMES.items() for word in words.split("|")}
 _NAME = r"(?P<name>[A-Za-z_%]+)\^?(?P<power>[+-]?[0-9]+)?"
-_DECIMAL = r"(?P<number>[0-9.]+(?:[eE][+-]?[0-9]+)?)"
+_DECIMAL = r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 _FACTOR = re.compile(f"(?P<over>/?)(?:{_NAME}|{_DECIMAL})")
+_WORD = re.compile(rf"{_FACTOR.pattern}(?=[\s*/]|\.(?![0-9])|$)|[^\s*.][^\s*]*")
+"""A factor, or what is none, such as ``m2.5``: UDUNITS-2 reads ``m2.5`` and ``m^2.5`` otherwise."""
 
 
 def same_units(a: Any, b: Any) -> bool:
@@ -54,10 +57,12 @@ def _reduced(units: str) -> _Reduced | float | str:
         if factor == "":
             return _number(" ".join(units.split()))
         if isinstance(factor, float):
-            scale *= factor**power
+            scale = scale * factor if power > 0 else scale / factor
         else:
             side = 1 if power > 0 else -1  # kg kg-1 is not cancelled.
             totals[factor, side] = totals.get((factor, side), 0) + power
+    if not math.isfinite(scale) or not scale:  # Floating-point numbers do not hold it.
+        return " ".join(units.split())
     if not totals:
         return scale
     return scale, sorted((name, side, power) for (name, side), power in totals.items())
@@ -93,7 +98,7 @@ def _divided(product: str) -> str:
 
 def _split(product: str) -> list[str]:
     """Split at spaces, asterisks, and points that are not in a number."""
-    return [word for word in re.split(r"[\s*]+|(?<![0-9])\.|\.(?![0-9])", product) if word]
+    return [found[0] for found in _WORD.finditer(product)]
 
 
 def _number(text: str) -> float | str:

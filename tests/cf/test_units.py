@@ -34,6 +34,8 @@ from esgvzarr.cf import units_meaning
         ("W m-2", "watts per meter2"),
         ("1e-3 kg m-2", "0.001 kg/m2"),
         ("1e-3", "1/1000"),
+        ("0.5 K", "K .5"),
+        ("1000 s", "1.e3 s"),
     ],
 )
 def test_these_mean_the_same(one: str, other: str) -> None:
@@ -66,6 +68,11 @@ def test_these_mean_the_same(one: str, other: str) -> None:
         ("kg/m2 s", "kg/(m2 s)"),
         ("kg/(m2/s)", "kg/(m2 s)"),
         ("days since 1850 1", "days since 1 1850"),
+        (".5 K", "5 K"),
+        ("K .1", "K 1"),
+        ("m2.5", "m2 5"),
+        ("m/1e-310", "m/1e-309"),
+        ("1.e3 s", "e3 s"),
     ],
 )
 def test_these_do_not(one: str, other: str) -> None:

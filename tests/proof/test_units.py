@@ -22,6 +22,8 @@ ONE_UNIT = [
     ["kg m-2 s-1", "kg/(m2 s)", "kg / ( m2.s ) ", "kg/(s*m**2)"],
     ["1e-3 kg m-2", "0.001 kg/m2"],
     ["1e-3", "1/1000"],
+    ["0.5 K", "K .5"],
+    ["1000 s", "1.e3 s"],
     ["no unit at all!", "no  unit at all!"],
 ]
 OTHERS = [
