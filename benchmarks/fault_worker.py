@@ -130,7 +130,7 @@ def _do(order: Order) -> list[Done]:
     if order.verb in ("link", "force"):
         outcomes = [
             lifecycle.link_source(
-                lifecycle.Order(source, order.config, dataset_id, order.verb == "force"), own
+                lifecycle.LinkRequest(source, order.config, dataset_id, order.verb == "force"), own
             )
         ]
     else:

@@ -278,7 +278,7 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
     from .generate import index_pages
     from .link.attempt import kept_proof
     from .link.ledger import Ledger
-    from .link.lifecycle import Order, link_source
+    from .link.lifecycle import LinkRequest, link_source
     from .settings import read_settings
     from .testing.datasets import write_planet
     from .testing.items import make_item
@@ -291,7 +291,7 @@ def _serve(console: Console, node: DataNode, index: StacServer) -> None:
         hrefs = {file.name: node.thredds.url_of(directory / file.name) for file in files}
         index.add_item(make_item(MAP, hrefs, data_node=node.thredds.host))
         item = f"{node.stac_url}/collections/CMIP6/items/{MAP}"
-        link_source(Order([item], node.config), settings)
+        link_source(LinkRequest([item], node.config), settings)
         proof_of = partial(kept_proof, ledger=Ledger(settings.ledger))
         search_page = index_pages(node.data, settings, proof_of)
     for text, href in (

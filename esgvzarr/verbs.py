@@ -135,11 +135,11 @@ def link(
         SourceError, TransportError, SettingsError: the dataset, or the index, could not be
             determined. Nothing was done.
     """
-    from .link.lifecycle import Order, link_source
+    from .link.lifecycle import LinkRequest, link_source
 
     place = _config_of_esgpublish(config)
-    order = Order(_texts(sources), place, _parsed(dataset_id), force)
-    return link_source(order, _settings(place, settings), dry_run=dry_run)
+    request = LinkRequest(_texts(sources), place, _parsed(dataset_id), force)
+    return link_source(request, _settings(place, settings), dry_run=dry_run)
 
 
 @naming_extras("esgvzarr.resume")

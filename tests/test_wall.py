@@ -21,7 +21,7 @@ from esgvzarr.errors import EsgvzarrError, Fault, WorkerError
 from esgvzarr.generate import generate, verify_published
 from esgvzarr.link.dry_run import Target, plan_files
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.lifecycle import LinkRequest, link_source
 from esgvzarr.link.means import Means
 from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId, DatasetRecord, FileRecord
@@ -125,14 +125,14 @@ def test_a_dataset_that_aborts_is_an_outcome_of_link_and_resume(
         (tmp_path / "new").mkdir()
         bad = node.add_dataset(DATASET_ID, [spiteful(tmp_path / "new", "ABORT")])
         stac_server.add_item(_item(node, DATASET_ID))
-        outcome = link_source(Order([str(bad)], node.config), settings)
+        outcome = link_source(LinkRequest([str(bad)], node.config), settings)
         assert (outcome.state, outcome.code) == ("failed", "worker-died")
         (again,) = resume(Selection([DATASET_ID]), settings)
         assert again.code == "worker-died"
         other = f"{DATASET_ID.rpartition('.v')[0]}.v20200101"
         good = node.add_dataset(other, write_monthly(tmp_path / "good"))
         stac_server.add_item(_item(node, other))
-        outcome = link_source(Order([str(good)], node.config), settings)
+        outcome = link_source(LinkRequest([str(good)], node.config), settings)
         assert outcome.state == "linked", outcome
 
 

@@ -14,7 +14,7 @@ from ..indexes.item_references import references_at, references_of_catalogue_fil
 from ..link.ledger import Ledger
 from ..link.states import MAKING
 from ..link.states import State as LinkState
-from ..link.task import AuditEntry, Entry, Live, Task
+from ..link.task import AuditEntry, Entry, LiveLink, Task
 from ..model import DatasetId
 from ..output import of_place, suffixes
 from ..settings import Settings
@@ -142,7 +142,7 @@ def _known_targets(ledger: Ledger) -> dict[str, list[Target]]:
     return dict(sorted(known.items()))
 
 
-def _target_of_link(live: Live, last: Entry, earlier: AuditEntry | None) -> Target:
+def _target_of_link(live: LiveLink, last: Entry, earlier: AuditEntry | None) -> Target:
     return Target(
         live.href or live.path,
         live.dataset_id,

@@ -110,14 +110,14 @@ def _add_link(commands: Any) -> None:
 
 
 def _link(options: argparse.Namespace) -> int:
-    from ..link.lifecycle import Order, link_source
+    from ..link.lifecycle import LinkRequest, link_source
 
     config = config_of_esgpublish(options)
     console = make_console()
     settings = settings_of(options, config)
-    order = Order(options.sources, config, dataset_id_of(options), options.force)
+    request = LinkRequest(options.sources, config, dataset_id_of(options), options.force)
     with step_bar(console) as progress:
-        outcome = link_source(order, settings, dry_run=options.dry_run, progress=progress)
+        outcome = link_source(request, settings, dry_run=options.dry_run, progress=progress)
     return report(console, [outcome])
 
 

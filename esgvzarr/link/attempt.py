@@ -33,7 +33,7 @@ from .states import (
     change_of,
     may_be_sent_after,
 )
-from .task import Entry, Live, Task
+from .task import Entry, LiveLink, Task
 
 _PATIENCE = 60
 """After this many poll timeouts a change that was not confirmed is taken for lost: an hour, by
@@ -165,11 +165,11 @@ class Attempt:
         """Return the proof that an earlier run stored for the references at a path."""
         return kept_proof(path, self._ledger)
 
-    def live(self) -> list[Live]:
+    def live(self) -> list[LiveLink]:
         """Return the dataset's live links."""
         return self._ledger.live(self._name)
 
-    def is_about(self, live: Live) -> bool:
+    def is_about(self, live: LiveLink) -> bool:
         """Whether a live link is the one that this task makes, for the same files."""
         if live.task is None or live.href != self.task.href:
             return False

@@ -31,7 +31,7 @@ from . import schema
 from .ledger_file import LedgerFile, unusable
 from .ledger_rows import LAST, LIVE, MADE, STEPS, audit_of, entry_of, live_of, proof_of, read_task
 from .states import MAKING, Stage, State, Step, Verb, find_transition
-from .task import AuditEntry, Entry, Live, Task
+from .task import AuditEntry, Entry, LiveLink, Task
 
 SCHEMA_VERSION = schema.SCHEMA_VERSION
 _T = TypeVar("_T")
@@ -128,7 +128,7 @@ class Ledger:
             f"unsure, sha256, decision, proof) VALUES ({', '.join('?' for _ in values)})",
             values,
         )
-        confirmed = schema.Confirmed(dataset, decision, entry.sha256, entry.created)
+        confirmed = schema.ConfirmedLink(dataset, decision, entry.sha256, entry.created)
         schema.apply_effect(connection, transition.effect, confirmed)
 
     def add_audits(self, entries: Sequence[AuditEntry]) -> None:
@@ -189,7 +189,7 @@ class Ledger:
         found = self._read(f"{STEPS} WHERE step.number IN ({last})", (dataset_id,), entry_of)
         return found[0] if found else None
 
-    def live(self, dataset_id: str | None = None) -> list[Live]:
+    def live(self, dataset_id: str | None = None) -> list[LiveLink]:
         """Return the links that indexes show, as far as they were confirmed: all, or those of one
         dataset.
         """

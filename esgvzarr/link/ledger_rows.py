@@ -10,7 +10,7 @@ from typing import Any
 from ..model import Check, DatasetId, DatasetRecord, FileRecord, Report
 from . import schema
 from .states import MAKING, State, Step, Verb
-from .task import AuditEntry, Entry, IndexAddress, Live, Task
+from .task import AuditEntry, Entry, IndexAddress, LiveLink, Task
 
 STEPS = """
 SELECT dataset.name AS dataset_id, verb, state, code, detail, href, created, step, retryable,
@@ -70,9 +70,9 @@ def audit_of(row: Mapping[str, Any]) -> AuditEntry:
     )
 
 
-def live_of(row: Mapping[str, Any]) -> Live:
+def live_of(row: Mapping[str, Any]) -> LiveLink:
     """Parse a row of `LIVE`."""
-    return Live(
+    return LiveLink(
         row["dataset_id"],
         row["output"],
         row["path"],

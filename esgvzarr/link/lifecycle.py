@@ -32,7 +32,7 @@ from .task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LinkRequest:
     """A request to link a dataset."""
 
     sources: Sequence[str]
@@ -46,7 +46,7 @@ class Order:
 
 
 def link_source(
-    order: Order,
+    request: LinkRequest,
     settings: Settings,
     *,
     dry_run: bool = False,
@@ -55,8 +55,8 @@ def link_source(
     """Publish the references of a dataset that is registered already.
 
     Args:
-        order: which dataset, and in which index.
-        settings: settings from the ``esg.yaml`` of the order.
+        request: which dataset, and in which index.
+        settings: settings from the ``esg.yaml`` of the request.
         dry_run: only say what would be done.
         progress: is told of each step.
 
@@ -64,12 +64,12 @@ def link_source(
         SourceError, TransportError, SettingsError: the dataset, or its index, could not be
             determined. Nothing was done, or stored.
     """
-    address = address_of_config(order.config)
-    named = (*settings.allowed_hosts, *map(host_of, filter(is_url, order.sources)))
+    address = address_of_config(request.config)
+    named = (*settings.allowed_hosts, *map(host_of, filter(is_url, request.sources)))
     settings = settings.model_copy(update={"allowed_hosts": named})
     with make_transport(settings) as transport:
-        record = read_source(order.sources, order.dataset_id, transport, settings.data_paths)
-    task = decide(Verb.LINK, record, address, settings, force=order.force)
+        record = read_source(request.sources, request.dataset_id, transport, settings.data_paths)
+    task = decide(Verb.LINK, record, address, settings, force=request.force)
     means = Means(settings, progress)
     return preview(task, means) if dry_run else carry_out(task, means)
 

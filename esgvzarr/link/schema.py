@@ -181,7 +181,7 @@ def _copy(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
             proof,
         ),
     )
-    confirmed = Confirmed(dataset, decision, row["sha256"], row["created"])
+    confirmed = ConfirmedLink(dataset, decision, row["sha256"], row["created"])
     apply_effect(connection, _effect_of(row), confirmed)
 
 
@@ -266,7 +266,7 @@ def proof_of(connection: sqlite3.Connection, dataset: int, sha256: str) -> int |
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class ConfirmedLink:
     """What a step states about the link of a dataset."""
 
     dataset: int
@@ -275,7 +275,7 @@ class Confirmed:
     created: str
 
 
-def apply_effect(connection: sqlite3.Connection, effect: Effect, now: Confirmed) -> None:
+def apply_effect(connection: sqlite3.Connection, effect: Effect, now: ConfirmedLink) -> None:
     """Change the live links, as a confirmed step requires."""
     if effect is Effect.CLEAR:
         connection.execute("DELETE FROM live WHERE dataset = ?", (now.dataset,))

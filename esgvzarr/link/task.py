@@ -53,7 +53,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveLink:
     """A link that an index was seen to show, and that was not seen to be removed since."""
 
     dataset_id: str

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from esgvzarr.audit import AuditResult, Thoroughness, audit, find_targets
-from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.lifecycle import LinkRequest, link_source
 from esgvzarr.settings import Settings, read_settings
 from esgvzarr.testing import DATASET_ID, NginxServer, StacServer, make_item, write_monthly
 from esgvzarr.testing.nginx import available
@@ -58,7 +58,7 @@ class Archive:
             for asset in item["assets"].values():
                 asset["file:checksum"] = f"1220{checksum}"
         self.index.add_item(item)
-        outcome = link_source(Order([str(mapfile)], self.node.config), self.settings)
+        outcome = link_source(LinkRequest([str(mapfile)], self.node.config), self.settings)
         assert outcome.state == "linked", outcome
         return dataset
 

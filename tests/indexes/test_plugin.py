@@ -18,7 +18,7 @@ from esgvzarr.doctor import examine
 from esgvzarr.errors import SettingsError
 from esgvzarr.generate import make_transport
 from esgvzarr.indexes import connect, kinds
-from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.lifecycle import LinkRequest, link_source
 from esgvzarr.link.remove import unpublish
 from esgvzarr.link.with_esgcet import publish_with_esgcet
 from esgvzarr.model import DatasetId
@@ -125,7 +125,7 @@ def test_goes_through_the_life_of_a_link(
     mapfile = node.add_dataset(DATASET_ID, files)
     put_on(shelf, mapfile, settings)
 
-    planned = link_source(Order([str(mapfile)], node.config), settings, dry_run=True)
+    planned = link_source(LinkRequest([str(mapfile)], node.config), settings, dry_run=True)
     assert planned.state is State.PLANNED
     assert f"{shelf}: would change" in planned.detail
     assert node.url_of(DATASET_ID) in planned.detail

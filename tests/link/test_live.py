@@ -21,7 +21,7 @@ from esgvzarr.errors import StoreError
 from esgvzarr.generate import generate, make_transport
 from esgvzarr.link import ledger_file
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.lifecycle import LinkRequest, link_source
 from esgvzarr.link.remove import unpublish
 from esgvzarr.link.resume import Selection, resume
 from esgvzarr.link.states import State, Step
@@ -74,8 +74,8 @@ def register(node: DataNode, server: StacServer, dataset_id: str = DATASET_ID) -
 def link(node: DataNode, dataset_id: str = DATASET_ID, **options: Any) -> Outcome:
     mapfile = str(node.maps / f"{dataset_id}.map")
     force = bool(options.pop("force", False))
-    order = Order([mapfile], node.config, force=force)
-    return link_source(order, settings_of(node), **options)
+    request = LinkRequest([mapfile], node.config, force=force)
+    return link_source(request, settings_of(node), **options)
 
 
 def read_record(node: DataNode) -> DatasetRecord:
@@ -268,7 +268,7 @@ def two_nodes(directory: Path, server: StacServer) -> Iterator[tuple[DataNode, D
 
 def link_item(node: DataNode, server: StacServer, *, force: bool = False) -> Outcome:
     url = f"{server.url}/collections/CMIP6/items/{DATASET_ID}"
-    return link_source(Order([url], node.config, force=force), settings_of(node))
+    return link_source(LinkRequest([url], node.config, force=force), settings_of(node))
 
 
 class TestWithoutALedger:

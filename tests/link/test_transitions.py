@@ -17,7 +17,7 @@ import pytest
 
 from esgvzarr.link.attempt import Attempt
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.lifecycle import LinkRequest, link_source
 from esgvzarr.link.remove import unpublish
 from esgvzarr.link.resume import Selection, resume
 from esgvzarr.link.states import (
@@ -166,7 +166,7 @@ def _work(run: Run, name: str, mapfile: str, config: Path) -> None:
     Ledger.add = keep_and_die  # type: ignore[method-assign]
     settings = read_settings(config)
     if run.verb == LINK:
-        link_source(Order([mapfile], config), settings)
+        link_source(LinkRequest([mapfile], config), settings)
     elif run.verb == UNPUBLISH:
         unpublish(DatasetId.parse(name), config, settings)
     elif run.verb == RESUME:

@@ -15,7 +15,7 @@ import pytest
 from link.test_lifecycle import DATASET_ID, assets, beside, register, run, source
 
 from esgvzarr.link.ledger import Ledger
-from esgvzarr.link.lifecycle import Order, link_source
+from esgvzarr.link.lifecycle import LinkRequest, link_source
 from esgvzarr.link.resume import Selection, resume
 from esgvzarr.model import DatasetId
 from esgvzarr.output import named
@@ -143,17 +143,17 @@ def test_several_outputs_are_scanned_once(
     files, _, name, *_ = source(node, outputs=["json", outside_output])
     register(node, stac_server)
     settings = read_settings(node.config)
-    order = Order([str(files)], node.config, DatasetId.parse(str(name)))
+    request = LinkRequest([str(files)], node.config, DatasetId.parse(str(name)))
     told: list[str] = []
 
     def progress(_: str, step: str) -> None:
         told.append(step.split()[0])
 
-    planned = link_source(order, settings, dry_run=True, progress=progress)
+    planned = link_source(request, settings, dry_run=True, progress=progress)
     assert planned.detail.count("would be written") == 2
     assert told == ["scanning", "proving", "proving"]
     told.clear()
-    done = link_source(order, settings, progress=progress)
+    done = link_source(request, settings, progress=progress)
     assert done.state == "linked", done.detail
     assert told.count("scanning") == 1
     assert told.count("proving") == told.count("linking") == 2
@@ -166,14 +166,14 @@ def test_a_run_that_ends_between_two_outputs_is_resumed_with_the_second(
     files, _, name, *_ = source(node, outputs=["json", outside_output])
     register(node, stac_server)
     settings = read_settings(node.config)
-    order = Order([str(files)], node.config, DatasetId.parse(str(name)))
+    request = LinkRequest([str(files)], node.config, DatasetId.parse(str(name)))
 
     def end_at_the_second(_: str, step: str) -> None:
         if step == f"writing {DATASET_ID}.notes.json":
             raise SystemExit
 
     with pytest.raises(SystemExit):
-        link_source(order, settings, progress=end_at_the_second)
+        link_source(request, settings, progress=end_at_the_second)
     ledger = Ledger(settings.ledger)
     steps = ["decided", "written", "shown", "decided"]
     assert [entry.step for entry in ledger.entries(DATASET_ID)] == steps
