@@ -94,6 +94,37 @@ def in_a_worker(
     return _run_and_keep(Worker(limits), function, *arguments, progress=progress)
 
 
+def in_a_worker_or_two(function: Callable[..., _T], *arguments: Any, limits: Limits) -> _T:
+    """Do the same as `in_a_worker`, and a second time if the process was killed: other processes
+    may have used up the memory of the machine.
+    """
+    try:
+        return in_a_worker(function, *arguments, limits=limits)
+    except WorkerError as error:
+        if not error.retryable:
+            raise
+    return in_a_worker(function, *arguments, limits=limits)
+
+
+def packed_in_a_worker(job: bytes, limits: Limits) -> bytes:
+    """Do the same as `in_a_worker_or_two`, for a process that only passes jobs on: it need not
+    import the modules of the function, its arguments and its result.
+
+    Args:
+        job: the pickled pair of function and arguments.
+        limits: limits of time and memory.
+
+    Returns:
+        The pickled result.
+    """
+    return in_a_worker_or_two(_run_packed, job, limits=limits)
+
+
+def _run_packed(job: bytes) -> bytes:
+    function, arguments = pickle.loads(job)  # noqa: S301  (from the owner of the work)
+    return pickle.dumps(function(*arguments))
+
+
 def _take_waiting(limits: Limits) -> Worker | None:
     """Return a process that waits for another job, with new limits; None if there is none."""
     surroundings = Surroundings.of_this_process()

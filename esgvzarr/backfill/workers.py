@@ -6,13 +6,14 @@ They only read. The process that started them places outputs and makes links.
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol, TypeVar
 
 from ..errors import SettingsError, WorkerError
-from ..workers import Limits, in_a_worker
+from ..workers import Limits, in_a_worker_or_two, packed_in_a_worker
 
 _T = TypeVar("_T")
 
@@ -40,18 +41,6 @@ class Workers(Protocol):
         ...
 
 
-def _twice_if_killed(function: Callable[..., _T], *arguments: Any, limits: Limits) -> _T:
-    """Run a job a second time if its process was killed: other processes may have used up the
-    memory of the machine.
-    """
-    try:
-        return in_a_worker(function, *arguments, limits=limits)
-    except WorkerError as error:
-        if not error.retryable:
-            raise
-    return in_a_worker(function, *arguments, limits=limits)
-
-
 class LocalWorkers:
     """Processes on this machine. They end with the process that started them, however it ends."""
 
@@ -65,7 +54,7 @@ class LocalWorkers:
     def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """Run a function, as in `Workers`."""
         with self._slots:
-            return _twice_if_killed(function, *arguments, limits=self._limits)
+            return in_a_worker_or_two(function, *arguments, limits=self._limits)
 
     def close(self) -> None:
         """Do nothing: processes without a job end soon."""
@@ -126,11 +115,12 @@ class DaskWorkers:
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 
+        job = pickle.dumps((function, arguments))
         try:
-            future: Future[_T] = self._executor.submit(
-                _twice_if_killed, function, *arguments, limits=self._limits
+            future: Future[bytes] = self._executor.submit(
+                packed_in_a_worker, job, limits=self._limits
             )
-            return future.result()
+            packed = future.result()
         except KilledWorker as error:
             raise WorkerError(
                 "the worker process",
@@ -146,6 +136,8 @@ class DaskWorkers:
                 todo="Start the cluster again, then run the same command.",
                 code="worker-cluster-lost",
             ) from error
+        result: _T = pickle.loads(packed)  # noqa: S301  (from our own workers)
+        return result
 
     def close(self) -> None:
         """Disconnect from the cluster, and cancel what it still computes."""

@@ -9,6 +9,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -420,6 +421,10 @@ class TestWorkers:
                 retryable = number is signal.SIGKILL
                 assert (caught.value.code, caught.value.retryable) == ("worker-died", retryable)
             assert workers.run(abs, -2) == 2
+            imported = workers._client.run(lambda: set(sys.modules))  # type: ignore[attr-defined]
+            for modules in imported.values():
+                assert "esgvzarr.workers" in modules
+                assert not {"esgvzarr.backfill", "esgvzarr.stage", "pydantic"} & modules
         with pytest.raises(WorkerError) as gone:
             workers.run(abs, -2)
         assert gone.value.code == "worker-cluster-lost"
