@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import Fault, traits_of
 from ..outcome import Outcome
-from .queue import Known, Plan, Planned
+from .queue import EarlierOutcome, Plan, Planned
 
 REST_AFTER = 3
 """After this many consecutive datasets without an answer, a data node is not asked for some
@@ -55,7 +55,7 @@ class NodeSchedule:
         """Record that a dataset was read, so that the next one of its node may be."""
         self._reading[planned.data_node].discard(planned.dataset_id)
 
-    def judge(self, data_node: str, outcome: Outcome | Known) -> None:
+    def judge(self, data_node: str, outcome: Outcome | EarlierOutcome) -> None:
         """Pause a node that does not answer; resume it when it does."""
         fault = traits_of(outcome.code).fault
         if fault is Fault.DATA_NODE and outcome.retryable:

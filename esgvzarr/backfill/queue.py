@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import StoreError
 from ..outcome import DONE, State
 from ..permissions import make_private_file
-from .queue_rows import Known as Known
+from .queue_rows import EarlierOutcome as EarlierOutcome
 from .queue_rows import Page as Page
 from .queue_rows import Planned as Planned
 from .queue_rows import Result as Result

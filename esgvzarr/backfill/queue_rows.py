@@ -44,7 +44,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class EarlierOutcome:
     """What the ledger states about a dataset that an earlier run or another command has done."""
 
     state: State

@@ -31,7 +31,7 @@ from ..transport import Transport
 from .job import Job, RunProgress, Watch
 from .listing import SourceReader, locator_of
 from .node_schedule import NodeSchedule
-from .queue import Known, Plan, Planned, Result
+from .queue import EarlierOutcome, Plan, Planned, Result
 from .report import LastRun, Summary
 from .workers import Workers
 
@@ -181,7 +181,7 @@ class Run:
 
     # ---- in the thread of one dataset
 
-    def _do(self, planned: Planned) -> Outcome | Known | None:
+    def _do(self, planned: Planned) -> Outcome | EarlierOutcome | None:
         """Process a dataset, and return its outcome; None if the run was stopped before."""
         if self._stop.is_set():
             return None
@@ -227,7 +227,7 @@ class Run:
         keep_made(outcome, self._ledger)
         return outcome
 
-    def _done_before(self, name: str) -> Known | None:
+    def _done_before(self, name: str) -> EarlierOutcome | None:
         """Return what an earlier run, or another command, did for the dataset, if nothing is left
         to do.
         """
@@ -244,7 +244,7 @@ class Run:
             Path(last.path).parent != directory or not Path(last.path).exists()
         ):
             return None
-        return Known(last.state, f"since {last.created}: {last.detail}", last.href)
+        return EarlierOutcome(last.state, f"since {last.created}: {last.detail}", last.href)
 
     def _stager(self, planned: Planned) -> Stager:
         def stager(work: Work) -> Staged:
@@ -272,10 +272,10 @@ class Run:
             self._changed.notify_all()
 
     def _end(
-        self, planned: Planned, started: float, future: Future[Outcome | Known | None]
+        self, planned: Planned, started: float, future: Future[Outcome | EarlierOutcome | None]
     ) -> None:
         error = future.exception()
-        outcome: Outcome | Known | None
+        outcome: Outcome | EarlierOutcome | None
         if error is None:
             outcome = future.result()
             if outcome is None:
@@ -299,7 +299,7 @@ class Run:
             self._schedule.read(planned)
             self._changed.notify_all()
 
-    def _keep(self, planned: Planned, outcome: Outcome | Known, seconds: float) -> None:
+    def _keep(self, planned: Planned, outcome: Outcome | EarlierOutcome, seconds: float) -> None:
         blocks_all = not outcome.done and traits_of(outcome.code).blocks_all
         settled = outcome.done or not (outcome.retryable or blocks_all)
         result = Result(
