@@ -98,6 +98,13 @@ class InFlight:
             pause_s = min(retry_after_s, LONGEST_PAUSE_S)
             self._resume_at = max(self._resume_at, time.monotonic() + pause_s)
 
+    def stay(self) -> None:
+        """Let the limit rise no further: this process cannot send as many requests as it allows, so
+        that fast answers do not show what the host can take.
+        """
+        with self._changed:
+            self._at_most = self.limit
+
     def _allow(self, limit: int) -> None:
         self.limit = min(limit, self._at_most)
         self._limit_since = time.monotonic()

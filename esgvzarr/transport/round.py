@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -12,6 +13,10 @@ from typing import Generic, TypeVar
 
 from .in_flight import InFlight
 
+_FEW = 4
+"""So many threads are enough if the host answers sooner than Python prepares the next request."""
+_BUSY = 0.9
+"""More threads do not help a process that computes for at least this fraction of the time."""
 _T = TypeVar("_T")
 
 
@@ -35,6 +40,8 @@ class Round(Generic[_T]):
         self._lock = Lock()
         self._left = 0
         self._failed = False
+        self._begun = (0.0, 0.0)
+        """Clock, and CPU time of this process, at the start."""
         self._ended: SimpleQueue[tuple[int, _T | None, BaseException | None] | None] = SimpleQueue()
         """Number, result and error of each item; None if the threads were shut down."""
 
@@ -45,6 +52,7 @@ class Round(Generic[_T]):
 
     def start(self) -> None:
         """Begin to read."""
+        self._begun = (time.perf_counter(), time.process_time())
         for host in self._waiting:
             self._start_takers(host)
 
@@ -94,11 +102,30 @@ class Round(Generic[_T]):
             except IndexError:  # Another thread took the last one.
                 break
             self._ended.put(self._outcome_of(number))
-            if items and self._takers[host] < host.limit:
+            if self._is_busy():
+                if self._may_end(host):
+                    return
+            elif items and self._takers[host] < host.limit:
                 with suppress(RuntimeError):  # The system allows no more threads.
                     self._start_takers(host)
         with self._lock:
             self._takers[host] -= 1
+
+    def _is_busy(self) -> bool:
+        """Whether this process has computed almost all of the time, so that more threads would only
+        wait for each other.
+        """
+        clock_s, cpu_s = self._begun
+        return time.process_time() - cpu_s > _BUSY * (time.perf_counter() - clock_s)
+
+    def _may_end(self, host: InFlight) -> bool:
+        """Count one thread less, if a few others are left."""
+        with self._lock:
+            if self._takers[host] <= _FEW:
+                return False
+            self._takers[host] -= 1
+        host.stay()
+        return True
 
     def _outcome_of(self, number: int) -> tuple[int, _T | None, BaseException | None]:
         try:

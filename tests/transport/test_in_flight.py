@@ -22,6 +22,12 @@ def server(tmp_path: Path) -> Iterator[ThreddsServer]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def never_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server runs in this process: its work must not count as that of the requests."""
+    monkeypatch.setattr("esgvzarr.transport.round._BUSY", 1e9)
+
+
 def in_flight_to(host: Callable[[int], float], answers: int = 4000) -> list[int]:
     """How many requests are in flight to a host that answers so many at once in so many seconds."""
     flight = InFlight(16, 128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
@@ -36,7 +37,10 @@ def test_each_item_is_read_once_by_no_more_threads_than_requests_in_flight(
     assert len(readers) <= 4
 
 
-def test_more_threads_read_when_more_requests_may_be_in_flight(threads: ThreadPoolExecutor) -> None:
+def test_more_threads_read_when_more_requests_may_be_in_flight(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esgvzarr.transport.round._BUSY", 1e9)
     host = InFlight(1, 8)
     together = threading.Barrier(8)
 
@@ -52,6 +56,29 @@ def test_more_threads_read_when_more_requests_may_be_in_flight(threads: ThreadPo
         items.add(host, number)
     items.start()
     assert len(list(items.results())) == 9
+
+
+def test_a_process_that_is_busy_takes_fast_answers_for_no_sign_of_room(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads with few threads, so that the host was never asked as much as may be in flight."""
+    monkeypatch.setattr("esgvzarr.transport.round._BUSY", -1.0)
+    host = InFlight(16, 128)
+    first = threading.Barrier(16)
+
+    def read(number: int) -> int:
+        if number < 16:
+            first.wait(30)
+        else:
+            host.answered(time.monotonic(), 0.001)
+        return number
+
+    items = Round(threads, read)
+    for number in range(500):
+        items.add(host, number)
+    items.start()
+    assert sorted(items.results()) == [(number, number) for number in range(500)]
+    assert host.limit == 16
 
 
 def test_the_first_item_that_fails_is_named_and_no_further_ones_are_read(
