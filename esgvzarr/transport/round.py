@@ -16,7 +16,7 @@ from .in_flight import InFlight
 _FEW = 4
 """So many threads are enough if the host answers sooner than Python prepares the next request."""
 _BUSY = 0.9
-"""More threads do not help a process that computes for at least this fraction of the time."""
+"""More threads do not help if those of a round compute for at least this fraction of the time."""
 _T = TypeVar("_T")
 
 
@@ -40,8 +40,11 @@ class Round(Generic[_T]):
         self._lock = Lock()
         self._left = 0
         self._failed = False
-        self._begun = (0.0, 0.0)
-        """Clock, and CPU time of this process, at the start."""
+        self._begun_s = 0.0
+        self._computed_s = 0.0
+        """CPU time of the threads of this round. Other threads may compute meanwhile: the readers'
+        packages are imported while the first answers are on their way.
+        """
         self._ended: SimpleQueue[tuple[int, _T | None, BaseException | None] | None] = SimpleQueue()
         """Number, result and error of each item; None if the threads were shut down."""
 
@@ -52,7 +55,7 @@ class Round(Generic[_T]):
 
     def start(self) -> None:
         """Begin to read."""
-        self._begun = (time.perf_counter(), time.process_time())
+        self._begun_s = time.perf_counter()
         for host in self._waiting:
             self._start_takers(host)
 
@@ -63,7 +66,9 @@ class Round(Generic[_T]):
             BaseException: the error of the item with the lowest number that could not be read.
         """
         errors: dict[int, BaseException] = {}
+        computed_s = time.thread_time()
         while self._left:
+            computed_s = self._count_computed(computed_s)
             ended = self._ended.get()
             if ended is None:
                 raise CancelledError
@@ -96,12 +101,14 @@ class Round(Generic[_T]):
     def _take(self, host: InFlight) -> None:
         """Read one item after the other."""
         items = self._waiting[host]
+        computed_s = time.thread_time()
         while items and not self._failed:
             try:
                 number = items.popleft()
             except IndexError:  # Another thread took the last one.
                 break
             self._ended.put(self._outcome_of(number))
+            computed_s = self._count_computed(computed_s)
             if self._is_busy():
                 if self._may_end(host):
                     return
@@ -111,12 +118,22 @@ class Round(Generic[_T]):
         with self._lock:
             self._takers[host] -= 1
 
+    def _count_computed(self, until_s: float) -> float:
+        """Add what this thread has computed since it had used so much CPU time.
+
+        Returns:
+            The CPU time that it has used by now.
+        """
+        now_s = time.thread_time()
+        with self._lock:
+            self._computed_s += now_s - until_s
+        return now_s
+
     def _is_busy(self) -> bool:
-        """Whether this process has computed almost all of the time, so that more threads would only
+        """Whether the threads have computed almost all of the time, so that more of them would only
         wait for each other.
         """
-        clock_s, cpu_s = self._begun
-        return time.process_time() - cpu_s > _BUSY * (time.perf_counter() - clock_s)
+        return self._computed_s > _BUSY * (time.perf_counter() - self._begun_s)
 
     def _may_end(self, host: InFlight) -> bool:
         """Count one thread less, if a few others are left."""

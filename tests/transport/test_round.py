@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -79,6 +80,36 @@ def test_a_process_that_is_busy_takes_fast_answers_for_no_sign_of_room(
     items.start()
     assert sorted(items.results()) == [(number, number) for number in range(500)]
     assert host.limit == 16
+
+
+def test_what_other_threads_compute_does_not_make_a_round_busy(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers' packages are imported while the first answers are on their way."""
+    monkeypatch.setattr("esgvzarr.transport.round._BUSY", 0.2)
+    host = InFlight(16, 128)
+    is_over = threading.Event()
+
+    def compute() -> None:
+        while not is_over.is_set():
+            hashlib.sha256(bytes(2**20))
+
+    def read(number: int) -> int:
+        sent_at = time.monotonic()
+        time.sleep(0.02)
+        host.answered(sent_at, 0.02)
+        return number
+
+    items = Round(threads, read)
+    for number in range(200):
+        items.add(host, number)
+    other = threading.Thread(target=compute)
+    other.start()
+    items.start()
+    assert len(list(items.results())) == 200
+    is_over.set()
+    other.join()
+    assert host.limit > 16
 
 
 def test_the_first_item_that_fails_is_named_and_no_further_ones_are_read(
