@@ -15,7 +15,7 @@ from .in_flight import InFlight
 
 _FEW = 4
 """So many threads are enough if the host answers sooner than Python prepares the next request."""
-_BUSY = 0.9
+_BUSY = 0.75
 """More threads do not help if those of a round compute for at least this fraction of the time."""
 _T = TypeVar("_T")
 
