@@ -17,7 +17,7 @@ from esgvzarr.backfill.queue_rows import Page
 from esgvzarr.cli.exit_status import ExitStatus
 from esgvzarr.directories import entries, exists, files_below, matching, named_below
 from esgvzarr.doctor import Node
-from esgvzarr.documents import combine
+from esgvzarr.documents.gather import gather
 from esgvzarr.documents.spec import Spec
 from esgvzarr.errors import EsgvzarrError, StoreError, TransportError
 from esgvzarr.indexes.catalog import CatalogIndex
@@ -33,11 +33,12 @@ from esgvzarr.transport import Transport
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """``a.nc``, ``open/b.nc`` and ``shut/c.nc``."""
+    top = tmp_path / "top"
     for name in ("a.nc", "open/b.nc", "shut/c.nc"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    return tmp_path
+    return top
 
 
 def test_what_is_there_is_found_in_order(directory: Path) -> None:
@@ -110,12 +111,16 @@ def _list_maps(directory: Path) -> None:
 
 
 def _combine(pattern: str) -> Callable[[Path], None]:
-    def combine_files(directory: Path) -> None:
+    """Return a search for the files of a document, in this thread: a worker process was perhaps
+    started before the thread lost its rights.
+    """
+
+    def find_files(directory: Path) -> None:
         spec = Spec.model_validate({"name": "doc", "streams": {"a": [f"{directory}/{pattern}"]}})
         with Transport() as transport:
-            combine(spec, directory, transport, Settings())
+            gather(spec, transport, {})
 
-    return combine_files
+    return find_files
 
 
 @pytest.mark.parametrize(
