@@ -9,13 +9,15 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any, Protocol, TypeVar
 
 from ..errors import SettingsError, WorkerError
 from ..workers import Limits, in_a_worker_or_two, packed_in_a_worker
 
 _T = TypeVar("_T")
+_LOOK_S = 1.0
+"""Seconds between two looks at the connection to the scheduler of a cluster."""
 
 
 class Workers(Protocol):
@@ -110,16 +112,22 @@ class DaskWorkers:
         """Run a function, as in `Workers`.
 
         Raises:
-            WorkerError: the worker died with the job, or the connection to the cluster is lost.
+            WorkerError: the worker died with the job, its result is lost, or the connection to the
+                cluster is lost.
         """
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 
         job = pickle.dumps((function, arguments))
+        connection = self._client.scheduler_comm
         try:
+            self._check_connection(connection)
             future: Future[bytes] = self._executor.submit(
                 packed_in_a_worker, job, limits=self._limits
             )
+            # A job that is sent while the connection breaks off has no end.
+            while not wait([future], timeout=_LOOK_S).done:
+                self._check_connection(connection)
             packed = future.result()
         except KilledWorker as error:
             raise WorkerError(
@@ -130,18 +138,43 @@ class DaskWorkers:
                 code="worker-died",
             ) from None
         except (CancelledError, CommClosedError, RuntimeError) as error:
+            raise _cluster_lost(type(error).__name__) from error
+        except (TypeError, ValueError) as error:
+            # distributed takes a result that is lost with its worker for an error in three parts.
+            self._check_connection(connection)
             raise WorkerError(
                 "the Dask cluster",
-                f"is lost: {type(error).__name__}",
-                todo="Start the cluster again, then run the same command.",
-                code="worker-cluster-lost",
+                "lost a result: its worker ended before it was fetched",
+                expected="a result",
+                todo="Run the same command again.",
+                code="worker-died",
+                retryable=True,
             ) from error
         result: _T = pickle.loads(packed)  # noqa: S301  (from our own workers)
         return result
 
+    def _check_connection(self, connection: Any) -> None:
+        """Check that a connection to the scheduler, on which a job is sent, is still in use.
+
+        Raises:
+            WorkerError: it is not; Dask then knows no job that was sent before.
+        """
+        is_in_use = connection is not None and self._client.scheduler_comm is connection
+        if not is_in_use or connection.closed():
+            raise _cluster_lost("the connection to the scheduler is closed")
+
     def close(self) -> None:
         """Disconnect from the cluster, and cancel what it still computes."""
         self._client.close()
+
+
+def _cluster_lost(reason: str) -> WorkerError:
+    return WorkerError(
+        "the Dask cluster",
+        f"is lost: {reason}",
+        todo="Start the cluster again, then run the same command.",
+        code="worker-cluster-lost",
+    )
 
 
 def connect_workers(scheduler: str, count: int, limits: Limits) -> Workers:

@@ -117,6 +117,9 @@ def checked_url(text: str) -> str:
 def dataset_of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> DatasetRecord:
     """Return the dataset of files that no record describes; its data node is the host of their
     URLs.
+
+    Raises:
+        SourceError: the files are on several hosts, one is there twice, or there are none.
     """
     hosts = sorted({host_of(file.url) if is_url(file.url) else "" for file in files})
     if len(hosts) > 1:
@@ -131,6 +134,9 @@ def dataset_of_files(dataset_id: DatasetId, files: Sequence[FileRecord]) -> Data
 def checked_record(record: DatasetRecord) -> DatasetRecord:
     """Return the record if it has files, each of them once. Files are identified by URL, because
     two directories may hold files of the same name.
+
+    Raises:
+        SourceError: it has no files, or one of them twice.
     """
     seen: set[str] = set()
     for file in record.files:

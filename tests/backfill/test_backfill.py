@@ -28,7 +28,7 @@ from esgvzarr.backfill.queue import Page, Plan, Planned, Result
 from esgvzarr.backfill.report import ERRORS_PAGE, LastRun, Summary, explanation
 from esgvzarr.backfill.report_page import html
 from esgvzarr.backfill.run import Run, Tools
-from esgvzarr.backfill.workers import LocalWorkers, connect_workers
+from esgvzarr.backfill.workers import LocalWorkers, Workers, connect_workers
 from esgvzarr.errors import EsgvzarrError, SettingsError, SourceError, StoreError, WorkerError
 from esgvzarr.link.ledger import Ledger
 from esgvzarr.link.task import IndexAddress
@@ -81,7 +81,7 @@ def listed(plan: Plan, source_reader: SourceReader, *roots: str) -> dict[str, tu
 # ---- what lists datasets
 
 
-class TestSurvey:
+class TestSourceReader:
     def test_of_a_stac_api_with_a_filter(self, stac_server: StacServer, plan: Plan) -> None:
         """All pages of the search, whatever else the index has; retracted datasets are not asked
         for.
@@ -288,7 +288,7 @@ class TestPlan:
         assert caught.value.code == "store-plan"
 
 
-class TestTurns:
+class TestNodeSchedule:
     def planned(self, plan: Plan, **counts: int) -> NodeSchedule:
         plan.begin(["root"])
         rows = [
@@ -378,6 +378,17 @@ def refuse() -> None:
     raise SourceError("x", "is none", code="source-none")
 
 
+def _work_until_lost(workers: Workers, codes: list[str]) -> None:
+    """Send one job after another: some are on their way when the connection breaks off."""
+    while True:
+        try:
+            workers.run(abs, -2)
+        except WorkerError as error:
+            if error.code != "worker-died":  # the result was lost with its worker
+                codes.append(error.code)
+                return
+
+
 class TestWorkers:
     def test_one_that_dies_is_replaced_and_the_work_done(self, tmp_path: Path) -> None:
         """Killed, its work is done once more; killed again, it is left for another run. A crash is
@@ -425,6 +436,16 @@ class TestWorkers:
             for modules in imported.values():
                 assert "esgvzarr.workers" in modules
                 assert not {"esgvzarr.backfill", "esgvzarr.stage", "pydantic"} & modules
+            codes: list[str] = []
+            threads = [
+                threading.Thread(target=_work_until_lost, args=(workers, codes), daemon=True)
+                for _ in range(40)
+            ]
+            for thread in threads:
+                thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert codes == ["worker-cluster-lost"] * 40
         with pytest.raises(WorkerError) as gone:
             workers.run(abs, -2)
         assert gone.value.code == "worker-cluster-lost"
