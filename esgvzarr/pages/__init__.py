@@ -6,6 +6,7 @@ series in the browser, from the references. It is one file; its script is built 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -91,17 +92,18 @@ def write_page(
         with _reading(path):
             document = path.read_bytes()
         facts = read_facts(document, str(path), report)
+        sha256 = hashlib.sha256(document).hexdigest()
     else:
         facts = _facts_of_output(path, report)
-    facts = replace(facts, proof=_proof_of_bytes(path, facts.proof))
+        _, sha256 = measure(path)
+    facts = replace(facts, proof=_proof_of_bytes(path, sha256, facts.proof))
     return _put(page_path(path), dataset_page(facts, href, path.name, _page_with_map(path)))
 
 
-def _proof_of_bytes(path: Path, proof: ProofFacts | None) -> ProofFacts | None:
+def _proof_of_bytes(path: Path, sha256: str, proof: ProofFacts | None) -> ProofFacts | None:
     """Return a proof with the hash of the references, or the one that their page states about
     references with this hash.
     """
-    sha256 = measure(path)[1]
     if proof is not None:
         return replace(proof, sha256=sha256)
     page = page_path(path)

@@ -69,7 +69,7 @@ def groups_of(
         for path, names in provenance["groups"].items():
             below = [group for group in shown if _is_below(group.path, path)]
             datasets = {one: provenance["datasets"][one] for one in names}
-            found.append(_scene(below, datasets, known))
+            found.append(_document_group(below, datasets, known))
         return found
     except (KeyError, TypeError, AttributeError) as error:
         raise ProofError(
@@ -85,7 +85,7 @@ def _is_below(path: str, group: str) -> bool:
     return not group or f"{path}/".startswith(f"{group}/")
 
 
-def _scene(
+def _document_group(
     shown: Sequence[ShownGroup],
     datasets: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, FileRecord],

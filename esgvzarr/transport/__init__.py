@@ -253,7 +253,11 @@ class Transport:
         location_of: Callable[[_W], str] = str,
     ) -> list[_T]:
         """Call ``read`` for each item; items over HTTP form one round, and are read all at once."""
-        far = Round(self._threads, lambda number: read(wanted[number]))
+
+        def read_one(number: int) -> _T:
+            return read(wanted[number])
+
+        far = Round(self._threads, read_one)
         near = []
         for number, one in enumerate(wanted):
             location = location_of(one)
@@ -265,10 +269,7 @@ class Transport:
         found: dict[int, _T] = {}
         try:
             far.start()
-            for results in (
-                self._read_near(near, lambda number: read(wanted[number])),
-                far.results(),
-            ):
+            for results in (self._read_near(near, read_one), far.results()):
                 for number, result in results:
                     found[number] = result
                     self._told(len(found), len(wanted))
